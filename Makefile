@@ -1,0 +1,51 @@
+# The one list of commands: people, .ci/run and GitHub Actions call these and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: demo test test-all lint format wheel bench constraints clean
+
+demo: $(STAMP)  ## the whole lifecycle on the bundled sample
+	$(BIN)/mlops demo
+
+test: $(STAMP)  ## every test; needs no network
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)  ## the same with the long versions of the fault tests
+	TEST_KILLS=50 $(BIN)/python -m pytest
+
+lint: $(STAMP)  ## format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel --no-isolation
+
+constraints:  ## re-pin every dependency; needs uv
+	$(if $(UV),,$(error make constraints needs uv on the PATH))
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o constraints.txt
+
+clean:  ## remove the environment and caches, never your state
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@echo "Setting up $(VENV) (once; about 750 MB) ..."
+ifneq ($(UV),)
+	@[ -x $(BIN)/python ] || uv venv --quiet --python $(PYTHON) $(VENV)
+	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,dev]'
+else
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,dev]'
+endif
+	@touch $@

@@ -1,0 +1,1 @@
+"""ORDER: what runs after what. Prefect flows, nothing but order and decisions on small values."""

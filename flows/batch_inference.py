@@ -1,0 +1,86 @@
+"""One pinned model + one table → published predictions."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from prefect import flow
+from pydantic import Field
+
+from flows.promote import registered
+from lifecycle import settings
+from lifecycle.data import dataset
+from lifecycle.data.ingest import Source
+from lifecycle.errors import ConfigError
+from lifecycle.inference.batch import BatchRequest
+from lifecycle.names import Environment
+from lifecycle.outcomes import Batch
+from lifecycle.parameters import Name
+from lifecycle.settings import Settings
+from tasks import compute, data, inference, registry, reports
+
+
+@flow(
+    name="batch-inference", flow_run_name="infer {model_name} in {env}", persist_result=True, result_serializer="json"
+)
+def batch_inference(
+    model_name: Name,
+    env: Environment = Environment.PROD,
+    alias: str | None = None,
+    version: int | None = None,
+    run_id: str | None = None,
+    input: str | None = None,  # noqa: A002  the name that CLI, flow and job share
+    data_name: Name | None = None,
+    data_version: Name | None = None,
+    text_column: str = "text",
+    key_column: str | None = None,
+    source_format: Literal["csv", "jsonl", "parquet"] | None = None,
+    encoding: str = "utf-8",
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
+    output: str | None = None,
+) -> Batch:
+    """Resolve a model once, score a table with exactly that version, and publish the predictions whole.
+
+    Args:
+        model_name: Name of the model, without environment.
+        env: Environment of the model.
+        alias: Default champion, read from the promotion log.
+        version: Version number, instead of an alias.
+        run_id: Training run, instead of a registered version.
+        input: Path or URL of the table to score.
+        data_name: Dataset to score, instead of a table.
+        data_version: Its version.
+        text_column: Column of the texts, of a table.
+        key_column: Column that identifies a row to the reader; default its number.
+        source_format: Default: by the suffix.
+        encoding: Of CSV and JSON Lines.
+        delimiter: Of CSV.
+        output: Folder of predictions; default the environment's.
+    """
+    config = settings.load(env)
+    model = registry.resolve(registered(config, model_name), alias=alias, version=version, run_id=run_id)
+    if input is not None and data_name is None and data_version is None:
+        path = input if "://" in input else str(Path(input).absolute())
+        table = Source(uri=path, format=source_format, encoding=encoding, delimiter=delimiter)
+    elif input is None and data_name is not None and data_version is not None:
+        table, text_column, key_column = _dataset(config, data_name, data_version), "text", "key"
+    else:
+        raise ConfigError("Give either an input table or a dataset name and version.", "See: mlops infer --help")
+    request = BatchRequest(
+        model=model,
+        input=table,
+        text_column=text_column,
+        key_column=key_column,
+        output_root=Path(output).absolute() if output else config.predictions,
+        rules=config.data,
+        inference=config.inference,
+    )
+    compute.run_step("infer", request)
+    folder, _ = inference.locate(request)
+    batch = Batch(folder=str(folder), manifest=inference.load(folder))
+    reports.show_batch(batch)
+    return batch
+
+
+def _dataset(config: Settings, data_name: str, data_version: str) -> Source:
+    data.load(config.datasets, data_name, data_version)
+    return Source(uri=str(config.datasets / data_name / data_version / dataset.SPLIT))

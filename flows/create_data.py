@@ -1,0 +1,71 @@
+"""Raw table → immutable dataset version."""
+
+from typing import Annotated, Literal
+
+from prefect import flow
+from pydantic import Field
+
+from lifecycle import settings
+from lifecycle.data.dataset import Manifest
+from lifecycle.data.ingest import Source
+from lifecycle.names import Environment
+from lifecycle.parameters import Columns, Flag, Fraction, Name
+from tasks import compute, data, reports
+
+
+@flow(name="create-data", flow_run_name="create {data_name} {data_version}", persist_result=True, result_serializer="json")
+def create_data(
+    data_name: Name,
+    data_version: Name,
+    source: str,
+    text_column: str = "text",
+    label_column: str = "label",
+    test_size: Fraction = 0.2,
+    holdout: Flag = True,
+    holdout_size: Fraction = 0.2,
+    stratify: Columns | None = None,
+    parent: Name | None = None,
+    source_format: Literal["csv", "jsonl", "parquet"] | None = None,
+    encoding: str = "utf-8",
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
+    sha256: str | None = None,
+    env: Environment = Environment.DEV,
+) -> Manifest:
+    """Read a table strictly, validate it, set bad rows aside, and split it into a new dataset version.
+
+    Args:
+        data_name: Name of the dataset.
+        data_version: Name of the version; it never changes once made.
+        source: Path or URL of the table.
+        text_column: Column of the texts.
+        label_column: Column of the labels.
+        test_size: Fraction of the whole.
+        holdout: Whether to keep a holdout for the gate.
+        holdout_size: Fraction of the whole.
+        stratify: Columns that every side keeps in proportion; default the label.
+        parent: Version whose sides are kept; default the latest.
+        source_format: Default: by the suffix.
+        encoding: Of CSV and JSON Lines.
+        delimiter: Of CSV.
+        sha256: Expected digest of the file.
+        env: Environment whose settings and data root are used.
+    """
+    config = settings.load(env)
+    table = Source(uri=source, format=source_format, encoding=encoding, delimiter=delimiter, sha256=sha256)
+    request = data.plan(
+        config,
+        table,
+        data_name=data_name,
+        data_version=data_version,
+        text_column=text_column,
+        label_column=label_column,
+        test_size=test_size,
+        holdout=holdout,
+        holdout_size=holdout_size,
+        stratify=stratify,
+        parent=parent,
+    )
+    compute.run_step("create-data", request)
+    manifest = data.load(config.datasets, data_name, data_version)
+    reports.show_dataset(manifest, str(request.folder))
+    return manifest

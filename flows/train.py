@@ -1,0 +1,62 @@
+"""Dataset version → challenger → gate → champion of its environment."""
+
+from prefect import State, flow
+
+from flows.promote import admit
+from lifecycle import settings
+from lifecycle.names import Environment, ModelType
+from lifecycle.outcomes import Admission
+from lifecycle.parameters import Name, Params
+from tasks import compute, reports, training
+
+
+@flow(
+    name="train",
+    flow_run_name="train {model_name} as {model_type} in {env}",
+    persist_result=True,
+    result_serializer="json",
+)
+def train(
+    data_name: Name,
+    data_version: Name,
+    model_name: Name,
+    model_type: ModelType = ModelType.LOGISTIC_REGRESSION,
+    model_params: Params | None = None,
+    seed: int = 0,
+    env: Environment = Environment.DEV,
+) -> Admission | State[Admission]:
+    """Train a challenger and, if it beats the champion of its environment, register and promote it.
+
+    Args:
+        data_name: Name of the dataset.
+        data_version: Version to train on.
+        model_name: Name of the model, without environment.
+        model_type: What to train.
+        model_params: Parameters of the estimator.
+        seed: Same data, parameters and seed give the same predictions.
+        env: Environment to train and promote in.
+    """
+    config = settings.load(env)
+    request = training.plan(
+        config.mlflow_uri,
+        config.datasets,
+        data_name,
+        data_version,
+        model_name,
+        model_type,
+        model_params or {},
+        seed,
+        f"{model_name}-{env}",
+        reports.links(),
+    )
+    compute.run_step("train", request)
+    challenger = training.trained(config.mlflow_uri, request.run_id)
+    gate_data = config.gate_data
+    return admit(
+        challenger,
+        config,
+        model_name,
+        gate_data.data_name or data_name,
+        gate_data.data_version or data_version,
+        f"trained as {model_type}",
+    )

@@ -1,0 +1,402 @@
+"""Dataset versions: made once, never changed, described by a manifest.
+
+`<data root>/<data_name>/<data_version>/` holds `split.parquet` (row, key, text, label, split, and the source's other
+columns as `source_…`), `quarantine.parquet` (row, text, label, reason, kept_row, …), `manifest.json`, `report.html` and
+`data_docs/`. It is written under a temporary name and renamed, so a version exists whole or not at all.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from lifecycle.data import ingest, split, validation
+from lifecycle.data.ingest import Source
+from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
+from lifecycle.files import publish_folder, sha256_of, write_json
+from lifecycle.names import Side, is_name
+from lifecycle.parameters import Columns, Flag, Fraction, Name
+from lifecycle.settings import DataRules, Frozen, Settings
+from lifecycle.version import code_version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+SPLIT, QUARANTINE, MANIFEST, REPORT = "split.parquet", "quarantine.parquet", "manifest.json", "report.html"
+DUPLICATE, CONFLICT = "duplicate", "conflicting_label"
+
+
+class CreateDataRequest(Frozen):
+    """Everything that determines a dataset version. `test_size` and `holdout_size` are fractions of the whole."""
+
+    data_root: Path
+    data_name: Name
+    data_version: Name
+    source: Source
+    text_column: str = "text"
+    label_column: str = "label"
+    test_size: Fraction = 0.2
+    holdout: Flag = True
+    holdout_size: Fraction = 0.2
+    stratify: Columns | None = Field(None, description="Source columns; default the label, empty for none.")
+    parent: Name | None = Field(None, description="Version whose sides are kept; default the latest one.")
+    rules: DataRules = DataRules()
+    suite: validation.Expectations = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not all(is_name(part) for part in (self.data_name, self.data_version)) or self.data_version == "raw":
+            raise ValueError("data_name and data_version must not contain '..' and 'raw' is reserved")
+        if self.test_size <= 0:
+            raise ValueError("test_size must be above 0")
+        if self.holdout and self.holdout_size <= 0:
+            raise ValueError("holdout_size must be above 0 when holdout is true")
+        if (total := sum(self.fractions.values()) - self.fractions[Side.TRAIN]) >= 1 - 1e-9:
+            raise ValueError(f"test_size and holdout_size are fractions of the whole: their sum {total:g} must be below 1")
+        if self.text_column == self.label_column:
+            raise ValueError("text_column and label_column must differ")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Where the version is or will be."""
+        return self.data_root / self.data_name / self.data_version
+
+    @property
+    def fractions(self) -> dict[Side, float]:
+        """The share of the whole per side; train is what remains."""
+        held_out = self.holdout_size if self.holdout else 0.0
+        sides = {Side.TRAIN: 1 - self.test_size - held_out, Side.TEST: self.test_size, Side.HOLDOUT: held_out}
+        return {side: share for side, share in sides.items() if share > 0 or side is Side.TRAIN}
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """The source columns that the split keeps in proportion."""
+        return (self.label_column,) if self.stratify is None else self.stratify
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the content depends on besides the rows."""
+        chosen = {"text_column", "label_column", "test_size", "holdout", "stratify", "suite"}
+        values = self.model_dump(mode="json", include=chosen)
+        values |= {"holdout_size": self.holdout_size if self.holdout else 0.0, "stratify": list(self.strata)}
+        return values | {"conflicting_labels": self.rules.conflicting_labels}
+
+
+class Manifest(Frozen):
+    """What a dataset version is: its source, digests, counts and origin."""
+
+    data_name: str
+    data_version: str
+    digest: str = Field(description="sha256 over the source's rows, the parameters and the parent's digest.")
+    source: str
+    source_sha256: str
+    parameters: dict[str, Any]
+    rows_in: int
+    rows_split: int
+    rows_quarantined: int
+    quarantined: dict[str, int] = Field(description="Rows per reason.")
+    trimmed: int = Field(description="Cells of text and label with blanks around them, which were removed.")
+    counts: dict[str, dict[str, int]] = Field(description="Rows per side and class.")
+    classes: tuple[str, ...]
+    validation: tuple[dict[str, Any], ...]
+    parent: str | None
+    parent_digest: str | None
+    code_version: str
+    files: dict[str, str] = Field(description="sha256 per file.")
+
+
+def plan(config: Settings, source: Source, **arguments: Any) -> CreateDataRequest:
+    """State a dataset version by the settings of an environment.
+
+    A relative source that is not in the working directory is looked up in `<data root>/<data_name>/raw/`.
+
+    Raises:
+        ConfigError: An argument is out of range, or the sizes leave nothing to train on.
+    """
+    raw = config.datasets / str(arguments.get("data_name")) / "raw" / source.uri
+    if "://" not in source.uri:
+        found = raw if not Path(source.uri).exists() and raw.is_file() else Path(source.uri)
+        source = source.model_copy(update={"uri": str(found.absolute())})
+    try:
+        return CreateDataRequest(
+            data_root=config.datasets,
+            source=source,
+            rules=config.data,
+            suite=validation.load_suite(str(arguments.get("data_name"))),
+            **arguments,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where or 'The request'}: {first['msg']} ({first['input']!r:.80}).", "See --help.") from None
+
+
+def create(request: CreateDataRequest) -> None:
+    """Make a dataset version, or verify that the same one exists.
+
+    Idempotent by name: the same rows and parameters again change nothing.
+
+    Raises:
+        DataError: The source is malformed or unfit; nothing is written.
+        ConflictError: The version exists with other content; both digests are named.
+    """
+    logger.info("Reading %s", request.source.name)
+    raw = read_source(request)
+    rows_digest = _rows_digest(raw)
+    if request.folder.exists():
+        _same_or_conflict(request, rows_digest)
+        return
+    parent = _parent(request)
+    digest = _digest(rows_digest, request, parent.digest if parent else None)
+    frame, trimmed = _canonical(raw, request)
+    with publish_folder(request.folder) as folder:
+        report = validation.check(frame, request.suite, folder / "data_docs")
+        kept, quarantine = _set_aside(frame, report.quarantine, request)
+        divided = _divide(kept, request, parent)
+        divided.to_parquet(folder / SPLIT, index=False)
+        quarantine.to_parquet(folder / QUARANTINE, index=False)
+        manifest = Manifest(
+            data_name=request.data_name,
+            data_version=request.data_version,
+            digest=digest,
+            source=request.source.public_uri,
+            source_sha256=ingest.digest(request.source, request.rules),
+            parameters=request.parameters,
+            rows_in=len(frame),
+            rows_split=len(divided),
+            rows_quarantined=len(quarantine),
+            quarantined={str(k): int(v) for k, v in quarantine["reason"].value_counts().sort_index().items()},
+            trimmed=trimmed,
+            counts=_counts(divided),
+            classes=tuple(sorted(divided["label"].unique())),
+            validation=report.results,
+            parent=parent.data_version if parent else None,
+            parent_digest=parent.digest if parent else None,
+            code_version=code_version(),
+            files={name: sha256_of(folder / name) for name in (SPLIT, QUARANTINE)},
+        )
+        if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined:
+            raise IntegrityError(f"{len(frame)} rows became {len(divided)} and {len(quarantine)}.", "Report this bug.")
+        _write_report(manifest, quarantine, folder / REPORT)
+        write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    _same_or_conflict(request, rows_digest)
+
+
+def read_source(request: CreateDataRequest) -> "pd.DataFrame":
+    """Read and check the source of a request; writes nothing."""
+    needed = dict.fromkeys((request.text_column, request.label_column, *request.strata))
+    raw = ingest.read(request.source, request.rules, needed)
+    if len(raw) < request.rules.min_rows:
+        what = f"{request.source.name}: {len(raw)} data rows are fewer than {request.rules.min_rows} (data.min_rows)."
+        raise DataError(what, "Check that the export finished.")
+    return raw
+
+
+def load(data_root: Path, data_name: str, data_version: str) -> Manifest:
+    """Read the manifest of a version.
+
+    Raises:
+        NotFoundError: There is no such version; those that exist are named.
+    """
+    path = data_root / data_name / data_version / MANIFEST
+    if not (is_name(data_name) and is_name(data_version) and path.is_file()):
+        known = ", ".join(m.data_version for m in versions(data_root, data_name)) or "none"
+        what = f"Dataset {data_name!r} has no version {data_version!r} under {data_root} (versions: {known})."
+        raise NotFoundError(what, "See: mlops data list")
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise IntegrityError(f"{path} is not a manifest: {error.errors()[0]['msg']}.", "Restore it from a copy.") from None
+
+
+def load_rows(data_root: Path, data_name: str, data_version: str, *sides: Side) -> "pd.DataFrame":
+    """Read the rows of some sides (default all), in row order, after checking the file's digest."""
+    import pandas as pd
+
+    manifest = load(data_root, data_name, data_version)
+    _verify_file(data_root / data_name / data_version, SPLIT, manifest)
+    rows = pd.read_parquet(data_root / data_name / data_version / SPLIT)
+    return rows[rows["split"].isin([str(side) for side in sides])].reset_index(drop=True) if sides else rows
+
+
+def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
+    """Check a stored version: file digests, row counts, unique texts, and every text on one side.
+
+    Raises:
+        IntegrityError: What is stored is not what was published.
+    """
+    import pandas as pd
+
+    manifest = load(data_root, data_name, data_version)
+    folder = data_root / data_name / data_version
+    for name in manifest.files:
+        _verify_file(folder, name, manifest)
+    rows = load_rows(data_root, data_name, data_version)
+    quarantined = pd.read_parquet(folder / QUARANTINE, columns=["row"])
+    numbers = sorted([*rows["row"], *quarantined["row"]])
+    checks = {
+        "the row numbers are not 1 to n": numbers == list(range(1, manifest.rows_in + 1)),
+        "a text stands twice": not rows["text"].map(split.text_key).duplicated().any(),
+        "the counts differ": _counts(rows) == manifest.counts,
+    }
+    if broken := [problem for problem, fine in checks.items() if not fine]:
+        raise IntegrityError(f"{data_name} {data_version}: {', '.join(broken)}.", "Restore it from a copy.")
+    return manifest
+
+
+def versions(data_root: Path, data_name: str | None = None) -> list[Manifest]:
+    """All versions, by name and then in natural order of the version (1.9 before 1.10)."""
+    pattern = f"{data_name or '*'}/*/{MANIFEST}"
+    found = [load(data_root, p.parts[-3], p.parts[-2]) for p in data_root.glob(pattern) if is_name(p.parts[-2])]
+    return sorted(found, key=lambda m: (m.data_name, natural(m.data_version)))
+
+
+def natural(version: str) -> list[tuple[int, int, str]]:
+    """A sort key by which 1.9 comes before 1.10."""
+    parts = re.findall(r"\d+|\D+", version)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> None:
+    stored = verify(request.data_root, request.data_name, request.data_version)
+    wanted = _digest(rows_digest, request, stored.parent_digest)
+    if request.parent not in (None, stored.parent) or wanted != stored.digest:
+        what = f"Dataset {stored.data_name} {stored.data_version} exists with other content: stored {stored.digest}, new {wanted}."
+        raise ConflictError(what, "A version never changes: choose another --data-version.")
+    logger.info("Dataset %s %s is in place: %s rows", stored.data_name, stored.data_version, f"{stored.rows_in:,}")
+
+
+def _parent(request: CreateDataRequest) -> Manifest | None:
+    """The named parent, else the latest version: the one that is nobody's parent (of several, the highest)."""
+    if request.parent:
+        return load(request.data_root, request.data_name, request.parent)
+    known = versions(request.data_root, request.data_name)
+    parents = {manifest.parent for manifest in known}
+    return next((m for m in reversed(known) if m.data_version not in parents), None)
+
+
+def _rows_digest(raw: "pd.DataFrame") -> str:
+    total = hashlib.sha256(json.dumps(list(raw.columns)).encode())
+    for row in raw.itertuples(index=False, name=None):
+        total.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return total.hexdigest()
+
+
+def _digest(rows_digest: str, request: CreateDataRequest, parent_digest: str | None) -> str:
+    content = {"rows": rows_digest, "parameters": request.parameters, "parent": parent_digest}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _canonical(raw: "pd.DataFrame", request: CreateDataRequest) -> tuple["pd.DataFrame", int]:
+    """Name the columns as every later step does, and strip text and label; the other columns stay as they are."""
+    roles = {request.text_column: "text", request.label_column: "label"}
+    frame = raw.rename(columns={column: roles.get(column, f"source_{column}") for column in raw.columns})
+    stripped = frame[["text", "label"]].apply(lambda column: column.str.strip())
+    trimmed = int((stripped != frame[["text", "label"]]).to_numpy().sum())
+    return frame.assign(text=stripped["text"], label=stripped["label"]), trimmed
+
+
+def _set_aside(
+    frame: "pd.DataFrame", failed: dict[int, str], request: CreateDataRequest
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Part the rows that may be split from those in quarantine, each with its reason.
+
+    Raises:
+        DataError: Too many rows fail, or conflicting labels are not tolerated.
+    """
+    import pandas as pd
+
+    reasons = pd.Series(failed, dtype="object").reindex(frame.index)
+    keys = frame["text"].map(split.text_key)
+    open_rows = reasons.isna()
+    labels = frame.loc[open_rows, "label"].groupby(keys[open_rows]).transform("nunique")
+    conflicting = labels.index[labels > 1]
+    if len(conflicting) and request.rules.conflicting_labels == "fail":
+        what = f"{request.source.name}: {len(conflicting)} rows carry texts with different labels, such as row {conflicting[0]}."
+        raise DataError(what, "Correct them, or set data.conflicting_labels to quarantine.")
+    reasons.loc[conflicting] = CONFLICT
+    open_rows = reasons.isna()
+    first = pd.Series(frame.index[open_rows], index=frame.index[open_rows]).groupby(keys[open_rows]).transform("min")
+    repeats = first.index[first != first.index]
+    reasons.loc[repeats] = DUPLICATE
+
+    aside = reasons.notna()
+    tolerated = int((aside & (reasons != DUPLICATE)).sum())
+    if tolerated > request.rules.max_quarantine_fraction * len(frame):
+        counts = ", ".join(f"{reason} {count}" for reason, count in reasons[aside].value_counts().items())
+        what = f"{request.source.name}: {tolerated} of {len(frame)} rows cannot be used ({counts}): more than data.max_quarantine_fraction={request.rules.max_quarantine_fraction:g}."
+        raise DataError(what, "Correct the source, or raise the budget on purpose.")
+    numbered = frame.assign(key=keys, reason=reasons.astype("str"), kept_row=first.reindex(repeats).astype("Int64"))
+    numbered = numbered.reset_index(names="row")
+    quarantine = numbered[aside.to_numpy()].drop(columns="key").reset_index(drop=True)
+    return numbered[~aside.to_numpy()].drop(columns=["reason", "kept_row"]).reset_index(drop=True), quarantine
+
+
+def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest | None) -> "pd.DataFrame":
+    _check_classes(rows, request)
+    names = {request.text_column: "text", request.label_column: "label"}
+    columns = [names.get(column, f"source_{column}") for column in request.strata]
+    strata = rows[columns].apply(lambda row: json.dumps(list(row)), axis=1) if columns else rows["label"].map(lambda _: "")
+    inherited: dict[str, str] = {}
+    if parent:
+        earlier = load_rows(request.data_root, request.data_name, parent.data_version)
+        inherited = dict(zip(earlier["key"], earlier["split"], strict=True))
+    sides = split.assign(rows["key"], strata, request.fractions, inherited)
+    ordered = ["row", "key", "text", "label", "split"]
+    divided = rows.assign(split=sides)
+    divided = divided[ordered + [column for column in divided.columns if column not in ordered]]
+    if lacking := set(divided["label"]) - set(divided.loc[divided["split"] == Side.TRAIN, "label"]):
+        raise DataError(f"Class {min(lacking)!r} has no row in train.", "Stratify by the label.")
+    counts = {str(side): int((divided["split"] == side).sum()) for side in request.fractions}
+    logger.info("Split %s rows: %s", f"{len(divided):,}", ", ".join(f"{k} {v:,}" for k, v in counts.items()))
+    return divided
+
+
+def _check_classes(rows: "pd.DataFrame", request: CreateDataRequest) -> None:
+    counts = {str(label): int(count) for label, count in rows["label"].value_counts().items()}
+    shown = ", ".join(f"{label!r}: {count}" for label, count in list(counts.items())[:10])
+    if len(counts) < 2:
+        what = f"{request.source.name}: {len(counts)} class is left in column {request.label_column!r} ({shown or 'no rows'})."
+        raise DataError(what, "A classifier needs two classes or more.")
+    needed = max(math.ceil(1 / share - 1e-9) for share in request.fractions.values())
+    if rare := [label for label, count in counts.items() if count < needed]:
+        what = f"{request.source.name}: class {rare[0]!r} of column {request.label_column!r} has {counts[rare[0]]} usable rows; each side needs one, so {needed} at these sizes ({shown})."
+        raise DataError(what, "Add rows, merge classes, or raise the smallest size.")
+
+
+def _counts(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
+    table = rows.groupby(["split", "label"]).size()
+    return {
+        str(side): {str(label): int(n) for (_, label), n in table[[side]].items()}
+        for side in (s for s in Side if s in set(rows["split"]))
+    }
+
+
+def _verify_file(folder: Path, name: str, manifest: Manifest) -> None:
+    path = folder / name
+    found = sha256_of(path) if path.is_file() else "missing"
+    if found != manifest.files[name]:
+        what = f"{path}: sha256 is {found}, the manifest says {manifest.files[name]}."
+        raise IntegrityError(what, "Restore it from a copy, or make a new version.")
+
+
+def _write_report(manifest: Manifest, quarantine: "pd.DataFrame", path: Path) -> None:
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("lifecycle"), autoescape=True)
+    examples = list(_examples(quarantine))
+    path.write_text(environment.get_template("dataset.html").render(m=manifest, examples=examples), encoding="utf-8")
+
+
+def _examples(quarantine: "pd.DataFrame", limit: int = 5) -> Iterator[dict[str, Any]]:
+    for reason, rows in quarantine.groupby("reason"):
+        yield {"reason": reason, "count": len(rows), "rows": rows.head(limit).to_dict("records")}

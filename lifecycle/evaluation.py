@@ -1,0 +1,101 @@
+"""Score one model on one side of a dataset version, row by row, and keep the rows beside the model's run.
+
+The gate compares such stored predictions; it trusts no logged number.
+"""
+
+import io
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lifecycle.data import dataset
+from lifecycle.errors import ConflictError
+from lifecycle.models.loading import ModelRef, load
+from lifecycle.names import Side
+from lifecycle.settings import Frozen
+from lifecycle.tracking import client, download, translated
+from lifecycle.training import TRAINED_KEYS, class_metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+
+class EvaluateRequest(Frozen):
+    """Which model on which rows; the result is an artifact of the model's run, named after both."""
+
+    model: ModelRef
+    data_root: Path
+    data_name: str
+    data_version: str
+    side: Side
+    dataset_digest: str
+
+    @property
+    def artifact(self) -> str:
+        """The path of the stored predictions within the run's artifacts."""
+        return f"evaluations/{self.dataset_digest[:16]}-{self.side}-{self.model.artifact_sha256[:16]}.parquet"
+
+
+def request_for(model: ModelRef, data_root: Path, data_name: str, data_version: str) -> EvaluateRequest:
+    """The evaluation that the gate judges on: of the holdout, or of test where a version has no holdout."""
+    manifest = dataset.load(data_root, data_name, data_version)
+    side = Side.HOLDOUT if Side.HOLDOUT in manifest.counts else Side.TEST
+    return EvaluateRequest(
+        model=model,
+        data_root=data_root,
+        data_name=data_name,
+        data_version=data_version,
+        side=side,
+        dataset_digest=manifest.digest,
+    )
+
+
+def evaluate(request: EvaluateRequest) -> None:
+    """Predict each row of the side with the stored model and keep `row, key, truth, label, score`.
+
+    Idempotent by name: predictions that are stored for this model and data are left as they are.
+    """
+    mlflow = client(request.model.tracking_uri)
+    folder, name = request.artifact.split("/")
+    with translated():
+        if any(file.path == request.artifact for file in mlflow.list_artifacts(request.model.run_id, folder)):
+            return
+    rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
+    _same_dataset(request)
+    predicted = load(request.model).predict(None, rows[["text"]])
+    table = rows[["row", "key"]].assign(truth=rows["label"], label=predicted["label"], score=predicted["score"])
+    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary, translated():
+        table.to_parquet(Path(temporary) / name, index=False)
+        mlflow.log_artifact(request.model.run_id, str(Path(temporary) / name), folder)
+        for metric, value in class_metrics(request.side, table["truth"], table["label"]).items():
+            mlflow.log_metric(request.model.run_id, metric, value)
+    logger.info("Evaluated %s on %s %s rows", request.model.label, f"{len(table):,}", request.side)
+
+
+def stored(request: EvaluateRequest) -> "pd.DataFrame":
+    """The stored predictions of an evaluation."""
+    import pandas as pd
+
+    return pd.read_parquet(_artifact(request.model, request.artifact))
+
+
+def trained_keys(model: ModelRef) -> "pd.Series[int]":
+    """The first 64 bits of the text keys that a model was fitted on."""
+    import pandas as pd
+
+    return pd.read_parquet(_artifact(model, TRAINED_KEYS))["key"]
+
+
+def _artifact(model: ModelRef, path: str) -> io.BytesIO:
+    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
+        return io.BytesIO(download(model.tracking_uri, f"runs:/{model.run_id}/{path}", Path(temporary)).read_bytes())
+
+
+def _same_dataset(request: EvaluateRequest) -> None:
+    found = dataset.load(request.data_root, request.data_name, request.data_version).digest
+    if found != request.dataset_digest:
+        what = f"Dataset {request.data_name} {request.data_version} has digest {found}, not {request.dataset_digest}."
+        raise ConflictError(what, "Start the step again.")

@@ -1,0 +1,110 @@
+"""Files that are whole or not there: published by rename, after their content has reached the disk."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TEMPORARY = ".tmp-"
+
+
+@contextmanager
+def publish_folder(final: Path) -> Iterator[Path]:
+    """Yield a temporary folder; on success it becomes `final` in one step, on any error it is gone without a trace.
+
+    If `final` appeared meanwhile the work is dropped: the caller compares and decides.
+    """
+    created = _missing_parents(final.parent)
+    folder = final.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        sync_tree(folder)
+        if not final.exists():
+            _rename(folder, final)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in created:
+            _remove_if_empty(parent)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def publish_file(final: Path) -> Iterator[Path]:
+    """Yield a temporary path; on success it replaces `final` in one step."""
+    temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex}-{final.name}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(final)
+        _sync(final.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON with sorted keys, whole or not at all."""
+    with publish_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_digest(folder: Path, ignore: frozenset[str] = frozenset()) -> str:
+    """The sha256 over the sorted list of (relative path, size, sha256) of all files in a folder.
+
+    `ignore` names files, by their relative path, that do not count.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    entries = [(p.relative_to(folder).as_posix(), p.stat().st_size, sha256_of(p)) for p in files]
+    listing = json.dumps([entry for entry in entries if entry[0] not in ignore])
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def leftovers(root: Path) -> list[Path]:
+    """Temporary files and folders that an interrupted step left below `root`."""
+    return sorted(root.rglob(f"{TEMPORARY}*")) if root.is_dir() else []
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder of a tree to the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _rename(folder: Path, final: Path) -> None:
+    try:
+        folder.rename(final)
+    except OSError:
+        if not final.exists():  # lost to another writer is fine, anything else is not
+            raise
+    _sync(final.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _missing_parents(folder: Path) -> list[Path]:
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return

@@ -1,0 +1,151 @@
+"""What a batch is: its request, where it is published, and its manifest.
+
+`<output root>/<model>/<version>/<input digest>/` holds `part-00000.parquet …`, `rejected.parquet` and `manifest.json`.
+It is written under a hidden name and renamed once complete, so readers need only the manifest. An interrupted batch
+keeps its finished parts, and the next run continues after them.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import Field, ValidationError
+
+from lifecycle.data import ingest
+from lifecycle.data.ingest import Source
+from lifecycle.errors import DataError, IntegrityError
+from lifecycle.files import sha256_of, sync_tree, write_json
+from lifecycle.models.loading import ModelRef
+from lifecycle.settings import DataRules, Frozen, InferenceRules
+from lifecycle.version import code_version
+
+logger = logging.getLogger(__name__)
+
+MANIFEST, REJECTED = "manifest.json", "rejected.parquet"
+SCHEMA = 1
+
+
+class BatchRequest(Frozen):
+    """One batch: an exact model, an exact input, and where the predictions go."""
+
+    model: ModelRef
+    input: Source
+    text_column: str
+    key_column: str | None = Field(None, description="Column that identifies a row for the reader; default its number.")
+    output_root: Path
+    rules: DataRules = DataRules()
+    inference: InferenceRules = InferenceRules()
+
+
+class BatchManifest(Frozen):
+    """What a published batch holds; rows_in = scored + rejected."""
+
+    model_name: str
+    model_version: int | None
+    run_id: str
+    artifact_sha256: str
+    input: str
+    input_digest: str
+    text_column: str
+    key_column: str | None
+    rows_in: int
+    scored: int
+    rejected: dict[str, int]
+    labels: dict[str, int]
+    parts: dict[str, str] = Field(description="sha256 per file.")
+    code_version: str
+    output_schema: int = SCHEMA
+
+
+def locate(request: BatchRequest) -> tuple[Path, str]:
+    """The folder that a batch is published in, and the digest of its input: content, form and columns."""
+    source = request.input
+    form = [source.kind, source.encoding, source.delimiter, request.text_column, request.key_column]
+    content = [ingest.digest(source, request.rules), *form, SCHEMA]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    version = str(request.model.version) if request.model.version else f"run-{request.model.run_id}"
+    return request.output_root / (request.model.name or "unregistered") / version / digest[:16], digest
+
+
+def infer(request: BatchRequest) -> None:
+    """Score a batch and publish it; the same batch again is verified and left as it is.
+
+    Raises:
+        DataError: The input is malformed or lacks the text column; nothing is published.
+        IntegrityError: The model, or what was published before, is not what it should be.
+    """
+    from lifecycle.inference import local
+
+    final, digest = locate(request)
+    if final.exists():
+        manifest = verify(final, request)
+        logger.info("Predictions are in place: %s rows in %s", f"{manifest.scored:,}", final)
+        return
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(final.with_name(f".{final.name}.lock")):
+        if final.exists():
+            verify(final, request)
+            return
+        folder = final.with_name(f".partial-{final.name}-{request.inference.rows_per_part}")
+        folder.mkdir(exist_ok=True)
+        try:
+            counts = local.score(request, folder)
+        except (DataError, IntegrityError):
+            shutil.rmtree(folder)
+            raise
+        _publish(request, folder, final, digest, counts)
+    logger.info("Published %s predictions in %s", f"{counts.scored:,}", final)
+
+
+def load(folder: Path) -> BatchManifest:
+    """Read the manifest of published predictions."""
+    path = folder / MANIFEST
+    try:
+        return BatchManifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"{path} is no manifest: {error}", f"Remove {folder} and infer again.") from None
+
+
+def verify(folder: Path, request: BatchRequest | None = None) -> BatchManifest:
+    """Check every published file against the manifest, and the manifest against the model asked for."""
+    manifest = load(folder)
+    for name, expected in manifest.parts.items():
+        path = folder / name
+        if not path.is_file() or sha256_of(path) != expected:
+            raise IntegrityError(f"{path} is not the published file.", f"Remove {folder} and infer again.")
+    if request and manifest.artifact_sha256 != request.model.artifact_sha256:
+        raise IntegrityError(f"{folder} was made by another model than {request.model.label}.", "Remove it.")
+    return manifest
+
+
+class Counts(Frozen):
+    """What a scorer did: rows in all, scored, rejected by reason, and predicted labels."""
+
+    rows_in: int
+    scored: int
+    rejected: dict[str, int]
+    labels: dict[str, int]
+
+
+def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, counts: Counts) -> None:
+    if counts.rows_in != counts.scored + sum(counts.rejected.values()):
+        raise IntegrityError(f"{counts.rows_in} rows in, but {counts.scored} scored and {counts.rejected} rejected.")
+    manifest = BatchManifest(
+        model_name=request.model.name or "unregistered",
+        model_version=request.model.version,
+        run_id=request.model.run_id,
+        artifact_sha256=request.model.artifact_sha256,
+        input=request.input.public_uri,
+        input_digest=digest,
+        text_column=request.text_column,
+        key_column=request.key_column,
+        **counts.model_dump(),
+        parts={path.name: sha256_of(path) for path in sorted(folder.glob("*.parquet"))},
+        code_version=code_version(),
+    )
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    sync_tree(folder)
+    folder.rename(final)

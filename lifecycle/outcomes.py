@@ -1,0 +1,47 @@
+"""What a flow answers: small values that say what happened and what is in place now."""
+
+from lifecycle.data.dataset import Manifest
+from lifecycle.gate.verdict import Verdict
+from lifecycle.inference.batch import BatchManifest
+from lifecycle.names import Environment
+from lifecycle.registry.promotion import Promotion
+from lifecycle.settings import Frozen
+
+
+class Admission(Frozen):
+    """How a challenger fared in one environment: its verdict, and the promotion if it was accepted.
+
+    Without a verdict the challenger was champion already and nothing was done.
+    """
+
+    env: Environment
+    model: str
+    challenger: str
+    verdict: Verdict | None = None
+    promotion: Promotion | None = None
+    message: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the gate refused the challenger."""
+        return self.verdict is not None and not self.verdict.promote
+
+
+class Batch(Frozen):
+    """Predictions in place: where, and what they hold."""
+
+    folder: str
+    manifest: BatchManifest
+
+
+class Release(Frozen):
+    """The whole way of one model: its data, each environment in order, and the first batch in production."""
+
+    dataset: Manifest
+    admissions: tuple[Admission, ...]
+    batch: Batch | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the gate of an environment refused the model; the release ended there."""
+        return any(admission.refused for admission in self.admissions)

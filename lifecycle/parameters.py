@@ -1,0 +1,45 @@
+"""Parameters that also arrive as text: a job or a form sends `"false"`, `"['Sentiment']"`, `"{'alpha': 1.0}"`.
+
+They are parsed as literals and checked by type: never by truthiness (`bool("false")` is true), never by `eval`.
+"""
+
+import ast
+import json
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from lifecycle.names import NAME_PATTERN
+
+
+def literal(value: Any) -> Any:
+    """Parse a text as JSON or as a Python literal; anything but a text is returned as it is.
+
+    Raises:
+        ValueError: The text is neither.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise ValueError(f"{value!r:.80} is neither JSON nor a Python literal, such as \"['a', 'b']\"") from None
+
+
+def _flag(value: Any) -> Any:
+    return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) else value
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`.")]
+Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]
+Fraction = Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)]
+Columns = Annotated[tuple[str, ...], BeforeValidator(literal)]
+Params = Annotated[dict[str, Any], BeforeValidator(literal)]

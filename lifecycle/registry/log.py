@@ -1,0 +1,138 @@
+"""The promotion log: the versions of a registered model, read in order of their numbers.
+
+MLflow has no compare-and-set: of two promoters that read the champion, compare and set the alias, both win. But creating
+a version is atomic, its number is unique and its tags are written in the same transaction. So a promotion *is* the
+creation of a version that says which champion it was judged against (`expected`), and who is champion follows from
+reading all versions in order: `fold`. The alias is a cache of that.
+
+An entry whose `expected` is not the champion at its turn lost a race and changes nothing. A version without `expected`
+is a candidate and changes nothing. The same idempotency key counts once: its lowest number.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, Self
+
+from lifecycle.errors import IntegrityError
+from lifecycle.settings import Frozen
+
+Kind = Literal["promotion", "rollback", "adopt"]
+
+NONE = "none"
+KEY, EXPECTED, KIND = "idempotency_key", "promotion.expected", "promotion.kind"
+TARGET, OUTCOME, REASON, BY = "promotion.target", "promotion.outcome", "promotion.reason", "promotion.by"
+ARTIFACT, DATASET, VERDICT = "artifact_sha256", "dataset_digest", "verdict_digest"
+APPLIED, LOST = "applied", "lost"
+
+
+class Entry(Frozen):
+    """One version as the log sees it. `expected` and `target` are version numbers; 0 stands for no champion."""
+
+    number: int
+    ready: bool = True
+    kind: Kind = "promotion"
+    expected: int | None = None
+    target: int | None = None
+    key: str = ""
+    outcome: str | None = None
+
+    @classmethod
+    def of(cls, number: int, status: str, tags: Mapping[str, str]) -> Self:
+        """Read a version's tags.
+
+        Raises:
+            IntegrityError: They are not those that a promotion writes.
+        """
+        try:
+            return cls(
+                number=number,
+                ready=status == "READY",
+                kind=tags.get(KIND, "promotion"),  # type: ignore[arg-type]  # pydantic checks it
+                expected=_number(tags.get(EXPECTED)),
+                target=_number(tags.get(TARGET)),
+                key=tags.get(KEY, ""),
+                outcome=tags.get(OUTCOME),
+            )
+        except ValueError as error:
+            raise IntegrityError(f"Version {number} has unreadable promotion tags: {error}", "Run: mlops doctor") from None
+
+    @property
+    def makes_champion(self) -> int:
+        """The version number that becomes champion if the entry counts."""
+        return self.target or self.number
+
+
+class Log(Frozen):
+    """The result of reading a log: the entries that counted, and the line of champions that a rollback walks back."""
+
+    applied: tuple[Entry, ...] = ()
+    line: tuple[int, ...] = ()
+
+    @property
+    def champion(self) -> int | None:
+        """The version number of the champion, or None if there has never been one."""
+        return self.applied[-1].makes_champion if self.applied else None
+
+    @property
+    def head(self) -> int:
+        """The number of the last entry that counted; 0 for an empty log."""
+        return self.applied[-1].number if self.applied else 0
+
+    @property
+    def previous(self) -> int | None:
+        """Where a rollback leads: the champion before this one, further back after each rollback."""
+        return self.line[-2] if len(self.line) > 1 else None
+
+    @property
+    def unsettled(self) -> tuple[Entry, ...]:
+        """Entries that count but whose writer has not confirmed the alias: it may have been interrupted."""
+        return tuple(entry for entry in self.applied if entry.outcome != APPLIED)
+
+    def explains(self, alias: int | None) -> bool:
+        """Tell whether an alias that is not the champion is the trace of an interrupted step, not of a hand.
+
+        While an entry is unsettled the alias may still be what it was before it, or any later champion (a slow writer
+        that was killed after setting an older one).
+        """
+        if not self.unsettled:
+            return False
+        first = self.applied.index(self.unsettled[0])
+        before = self.applied[first - 1].makes_champion if first else None
+        return alias in {before, *(entry.makes_champion for entry in self.applied[first:])}
+
+    def entry_of(self, key: str) -> Entry | None:
+        """The entry with an idempotency key, if it counted."""
+        return next((entry for entry in self.applied if entry.key == key), None)
+
+
+def fold(entries: Iterable[Entry]) -> Log:
+    """Read a log: pure, and the same for every order in which the entries are given.
+
+    A version that is still being written ends the reading: what comes after it cannot be known yet.
+    """
+    applied: list[Entry] = []
+    line: list[int] = []
+    keys: set[str] = set()
+    for entry in sorted(entries, key=lambda each: each.number):
+        if not entry.ready:
+            break
+        champion = applied[-1].makes_champion if applied else 0
+        if entry.expected != champion or (entry.key and entry.key in keys):
+            continue
+        keys.add(entry.key)
+        applied.append(entry)
+        line = _walk(line, entry)
+    return Log(applied=tuple(applied), line=tuple(line))
+
+
+def _walk(line: list[int], entry: Entry) -> list[int]:
+    """A rollback returns to an earlier place of the line, everything else extends it."""
+    target = entry.makes_champion
+    if entry.kind == "rollback" and target in line:
+        return line[: line.index(target) + 1]
+    return [*line, target]
+
+
+def _number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    return 0 if text == NONE else int(text)

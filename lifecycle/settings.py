@@ -1,0 +1,223 @@
+"""Typed settings: the defaults beside their meaning, one file per environment for what differs.
+
+Precedence: command-line flag > environment (`MLOPS_…`, nested with `__`) > `config/<env>.yaml` >
+`config/platforms/<platform>.yaml` > the defaults below.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lifecycle.errors import ConfigError
+from lifecycle.names import Environment
+
+ENV_PREFIX = "MLOPS_"
+NOT_SETTINGS = {"MLOPS_CONFIG_DIR"}
+
+
+class Frozen(BaseModel):
+    """Immutable, and strict about unknown keys: a typo is an error, not a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataRules(Frozen):
+    """What a raw table must satisfy before a dataset version is made of it."""
+
+    max_quarantine_fraction: float = Field(
+        0.25, ge=0, le=1, description="Rows set aside beyond this share stop the ingest; repeats do not count."
+    )
+    min_rows: int = Field(20, ge=3, description="Fewer data rows than this are an error.")
+    max_cell_bytes: int = Field(100_000, ge=100, description="A longer cell is an error (a lost quote, not a text).")
+    conflicting_labels: Literal["quarantine", "fail"] = Field(
+        "quarantine", description="What to do with all rows of a text that carries different labels."
+    )
+    allowed_schemes: tuple[str, ...] = Field(
+        ("file", "dbfs", "s3", "abfss", "gs"), description="URL schemes that a source may have; http is not among them."
+    )
+
+
+class GateRules(Frozen):
+    """What a challenger must achieve on rows that neither model was trained on."""
+
+    metric: Literal["f1_macro", "accuracy"] = Field("f1_macro", description="Metric compared; higher is better.")
+    floors: dict[Literal["f1_macro", "accuracy"], float] = Field(
+        {"f1_macro": 0.4}, description="Minimum values, champion or not; each in [0, 1]."
+    )
+    min_gain: float = Field(
+        0.0, ge=-1, le=1, description="The interval of the gain must lie above this; below 0 it is a tolerated loss."
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
+    resamples: int = Field(2000, ge=200, description="Bootstrap resamples per interval.")
+    min_rows: int = Field(50, ge=1, description="Fewer comparable rows than this give `not_enough_data`.")
+    min_rows_per_class: int = Field(5, ge=1, description="Likewise for the rarest class.")
+
+
+class DataChoice(Frozen):
+    """A dataset version named in the settings of an environment; empty means the one the model was trained with."""
+
+    data_name: str | None = None
+    data_version: str | None = None
+
+
+class InferenceRules(Frozen):
+    """How a batch is scored."""
+
+    rows_per_part: int = Field(20_000, ge=1, description="Rows read, scored and written at a time.")
+    workers: int = Field(0, ge=0, description="Processes that score; 0 means one per core.")
+
+
+class Settings(BaseSettings):
+    """All settings of one environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    env: Environment = Field(description="The environment these settings belong to.")
+    platform: Literal["local"] = Field("local", description="Where steps run: embedded on this machine.")
+    home: Path = Field(Path(".mlops"), description="Local state; nothing is written elsewhere.")
+    data_root: Path | None = Field(None, description="Dataset versions; default <home>/data.")
+    output_root: Path | None = Field(None, description="Predictions; default <home>/predictions.")
+    tracking_uri: str | None = Field(None, description="MLflow tracking and registry; default sqlite under <home>.")
+    catalog: str | None = Field(None, description="First level of registered names; default the environment.")
+    schema_name: str = Field("ml", description="Second level of registered names.")
+    data: DataRules = DataRules()
+    gate: GateRules = GateRules()
+    gate_data: DataChoice = DataChoice()
+    inference: InferenceRules = InferenceRules()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what `load` has layered already."""
+        return (init_settings,)
+
+    @property
+    def state(self) -> Path:
+        """The absolute folder of local state."""
+        return self.home.expanduser().absolute()
+
+    @property
+    def datasets(self) -> Path:
+        """The absolute folder of dataset versions."""
+        return (self.data_root or self.state / "data").expanduser().absolute()
+
+    @property
+    def predictions(self) -> Path:
+        """The absolute folder of published predictions."""
+        return (self.output_root or self.state / "predictions").expanduser().absolute()
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The MLflow tracking and registry URI."""
+        return self.tracking_uri or f"sqlite:///{self.state / 'mlflow.db'}"
+
+    def registered_name(self, model_name: str) -> str:
+        """The three-level name of a model in this environment, for example `prod.ml.sentiment`."""
+        return f"{self.catalog or self.env}.{self.schema_name}.{model_name}"
+
+
+def config_dir() -> Path:
+    """The folder of the YAML files: `MLOPS_CONFIG_DIR`, else the checkout's `config/`, else the wheel's copy."""
+    if chosen := os.environ.get("MLOPS_CONFIG_DIR"):
+        return Path(chosen).expanduser()
+    here = Path(__file__).parent
+    checkout = here.parent / "config"
+    return checkout if checkout.is_dir() else here / "config"
+
+
+def load(env: Environment | str, **flags: Any) -> Settings:
+    """Read the settings of one environment; `flags` win over every other layer.
+
+    Raises:
+        ConfigError: A file is missing or not YAML; a value is missing, unknown or out of range.
+    """
+    merged: dict[str, Any] = {}
+    for _, values in reversed(list(_layers(env, flags))):
+        merged = _merge(merged, values)
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, str(env)), f"See: mlops config show --env {env}") from None
+
+
+def origins(env: Environment | str) -> dict[str, tuple[Any, str]]:
+    """Map each effective setting, dotted, to its value and the layer it came from."""
+    layers = [(name, _flatten(values)) for name, values in _layers(env, {})]
+    effective = _flatten(load(env).model_dump(mode="json"))
+    return {
+        key: (value, next((name for name, values in layers if key in values), "default"))
+        for key, value in effective.items()
+    }
+
+
+def _layers(env: Environment | str, flags: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (name, values), the strongest first."""
+    _refuse_unknown_variables()
+    given = {key: value for key, value in flags.items() if value is not None}
+    variables = {key: value for key, value in EnvSettingsSource(Settings)().items() if key != "env"}
+    own = _read_yaml(config_dir() / f"{env}.yaml")
+    platform = variables.get("platform") or own.get("platform") or "local"
+    yield "flag", {"env": str(env), **given}
+    yield "environment", variables
+    yield f"config/{env}.yaml", own
+    platform_file = config_dir() / "platforms" / f"{platform}.yaml"
+    yield f"config/platforms/{platform}.yaml", _read_yaml(platform_file) if platform_file.exists() else {}
+
+
+def _refuse_unknown_variables() -> None:
+    known = {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields} | NOT_SETTINGS
+    for variable in os.environ:
+        if variable.startswith(ENV_PREFIX) and variable.split("__")[0] not in known:
+            raise ConfigError(
+                f"{variable} is not a setting: known are {', '.join(sorted(known))}.", f"Try: unset {variable}"
+            )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"No settings: {path} does not exist.", "Set MLOPS_CONFIG_DIR to the folder with dev.yaml."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}.", "Correct the file.") from None
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{path} must hold `name: value` lines, not a {type(values).__name__}.", "Correct the file.")
+    return values or {}
+
+
+def _merge(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _explain(error: ValidationError, env: str) -> str:
+    problems = [f"{'.'.join(str(part) for part in e['loc'])}={e['input']!r}: {e['msg']}" for e in error.errors()[:5]]
+    return f"The settings of {env!r} are not valid: {'; '.join(problems)}."

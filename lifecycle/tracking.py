@@ -1,0 +1,129 @@
+"""MLflow's clients, its first start, and the translation of its errors.
+
+A new sqlite database is migrated under a temporary name and renamed, so that neither a kill nor two processes that start
+at once leave a half-migrated one.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.errors import IntegrityError, MlopsError, TransientError
+from lifecycle.files import publish_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TRANSIENT_CODES = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR", "RESOURCE_EXHAUSTED"}
+
+
+def client(tracking_uri: str) -> "MlflowClient":
+    """The client of one tracking and registry server; makes an embedded database on first use.
+
+    Sets MLflow's global URIs as well: several of its calls look up `models:/m-…` in the global store, whatever the
+    client's own URI is.
+    """
+    found = _client(tracking_uri)
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    return found
+
+
+@cache
+def _client(tracking_uri: str) -> "MlflowClient":
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient
+
+    with translated():
+        if path := database_path(tracking_uri):
+            _make_database(path)
+        return MlflowClient(tracking_uri, tracking_uri)
+
+
+def database_path(tracking_uri: str) -> Path | None:
+    """The file of an embedded sqlite database, or None for a server."""
+    prefix = "sqlite:///"
+    return Path(tracking_uri.removeprefix(prefix)) if tracking_uri.startswith(prefix) else None
+
+
+def experiment(tracking_uri: str, name: str) -> str:
+    """The id of an experiment, made if it is not there; its artifacts lie beside an embedded database."""
+    from mlflow.exceptions import MlflowException
+
+    mlflow, path = client(tracking_uri), database_path(tracking_uri)
+    location = (path.parent / "artifacts").as_uri() if path else None
+    with translated():
+        if found := mlflow.get_experiment_by_name(name):
+            return str(found.experiment_id)
+        try:
+            return str(mlflow.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return str(mlflow.get_experiment_by_name(name).experiment_id)
+
+
+def download(tracking_uri: str, uri: str, folder: Path) -> Path:
+    """Copy the artifacts behind a `models:/` or `runs:/` URI into a folder."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    client(tracking_uri)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+    except (MlflowException, OSError) as error:
+        if is_transient(error):
+            raise TransientError(f"{uri}: {error}", "Try again.") from error
+        raise IntegrityError(f"{uri}: its artifacts cannot be read: {error}", "Run: mlops doctor") from error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what waiting may cure into `TransientError` and damage of the database into `IntegrityError`."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    try:
+        yield
+    except MlopsError:
+        raise
+    except (MlflowException, OperationalError, ConnectionError, TimeoutError) as error:
+        if is_transient(error):
+            raise TransientError(f"MLflow did not answer: {str(error):.300}", "Try again.") from error
+        raise
+    except (DatabaseError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"The MLflow database is damaged: {str(error):.200}", "Run: mlops doctor") from error
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether waiting may cure an error of MLflow, its database or the network."""
+    code = getattr(error, "error_code", None)
+    busy = "database is locked" in str(error)
+    return code in TRANSIENT_CODES or busy or isinstance(error, ConnectionError | TimeoutError)
+
+
+def is_missing(error: Any) -> bool:
+    """Tell whether MLflow says that a model, version, alias or run does not exist.
+
+    Its codes differ: a missing alias is INVALID_PARAMETER_VALUE, a missing model RESOURCE_DOES_NOT_EXIST.
+    """
+    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or "not found" in str(error)
+
+
+def _make_database(path: Path) -> None:
+    from filelock import FileLock
+    from mlflow import MlflowClient
+
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if not path.exists():
+            with publish_file(path) as temporary:
+                MlflowClient(f"sqlite:///{temporary}").search_experiments(max_results=1)

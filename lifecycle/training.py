@@ -1,0 +1,304 @@
+"""Fit a model on the train side of a dataset version and record everything in one MLflow run.
+
+`plan` finds or opens the run (its id is the name of the result), `train` fills it. The same data, parameters, seed and
+code lead to the same run, so a repeated training finds what is there.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.data import dataset
+from lifecycle.data.dataset import Manifest
+from lifecycle.errors import ConflictError, NotFoundError
+from lifecycle.models import estimators
+from lifecycle.models.loading import ModelRef, artifact_digest
+from lifecycle.names import ModelType, Side
+from lifecycle.parameters import Name, Params
+from lifecycle.settings import Frozen
+from lifecycle.tracking import client, download, experiment, translated
+from lifecycle.version import code_version, git_commit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
+TRAIN_KEY, OWNER = "mlops.train_key", "mlops.owner"
+MODEL_URI, ARTIFACT_SHA256 = "mlops.model_uri", "mlops.artifact_sha256"
+TRAINED_KEYS = "training/keys.parquet"
+
+
+class TrainRequest(Frozen):
+    """One training; its result lies in the run that it names."""
+
+    tracking_uri: str
+    run_id: str
+    data_root: Path
+    data_name: Name
+    data_version: Name
+    model_name: Name
+    model_type: ModelType
+    model_params: Params = {}
+    seed: int = 0
+
+
+def plan(
+    tracking_uri: str,
+    data_root: Path,
+    data_name: str,
+    data_version: str,
+    model_name: str,
+    model_type: ModelType,
+    model_params: Mapping[str, Any],
+    seed: int,
+    experiment_name: str,
+    links: Mapping[str, str],
+) -> TrainRequest:
+    """Open the run of a training, or find the finished one of the same training.
+
+    A run that an earlier, killed process left open is marked KILLED. `links` are tags that lead back to the caller.
+
+    Raises:
+        ConfigError: A model parameter is unknown, or the dataset version does not exist; no run is opened.
+    """
+    estimators.build(model_type, model_params, seed)
+    manifest = dataset.load(data_root, data_name, data_version)
+    key = _train_key(manifest, model_name, model_type, model_params, seed)
+    mlflow, experiment_id = client(tracking_uri), experiment(tracking_uri, experiment_name)
+    with translated():
+        run_id = _finished_run(tracking_uri, experiment_id, key)
+        if run_id is None:
+            tags = {
+                "mlflow.runName": f"{model_name} {model_type} on {data_name} {data_version}",
+                "mlflow.source.name": "mlops train",
+                "mlflow.source.git.commit": git_commit() or "",
+                TRAIN_KEY: key,
+                OWNER: f"{socket.gethostname()}:{os.getpid()}",
+                "mlops.model_name": model_name,
+                "mlops.data_name": data_name,
+                "mlops.data_version": data_version,
+                "mlops.dataset_digest": manifest.digest,
+                "mlops.code_version": code_version(),
+                **links,
+            }
+            run_id = mlflow.create_run(experiment_id, tags={k: v for k, v in tags.items() if v}).info.run_id
+    return TrainRequest(
+        tracking_uri=tracking_uri,
+        run_id=run_id,
+        data_root=data_root,
+        data_name=data_name,
+        data_version=data_version,
+        model_name=model_name,
+        model_type=model_type,
+        model_params=dict(model_params),
+        seed=seed,
+    )
+
+
+def train(request: TrainRequest) -> None:
+    """Fit, measure on train and test, and log the model into the request's run.
+
+    Idempotent: a finished run whose model digest is recorded is left as it is. The same data, parameters and seed give
+    the same predictions.
+    """
+    import mlflow
+
+    with translated():
+        run = client(request.tracking_uri).get_run(request.run_id)
+    if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags:
+        logger.info("Run %s has trained this model already", request.run_id)
+        return
+    manifest = dataset.load(request.data_root, request.data_name, request.data_version)
+    rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, Side.TRAIN, Side.TEST)
+    sides = {side: rows[rows["split"] == side].reset_index(drop=True) for side in (Side.TRAIN, Side.TEST)}
+    fitted = sides[Side.TRAIN]
+    logger.info("Training %s on %s rows", request.model_type, f"{len(fitted):,}")
+    pipeline = estimators.fit(request.model_type, request.model_params, request.seed, fitted[["text"]], fitted["label"])
+    with translated(), mlflow.start_run(run_id=request.run_id):
+        _log_facts(request, manifest, pipeline, sides)
+        model_uri = _log_model(pipeline, fitted)
+        digest = _stored_digest(request.tracking_uri, model_uri)
+        mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest})
+    logger.info("Trained %s: run %s", request.model_type, request.run_id)
+
+
+def trained(tracking_uri: str, run_id: str) -> ModelRef:
+    """The model of a finished training run.
+
+    Raises:
+        NotFoundError: There is no such run.
+        ConflictError: The run holds no finished model of ours.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            run = client(tracking_uri).get_run(run_id)
+    except MlflowException as error:
+        raise NotFoundError(f"No run {run_id!r} in {tracking_uri}: {error.message}", "See: mlops model list") from None
+    tags = run.data.tags
+    if run.info.status != "FINISHED" or MODEL_URI not in tags or ARTIFACT_SHA256 not in tags:
+        raise ConflictError(f"Run {run_id} is {run.info.status} and holds no finished model.", "Train again: mlops train")
+    return ModelRef(
+        tracking_uri=tracking_uri, uri=tags[MODEL_URI], run_id=run_id, artifact_sha256=tags[ARTIFACT_SHA256]
+    )
+
+
+def trained_on(tracking_uri: str, run_id: str) -> tuple[str, str]:
+    """The name and version of the dataset that a run was trained on."""
+    with translated():
+        tags = client(tracking_uri).get_run(run_id).data.tags
+    return tags["mlops.data_name"], tags["mlops.data_version"]
+
+
+def _train_key(
+    manifest: Manifest, model_name: str, model_type: ModelType, model_params: Mapping[str, Any], seed: int
+) -> str:
+    from importlib.metadata import version
+
+    content = {
+        "dataset": manifest.digest,
+        "model": model_name,
+        "type": model_type,
+        "params": dict(model_params),
+        "seed": seed,
+        "code": code_version(),
+        "packages": {package: version(package) for package in PACKAGES},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
+    """The first finished run of a training; those that a dead process of this machine left open are marked KILLED."""
+    mlflow = client(tracking_uri)
+    found = mlflow.search_runs([experiment_id], f"tags.`{TRAIN_KEY}` = '{key}'", order_by=["start_time ASC"])
+    for run in found:
+        if run.info.status == "RUNNING" and _is_dead(run.data.tags.get(OWNER, "")):
+            mlflow.set_terminated(run.info.run_id, "KILLED")
+    done = [run for run in found if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags]
+    return str(done[0].info.run_id) if done else None
+
+
+def _is_dead(owner: str) -> bool:
+    host, _, pid = owner.rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _log_facts(
+    request: TrainRequest, manifest: Manifest, pipeline: Any, sides: Mapping[Side, "pd.DataFrame"]
+) -> None:
+    """Log parameters, dataset, metrics per side and class, plots, and which texts were trained on."""
+    import mlflow
+    import pandas as pd
+
+    classifier = pipeline[-1].get_params()
+    params = {"model_type": request.model_type, "seed": request.seed, **{f"model.{k}": v for k, v in classifier.items()}}
+    mlflow.log_params({**params, "data_name": request.data_name, "data_version": request.data_version})
+    for side, context in ((Side.TRAIN, "training"), (Side.TEST, "testing")):
+        frame = sides[side][["text", "label"]]
+        source = (request.data_root / request.data_name / request.data_version / dataset.SPLIT).as_uri()
+        name = f"{request.data_name}-{request.data_version}-{side}"
+        data = mlflow.data.from_pandas(frame, source=source, name=name, targets="label", digest=manifest.digest[:32])
+        tags = {"dataset_version": request.data_version, "dataset_digest": manifest.digest}
+        mlflow.log_input(data, context=context, tags=tags)
+    metrics: dict[str, float] = {}
+    for side, rows in sides.items():
+        metrics |= class_metrics(side, rows["label"], pipeline.predict(rows[["text"]]))
+    mlflow.log_metrics(metrics)
+    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
+        folder = Path(temporary)
+        _plot(pipeline, sides[Side.TEST], folder)
+        (folder / "training").mkdir()
+        keys = pd.DataFrame({"key": sides[Side.TRAIN]["key"].str[:16].map(lambda key: int(key, 16)).astype("uint64")})
+        keys.to_parquet(folder / TRAINED_KEYS, index=False)
+        mlflow.log_artifacts(temporary)
+
+
+def class_metrics(side: Side, truth: Any, predicted: Any) -> dict[str, float]:
+    """Metrics of one side as MLflow names: `test.f1_macro`, `test.accuracy`, `test.recall.<class>` and so on.
+
+    Characters of a class name that MLflow does not allow in a metric become `_`.
+    """
+    import re
+
+    from sklearn.metrics import classification_report
+
+    report = classification_report(truth, predicted, output_dict=True, zero_division=0.0)
+    accuracy = report.pop("accuracy", None)
+    metrics = {} if accuracy is None else {f"{side}.accuracy": float(accuracy)}
+    for name, values in report.items():
+        suffix = {"macro avg": "macro", "weighted avg": "weighted"}.get(name, re.sub(r"[^\w .:/-]", "_", name))
+        for metric, key in (("f1", "f1-score"), ("precision", "precision"), ("recall", "recall")):
+            joint = "_" if name in {"macro avg", "weighted avg"} else "."
+            metrics[f"{side}.{metric}{joint}{suffix}"] = float(values[key])
+    return metrics
+
+
+def _log_model(pipeline: Any, rows: "pd.DataFrame") -> str:
+    """Log the whole pipeline under the contract of all text models; returns its `models:/m-…` URI."""
+    from importlib.metadata import version
+
+    import mlflow
+    import skops.io
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("string", "text")]),
+        outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
+    )
+    with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
+        path = Path(temporary) / "pipeline.skops"
+        skops.io.dump(pipeline, path)
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(estimators.__file__).with_name("text_model.py")),
+            artifacts={"pipeline": str(path)},
+            signature=signature,
+            input_example=rows[["text"]].head(2),
+            pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
+        )
+    return str(info.model_uri)
+
+
+def _stored_digest(tracking_uri: str, model_uri: str) -> str:
+    with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
+        return artifact_digest(download(tracking_uri, model_uri, Path(temporary)))
+
+
+def _plot(pipeline: Any, rows: "pd.DataFrame", folder: Path) -> None:
+    """Draw the confusion matrix and the one-versus-rest PR and ROC curves of the test side."""
+    from matplotlib.figure import Figure
+    from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
+
+    (folder / "plots").mkdir()
+    classes, truth = list(pipeline.classes_), rows["label"].to_numpy(object)
+    probabilities = pipeline.predict_proba(rows[["text"]])
+    figure = Figure(figsize=(5, 4.5), layout="constrained")
+    predicted = pipeline.classes_[probabilities.argmax(axis=1)]
+    ConfusionMatrixDisplay.from_predictions(truth, predicted, labels=classes, ax=figure.subplots(), colorbar=False)
+    figure.savefig(folder / "plots" / "confusion_matrix.png", dpi=120)
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for i, name in enumerate(classes[:20]):
+        hit = truth == name
+        if 0 < hit.sum() < len(hit):
+            PrecisionRecallDisplay.from_predictions(hit, probabilities[:, i], name=str(name), ax=axes[0])
+            RocCurveDisplay.from_predictions(hit, probabilities[:, i], name=str(name), ax=axes[1])
+    figure.savefig(folder / "plots" / "pr_roc.png", dpi=120)

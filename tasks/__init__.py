@@ -1,0 +1,5 @@
+"""POLICY: how each step is run. Prefect tasks over the functions of `lifecycle`: retries, caching, engine, reports."""
+
+import logging
+
+logging.getLogger("lifecycle").setLevel(logging.INFO)  # so that the steps' log lines reach Prefect's UI

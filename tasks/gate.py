@@ -1,0 +1,8 @@
+"""`lifecycle.gate` under orchestration. A verdict's key holds both models, so a changed champion is judged anew."""
+
+from lifecycle import evaluation
+from lifecycle.gate import verdict
+from tasks.policies import on_data
+
+request_for = on_data(evaluation.request_for)
+judge = on_data(verdict.judge)

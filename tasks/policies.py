@@ -1,0 +1,46 @@
+"""The policies, by kind of step. Only errors that waiting may cure are retried; nothing mutable is ever cached.
+
+`on_data`      heavy or pure, named by its inputs: a retry of a failed flow run reuses what has completed
+`on_registry`  reads or changes the registry: always executed, made safe to repeat by its idempotency key
+`in_the_ui`    writes a report for Prefect's UI
+"""
+
+from typing import Any
+
+from prefect import State, Task, task
+from prefect.cache_policies import DEFAULT, NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+
+from lifecycle.errors import TransientError
+
+BACKOFF_SECONDS = [1, 4, 15]
+TRANSIENT = (TransientError, ConnectionError, TimeoutError)
+
+
+async def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Retry only what waiting can cure: bad data, a refusal, a conflict or a bug fails at once."""
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, TRANSIENT)
+
+
+# DEFAULT keys a result by inputs, source and flow run: a rerun of a flow never sees another run's results.
+on_data = task(
+    persist_result=True,
+    result_serializer="json",
+    cache_policy=DEFAULT,
+    retries=len(BACKOFF_SECONDS),
+    retry_delay_seconds=BACKOFF_SECONDS,
+    retry_jitter_factor=0.3,
+    retry_condition_fn=is_transient,
+)
+
+on_registry = task(
+    persist_result=False,
+    cache_policy=NO_CACHE,
+    retries=len(BACKOFF_SECONDS),
+    retry_delay_seconds=BACKOFF_SECONDS,
+    retry_jitter_factor=0.3,
+    retry_condition_fn=is_transient,
+)
+
+in_the_ui = task(persist_result=False, cache_policy=NO_CACHE)

@@ -1,0 +1,97 @@
+"""What Prefect's UI shows of a run: artifacts, and the links from a run to where its results lie."""
+
+import json
+import math
+import re
+from typing import Any
+
+from prefect import runtime
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from lifecycle.data.dataset import Manifest
+from lifecycle.gate.verdict import Verdict
+from lifecycle.outcomes import Batch
+from lifecycle.registry.promotion import Promotion
+from tasks.policies import in_the_ui
+
+
+def links() -> dict[str, str]:
+    """Tags that lead from an MLflow run back to this flow run."""
+    run_id, url = runtime.flow_run.id, str(runtime.flow_run.ui_url or "")
+    tags = {"prefect.flow_run_id": str(run_id or ""), "prefect.flow_run_url": url if url.startswith("http") else ""}
+    return {key: value for key, value in tags.items() if value}
+
+
+@in_the_ui
+def show_dataset(manifest: Manifest, folder: str) -> None:
+    """Show a dataset version: rows per side and class, quarantine by reason, and where its report lies."""
+    sides = [f"| {side} | {sum(c.values()):,} | {_pairs(c)} |" for side, c in manifest.counts.items()]
+    aside = [f"| {reason} | {count:,} |" for reason, count in manifest.quarantined.items()] or ["| – | 0 |"]
+    lines = [
+        f"# {manifest.data_name} {manifest.data_version}",
+        f"{manifest.rows_in:,} rows in = {manifest.rows_split:,} split + {manifest.rows_quarantined:,} in quarantine.",
+        "\n".join(["| side | rows | classes |", "|---|---|---|", *sides]),
+        "\n".join(["| quarantined as | rows |", "|---|---|", *aside]),
+        f"Report: `{folder}/report.html`, Data Docs: `{folder}/data_docs/index.html`, digest `{manifest.digest}`.",
+    ]
+    _markdown(f"dataset-{manifest.data_name}", "\n\n".join(lines), "Dataset version")
+
+
+@in_the_ui
+def show_verdict(verdict: Verdict) -> None:
+    """Show a verdict: its decision with reasons, and each check as a row."""
+    rows = [
+        {
+            "check": check.name,
+            "outcome": check.outcome,
+            "value": _number(check.value),
+            "interval": f"[{_number(check.low)}, {_number(check.high)}]" if check.low is not None else "",
+            "limit": _number(check.limit),
+            "detail": check.detail,
+        }
+        for check in verdict.checks
+    ]
+    description = f"**{verdict.decision}** in {verdict.env}: {'; '.join(verdict.reasons)}"
+    key = _key(f"verdict-{verdict.env}")
+    create_table_artifact(table=json.loads(json.dumps(rows)), key=key, description=description)
+
+
+@in_the_ui
+def show_promotion(promotion: Promotion) -> None:
+    """Show who is champion now and how to go back."""
+    env, _, model = promotion.name.split(".", 2)
+    before = f"v{promotion.previous}" if promotion.previous else "none"
+    text = (
+        f"# {promotion.name} v{promotion.champion} is champion\n\n{promotion.message}\n\nBefore: {before}. "
+        f"To go back: `mlops rollback --model-name {model} --env {env}`"
+    )
+    _markdown(f"champion-{promotion.name}", text, "Promotion")
+
+
+@in_the_ui
+def show_batch(batch: Batch) -> None:
+    """Show what a batch scored and rejected, and where it lies."""
+    manifest = batch.manifest
+    text = (
+        f"# {manifest.scored:,} predictions by {manifest.model_name} v{manifest.model_version}\n\n"
+        f"{manifest.rows_in:,} rows in = {manifest.scored:,} scored + {sum(manifest.rejected.values()):,} rejected "
+        f"({_pairs(manifest.rejected) or 'none'}).\n\nLabels: {_pairs(manifest.labels)}.\n\nIn `{batch.folder}`."
+    )
+    _markdown(f"batch-{manifest.model_name}", text, "Batch inference")
+
+
+def _markdown(key: str, text: str, description: str) -> None:
+    create_markdown_artifact(markdown=text, key=_key(key), description=description)
+
+
+def _key(text: str) -> str:
+    """Artifact keys hold lower-case letters, digits and dashes only."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _pairs(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _number(value: Any) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.4g}"
