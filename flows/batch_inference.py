@@ -28,7 +28,7 @@ def batch_inference(
     alias: str | None = None,
     version: int | None = None,
     run_id: str | None = None,
-    input: str | None = None,  # noqa: A002  the name that CLI, flow and job share
+    input: str | None = None,
     data_name: Name | None = None,
     data_version: Name | None = None,
     text_column: str = "text",

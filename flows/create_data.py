@@ -13,7 +13,9 @@ from lifecycle.parameters import Columns, Flag, Fraction, Name
 from tasks import compute, data, reports
 
 
-@flow(name="create-data", flow_run_name="create {data_name} {data_version}", persist_result=True, result_serializer="json")
+@flow(
+    name="create-data", flow_run_name="create {data_name} {data_version}", persist_result=True, result_serializer="json"
+)
 def create_data(
     data_name: Name,
     data_version: Name,

@@ -1,6 +1,6 @@
 """The whole way: raw table → dataset → dev → staging → prod → first batch in production."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from prefect import State, flow
 from prefect.states import Completed
@@ -77,12 +77,16 @@ def release(
         delimiter=delimiter,
     )
     so_far = Release(dataset=manifest, admissions=())
-    for env, before in ((Environment.DEV, None), (Environment.STAGING, Environment.DEV), (Environment.PROD, Environment.STAGING)):
+    for env, before in (
+        (Environment.DEV, None),
+        (Environment.STAGING, Environment.DEV),
+        (Environment.PROD, Environment.STAGING),
+    ):
         if before is None:
             answer = train.fn(data_name, data_version, model_name, model_type, model_params, seed, env)
         else:
             answer = promote.fn(model_name, before, env, reason=f"release of {data_name} {data_version}")
-        admission: Admission = answer.data if isinstance(answer, State) else answer
+        admission = cast(Admission, answer.data if isinstance(answer, State) else answer)
         so_far = so_far.model_copy(update={"admissions": (*so_far.admissions, admission)})
         if admission.refused:
             return Completed(name="Rejected", message=f"{env}: {admission.message}", data=so_far)

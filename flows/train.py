@@ -38,16 +38,14 @@ def train(
     """
     config = settings.load(env)
     request = training.plan(
-        config.mlflow_uri,
-        config.datasets,
-        data_name,
-        data_version,
-        model_name,
-        model_type,
-        model_params or {},
-        seed,
-        f"{model_name}-{env}",
-        reports.links(),
+        config,
+        data_name=data_name,
+        data_version=data_version,
+        model_name=model_name,
+        model_type=model_type,
+        model_params=model_params or {},
+        seed=seed,
+        links=reports.links(),
     )
     compute.run_step("train", request)
     challenger = training.trained(config.mlflow_uri, request.run_id)

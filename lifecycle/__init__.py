@@ -1,1 +1,1 @@
-"""The steps of a model's life in plain Python: they run on a laptop and inside a remote job, with or without Prefect."""
+"""The steps of a model's life in plain Python: they run on a laptop and inside a remote job, with Prefect or not."""

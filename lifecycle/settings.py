@@ -7,7 +7,7 @@ Precedence: command-line flag > environment (`MLOPS_…`, nested with `__`) > `c
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +18,8 @@ from lifecycle.names import Environment
 
 ENV_PREFIX = "MLOPS_"
 NOT_SETTINGS = {"MLOPS_CONFIG_DIR"}
+
+T = TypeVar("T", bound=BaseModel)
 
 
 class Frozen(BaseModel):
@@ -95,10 +97,10 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is pydantic's
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take only what `load` has layered already."""
@@ -129,6 +131,14 @@ class Settings(BaseSettings):
         return f"{self.catalog or self.env}.{self.schema_name}.{model_name}"
 
 
+def checked(model: type[T], **values: Any) -> T:
+    """Build a request from arguments that a person gave; what is wrong with them is a `ConfigError`."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        raise ConfigError(f"{_problems(error)}.", "See --help.") from None
+
+
 def config_dir() -> Path:
     """The folder of the YAML files: `MLOPS_CONFIG_DIR`, else the checkout's `config/`, else the wheel's copy."""
     if chosen := os.environ.get("MLOPS_CONFIG_DIR"):
@@ -150,7 +160,10 @@ def load(env: Environment | str, **flags: Any) -> Settings:
     try:
         return Settings(**merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, str(env)), f"See: mlops config show --env {env}") from None
+        raise ConfigError(
+            f"The settings of '{env}' are not valid: {_problems(error)}.",
+            f"Correct config/{env}.yaml or the MLOPS_ variable.",
+        ) from None
 
 
 def origins(env: Environment | str) -> dict[str, tuple[Any, str]]:
@@ -218,6 +231,9 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _explain(error: ValidationError, env: str) -> str:
-    problems = [f"{'.'.join(str(part) for part in e['loc'])}={e['input']!r}: {e['msg']}" for e in error.errors()[:5]]
-    return f"The settings of {env!r} are not valid: {'; '.join(problems)}."
+def _problems(error: ValidationError) -> str:
+    shown = []
+    for each in error.errors()[:5]:
+        where = ".".join(str(part) for part in each["loc"])
+        shown.append(f"{where}={each['input']!r:.80}: {each['msg']}" if where else each["msg"])
+    return "; ".join(shown)

@@ -1,7 +1,7 @@
 """MLflow's clients, its first start, and the translation of its errors.
 
-A new sqlite database is migrated under a temporary name and renamed, so that neither a kill nor two processes that start
-at once leave a half-migrated one.
+A new sqlite database is migrated under a temporary name and renamed, so that neither a kill nor two processes that
+start at once leave a half-migrated one.
 """
 
 import os
@@ -95,10 +95,10 @@ def translated() -> Iterator[None]:
         raise
     except (MlflowException, OperationalError, ConnectionError, TimeoutError) as error:
         if is_transient(error):
-            raise TransientError(f"MLflow did not answer: {str(error):.300}", "Try again.") from error
+            raise TransientError(f"MLflow did not answer: {error!s:.300}", "Try again.") from error
         raise
     except (DatabaseError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"The MLflow database is damaged: {str(error):.200}", "Run: mlops doctor") from error
+        raise IntegrityError(f"The MLflow database is damaged: {error!s:.200}", "Run: mlops doctor") from error
 
 
 def is_transient(error: BaseException) -> bool:

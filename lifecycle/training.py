@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.errors import ConflictError, NotFoundError
@@ -21,7 +23,7 @@ from lifecycle.models import estimators
 from lifecycle.models.loading import ModelRef, artifact_digest
 from lifecycle.names import ModelType, Side
 from lifecycle.parameters import Name, Params
-from lifecycle.settings import Frozen
+from lifecycle.settings import Frozen, Settings
 from lifecycle.tracking import client, download, experiment, translated
 from lifecycle.version import code_version, git_commit
 
@@ -46,20 +48,19 @@ class TrainRequest(Frozen):
     data_version: Name
     model_name: Name
     model_type: ModelType
-    model_params: Params = {}
+    model_params: Params = Field(default_factory=dict)
     seed: int = 0
 
 
 def plan(
-    tracking_uri: str,
-    data_root: Path,
+    config: Settings,
+    *,
     data_name: str,
     data_version: str,
     model_name: str,
     model_type: ModelType,
     model_params: Mapping[str, Any],
     seed: int,
-    experiment_name: str,
     links: Mapping[str, str],
 ) -> TrainRequest:
     """Open the run of a training, or find the finished one of the same training.
@@ -70,30 +71,21 @@ def plan(
         ConfigError: A model parameter is unknown, or the dataset version does not exist; no run is opened.
     """
     estimators.build(model_type, model_params, seed)
-    manifest = dataset.load(data_root, data_name, data_version)
+    manifest = dataset.load(config.datasets, data_name, data_version)
     key = _train_key(manifest, model_name, model_type, model_params, seed)
-    mlflow, experiment_id = client(tracking_uri), experiment(tracking_uri, experiment_name)
+    experiment_id = experiment(config.mlflow_uri, f"{model_name}-{config.env}")
     with translated():
-        run_id = _finished_run(tracking_uri, experiment_id, key)
+        run_id = _finished_run(config.mlflow_uri, experiment_id, key)
         if run_id is None:
-            tags = {
-                "mlflow.runName": f"{model_name} {model_type} on {data_name} {data_version}",
-                "mlflow.source.name": "mlops train",
-                "mlflow.source.git.commit": git_commit() or "",
-                TRAIN_KEY: key,
-                OWNER: f"{socket.gethostname()}:{os.getpid()}",
-                "mlops.model_name": model_name,
-                "mlops.data_name": data_name,
-                "mlops.data_version": data_version,
-                "mlops.dataset_digest": manifest.digest,
-                "mlops.code_version": code_version(),
-                **links,
-            }
-            run_id = mlflow.create_run(experiment_id, tags={k: v for k, v in tags.items() if v}).info.run_id
+            tags = _run_tags(manifest, model_name, key) | dict(links)
+            run = client(config.mlflow_uri).create_run(
+                experiment_id, run_name=f"{model_name} {model_type} on {data_name} {data_version}", tags=tags
+            )
+            run_id = run.info.run_id
     return TrainRequest(
-        tracking_uri=tracking_uri,
+        tracking_uri=config.mlflow_uri,
         run_id=run_id,
-        data_root=data_root,
+        data_root=config.datasets,
         data_name=data_name,
         data_version=data_version,
         model_name=model_name,
@@ -146,7 +138,9 @@ def trained(tracking_uri: str, run_id: str) -> ModelRef:
         raise NotFoundError(f"No run {run_id!r} in {tracking_uri}: {error.message}", "See: mlops model list") from None
     tags = run.data.tags
     if run.info.status != "FINISHED" or MODEL_URI not in tags or ARTIFACT_SHA256 not in tags:
-        raise ConflictError(f"Run {run_id} is {run.info.status} and holds no finished model.", "Train again: mlops train")
+        raise ConflictError(
+            f"Run {run_id} is {run.info.status} and holds no finished model.", "Train again: mlops train"
+        )
     return ModelRef(
         tracking_uri=tracking_uri, uri=tags[MODEL_URI], run_id=run_id, artifact_sha256=tags[ARTIFACT_SHA256]
     )
@@ -157,6 +151,21 @@ def trained_on(tracking_uri: str, run_id: str) -> tuple[str, str]:
     with translated():
         tags = client(tracking_uri).get_run(run_id).data.tags
     return tags["mlops.data_name"], tags["mlops.data_version"]
+
+
+def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
+    tags = {
+        "mlflow.source.name": "mlops train",
+        "mlflow.source.git.commit": git_commit() or "",
+        TRAIN_KEY: key,
+        OWNER: f"{socket.gethostname()}:{os.getpid()}",
+        "mlops.model_name": model_name,
+        "mlops.data_name": manifest.data_name,
+        "mlops.data_version": manifest.data_version,
+        "mlops.dataset_digest": manifest.digest,
+        "mlops.code_version": code_version(),
+    }
+    return {name: value for name, value in tags.items() if value}
 
 
 def _train_key(
@@ -200,15 +209,17 @@ def _is_dead(owner: str) -> bool:
     return False
 
 
-def _log_facts(
-    request: TrainRequest, manifest: Manifest, pipeline: Any, sides: Mapping[Side, "pd.DataFrame"]
-) -> None:
+def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: Mapping[Side, "pd.DataFrame"]) -> None:
     """Log parameters, dataset, metrics per side and class, plots, and which texts were trained on."""
     import mlflow
     import pandas as pd
 
     classifier = pipeline[-1].get_params()
-    params = {"model_type": request.model_type, "seed": request.seed, **{f"model.{k}": v for k, v in classifier.items()}}
+    params = {
+        "model_type": request.model_type,
+        "seed": request.seed,
+        **{f"model.{k}": v for k, v in classifier.items()},
+    }
     mlflow.log_params({**params, "data_name": request.data_name, "data_version": request.data_version})
     for side, context in ((Side.TRAIN, "training"), (Side.TEST, "testing")):
         frame = sides[side][["text", "label"]]

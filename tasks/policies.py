@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import TaskRun
 
 from lifecycle.errors import TransientError
 
-BACKOFF_SECONDS = [1, 4, 15]
+BACKOFF_SECONDS: list[float] = [1, 4, 15]
 TRANSIENT = (TransientError, ConnectionError, TimeoutError)
 
 

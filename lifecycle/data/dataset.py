@@ -8,7 +8,6 @@ columns as `source_…`), `quarantine.parquet` (row, text, label, reason, kept_r
 import hashlib
 import json
 import logging
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +17,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from lifecycle.data import ingest, split, validation
 from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
+from lifecycle.data.quarantine import check_classes, set_aside
+from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import publish_folder, sha256_of, write_json
 from lifecycle.names import Side, is_name
 from lifecycle.parameters import Columns, Flag, Fraction, Name
-from lifecycle.settings import DataRules, Frozen, Settings
+from lifecycle.settings import DataRules, Frozen, Settings, checked
 from lifecycle.version import code_version
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPLIT, QUARANTINE, MANIFEST, REPORT = "split.parquet", "quarantine.parquet", "manifest.json", "report.html"
-DUPLICATE, CONFLICT = "duplicate", "conflicting_label"
 
 
 class CreateDataRequest(Frozen):
@@ -60,7 +59,9 @@ class CreateDataRequest(Frozen):
         if self.holdout and self.holdout_size <= 0:
             raise ValueError("holdout_size must be above 0 when holdout is true")
         if (total := sum(self.fractions.values()) - self.fractions[Side.TRAIN]) >= 1 - 1e-9:
-            raise ValueError(f"test_size and holdout_size are fractions of the whole: their sum {total:g} must be below 1")
+            raise ValueError(
+                f"test_size and holdout_size are fractions of the whole: their sum {total:g} must be below 1"
+            )
         if self.text_column == self.label_column:
             raise ValueError("text_column and label_column must differ")
         return self
@@ -126,18 +127,14 @@ def plan(config: Settings, source: Source, **arguments: Any) -> CreateDataReques
     if "://" not in source.uri:
         found = raw if not Path(source.uri).exists() and raw.is_file() else Path(source.uri)
         source = source.model_copy(update={"uri": str(found.absolute())})
-    try:
-        return CreateDataRequest(
-            data_root=config.datasets,
-            source=source,
-            rules=config.data,
-            suite=validation.load_suite(str(arguments.get("data_name"))),
-            **arguments,
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where or 'The request'}: {first['msg']} ({first['input']!r:.80}).", "See --help.") from None
+    return checked(
+        CreateDataRequest,
+        data_root=config.datasets,
+        source=source,
+        rules=config.data,
+        suite=validation.load_suite(str(arguments.get("data_name"))),
+        **arguments,
+    )
 
 
 def create(request: CreateDataRequest) -> None:
@@ -160,7 +157,7 @@ def create(request: CreateDataRequest) -> None:
     frame, trimmed = _canonical(raw, request)
     with publish_folder(request.folder) as folder:
         report = validation.check(frame, request.suite, folder / "data_docs")
-        kept, quarantine = _set_aside(frame, report.quarantine, request)
+        kept, quarantine = set_aside(frame, report.quarantine, request.source.name, request.rules)
         divided = _divide(kept, request, parent)
         divided.to_parquet(folder / SPLIT, index=False)
         quarantine.to_parquet(folder / QUARANTINE, index=False)
@@ -215,7 +212,9 @@ def load(data_root: Path, data_name: str, data_version: str) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        raise IntegrityError(f"{path} is not a manifest: {error.errors()[0]['msg']}.", "Restore it from a copy.") from None
+        raise IntegrityError(
+            f"{path} is not a manifest: {error.errors()[0]['msg']}.", "Restore it from a copy."
+        ) from None
 
 
 def load_rows(data_root: Path, data_name: str, data_version: str, *sides: Side) -> "pd.DataFrame":
@@ -270,7 +269,8 @@ def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> None:
     stored = verify(request.data_root, request.data_name, request.data_version)
     wanted = _digest(rows_digest, request, stored.parent_digest)
     if request.parent not in (None, stored.parent) or wanted != stored.digest:
-        what = f"Dataset {stored.data_name} {stored.data_version} exists with other content: stored {stored.digest}, new {wanted}."
+        what = f"Dataset {stored.data_name} {stored.data_version} exists with other content: "
+        what += f"stored {stored.digest}, new {wanted}."
         raise ConflictError(what, "A version never changes: choose another --data-version.")
     logger.info("Dataset %s %s is in place: %s rows", stored.data_name, stored.data_version, f"{stored.rows_in:,}")
 
@@ -305,47 +305,13 @@ def _canonical(raw: "pd.DataFrame", request: CreateDataRequest) -> tuple["pd.Dat
     return frame.assign(text=stripped["text"], label=stripped["label"]), trimmed
 
 
-def _set_aside(
-    frame: "pd.DataFrame", failed: dict[int, str], request: CreateDataRequest
-) -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    """Part the rows that may be split from those in quarantine, each with its reason.
-
-    Raises:
-        DataError: Too many rows fail, or conflicting labels are not tolerated.
-    """
-    import pandas as pd
-
-    reasons = pd.Series(failed, dtype="object").reindex(frame.index)
-    keys = frame["text"].map(split.text_key)
-    open_rows = reasons.isna()
-    labels = frame.loc[open_rows, "label"].groupby(keys[open_rows]).transform("nunique")
-    conflicting = labels.index[labels > 1]
-    if len(conflicting) and request.rules.conflicting_labels == "fail":
-        what = f"{request.source.name}: {len(conflicting)} rows carry texts with different labels, such as row {conflicting[0]}."
-        raise DataError(what, "Correct them, or set data.conflicting_labels to quarantine.")
-    reasons.loc[conflicting] = CONFLICT
-    open_rows = reasons.isna()
-    first = pd.Series(frame.index[open_rows], index=frame.index[open_rows]).groupby(keys[open_rows]).transform("min")
-    repeats = first.index[first != first.index]
-    reasons.loc[repeats] = DUPLICATE
-
-    aside = reasons.notna()
-    tolerated = int((aside & (reasons != DUPLICATE)).sum())
-    if tolerated > request.rules.max_quarantine_fraction * len(frame):
-        counts = ", ".join(f"{reason} {count}" for reason, count in reasons[aside].value_counts().items())
-        what = f"{request.source.name}: {tolerated} of {len(frame)} rows cannot be used ({counts}): more than data.max_quarantine_fraction={request.rules.max_quarantine_fraction:g}."
-        raise DataError(what, "Correct the source, or raise the budget on purpose.")
-    numbered = frame.assign(key=keys, reason=reasons.astype("str"), kept_row=first.reindex(repeats).astype("Int64"))
-    numbered = numbered.reset_index(names="row")
-    quarantine = numbered[aside.to_numpy()].drop(columns="key").reset_index(drop=True)
-    return numbered[~aside.to_numpy()].drop(columns=["reason", "kept_row"]).reset_index(drop=True), quarantine
-
-
 def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest | None) -> "pd.DataFrame":
-    _check_classes(rows, request)
+    check_classes(rows, request.source.name, request.label_column, request.fractions.values())
     names = {request.text_column: "text", request.label_column: "label"}
     columns = [names.get(column, f"source_{column}") for column in request.strata]
-    strata = rows[columns].apply(lambda row: json.dumps(list(row)), axis=1) if columns else rows["label"].map(lambda _: "")
+    strata = (
+        rows[columns].apply(lambda row: json.dumps(list(row)), axis=1) if columns else rows["label"].map(lambda _: "")
+    )
     inherited: dict[str, str] = {}
     if parent:
         earlier = load_rows(request.data_root, request.data_name, parent.data_version)
@@ -361,23 +327,13 @@ def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest |
     return divided
 
 
-def _check_classes(rows: "pd.DataFrame", request: CreateDataRequest) -> None:
-    counts = {str(label): int(count) for label, count in rows["label"].value_counts().items()}
-    shown = ", ".join(f"{label!r}: {count}" for label, count in list(counts.items())[:10])
-    if len(counts) < 2:
-        what = f"{request.source.name}: {len(counts)} class is left in column {request.label_column!r} ({shown or 'no rows'})."
-        raise DataError(what, "A classifier needs two classes or more.")
-    needed = max(math.ceil(1 / share - 1e-9) for share in request.fractions.values())
-    if rare := [label for label, count in counts.items() if count < needed]:
-        what = f"{request.source.name}: class {rare[0]!r} of column {request.label_column!r} has {counts[rare[0]]} usable rows; each side needs one, so {needed} at these sizes ({shown})."
-        raise DataError(what, "Add rows, merge classes, or raise the smallest size.")
-
-
 def _counts(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
-    table = rows.groupby(["split", "label"]).size()
+    """Rows per side and class; a side without rows is left out."""
+    per_side = {side: rows.loc[rows["split"] == side, "label"].value_counts().sort_index() for side in Side}
     return {
-        str(side): {str(label): int(n) for (_, label), n in table[[side]].items()}
-        for side in (s for s in Side if s in set(rows["split"]))
+        str(side): {str(label): int(n) for label, n in counts.items()}
+        for side, counts in per_side.items()
+        if len(counts)
     }
 
 

@@ -16,11 +16,11 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -122,7 +122,7 @@ def unreadable(cell: str, rules: DataRules) -> str | None:
 def digest(source: Source, rules: DataRules) -> str:
     """The sha256 of the file's bytes."""
     with open_bytes(source, rules, decompress=False) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
 
 
 @contextmanager
@@ -137,16 +137,18 @@ def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> 
     try:
         file = fsspec.open(source.uri, "rb").open()
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        reason = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}.get(type(error), "is not readable")
+        reason = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}.get(
+            type(error), "is not readable"
+        )
         raise ConfigError(f"{source.public_uri} {reason}.", "Check --source or --input.") from None
     except ImportError as error:
         raise ConfigError(f"{source.public_uri}: {error}", "Install the package that serves this scheme.") from None
     with file:
         packed = decompress and source.name.endswith(".gz")
-        yield gzip.GzipFile(fileobj=file) if packed else file
+        yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
 
 
-def _records(source: Source, rules: DataRules) -> Iterator[Row]:
+def _records(source: Source, rules: DataRules) -> Generator[Row]:
     """Yield the header as row 0, then the data rows; the digest is checked before the first one."""
     if source.sha256 and (found := digest(source, rules)) != source.sha256:
         raise DataError(f"{source.name}: sha256 is {found}, expected {source.sha256}.", "Fetch the file again.")
@@ -159,7 +161,7 @@ def _csv_rows(source: Source, file: IO[bytes]) -> Iterator[Row]:
     csv.field_size_limit(FIELD_LIMIT)
     text = _text(source, file)
     reader = csv.reader(text, delimiter=source.delimiter, strict=True)
-    number, line, header = 0, 1, []
+    number, header = 0, list[str]()
     while True:
         line = reader.line_num + 1
         try:
@@ -181,7 +183,9 @@ def _csv_rows(source: Source, file: IO[bytes]) -> Iterator[Row]:
 
 
 def _miscounted(source: Source, row: int, line: int, cells: list[str], header: list[str]) -> str:
-    where = f"column {header[len(cells)]!r} is missing" if len(cells) < len(header) else f"extra {cells[len(header)]!r:.60}"
+    where = (
+        f"column {header[len(cells)]!r} is missing" if len(cells) < len(header) else f"extra {cells[len(header)]!r:.60}"
+    )
     return f"{source.name}, row {row}, line {line}: {len(cells)} fields instead of {len(header)} ({where})."
 
 
@@ -297,7 +301,7 @@ def _translating(source: Source) -> Iterator[None]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{source.name}: damaged gzip: {error}.", "Fetch the file again.") from None
     except pa.ArrowException as error:
-        raise DataError(f"{source.name}: damaged Parquet: {str(error):.200}.", "Fetch the file again.") from None
+        raise DataError(f"{source.name}: damaged Parquet: {error!s:.200}.", "Fetch the file again.") from None
 
 
 def _undecodable(source: Source, error: UnicodeError) -> DataError:

@@ -65,6 +65,7 @@ def check(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> Report:
 def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> Any:
     import great_expectations as gx
 
+    unnamed = frame.rename_axis(index=None)  # rows of a named index would come back as dicts
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     context.add_data_docs_site("dataset", _site(docs))
@@ -72,7 +73,7 @@ def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> A
     try:
         rules = context.suites.add(gx.ExpectationSuite(name="rows", expectations=[dict(each) for each in suite]))
     except Exception as error:  # GX raises its own, pydantic's and plain errors for a bad suite
-        raise ConfigError(f"The expectation suite is not valid: {str(error):.300}.", "Correct it.") from None
+        raise ConfigError(f"The expectation suite is not valid: {error!s:.300}.", "Correct it.") from None
     asset = context.data_sources.add_pandas("source").add_dataframe_asset("rows")
     data = asset.add_batch_definition_whole_dataframe("all")
     definition = context.validation_definitions.add(gx.ValidationDefinition(name="rows", data=data, suite=rules))
@@ -82,7 +83,7 @@ def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> A
         actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["dataset"])],
         result_format={"result_format": "COMPLETE"},
     )
-    outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
+    outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": unnamed})
     return next(iter(outcome.run_results.values()))
 
 

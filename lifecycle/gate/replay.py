@@ -57,7 +57,9 @@ def replay(request: EvaluateRequest) -> str:
     )
     if wrong.any():
         row = recorded["row"].to_numpy()[wrong][0]
-        raise IntegrityError(f"{request.model.label}: {wrong.sum()} of {len(rows)} predictions differ, first row {row}.")
+        raise IntegrityError(
+            f"{request.model.label}: {wrong.sum()} of {len(rows)} predictions differ, first row {row}."
+        )
     return f"{len(rows)} predictions reproduced in a fresh process"
 
 
@@ -66,7 +68,13 @@ def _in_fresh_process(request: EvaluateRequest) -> str:
     root = str(Path(__file__).parents[2])
     try:
         done = subprocess.run(  # noqa: S603  our own interpreter and module
-            command, input=request.model_dump_json(), capture_output=True, text=True, timeout=DEADLINE_SECONDS, cwd=root
+            command,
+            check=False,
+            input=request.model_dump_json(),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+            cwd=root,
         )
     except subprocess.TimeoutExpired:
         what = f"{request.model.label} did not predict within {DEADLINE_SECONDS} s."

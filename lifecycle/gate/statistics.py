@@ -1,11 +1,13 @@
-"""Metrics and intervals from stored predictions of one or two models on the same rows. Resampling and tests are scipy's."""
+"""Metrics and intervals from stored predictions of one or two models on the same rows.
+
+Resampling and tests are scipy's.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from lifecycle.settings import Frozen
 
@@ -67,20 +69,22 @@ def metric_interval(metric: str, truth: Any, predicted: Any, *, confidence: floa
     (y, p), labels = encode(truth, predicted)
     value = float(METRICS[metric](y, p, labels))
     if metric == "accuracy":
+        from scipy import stats
+
         wilson = stats.binomtest(int((y == p).sum()), len(y)).proportion_ci(confidence, method="wilson")
         return Interval(value=value, low=float(wilson.low), high=float(wilson.high))
     low, high = _bootstrap(lambda rows: METRICS[metric](y[rows], p[rows], labels), len(y), confidence, resamples)
     return Interval(value=value, low=low, high=high)
 
 
-def compare(
-    metric: str, truth: Any, challenger: Any, champion: Any, *, confidence: float, resamples: int
-) -> Paired:
+def compare(metric: str, truth: Any, challenger: Any, champion: Any, *, confidence: float, resamples: int) -> Paired:
     """The challenger's gain over the champion on the same rows.
 
     The interval is a paired percentile bootstrap: each resample draws rows, both models are measured on them, seeded.
     McNemar's test is exact: the binomial test of the rows that only one of the two gets right.
     """
+    from scipy import stats
+
     (y, new, old), labels = encode(truth, challenger, champion)
     measure = METRICS[metric]
 
@@ -99,6 +103,8 @@ def compare(
 def _bootstrap(
     statistic: Callable[[Codes], NDArray[np.float64]], rows: int, confidence: float, resamples: int
 ) -> tuple[float, float]:
+    from scipy import stats
+
     result = stats.bootstrap(
         (np.arange(rows),),
         lambda drawn, axis: statistic(np.moveaxis(drawn, axis, -1)),

@@ -76,8 +76,8 @@ class Verdict(Frozen):
 def judge(request: JudgeRequest) -> Verdict:
     """Decide, and keep the verdict as an artifact of the challenger's run.
 
-    `promote` only if every check passed. Too few rows give `not_enough_data`; everything else, a tie, a failed check, an
-    unreadable champion or any exception, gives `keep` with its reason. Only errors that waiting may cure are raised.
+    `promote` only if every check passed. Too few rows give `not_enough_data`; everything else, a tie, a failed check,
+    an unreadable champion or any exception, gives `keep` with its reason. Only what waiting may cure is raised.
     """
     try:
         verdict = _judge(request)
@@ -123,9 +123,7 @@ def _judge(request: JudgeRequest) -> Verdict:
     )
 
 
-def _checks(
-    rows: "pd.DataFrame", left_out: int, challenger: EvaluateRequest, request: JudgeRequest
-) -> Iterator[Check]:
+def _checks(rows: "pd.DataFrame", left_out: int, challenger: EvaluateRequest, request: JudgeRequest) -> Iterator[Check]:
     """Run the checks in order; too few rows end them, since no later number would mean anything."""
     size = checks.enough_rows(rows, left_out, request.rules)
     yield size
@@ -185,7 +183,13 @@ def _flips(rows: "pd.DataFrame", right: str, wrong: str) -> tuple[dict[str, Any]
         return ()
     flipped = rows[(rows[right] == rows["truth"]) & (rows[wrong] != rows["truth"])].head(SHOWN_FLIPS)
     return tuple(
-        {"row": int(r.row), "text": str(r.text)[:200], "truth": r.truth, "champion": r.champion, "challenger": r.challenger}
+        {
+            "row": int(str(r.row)),
+            "text": str(r.text)[:200],
+            "truth": r.truth,
+            "champion": r.champion,
+            "challenger": r.challenger,
+        }
         for r in flipped.itertuples()
     )
 
@@ -217,4 +221,6 @@ def _keep(verdict: Verdict, challenger: ModelRef) -> None:
         write_json(path, verdict.model_dump(mode="json"))
         mlflow = client(challenger.tracking_uri)
         mlflow.log_artifact(challenger.run_id, str(path), "verdicts")
-        mlflow.set_tag(challenger.run_id, f"gate.{verdict.env}", f"{verdict.decision}: {'; '.join(verdict.reasons)}"[:4000])
+        mlflow.set_tag(
+            challenger.run_id, f"gate.{verdict.env}", f"{verdict.decision}: {'; '.join(verdict.reasons)}"[:4000]
+        )

@@ -73,7 +73,7 @@ def _bounded(pool: ProcessPoolExecutor, folder: Path, parts: Iterable[Part], lim
 
 def _prepare(request: BatchRequest, model_folder: Path) -> None:
     """Load the verified model once per process."""
-    global _model, _request  # noqa: PLW0603  what a pool's initializer sets up for its tasks
+    global _model, _request
     _model, _request = loading.load_verified(model_folder, request.model.label), request
 
 
@@ -96,9 +96,7 @@ def _score_part(part: Part, folder: Path) -> dict[str, Any]:
         labels = table["label"].to_pylist()
         with publish_file(path) as temporary:
             pq.write_table(table, temporary)
-    rejected = bad[[_request.text_column]].assign(
-        input_key=_keys(bad, _request), reason=problems[problems.notna()]
-    )
+    rejected = bad[[_request.text_column]].assign(input_key=_keys(bad, _request), reason=problems[problems.notna()])
     return {"rows_in": len(chunk), "scored": len(good), "labels": Counter(labels), "rejected": rejected}
 
 
@@ -147,4 +145,4 @@ def _write_rejected(rejected: "list[pd.DataFrame]", request: BatchRequest, path:
     columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(names.values())]
     with publish_file(path) as temporary:
         pq.write_table(pa.table(dict(zip(names, columns, strict=True))), temporary)
-    return dict(sorted(Counter(row[2] for row in rows).items()))
+    return dict(sorted(Counter(str(row[2]) for row in rows).items()))

@@ -7,7 +7,7 @@ from lifecycle.errors import ConfigError
 from lifecycle.names import ModelType
 
 TOKENS = r"(?u)\w+|[%$€£₹+-]"
-"""Words, numbers and the signs that carry direction in financial text; no stop words, `not` and `up` are the message."""
+"""Words, numbers and the signs that carry direction in financial text; no stop words: `not` and `up` matter."""
 
 
 def _naive_bayes(**params: Any) -> Any:

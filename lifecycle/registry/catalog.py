@@ -91,7 +91,9 @@ def resolve(target: Target, *, alias: str | None, version: int | None, run_id: s
     if name == CHAMPION:
         if found := promotion.champion(target):
             return found
-        raise NotFoundError(f"{target.name} has no champion yet.", "Train and promote first: mlops train, mlops promote")
+        raise NotFoundError(
+            f"{target.name} has no champion yet.", "Train and promote first: mlops train, mlops promote"
+        )
     number = promotion.alias_version(target, name)
     if number is None:
         raise NotFoundError(f"{target.name} has no alias {name!r}.", "See: mlops model show")

@@ -1,8 +1,8 @@
 """The promotion log: the versions of a registered model, read in order of their numbers.
 
-MLflow has no compare-and-set: of two promoters that read the champion, compare and set the alias, both win. But creating
-a version is atomic, its number is unique and its tags are written in the same transaction. So a promotion *is* the
-creation of a version that says which champion it was judged against (`expected`), and who is champion follows from
+MLflow has no compare-and-set: of two promoters that read the champion, compare and set the alias, both win. But
+creating a version is atomic, its number is unique and its tags are written in the same transaction. So a promotion *is*
+the creation of a version that says which champion it was judged against (`expected`), and who is champion follows from
 reading all versions in order: `fold`. The alias is a cache of that.
 
 An entry whose `expected` is not the champion at its turn lost a race and changes nothing. A version without `expected`
@@ -46,14 +46,16 @@ class Entry(Frozen):
             return cls(
                 number=number,
                 ready=status == "READY",
-                kind=tags.get(KIND, "promotion"),  # type: ignore[arg-type]  # pydantic checks it
+                kind=tags.get(KIND, "promotion"),
                 expected=_number(tags.get(EXPECTED)),
                 target=_number(tags.get(TARGET)),
                 key=tags.get(KEY, ""),
                 outcome=tags.get(OUTCOME),
             )
         except ValueError as error:
-            raise IntegrityError(f"Version {number} has unreadable promotion tags: {error}", "Run: mlops doctor") from None
+            raise IntegrityError(
+                f"Version {number} has unreadable promotion tags: {error}", "Run: mlops doctor"
+            ) from None
 
     @property
     def makes_champion(self) -> int:

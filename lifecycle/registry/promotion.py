@@ -136,7 +136,7 @@ def intend(target: Target, model: ModelRef, expected: ModelRef | None, **facts: 
 
 
 def register(intent: Intent) -> int:
-    """Create the log entry of an intent and return its version number; the same intent again returns the same number."""
+    """Create the log entry of an intent and return its version number; again it returns the same number."""
     if existing := _entry_number(intent):
         return existing
     mlflow, name = client(intent.target.tracking_uri), intent.target.name
@@ -196,7 +196,8 @@ def intend_rollback(target: Target, to_version: int | None, reason: str) -> Inte
         raise ConflictError(f"{target.name} {_v(now.champion)} is the first champion: nothing to roll back to.")
     if goal not in {entry.makes_champion for entry in now.applied}:
         raise ConflictError(
-            f"{target.name} v{goal} never was champion, so it is no rollback.", "Promote it through the gate: mlops promote"
+            f"{target.name} v{goal} never was champion, so it is no rollback.",
+            "Promote it through the gate: mlops promote",
         )
     ref = reference(target, goal)
     return Intent(
@@ -308,7 +309,7 @@ def _make_registered_model(target: Target) -> None:
 
 
 def _set_alias(target: Target, number: int) -> None:
-    """Set the alias; two processes that set it for the first time collide on a UNIQUE constraint: read and try again."""
+    """Set the alias; two processes that set it for the first time collide on a UNIQUE constraint: read again."""
     from mlflow.exceptions import MlflowException
 
     try:

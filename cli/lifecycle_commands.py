@@ -1,0 +1,312 @@
+"""The steps of a model's life as commands: train, promote, rollback, history, infer, release, demo."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import options, runner, show
+from cli.data import check_source
+from lifecycle.names import Environment, ModelType
+
+DEV, STAGING, PROD = Environment.DEV, Environment.STAGING, Environment.PROD
+LOGISTIC = ModelType.LOGISTIC_REGRESSION
+REFUSED = 4
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands at the top level."""
+    for command in (demo, release, train, promote, rollback, history, infer):
+        app.command()(command)
+
+
+def train(
+    data_name: options.DataName,
+    data_version: options.DataVersion,
+    model_name: options.ModelName,
+    model_type: options.Type = LOGISTIC,
+    model_params: options.Params = "{}",
+    seed: options.Seed = 0,
+    env: options.Env = DEV,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Train a challenger; if the gate accepts it, register and promote it. Exit code 4 if it is refused.
+
+    Example: mlops train --data-name fsa --data-version 1.0.0 --model-name sentiment --model-type naive_bayes
+    --model-params "{'alpha': 1.0}"
+    """
+    from lifecycle import settings
+    from lifecycle.data import dataset
+    from lifecycle.models import estimators
+
+    config = settings.load(env)
+    dataset.load(config.datasets, data_name, data_version)
+    params = _params(model_params)
+    estimators.build(model_type, params, seed)
+    parameters = {
+        "data_name": data_name,
+        "data_version": data_version,
+        "model_name": model_name,
+        "model_type": model_type,
+        "model_params": params,
+        "seed": seed,
+        "env": env,
+    }
+    title = f"Training {model_name} as {model_type} on {data_name} {data_version}"
+    outcome = runner.run_flow("train", parameters, home=config.state, title=title, verbose=verbose)
+    _answer(outcome, as_json, show.admission)
+
+
+def promote(
+    model_name: options.ModelName,
+    source_env: Annotated[Environment, typer.Option("--from", help="Environment whose champion is to move up.")] = DEV,
+    target_env: Annotated[Environment, typer.Option("--to", help="Environment that judges and receives it.")] = STAGING,
+    data_name: Annotated[str | None, typer.Option(help="Dataset to judge on; default the target's settings.")] = None,
+    data_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
+    reason: options.Reason = "",
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Judge the champion of one environment on the next one's data and promote it. Exit code 4 if it is refused.
+
+    Example: mlops promote --model-name sentiment --from dev --to staging
+    """
+    from lifecycle import settings
+
+    config = settings.load(target_env)
+    parameters = {
+        "model_name": model_name,
+        "source_env": source_env,
+        "target_env": target_env,
+        "data_name": data_name,
+        "data_version": data_version,
+        "reason": reason,
+    }
+    title = f"Promoting {model_name} from {source_env} to {target_env}"
+    outcome = runner.run_flow("promote", parameters, home=config.state, title=title, verbose=verbose)
+    _answer(outcome, as_json, show.admission)
+
+
+def rollback(
+    model_name: options.ModelName,
+    env: options.Env = PROD,
+    to_version: Annotated[int | None, typer.Option(help="A former champion; default the one before.")] = None,
+    reason: options.Reason = "",
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Give the champion alias back to an earlier champion. Twice walks further back.
+
+    Example: mlops rollback --model-name sentiment --env prod --reason "recall of negative fell"
+    """
+    from lifecycle import settings
+
+    config = settings.load(env)
+    parameters = {"model_name": model_name, "env": env, "to_version": to_version, "reason": reason}
+    title = f"Rolling back {model_name} in {env}"
+    done = runner.run_flow("rollback", parameters, home=config.state, title=title, verbose=verbose)
+    show.print_json(done) if as_json else typer.echo(done.message)
+
+
+def history(model_name: options.ModelName, env: options.Env = PROD, as_json: options.Json = False) -> None:
+    """Tell who was champion when, why, and by whom.
+
+    Example: mlops history --model-name sentiment --env prod
+    """
+    from lifecycle import settings
+    from lifecycle.registry import catalog
+    from lifecycle.registry.promotion import Target
+
+    config = settings.load(env)
+    runner.quiet(config.state)
+    target = Target(tracking_uri=config.mlflow_uri, name=config.registered_name(model_name))
+    lines = catalog.history(target)
+    if as_json:
+        show.print_json(lines)
+        return
+    rows = [
+        (
+            line.version,
+            f"{line.at:%Y-%m-%d %H:%M:%S}",
+            line.kind,
+            line.outcome,
+            f"v{line.champion}" if line.champion else "",
+            line.by,
+            line.reason,
+        )
+        for line in lines
+    ]
+    show.table(("version", "at (UTC)", "kind", "outcome", "champion", "by", "why"), rows, target.name)
+
+
+def infer(
+    model_name: options.ModelName,
+    env: options.Env = PROD,
+    alias: Annotated[str | None, typer.Option(help="Default champion.")] = None,
+    version: Annotated[int | None, typer.Option(help="Version number.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="Training run.")] = None,
+    input_: Annotated[str | None, typer.Option("--input", help="Path or URL of the table to score.")] = None,
+    data_name: Annotated[str | None, typer.Option(help="Dataset to score, instead of a table.")] = None,
+    data_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
+    text_column: options.TextColumn = "text",
+    key_column: Annotated[str | None, typer.Option(help="Column that identifies a row; default its number.")] = None,
+    source_format: options.Format = None,
+    encoding: options.Encoding = "utf-8",
+    delimiter: options.Delimiter = ",",
+    output: Annotated[str | None, typer.Option(help="Folder of predictions; default the environment's.")] = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Score a table with one pinned model and publish the predictions, whole or not at all. Again is a no-op.
+
+    Example: mlops infer --model-name sentiment --env prod --input news.csv --text-column Sentence
+    """
+    from lifecycle import settings
+
+    config = settings.load(env)
+    parameters = {
+        "model_name": model_name,
+        "env": env,
+        "alias": alias,
+        "version": version,
+        "run_id": run_id,
+        "input": input_,
+        "data_name": data_name,
+        "data_version": data_version,
+        "text_column": text_column,
+        "key_column": key_column,
+        "source_format": source_format,
+        "encoding": encoding,
+        "delimiter": delimiter,
+        "output": output,
+    }
+    title = f"Scoring {input_ or f'{data_name} {data_version}'} with {model_name} in {env}"
+    done = runner.run_flow("batch_inference", parameters, home=config.state, title=title, verbose=verbose)
+    show.print_json(done) if as_json else show.batch(done)
+
+
+def release(
+    source: options.SourceFile,
+    data_name: options.DataName,
+    data_version: options.DataVersion,
+    model_name: options.ModelName,
+    text_column: options.TextColumn = "text",
+    label_column: options.LabelColumn = "label",
+    test_size: options.TestSize = 0.2,
+    holdout: options.Holdout = True,
+    holdout_size: options.HoldoutSize = 0.2,
+    stratify: options.Stratify = None,
+    model_type: options.Type = LOGISTIC,
+    model_params: options.Params = "{}",
+    seed: options.Seed = 0,
+    source_format: options.Format = None,
+    encoding: options.Encoding = "utf-8",
+    delimiter: options.Delimiter = ",",
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Take a table all the way: dataset, training, dev, staging, prod, predictions. Exit code 4 if a gate refuses.
+
+    Example: mlops release --source news.csv --text-column Sentence --label-column Sentiment --data-name fsa
+    --data-version 1.0.0 --model-name sentiment
+    """
+    from lifecycle import settings
+    from lifecycle.models import estimators
+
+    config = settings.load(DEV)
+    parameters = {
+        key: value
+        for key, value in locals().items()
+        if key not in {"as_json", "verbose", "config", "settings", "estimators"}
+    }
+    check_source(config, parameters)
+    parameters["model_params"] = _params(model_params)
+    estimators.build(model_type, parameters["model_params"], seed)
+    title = f"Releasing {model_name} from {source}"
+    outcome = runner.run_flow("release", parameters, home=config.state, title=title, verbose=verbose)
+    _answer(outcome, as_json, show.release)
+
+
+def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> None:
+    """Take the bundled sample all the way, in a fresh state directory of its own."""
+    import os
+
+    from lifecycle import settings
+
+    home = settings.load(DEV).state / "demo"
+    if home.exists():
+        shutil.rmtree(home)
+    os.environ["MLOPS_HOME"] = str(home)
+    _release_sample(as_json, verbose)
+    if not as_json:
+        _next_steps(home)
+
+
+def _release_sample(as_json: bool, verbose: bool) -> None:
+    release(
+        source=str(_sample()),
+        data_name="financial_news",
+        data_version="1.0.0",
+        model_name="sentiment",
+        text_column="Sentence",
+        label_column="Sentiment",
+        as_json=as_json,
+        verbose=verbose,
+    )
+
+
+def _sample() -> Path:
+    """The bundled sample: in the checkout's `examples/`, else the wheel's copy."""
+    import lifecycle
+
+    here = Path(lifecycle.__file__).parent
+    name = "examples/financial_news.csv"
+    return here.parent / name if (here.parent / name).is_file() else here / name
+
+
+def _next_steps(home: Path) -> None:
+    """Print commands that can be pasted as they are, from where the demo was started."""
+    here = Path.cwd()
+    state = home.relative_to(here) if home.is_relative_to(here) else home
+    folder = Path(sys.argv[0]).absolute().parent
+    tools = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    mlops = f"MLOPS_HOME={state} {tools}/mlops"
+    sample = _sample().relative_to(here) if _sample().is_relative_to(here) else _sample()
+    steps = {
+        "Who became champion in production, and why": f"{mlops} history --model-name sentiment",
+        "A worse challenger is refused (exit code 4)": f"{mlops} train --data-name financial_news "
+        "--data-version 1.0.0 --model-name sentiment --model-type random_forest --model-params \"{'max_depth': 1}\"",
+        "A better one goes all the way": f"{mlops} release --source {sample} --text-column Sentence --label-column "
+        "Sentiment --data-name financial_news --data-version 1.0.0 --model-name sentiment --model-type naive_bayes",
+        "Roll production back": f"{mlops} rollback --model-name sentiment",
+        "Open MLflow's UI (port 5000)": f"{tools}/mlflow ui --backend-store-uri sqlite:///{state}/mlflow.db",
+        "Open Prefect's UI (port 4200)": f"PREFECT_HOME={home}/prefect {tools}/prefect server start",
+        "Take your own table": f"{tools}/mlops release --source FILE.csv --text-column TEXT --label-column LABEL "
+        "--data-name NAME --data-version 1.0.0 --model-name MODEL",
+    }
+    typer.echo("\nNext:")
+    for what, command in steps.items():
+        typer.echo(f"\n  {what}:\n    {command}")
+
+
+def _params(text: str) -> dict[str, Any]:
+    from lifecycle.errors import ConfigError
+    from lifecycle.parameters import literal
+
+    try:
+        value = literal(text)
+    except ValueError as error:
+        raise ConfigError(f"--model-params: {error}.") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"--model-params: {text!r} is not a mapping.", "Write \"{'name': value}\".")
+    return value
+
+
+def _answer(outcome: Any, as_json: bool, draw: Any) -> None:
+    """Print a flow's outcome; a refusal ends in exit code 4."""
+    show.print_json(outcome) if as_json else draw(outcome)
+    if outcome.refused:
+        raise typer.Exit(REFUSED)

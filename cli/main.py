@@ -1,0 +1,54 @@
+"""The `mlops` command: its groups, its exit codes. Imports nothing heavy; each command imports what it needs."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli import data, lifecycle_commands, model, system
+from lifecycle.errors import MlopsError
+
+app = typer.Typer(
+    name="mlops",
+    help="The whole life of a text model: data, training, gate, promotion, inference, rollback.",
+    epilog="First steps: mlops demo. Exit codes: 0 ok, 1 bug, 2 usage, 3 bad data, 4 gate refused, 5 conflict, "
+    "6 transient failure, 7 integrity.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data.app, name="data")
+app.add_typer(model.app, name="model")
+app.add_typer(system.config, name="config")
+lifecycle_commands.add_to(app)
+system.add_to(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"mlops {version('mlops-lifecycle')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command; our own errors end in one line on stderr and their exit code, a bug keeps its traceback."""
+    try:
+        app()
+    except MlopsError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

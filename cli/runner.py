@@ -1,0 +1,115 @@
+"""Run a flow for a person: quiet libraries, progress on stderr from the first second, our errors on one line.
+
+With `PREFECT_API_URL` set, the flow runs against that server; else Prefect starts one of its own for the run, whose
+history lies under `<home>/prefect`.
+"""
+
+import importlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lifecycle.errors import ConfigError
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "lifecycle",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+HEAVY = ("great_expectations", "mlflow", "skops.io", "sklearn.compose", "matplotlib.figure")
+
+
+def quiet(home: Path, *, verbose: bool = False) -> None:
+    """Set what must stand in the environment before Prefect, MLflow and Great Expectations are imported."""
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
+    if not verbose:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if not {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE"} & os.environ.keys():
+        os.environ["PREFECT_HOME"] = str(home / "prefect")
+
+
+def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str, verbose: bool = False) -> Any:
+    """Run a flow by its module and function name and return its value.
+
+    Raises:
+        ConfigError: The extra `prefect` is not installed, or a parameter is not valid.
+    """
+    quiet(home, verbose=verbose)
+    home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder in it, but not the parents
+    with progress(title):
+        threading.Thread(target=_warm_up, daemon=True).start()
+        try:
+            from prefect.exceptions import ParameterTypeError
+        except ModuleNotFoundError as error:
+            what = f"This command needs Prefect, which is not installed ({error.name})."
+            raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[prefect]'") from None
+        flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        try:
+            return flow(**parameters)
+        except ParameterTypeError as error:
+            raise ConfigError(" ".join(str(error).split())[:500], "See --help.") from None
+
+
+def _warm_up() -> None:
+    """Import the heavy libraries while Prefect's server starts in its own process: the main thread only waits then."""
+    for module in HEAVY:
+        try:
+            importlib.import_module(module)
+        except ImportError:  # the step that needs it will say so
+            return
+
+
+@contextmanager
+def progress(title: str) -> Iterator[None]:
+    """Show on stderr what is going on: each effect as a line with its time, and a spinner on a terminal."""
+    from rich.console import Console
+
+    console, start = Console(stderr=True, highlight=False, soft_wrap=True), time.monotonic()
+    handler = _Lines(console, start)
+    logger = logging.getLogger("lifecycle")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    console.print(f"[bold]{title}[/bold]")
+    try:
+        with console.status("Starting …") if console.is_terminal else _nothing():
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+class _Lines(logging.Handler):
+    """Each log line of the steps as a line of progress."""
+
+    def __init__(self, console: Any, start: float) -> None:
+        super().__init__(logging.INFO)
+        self.console, self.start = console, start
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the line with the seconds since the start."""
+        from rich.markup import escape
+
+        seconds = time.monotonic() - self.start
+        self.console.print(f"[dim]{seconds:5.1f} s[/dim]  {escape(record.getMessage())}")
+
+
+def is_interactive() -> bool:
+    """Whether a person reads stdout."""
+    return sys.stdout.isatty()

@@ -1,0 +1,59 @@
+"""Commands about the installation: `mlops doctor`, `mlops config show|schema`."""
+
+from typing import Annotated
+
+import typer
+
+from cli import options, runner, show
+from lifecycle.names import Environment
+
+config = typer.Typer(help="Effective settings.", no_args_is_help=True)
+
+DEV = Environment.DEV
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands at the top level."""
+    app.command()(doctor)
+
+
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired without a decision.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Check state, registry and data for inconsistencies. Exit code 7 if one remains.
+
+    Example: mlops doctor --repair
+    """
+    from lifecycle import doctor as examination
+    from lifecycle import settings
+
+    runner.quiet(settings.load(DEV).state)
+    findings = examination.examine([settings.load(env) for env in Environment], repair=repair)
+    if as_json:
+        show.print_json(findings)
+    else:
+        mark = {"ok": "ok", "problem": "PROBLEM", "repaired": "repaired"}
+        show.table(("", "what", "finding"), [(mark[f.state], f.what, f.message) for f in findings])
+    if any(finding.state == "problem" for finding in findings):
+        raise typer.Exit(7)
+
+
+@config.command("show")
+def show_(env: options.Env = DEV, as_json: options.Json = False) -> None:
+    """Show every setting of an environment, its value and where it comes from."""
+    from lifecycle import settings
+
+    found = settings.origins(env)
+    if as_json:
+        show.print_json({key: {"value": value, "origin": origin} for key, (value, origin) in found.items()})
+    else:
+        show.table(("setting", "value", "from"), [(key, value, origin) for key, (value, origin) in found.items()])
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON schema of the settings, for editors and checks."""
+    from lifecycle.settings import Settings
+
+    show.print_json(Settings.model_json_schema())

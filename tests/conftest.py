@@ -1,0 +1,119 @@
+"""What tests share: real sqlite MLflow (copied from one migrated file), real files, a small real dataset version."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lifecycle import settings, tracking, training
+from lifecycle.data import dataset
+from lifecycle.data.ingest import Source
+from lifecycle.models.loading import ModelRef
+from lifecycle.names import ModelType
+from lifecycle.settings import Settings
+
+os.environ.update(
+    DO_NOT_TRACK="1",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    PREFECT_LOGGING_EXTRA_LOGGERS="lifecycle",
+    GIT_PYTHON_REFRESH="quiet",
+)
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "examples" / "financial_news.csv"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test sees the settings of the repository, not those of whoever runs it."""
+    for variable in [name for name in os.environ if name.startswith("MLOPS_")]:
+        monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One migrated, empty MLflow database: making one costs seconds, copying it nothing."""
+    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    tracking.client(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory with an empty registry; `settings.load` uses it."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    shutil.copy(migrated, folder / "mlflow.db")
+    monkeypatch.setenv("MLOPS_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def config(home: Path) -> Settings:
+    """The settings of dev in a fresh state directory."""
+    return settings.load("dev", home=home)
+
+
+def write_news(path: Path, rows: int = 240, *, start: int = 0) -> Path:
+    """A small table whose labels can be learnt: three classes of distinct short texts."""
+    words = {
+        "positive": "profit rose and orders grew to a record",
+        "negative": "loss widened as sales fell on weak demand",
+        "neutral": "the company will hold its meeting in the office",
+    }
+    lines = ["text,label"]
+    for number in range(start, start + rows):
+        label = list(words)[number % 3]
+        lines.append(f"{words[label]} number {number} of firm {number * 7 % 101},{label}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def make_dataset(config: Settings, source: Path, data_name: str = "news", data_version: str = "1.0.0") -> None:
+    """Make a dataset version of a table with columns `text` and `label`."""
+    request = dataset.plan(config, Source(uri=str(source)), data_name=data_name, data_version=data_version)
+    dataset.create(request)
+
+
+def train_model(
+    config: Settings, model_type: str = "naive_bayes", *, seed: int = 0, data_version: str = "1.0.0", **params: object
+) -> ModelRef:
+    """Train a model on dataset `news` and return the reference to it."""
+    request = training.plan(
+        config,
+        data_name="news",
+        data_version=data_version,
+        model_name="sentiment",
+        model_type=ModelType(model_type),
+        model_params=params,
+        seed=seed,
+        links={},
+    )
+    training.train(request)
+    return training.trained(config.mlflow_uri, request.run_id)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
+    """A state directory with dataset `news` 1.0.0 and two trained models, made once and copied by `state`."""
+    folder = tmp_path_factory.mktemp("prepared")
+    shutil.copy(migrated, folder / "mlflow.db")
+    config = settings.load("dev", home=folder)
+    make_dataset(config, write_news(folder / "news.csv"))
+    return folder
+
+
+@pytest.fixture
+def news(home: Path, prepared: Path) -> Iterator[Settings]:
+    """The settings of dev in a state directory that holds dataset `news` 1.0.0 (240 rows, three classes)."""
+    shutil.copytree(prepared / "data", home / "data")
+    yield settings.load("dev", home=home)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content: two equal trees are byte-identical."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
