@@ -159,25 +159,25 @@ def _records(source: Source, rules: DataRules) -> Generator[Row]:
 
 def _csv_rows(source: Source, file: IO[bytes]) -> Iterator[Row]:
     csv.field_size_limit(FIELD_LIMIT)
-    text = _text(source, file)
-    reader = csv.reader(text, delimiter=source.delimiter, strict=True)
     number, header = 0, list[str]()
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            hint = "Is a quote unclosed?" if "end of data" in str(error) or "limit" in str(error) else ""
-            raise DataError(f"{source.name}, row {number}, line {line}: {error}.", hint) from None
-        if not cells:
-            continue  # an empty line holds no row
-        if number and len(cells) != len(header):
-            raise DataError(_miscounted(source, number, line, cells, header), "Is a comma or quote missing there?")
-        header = header or cells
-        yield number, line, cells
-        number += 1
+    with _text(source, file) as text:
+        reader = csv.reader(text, delimiter=source.delimiter, strict=True)
+        while True:
+            line = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                hint = "Is a quote unclosed?" if "end of data" in str(error) or "limit" in str(error) else ""
+                raise DataError(f"{source.name}, row {number}, line {line}: {error}.", hint) from None
+            if not cells:
+                continue  # an empty line holds no row
+            if number and len(cells) != len(header):
+                raise DataError(_miscounted(source, number, line, cells, header), "Is a comma or quote missing there?")
+            header = header or cells
+            yield number, line, cells
+            number += 1
     if not number:
         raise DataError(f"{source.name}: the file is empty.", "Check that the export finished.")
 
@@ -190,21 +190,21 @@ def _miscounted(source: Source, row: int, line: int, cells: list[str], header: l
 
 
 def _jsonl_rows(source: Source, file: IO[bytes]) -> Iterator[Row]:
-    header: list[str] = []
-    number = 0
-    for line, text in enumerate(_text(source, file), 1):
-        if not text.strip():
-            continue
-        number += 1
-        where = f"{source.name}, row {number}, line {line}"
-        record = _json_object(text, where)
-        if not header:
-            header = list(record)
-            yield 0, line, header
-        if odd := sorted(record.keys() ^ set(header)):
-            state = "missing" if odd[0] in header else "not in the first row"
-            raise DataError(f"{where}: column {odd[0]!r} is {state}.", "Give every row the same keys.")
-        yield number, line, [_json_cell(record[column], f"{where}, column {column!r}") for column in header]
+    number, header = 0, list[str]()
+    with _text(source, file) as lines:
+        for line, text in enumerate(lines, 1):
+            if not text.strip():
+                continue
+            number += 1
+            where = f"{source.name}, row {number}, line {line}"
+            record = _json_object(text, where)
+            if not header:
+                header = list(record)
+                yield 0, line, header
+            if odd := sorted(record.keys() ^ set(header)):
+                state = "missing" if odd[0] in header else "not in the first row"
+                raise DataError(f"{where}: column {odd[0]!r} is {state}.", "Give every row the same keys.")
+            yield number, line, [_json_cell(record[column], f"{where}, column {column!r}") for column in header]
     if not number:
         raise DataError(f"{source.name}: the file is empty.", "Check that the export finished.")
 

@@ -25,7 +25,8 @@ class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         """Load the pipeline; a type outside skops' defaults and our list is refused."""
         self.pipeline = skops.io.load(context.artifacts["pipeline"], trusted=TRUSTED_TYPES)
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
+    # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
+    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Label each text with its most probable class (ties: the first in sorted order) and that probability."""
         texts = pd.DataFrame({"text": model_input["text"].to_numpy(object)})
         if texts.empty:

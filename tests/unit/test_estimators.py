@@ -3,9 +3,7 @@
 import pandas as pd
 import pytest
 
-from lifecycle import evaluation, tracking, training
-from lifecycle.errors import ConfigError
-from lifecycle.models import estimators, loading
+from lifecycle.models import loading
 from lifecycle.names import ModelType
 from lifecycle.settings import Settings
 from tests.conftest import train_model
