@@ -108,10 +108,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
 
 
 @pytest.fixture
-def news(home: Path, prepared: Path) -> Iterator[Settings]:
+def news(home: Path, prepared: Path) -> Settings:
     """The settings of dev in a state directory that holds dataset `news` 1.0.0 (240 rows, three classes)."""
     shutil.copytree(prepared / "data", home / "data")
-    yield settings.load("dev", home=home)
+    return settings.load("dev", home=home)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
