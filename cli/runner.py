@@ -7,10 +7,9 @@ history lies under `<home>/prefect`.
 import importlib
 import logging
 import os
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "lifecycle",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -28,7 +28,16 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-HEAVY = ("great_expectations", "mlflow", "skops.io", "sklearn.compose", "matplotlib.figure")
+MODELS = ("mlflow", "skops.io")
+HEAVY = {
+    "create_data": ("great_expectations",),
+    "train": (*MODELS, "matplotlib.figure"),
+    "promote": MODELS,
+    "rollback": ("mlflow",),
+    "batch_inference": MODELS,
+    "release": ("great_expectations", *MODELS, "matplotlib.figure"),
+}
+"""The libraries that a flow's steps import, the slowest first."""
 
 
 def quiet(home: Path, *, verbose: bool = False) -> None:
@@ -50,7 +59,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     quiet(home, verbose=verbose)
     home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder in it, but not the parents
     with progress(title):
-        threading.Thread(target=_warm_up, daemon=True).start()
+        threading.Thread(target=_warm_up, args=(HEAVY[name],), daemon=True).start()
         try:
             from prefect.exceptions import ParameterTypeError
         except ModuleNotFoundError as error:
@@ -63,9 +72,9 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
             raise ConfigError(" ".join(str(error).split())[:500], "See --help.") from None
 
 
-def _warm_up() -> None:
+def _warm_up(modules: Sequence[str]) -> None:
     """Import the heavy libraries while Prefect's server starts in its own process: the main thread only waits then."""
-    for module in HEAVY:
+    for module in modules:
         try:
             importlib.import_module(module)
         except ImportError:  # the step that needs it will say so
@@ -108,8 +117,3 @@ class _Lines(logging.Handler):
 
         seconds = time.monotonic() - self.start
         self.console.print(f"[dim]{seconds:5.1f} s[/dim]  {escape(record.getMessage())}")
-
-
-def is_interactive() -> bool:
-    """Whether a person reads stdout."""
-    return sys.stdout.isatty()

@@ -110,6 +110,8 @@ def release(done: "Release") -> None:
         rows.append(("predictions", f"{found.scored:,} rows", labels))
         rows.append(("  rejected", f"{sum(found.rejected.values()):,} rows", _pairs(found.rejected) or "none"))
     table(("what", "value", "detail"), rows)
+    if not any(outcome.verdict for outcome in done.admissions):
+        typer.echo("Nothing was changed: this release is in place.")
     if done.batch:
         typer.echo(f"Predictions: {done.batch.folder}")
 

@@ -37,4 +37,4 @@ class Side(StrEnum):
 
 def is_name(text: str) -> bool:
     """Tell whether a text may name a dataset, a dataset version or a model."""
-    return bool(re.match(NAME_PATTERN, text)) and ".." not in text
+    return bool(re.fullmatch(NAME_PATTERN, text)) and ".." not in text

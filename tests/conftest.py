@@ -20,6 +20,7 @@ os.environ.update(
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_LOGGING_EXTRA_LOGGERS="lifecycle",
+    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",
     GIT_PYTHON_REFRESH="quiet",
 )
 
@@ -112,6 +113,16 @@ def news(home: Path, prepared: Path) -> Settings:
     """The settings of dev in a state directory that holds dataset `news` 1.0.0 (240 rows, three classes)."""
     shutil.copytree(prepared / "data", home / "data")
     return settings.load("dev", home=home)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address of one real Prefect server for the whole session."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield str(PREFECT_API_URL.value())
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -206,7 +206,8 @@ def load(data_root: Path, data_name: str, data_version: str) -> Manifest:
     """
     path = data_root / data_name / data_version / MANIFEST
     if not (is_name(data_name) and is_name(data_version) and path.is_file()):
-        known = ", ".join(m.data_version for m in versions(data_root, data_name)) or "none"
+        found = versions(data_root, data_name) if is_name(data_name) else []
+        known = ", ".join(m.data_version for m in found) or "none"
         what = f"Dataset {data_name!r} has no version {data_version!r} under {data_root} (versions: {known})."
         raise NotFoundError(what, "See: mlops data list")
     try:
@@ -254,8 +255,8 @@ def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
 
 def versions(data_root: Path, data_name: str | None = None) -> list[Manifest]:
     """All versions, by name and then in natural order of the version (1.9 before 1.10)."""
-    pattern = f"{data_name or '*'}/*/{MANIFEST}"
-    found = [load(data_root, p.parts[-3], p.parts[-2]) for p in data_root.glob(pattern) if is_name(p.parts[-2])]
+    paths = [path.parts[-3:-1] for path in data_root.glob(f"{data_name or '*'}/*/{MANIFEST}")]
+    found = [load(data_root, name, version) for name, version in paths if is_name(name) and is_name(version)]
     return sorted(found, key=lambda m: (m.data_name, natural(m.data_version)))
 
 

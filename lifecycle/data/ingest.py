@@ -47,13 +47,14 @@ class Source(Frozen):
     uri: str = Field(description="A path, or a URL of an allowed scheme.")
     format: Literal["csv", "jsonl", "parquet"] | None = Field(None, description="Default: from the suffix, else csv.")
     encoding: str = Field("utf-8", description="Of CSV and JSON Lines.")
-    delimiter: str = Field(",", min_length=1, max_length=1, description="Of CSV.")
+    delimiter: str = Field(",", pattern=r"^[^\"\r\n\x00]$", description="Of CSV: one character.")
     sha256: str | None = Field(None, description="Expected digest of the file; another one is an error.")
 
     @property
     def name(self) -> str:
         """The last part of the path: what messages call the file."""
-        return self.uri.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1]
+        path = self.uri.split("?", 1)[0] if "://" in self.uri else self.uri
+        return path.rstrip("/").rsplit("/", 1)[-1]
 
     @property
     def public_uri(self) -> str:
@@ -88,7 +89,8 @@ def read(source: Source, rules: DataRules, columns: Iterable[str]) -> "pd.DataFr
     for column in frame.columns:
         for row, cell in frame[column].items():
             if problem := unreadable(cell, rules):
-                fix = "If the file is cp1252, declare --encoding cp1252." if "U+00" in problem else "Correct the row."
+                is_c1 = "U+008" in problem or "U+009" in problem  # where latin-1 has controls, cp1252 has quotes
+                fix = "If the file is cp1252, declare --encoding cp1252." if is_c1 else "Correct the row."
                 raise DataError(f"{source.name}, row {row}, column {column!r}: {problem}.", fix)
     return frame.astype("str")
 
@@ -136,12 +138,13 @@ def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> 
         raise ConfigError(f"{source.public_uri}: scheme {scheme!r} is not allowed (data.allowed_schemes: {allowed}).")
     try:
         file = fsspec.open(source.uri, "rb").open()
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        reason = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}.get(
-            type(error), "is not readable"
-        )
+    except (ConnectionError, TimeoutError):
+        raise  # waiting may cure it
+    except OSError as error:
+        reasons = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}
+        reason = reasons.get(type(error), f"is not readable ({error.strerror or type(error).__name__})")
         raise ConfigError(f"{source.public_uri} {reason}.", "Check --source or --input.") from None
-    except ImportError as error:
+    except (ImportError, TypeError) as error:  # TypeError: a scheme's file system that lacks its credentials
         raise ConfigError(f"{source.public_uri}: {error}", "Install the package that serves this scheme.") from None
     with file:
         packed = decompress and source.name.endswith(".gz")
@@ -260,12 +263,15 @@ def _text(source: Source, file: IO[bytes]) -> IO[str]:
     encoding = "utf-8-sig" if source.encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else source.encoding
     try:
         return io.TextIOWrapper(file, encoding=encoding, errors="strict", newline="")
-    except LookupError:
+    except (LookupError, ValueError):
         raise ConfigError(f"--encoding {source.encoding!r} is not known to Python.", "Try utf-8 or cp1252.") from None
 
 
 def _check_header(source: Source, header: list[str], columns: Iterable[str]) -> None:
     for position, column in enumerate(header, 1):
+        if found := UNUSABLE.search(column):
+            what = f"{source.name}, line 1: the name of column {position} has character U+{ord(found.group()):04X}."
+            raise DataError(what, "Correct the header.")
         if not column.strip():
             raise DataError(f"{source.name}, line 1: the name of column {position} is empty.", "Name every column.")
         if column != column.strip():
@@ -296,12 +302,15 @@ def _translating(source: Source) -> Iterator[None]:
 
     try:
         yield
-    except (UnicodeDecodeError, UnicodeError) as error:
-        raise _undecodable(source, error) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{source.name}: damaged gzip: {error}.", "Fetch the file again.") from None
-    except pa.ArrowException as error:
-        raise DataError(f"{source.name}: damaged Parquet: {error!s:.200}.", "Fetch the file again.") from None
+    except (UnicodeError, OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno or source.kind != "parquet"):
+            raise  # the disk or the network; Arrow raises a bare OSError for damaged content
+        if isinstance(error, UnicodeError) and source.kind != "parquet":
+            raise _undecodable(source, error) from None
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{source.name}: damaged Parquet: {reason}.", "Fetch the file again.") from None
 
 
 def _undecodable(source: Source, error: UnicodeError) -> DataError:

@@ -16,8 +16,9 @@ _BLANKS = re.compile(r"\s+")
 
 
 def normalised(text: str) -> str:
-    """The form in which two texts count as the same: NFC, case-folded, runs of blanks as one space."""
-    return _BLANKS.sub(" ", unicodedata.normalize("NFC", text)).strip().casefold()
+    """The form in which two texts count as the same: case-folded, NFC, runs of blanks as one space."""
+    folded = unicodedata.normalize("NFD", text).casefold()  # Unicode's canonical caseless match, then composed
+    return _BLANKS.sub(" ", unicodedata.normalize("NFC", folded)).strip()
 
 
 def text_key(text: str) -> str:

@@ -5,6 +5,8 @@ An expectation that could not be computed stops too, whatever its severity: Grea
 failure with an empty result.
 """
 
+import copy
+import html
 import json
 import logging
 from collections.abc import Mapping
@@ -64,6 +66,7 @@ def check(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> Report:
 
 def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> Any:
     import great_expectations as gx
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     unnamed = frame.rename_axis(index=None)  # rows of a named index would come back as dicts
     context = gx.get_context(mode="ephemeral")
@@ -71,7 +74,9 @@ def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> A
     context.add_data_docs_site("dataset", _site(docs))
     context.delete_data_docs_site("local_site")
     try:
-        rules = context.suites.add(gx.ExpectationSuite(name="rows", expectations=[dict(each) for each in suite]))
+        # One by one: a suite of dicts drops those that are not valid.
+        expectations = [ExpectationConfiguration(**copy.deepcopy(each)).to_domain_obj() for each in suite]
+        rules = context.suites.add(gx.ExpectationSuite(name="rows", expectations=expectations))
     except Exception as error:  # GX raises its own, pydantic's and plain errors for a bad suite
         raise ConfigError(f"The expectation suite is not valid: {error!s:.300}.", "Correct it.") from None
     asset = context.data_sources.add_pandas("source").add_dataframe_asset("rows")
@@ -87,10 +92,36 @@ def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> A
     return next(iter(outcome.run_results.values()))
 
 
+class EscapedPage:
+    """Great Expectations' page of results; on its own it puts cells of the table into the page as HTML."""
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def render(self, results: Any) -> Any:
+        """Render results whose texts are escaped."""
+        from great_expectations.render.renderer import ValidationResultsPageRenderer
+
+        safe = copy.deepcopy(results)
+        for each in safe.results:
+            each.result = _escaped(each.result)
+        return ValidationResultsPageRenderer().render(safe)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _escaped(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_escaped(each) for each in value]
+    return html.escape(value) if isinstance(value, str) else value
+
+
 def _site(docs: Path) -> Any:
+    page = {"module_name": EscapedPage.__module__, "class_name": EscapedPage.__name__}
     return {
         "class_name": "SiteBuilder",
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "site_section_builders": {"validations": {"renderer": page}},
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
     }
 

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from lifecycle.data import ingest
 from lifecycle.data.ingest import Source
 from lifecycle.errors import DataError, IntegrityError
-from lifecycle.files import sha256_of, sync_tree, write_json
+from lifecycle.files import leftovers, sha256_of, sync_tree, write_json
 from lifecycle.models.loading import ModelRef
 from lifecycle.settings import DataRules, Frozen, InferenceRules
 from lifecycle.version import code_version
@@ -91,6 +91,8 @@ def infer(request: BatchRequest) -> None:
             return
         folder = final.with_name(f".partial-{final.name}-{request.inference.rows_per_part}")
         folder.mkdir(exist_ok=True)
+        for unfinished in leftovers(folder):
+            unfinished.unlink()
         try:
             counts = local.score(request, folder)
         except (DataError, IntegrityError):

@@ -62,11 +62,18 @@ def build(model_type: ModelType, params: Mapping[str, Any], seed: int) -> Any:
 
 
 def fit(model_type: ModelType, params: Mapping[str, Any], seed: int, texts: Any, labels: Any) -> Any:
-    """Build and fit; a parameter value that the estimator refuses is a `ConfigError`."""
+    """Build and fit; a parameter value that the estimator refuses is a `ConfigError`.
+
+    A fitted forest predicts on one core: on several it adds up its trees in the order in which they finish, so that the
+    last bit of a score would differ from run to run.
+    """
     from sklearn.utils._param_validation import InvalidParameterError
 
     pipeline = build(model_type, params, seed)
     try:
-        return pipeline.fit(texts, labels)
+        pipeline.fit(texts, labels)
     except (InvalidParameterError, TypeError) as error:
         raise ConfigError(f"{model_type}: {error}", "Correct --model-params.") from None
+    if "n_jobs" in pipeline[-1].get_params():
+        pipeline[-1].set_params(n_jobs=1)
+    return pipeline

@@ -12,6 +12,8 @@ is a candidate and changes nothing. The same idempotency key counts once: its lo
 from collections.abc import Iterable, Mapping
 from typing import Literal, Self
 
+from pydantic import Field
+
 from lifecycle.errors import IntegrityError
 from lifecycle.settings import Frozen
 
@@ -30,8 +32,8 @@ class Entry(Frozen):
     number: int
     ready: bool = True
     kind: Kind = "promotion"
-    expected: int | None = None
-    target: int | None = None
+    expected: int | None = Field(None, ge=0)
+    target: int | None = Field(None, ge=0)
     key: str = ""
     outcome: str | None = None
 
@@ -118,9 +120,11 @@ def fold(entries: Iterable[Entry]) -> Log:
         if not entry.ready:
             break
         champion = applied[-1].makes_champion if applied else 0
-        if entry.expected != champion or (entry.key and entry.key in keys):
+        repeated = entry.key in keys
+        if entry.key:
+            keys.add(entry.key)
+        if repeated or entry.expected != champion:
             continue
-        keys.add(entry.key)
         applied.append(entry)
         line = _walk(line, entry)
     return Log(applied=tuple(applied), line=tuple(line))
@@ -130,7 +134,7 @@ def _walk(line: list[int], entry: Entry) -> list[int]:
     """A rollback returns to an earlier place of the line, everything else extends it."""
     target = entry.makes_champion
     if entry.kind == "rollback" and target in line:
-        return line[: line.index(target) + 1]
+        return line[: len(line) - line[::-1].index(target)]
     return [*line, target]
 
 

@@ -11,6 +11,8 @@ import logging
 import os
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.errors import AliasMovedError, ConflictError, LostRaceError, NotFoundError, TransientError
@@ -309,15 +311,8 @@ def _make_registered_model(target: Target) -> None:
 
 
 def _set_alias(target: Target, number: int) -> None:
-    """Set the alias; two processes that set it for the first time collide on a UNIQUE constraint: read again."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            client(target.tracking_uri).set_registered_model_alias(target.name, CHAMPION, str(number))
-    except MlflowException as error:
-        if "UNIQUE" not in str(error):
-            raise
+    with _first_write():
+        client(target.tracking_uri).set_registered_model_alias(target.name, CHAMPION, str(number))
 
 
 def _delete_alias(target: Target) -> None:
@@ -326,8 +321,24 @@ def _delete_alias(target: Target) -> None:
 
 
 def _tag(target: Target, number: int, outcome: str) -> None:
-    with translated():
+    with _first_write():
         client(target.tracking_uri).set_model_version_tag(target.name, str(number), log.OUTCOME, outcome)
+
+
+@contextmanager
+def _first_write() -> Iterator[None]:
+    """Two processes that write an alias or a tag for the first time collide on a UNIQUE constraint: one has written it.
+
+    Of an alias the caller reads again which; of an entry's outcome both write the same.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            yield
+    except MlflowException as error:
+        if "unique" not in str(error).lower():
+            raise
 
 
 def _moved(target: Target, now: Log, alias: int | None) -> AliasMovedError:

@@ -1,0 +1,129 @@
+"""Refusal, promotion, rollback and rerun as Prefect flows."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
+
+from flows.batch_inference import batch_inference
+from flows.promote import promote, registered
+from flows.rollback import rollback
+from flows.train import train
+from lifecycle import settings, tracking
+from lifecycle.errors import AliasMovedError, ConfigError, ConflictError, NotFoundError
+from lifecycle.registry import catalog, promotion
+from lifecycle.settings import Settings
+from tests.conftest import ROOT, write_news
+
+NEWS: dict[str, Any] = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment"}
+WEAK: dict[str, Any] = {"model_type": "random_forest", "model_params": {"min_samples_leaf": 1000}}
+
+
+@pytest.fixture
+def easy(news: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Floors that a constant model reaches, so that it can be a champion to beat."""
+    monkeypatch.setenv("MLOPS_GATE__FLOORS", '{"f1_macro": 0.05}')
+    monkeypatch.setenv("MLOPS_GATE__MIN_ROWS", "20")
+    return news
+
+
+def test_the_story_of_a_model(easy: Settings) -> None:
+    dev = registered(easy, "sentiment")
+    weak = train(**NEWS, **WEAK)
+    good = train(**NEWS, model_type="naive_bayes")
+    assert (weak.promotion.champion, good.promotion.champion) == (1, 2)
+    refused: State[Any] = train(**NEWS, **WEAK, return_state=True)
+    assert (refused.name, refused.is_completed()) == ("Rejected", True)
+    assert "gain in f1_macro" in str(refused.message)
+    assert promotion.alias_version(dev) == 2
+
+    assert promote("sentiment").promotion.champion == 1  # numbers are those of each environment's own model
+    assert promotion.alias_version(registered(settings.load("staging"), "sentiment")) == 1
+
+    back = rollback("sentiment", "dev", reason="recall fell")
+    assert (back.champion, promotion.alias_version(dev)) == (1, 1)
+    with pytest.raises(ConflictError, match="nothing to roll back to"):
+        rollback("sentiment", "dev")
+    again = train(**NEWS, model_type="naive_bayes")
+    assert again.promotion.champion == 4
+    kinds = [(line.version, line.kind, line.champion) for line in catalog.history(dev)]
+    assert kinds == [(1, "promotion", 1), (2, "promotion", 2), (3, "rollback", 1), (4, "promotion", 4)]
+    assert "recall fell" in catalog.history(dev)[2].reason
+
+
+def test_what_cannot_be_done_says_so(news: Settings) -> None:
+    with pytest.raises(NotFoundError, match="mlops train"):
+        promote("sentiment")
+    with pytest.raises(NotFoundError, match="no champion"):
+        rollback("sentiment", "prod")
+    with pytest.raises(NotFoundError, match="versions: 1.0.0"):
+        train(**{**NEWS, "data_version": "2.0.0"})
+    with pytest.raises(ConfigError, match="input table or a dataset"):
+        batch_inference("sentiment", run_id=_trained(news))
+
+
+def _trained(config: Settings) -> str:
+    from tests.conftest import train_model
+
+    return train_model(config).run_id
+
+
+def test_inference_by_run_and_by_dataset(news: Settings, tmp_path: Path) -> None:
+    run_id = _trained(news)
+    table = batch_inference("sentiment", run_id=run_id, input=str(write_news(tmp_path / "new.csv", 30)))
+    assert (table.manifest.scored, table.manifest.model_version) == (30, None)
+    data = batch_inference(
+        "sentiment", run_id=run_id, data_name="news", data_version="1.0.0", output=str(tmp_path / "o")
+    )
+    assert data.manifest.scored == 240
+    assert Path(data.folder).is_relative_to(tmp_path / "o")
+
+
+def test_a_retried_flow_run_reuses_what_completed(easy: Settings, server: str, tmp_path: Path) -> None:
+    """A hand-moved alias stops the flow after the training; once adopted, the retry trains nothing again."""
+    dev = registered(easy, "sentiment")
+    train(**NEWS, **WEAK)
+    client = tracking.client(easy.mlflow_uri)
+    client.create_model_version(dev.name, "file:///elsewhere")
+    client.set_registered_model_alias(dev.name, "champion", "2")
+    state: State[Any] = train(**NEWS, model_type="naive_bayes", return_state=True)
+    assert state.is_failed()
+    with pytest.raises(AliasMovedError, match="mlops model adopt"):
+        state.result()
+
+    client.set_registered_model_alias(dev.name, "champion", "1")
+    run_id = str(state.state_details.flow_run_id)
+    environment = {**os.environ, "PREFECT_API_URL": server, "PYTHONPATH": str(ROOT)}
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "flow-run",
+        "retry",
+        run_id,
+        "--entrypoint",
+        f"{ROOT}/flows/train.py:train",
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    states = _task_states(run_id)
+    assert states["train"] == ["Completed", "Cached"]
+    assert promotion.alias_version(dev) == 3
+    assert len(client.search_runs([client.get_experiment_by_name("sentiment-dev").experiment_id])) == 2
+
+
+def _task_states(flow_run_id: str) -> dict[str, list[str]]:
+    """The names of the states in which each task of a flow run ended, run by run."""
+    with get_client(sync_client=True) as client:
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+        found = client.read_task_runs(flow_run_filter=chosen, task_run_filter=TaskRunFilter(), limit=200)
+    states: dict[str, list[str]] = {}
+    for run in sorted(found, key=lambda each: each.start_time or each.expected_start_time):
+        states.setdefault(run.name.split("-")[0], []).append(run.state_name)
+    return states

@@ -1,0 +1,217 @@
+"""Laws of the promotion log: who is champion follows from the versions alone."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifecycle.errors import IntegrityError
+from lifecycle.registry import log
+from lifecycle.registry.log import Entry, Log, fold
+
+KINDS = ("promotion", "stale", "candidate", "rollback", "further_back", "adopt", "repeated_key", "pending")
+
+
+@st.composite
+def logs(draw: st.DrawFn, *, kinds: tuple[str, ...] = KINDS[:-1]) -> list[Entry]:
+    """A log as promoters, rollbacks, hands and killed processes write it, up to 12 versions."""
+    entries: list[Entry] = []
+    for number in range(1, draw(st.integers(0, 12)) + 1):
+        entries.append(_entry(draw, number, draw(st.sampled_from(kinds)), entries))
+    return entries
+
+
+def _entry(draw: st.DrawFn, number: int, kind: str, before: list[Entry]) -> Entry:
+    """The next version of a log; an honest promotion where the kind is not possible yet."""
+    now = fold(before)
+    champion = now.champion or 0
+    reigned = sorted({entry.makes_champion for entry in now.applied} - {champion})
+    others = [entry.number for entry in before if entry.number != champion]
+    changes = {
+        "stale": others and {"expected": draw(st.sampled_from(others))},
+        "candidate": {"expected": None, "key": ""},
+        "rollback": now.previous and {"kind": "rollback", "target": now.previous},
+        "further_back": reigned and {"kind": "rollback", "target": draw(st.sampled_from(reigned))},
+        "adopt": others and {"kind": "adopt", "target": draw(st.sampled_from(others))},
+        "repeated_key": before and {"key": draw(st.sampled_from(before)).key},
+        "pending": {"ready": False},
+    }
+    honest = Entry(number=number, expected=champion, key=f"key {number}")
+    return honest.model_copy(update=changes.get(kind) or {})
+
+
+def promoted(count: int, *, outcome: str | None = None) -> list[Entry]:
+    """Versions 1 to count, each promoted over the one before."""
+    return [Entry(number=n, expected=n - 1, outcome=outcome) for n in range(1, count + 1)]
+
+
+def rolled_back(entries: list[Entry], times: int = 1) -> list[Entry]:
+    """The same log after rolling back some times."""
+    for _ in range(times):
+        now = fold(entries)
+        entries = [
+            *entries,
+            Entry(number=len(entries) + 1, kind="rollback", expected=now.champion, target=now.previous),
+        ]
+    return entries
+
+
+@given(logs(kinds=KINDS), st.randoms(use_true_random=False))
+def test_the_order_in_which_versions_are_listed_does_not_matter(entries, random) -> None:
+    shuffled = random.sample(entries, len(entries))
+    assert fold(shuffled) == fold(entries)
+
+
+@given(logs())
+def test_each_entry_that_counts_was_judged_against_the_champion_before_it(entries) -> None:
+    now = fold(entries)
+    champions = [0, *(entry.makes_champion for entry in now.applied)]
+    assert [entry.expected for entry in now.applied] == champions[:-1]
+    assert (now.champion or 0) == champions[-1]
+    assert now.line[-1:] == tuple(champions[1:][-1:])
+
+
+@given(logs(), st.integers(0, 13))
+def test_a_stale_entry_changes_nothing(entries, expected) -> None:
+    now = fold(entries)
+    late = Entry(number=len(entries) + 1, expected=expected, key="late")
+    after = fold([*entries, late])
+    assert after == now if expected != (now.champion or 0) else after.champion == late.number
+
+
+@given(logs(), st.booleans())
+def test_of_two_entries_against_the_same_champion_the_lower_number_counts(entries, swapped) -> None:
+    first, second = (Entry(number=len(entries) + i, expected=fold(entries).champion or 0, key=str(i)) for i in (1, 2))
+    now = fold([*entries, second, first] if swapped else [*entries, first, second])
+    assert now.champion == first.number
+    assert second not in now.applied
+
+
+@given(logs(), st.data())
+def test_an_idempotency_key_is_decided_by_its_lowest_number(entries, data) -> None:
+    if not (keyed := [entry for entry in entries if entry.key]):
+        return
+    again = data.draw(st.sampled_from(keyed)).model_copy(
+        update={"number": len(entries) + 1, "expected": fold(entries).champion or 0}
+    )
+    assert fold([*entries, again]) == fold(entries)
+
+
+@given(logs(kinds=KINDS), st.sampled_from(KINDS), st.data())
+def test_a_later_version_never_changes_earlier_history(entries, kind, data) -> None:
+    before = fold(entries)
+    after = fold([*entries, _entry(data.draw, len(entries) + 1, kind, entries)])
+    assert after.applied[: len(before.applied)] == before.applied
+    assert len(after.applied) <= len(before.applied) + 1
+
+
+@given(logs())
+def test_candidates_change_nothing(entries) -> None:
+    assert fold(entries) == fold([entry for entry in entries if entry.expected is not None])
+
+
+@given(logs(kinds=KINDS))
+def test_a_version_still_being_written_ends_the_reading(entries) -> None:
+    pending = [entry.number for entry in entries if not entry.ready]
+    known = [entry for entry in entries if entry.number < min(pending, default=99)]
+    assert fold(entries) == fold(known)
+
+
+@given(logs())
+def test_a_rollback_goes_one_step_back_on_the_line_of_champions(entries) -> None:
+    now = fold(entries)
+    if now.previous:
+        assert fold(rolled_back(entries)).line == now.line[:-1]
+
+
+@pytest.mark.parametrize(("times", "champion", "previous"), [(1, 3, 2), (2, 2, 1), (3, 1, None)])
+def test_rolling_back_again_walks_further_back(times: int, champion: int, previous: int | None) -> None:
+    now = fold(rolled_back(promoted(4), times))
+    assert (now.champion, now.previous) == (champion, previous)
+
+
+def test_a_promotion_after_a_rollback_continues_from_the_earlier_champion() -> None:
+    entries = rolled_back(promoted(3), 2)
+    entries.append(Entry(number=6, expected=1))
+    assert fold(entries).line == (1, 6)
+    assert fold(rolled_back(entries)).champion == 1
+
+
+def test_a_rollback_to_a_champion_that_was_left_extends_the_line() -> None:
+    entries = [*rolled_back(promoted(3), 2), Entry(number=6, kind="rollback", expected=1, target=3)]
+    assert fold(entries).line == (1, 3)
+
+
+def test_a_rollback_returns_to_the_last_place_of_a_champion_that_reigned_twice() -> None:
+    adopted = Entry(number=3, kind="adopt", expected=2, target=1)
+    entries = [*promoted(2), adopted, Entry(number=4, expected=1)]
+    assert fold(entries).line == (1, 2, 1, 4)
+    assert fold(rolled_back(entries)).line == (1, 2, 1)
+    assert fold(rolled_back(entries, 2)).champion == 2
+
+
+def test_a_log_without_entries_has_no_champion() -> None:
+    assert (fold([]).champion, fold([]).head, fold([]).previous) == (None, 0, None)
+    assert fold([Entry(number=1), Entry(number=2, expected=1)]).champion is None
+
+
+def test_what_a_promotion_writes_is_what_the_log_reads() -> None:
+    tags = {log.KIND: "rollback", log.EXPECTED: "12", log.TARGET: "7", log.KEY: "k", log.OUTCOME: log.APPLIED}
+    read = Entry.of(13, "READY", tags)
+    assert read == Entry(number=13, kind="rollback", expected=12, target=7, key="k", outcome="applied")
+    assert read.makes_champion == 7
+
+
+@pytest.mark.parametrize(
+    ("status", "tags", "entry"),
+    [
+        ("READY", {}, Entry(number=3)),
+        ("READY", {log.EXPECTED: log.NONE}, Entry(number=3, expected=0)),
+        ("PENDING_REGISTRATION", {log.EXPECTED: "2"}, Entry(number=3, expected=2, ready=False)),
+        ("FAILED_REGISTRATION", {log.EXPECTED: "2"}, Entry(number=3, expected=2, ready=False)),
+    ],
+)
+def test_a_version_is_a_candidate_until_it_names_a_champion(status: str, tags: dict[str, str], entry: Entry) -> None:
+    assert Entry.of(3, status, tags) == entry
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {log.EXPECTED: "two"},
+        {log.EXPECTED: ""},
+        {log.EXPECTED: "-1"},
+        {log.EXPECTED: "1.0"},
+        {log.EXPECTED: "1", log.TARGET: "champion"},
+        {log.EXPECTED: "1", log.TARGET: "-3"},
+        {log.KIND: "coup"},
+    ],
+)
+def test_tags_that_no_promotion_writes_are_an_error(tags: dict[str, str]) -> None:
+    with pytest.raises(IntegrityError, match="Version 5 has unreadable promotion tags"):
+        Entry.of(5, "READY", tags)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "explained"),
+    [
+        ("applied applied applied", set()),
+        ("applied applied -", {2, 3}),
+        ("applied - applied", {1, 2, 3}),
+        ("applied - -", {1, 2, 3}),
+        ("- - -", {None, 1, 2, 3}),
+    ],
+)
+def test_only_an_interrupted_step_explains_another_alias(outcomes: str, explained: set[int | None]) -> None:
+    written = [None if outcome == "-" else outcome for outcome in outcomes.split()]
+    now = fold(Entry(number=n, expected=n - 1, outcome=outcome) for n, outcome in enumerate(written, 1))
+    assert {alias for alias in (None, 0, 1, 2, 3, 4) if now.explains(alias)} == explained
+
+
+def test_an_interrupted_rollback_explains_the_champion_before_it() -> None:
+    now = fold(rolled_back(promoted(2, outcome=log.APPLIED)))
+    assert [alias for alias in (None, 1, 2, 3) if now.explains(alias)] == [1, 2]
+
+
+@given(logs(kinds=KINDS))
+def test_a_log_survives_the_way_to_another_process(entries) -> None:
+    assert Log.model_validate_json(fold(entries).model_dump_json()) == fold(entries)

@@ -1,0 +1,432 @@
+"""Promotion, rollback and adoption in a real registry: what the alias and the log say afterwards."""
+
+from itertools import pairwise
+
+import pytest
+
+from lifecycle import names
+from lifecycle.errors import AliasMovedError, ConfigError, ConflictError, LostRaceError, MlopsError, NotFoundError
+from lifecycle.models import loading
+from lifecycle.models.loading import ModelRef
+from lifecycle.names import CHAMPION
+from lifecycle.registry import catalog, log, promotion
+from lifecycle.registry.promotion import Intent, Promotion, Target
+from lifecycle.tracking import client
+from tests.registry.conftest import State
+
+
+def promote(target: Target, model: ModelRef, reason: str = "better") -> Promotion:
+    """Promote a model over the present champion."""
+    return promotion.promote(promotion.intend(target, model, promotion.champion(target), reason=reason))
+
+
+def roll_back(target: Target, to_version: int | None = None) -> Promotion:
+    intent = promotion.intend_rollback(target, to_version, "it was worse")
+    assert isinstance(intent, Intent)
+    return promotion.promote(intent)
+
+
+def now(target: Target) -> tuple[int | None, int | None]:
+    """Who is champion by the alias and by the log; reads without repairing."""
+    return promotion.alias_version(target), promotion.read_log(target).champion
+
+
+def tags(target: Target, version: int) -> dict[str, str]:
+    return client(target.tracking_uri).get_model_version(target.name, str(version)).tags
+
+
+def set_by_hand(target: Target, version: int | str, alias: str = CHAMPION) -> None:
+    client(target.tracking_uri).set_registered_model_alias(target.name, alias, str(version))
+
+
+@pytest.fixture
+def target(state: State) -> Target:
+    return state.target
+
+
+@pytest.fixture
+def three(state: State) -> Target:
+    """Three champions in a row: v1 weak, v2 bayes, v3 regression."""
+    for model in (state.weak, state.bayes, state.regression):
+        promote(state.target, model)
+    return state.target
+
+
+def test_a_model_that_was_never_promoted_has_no_champion(state: State, target: Target) -> None:
+    assert promotion.champion(target) is None
+    assert now(target) == (None, None)
+    client(target.tracking_uri).create_registered_model(target.name)
+    assert promotion.champion(target) is None
+    client(target.tracking_uri).create_model_version(target.name, state.bayes.uri, state.bayes.run_id)
+    assert promotion.champion(target) is None
+
+
+def test_the_first_promotion_makes_the_first_champion(state: State, target: Target) -> None:
+    done = promote(target, state.bayes)
+    assert (done.champion, done.previous, done.entry, done.changed) == (1, None, 1, True)
+    assert now(target) == (1, 1)
+    assert promotion.champion(target) == state.bayes.model_copy(
+        update={"uri": f"models:/{target.name}/1", "name": target.name, "version": 1}
+    )
+
+
+def test_a_second_promotion_replaces_the_champion_and_remembers_it(state: State, target: Target) -> None:
+    promote(target, state.bayes)
+    done = promote(target, state.regression)
+    assert (done.champion, done.previous) == (2, 1)
+    assert "v2 (was v1): better" in done.message
+    assert now(target) == (2, 2)
+    loading.verify(promotion.champion(target))
+
+
+def test_an_entry_holds_what_it_was_decided_on(state: State, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTOR", "octocat")
+    promote(target, state.bayes)
+    intent = promotion.intend(
+        target, state.regression, promotion.champion(target), reason="r" * 9000, dataset_digest="d", verdict_digest="v"
+    )
+    promotion.promote(intent)
+    assert tags(target, 2) == {
+        "idempotency_key": intent.key,
+        "promotion.kind": "promotion",
+        "promotion.expected": "1",
+        "promotion.outcome": "applied",
+        "promotion.reason": "r" * 4000,
+        "promotion.by": "octocat",
+        "artifact_sha256": state.regression.artifact_sha256,
+        "dataset_digest": "d",
+        "verdict_digest": "v",
+    }
+
+
+def test_a_challenger_judged_against_a_former_champion_is_refused(state: State, target: Target) -> None:
+    promote(target, state.weak)
+    judged_against = promotion.champion(target)
+    promote(target, state.bayes)
+    with pytest.raises(LostRaceError, match="champion is v2, but the challenger was judged against v1") as lost:
+        promotion.intend(target, state.regression, judged_against, reason="")
+    assert lost.value.exit_code == 5
+    with pytest.raises(LostRaceError, match="judged against none"):
+        promotion.intend(target, state.regression, None, reason="")
+    assert len(promotion.versions(target)) == 2
+
+
+def test_the_later_of_two_entries_against_the_same_champion_loses(state: State, target: Target) -> None:
+    first, second = (promotion.intend(target, m, None, reason="") for m in (state.bayes, state.regression))
+    promotion.promote(first)
+    with pytest.raises(LostRaceError, match="v2 lost against another promotion; the champion is v1"):
+        promotion.promote(second)
+    assert now(target) == (1, 1)
+    assert tags(target, 2)["promotion.outcome"] == "lost"
+    with pytest.raises(LostRaceError):
+        promotion.promote(second)
+    assert len(promotion.versions(target)) == 2
+
+
+def test_promoting_twice_registers_once(state: State, target: Target) -> None:
+    intent = promotion.intend(target, state.bayes, None, reason="")
+    assert promotion.register(intent) == promotion.register(intent) == 1
+    assert promotion.promote(intent) == promotion.promote(intent)
+    assert len(promotion.versions(target)) == 1
+
+
+def test_an_old_intent_carried_out_again_does_not_undo_later_promotions(state: State, target: Target) -> None:
+    intent = promotion.intend(target, state.weak, None, reason="")
+    promotion.promote(intent)
+    promote(target, state.bayes)
+    again = promotion.promote(intent)
+    assert (again.changed, again.champion) == (False, 2)
+    assert now(target) == (2, 2)
+
+
+def test_the_same_model_can_become_champion_again_after_a_rollback(state: State, target: Target) -> None:
+    promote(target, state.weak)
+    promote(target, state.bayes)
+    roll_back(target)
+    done = promote(target, state.bayes)
+    assert (done.changed, done.champion, now(target)) == (True, 4, (4, 4))
+
+
+def test_a_rollback_gives_the_alias_back_to_the_earlier_number(three: Target) -> None:
+    done = roll_back(three)
+    assert (done.champion, done.previous, done.entry, done.changed) == (2, 1, 4, True)
+    assert now(three) == (2, 2)
+    assert promotion.champion(three).uri == f"models:/{three.name}/2"
+    assert tags(three, 4)["promotion.target"] == "2"
+
+
+def test_rolling_back_twice_walks_further_back(three: Target) -> None:
+    roll_back(three)
+    assert roll_back(three).champion == 1
+    with pytest.raises(ConflictError, match="v1 is the first champion: nothing to roll back to") as refused:
+        promotion.intend_rollback(three, None, "")
+    assert refused.value.exit_code == 5
+
+
+def test_a_rollback_carried_out_again_goes_back_once(three: Target) -> None:
+    intent = promotion.intend_rollback(three, None, "")
+    assert promotion.promote(intent) == promotion.promote(intent)
+    assert now(three) == (2, 2)
+    assert len(promotion.versions(three)) == 4
+
+
+def test_a_rollback_goes_to_any_former_champion_and_nowhere_else(state: State, three: Target) -> None:
+    client(three.tracking_uri).create_model_version(three.name, state.bayes.uri, state.bayes.run_id)
+    for never in (4, 99):
+        with pytest.raises(ConflictError, match=f"v{never} never was champion"):
+            promotion.intend_rollback(three, never, "")
+    assert roll_back(three, 1).champion == 1
+    assert roll_back(three, 3).champion == 3
+    present = promotion.intend_rollback(three, 3, "")
+    assert isinstance(present, Promotion)
+    assert (present.changed, present.champion) == (False, 3)
+
+
+def test_a_model_without_champion_cannot_be_rolled_back(target: Target) -> None:
+    with pytest.raises(NotFoundError, match="has no champion"):
+        promotion.intend_rollback(target, None, "")
+
+
+def test_a_rollback_decided_before_another_change_loses(state: State, three: Target) -> None:
+    intent = promotion.intend_rollback(three, None, "")
+    promote(three, state.bayes)
+    with pytest.raises(LostRaceError):
+        promotion.promote(intent)
+    assert now(three) == (4, 4)
+
+
+def test_an_interrupted_rollback_is_completed_not_doubled(three: Target) -> None:
+    promotion.register(promotion.intend_rollback(three, None, "killed here"))
+    assert now(three) == (3, 2)
+    done = promotion.intend_rollback(three, None, "the person tries again")
+    assert isinstance(done, Promotion)
+    assert (done.champion, done.changed) == (2, True)
+    assert "Completed an interrupted rollback" in done.message
+    assert now(three) == (2, 2)
+    assert len(promotion.versions(three)) == 4
+
+
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_a_promotion_killed_before_the_alias_is_completed_by_the_next_reader(
+    state: State, target: Target, earlier: int
+) -> None:
+    for _ in range(earlier):
+        promote(target, state.weak)
+    promotion.register(promotion.intend(target, state.bayes, promotion.champion(target), reason="killed here"))
+    assert now(target) == (earlier or None, earlier + 1)
+    assert promotion.champion(target).version == earlier + 1
+    assert now(target) == (earlier + 1, earlier + 1)
+    assert tags(target, earlier + 1)["promotion.outcome"] == "applied"
+
+
+def test_a_promotion_killed_before_its_confirmation_counts(state: State, target: Target) -> None:
+    promotion.register(promotion.intend(target, state.bayes, None, reason=""))
+    set_by_hand(target, 1)
+    assert promotion.champion(target).version == 1
+    assert tags(target, 1)["promotion.outcome"] == "applied"
+
+
+def test_a_slow_writer_that_set_an_older_champion_late_is_corrected(state: State, target: Target) -> None:
+    promote(target, state.weak)
+    for number, model in enumerate((state.bayes, state.regression), 1):
+        promotion.register(promotion.intend(target, model, promotion.reference(target, number), reason="killed here"))
+    set_by_hand(target, 2)
+    assert now(target) == (2, 3)
+    assert promotion.champion(target).version == 3
+    assert now(target) == (3, 3)
+
+
+def test_an_alias_set_by_hand_on_a_model_without_champion_is_no_champion(state: State, target: Target) -> None:
+    mlflow = client(target.tracking_uri)
+    mlflow.create_registered_model(target.name)
+    mlflow.create_model_version(target.name, state.bayes.uri, state.bayes.run_id)
+    set_by_hand(target, 1)
+    with pytest.raises(AliasMovedError, match="moved by hand to v1; the log says none"):
+        promotion.champion(target)
+    promotion.settle(target, override_hand=True)
+    assert now(target) == (None, None)
+
+
+def test_an_alias_moved_by_hand_is_reported_with_the_ways_out_and_not_undone(three: Target) -> None:
+    set_by_hand(three, 1)
+    for step in (promotion.champion, lambda t: promotion.intend_rollback(t, None, "")):
+        with pytest.raises(AliasMovedError, match="moved by hand to v1; the log says v3") as moved:
+            step(three)
+        assert moved.value.exit_code == 5
+        assert "mlops model adopt --model-name sentiment --env dev --reason" in moved.value.fix
+        assert "mlops doctor --repair" in moved.value.fix
+    assert now(three) == (1, 3)
+
+
+def test_adopting_records_what_the_hand_did(three: Target) -> None:
+    set_by_hand(three, 1)
+    done = promotion.adopt(three, "the pager rang")
+    assert (done.champion, done.previous, done.changed, now(three)) == (1, 3, True, (1, 1))
+    assert promotion.champion(three).version == 1
+    last = catalog.history(three)[-1]
+    assert (last.kind, last.champion, last.expected, last.reason) == ("adopt", 1, 3, "the pager rang")
+    assert roll_back(three).champion == 3
+
+
+def test_a_candidate_can_be_adopted(state: State, three: Target) -> None:
+    promoted_by_hand = client(three.tracking_uri).create_model_version(
+        three.name, state.weak.uri, state.weak.run_id, tags={log.ARTIFACT: state.weak.artifact_sha256}
+    )
+    set_by_hand(three, promoted_by_hand.version)
+    assert promotion.adopt(three, "").champion == 4
+    loading.verify(promotion.champion(three))
+
+
+def test_adopting_where_no_hand_was_changes_nothing(state: State, three: Target) -> None:
+    assert promotion.adopt(three, "").changed is False
+    promotion.register(promotion.intend(three, state.bayes, promotion.champion(three), reason="killed here"))
+    done = promotion.adopt(three, "")
+    assert (done.changed, done.champion, now(three)) == (False, 4, (4, 4))
+    assert len(promotion.versions(three)) == 4
+
+
+def test_an_alias_removed_by_hand_is_reported_and_cannot_be_adopted(three: Target) -> None:
+    client(three.tracking_uri).delete_registered_model_alias(three.name, CHAMPION)
+    with pytest.raises(AliasMovedError, match="removed by hand; the log says v3") as removed:
+        promotion.champion(three)
+    assert "mlops doctor --repair" in removed.value.fix
+    with pytest.raises(ConflictError, match="no champion alias to adopt"):
+        promotion.adopt(three, "")
+
+
+def test_deleting_the_champions_version_does_not_silently_crown_another(three: Target) -> None:
+    client(three.tracking_uri).delete_model_version(three.name, "3")
+    with pytest.raises(MlopsError):
+        promotion.champion(three)
+
+
+def test_settling_overrides_a_hand_only_when_told_to(three: Target) -> None:
+    set_by_hand(three, 1)
+    promotion.settle(three, override_hand=True)
+    assert now(three) == (3, 3)
+
+
+def test_an_alias_in_other_letters_is_not_the_champion(three: Target) -> None:
+    set_by_hand(three, 1, alias="Champion")
+    assert now(three) == (3, 3)
+    for alias in ("champion", "Champion", "CHAMPION", None):
+        assert catalog.resolve(three, alias=alias, version=None, run_id=None).version == 3
+
+
+def test_a_reference_resolves_to_one_exact_version(state: State, three: Target) -> None:
+    set_by_hand(three, 2, alias="challenger")
+
+    def resolved(**reference: object) -> ModelRef:
+        return catalog.resolve(three, **{"alias": None, "version": None, "run_id": None} | reference)
+
+    assert resolved(alias="Challenger").version == 2
+    assert resolved(version=1) == promotion.reference(three, 1)
+    assert resolved(run_id=state.bayes.run_id) == state.bayes
+
+
+@pytest.mark.parametrize(
+    ("reference", "error", "words"),
+    [
+        ({"version": 7}, NotFoundError, "has no version 7"),
+        ({"alias": "challenger"}, NotFoundError, "has no alias 'challenger'"),
+        ({"run_id": "0" * 32}, NotFoundError, "No run"),
+        ({"alias": "champion", "version": 1}, ConfigError, "exclude each other"),
+        ({"version": 1, "run_id": "x"}, ConfigError, "exclude each other"),
+    ],
+)
+def test_a_reference_to_nothing_or_to_two_things_is_an_error(three: Target, reference, error, words) -> None:
+    with pytest.raises(error, match=words):
+        catalog.resolve(three, **{"alias": None, "version": None, "run_id": None} | reference)
+
+
+def test_an_unknown_model_is_not_found_whatever_is_asked_of_it(state: State) -> None:
+    nobody = Target(tracking_uri=state.config.mlflow_uri, name="dev.ml.nobody")
+    for reference in ({"alias": None}, {"alias": "challenger"}, {"version": 1}):
+        with pytest.raises(NotFoundError):
+            catalog.resolve(nobody, **{"alias": None, "version": None, "run_id": None} | reference)
+    for question in (catalog.show, catalog.history):
+        with pytest.raises(NotFoundError, match=r"no model dev\.ml\.nobody"):
+            question(nobody)
+    assert promotion.versions(nobody) == []
+
+
+def test_a_run_that_did_not_finish_holds_no_model(state: State) -> None:
+    mlflow = client(state.config.mlflow_uri)
+    run = mlflow.create_run(mlflow.get_experiment_by_name("sentiment-dev").experiment_id)
+    with pytest.raises(ConflictError, match="holds no finished model"):
+        catalog.resolve(state.target, alias=None, version=None, run_id=run.info.run_id)
+
+
+def test_promotion_to_the_next_environment_carries_the_files_and_no_approval(state: State, target: Target) -> None:
+    promote(target, state.bayes)
+    mlflow = client(target.tracking_uri)
+    mlflow.set_model_version_tag(target.name, "1", "validation_status", "approved")
+    source, prod = promotion.champion(target), Target(tracking_uri=target.tracking_uri, name="prod.ml.sentiment")
+    promotion.promote(promotion.intend(prod, source, None, reason="champion of dev"))
+    entered = promotion.champion(prod)
+    assert (entered.name, entered.version) == ("prod.ml.sentiment", 1)
+    assert (entered.artifact_sha256, entered.run_id) == (state.bayes.artifact_sha256, state.bayes.run_id)
+    assert "validation_status" not in tags(prod, 1)
+    assert tags(prod, 1)["promotion.reason"] == "champion of dev"
+    loading.load(entered)
+    mlflow.delete_registered_model(target.name)
+    loading.load(entered)
+
+
+def test_a_log_longer_than_a_page_is_read_to_its_end(state: State, target: Target) -> None:
+    promote(target, state.weak)
+    mlflow = client(target.tracking_uri)
+    for _ in range(promotion.PAGE + 3):
+        mlflow.create_model_version(target.name, state.weak.uri)
+    done = promote(target, state.bayes)
+    assert (done.champion, done.previous) == (promotion.PAGE + 5, 1)
+    assert [int(v.version) for v in promotion.versions(target)] == list(range(1, promotion.PAGE + 6))
+    assert now(target) == (promotion.PAGE + 5, promotion.PAGE + 5)
+
+
+def test_the_history_tells_who_was_champion_when_why_and_by_whom(
+    state: State, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTOR", "octocat")
+    promote(target, state.weak, "first")
+    early = promotion.intend(target, state.regression, promotion.champion(target), reason="slow")
+    promote(target, state.bayes, "faster")
+    with pytest.raises(LostRaceError):
+        promotion.promote(early)
+    client(target.tracking_uri).create_model_version(target.name, state.weak.uri, state.weak.run_id)
+    roll_back(target)
+    lines = catalog.history(target)
+    assert [(x.version, x.kind, x.outcome, x.champion, x.expected, x.reason) for x in lines] == [
+        (1, "promotion", "applied", 1, None, "first"),
+        (2, "promotion", "applied", 2, 1, "faster"),
+        (3, "promotion", "lost", None, 1, "slow"),
+        (4, "candidate", "candidate", None, None, ""),
+        (5, "rollback", "applied", 1, 2, "it was worse"),
+    ]
+    assert [x.by for x in lines] == ["octocat"] * 3 + ["", "octocat"]
+    assert lines[0].run_id == state.weak.run_id
+    assert all(earlier.at <= later.at for earlier, later in pairwise(lines))
+
+
+def test_models_are_listed_with_log_and_alias(three: Target) -> None:
+    client(three.tracking_uri).create_registered_model("a.foreign.model")
+    set_by_hand(three, 1)
+    fine = {"name": "a.foreign.model", "champion": None, "alias": None, "settled": True, "versions": 0}
+    moved = {"name": three.name, "champion": 3, "alias": 1, "settled": False, "versions": 3}
+    assert catalog.models(three.tracking_uri) == [fine, moved]
+    shown = catalog.show(three)
+    assert shown["aliases"] == {"champion": 1}
+    assert [(v["version"], v["aliases"]) for v in shown["details"]] == [(1, ["champion"]), (2, []), (3, [])]
+    assert shown["details"][2]["tags"]["promotion.expected"] == "2"
+
+
+@pytest.mark.parametrize("name", ["a", "0", "_x", "news.v2-final_1", "a" * 64])
+def test_a_name_is_safe_as_a_folder_a_registry_name_and_in_a_filter(name: str) -> None:
+    assert names.is_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A", "a" * 65, ".a", "-a", "a/b", "a\\b", "a..b", "a b", "a\n", "a\0", "a'b", "ä", "a:b", "<script>"]
+)
+def test_anything_else_is_no_name(name: str) -> None:
+    assert not names.is_name(name)

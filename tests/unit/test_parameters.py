@@ -1,0 +1,98 @@
+"""Parameters that arrive as text mean what they say, and are never run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from lifecycle.parameters import Columns, Flag, Fraction, Name, Params, literal
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("['label']", ["label"]),
+        ('["label"]', ["label"]),
+        ("{'alpha': 1.0}", {"alpha": 1.0}),
+        ('{"fit_prior": true, "prior": null}', {"fit_prior": True, "prior": None}),
+        (" {'fit_prior': True, 'range': (1, 2)} ", {"fit_prior": True, "range": (1, 2)}),
+        ("0.5", 0.5),
+        ("'label'", "label"),
+        (["label"], ["label"]),
+        (None, None),
+    ],
+)
+def test_a_literal_is_read_as_json_or_python(text: Any, value: Any) -> None:
+    assert literal(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["label", "", "{'a': }", "1 if 2 else 3", "[x for x in 'ab']", "\0", "9" * 5_000, "[" * 100_000, "(" * 100_000],
+)
+def test_what_is_no_literal_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="neither JSON nor a Python literal") as refused:
+        literal(text)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "__import__('pathlib').Path('ran').touch()",
+        "[].__class__.__base__.__subclasses__()",
+        "open('ran', 'w')",
+        "{'a': open('ran', 'w')}",
+        "(lambda: open('ran', 'w'))()",
+        'f\'{open("ran", "w")}\'',
+    ],
+)
+def test_code_is_refused_and_not_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="neither JSON nor a Python literal"):
+        literal(code)
+    assert list(tmp_path.iterdir()) == []
+
+
+ACCEPTED: list[tuple[Any, Any, Any]] = [
+    (Flag, "false", False),
+    (Flag, " False ", False),
+    (Flag, "TRUE", True),
+    (Flag, False, False),
+    (Fraction, "0.2", 0.2),
+    (Fraction, 0, 0.0),
+    (Columns, "['label', 'region']", ("label", "region")),
+    (Columns, "[]", ()),
+    (Columns, ["label"], ("label",)),
+    (Params, "{'alpha': 0.5}", {"alpha": 0.5}),
+    (Params, "{}", {}),
+    (Name, "fsa", "fsa"),
+    (Name, "1.0.0-rc_1", "1.0.0-rc_1"),
+    (Name, "a" * 64, "a" * 64),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "value"), ACCEPTED)
+def test_text_becomes_a_value_of_its_type(kind: Any, given: Any, value: Any) -> None:
+    parsed = TypeAdapter(kind).validate_python(given)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+REFUSED: list[tuple[Any, Any]] = [
+    *((Flag, value) for value in ("", "no", "0", "[]", 0, 1, None, "truee")),
+    *((Fraction, value) for value in ("", "much", "nan", "inf", "-0.1", "1", 1.0, -0.01, float("nan"), None)),
+    *((Columns, value) for value in ("label", "'label'", "[1]", "{'a': 1}", "3", "[['label']]")),
+    *((Params, value) for value in ("alpha=1", "['alpha']", "3", "{1: 2}", "")),
+    *(
+        (Name, value)
+        for value in ("", ".", "../x", "a/b", "A", "-a", ".tmp", "a" * 65, "a b", "a\n", "a\0", "é", "a%2e")
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), REFUSED)
+def test_a_value_that_is_not_of_the_type_is_refused(kind: Any, value: Any) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(kind).validate_python(value)
