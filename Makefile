@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-all lint format wheel bench constraints clean
+.PHONY: demo test test-all lint format wheel wheel-test constraints clean
 
 demo: $(STAMP)  ## the whole lifecycle on the bundled sample
 	$(BIN)/mlops demo
@@ -29,6 +29,18 @@ format: $(STAMP)
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation
 
+wheel-test: $(STAMP)  ## build the wheel, install it alone into an empty environment, run the command there
+	rm -rf dist build/wheel-test && $(BIN)/python -m build --wheel --no-isolation --outdir dist >/dev/null
+	$(BIN)/python -m venv build/wheel-test
+ifneq ($(UV),)
+	uv pip install --quiet --python build/wheel-test/bin/python -c constraints.txt dist/*.whl
+else
+	build/wheel-test/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+endif
+	cd build/wheel-test && bin/mlops --help >/dev/null && bin/mlops config show >/dev/null && bin/mlops data list >/dev/null
+	! build/wheel-test/bin/python -c 'import prefect' 2>/dev/null
+	@echo "The wheel runs in an empty environment, without Prefect."
+
 constraints:  ## re-pin every dependency; needs uv
 	$(if $(UV),,$(error make constraints needs uv on the PATH))
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
@@ -46,6 +58,7 @@ ifneq ($(UV),)
 	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,dev]'
 else
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,dev]'
 endif
 	@touch $@

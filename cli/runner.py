@@ -5,6 +5,7 @@ history lies under `<home>/prefect`.
 """
 
 import importlib
+import importlib.util
 import logging
 import os
 import threading
@@ -56,15 +57,16 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     Raises:
         ConfigError: The extra `prefect` is not installed, or a parameter is not valid.
     """
+    if importlib.util.find_spec("prefect") is None:
+        raise ConfigError(
+            "This command needs Prefect, which is not installed.", "Install it: pip install 'mlops-lifecycle[prefect]'"
+        )
     quiet(home, verbose=verbose)
     home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder in it, but not the parents
     with progress(title):
         threading.Thread(target=_warm_up, args=(HEAVY[name],), daemon=True).start()
-        try:
-            from prefect.exceptions import ParameterTypeError
-        except ModuleNotFoundError as error:
-            what = f"This command needs Prefect, which is not installed ({error.name})."
-            raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[prefect]'") from None
+        from prefect.exceptions import ParameterTypeError
+
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
         try:
             return flow(**parameters)
