@@ -29,7 +29,7 @@ TOLERANCE = 1e-6
 
 
 def check(request: EvaluateRequest, evidence_root: Path) -> str:
-    """Prove that the stored model reproduces its stored predictions; returns how.
+    """Prove that the stored model reproduces its stored predictions; returns how, also when it was proven before.
 
     Raises:
         IntegrityError: It does not load, or predicts something else.
@@ -37,7 +37,7 @@ def check(request: EvaluateRequest, evidence_root: Path) -> str:
     """
     path = evidence_root / f"{_evidence_key(request)}.json"
     if path.is_file():
-        return "proven before on this machine"
+        return str(json.loads(path.read_text(encoding="utf-8"))["outcome"])
     logger.info("Replaying %s in a fresh process", request.model.label)
     outcome = _in_fresh_process(request)
     path.parent.mkdir(parents=True, exist_ok=True)

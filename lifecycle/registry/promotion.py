@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 PAGE = 200
 SETTLE_ATTEMPTS = 20
+LASTING_SECONDS = 0.5
+"""How long an alias must differ from the log without an explanation before a hand is held to have moved it."""
 
 
 class Target(Frozen):
@@ -244,22 +246,23 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
     """
     mine: set[int] = set()
     suspect: tuple[int, int | None] | None = None
+    since = 0.0
     for attempt in range(SETTLE_ATTEMPTS):
         alias, now = alias_version(target), read_log(target)
         if alias == now.champion:
             for entry in now.unsettled:
                 _tag(target, entry.number, log.APPLIED)
             return now
-        explained = now.explains(alias) or alias in mine or override_hand
-        if not explained and suspect == (now.head, alias):
+        if now.explains(alias) or alias in mine or override_hand:
+            if now.champion is None:
+                _delete_alias(target)
+            else:
+                _set_alias(target, now.champion)
+                mine.add(now.champion)
+        elif suspect != (now.head, alias):  # a slower writer may be about to correct itself: only what lasts counts
+            suspect, since = (now.head, alias), time.monotonic()
+        elif time.monotonic() - since > LASTING_SECONDS:
             raise _moved(target, now, alias)
-        if not explained:  # another writer may have finished between the two readings: only a lasting difference counts
-            suspect = (now.head, alias)
-        elif now.champion is None:
-            _delete_alias(target)
-        else:
-            _set_alias(target, now.champion)
-            mine.add(now.champion)
         time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311  jitter, not a secret
     raise TransientError(f"The champion alias of {target.name} kept moving.", "Try again.")
 

@@ -50,6 +50,14 @@ class State(NamedTuple):
         return State(config, *models)
 
 
+@pytest.fixture(autouse=True)
+def _no_memory_of_moved_runs() -> None:
+    """MLflow remembers where a run's artifacts lie by the run's id alone, which copies of a state share."""
+    from mlflow.tracking._tracking_service import utils
+
+    utils._artifact_repos_cache.clear()
+
+
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> State:
     folder = tmp_path_factory.mktemp("original") / "state"

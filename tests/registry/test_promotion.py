@@ -1,6 +1,7 @@
 """Promotion, rollback and adoption in a real registry: what the alias and the log say afterwards."""
 
 from itertools import pairwise
+from threading import Timer
 
 import pytest
 
@@ -234,6 +235,14 @@ def test_a_slow_writer_that_set_an_older_champion_late_is_corrected(state: State
     assert now(target) == (2, 3)
     assert promotion.champion(target).version == 3
     assert now(target) == (3, 3)
+
+
+def test_an_alias_that_is_wrong_for_a_moment_is_a_slow_writer_not_a_hand(three: Target) -> None:
+    set_by_hand(three, 1)
+    writer = Timer(0.2, set_by_hand, (three, 3))
+    writer.start()
+    assert promotion.champion(three).version == 3
+    writer.join()
 
 
 def test_an_alias_set_by_hand_on_a_model_without_champion_is_no_champion(state: State, target: Target) -> None:

@@ -50,6 +50,7 @@ def test_apportion_divides_the_whole_by_less_than_one_from_exact(total: int, sha
         (4, [0.6, 0.2, 0.2], [2, 1, 1]),
         (1, [0.5, 0.5], [1, 0]),
         (10, [1 - 0.7 - 0.2, 0.7, 0.2], [1, 7, 2]),  # 1 - 0.7 - 0.2 is 0.10000000000000003
+        (8, [1 - 0.05 - 0.15, 0.05, 0.15], [7, 0, 1]),  # 6.4, 0.4 and 1.2: a tie, but for the last digit of a float
         (0, [0.5, 0.5], [0, 0]),
     ],
 )
@@ -124,11 +125,16 @@ def test_a_key_does_not_depend_on_composition_case_or_blanks(text: str) -> None:
         ("Café", "CAFE\u0301"),
         ("Straße", "STRASSE"),
         ("\u0390", "\u03aa\u0301"),  # composed, and its capital in two parts
+        ("\u03ac\u0345\u0301", "\u03b1\u0301\u0301\u03b9"),  # what case-folding adds is composed again
         ("a  b", " a\u3000b\n"),
     ],
 )
 def test_variants_of_a_text_have_one_key(one: str, other: str) -> None:
     assert split.text_key(one) == split.text_key(other)
+
+
+def test_the_form_that_is_compared_is_composed_and_folded() -> None:
+    assert split.normalised(" Cafe\u0301\u00a0AU \n lait") == "café au lait"
 
 
 @pytest.mark.parametrize(("one", "other"), [("ab", "a b"), ("cafe", "café"), ("1.5", "15"), ("a", "a."), ("", "0")])

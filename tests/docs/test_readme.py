@@ -1,0 +1,71 @@
+"""Every command and program of the README runs, and every file that it names exists."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```console\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+
+
+def test_every_command_runs_in_the_order_of_the_readme(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one process: fifteen times the imports of MLflow and Great Expectations would cost minutes."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", server)
+    commands = [shlex.split(command) for command in COMMANDS if command.startswith("mlops ")]
+    assert len(commands) >= 10
+    for command in commands:
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as end:
+            sys.exit(main())
+        printed = capsys.readouterr()
+        assert not end.value.code, f"{command}\n{printed.out}\n{printed.err[-3000:]}"
+        assert printed.out.strip(), command
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".mlops", "examples"]
+    _run_python_blocks(tmp_path, dict(os.environ))
+
+
+def _run_python_blocks(folder: Path, environment: dict[str, str]) -> None:
+    for program in re.findall(r"```python\n(.*?)```", README, re.S):
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_other_command_is_a_make_target() -> None:
+    others = [c for c in COMMANDS if not c.startswith(("mlops ", "export PATH="))]
+    assert others == ["make demo", "make test"]
+    for command in others:
+        done = subprocess.run([*command.split(), "-n"], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/concepts.md", "docs/how-to.md", "CONTRIBUTING.md"])
+def test_every_file_that_is_named_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    linked = [target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+    named = re.findall(r"`((?:tests|lifecycle|tasks|flows|cli|config|docs|examples)/[\w./-]+\.\w+)`", text)
+    folder = (ROOT / page).parent
+    missing = [p for p in linked if p and not (folder / p).exists()] + [p for p in named if not (ROOT / p).exists()]
+    assert missing == []
+
+
+def test_the_exit_codes_of_the_documents_are_those_of_the_code() -> None:
+    from lifecycle import errors
+
+    text = (ROOT / "docs/how-to.md").read_text(encoding="utf-8")
+    documented = {int(code) for code in re.findall(r"^\| (\d) \|", text, re.M)}
+    raised = {cls.exit_code for cls in vars(errors).values() if isinstance(cls, type) and hasattr(cls, "exit_code")}
+    assert raised | {0, 4} == documented

@@ -1,0 +1,91 @@
+"""The wheel: whole, alone, and with every import declared."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+FLOORS = ("cli", "flows", "tasks", "lifecycle")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_it_carries_the_floors_the_settings_and_the_sample(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for floor in FLOORS:
+        for path in (ROOT / floor).rglob("*.py"):
+            assert path.relative_to(ROOT).as_posix() in names
+    assert {"lifecycle/config/prod.yaml", "lifecycle/config/expectations/default.json"} <= names
+    assert {"lifecycle/examples/financial_news.csv", "lifecycle/templates/dataset.html"} <= names
+    assert not [name for name in names if name.startswith(("tests", "config", "examples"))]
+
+
+def test_it_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    """Only the wheel is installed; its dependencies come from the present environment, the checkout does not."""
+    venv.create(tmp_path / "env", with_pip=False)
+    site = next((tmp_path / "env" / "lib").glob("python*")) / "site-packages"
+    zipfile.ZipFile(wheel).extractall(site)
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = tmp_path / "env" / "bin" / "python"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLOPS_")}
+
+    def mlops(*arguments: str) -> str:
+        program = "import sys, cli.main; sys.argv[0] = 'mlops'; cli.main.main()"
+        command = [str(python), "-c", program, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = subprocess.run(
+        [str(python), "-c", "import cli; print(cli.__file__)"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert where.stdout.startswith(str(site))
+    assert "release" in mlops("--help")
+    assert "floors" in mlops("config", "show", "--env", "prod")
+    mlops("data", "list")
+
+
+def test_every_import_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    base, prefect = _names(project["dependencies"]), _names(extras["prefect"])
+    owners = packages_distributions()
+    for floor in FLOORS:
+        allowed = base | (prefect if floor in {"flows", "tasks", "cli"} else set())
+        for path in (ROOT / floor).rglob("*.py"):
+            for module in _imports(path) - set(FLOORS) - sys.stdlib_module_names:
+                dist = {name.lower().replace("_", "-") for name in owners[module]}
+                assert dist & allowed, (
+                    f"{path.relative_to(ROOT)} imports {module}, which pyproject.toml does not declare"
+                )
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=!~ ]", requirement)[0].lower() for requirement in requirements}
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found

@@ -1,0 +1,117 @@
+"""The command: light to start, documented, and with one exit code per kind of end."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from cli.main import app, main
+from lifecycle import errors
+from lifecycle.settings import Settings
+from tests.conftest import ROOT, train_model, tree
+
+HEAVY = {"prefect", "mlflow", "sklearn", "pandas", "great_expectations", "numpy", "pyarrow", "scipy"}
+
+
+def mlops(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def commands() -> list[tuple[str, object]]:
+    found = []
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        for inner, leaf in getattr(command, "commands", {"": command}).items():
+            found.append((f"{name} {inner}".strip(), leaf))
+    return found
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; sys.argv = ['mlops', '--help']\ntry:\n import cli.main; cli.main.main()\nexcept SystemExit: pass\n"
+    )
+    program += "import json; sys.stderr.write(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "release" in done.stdout
+    assert HEAVY & set(json.loads(done.stderr)) == set()
+
+
+@pytest.mark.parametrize(("name", "command"), commands(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_command_explains_itself(name: str, command: object) -> None:
+    assert len(command.help or "") > 20, name  # type: ignore[attr-defined]
+    options = {option for parameter in command.params for option in parameter.opts}  # type: ignore[attr-defined]
+    assert name == "config schema" or "--json" in options
+    for parameter in command.params:  # type: ignore[attr-defined]
+        assert getattr(parameter, "help", "shown"), f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["frobnicate"], 2, "No such command"),
+        (["train", "--data-name", "news"], 2, "Missing option"),
+        (["data", "show", "--data-name", "nope", "--data-version", "1"], 2, "mlops data list"),
+        (["history", "--model-name", "nope"], 2, "mlops model list"),
+        (["data", "create", "--data-name", "x", "--data-version", "1", "--source", "none.csv"], 2, "does not exist"),
+    ],
+)
+def test_usage_errors_exit_2_in_words(home: Path, arguments: list[str], code: int, words: str) -> None:
+    before = tree(home)
+    done = mlops(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert tree(home) == before
+
+
+@pytest.mark.usefixtures("news")
+def test_unknown_model_type_and_parameter_name_the_valid_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ["mlops", "train", "--data-name", "news", "--data-version", "1.0.0", "--model-name", "m"]
+    for extra, word in (
+        (["--model-type", "svm"], "naive_bayes"),
+        (["--model-type", "naive_bayes", "--model-params", "{'alfa': 1}"], "alpha"),
+        (["--model-params", "__import__('os')"], "literal"),
+        (["--model-params", "[1]"], "mapping"),
+    ):
+        monkeypatch.setattr(sys, "argv", wanted + extra)
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        assert word in capsys.readouterr().err
+
+
+def test_each_of_our_errors_has_its_exit_code() -> None:
+    expected = {"ConfigError": 2, "NotFoundError": 2, "DataError": 3, "ConflictError": 5, "LostRaceError": 5}
+    expected |= {"AliasMovedError": 5, "TransientError": 6, "IntegrityError": 7}
+    assert {name: getattr(errors, name).exit_code for name in expected} == expected
+
+
+def test_errors_survive_pickling() -> None:
+    import pickle
+
+    error = errors.DataError("a.csv, row 3: broken.", "Correct it.")
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
+    assert (str(again), type(again)) == (str(error), type(error))
+
+
+def test_json_is_all_that_is_on_stdout(news: Settings) -> None:
+    train_model(news)
+    assert json.loads(mlops("data", "list", "--json").stdout)[0]["data_name"] == "news"
+    assert json.loads(mlops("config", "show", "--json").stdout)["home"]["origin"] == "environment"
+    assert json.loads(mlops("model", "list", "--json").stdout) == []
+    assert {finding["state"] for finding in json.loads(mlops("doctor", "--json").stdout)} == {"ok"}
+    assert "properties" in json.loads(mlops("config", "schema").stdout)
+
+
+def test_doctor_ends_in_7_when_something_is_wrong(news: Settings) -> None:
+    split = news.datasets / "news" / "1.0.0" / "split.parquet"
+    split.write_bytes(split.read_bytes()[:-1] + b"x")
+    done = mlops("doctor")
+    assert (done.returncode, "PROBLEM" in done.stdout) == (7, True)
