@@ -183,6 +183,8 @@ def infer(
         "delimiter": delimiter,
         "output": output,
     }
+    if input_ is not None:
+        _check_input(config, input_)
     title = f"Scoring {input_ or f'{data_name} {data_version}'} with {model_name} in {env}"
     done = runner.run_flow("batch_inference", parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else show.batch(done)
@@ -290,6 +292,14 @@ def _next_steps(home: Path) -> None:
     typer.echo("\nNext:")
     for what, command in steps.items():
         typer.echo(f"\n  {what}:\n    {command}")
+
+
+def _check_input(config: Any, uri: str) -> None:
+    """A table that is not there ends here, before Prefect is started."""
+    from lifecycle.data import ingest
+
+    with ingest.open_bytes(ingest.Source(uri=uri), config.data):
+        pass
 
 
 def _params(text: str) -> dict[str, Any]:

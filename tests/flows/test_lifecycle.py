@@ -62,7 +62,7 @@ def test_what_cannot_be_done_says_so(news: Settings) -> None:
         promote("sentiment")
     with pytest.raises(NotFoundError, match="no champion"):
         rollback("sentiment", "prod")
-    with pytest.raises(NotFoundError, match="versions: 1.0.0"):
+    with pytest.raises(NotFoundError, match=r"versions: 1\.0\.0"):
         train(**{**NEWS, "data_version": "2.0.0"})
     with pytest.raises(ConfigError, match="input table or a dataset"):
         batch_inference("sentiment", run_id=_trained(news))

@@ -1,12 +1,19 @@
 """Model types, their parameters, and what is stored of a training."""
 
+import socket
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from lifecycle.models import loading
-from lifecycle.names import ModelType
+from lifecycle import evaluation, tracking, training
+from lifecycle.data import dataset
+from lifecycle.data.ingest import Source
+from lifecycle.errors import ConfigError
+from lifecycle.models import estimators, loading
+from lifecycle.names import ModelType, Side
 from lifecycle.settings import Settings
-from tests.conftest import train_model
+from tests.conftest import train_model, write_news
 
 
 @pytest.mark.parametrize("model_type", list(ModelType))
@@ -17,3 +24,95 @@ def test_every_type_answers_the_contract(news: Settings, model_type: ModelType) 
     assert list(predicted.columns) == ["label", "score"]
     assert predicted["label"].tolist() == ["positive", "negative", "positive"]
     assert predicted["score"].between(0, 1).all()
+
+
+TEXTS = pd.DataFrame({"text": ["not up 5 %", "loss up", "flat day", "up 10 %", "loss of 5", "flat again"]})
+LABELS = ["good", "bad", "none", "good", "bad", "none"]
+
+
+def test_words_that_carry_direction_are_kept() -> None:
+    """No stop words are removed, digits and signs stay: in finance they are the message."""
+    vocabulary = estimators.fit(ModelType.NAIVE_BAYES, {}, 0, TEXTS, LABELS)[0].named_transformers_["tfidf"].vocabulary_
+    assert {"not", "up", "%", "10", "5 %"} <= set(vocabulary)
+
+
+def test_nothing_is_learnt_from_outside_the_train_side(news: Settings) -> None:
+    """The vocabulary is that of the train rows alone."""
+    model = loading.load(train_model(news))
+    rows = dataset.load_rows(news.datasets, "news", "1.0.0")
+    words = {
+        side: set(" ".join(rows.loc[rows["split"] == side, "text"]).split()) for side in ("train", "test", "holdout")
+    }
+    vocabulary = set(model.pipeline[0].named_transformers_["tfidf"].vocabulary_)
+    unseen = (words["test"] | words["holdout"]) - words["train"]
+    assert unseen
+    assert not unseen & vocabulary
+
+
+@pytest.mark.parametrize("model_type", list(ModelType))
+def test_the_same_seed_gives_the_same_predictions(news: Settings, model_type: ModelType) -> None:
+    rows = dataset.load_rows(news.datasets, "news", "1.0.0", Side.TRAIN)
+    first, second = (estimators.fit(model_type, {}, 3, rows[["text"]], rows["label"]) for _ in range(2))
+    assert (first.predict_proba(rows[["text"]]) == second.predict_proba(rows[["text"]])).all()
+
+
+def test_parameters_reach_the_estimator_and_unknown_ones_name_the_valid() -> None:
+    assert estimators.build(ModelType.RANDOM_FOREST, {"max_depth": 3}, 7)[-1].max_depth == 3
+    assert estimators.build(ModelType.RANDOM_FOREST, {}, 7)[-1].random_state == 7
+    with pytest.raises(ConfigError, match=r"max_dept.*valid are .*max_depth"):
+        estimators.build(ModelType.RANDOM_FOREST, {"max_dept": 3}, 7)
+    with pytest.raises(ConfigError, match="alpha"):
+        estimators.fit(ModelType.NAIVE_BAYES, {"alpha": "much"}, 0, TEXTS, LABELS)
+
+
+def test_a_run_records_what_it_was_made_of(news: Settings) -> None:
+    ref = train_model(news, alpha=0.5)
+    client = tracking.client(news.mlflow_uri)
+    run = client.get_run(ref.run_id)
+    assert (run.data.params["model.alpha"], run.data.params["seed"], run.info.status) == ("0.5", "0", "FINISHED")
+    assert {"train.f1_macro", "test.f1_macro", "test.recall.negative", "test.accuracy"} <= set(run.data.metrics)
+    manifest = dataset.load(news.datasets, "news", "1.0.0")
+    assert run.data.tags["mlops.dataset_digest"] == manifest.digest
+    inputs = {(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs}
+    assert inputs == {(f"news-1.0.0-{side}", manifest.digest[:32]) for side in ("train", "test")}
+    plots = {file.path for file in client.list_artifacts(ref.run_id, "plots")}
+    assert plots == {"plots/confusion_matrix.png", "plots/pr_roc.png"}
+
+
+def test_the_same_training_again_finds_its_run(news: Settings) -> None:
+    first, second = train_model(news), train_model(news)
+    other = train_model(news, seed=1)
+    assert first == second
+    assert other.run_id != first.run_id
+
+
+def test_a_run_left_open_by_a_dead_process_is_closed(news: Settings) -> None:
+    client = tracking.client(news.mlflow_uri)
+    request = _plan(news)
+    client.set_tag(request.run_id, training.OWNER, f"{socket.gethostname()}:4194304")
+    again = _plan(news)
+    assert again.run_id != request.run_id
+    assert client.get_run(request.run_id).info.status == "KILLED"
+    assert client.get_run(again.run_id).info.status == "RUNNING"
+
+
+def _plan(config: Settings) -> training.TrainRequest:
+    return training.plan(
+        config,
+        data_name="news",
+        data_version="1.0.0",
+        model_name="sentiment",
+        model_type=ModelType.NAIVE_BAYES,
+        model_params={},
+        seed=0,
+        links={"prefect.flow_run_id": "abc"},
+    )
+
+
+def test_the_gate_judges_on_test_where_there_is_no_holdout(home: Path, config: Settings) -> None:
+    source = Source(uri=str(write_news(home / "news.csv")))
+    dataset.create(dataset.plan(config, source, data_name="news", data_version="1.0.0", holdout="false"))
+    request = evaluation.request_for(train_model(config), config.datasets, "news", "1.0.0")
+    assert request.side is Side.TEST
+    evaluation.evaluate(request)
+    assert len(evaluation.stored(request)) == 48

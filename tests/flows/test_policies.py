@@ -1,0 +1,57 @@
+"""What is retried, what is reused, and what never is."""
+
+import pytest
+from prefect import flow
+from prefect.cache_policies import NO_CACHE
+
+from lifecycle import errors
+from tasks import compute, data, gate, inference, policies, registry, training
+
+
+def attempts_at(error: Exception) -> int:
+    """How often a step that always fails in one way is tried."""
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(1)
+        raise error
+
+    @flow
+    def one() -> None:
+        policies.on_data(step).with_options(retry_delay_seconds=0, cache_policy=NO_CACHE)()
+
+    with pytest.raises(type(error)):
+        one()
+    return len(calls)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (errors.TransientError("MLflow did not answer."), 4),
+        (ConnectionError("reset"), 4),
+        (TimeoutError("late"), 4),
+        (errors.DataError("bad row"), 1),
+        (errors.ConfigError("no such setting"), 1),
+        (errors.LostRaceError("late"), 1),
+        (errors.AliasMovedError("moved"), 1),
+        (errors.IntegrityError("changed"), 1),
+        (ValueError("a bug"), 1),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_only_what_waiting_may_cure_is_retried(error: Exception, attempts: int) -> None:
+    assert attempts_at(error) == attempts
+
+
+@pytest.mark.parametrize(
+    "step", [registry.champion, registry.intend, registry.promote, registry.resolve, inference.load]
+)
+def test_what_depends_on_the_registry_is_never_cached(step: object) -> None:
+    assert (step.cache_policy, step.persist_result) == (NO_CACHE, False)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("step", [compute.run_step, data.plan, training.plan, gate.judge])
+def test_what_is_heavy_is_reused_by_a_retry_of_the_same_run(step: object) -> None:
+    assert step.persist_result is True  # type: ignore[attr-defined]
+    assert step.result_serializer == "json"  # type: ignore[attr-defined]
