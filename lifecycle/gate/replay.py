@@ -1,9 +1,11 @@
 """The infrastructure check: a fresh process loads the stored model and reproduces its recorded predictions.
 
-The evidence is kept per artifact digest, predictions and runtime, so one artifact is proven once on one machine.
+The evidence is kept per artifact digest, predictions and runtime, so one artifact is proven once on one machine; later
+it is enough that its files still have that digest.
 Run as a module it is that fresh process: the request on stdin, the outcome on stdout.
 """
 
+import gc
 import hashlib
 import json
 import logging
@@ -37,6 +39,7 @@ def check(request: EvaluateRequest, evidence_root: Path) -> str:
     """
     path = evidence_root / f"{_evidence_key(request)}.json"
     if path.is_file():
+        loading.verify(request.model)
         return str(json.loads(path.read_text(encoding="utf-8"))["outcome"])
     logger.info("Replaying %s in a fresh process", request.model.label)
     outcome = _in_fresh_process(request)
@@ -96,6 +99,7 @@ def _evidence_key(request: EvaluateRequest) -> str:
 
 
 def _main() -> None:
+    gc.set_threshold(100_000, 50, 50)  # imports make objects that live as long as the process
     try:
         answer = {"outcome": replay(EvaluateRequest.model_validate_json(sys.stdin.read()))}
     except MlopsError as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import yaml
 
@@ -82,7 +83,10 @@ def load_verified(folder: Path, label: str) -> Any:
     if set(flavour) != {"python_function"} or loader != "mlflow.pyfunc.loaders.code_model":
         raise IntegrityError(f"{label}: not a text model of ours (flavours {sorted(flavour)}, loader {loader}).")
     path = folder / "artifacts" / "pipeline.skops"
-    untrusted = sorted(set(skops.io.get_untrusted_types(file=path)) - set(text_model.TRUSTED_TYPES))
+    try:
+        untrusted = sorted(set(skops.io.get_untrusted_types(file=path)) - set(text_model.TRUSTED_TYPES))
+    except (OSError, BadZipFile, KeyError, ValueError) as error:
+        raise IntegrityError(f"{label}: {path.name} is not a pipeline stored with skops: {error}.") from None
     if untrusted:
         raise IntegrityError(f"{label}: holds types that are not trusted: {', '.join(untrusted[:5])}.")
     return text_model.TextModel(skops.io.load(path, trusted=text_model.TRUSTED_TYPES))

@@ -1,0 +1,207 @@
+"""What is loaded is what was registered: every change to a model's files is noticed before anything runs."""
+
+import io
+import os
+import pickle
+import random
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import skops.io
+import yaml
+
+from lifecycle.errors import IntegrityError
+from lifecycle.models import loading
+from lifecycle.models.loading import ModelRef
+from lifecycle.registry import log, promotion
+from lifecycle.tracking import client
+from tests.registry.conftest import State
+
+FLIPS = 60
+TEXTS = pd.DataFrame({"text": ["profit rose to a record", "loss widened"]})
+
+
+class Payload:
+    """Unpickling it makes a file: the canary of a test that nothing was unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.canary),)
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    return tmp_path / "canary"
+
+
+def pipeline(folder: Path) -> Path:
+    return folder / "artifacts" / "pipeline.skops"
+
+
+def truncate(folder: Path, canary: Path) -> None:  # noqa: ARG001
+    os.truncate(pipeline(folder), pipeline(folder).stat().st_size // 2)
+
+
+def empty(folder: Path, canary: Path) -> None:  # noqa: ARG001
+    pipeline(folder).write_bytes(b"")
+
+
+def remove(folder: Path, canary: Path) -> None:  # noqa: ARG001
+    pipeline(folder).unlink()
+
+
+def remove_everything(folder: Path, canary: Path) -> None:  # noqa: ARG001
+    shutil.rmtree(folder)
+
+
+def add_a_file(folder: Path, canary: Path) -> None:  # noqa: ARG001
+    (folder / "artifacts" / "more.txt").write_text("more")
+
+
+def rename_a_file(folder: Path, canary: Path) -> None:  # noqa: ARG001
+    (folder / "requirements.txt").rename(folder / "constraints.txt")
+
+
+def become_a_pickle(folder: Path, canary: Path) -> None:
+    pipeline(folder).write_bytes(pickle.dumps(Payload(canary)))
+
+
+def become_another_flavour(folder: Path, canary: Path) -> None:
+    (folder / "model.pkl").write_bytes(pickle.dumps(Payload(canary)))
+    described = yaml.safe_load((folder / "MLmodel").read_text())
+    described["flavors"] = {
+        "python_function": {"loader_module": "mlflow.sklearn", "model_path": "model.pkl"},
+        "sklearn": {"pickled_model": "model.pkl", "serialization_format": "pickle"},
+    }
+    (folder / "MLmodel").write_text(yaml.safe_dump(described))
+
+
+def bring_code(folder: Path, canary: Path) -> None:
+    """A model's own code runs wherever it is loaded as MLflow would."""
+    evil = f"import os\nos.mkdir({str(canary)!r})\n"
+    (folder / "text_model.py").write_text(evil + (folder / "text_model.py").read_text())
+
+
+TAMPER = [truncate, empty, remove, remove_everything, add_a_file, rename_a_file]
+ATTACKS = [become_a_pickle, become_another_flavour, bring_code]
+
+
+def redigested(state: State, model: ModelRef) -> ModelRef:
+    """A reference by someone who registered the present files, whatever they are."""
+    return model.model_copy(update={"artifact_sha256": loading.artifact_digest(state.folder(model))})
+
+
+@pytest.mark.parametrize("name", ["bayes", "regression", "weak"])
+def test_an_untouched_model_loads_and_predicts(state: State, name: str) -> None:
+    """The forest holds a type beyond skops' defaults, which is on our list."""
+    model = loading.load(getattr(state, name))
+    assert model.predict(None, TEXTS)["score"].between(0, 1).all()
+
+
+def test_every_flipped_bit_is_noticed(state: State) -> None:
+    path, rng = pipeline(state.folder(state.bayes)), random.Random(8)
+    content = path.read_bytes()
+    for _ in range(FLIPS):
+        position, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
+        path.write_bytes(content[:position] + bytes([content[position] ^ bit]) + content[position + 1 :])
+        with pytest.raises(IntegrityError, match="the files digest to"):
+            loading.load(state.bayes)
+    path.write_bytes(content)
+    loading.load(state.bayes)
+
+
+@pytest.mark.parametrize("change", [*TAMPER, *ATTACKS])
+def test_changed_files_are_refused_before_anything_of_them_runs(
+    state: State, canary: Path, change: Callable[[Path, Path], None]
+) -> None:
+    change(state.folder(state.bayes), canary)
+    for step in (loading.load, loading.verify):
+        with pytest.raises(IntegrityError) as refused:
+            step(state.bayes)
+        assert refused.value.exit_code == 7
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("change", [truncate, empty, remove, become_a_pickle, become_another_flavour])
+def test_a_foreign_form_is_refused_even_with_its_own_digest(
+    state: State, canary: Path, change: Callable[[Path, Path], None]
+) -> None:
+    change(state.folder(state.bayes), canary)
+    with pytest.raises(IntegrityError):
+        loading.load(redigested(state, state.bayes))
+    assert not canary.exists()
+
+
+def test_code_that_travels_with_a_model_is_not_run(state: State, canary: Path) -> None:
+    bring_code(state.folder(state.bayes), canary)
+    loading.load(redigested(state, state.bayes)).predict(None, TEXTS)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_type_that_is_not_on_our_list_is_refused_whatever_the_model_declares(
+    state: State, canary: Path, declared: bool
+) -> None:
+    folder = state.folder(state.bayes)
+    skops.io.dump({"pipeline": partial(os.mkdir, str(canary))}, pipeline(folder))
+    if declared:
+        untrusted = skops.io.get_untrusted_types(file=pipeline(folder))
+        described = yaml.safe_load((folder / "MLmodel").read_text())
+        described["flavors"]["python_function"]["skops_trusted_types"] = untrusted
+        (folder / "MLmodel").write_text(yaml.safe_dump(described))
+    with pytest.raises(IntegrityError, match=r"types that are not trusted: .*mkdir"):
+        loading.load(redigested(state, state.bayes))
+    assert not canary.exists()
+
+
+def test_a_swapped_description_is_refused(state: State) -> None:
+    """The same pipeline under the description of another model is not what was registered."""
+    shutil.copy(state.folder(state.regression) / "MLmodel", state.folder(state.bayes) / "MLmodel")
+    with pytest.raises(IntegrityError, match="the files digest to"):
+        loading.load(state.bayes)
+
+
+def test_a_model_without_a_recorded_digest_is_refused(state: State) -> None:
+    target = state.target
+    mlflow = client(target.tracking_uri)
+    mlflow.create_registered_model(target.name)
+    mlflow.create_model_version(target.name, state.bayes.uri, state.bayes.run_id, tags={log.EXPECTED: log.NONE})
+    with pytest.raises(IntegrityError, match="registered was no digest"):
+        loading.load(promotion.champion(target))
+
+
+@pytest.mark.parametrize("source", ["file:///does/not/exist", "models:/m-00000000000000000000000000000000"])
+def test_a_version_whose_source_does_not_exist_is_refused(state: State, source: str) -> None:
+    target = state.target
+    bogus = state.bayes.model_copy(update={"uri": source, "run_id": ""})
+    mlflow = client(target.tracking_uri)
+    mlflow.create_registered_model(target.name)
+    try:
+        mlflow.create_model_version(target.name, source, tags={log.ARTIFACT: bogus.artifact_sha256})
+    except Exception:  # MLflow may refuse it itself
+        reference = bogus
+    else:
+        reference = promotion.reference(target, 1)
+    with pytest.raises(IntegrityError):
+        loading.load(reference)
+
+
+def test_the_private_copy_is_what_was_verified(state: State) -> None:
+    """Between the check and the use nobody can change the files: what is used is a copy, gone afterwards."""
+    with loading.private_copy(state.bayes) as folder:
+        pipeline(state.folder(state.bayes)).write_bytes(b"changed meanwhile")
+        assert loading.artifact_digest(folder) == state.bayes.artifact_sha256
+        loading.load_verified(folder, "copy").predict(None, TEXTS)
+        assert folder.resolve() != state.folder(state.bayes).resolve()
+    assert not folder.exists()
+
+
+def test_the_canary_of_these_tests_sings(canary: Path) -> None:
+    pickle.load(io.BytesIO(pickle.dumps(Payload(canary))))  # noqa: S301
+    assert canary.exists()
