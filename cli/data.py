@@ -32,9 +32,9 @@ def check_source(config: Any, parameters: dict[str, Any]) -> None:
     source = checked(
         Source,
         uri=parameters["source"],
-        format=parameters["source_format"],
-        encoding=parameters["encoding"],
-        delimiter=parameters["delimiter"],
+        format=parameters.get("source_format"),
+        encoding=parameters.get("encoding", "utf-8"),
+        delimiter=parameters.get("delimiter", ","),
         sha256=parameters.get("sha256"),
     )
     request = dataset.plan(config, source, **{name: parameters[name] for name in DATA_PARAMETERS if name in parameters})
@@ -43,6 +43,7 @@ def check_source(config: Any, parameters: dict[str, Any]) -> None:
 
 @app.command()
 def create(
+    context: typer.Context,
     data_name: options.DataName,
     data_version: options.DataVersion,
     source: options.SourceFile,
@@ -69,9 +70,7 @@ def create(
     from lifecycle import settings
 
     config = settings.load(env)
-    parameters = {
-        key: value for key, value in locals().items() if key not in {"as_json", "verbose", "config", "settings"}
-    }
+    parameters = options.parameters(context)
     check_source(config, parameters)
     title = f"Creating dataset {data_name} {data_version}"
     manifest = runner.run_flow("create_data", parameters, home=config.state, title=title, verbose=verbose)

@@ -23,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     data_name: options.DataName,
     data_version: options.DataVersion,
     model_name: options.ModelName,
@@ -44,23 +45,15 @@ def train(
 
     config = settings.load(env)
     dataset.load(config.datasets, data_name, data_version)
-    params = _params(model_params)
-    estimators.build(model_type, params, seed)
-    parameters = {
-        "data_name": data_name,
-        "data_version": data_version,
-        "model_name": model_name,
-        "model_type": model_type,
-        "model_params": params,
-        "seed": seed,
-        "env": env,
-    }
+    parameters = options.parameters(context) | {"model_params": _params(model_params)}
+    estimators.build(model_type, parameters["model_params"], seed)
     title = f"Training {model_name} as {model_type} on {data_name} {data_version}"
     outcome = runner.run_flow("train", parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.admission)
 
 
 def promote(
+    context: typer.Context,
     model_name: options.ModelName,
     source_env: Annotated[Environment, typer.Option("--from", help="Environment whose champion is to move up.")] = DEV,
     target_env: Annotated[Environment, typer.Option("--to", help="Environment that judges and receives it.")] = STAGING,
@@ -76,21 +69,14 @@ def promote(
     """
     from lifecycle import settings
 
-    config = settings.load(target_env)
-    parameters = {
-        "model_name": model_name,
-        "source_env": source_env,
-        "target_env": target_env,
-        "data_name": data_name,
-        "data_version": data_version,
-        "reason": reason,
-    }
+    config, parameters = settings.load(target_env), options.parameters(context)
     title = f"Promoting {model_name} from {source_env} to {target_env}"
     outcome = runner.run_flow("promote", parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.admission)
 
 
 def rollback(
+    context: typer.Context,
     model_name: options.ModelName,
     env: options.Env = PROD,
     to_version: Annotated[int | None, typer.Option(help="A former champion; default the one before.")] = None,
@@ -104,8 +90,7 @@ def rollback(
     """
     from lifecycle import settings
 
-    config = settings.load(env)
-    parameters = {"model_name": model_name, "env": env, "to_version": to_version, "reason": reason}
+    config, parameters = settings.load(env), options.parameters(context)
     title = f"Rolling back {model_name} in {env}"
     done = runner.run_flow("rollback", parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else typer.echo(done.message)
@@ -143,12 +128,13 @@ def history(model_name: options.ModelName, env: options.Env = PROD, as_json: opt
 
 
 def infer(
+    context: typer.Context,
     model_name: options.ModelName,
     env: options.Env = PROD,
     alias: Annotated[str | None, typer.Option(help="Default champion.")] = None,
     version: Annotated[int | None, typer.Option(help="Version number.")] = None,
     run_id: Annotated[str | None, typer.Option(help="Training run.")] = None,
-    input_: Annotated[str | None, typer.Option("--input", help="Path or URL of the table to score.")] = None,
+    input: Annotated[str | None, typer.Option(help="Path or URL of the table to score.")] = None,
     data_name: Annotated[str | None, typer.Option(help="Dataset to score, instead of a table.")] = None,
     data_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
     text_column: options.TextColumn = "text",
@@ -166,31 +152,16 @@ def infer(
     """
     from lifecycle import settings
 
-    config = settings.load(env)
-    parameters = {
-        "model_name": model_name,
-        "env": env,
-        "alias": alias,
-        "version": version,
-        "run_id": run_id,
-        "input": input_,
-        "data_name": data_name,
-        "data_version": data_version,
-        "text_column": text_column,
-        "key_column": key_column,
-        "source_format": source_format,
-        "encoding": encoding,
-        "delimiter": delimiter,
-        "output": output,
-    }
-    if input_ is not None:
-        _check_input(config, input_)
-    title = f"Scoring {input_ or f'{data_name} {data_version}'} with {model_name} in {env}"
+    config, parameters = settings.load(env), options.parameters(context)
+    if input is not None:
+        _check_input(config, input)
+    title = f"Scoring {input or f'{data_name} {data_version}'} with {model_name} in {env}"
     done = runner.run_flow("batch_inference", parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else show.batch(done)
 
 
 def release(
+    context: typer.Context,
     source: options.SourceFile,
     data_name: options.DataName,
     data_version: options.DataVersion,
@@ -215,21 +186,8 @@ def release(
     Example: mlops release --source news.csv --text-column Sentence --label-column Sentiment --data-name fsa
     --data-version 1.0.0 --model-name sentiment
     """
-    from lifecycle import settings
-    from lifecycle.models import estimators
-
-    config = settings.load(DEV)
-    parameters = {
-        key: value
-        for key, value in locals().items()
-        if key not in {"as_json", "verbose", "config", "settings", "estimators"}
-    }
-    check_source(config, parameters)
-    parameters["model_params"] = _params(model_params)
-    estimators.build(model_type, parameters["model_params"], seed)
-    title = f"Releasing {model_name} from {source}"
-    outcome = runner.run_flow("release", parameters, home=config.state, title=title, verbose=verbose)
-    _answer(outcome, as_json, show.release)
+    parameters = options.parameters(context) | {"model_params": _params(model_params)}
+    _release(parameters, as_json, verbose)
 
 
 def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> None:
@@ -242,22 +200,32 @@ def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> Non
     if home.exists():
         shutil.rmtree(home)
     os.environ["MLOPS_HOME"] = str(home)
-    _release_sample(as_json, verbose)
+    sample = {
+        "source": str(_sample()),
+        "data_name": "financial_news",
+        "data_version": "1.0.0",
+        "model_name": "sentiment",
+        "text_column": "Sentence",
+        "label_column": "Sentiment",
+        "model_type": LOGISTIC,
+        "model_params": {},
+        "seed": 0,
+    }
+    _release(sample, as_json, verbose)
     if not as_json:
         _next_steps(home)
 
 
-def _release_sample(as_json: bool, verbose: bool) -> None:
-    release(
-        source=str(_sample()),
-        data_name="financial_news",
-        data_version="1.0.0",
-        model_name="sentiment",
-        text_column="Sentence",
-        label_column="Sentiment",
-        as_json=as_json,
-        verbose=verbose,
-    )
+def _release(parameters: dict[str, Any], as_json: bool, verbose: bool) -> None:
+    from lifecycle import settings
+    from lifecycle.models import estimators
+
+    config = settings.load(DEV)
+    check_source(config, parameters)
+    estimators.build(parameters["model_type"], parameters["model_params"], parameters["seed"])
+    title = f"Releasing {parameters['model_name']} from {parameters['source']}"
+    outcome = runner.run_flow("release", parameters, home=config.state, title=title, verbose=verbose)
+    _answer(outcome, as_json, show.release)
 
 
 def _sample() -> Path:

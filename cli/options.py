@@ -1,6 +1,6 @@
 """Options that several commands share, each declared once."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,3 +28,8 @@ Type = Annotated[ModelType, typer.Option("--model-type", help="What to train.")]
 Params = Annotated[str, typer.Option("--model-params", help="Estimator parameters, such as \"{'alpha': 1.0}\".")]
 Seed = Annotated[int, typer.Option("--seed", help="Same data, parameters and seed give the same predictions.")]
 Reason = Annotated[str, typer.Option("--reason", help="Recorded in the promotion log.")]
+
+
+def parameters(context: typer.Context) -> dict[str, Any]:
+    """The options of a command as parameters of the flow that it starts: both use the same names."""
+    return {name: value for name, value in context.params.items() if name not in {"as_json", "verbose"}}

@@ -2,14 +2,16 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
 from lifecycle.data import dataset
-from lifecycle.errors import AliasMovedError, MlopsError
+from lifecycle.errors import AliasMovedError, IntegrityError, MlopsError
 from lifecycle.files import leftovers
 from lifecycle.inference import batch
 from lifecycle.models import loading
+from lifecycle.names import is_name
 from lifecycle.registry import catalog, promotion
 from lifecycle.registry.promotion import Target
 from lifecycle.settings import Frozen, Settings
@@ -52,7 +54,7 @@ def _database(uri: str) -> Iterator[Finding]:
         yield Finding(state="ok", what="database", message=f"{path} is not there yet: nothing was trained.")
         return
     try:
-        with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             answer = connection.execute("PRAGMA integrity_check").fetchone()[0]
     except sqlite3.DatabaseError as error:
         answer = str(error)
@@ -67,9 +69,12 @@ def _exists(uri: str) -> bool:
 
 
 def _registry(uri: str, *, repair: bool) -> Iterator[Finding]:
-    for model in catalog.models(uri):
-        target = Target(tracking_uri=uri, name=model["name"])
-        alias = _alias(target, repair=repair)
+    for name in catalog.names(uri):
+        target = Target(tracking_uri=uri, name=name)
+        try:
+            alias = _alias(target, repair=repair)
+        except (AliasMovedError, IntegrityError) as error:
+            alias = Finding(state="problem", what=name, message=str(error))
         yield alias
         if alias.state != "problem":
             yield _champion(target)
@@ -87,13 +92,9 @@ def _alias(target: Target, *, repair: bool) -> Finding:
             f"an interrupted step left the alias at {alias}; the log says {before.champion}. Run: mlops doctor --repair"
         )
         return Finding(state="problem", what=target.name, message=message)
-    try:
-        now = promotion.settle(target, override_hand=repair)
-    except AliasMovedError as error:
-        return Finding(state="problem", what=target.name, message=str(error))
-    return Finding(
-        state="repaired", what=target.name, message=f"alias set from {alias} to v{now.champion}, as the log says."
-    )
+    now = promotion.settle(target, override_hand=repair)
+    done = f"set from {alias} to v{now.champion}" if now.champion else f"removed from v{alias}"
+    return Finding(state="repaired", what=target.name, message=f"alias {done}, as the log says.")
 
 
 def _champion(target: Target) -> Finding:
@@ -112,6 +113,8 @@ def _champion(target: Target) -> Finding:
 def _datasets(root: Path) -> Iterator[Finding]:
     for folder in sorted(path.parent for path in root.glob(f"*/*/{dataset.MANIFEST}")):
         name, version = folder.parts[-2:]
+        if not is_name(version):
+            continue  # left by an interrupted step: see _leftovers
         try:
             manifest = dataset.verify(root, name, version)
         except MlopsError as error:

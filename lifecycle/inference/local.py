@@ -40,7 +40,7 @@ def score(request: BatchRequest, folder: Path) -> Counts:
             totals += Counter(rows_in=done["rows_in"], scored=done["scored"])
             labels += Counter(done["labels"])
             rejected.append(done["rejected"])
-    reasons = _write_rejected(rejected, request, folder / REJECTED)
+    reasons = _write_rejected(rejected, folder / REJECTED)
     return Counts(
         rows_in=totals["rows_in"], scored=totals["scored"], rejected=reasons, labels=dict(sorted(labels.items()))
     )
@@ -96,7 +96,8 @@ def _score_part(part: Part, folder: Path) -> dict[str, Any]:
         labels = table["label"].to_pylist()
         with publish_file(path) as temporary:
             pq.write_table(table, temporary)
-    rejected = bad[[_request.text_column]].assign(input_key=_keys(bad, _request), reason=problems[problems.notna()])
+    texts = bad[[_request.text_column]].set_axis(["text"], axis="columns")
+    rejected = texts.assign(input_key=_keys(bad, _request), reason=problems[problems.notna()])
     return {"rows_in": len(chunk), "scored": len(good), "labels": Counter(labels), "rejected": rejected}
 
 
@@ -127,18 +128,23 @@ def _problem(text: str) -> str | None:
 
 
 def _keys(rows: "pd.DataFrame", request: BatchRequest) -> list[str]:
-    return [str(key) for key in (rows[request.key_column] if request.key_column else rows.index)]
+    return [_storable(str(key)) for key in (rows[request.key_column] if request.key_column else rows.index)]
 
 
-def _write_rejected(rejected: "list[pd.DataFrame]", request: BatchRequest, path: Path) -> dict[str, int]:
+def _storable(text: str) -> str:
+    """The text with `?` for the halves of surrogate pairs, which JSON can hold and Parquet cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _write_rejected(rejected: "list[pd.DataFrame]", path: Path) -> dict[str, int]:
     """Write the rows that could not be scored, with their text as far as it can be stored, and count them by reason."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = [
-        (int(number), record.input_key, record.reason, str(text).encode("utf-8", "replace").decode()[:1000])
+        (record.Index, record.input_key, record.reason, _storable(str(record.text))[:1000])
         for frame in rejected
-        for number, record, text in zip(frame.index, frame.itertuples(), frame[request.text_column], strict=True)
+        for record in frame.itertuples()
     ]
     rows.sort()
     names = {"row": pa.int64(), "input_key": pa.string(), "reason": pa.string(), "text": pa.string()}

@@ -31,6 +31,11 @@ class Line(Frozen):
 
 def models(tracking_uri: str) -> list[dict[str, Any]]:
     """All registered models by name: their champion according to the log and according to the alias, and their size."""
+    return [_model(Target(tracking_uri=tracking_uri, name=name)) for name in names(tracking_uri)]
+
+
+def names(tracking_uri: str) -> list[str]:
+    """The names of all registered models, sorted."""
     mlflow, found, token = client(tracking_uri), [], None
     with translated():
         while True:
@@ -38,8 +43,7 @@ def models(tracking_uri: str) -> list[dict[str, Any]]:
             found += page
             token = page.token
             if not token:
-                break
-    return [_model(Target(tracking_uri=tracking_uri, name=name)) for name in sorted(m.name for m in found)]
+                return sorted(model.name for model in found)
 
 
 def show(target: Target) -> dict[str, Any]:

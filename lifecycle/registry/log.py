@@ -55,9 +55,8 @@ class Entry(Frozen):
                 outcome=tags.get(OUTCOME),
             )
         except ValueError as error:
-            raise IntegrityError(
-                f"Version {number} has unreadable promotion tags: {error}", "Run: mlops doctor"
-            ) from None
+            what = f"Version {number} has unreadable promotion tags: {error}."
+            raise IntegrityError(what, f"Restore them, or delete {EXPECTED} to make it a candidate.") from None
 
     @property
     def makes_champion(self) -> int:

@@ -185,14 +185,19 @@ def test_growth_keeps_every_side(root: Path) -> None:
 
 
 def test_a_parent_can_be_chosen(root: Path) -> None:
-    make(root, two_classes(60), "2.0.0", test_size=0.4, holdout_size=0.3, parent="1.0.0")
-    other = make(root, two_classes(60), "1.0.1", test_size=0.4, holdout_size=0.3, parent="1.0.0")
-    assert other.parent == "1.0.0"
-    assert sides(root, "2.0.0") == sides(root, "1.0.1") == sides(root, "1.0.0")
-    with pytest.raises(NotFoundError, match=r"'9.9.9'.*versions: 1.0.0, 1.0.1, 2.0.0"):
+    sizes = {"test_size": 0.4, "holdout_size": 0.3}
+    one, same, next_one = (
+        make(root, two_classes(60), version, parent=parent, **sizes)
+        for version, parent in [("2.0.0", "1.0.0"), ("1.0.1", "1.0.0"), ("1.0.2", "2.0.0")]
+    )
+    assert sides(root, "2.0.0") == sides(root, "1.0.2") == sides(root, "1.0.0")
+    assert [m.parent for m in (one, same, next_one)] == ["1.0.0", "1.0.0", "2.0.0"]
+    assert one.digest == same.digest != next_one.digest
+    with pytest.raises(NotFoundError, match=r"'9.9.9'.*versions: 1.0.0, 1.0.1, 1.0.2, 2.0.0"):
         make(root, two_classes(60), "3.0.0", parent="9.9.9")
     with pytest.raises(ConflictError):
-        make(root, two_classes(60), "1.0.1", test_size=0.4, holdout_size=0.3, parent="2.0.0")
+        make(root, two_classes(60), "1.0.1", parent="2.0.0", **sizes)
+    assert make(root, two_classes(60), "3.0.0").parent == "1.0.2"  # the latest that is nobody's parent
 
 
 def test_the_same_version_again_changes_nothing(root: Path) -> None:
