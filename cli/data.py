@@ -38,7 +38,7 @@ def check_source(config: Any, parameters: dict[str, Any]) -> None:
         sha256=parameters.get("sha256"),
     )
     request = dataset.plan(config, source, **{name: parameters[name] for name in DATA_PARAMETERS if name in parameters})
-    dataset.read_source(request)
+    dataset.check_source(request)
 
 
 @app.command()

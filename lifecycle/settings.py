@@ -7,11 +7,17 @@ Precedence: command-line flag > environment (`MLOPS_…`, nested with `__`) > `c
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment
@@ -48,7 +54,7 @@ class GateRules(Frozen):
     """What a challenger must achieve on rows that neither model was trained on."""
 
     metric: Literal["f1_macro", "accuracy"] = Field("f1_macro", description="Metric compared; higher is better.")
-    floors: dict[Literal["f1_macro", "accuracy"], float] = Field(
+    floors: dict[Literal["f1_macro", "accuracy"], Annotated[float, Field(ge=0, le=1)]] = Field(
         {"f1_macro": 0.4}, description="Minimum values, champion or not; each in [0, 1]."
     )
     min_gain: float = Field(
@@ -180,7 +186,10 @@ def _layers(env: Environment | str, flags: Mapping[str, Any]) -> Iterator[tuple[
     """Yield (name, values), the strongest first."""
     _refuse_unknown_variables()
     given = {key: value for key, value in flags.items() if value is not None}
-    variables = {key: value for key, value in EnvSettingsSource(Settings)().items() if key != "env"}
+    try:
+        variables = EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        raise ConfigError(f"A variable does not hold what its setting needs: {error}.", "Write it as JSON.") from None
     own = _read_yaml(config_dir() / f"{env}.yaml")
     platform = variables.get("platform") or own.get("platform") or "local"
     yield "flag", {"env": str(env), **given}
@@ -191,7 +200,7 @@ def _layers(env: Environment | str, flags: Mapping[str, Any]) -> Iterator[tuple[
 
 
 def _refuse_unknown_variables() -> None:
-    known = {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields} | NOT_SETTINGS
+    known = {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields if field != "env"} | NOT_SETTINGS
     for variable in os.environ:
         if variable.startswith(ENV_PREFIX) and variable.split("__")[0] not in known:
             raise ConfigError(
@@ -208,7 +217,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}.", "Correct the file.") from None
-    if not isinstance(values, dict | None):
+    if not isinstance(values, dict | None) or not all(isinstance(key, str) for key in values or ()):
         raise ConfigError(f"{path} must hold `name: value` lines, not a {type(values).__name__}.", "Correct the file.")
     return values or {}
 

@@ -198,6 +198,18 @@ def read_source(request: CreateDataRequest) -> "pd.DataFrame":
     return raw
 
 
+def check_source(request: CreateDataRequest) -> None:
+    """Find, without writing anything, what makes a table unusable before it is validated.
+
+    Raises:
+        DataError: A malformed row or cell, too few rows, or classes that could not be split even if every row that
+            is not blank were used.
+    """
+    frame, _ = _canonical(read_source(request), request)
+    usable = frame[(frame["text"] != "") & (frame["label"] != "")]
+    check_classes(usable, request.source.name, request.label_column, request.fractions.values())
+
+
 def load(data_root: Path, data_name: str, data_version: str) -> Manifest:
     """Read the manifest of a version.
 

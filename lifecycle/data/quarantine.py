@@ -53,10 +53,11 @@ def set_aside(
 def check_classes(rows: "pd.DataFrame", name: str, column: str, fractions: Iterable[float]) -> None:
     """Refuse what cannot be split: fewer than two classes, or a class too small to be on every side."""
     counts = {str(label): int(count) for label, count in rows["label"].value_counts().items()}
-    shown = ", ".join(f"{label!r}: {count}" for label, count in list(counts.items())[:10]) or "no rows"
+    shown = ", ".join(f"{label!r}: {count}" for label, count in list(counts.items())[:10])
     if len(counts) < 2:
-        classes = "1 class is" if counts else "no class is"
-        what = f"{name}: {classes} left in column {column!r} ({shown})."
+        what = f"{name}: 1 class is left in column {column!r} ({shown})."
+        if not counts:
+            what = f"{name}: no row is left with a text and a label in column {column!r}."
         raise DataError(what, "A classifier needs two classes or more.")
     needed = max(math.ceil(1 / share - 1e-9) for share in fractions)
     if rare := [label for label, count in counts.items() if count < needed]:

@@ -167,6 +167,9 @@ MALFORMED = {
         "row 31, line 31, column 'text' | a dict",
     ),
     "JSON too deep": ("a.jsonl", records("[" * 100_000), "", "row 31, line 31 | recursion"),
+    "B19 all blank": ("a.csv", table(rows=[" ,good", "text, "] * 15), "", "no row is left | 'label'"),
+    "B19 one class": ("a.csv", table(rows=[f"text {n},good" for n in range(30)]), "", "1 class is left | 'good': 30"),
+    "B19 rare class": ("a.csv", table("odd text,rare"), "", "class 'rare' of column 'label' has 1 | needs 5"),
     "other digest": ("a.csv", GOOD, f"--sha256 {'0' * 64}", f"sha256 is | expected {'0' * 64}"),
 }
 

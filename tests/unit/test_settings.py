@@ -92,6 +92,10 @@ WRONG_VARIABLES = [
     ("MLOPS_GATE__MIN_ROWS", "many", "gate.min_rows='many'"),
     ("MLOPS_GATE__CONFIDENCE", "1.5", "gate.confidence='1.5'"),
     ("MLOPS_DATA__CONFLICTING_LABELS", "ignore", "data.conflicting_labels='ignore'"),
+    ("MLOPS_GATE", "abc", "gate"),
+    ("MLOPS_DATA__ALLOWED_SCHEMES", "file", "Write it as JSON"),
+    ("MLOPS_GATE__FLOORS", '{"f1_macro": 7}', "gate.floors.f1_macro=7"),
+    ("MLOPS_ENV", "prod", "MLOPS_ENV is not a setting"),
     ("MLOPS_PLATFORM", "../../etc", "platform='../../etc'"),
 ]
 
