@@ -19,6 +19,8 @@ from lifecycle import evaluation, settings, tracking, training
 from lifecycle.registry import log, promotion
 from tests.conftest import ROOT, tree, write_news
 
+pytestmark = pytest.mark.timeout(1800)  # what one kill costs depends on the machine, and `make test-all` has 50 of them
+
 KILLS = int(os.environ.get("TEST_KILLS", "10"))
 SEED = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
 NEWS: dict[str, Any] = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment"}
