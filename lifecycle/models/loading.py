@@ -48,6 +48,8 @@ def private_copy(ref: ModelRef) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         folder = download(ref.tracking_uri, ref.uri, Path(temporary))
+        if not any(folder.rglob("*")):
+            raise IntegrityError(f"{ref.label}: its artifacts are missing.", "Roll back or train again.")
         found = artifact_digest(folder)
         if found != ref.artifact_sha256:
             what = f"{ref.label}: the files digest to {found}, registered was {ref.artifact_sha256 or 'no digest'}."

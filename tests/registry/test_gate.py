@@ -271,8 +271,11 @@ DAMAGE: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame | bytes | None], s
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("role", ["challenger", "champion"])
+@pytest.mark.parametrize(
+    ("role", "damage"),
+    [("champion", damage) for damage in DAMAGE]
+    + [("challenger", damage) for damage in ("lack a row", "repeat a row", "lack a score", "are not there")],
+)
 def test_a_model_whose_stored_predictions_are_damaged_wins_nothing_and_loses_nothing(
     court: Court, role: str, damage: str
 ) -> None:
