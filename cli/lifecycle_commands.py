@@ -106,7 +106,7 @@ def history(model_name: options.ModelName, env: options.Env = PROD, as_json: opt
     from lifecycle.registry.promotion import Target
 
     config = settings.load(env)
-    runner.quiet(config.state)
+    runner.quiet()
     target = Target(tracking_uri=config.mlflow_uri, name=config.registered_name(model_name))
     lines = catalog.history(target)
     if as_json:

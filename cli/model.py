@@ -17,7 +17,7 @@ def list_(env: options.Env = PROD, as_json: options.Json = False) -> None:
     from lifecycle.registry import catalog
 
     config = settings.load(env)
-    runner.quiet(config.state)
+    runner.quiet()
     found = catalog.models(config.mlflow_uri)
     if as_json:
         show.print_json(found)
@@ -37,7 +37,7 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     from lifecycle.registry.promotion import Target
 
     config = settings.load(env)
-    runner.quiet(config.state)
+    runner.quiet()
     found = catalog.show(Target(tracking_uri=config.mlflow_uri, name=config.registered_name(model_name)))
     if as_json:
         show.print_json(found)
@@ -69,7 +69,7 @@ def adopt(
     from lifecycle.registry import promotion
 
     config = settings.load(env)
-    runner.quiet(config.state)
+    runner.quiet()
     target = promotion.Target(tracking_uri=config.mlflow_uri, name=config.registered_name(model_name))
     done = promotion.adopt(target, reason)
     show.print_json(done) if as_json else typer.echo(done.message)

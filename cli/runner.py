@@ -1,7 +1,7 @@
 """Run a flow for a person: quiet libraries, progress on stderr from the first second, our errors on one line.
 
-With `PREFECT_API_URL` set, the flow runs against that server; else Prefect starts one of its own for the run, whose
-history lies under `<home>/prefect`.
+With `PREFECT_API_URL` set, the flow runs against that server; else against one of its own for the time of the command,
+whose history lies under `<home>/prefect`.
 """
 
 import atexit
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cli.server import own_server
 from lifecycle.errors import ConfigError
 
 QUIET = {
@@ -24,7 +25,6 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "lifecycle",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -43,14 +43,12 @@ HEAVY = {
 """The libraries that a flow's steps import, the slowest first."""
 
 
-def quiet(home: Path, *, verbose: bool = False) -> None:
+def quiet(*, verbose: bool = False) -> None:
     """Set what must stand in the environment before Prefect, MLflow and Great Expectations are imported."""
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if not {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE"} & os.environ.keys():
-        os.environ["PREFECT_HOME"] = str(home / "prefect")
 
 
 def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str, verbose: bool = False) -> Any:
@@ -63,14 +61,14 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
         raise ConfigError(
             "This command needs Prefect, which is not installed.", "Install it: pip install 'mlops-lifecycle[prefect]'"
         )
-    quiet(home, verbose=verbose)
+    quiet(verbose=verbose)
     _spare_the_collector()
-    home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder in it, but not the parents
-    with progress(title):
+    with progress(title), own_server(home) as wait_for_server:
         threading.Thread(target=_warm_up, args=(HEAVY[name],), daemon=True).start()
         from prefect.exceptions import ParameterTypeError
 
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        wait_for_server()
         try:
             return flow(**parameters)
         except ParameterTypeError as error:

@@ -28,7 +28,7 @@ def doctor(
     from lifecycle import doctor as examination
     from lifecycle import settings
 
-    runner.quiet(settings.load(DEV).state)
+    runner.quiet()
     findings = examination.examine([settings.load(env) for env in Environment], repair=repair)
     if as_json:
         show.print_json(findings)

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,7 +226,9 @@ def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: 
         frame = sides[side][["text", "label"]]
         source = (request.data_root / request.data_name / request.data_version / dataset.SPLIT).as_uri()
         name = f"{request.data_name}-{request.data_version}-{side}"
-        data = mlflow.data.from_pandas(frame, source=source, name=name, targets="label", digest=manifest.digest[:32])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # MLflow wonders between two equal readings of a file's URL
+            data = mlflow.data.from_pandas(frame, source, "label", name=name, digest=manifest.digest[:32])
         tags = {"dataset_version": request.data_version, "dataset_digest": manifest.digest}
         mlflow.log_input(data, context=context, tags=tags)
     metrics: dict[str, float] = {}
