@@ -19,6 +19,7 @@ LOCATIONS = (
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
     ("datasets", "dataset_source"),
+    ("model_versions", "storage_location"),
 )
 
 

@@ -34,19 +34,23 @@ def problems(state: State) -> list[str]:
     return [f.what for f in doctor.examine([state.config], repair=False) if f.state == "problem"]
 
 
-@pytest.fixture
-def lived_in(state: State) -> State:
+@pytest.fixture(scope="module")
+def furnished(original: State, tmp_path_factory: pytest.TempPathFactory) -> State:
     """A state with two champions in a row and a published batch of predictions."""
+    state = original.moved(tmp_path_factory.mktemp("furnished") / "state")
     for model in (state.weak, state.bayes):
         promote(state.target, model)
     source = state.config.state / "in.csv"
     source.write_text("text\nprofit rose\nloss widened\n")
-    champion = promotion.champion(state.target)
-    config = state.config
-    batch.infer(
-        BatchRequest(model=champion, input=Source(uri=str(source)), text_column="text", output_root=config.predictions)
-    )
+    champion, output = promotion.champion(state.target), state.config.predictions
+    batch.infer(BatchRequest(model=champion, input=Source(uri=str(source)), text_column="text", output_root=output))
     return state
+
+
+@pytest.fixture
+def lived_in(furnished: State, tmp_path: Path) -> State:
+    """A copy of it for each test."""
+    return furnished.moved(tmp_path / "state")
 
 
 def damage(path: Path) -> None:
