@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from cli import options, runner, show
 from cli.data import check_source
+from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, ModelType
 
 DEV, STAGING, PROD = Environment.DEV, Environment.STAGING, Environment.PROD
@@ -31,6 +33,9 @@ def train(
     model_params: options.Params = "{}",
     seed: options.Seed = 0,
     env: options.Env = DEV,
+    register: Annotated[
+        bool, typer.Option("--register", help="Register it as a candidate first, with the alias challenger.")
+    ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -57,13 +62,17 @@ def promote(
     model_name: options.ModelName,
     source_env: Annotated[Environment, typer.Option("--from", help="Environment whose champion is to move up.")] = DEV,
     target_env: Annotated[Environment, typer.Option("--to", help="Environment that judges and receives it.")] = STAGING,
+    version: Annotated[int | None, typer.Option(help="Version to promote; default the champion of --from.")] = None,
     data_name: Annotated[str | None, typer.Option(help="Dataset to judge on; default the target's settings.")] = None,
     data_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
     reason: options.Reason = "",
+    skip_gate: Annotated[
+        bool, typer.Option("--skip-gate", help="By hand, past the gate: only where settings allow it, with a reason.")
+    ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Judge the champion of one environment on the next one's data and promote it. Exit code 4 if it is refused.
+    """Judge a model of one environment on the next one's data and promote it. Exit code 4 if it is refused.
 
     Example: mlops promote --model-name sentiment --from dev --to staging
     """
@@ -81,6 +90,9 @@ def rollback(
     env: options.Env = PROD,
     to_version: Annotated[int | None, typer.Option(help="A former champion; default the one before.")] = None,
     reason: options.Reason = "",
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Do everything but move the alias; mark the version rollback_ready.")
+    ] = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -91,40 +103,58 @@ def rollback(
     from lifecycle import settings
 
     config, parameters = settings.load(env), options.parameters(context)
-    title = f"Rolling back {model_name} in {env}"
+    title = f"{'Rehearsing a rollback of' if rehearse else 'Rolling back'} {model_name} in {env}"
     done = runner.run_flow("rollback", parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else typer.echo(done.message)
 
 
-def history(model_name: options.ModelName, env: options.Env = PROD, as_json: options.Json = False) -> None:
+def history(
+    model_name: options.ModelName,
+    env: options.Env = PROD,
+    at: Annotated[str | None, typer.Option(help="Who was champion then: an ISO time, UTC if it has no zone.")] = None,
+    as_json: options.Json = False,
+) -> None:
     """Tell who was champion when, why, and by whom.
 
-    Example: mlops history --model-name sentiment --env prod
+    Example: mlops history --model-name sentiment --env prod --at 2026-05-03T14:00
     """
-    from lifecycle import settings
     from lifecycle.registry import catalog
-    from lifecycle.registry.promotion import Target
 
-    config = settings.load(env)
-    runner.quiet()
-    target = Target(tracking_uri=config.mlflow_uri, name=config.registered_name(model_name))
-    lines = catalog.history(target)
+    target = runner.registered(env, model_name)
+    if at is not None:
+        line = catalog.champion_at(target, _moment(at))
+        lines = [line] if line else []
+    else:
+        lines = catalog.history(target)
     if as_json:
         show.print_json(lines)
         return
     rows = [
         (
-            line.version,
+            f"{line.version} (deleted)" if line.deleted else line.version,
             f"{line.at:%Y-%m-%d %H:%M:%S}",
             line.kind,
             line.outcome,
-            f"v{line.champion}" if line.champion else "",
+            show.version(line.expected),
+            show.version(line.champion),
             line.by,
             line.reason,
+            line.verdict_digest[:8],
+            line.run_link or line.run_id[:8],
         )
         for line in lines
     ]
-    show.table(("version", "at (UTC)", "kind", "outcome", "champion", "by", "why"), rows, target.name)
+    columns = ("version", "at (UTC)", "kind", "outcome", "from", "champion", "by", "why", "verdict", "run")
+    show.table(columns, rows, target.name)
+    if at is not None and not lines:
+        typer.echo(f"{target.name} had no champion at {at}.")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is not an ISO time.", "For example: --at 2026-05-03T14:00+02:00") from None
 
 
 def infer(

@@ -1,57 +1,129 @@
-"""`mlops model …`: what is registered."""
+"""`mlops model …`: the registry. Here is what looks and adopts; registering, labels and removal have own modules."""
+
+from typing import Annotated, Any
 
 import typer
 
-from cli import options, runner, show
+from cli import model_labels, model_register, model_remove, options, runner, show
 from lifecycle.names import Environment
 
-app = typer.Typer(help="Registered models: list, show, adopt.", no_args_is_help=True)
+app = typer.Typer(
+    help="The registry: register, find, describe, alias, delete, clean up, migrate.", no_args_is_help=True
+)
+model_register.add_to(app)
+model_labels.add_to(app)
+model_remove.add_to(app)
 
 PROD = Environment.PROD
 
 
 @app.command("list")
 def list_(env: options.Env = PROD, as_json: options.Json = False) -> None:
-    """List all registered models of all environments, with their champions."""
+    """List all registered models of the registry, of all environments that share it, with their champions."""
     from lifecycle import settings
     from lifecycle.registry import catalog
 
     config = settings.load(env)
     runner.quiet()
-    found = catalog.models(config.mlflow_uri)
+    found = catalog.models(config.mlflow_uri, config.registry_uri or "")
     if as_json:
         show.print_json(found)
         return
     rows = [
-        (m["name"], m["versions"], f"v{m['champion']}" if m["champion"] else "", "yes" if m["settled"] else "no")
+        (m.name, m.versions, show.version(m.latest), show.version(m.champion), "yes" if m.settled else "no")
         for m in found
     ]
-    show.table(("model", "versions", "champion", "alias settled"), rows)
+    show.table(("model", "versions", "latest", "champion", "alias settled"), rows)
 
 
 @app.command("show")
-def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: options.Json = False) -> None:
-    """Show one model: its versions with aliases, tags, run and source."""
+def show_(
+    model_name: options.ModelName,
+    env: options.Env = PROD,
+    version: options.Version = None,
+    alias: options.AliasName = None,
+    latest: Annotated[bool, typer.Option("--latest", help="The version with the highest number.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show a model with all its versions, or one version with its signature and lineage.
+
+    Example: mlops model show --model-name sentiment --env prod --alias champion
+    """
+    from lifecycle.registry import catalog
+
+    target = runner.registered(env, model_name)
+    if latest:
+        version = catalog.latest(target).version
+    if version is None and alias is None:
+        page = catalog.show(target)
+        show.print_json(page) if as_json else show.model(page)
+        return
+    ref = catalog.resolve(target, version=version, alias=alias)
+    facts, signature = catalog.show_version(target, ref.version or 0), catalog.signature(ref)
+    if as_json:
+        show.print_json({**facts.model_dump(mode="json"), "signature": signature})
+    else:
+        show.model_version(facts, signature)
+
+
+@app.command()
+def search(
+    name: Annotated[str, typer.Option("--name", help="Shell pattern over the full name, such as 'prod.*'.")] = "*",
+    tag: Annotated[str | None, typer.Option("--tag", help="key or key=value, of the version or its model.")] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Training run.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Name, 'name version', or the beginning of a digest.")
+    ] = None,
+    env: options.Env = PROD,
+    as_json: options.Json = False,
+) -> None:
+    """Find versions by name pattern, tag, run and dataset; conditions given together all hold.
+
+    Example: mlops model search --name 'prod.*' --dataset 'fsa 1.0.0'
+    """
     from lifecycle import settings
     from lifecycle.registry import catalog
-    from lifecycle.registry.promotion import Target
 
     config = settings.load(env)
     runner.quiet()
-    found = catalog.show(Target(tracking_uri=config.mlflow_uri, name=config.registered_name(model_name)))
+    uris = config.mlflow_uri, config.registry_uri or ""
+    found = catalog.search(*uris, name=name, tag=tag, run_id=run_id, dataset=dataset)
     if as_json:
         show.print_json(found)
         return
-    typer.echo(f"{found['name']}: champion v{found['champion']}, alias v{found['alias']}")
-    for v in found["details"]:
-        rows = [
-            ("status", v["status"]),
-            ("created", v["created_at"]),
-            ("run", v["run_id"]),
-            ("source", v["source"]),
-            *v["tags"].items(),
-        ]
-        show.table(("", ""), rows, f"version {v['version']} {', '.join(v['aliases'])}".strip())
+    rows = [(f.name, show.version(f.version), ", ".join(f.aliases), f.dataset, f.run_id, f.status) for f in found]
+    show.table(("model", "version", "aliases", "dataset", "run", "status"), rows)
+
+
+@app.command()
+def predict(
+    model_name: options.ModelName,
+    text: Annotated[list[str], typer.Option("--text", help="A text to label; repeat it for several.")],
+    env: options.Env = PROD,
+    alias: options.AliasName = None,
+    version: options.Version = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Training run.")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="A former stage: Staging, Production.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Load a model by environment (its champion), alias, version, run or former stage, and label some texts.
+
+    Example: mlops model predict --model-name sentiment --text "Profit rose by 5 %"
+    """
+    import pandas as pd
+
+    from lifecycle.models import loading
+    from lifecycle.registry import catalog
+
+    target = runner.registered(env, model_name)
+    ref = catalog.resolve(target, alias=alias, version=version, run_id=run_id, stage=stage)
+    answers = loading.load(ref).predict(None, pd.DataFrame({"text": text}))
+    rows: list[dict[str, Any]] = answers.assign(text=text, model=ref.label).to_dict("records")
+    if as_json:
+        show.print_json(rows)
+    else:
+        cells = [(row["label"], f"{row['score']:.4f}", row["text"]) for row in rows]
+        show.table(("label", "score", "text"), cells, ref.label)
 
 
 @app.command()
@@ -65,11 +137,7 @@ def adopt(
 
     Example: mlops model adopt --model-name sentiment --env prod --reason "hotfix of 3 May"
     """
-    from lifecycle import settings
     from lifecycle.registry import promotion
 
-    config = settings.load(env)
-    runner.quiet()
-    target = promotion.Target(tracking_uri=config.mlflow_uri, name=config.registered_name(model_name))
-    done = promotion.adopt(target, reason)
+    done = promotion.adopt(runner.registered(env, model_name), reason)
     show.print_json(done) if as_json else typer.echo(done.message)

@@ -27,6 +27,10 @@ Delimiter = Annotated[str, typer.Option("--delimiter", help="Delimiter of CSV.")
 Type = Annotated[ModelType, typer.Option("--model-type", help="What to train.")]
 Params = Annotated[str, typer.Option("--model-params", help="Estimator parameters, such as \"{'alpha': 1.0}\".")]
 Seed = Annotated[int, typer.Option("--seed", help="Same data, parameters and seed give the same predictions.")]
+Version = Annotated[int | None, typer.Option("--version", help="Version number.")]
+AliasName = Annotated[str | None, typer.Option("--alias", help="Alias, in any case.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Reason = Annotated[str, typer.Option("--reason", help="Recorded in the promotion log.")]
 
 

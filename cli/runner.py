@@ -10,15 +10,22 @@ import importlib
 import importlib.util
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from cli.server import own_server
 from lifecycle.errors import ConfigError
+from lifecycle.names import Environment, is_name
+
+if TYPE_CHECKING:
+    from lifecycle.registry.store import Target
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -36,7 +43,7 @@ HEAVY = {
     "create_data": ("great_expectations",),
     "train": (*MODELS, "matplotlib.figure"),
     "promote": MODELS,
-    "rollback": ("mlflow",),
+    "rollback": MODELS,
     "batch_inference": MODELS,
     "release": ("great_expectations", *MODELS, "matplotlib.figure"),
 }
@@ -49,6 +56,36 @@ def quiet(*, verbose: bool = False) -> None:
         os.environ.setdefault(key, value)
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def registered(env: Environment, model_name: str) -> "Target":
+    """The registered model of a name in an environment, for commands that need no flow.
+
+    Raises:
+        ConfigError: The name is not one.
+    """
+    from lifecycle import settings
+    from lifecycle.registry.store import target_of
+
+    if not is_name(model_name):
+        raise ConfigError(f"{model_name!r} is not a model name: lower-case letters, digits, `_`, `.` and `-`.")
+    config = settings.load(env)
+    quiet()
+    return target_of(config, model_name)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is taken away.
+
+    Raises:
+        ConfigError: There is nobody to ask, or the answer was no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{question} Nobody is there to answer.", "Say so with --yes, or look first with --dry-run.")
+    if not typer.confirm(question, err=True):
+        raise ConfigError("Nothing was changed.")
 
 
 def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str, verbose: bool = False) -> Any:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lifecycle.data.dataset import Manifest
     from lifecycle.gate.verdict import Verdict
     from lifecycle.outcomes import Admission, Batch, Release
+    from lifecycle.registry.catalog import ModelPage, VersionFacts
 
 
 def print_json(value: Any) -> None:
@@ -81,6 +82,40 @@ def verdict(judged: "Verdict") -> None:
             table(("row", "truth", "champion", "challenger", "text"), shown, f"Rows {name}, for example")
 
 
+def model(page: "ModelPage") -> None:
+    """Show a model: its champion and aliases, then each version."""
+    typer.echo(f"{page.name}: champion {version(page.champion) or 'none'}, alias {version(page.alias) or 'none'}")
+    for text in (page.description, page.link, _pairs_of(page.tags)):
+        if text:
+            typer.echo(text)
+    for facts in page.details:
+        model_version(facts, {})
+
+
+def model_version(facts: "VersionFacts", signature: dict[str, Any]) -> None:
+    """Show a version with its lineage."""
+    rows = [
+        ("status", facts.status),
+        ("created", f"{facts.created_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("stage", facts.stage),
+        ("description", facts.description),
+        ("source", facts.source),
+        ("run", facts.run_link or facts.run_id),
+        ("dataset", f"{facts.dataset} {facts.dataset_digest[:12]}".strip()),
+        ("git commit", facts.git_commit),
+        ("link", facts.link),
+        *((f"signature {side}", columns) for side, columns in signature.items() if columns),
+        *facts.tags.items(),
+    ]
+    title = f"{facts.name} {version(facts.version)} {', '.join(facts.aliases)}".strip()
+    table(("", ""), [row for row in rows if row[1]], title)
+
+
+def version(number: int | None) -> str:
+    """A version number as people write it."""
+    return f"v{number}" if number else ""
+
+
 def batch(done: "Batch") -> None:
     """Show a batch of predictions."""
     manifest = done.manifest
@@ -130,6 +165,10 @@ def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:
 
 def _sides(manifest: "Manifest") -> str:
     return ", ".join(f"{side} {sum(counts.values()):,}" for side, counts in manifest.counts.items())
+
+
+def _pairs_of(tags: dict[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in tags.items())
 
 
 def _pairs(counts: dict[str, int]) -> str:

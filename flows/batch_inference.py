@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
-from flows.promote import registered
 from lifecycle import settings
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
@@ -15,6 +14,7 @@ from lifecycle.inference.batch import BatchRequest
 from lifecycle.names import Environment
 from lifecycle.outcomes import Batch
 from lifecycle.parameters import Name
+from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from tasks import compute, data, inference, registry, reports
 
@@ -57,7 +57,7 @@ def batch_inference(
         output: Folder of predictions; default the environment's.
     """
     config = settings.load(env)
-    model = registry.resolve(registered(config, model_name), alias=alias, version=version, run_id=run_id)
+    model = registry.resolve(target_of(config, model_name), alias=alias, version=version, run_id=run_id)
     if input is not None and data_name is None and data_version is None:
         path = input if "://" in input else str(Path(input).absolute())
         table = Source(uri=path, format=source_format, encoding=encoding, delimiter=delimiter)

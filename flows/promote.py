@@ -1,18 +1,20 @@
-"""One environment's champion → the next environment, through that environment's gate."""
+"""A model of one environment → champion of the next environment, through that environment's gate."""
 
 from prefect import State, flow
 from prefect.states import Completed
 
 from lifecycle import settings
 from lifecycle.errors import ConfigError, NotFoundError
+from lifecycle.evaluation import EvaluateRequest
 from lifecycle.gate.verdict import JudgeRequest, Verdict
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import Environment
 from lifecycle.outcomes import Admission
 from lifecycle.parameters import Name
-from lifecycle.registry.promotion import Target
+from lifecycle.registry.promotion import Intent, Promotion
+from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
-from tasks import compute, gate, registry, reports, training
+from tasks import compute, events, gate, registry, reports, training
 
 
 @flow(
@@ -25,28 +27,32 @@ def promote(
     model_name: Name,
     source_env: Environment = Environment.DEV,
     target_env: Environment = Environment.STAGING,
+    version: int | None = None,
     data_name: Name | None = None,
     data_version: Name | None = None,
     reason: str = "",
+    skip_gate: bool = False,
 ) -> Admission | State[Admission]:
-    """Judge the champion of one environment on the data of the next, against its champion, and promote it.
+    """Judge a model of one environment on the data of the next, against its champion, and promote it.
 
     Args:
         model_name: Name of the model, without environment.
-        source_env: Where the challenger is champion.
-        target_env: Where it is to become champion.
+        source_env: Where the challenger is registered.
+        target_env: Where it is to become champion; the same environment, if a version is named.
+        version: Its version there; default the champion.
         data_name: Dataset to judge on; default the target's settings, else the one it was trained with.
         data_version: Likewise.
         reason: Recorded in the log.
+        skip_gate: Promote by hand, without comparison; only where the target's settings allow it, and with a reason.
     """
-    if source_env == target_env:
-        raise ConfigError(f"--from and --to are both {source_env}.", "Name two environments.")
+    if source_env == target_env and version is None:
+        raise ConfigError(f"--from and --to are both {source_env}.", "Name two environments, or a --version.")
     source, target = settings.load(source_env), settings.load(target_env)
-    challenger = registry.champion(registered(source, model_name))
-    if challenger is None:
-        what = f"{source.registered_name(model_name)} has no champion to promote."
-        raise NotFoundError(what, f"Train in {source_env} first: mlops train --env {source_env}")
-    return admit(challenger, target, model_name, data_name, data_version, reason or f"champion of {source_env}")
+    challenger = _challenger(source, model_name, version)
+    why = reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
+    if skip_gate:
+        return _by_hand(challenger, target, model_name, data_name, data_version, reason)
+    return admit(challenger, target, model_name, data_name, data_version, why)
 
 
 def admit(
@@ -58,16 +64,18 @@ def admit(
     reason: str,
 ) -> Admission | State[Admission]:
     """Gate → register → promote: the way of every model into an environment."""
-    target = registered(config, model_name)
+    target = target_of(config, model_name)
     champion = registry.champion(target)
     outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
     if champion and champion.artifact_sha256 == challenger.artifact_sha256:
         message = f"{target.name} v{champion.version} is champion already: nothing to do."
         return outcome.model_copy(update={"message": message})
+    challenger = registry.bring(challenger, target)
     verdict = _judge(challenger, champion, config, data_name, data_version)
     outcome = outcome.model_copy(update={"verdict": verdict})
     if not verdict.promote:
         message = f"Rejected: {'; '.join(verdict.reasons)}"
+        events.emit("refused", target.name, config.env, version=challenger.version, reason=message)
         return Completed(name="Rejected", message=message, data=outcome.model_copy(update={"message": message}))
     intent = registry.intend(
         target,
@@ -77,26 +85,76 @@ def admit(
         dataset_digest=verdict.dataset_digest,
         verdict_digest=verdict.digest,
     )
-    registry.register(intent)
-    promotion = registry.promote(intent)
-    reports.show_promotion(promotion)
+    promotion = _carry_out(intent, config)
     return outcome.model_copy(update={"promotion": promotion, "message": promotion.message})
 
 
-def registered(config: Settings, model_name: str) -> Target:
-    """The registered model of a name in an environment."""
-    return Target(tracking_uri=config.mlflow_uri, name=config.registered_name(model_name))
+def _by_hand(
+    challenger: ModelRef,
+    config: Settings,
+    model_name: str,
+    data_name: str | None,
+    data_version: str | None,
+    reason: str,
+) -> Admission:
+    """Promote without comparing; that the model loads and predicts what it predicted is proven all the same."""
+    if not config.skip_gate:
+        what = f"The settings of {config.env} do not let a promotion pass the gate by."
+        raise ConfigError(what, f"Promote through the gate, or set `skip_gate: true` in config/{config.env}.yaml.")
+    if not reason.strip():
+        raise ConfigError("A promotion past the gate needs a reason.", "Give one: --reason '…'")
+    target = target_of(config, model_name)
+    champion = registry.champion(target)
+    challenger = registry.bring(challenger, target)
+    request = _evaluated(challenger, config, *_data(challenger, config, data_name, data_version))
+    registry.prove(request, config.state / "evidence")
+    intent = registry.intend(target, challenger, champion, reason=reason, gate="skipped")
+    promotion = _carry_out(intent, config)
+    outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message=promotion.message)
+    return outcome.model_copy(update={"promotion": promotion})
+
+
+def _carry_out(intent: Intent, config: Settings) -> Promotion:
+    number = registry.register(intent)
+    events.emit("registered", intent.target.name, config.env, version=number, reason=intent.reason)
+    promotion = registry.promote(intent)
+    events.emit("promoted", intent.target.name, config.env, version=promotion.champion, reason=intent.reason)
+    reports.show_promotion(promotion)
+    return promotion
+
+
+def _challenger(source: Settings, model_name: str, version: int | None) -> ModelRef:
+    target = target_of(source, model_name)
+    if version is not None:
+        return registry.resolve(target, version=version)
+    if champion := registry.champion(target):
+        return champion
+    what = f"{target.name} has no champion to promote: it is absent in {source.env}."
+    raise NotFoundError(what, f"Train in {source.env} first (mlops train --env {source.env}), or name a --version.")
+
+
+def _data(challenger: ModelRef, config: Settings, data_name: str | None, data_version: str | None) -> tuple[str, str]:
+    """The dataset to judge on: as asked, else the environment's, else the one the challenger was trained with."""
+    name, version = data_name or config.gate_data.data_name, data_version or config.gate_data.data_version
+    if name and version:
+        return name, version
+    trained_on = training.trained_on(challenger.tracking_uri, challenger.run_id)
+    return name or trained_on[0], version or trained_on[1]
+
+
+def _evaluated(model: ModelRef, config: Settings, data_name: str, data_version: str) -> EvaluateRequest:
+    request = gate.request_for(model, config.datasets, data_name, data_version)
+    compute.run_step("evaluate", request)
+    return request
 
 
 def _judge(
     challenger: ModelRef, champion: ModelRef | None, config: Settings, data_name: str | None, data_version: str | None
 ) -> Verdict:
-    trained_on = training.trained_on(challenger.tracking_uri, challenger.run_id)
-    name = data_name or config.gate_data.data_name or trained_on[0]
-    version = data_version or config.gate_data.data_version or trained_on[1]
+    name, version = _data(challenger, config, data_name, data_version)
     for model in (challenger, champion):
         if model:
-            compute.run_step("evaluate", gate.request_for(model, config.datasets, name, version))
+            _evaluated(model, config, name, version)
     request = JudgeRequest(
         env=config.env,
         challenger=challenger,

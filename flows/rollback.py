@@ -2,32 +2,41 @@
 
 from prefect import flow
 
-from flows.promote import registered
 from lifecycle import settings
 from lifecycle.names import Environment
 from lifecycle.parameters import Name
 from lifecycle.registry.promotion import Promotion
-from tasks import registry, reports
+from lifecycle.registry.store import target_of
+from tasks import events, registry, reports
 
 
 @flow(name="rollback", flow_run_name="roll back {model_name} in {env}", persist_result=True, result_serializer="json")
 def rollback(
-    model_name: Name, env: Environment = Environment.PROD, to_version: int | None = None, reason: str = ""
+    model_name: Name,
+    env: Environment = Environment.PROD,
+    to_version: int | None = None,
+    reason: str = "",
+    rehearse: bool = False,
 ) -> Promotion:
-    """Give the champion alias back to an earlier champion, after verifying that its files are what was registered.
+    """Give the champion alias back to an earlier champion, once it is proven to load and to predict what it predicted.
 
     Args:
         model_name: Name of the model, without environment.
         env: Environment to roll back in.
         to_version: Version that was champion; default the one before the present one.
         reason: Recorded in the log.
+        rehearse: Do everything but move the alias, in a process that is fresh in any case, and mark the version ready.
     """
-    target = registered(settings.load(env), model_name)
-    intent = registry.intend_rollback(target, to_version, reason or "rolled back by hand")
+    config = settings.load(env)
+    target = target_of(config, model_name)
+    intent = registry.intend_rollback(target, to_version, reason or "rolled back by hand", rehearse=rehearse)
     if isinstance(intent, Promotion):
         return intent
-    registry.verify(intent.model)
+    registry.reproduces(intent.model, config.datasets, config.state / "evidence", anew=rehearse)
+    if rehearse:
+        return registry.mark_ready(intent)
     registry.register(intent)
     promotion = registry.promote(intent)
+    events.emit("rolled-back", target.name, config.env, version=promotion.champion, reason=intent.reason)
     reports.show_promotion(promotion)
     return promotion

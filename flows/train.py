@@ -7,7 +7,8 @@ from lifecycle import settings
 from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission
 from lifecycle.parameters import Name, Params
-from tasks import compute, reports, training
+from lifecycle.registry.store import target_of
+from tasks import compute, events, registry, reports, training
 
 
 @flow(
@@ -24,6 +25,7 @@ def train(
     model_params: Params | None = None,
     seed: int = 0,
     env: Environment = Environment.DEV,
+    register: bool = False,
 ) -> Admission | State[Admission]:
     """Train a challenger and, if it beats the champion of its environment, register and promote it.
 
@@ -35,6 +37,7 @@ def train(
         model_params: Parameters of the estimator.
         seed: Same data, parameters and seed give the same predictions.
         env: Environment to train and promote in.
+        register: Register the model as a candidate, with the alias `challenger`, whatever the gate then says.
     """
     config = settings.load(env)
     request = training.plan(
@@ -49,6 +52,9 @@ def train(
     )
     compute.run_step("train", request)
     challenger = training.trained(config.mlflow_uri, request.run_id)
+    if register:
+        challenger = registry.enter_challenger(target_of(config, model_name), challenger)
+        events.emit("registered", str(challenger.name), config.env, version=challenger.version)
     gate_data = config.gate_data
     return admit(
         challenger,

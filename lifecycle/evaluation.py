@@ -82,6 +82,13 @@ def stored(request: EvaluateRequest) -> "pd.DataFrame":
     return pd.read_parquet(_artifact(request.model, request.artifact))
 
 
+def stored_names(model: ModelRef) -> set[str]:
+    """The artifacts of all evaluations that are stored of a model."""
+    with translated():
+        found = client(model.tracking_uri).list_artifacts(model.run_id, "evaluations")
+    return {file.path for file in found}
+
+
 def trained_keys(model: ModelRef) -> "pd.Series[int]":
     """The first 64 bits of the text keys that a model was fitted on."""
     import pandas as pd

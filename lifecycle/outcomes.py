@@ -11,7 +11,7 @@ from lifecycle.settings import Frozen
 class Admission(Frozen):
     """How a challenger fared in one environment: its verdict, and the promotion if it was accepted.
 
-    Without a verdict the challenger was champion already and nothing was done.
+    Without a verdict it was promoted by hand, or, without a promotion too, was champion already.
     """
 
     env: Environment

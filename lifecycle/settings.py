@@ -93,6 +93,14 @@ class Settings(BaseSettings):
     data_root: Path | None = Field(None, description="Dataset versions; default <home>/data.")
     output_root: Path | None = Field(None, description="Predictions; default <home>/predictions.")
     tracking_uri: str | None = Field(None, description="MLflow tracking and registry; default sqlite under <home>.")
+    registry_uri: str | None = Field(
+        None, description="Registry, if not the tracking server's own: databricks-uc, databricks-uc://<profile>."
+    )
+    allow_pickle: bool = Field(False, description="Load models that were registered as a pickle: it runs their code.")
+    aliases: tuple[str, ...] = Field(
+        (), description="Aliases of your own, beside champion, challenger, shadow, canary."
+    )
+    skip_gate: bool = Field(False, description="Whether a promotion by hand may pass the gate by; it is recorded.")
     catalog: str | None = Field(None, description="First level of registered names; default the environment.")
     schema_name: str = Field("ml", description="Second level of registered names.")
     data: DataRules = DataRules()

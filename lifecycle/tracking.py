@@ -11,39 +11,48 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.errors import IntegrityError, MlopsError, TransientError
+from lifecycle import databricks
+from lifecycle.errors import ConfigError, IntegrityError, MlopsError, TransientError
 from lifecycle.files import publish_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+REFUSED_CODES = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 TRANSIENT_CODES = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR", "RESOURCE_EXHAUSTED"}
 
 
-def client(tracking_uri: str) -> "MlflowClient":
-    """The client of one tracking and registry server; makes an embedded database on first use.
+def client(tracking_uri: str, registry_uri: str = "") -> "MlflowClient":
+    """The client of a tracking server and a registry (default the same); makes an embedded database on first use.
 
     Sets MLflow's global URIs as well: several of its calls look up `models:/m-…` in the global store, whatever the
     client's own URI is.
+
+    Raises:
+        ConfigError: The credentials of a Databricks workspace are missing; it says which.
     """
-    found = _client(tracking_uri)
+    found = _client(tracking_uri, registry_uri or tracking_uri)
     import mlflow
 
     mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
+    mlflow.set_registry_uri(registry_uri or tracking_uri)
+    databricks.use_profile(registry_uri or tracking_uri)
     return found
 
 
 @cache
-def _client(tracking_uri: str) -> "MlflowClient":
+def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for uri in (tracking_uri, registry_uri):
+        databricks.require_credentials(uri)
     from mlflow import MlflowClient
 
     with translated():
-        if path := database_path(tracking_uri):
-            _make_database(path)
-        return MlflowClient(tracking_uri, tracking_uri)
+        for uri in (tracking_uri, registry_uri):
+            if path := database_path(uri):
+                _make_database(path)
+        return MlflowClient(tracking_uri, registry_uri)
 
 
 def database_path(tracking_uri: str) -> Path | None:
@@ -69,12 +78,12 @@ def experiment(tracking_uri: str, name: str) -> str:
             return str(mlflow.get_experiment_by_name(name).experiment_id)
 
 
-def download(tracking_uri: str, uri: str, folder: Path) -> Path:
+def download(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") -> Path:
     """Copy the artifacts behind a `models:/` or `runs:/` URI into a folder."""
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
 
-    client(tracking_uri)
+    client(tracking_uri, registry_uri)
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     except (MlflowException, OSError) as error:
@@ -83,9 +92,29 @@ def download(tracking_uri: str, uri: str, folder: Path) -> Path:
         raise IntegrityError(f"{uri}: its artifacts cannot be read: {error}", "Run: mlops doctor") from error
 
 
+def delete_files(tracking_uri: str, uri: str) -> None:
+    """Delete a logged model (`models:/m-…`) with its files; one that is gone already is no error."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    mlflow, model_id = client(tracking_uri), uri.removeprefix("models:/")
+    try:
+        with translated():
+            location = mlflow.get_logged_model(model_id).artifact_location
+            get_artifact_repository(location, tracking_uri=tracking_uri).delete_artifacts()
+            mlflow.delete_logged_model(model_id)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+
+
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what waiting may cure into `TransientError` and damage of the database into `IntegrityError`."""
+    """Turn MLflow's errors into ours, as far as they have a meaning whatever the call.
+
+    What waiting may cure is a `TransientError`, refused credentials a `ConfigError`, a damaged database an
+    `IntegrityError`; the rest is left to the caller.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DatabaseError, OperationalError
 
@@ -96,6 +125,9 @@ def translated() -> Iterator[None]:
     except (MlflowException, OperationalError, ConnectionError, TimeoutError) as error:
         if is_transient(error):
             raise TransientError(f"MLflow did not answer: {error!s:.300}", "Try again.") from error
+        if getattr(error, "error_code", None) in REFUSED_CODES:
+            what = f"MLflow's server refused the credentials: {error!s:.300}."
+            raise ConfigError(what, "Check the token, the profile or the grants.") from error
         raise
     except (DatabaseError, UnicodeDecodeError) as error:
         raise IntegrityError(f"The MLflow database is damaged: {error!s:.200}", "Run: mlops doctor") from error
@@ -103,7 +135,11 @@ def translated() -> Iterator[None]:
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether waiting may cure an error of MLflow, its database or the network."""
+    from mlflow.exceptions import RestException
+
     code = getattr(error, "error_code", None)
+    if code == "INTERNAL_ERROR" and not isinstance(error, RestException):
+        return False  # MLflow's clients give that code to what they refuse themselves
     busy = "database is locked" in str(error)
     return code in TRANSIENT_CODES or busy or isinstance(error, ConnectionError | TimeoutError)
 

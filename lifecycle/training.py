@@ -7,25 +7,25 @@ code lead to the same run, so a repeated training finds what is there.
 import hashlib
 import json
 import logging
-import os
-import socket
 import tempfile
 import warnings
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.errors import ConflictError, NotFoundError
-from lifecycle.models import estimators
-from lifecycle.models.loading import ModelRef, artifact_digest
+from lifecycle.models import estimators, storing
+from lifecycle.models.loading import ModelRef
 from lifecycle.names import ModelType, Side
+from lifecycle.owner import OWNER, is_dead, owner
 from lifecycle.parameters import Name, Params
 from lifecycle.settings import Frozen, Settings
-from lifecycle.tracking import client, download, experiment, translated
+from lifecycle.tracking import client, experiment, is_missing, translated
 from lifecycle.version import code_version, git_commit
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
-TRAIN_KEY, OWNER = "mlops.train_key", "mlops.owner"
+TRAIN_KEY = "mlops.train_key"
 MODEL_URI, ARTIFACT_SHA256 = "mlops.model_uri", "mlops.artifact_sha256"
 TRAINED_KEYS = "training/keys.parquet"
+COLLECTED, COLLECTING = "mlops.collected", "collecting"
 
 
 class TrainRequest(Frozen):
@@ -76,7 +77,7 @@ def plan(
     key = _train_key(manifest, model_name, model_type, model_params, seed)
     experiment_id = experiment(config.mlflow_uri, f"{model_name}-{config.env}")
     with translated():
-        run_id = _finished_run(config.mlflow_uri, experiment_id, key)
+        run_id = finished_run(config.mlflow_uri, experiment_id, key)
         if run_id is None:
             tags = _run_tags(manifest, model_name, key) | dict(links)
             run = client(config.mlflow_uri).create_run(
@@ -118,7 +119,7 @@ def train(request: TrainRequest) -> None:
     with translated(), mlflow.start_run(run_id=request.run_id):
         _log_facts(request, manifest, pipeline, sides)
         model_uri = _log_model(pipeline, fitted)
-        digest = _stored_digest(request.tracking_uri, model_uri)
+        digest = storing.stored_digest(request.tracking_uri, model_uri)
         mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest})
     logger.info("Trained %s: run %s", request.model_type, request.run_id)
 
@@ -142,16 +143,128 @@ def trained(tracking_uri: str, run_id: str) -> ModelRef:
         raise ConflictError(
             f"Run {run_id} is {run.info.status} and holds no finished model.", "Train again: mlops train"
         )
+    if COLLECTED in tags:
+        raise ConflictError(f"The model of run {run_id} was cleaned up.", "Train again: mlops train")
     return ModelRef(
         tracking_uri=tracking_uri, uri=tags[MODEL_URI], run_id=run_id, artifact_sha256=tags[ARTIFACT_SHA256]
     )
 
 
+def withdraw(tracking_uri: str, run_id: str) -> str:
+    """Mark that a run's model is about to be collected, so that nobody registers it; returns its URI.
+
+    Empty if the run is not there, holds no model, or was collected before.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            tags = client(tracking_uri).get_run(run_id).data.tags
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return ""
+    if MODEL_URI not in tags or tags.get(COLLECTED, COLLECTING) != COLLECTING:
+        return ""
+    with translated():
+        client(tracking_uri).set_tag(run_id, COLLECTED, COLLECTING)
+    return str(tags[MODEL_URI])
+
+
+def reinstate(tracking_uri: str, run_id: str) -> None:
+    """Take a `withdraw` back."""
+    with translated():
+        client(tracking_uri).delete_tag(run_id, COLLECTED)
+
+
+def mark_collected(tracking_uri: str, run_id: str) -> None:
+    """Record when the files of a withdrawn model were removed."""
+    with translated():
+        client(tracking_uri).set_tag(run_id, COLLECTED, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def is_withdrawn(tracking_uri: str, run_id: str) -> bool:
+    """Tell whether the files of a run's model were, or are about to be, collected."""
+    return bool(_collection_of(tracking_uri, run_id))
+
+
+def is_withdrawing(tracking_uri: str, run_id: str) -> bool:
+    """Tell whether the collection of a run's model has begun and not ended."""
+    return _collection_of(tracking_uri, run_id) == COLLECTING
+
+
+def _collection_of(tracking_uri: str, run_id: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            return str(client(tracking_uri).get_run(run_id).data.tags.get(COLLECTED, ""))
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return ""
+
+
 def trained_on(tracking_uri: str, run_id: str) -> tuple[str, str]:
-    """The name and version of the dataset that a run was trained on."""
+    """The name and version of the dataset that a run was trained on.
+
+    Raises:
+        NotFoundError: The run does not say.
+    """
     with translated():
         tags = client(tracking_uri).get_run(run_id).data.tags
+    if "mlops.data_name" not in tags:
+        what = f"Run {run_id} does not say on which dataset it was trained, so it does not say where to judge it."
+        raise NotFoundError(what, "Name one: --data-name … --data-version …")
     return tags["mlops.data_name"], tags["mlops.data_version"]
+
+
+def state_of(tracking_uri: str, run_id: str) -> Literal["fine", "missing", "deleted", "unsafe"]:
+    """Whether a run and its logged model are there, and out of reach of MLflow's garbage collection."""
+    from mlflow.exceptions import MlflowException
+
+    mlflow = client(tracking_uri)
+    try:
+        with translated():
+            run = mlflow.get_run(run_id)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return "missing"
+    if run.info.lifecycle_stage == "deleted":
+        return "deleted"
+    uri = run.data.tags.get(MODEL_URI, "")
+    if not uri or COLLECTED in run.data.tags:
+        return "fine"
+    try:
+        with translated():
+            mlflow.get_logged_model(uri.removeprefix("models:/"))
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return "unsafe"
+    return "fine"
+
+
+def restore(tracking_uri: str, run_id: str) -> None:
+    """Bring a deleted run back."""
+    with translated():
+        client(tracking_uri).restore_run(run_id)
+
+
+def abandoned(tracking_uri: str) -> list[str]:
+    """Training runs that say RUNNING though their process, on this machine, has ended."""
+    mlflow = client(tracking_uri)
+    with translated():
+        experiments = [each.experiment_id for each in mlflow.search_experiments()]
+        found = mlflow.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
+    return [run.info.run_id for run in found if is_dead(run.data.tags.get(OWNER, ""))]
+
+
+def end_abandoned(tracking_uri: str, run_id: str) -> None:
+    """Mark the run of a dead process as killed."""
+    with translated():
+        client(tracking_uri).set_terminated(run_id, "KILLED")
 
 
 def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
@@ -159,7 +272,7 @@ def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
         "mlflow.source.name": "mlops train",
         "mlflow.source.git.commit": git_commit() or "",
         TRAIN_KEY: key,
-        OWNER: f"{socket.gethostname()}:{os.getpid()}",
+        OWNER: owner(),
         "mlops.model_name": model_name,
         "mlops.data_name": manifest.data_name,
         "mlops.data_version": manifest.data_version,
@@ -186,34 +299,24 @@ def _train_key(
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
+def finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
     """The first finished run of a training; those that a dead process of this machine left open are marked KILLED."""
     mlflow = client(tracking_uri)
     found = mlflow.search_runs([experiment_id], f"tags.`{TRAIN_KEY}` = '{key}'", order_by=["start_time ASC"])
     for run in found:
-        if run.info.status == "RUNNING" and _is_dead(run.data.tags.get(OWNER, "")):
-            mlflow.set_terminated(run.info.run_id, "KILLED")
-    done = [run for run in found if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags]
+        if run.info.status == "RUNNING" and is_dead(run.data.tags.get(OWNER, "")):
+            end_abandoned(tracking_uri, run.info.run_id)
+    done = [
+        run
+        for run in found
+        if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags and COLLECTED not in run.data.tags
+    ]
     return str(done[0].info.run_id) if done else None
-
-
-def _is_dead(owner: str) -> bool:
-    host, _, pid = owner.rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: Mapping[Side, "pd.DataFrame"]) -> None:
     """Log parameters, dataset, metrics per side and class, plots, and which texts were trained on."""
     import mlflow
-    import pandas as pd
 
     classifier = pipeline[-1].get_params()
     params = {
@@ -239,8 +342,7 @@ def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: 
         folder = Path(temporary)
         _plot(pipeline, sides[Side.TEST], folder)
         (folder / "training").mkdir()
-        keys = pd.DataFrame({"key": sides[Side.TRAIN]["key"].str[:16].map(lambda key: int(key, 16)).astype("uint64")})
-        keys.to_parquet(folder / TRAINED_KEYS, index=False)
+        storing.short_keys(sides[Side.TRAIN]["key"]).to_parquet(folder / TRAINED_KEYS, index=False)
         mlflow.log_artifacts(temporary)
 
 
@@ -266,34 +368,13 @@ def class_metrics(side: Side, truth: Any, predicted: Any) -> dict[str, float]:
 
 def _log_model(pipeline: Any, rows: "pd.DataFrame") -> str:
     """Log the whole pipeline under the contract of all text models; returns its `models:/m-…` URI."""
-    from importlib.metadata import version
-
-    import mlflow
     import skops.io
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
 
-    signature = ModelSignature(
-        inputs=Schema([ColSpec("string", "text")]),
-        outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
-    )
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         path = Path(temporary) / "pipeline.skops"
         skops.io.dump(pipeline, path)
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(Path(estimators.__file__).with_name("text_model.py")),
-            artifacts={"pipeline": str(path)},
-            signature=signature,
-            input_example=rows[["text"]].head(2),
-            pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
-        )
-    return str(info.model_uri)
-
-
-def _stored_digest(tracking_uri: str, model_uri: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
-        return artifact_digest(download(tracking_uri, model_uri, Path(temporary)))
+        artifacts, code = {"pipeline": path}, Path(estimators.__file__).with_name("text_model.py")
+        return storing.log_text_model(code, artifacts, PACKAGES, rows[["text"]].head(2))
 
 
 def _plot(pipeline: Any, rows: "pd.DataFrame", folder: Path) -> None:

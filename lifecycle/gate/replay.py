@@ -17,10 +17,11 @@ from pathlib import Path
 
 from lifecycle import evaluation
 from lifecycle.data import dataset
-from lifecycle.errors import IntegrityError, MlopsError, TransientError
+from lifecycle.errors import IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.files import write_json
 from lifecycle.models import loading
+from lifecycle.models.loading import ModelRef
 from lifecycle.training import PACKAGES
 
 logger = logging.getLogger(__name__)
@@ -30,15 +31,17 @@ TOLERANCE = 1e-6
 """How far a score may differ: enough for another order of floating-point sums, far too little for another model."""
 
 
-def check(request: EvaluateRequest, evidence_root: Path) -> str:
+def check(request: EvaluateRequest, evidence_root: Path, *, anew: bool = False) -> str:
     """Prove that the stored model reproduces its stored predictions; returns how, also when it was proven before.
+
+    With `anew`, what was proven before does not count.
 
     Raises:
         IntegrityError: It does not load, or predicts something else.
         TransientError: The process did not end in time.
     """
     path = evidence_root / f"{_evidence_key(request)}.json"
-    if path.is_file():
+    if path.is_file() and not anew:
         loading.verify(request.model)
         return str(json.loads(path.read_text(encoding="utf-8"))["outcome"])
     logger.info("Replaying %s in a fresh process", request.model.label)
@@ -46,6 +49,23 @@ def check(request: EvaluateRequest, evidence_root: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"model": request.model.model_dump(mode="json"), "outcome": outcome})
     return outcome
+
+
+def reproduces(model: ModelRef, data_root: Path, evidence_root: Path, *, anew: bool = False) -> str:
+    """Prove the same on a dataset that the model was evaluated on and that is here, the latest of them.
+
+    Raises:
+        IntegrityError: The files differ, the model does not load, or it predicts something else.
+        NotFoundError: There are no stored predictions on a dataset that is here.
+    """
+    loading.verify(model)
+    stored = evaluation.stored_names(model)
+    for manifest in reversed(dataset.versions(data_root)):
+        request = evaluation.request_for(model, data_root, manifest.data_name, manifest.data_version)
+        if request.artifact in stored:
+            return check(request, evidence_root, anew=anew)
+    what = f"{model.label}: there are no stored predictions on a dataset in {data_root} to compare with."
+    raise NotFoundError(what, "Restore the dataset that it was judged on.")
 
 
 def replay(request: EvaluateRequest) -> str:

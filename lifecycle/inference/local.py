@@ -74,7 +74,7 @@ def _bounded(pool: ProcessPoolExecutor, folder: Path, parts: Iterable[Part], lim
 def _prepare(request: BatchRequest, model_folder: Path) -> None:
     """Load the verified model once per process."""
     global _model, _request
-    _model, _request = loading.load_verified(model_folder, request.model.label), request
+    _model, _request = loading.load_verified(model_folder, request.model), request
 
 
 def _score_part(part: Part, folder: Path) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Load a registered model without trusting it: a private copy, its digest, its form, then its types.
 
 MLflow keeps no checksum, a swapped pickle runs its payload on load, and a model's own list of trusted types is written
-by whoever wrote the model. So the digest recorded at registration is checked before anything is deserialised, nothing
-but our own text model is accepted, and skops gets our list.
+by whoever wrote the model. So the digest recorded at registration is checked before anything is deserialised, no code
+of the model's is run, only files that our own classes read are accepted, and skops gets our list. A pickle, which is
+code, is read only where the environment's settings allow it.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from zipfile import BadZipFile
 
 import yaml
 
-from lifecycle.errors import IntegrityError
+from lifecycle.errors import ConfigError, IntegrityError
 from lifecycle.files import tree_digest
 from lifecycle.settings import Frozen
 from lifecycle.tracking import download
@@ -22,16 +23,23 @@ from lifecycle.tracking import download
 NOT_CONTENT = frozenset({"registered_model_meta"})
 """Files that MLflow writes beside a model when it is registered or downloaded."""
 
+VADER_FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt")
+VADER_MISSING = "Install it: pip install 'mlops-lifecycle[vader]'"
+
 
 class ModelRef(Frozen):
     """One exact model: where it lies, what it must digest to, and the run that made it."""
 
     tracking_uri: str
+    registry_uri: str = ""
+    """Where it is registered, if not at the tracking server."""
     uri: str
     run_id: str
     artifact_sha256: str
     name: str | None = None
     version: int | None = None
+    allow_pickle: bool = False
+    """Whether the settings of the environment allow to read it if it is a pickle."""
 
     @property
     def label(self) -> str:
@@ -47,7 +55,7 @@ def private_copy(ref: ModelRef) -> Iterator[Path]:
         IntegrityError: The files are missing, or are not those that were registered.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
-        folder = download(ref.tracking_uri, ref.uri, Path(temporary))
+        folder = download(ref.tracking_uri, ref.uri, Path(temporary), ref.registry_uri)
         if not any(folder.rglob("*")):
             raise IntegrityError(f"{ref.label}: its artifacts are missing.", "Roll back or train again.")
         found = artifact_digest(folder)
@@ -66,7 +74,7 @@ def verify(ref: ModelRef) -> None:
 def load(ref: ModelRef) -> Any:
     """Load a model after all checks; it answers `predict(None, DataFrame{text})`."""
     with private_copy(ref) as folder:
-        return load_verified(folder, ref.label)
+        return load_verified(folder, ref)
 
 
 def artifact_digest(folder: Path) -> str:
@@ -74,21 +82,82 @@ def artifact_digest(folder: Path) -> str:
     return tree_digest(folder, NOT_CONTENT)
 
 
-def load_verified(folder: Path, label: str) -> Any:
-    """Load a model folder whose digest was checked; only our text model with trusted types is accepted."""
+def untrusted_types(path: Path) -> list[str]:
+    """The types in a skops file that are neither on skops' list nor on ours.
+
+    Raises:
+        ValueError: It is not a skops file.
+    """
+    import skops.io
+
+    from lifecycle.models.text_model import TRUSTED_TYPES
+
+    try:
+        return sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
+    except (OSError, BadZipFile, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(str(error)) from None
+
+
+def load_verified(folder: Path, ref: ModelRef) -> Any:
+    """Load a model folder whose digest was checked; only the forms of ours are accepted, and read by our classes."""
+    flavour = (yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")) or {}).get("flavors", {})
+    loader = flavour.get("python_function", {}).get("loader_module")
+    if set(flavour) != {"python_function"} or loader != "mlflow.pyfunc.loaders.code_model":
+        raise IntegrityError(f"{ref.label}: not a text model of ours (flavours {sorted(flavour)}, loader {loader}).")
+    held = sorted(path.name for path in (folder / "artifacts").glob("*"))
+    read = FORMS.get(tuple(held))
+    if read is None:
+        forms = "; ".join(", ".join(form) for form in FORMS)
+        what = f"{ref.label}: its files ({', '.join(held) or 'none'}) are no form of ours ({forms})."
+        raise IntegrityError(what, "Do not use this model; roll back or train again.")
+    return read(folder / "artifacts", ref)
+
+
+def _skops(artifacts: Path, ref: ModelRef) -> Any:
     import skops.io
 
     from lifecycle.models import text_model
 
-    flavour = (yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")) or {}).get("flavors", {})
-    loader = flavour.get("python_function", {}).get("loader_module")
-    if set(flavour) != {"python_function"} or loader != "mlflow.pyfunc.loaders.code_model":
-        raise IntegrityError(f"{label}: not a text model of ours (flavours {sorted(flavour)}, loader {loader}).")
-    path = folder / "artifacts" / "pipeline.skops"
+    path = artifacts / "pipeline.skops"
     try:
-        untrusted = sorted(set(skops.io.get_untrusted_types(file=path)) - set(text_model.TRUSTED_TYPES))
-    except (OSError, BadZipFile, KeyError, ValueError) as error:
-        raise IntegrityError(f"{label}: {path.name} is not a pipeline stored with skops: {error}.") from None
+        untrusted = untrusted_types(path)
+    except ValueError as error:
+        raise IntegrityError(f"{ref.label}: {path.name} is not a pipeline stored with skops: {error}.") from None
     if untrusted:
-        raise IntegrityError(f"{label}: holds types that are not trusted: {', '.join(untrusted[:5])}.")
+        raise IntegrityError(f"{ref.label}: holds types that are not trusted: {', '.join(untrusted[:5])}.")
     return text_model.TextModel(skops.io.load(path, trusted=text_model.TRUSTED_TYPES))
+
+
+def _pickled(artifacts: Path, ref: ModelRef) -> Any:
+    if not ref.allow_pickle:
+        fix = "If you trust it, set allow_pickle in the environment's settings (MLOPS_ALLOW_PICKLE=true)."
+        raise IntegrityError(f"{ref.label} is a pickle: to load it is to run the code in it.", fix)
+    import joblib  # type: ignore[import-untyped]
+
+    from lifecycle.models import text_model
+
+    try:
+        return text_model.TextModel(joblib.load(artifacts / "pipeline.pkl"))
+    except Exception as error:  # unpickling raises whatever the code in it raises
+        what = f"{ref.label}: its pickle cannot be read here: {type(error).__name__}: {error!s:.200}."
+        raise IntegrityError(what, "Install the packages that it was registered with.") from None
+
+
+def _vader(artifacts: Path, ref: ModelRef) -> Any:
+    from lifecycle.models import vader
+
+    lexicon, emoji = (str(artifacts / name) for name in VADER_FILES)
+    try:
+        return vader.VaderModel(vader.analyser(lexicon, emoji))
+    except ImportError:
+        raise ConfigError(f"{ref.label} needs vaderSentiment.", VADER_MISSING) from None
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{ref.label}: its lexicon cannot be read: {error}.") from None
+
+
+FORMS: dict[tuple[str, ...], Callable[[Path, ModelRef], Any]] = {
+    ("pipeline.skops",): _skops,
+    ("pipeline.pkl",): _pickled,
+    tuple(sorted(VADER_FILES)): _vader,
+}
+"""What the artifacts of a model may be, all their names, to what reads them."""

@@ -1,17 +1,19 @@
-"""Look models up: what is registered, its history, and the one exact version behind a reference."""
+"""Look models up: what is registered, its lineage and its history, and the one exact version behind a reference."""
 
+import os
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
-from lifecycle import training
+from lifecycle import databricks, training
 from lifecycle.errors import ConfigError, NotFoundError
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
-from lifecycle.registry import log, promotion
+from lifecycle.registry import aliases, log, promotion, stages, store
 from lifecycle.registry.log import Entry
-from lifecycle.registry.promotion import Target
+from lifecycle.registry.store import Target, Version
 from lifecycle.settings import Frozen
-from lifecycle.tracking import client, translated
+from lifecycle.tracking import client, is_missing, translated
 
 
 class Line(Frozen):
@@ -26,111 +28,312 @@ class Line(Frozen):
     by: str
     reason: str
     run_id: str
+    run_link: str
+    verdict_digest: str
+    deleted: bool
+
+
+class ModelFacts(Frozen):
+    """A registered model: its champion according to the log and according to the alias, and its size."""
+
+    name: str
+    description: str
+    tags: dict[str, str]
+    aliases: dict[str, int]
+    champion: int | None
+    alias: int | None
+    settled: bool
+    versions: int
+    latest: int | None
+    link: str
+
+
+class VersionFacts(Frozen):
+    """A version with its lineage: from the files over the run to the data and the code."""
+
+    name: str
+    version: int
+    status: str
+    stage: str
+    created_at: datetime
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    description: str
+    source: str
+    run_id: str
+    run_link: str
+    link: str
+    artifact_sha256: str
+    dataset: str
+    dataset_digest: str
+    git_commit: str
     verdict_digest: str
 
 
-def models(tracking_uri: str) -> list[dict[str, Any]]:
-    """All registered models by name: their champion according to the log and according to the alias, and their size."""
-    return [_model(Target(tracking_uri=tracking_uri, name=name)) for name in names(tracking_uri)]
+class ModelPage(ModelFacts):
+    """A registered model with all its versions."""
+
+    details: tuple[VersionFacts, ...]
 
 
-def names(tracking_uri: str) -> list[str]:
-    """The names of all registered models, sorted."""
-    mlflow, found, token = client(tracking_uri), [], None
-    with translated():
-        while True:
-            page = mlflow.search_registered_models(max_results=promotion.PAGE, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                return sorted(model.name for model in found)
-
-
-def show(target: Target) -> dict[str, Any]:
-    """Everything about a model: champion, aliases, and each version with tags, run and signature."""
-    found = promotion.versions(target)
-    if not found:
-        raise NotFoundError(f"There is no model {target.name}.", "See: mlops model list")
-    with translated():
-        aliases = client(target.tracking_uri).get_registered_model(target.name).aliases
-    details = [
-        {
-            "version": int(v.version),
-            "status": v.status,
-            "created_at": _when(v.creation_timestamp).isoformat(),
-            "run_id": v.run_id,
-            "source": v.source,
-            "aliases": sorted(alias for alias, number in aliases.items() if int(number) == int(v.version)),
-            "tags": dict(sorted(v.tags.items())),
-        }
-        for v in found
+def models(tracking_uri: str, registry_uri: str = "") -> list[ModelFacts]:
+    """All registered models, sorted by name."""
+    return [
+        _model(Target(tracking_uri=tracking_uri, registry_uri=registry_uri, name=name))
+        for name in store.names(tracking_uri, registry_uri)
     ]
-    return {**_model(target), "aliases": {k: int(v) for k, v in sorted(aliases.items())}, "details": details}
+
+
+def show(target: Target) -> ModelPage:
+    """Everything about a model; its versions in order of their numbers.
+
+    Raises:
+        NotFoundError: There is no such model.
+    """
+    facts = _model(target)
+    details = tuple(_facts(target, each, facts.aliases) for each in store.versions(target))
+    return ModelPage(**facts.model_dump(), details=details)
+
+
+def show_version(target: Target, number: int) -> VersionFacts:
+    """Everything about one version."""
+    found = store.model(target)
+    return _facts(target, store.version(target, number), found.aliases if found else {})
+
+
+def latest(target: Target) -> Version:
+    """The version with the highest number.
+
+    Raises:
+        NotFoundError: There is no such model, or it has no version.
+    """
+    found = store.versions(target)
+    if not found:
+        raise _no_model(target)
+    return found[-1]
+
+
+def signature(ref: ModelRef) -> dict[str, Any]:
+    """The columns that a model takes and answers, as it declares them; empty if it declares none."""
+    from mlflow.models import get_model_info
+
+    client(ref.tracking_uri, ref.registry_uri)
+    with translated():
+        found = get_model_info(ref.uri).signature
+    return {} if found is None else dict(found.to_dict())
+
+
+def search(
+    tracking_uri: str,
+    registry_uri: str = "",
+    *,
+    name: str = "*",
+    tag: str | None = None,
+    run_id: str | None = None,
+    dataset: str | None = None,
+) -> list[VersionFacts]:
+    """The versions that satisfy every condition given, sorted by name and number.
+
+    `name` is a shell pattern over the full name, `tag` is `key` or `key=value` of the version or its model, `dataset`
+    a name, `name version`, or the beginning of a digest of eight characters or more. Filtered here, so that every
+    registry finds the same.
+    """
+    found: list[VersionFacts] = []
+    for each in store.names(tracking_uri, registry_uri):
+        if not fnmatchcase(each, name):
+            continue
+        target = Target(tracking_uri=tracking_uri, registry_uri=registry_uri, name=each)
+        model = store.model(target)
+        for version in store.versions(target):
+            tags = {**(model.tags if model else {}), **version.tags}
+            if not _has_tag(tags, tag) or (run_id and version.run_id != run_id):
+                continue
+            facts = _facts(target, version, model.aliases if model else {})
+            if dataset is None or _is_of(facts, dataset):
+                found.append(facts)
+    return found
 
 
 def history(target: Target) -> list[Line]:
-    """The story of a model in order: every version, whether it became champion, who did it and why."""
-    found = promotion.versions(target)
+    """The story of a model in order: every version, whether it became champion, who did it and why.
+
+    Deleted versions are told as well, from what the log kept of them.
+    """
+    found = log.with_deleted(store.versions(target))
     if not found:
-        raise NotFoundError(f"There is no model {target.name}.", "See: mlops model list")
+        raise _no_model(target)
     applied = {entry.number: entry for entry in promotion.read_log(target).applied}
-    return [_line(v, applied.get(int(v.version))) for v in found]
+    return [_line(target, each, applied.get(each.version)) for each in found]
 
 
-def resolve(target: Target, *, alias: str | None, version: int | None, run_id: str | None) -> ModelRef:
-    """Turn a reference into one exact version, once; `champion` is read from the log.
+def champion_at(target: Target, at: datetime) -> Line | None:
+    """The entry that made the champion of a moment, or None if there was none yet; a time without zone is UTC."""
+    moment = at if at.tzinfo else at.replace(tzinfo=UTC)
+    made = [
+        line for line in history(target) if line.champion is not None and line.kind != "retire" and line.at <= moment
+    ]
+    return made[-1] if made else None
+
+
+def resolve(
+    target: Target,
+    *,
+    alias: str | None = None,
+    version: int | None = None,
+    run_id: str | None = None,
+    stage: str | None = None,
+) -> ModelRef:
+    """Turn a reference into one exact version, once; `champion` (the default) is read from the log.
 
     Raises:
-        ConfigError: More than one of alias, version and run was given.
-        NotFoundError: There is no such model, alias, version or run.
+        ConfigError: More than one reference was given.
+        NotFoundError: There is no such model, alias, version, stage or run.
         AliasMovedError: The champion alias was moved by hand.
     """
-    if sum(reference is not None for reference in (alias, version, run_id)) > 1:
-        raise ConfigError("--alias, --version and --run-id exclude each other.", "Give one of them.")
+    if sum(reference is not None for reference in (alias, version, run_id, stage)) > 1:
+        raise ConfigError("--alias, --version, --run-id and --stage exclude each other.", "Give one of them.")
     if run_id is not None:
-        return training.trained(target.tracking_uri, run_id)
+        found = training.trained(target.tracking_uri, run_id)
+        return found.model_copy(update={"allow_pickle": target.allow_pickle})
+    if stage is not None:
+        return promotion.reference(target, stages.version_in(target, stage))
     if version is not None:
         return promotion.reference(target, version)
     name = (alias or CHAMPION).lower()
-    if name == CHAMPION:
-        if found := promotion.champion(target):
-            return found
-        raise NotFoundError(
-            f"{target.name} has no champion yet.", "Train and promote first: mlops train, mlops promote"
-        )
-    number = promotion.alias_version(target, name)
-    if number is None:
-        raise NotFoundError(f"{target.name} has no alias {name!r}.", "See: mlops model show")
-    return promotion.reference(target, number)
+    if name != CHAMPION:
+        return promotion.reference(target, aliases.get(target, name))
+    if champion := promotion.champion(target):
+        return champion
+    raise NotFoundError(f"{target.name} has no champion yet.", "Train and promote first: mlops train, mlops promote")
 
 
-def _model(target: Target) -> dict[str, Any]:
-    now, alias = promotion.read_log(target), promotion.alias_version(target)
-    return {
-        "name": target.name,
-        "champion": now.champion,
-        "alias": alias,
-        "settled": alias == now.champion and not now.unsettled,
-        "versions": len(promotion.versions(target)),
-    }
+def run_link(tracking_uri: str, run_id: str) -> str:
+    """The page of a run in MLflow's or Databricks' UI; empty where no server shows one."""
+    if not run_id or not (tracking_uri.startswith("http") or databricks.is_databricks(tracking_uri)):
+        return ""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            experiment = client(tracking_uri).get_run(run_id).info.experiment_id
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return ""
+    if tracking_uri.startswith("http"):
+        return f"{tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+    return _on_databricks(f"ml/experiments/{experiment}/runs/{run_id}")
 
 
-def _line(version: Any, entry: Entry | None) -> Line:
+def _model_link(target: Target, number: int | None = None) -> str:
+    uri = target.registry_uri or target.tracking_uri
+    if databricks.is_databricks(uri):
+        page = f"explore/data/models/{target.name.replace('.', '/')}"
+        return _on_databricks(f"{page}/version/{number}" if number else page)
+    if not uri.startswith("http"):
+        return ""
+    page = f"{uri.rstrip('/')}/#/models/{target.name}"
+    return f"{page}/versions/{number}" if number else page
+
+
+def _on_databricks(page: str) -> str:
+    host = os.environ.get("DATABRICKS_HOST", "").rstrip("/")
+    return f"{host}/{page}" if host else ""
+
+
+def _model(target: Target) -> ModelFacts:
+    found, versions = store.model(target), store.versions(target)
+    if found is None:
+        raise _no_model(target)
+    now, alias = promotion.fold(versions), found.aliases.get(CHAMPION)
+    return ModelFacts(
+        name=target.name,
+        description=found.description,
+        tags=dict(sorted(found.tags.items())),
+        aliases=found.aliases,
+        champion=now.champion,
+        alias=alias,
+        settled=alias == now.champion and not now.unsettled,
+        versions=len(versions),
+        latest=versions[-1].version if versions else None,
+        link=_model_link(target),
+    )
+
+
+def _facts(target: Target, version: Version, known: dict[str, int]) -> VersionFacts:
+    tags, run = version.tags, _run_tags(target, version.run_id)
+    data = f"{run.get('mlops.data_name', '')} {run.get('mlops.data_version', '')}".strip()
+    return VersionFacts(
+        name=target.name,
+        version=version.version,
+        status=version.status,
+        stage="" if version.stage in {"", "None"} else version.stage,
+        created_at=_when(version.created_at),
+        aliases=tuple(sorted(alias for alias, number in known.items() if number == version.version)),
+        tags=dict(sorted(tags.items())),
+        description=version.description,
+        source=tags.get(log.SOURCE) or version.source,
+        run_id=version.run_id,
+        run_link=run_link(target.tracking_uri, version.run_id),
+        link=_model_link(target, version.version),
+        artifact_sha256=tags.get(log.ARTIFACT, ""),
+        dataset=data,
+        dataset_digest=tags.get(log.DATASET) or run.get("mlops.dataset_digest", ""),
+        git_commit=run.get("mlflow.source.git.commit", ""),
+        verdict_digest=tags.get(log.VERDICT, ""),
+    )
+
+
+def _run_tags(target: Target, run_id: str) -> dict[str, str]:
+    """The tags of a version's run; empty where the run is not there, for example on another server."""
+    from mlflow.exceptions import MlflowException
+
+    if not run_id:
+        return {}
+    try:
+        with translated():
+            return dict(store.mlflow_of(target).get_run(run_id).data.tags)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return {}
+
+
+def _has_tag(tags: dict[str, str], wanted: str | None) -> bool:
+    if wanted is None:
+        return True
+    key, equals, value = wanted.partition("=")
+    return key in tags and (not equals or tags[key] == value)
+
+
+def _is_of(facts: VersionFacts, dataset: str) -> bool:
+    by_digest = len(dataset) >= 8 and facts.dataset_digest.startswith(dataset)
+    return by_digest or dataset in {facts.dataset, facts.dataset.partition(" ")[0]}
+
+
+def _line(target: Target, version: Version, entry: Entry | None) -> Line:
     tags = version.tags
-    own = Entry.of(int(version.version), version.status, tags)
+    own = Entry.of(version.version, version.status, tags)
     candidate = own.expected is None
+    made = entry if entry and entry.kind != "retire" else None
     return Line(
         version=own.number,
-        at=_when(version.creation_timestamp),
+        at=_when(version.created_at),
         kind="candidate" if candidate else own.kind,
         outcome="candidate" if candidate else (log.APPLIED if entry else log.LOST),
-        champion=entry.makes_champion if entry else None,
+        champion=made.makes_champion if made else None,
         expected=own.expected or None,
         by=tags.get(log.BY, ""),
         reason=tags.get(log.REASON, ""),
-        run_id=version.run_id or "",
+        run_id=version.run_id,
+        run_link=run_link(target.tracking_uri, version.run_id),
         verdict_digest=tags.get(log.VERDICT, ""),
+        deleted=version.deleted,
     )
+
+
+def _no_model(target: Target) -> NotFoundError:
+    return NotFoundError(f"There is no model {target.name}, or it has no version.", "See: mlops model list")
 
 
 def _when(milliseconds: int) -> datetime:

@@ -7,23 +7,66 @@ reading all versions in order: `fold`. The alias is a cache of that.
 
 An entry whose `expected` is not the champion at its turn lost a race and changes nothing. A version without `expected`
 is a candidate and changes nothing. The same idempotency key counts once: its lowest number.
+
+Deleting is an entry too (`retire`): it names versions that nothing may lead back to from there on, and carries what
+they said, so that the log stays whole when they are gone. A rollback and a deletion that race are thereby in an order.
 """
 
+import getpass
+import json
+import os
 from collections.abc import Iterable, Mapping
 from typing import Literal, Self
 
 from pydantic import Field
 
 from lifecycle.errors import IntegrityError
+from lifecycle.registry.store import Version
 from lifecycle.settings import Frozen
 
-Kind = Literal["promotion", "rollback", "adopt"]
+Kind = Literal["promotion", "rollback", "adopt", "retire"]
 
 NONE = "none"
 KEY, EXPECTED, KIND = "idempotency_key", "promotion.expected", "promotion.kind"
 TARGET, OUTCOME, REASON, BY = "promotion.target", "promotion.outcome", "promotion.reason", "promotion.by"
+RETIRED = "promotion.retired."
+"""Followed by the number of a version that a `retire` entry removes; the tag's value is what the version said."""
 ARTIFACT, DATASET, VERDICT = "artifact_sha256", "dataset_digest", "verdict_digest"
+GATE, SOURCE = "promotion.gate", "promotion.source"
+"""`SOURCE` is the URI of the model that a version was made of; a registry that keeps files of its own forgets it."""
 APPLIED, LOST = "applied", "lost"
+OWNED = (KEY, ARTIFACT, DATASET, VERDICT)
+
+
+def is_owned(tag: str) -> bool:
+    """Tell whether a tag belongs to the log, so that nothing else may write it."""
+    return tag in OWNED or tag.startswith("promotion.")
+
+
+def author() -> str:
+    """Who a change is recorded for: the person behind a GitHub run, else the user of this process."""
+    return os.environ.get("GITHUB_ACTOR") or getpass.getuser()
+
+
+def carry(version: Version) -> str:
+    """What a `retire` entry keeps of a version: compact, because Unity Catalog's tags hold 1,000 characters."""
+    kept = {tag: version.tags[tag] for tag in sorted(version.tags) if is_owned(tag)}
+    if REASON in kept:
+        kept[REASON] = kept[REASON][:200]
+    return json.dumps([version.created_at, version.run_id, kept], separators=(",", ":"), ensure_ascii=False)
+
+
+def with_deleted(found: Iterable[Version]) -> list[Version]:
+    """Add to the versions that are there those that `retire` entries carry, in order of their numbers."""
+    live = list(found)
+    known = {version.version: version for version in live}
+    for version in live:
+        for tag, value in version.tags.items():
+            number = int(tag.removeprefix(RETIRED)) if tag.startswith(RETIRED) else 0
+            if number and number not in known:
+                created_at, run_id, tags = json.loads(value)
+                known[number] = Version(version=number, created_at=created_at, run_id=run_id, tags=tags, deleted=True)
+    return [known[number] for number in sorted(known)]
 
 
 class Entry(Frozen):
@@ -36,14 +79,17 @@ class Entry(Frozen):
     target: int | None = Field(None, ge=0)
     key: str = ""
     outcome: str | None = None
+    retires: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, number: int, status: str, tags: Mapping[str, str]) -> Self:
-        """Read a version's tags.
+        """Read a version's tags; one whose registration failed says nothing.
 
         Raises:
             IntegrityError: They are not those that a promotion writes.
         """
+        if status == "FAILED_REGISTRATION":
+            return cls(number=number)
         try:
             return cls(
                 number=number,
@@ -53,6 +99,7 @@ class Entry(Frozen):
                 target=_number(tags.get(TARGET)),
                 key=tags.get(KEY, ""),
                 outcome=tags.get(OUTCOME),
+                retires=frozenset(int(tag.removeprefix(RETIRED)) for tag in tags if tag.startswith(RETIRED)),
             )
         except ValueError as error:
             what = f"Version {number} has unreadable promotion tags: {error}."
@@ -69,11 +116,19 @@ class Log(Frozen):
 
     applied: tuple[Entry, ...] = ()
     line: tuple[int, ...] = ()
+    retired: frozenset[int] = frozenset()
+    pending: int | None = None
+    """The version still being written at which the reading ended."""
+
+    @property
+    def changes(self) -> tuple[Entry, ...]:
+        """The entries that made a champion."""
+        return tuple(entry for entry in self.applied if entry.kind != "retire")
 
     @property
     def champion(self) -> int | None:
         """The version number of the champion, or None if there has never been one."""
-        return self.applied[-1].makes_champion if self.applied else None
+        return self.changes[-1].makes_champion if self.changes else None
 
     @property
     def head(self) -> int:
@@ -96,11 +151,11 @@ class Log(Frozen):
         While an entry is unsettled the alias may still be what it was before it, or any later champion (a slow writer
         that was killed after setting an older one).
         """
-        if not self.unsettled:
+        first = next((place for place, entry in enumerate(self.changes) if entry.outcome != APPLIED), None)
+        if first is None:
             return False
-        first = self.applied.index(self.unsettled[0])
-        before = self.applied[first - 1].makes_champion if first else None
-        return alias in {before, *(entry.makes_champion for entry in self.applied[first:])}
+        before = self.changes[first - 1].makes_champion if first else None
+        return alias in {before, *(entry.makes_champion for entry in self.changes[first:])}
 
     def entry_of(self, key: str) -> Entry | None:
         """The entry with an idempotency key, if it counted."""
@@ -115,18 +170,30 @@ def fold(entries: Iterable[Entry]) -> Log:
     applied: list[Entry] = []
     line: list[int] = []
     keys: set[str] = set()
+    retired: set[int] = set()
+    pending = None
     for entry in sorted(entries, key=lambda each: each.number):
         if not entry.ready:
+            pending = entry.number
             break
-        champion = applied[-1].makes_champion if applied else 0
+        champion = line[-1] if line else 0
         repeated = entry.key in keys
         if entry.key:
             keys.add(entry.key)
-        if repeated or entry.expected != champion:
+        if repeated or entry.expected != champion or _contradicts(entry, champion, retired):
             continue
         applied.append(entry)
-        line = _walk(line, entry)
-    return Log(applied=tuple(applied), line=tuple(line))
+        if entry.kind == "retire":
+            retired |= entry.retires
+            line = [number for number in line if number not in retired]
+        else:
+            line = _walk(line, entry)
+    return Log(applied=tuple(applied), line=tuple(line), retired=frozenset(retired), pending=pending)
+
+
+def _contradicts(entry: Entry, champion: int, retired: set[int]) -> bool:
+    """Nobody leads back to a version that was retired, and nobody retires the champion."""
+    return champion in entry.retires if entry.kind == "retire" else entry.makes_champion in retired
 
 
 def _walk(line: list[int], entry: Entry) -> list[int]:

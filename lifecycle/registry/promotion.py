@@ -4,41 +4,30 @@ Each is safe to repeat and to kill at any instant: an entry is one atomic creati
 brings the alias to what the log says.
 """
 
-import getpass
 import hashlib
 import json
 import logging
-import os
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
 
 from lifecycle.errors import AliasMovedError, ConflictError, LostRaceError, NotFoundError, TransientError
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
-from lifecycle.registry import log
+from lifecycle.registry import aliases, log, registration, store
 from lifecycle.registry.log import Entry, Kind, Log
+from lifecycle.registry.store import Target, Version, alias_version
 from lifecycle.settings import Frozen
-from lifecycle.tracking import client, is_missing, translated
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger(__name__)
 
-PAGE = 200
 SETTLE_ATTEMPTS = 20
+REASON_LENGTH = 1000
+ROLLBACK_READY = "rollback_ready"
 LASTING_SECONDS = 0.5
 """How long an alias must differ from the log without an explanation before a hand is held to have moved it."""
-
-
-class Target(Frozen):
-    """One registered model of one environment."""
-
-    tracking_uri: str
-    name: str
 
 
 class Promotion(Frozen):
@@ -64,6 +53,7 @@ class Intent(Frozen):
     reason: str
     dataset_digest: str = ""
     verdict_digest: str = ""
+    gate: str = ""
 
     @property
     def key(self) -> str:
@@ -74,20 +64,12 @@ class Intent(Frozen):
 
 def read_log(target: Target) -> Log:
     """Read the promotion log of a model; empty if the model does not exist."""
-    entries = (Entry.of(int(v.version), v.status, v.tags) for v in versions(target))
-    return log.fold(entries)
+    return fold(store.versions(target))
 
 
-def versions(target: Target) -> "list[ModelVersion]":
-    """All versions of a model in order of their numbers, paginated to the end; empty if the model does not exist."""
-    mlflow, found, token = client(target.tracking_uri), [], None
-    with translated():
-        while True:
-            page = mlflow.search_model_versions(f"name='{target.name}'", max_results=PAGE, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                return sorted(found, key=lambda version: int(version.version))
+def fold(versions: Iterable[Version]) -> Log:
+    """Read the log of the versions that are there, with what it kept of those that are not."""
+    return log.fold(Entry.of(each.version, each.status, each.tags) for each in log.with_deleted(versions))
 
 
 def champion(target: Target) -> ModelRef | None:
@@ -104,20 +86,14 @@ def champion(target: Target) -> ModelRef | None:
 
 def reference(target: Target, number: int) -> ModelRef:
     """The exact model behind a version number, its digest as recorded at registration."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            version = client(target.tracking_uri).get_model_version(target.name, str(number))
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        raise NotFoundError(f"{target.name} has no version {number}.", "See: mlops model list") from None
+    version = store.version(target, number)
     return ModelRef(
         tracking_uri=target.tracking_uri,
+        registry_uri=target.registry_uri,
         uri=f"models:/{target.name}/{number}",
-        run_id=version.run_id or "",
+        run_id=version.run_id,
         artifact_sha256=version.tags.get(log.ARTIFACT, ""),
+        allow_pickle=target.allow_pickle,
         name=target.name,
         version=number,
     )
@@ -136,22 +112,20 @@ def intend(target: Target, model: ModelRef, expected: ModelRef | None, **facts: 
             f"{target.name}: the champion is {_v(now.champion)}, but the challenger was judged against {_v(number)}.",
             "Run the step again: it will be judged against the new champion.",
         )
-    return Intent(target=target, model=model, expected=number, head=now.head, **facts)
+    own = model.version if model.name == target.name else None
+    return Intent(target=target, model=model, version=own, expected=number, head=now.head, **facts)
+
+
+def enter_challenger(target: Target, model: ModelRef) -> ModelRef:
+    """Register a model as a candidate and give it the alias `challenger`; again gives the same version."""
+    number = registration.candidate(target, model)
+    aliases.put(target, aliases.Alias.CHALLENGER, number)
+    return reference(target, number)
 
 
 def register(intent: Intent) -> int:
     """Create the log entry of an intent and return its version number; again it returns the same number."""
-    if existing := _entry_number(intent):
-        return existing
-    mlflow, name = client(intent.target.tracking_uri), intent.target.name
-    _make_registered_model(intent.target)
-    with translated():
-        created = mlflow.create_model_version(
-            name=name, source=intent.model.uri, run_id=intent.model.run_id or None, tags=_tags(intent)
-        )
-    number = _entry_number(intent) or int(created.version)
-    logger.info("Registered %s v%d", name, number)
-    return number
+    return registration.enter(intent.target, intent.model, _tags(intent))
 
 
 def promote(intent: Intent) -> Promotion:
@@ -161,10 +135,11 @@ def promote(intent: Intent) -> Promotion:
         LostRaceError: Another entry came first; the champion is that one's.
     """
     number = register(intent)
+    registration.await_earlier(intent.target, number)
     now = settle(intent.target)
     entry = next((e for e in now.applied if e.number == number), None)
     if entry is None:
-        _tag(intent.target, number, log.LOST)
+        store.tag(intent.target, number, log.OUTCOME, log.LOST)
         raise LostRaceError(
             f"{intent.target.name} v{number} lost against another promotion; the champion is {_v(now.champion)}.",
             "Run the step again: it will be judged against the new champion.",
@@ -178,15 +153,17 @@ def promote(intent: Intent) -> Promotion:
     return _outcome(intent.target, now, changed=True, message=message)
 
 
-def intend_rollback(target: Target, to_version: int | None, reason: str) -> Intent | Promotion:
-    """State a rollback; an interrupted one is completed instead, and is the answer.
+def intend_rollback(
+    target: Target, to_version: int | None, reason: str, *, rehearse: bool = False
+) -> Intent | Promotion:
+    """State a rollback; an interrupted one is completed instead, and is the answer (unless this is a rehearsal).
 
     Raises:
-        NotFoundError: The model has no champion, or there is no earlier one.
-        ConflictError: The wanted version never was champion.
+        NotFoundError: The model has no champion.
+        ConflictError: There is no earlier champion, the wanted version never was one, or it was deleted.
     """
     before = read_log(target)
-    interrupted = before.unsettled and before.unsettled[-1].kind == "rollback"
+    interrupted = not rehearse and before.unsettled and before.unsettled[-1].kind == "rollback"
     now = settle(target)
     if now.champion is None:
         raise NotFoundError(f"{target.name} has no champion.", "See: mlops model list")
@@ -198,7 +175,9 @@ def intend_rollback(target: Target, to_version: int | None, reason: str) -> Inte
     goal = to_version or now.previous
     if goal is None:
         raise ConflictError(f"{target.name} {_v(now.champion)} is the first champion: nothing to roll back to.")
-    if goal not in {entry.makes_champion for entry in now.applied}:
+    if goal in now.retired:
+        raise ConflictError(f"{target.name} v{goal} was deleted.", "See which are left: mlops history")
+    if goal not in {entry.makes_champion for entry in now.changes}:
         raise ConflictError(
             f"{target.name} v{goal} never was champion, so it is no rollback.",
             "Promote it through the gate: mlops promote",
@@ -207,6 +186,18 @@ def intend_rollback(target: Target, to_version: int | None, reason: str) -> Inte
     return Intent(
         target=target, model=ref, kind="rollback", expected=now.champion, head=now.head, version=goal, reason=reason
     )
+
+
+def mark_ready(intent: Intent) -> Promotion:
+    """Note on the version that a rollback would lead to that it was proven today; nothing moves."""
+    now, day = read_log(intent.target), datetime.now(UTC).date().isoformat()
+    store.tag(intent.target, intent.version, ROLLBACK_READY, day)
+    message = (
+        f"Rehearsed: a rollback would make {intent.target.name} {_v(intent.version)} champion instead of "
+        f"{_v(now.champion)}. It loads in a fresh process and reproduces its predictions. Nothing was moved."
+    )
+    logger.info("%s", message)
+    return _outcome(intent.target, now, changed=False, message=message)
 
 
 def adopt(target: Target, reason: str) -> Promotion:
@@ -230,7 +221,7 @@ def adopt(target: Target, reason: str) -> Promotion:
     )
     number = register(intent)
     if number not in {entry.number for entry in read_log(target).applied}:
-        _tag(target, number, log.LOST)
+        store.tag(target, number, log.OUTCOME, log.LOST)
         raise LostRaceError(f"{target.name}: another change of champion came first.", "Look again: mlops history")
     return promote(intent)
 
@@ -251,13 +242,13 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
         alias, now = alias_version(target), read_log(target)
         if alias == now.champion:
             for entry in now.unsettled:
-                _tag(target, entry.number, log.APPLIED)
+                store.tag(target, entry.number, log.OUTCOME, log.APPLIED)
             return now
         if now.explains(alias) or alias in mine or override_hand:
             if now.champion is None:
-                _delete_alias(target)
+                store.delete_alias(target, CHAMPION)
             else:
-                _set_alias(target, now.champion)
+                store.set_alias(target, CHAMPION, now.champion)
                 mine.add(now.champion)
         elif suspect != (now.head, alias):  # a slower writer may be about to correct itself: only what lasts counts
             suspect, since = (now.head, alias), time.monotonic()
@@ -267,28 +258,8 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
     raise TransientError(f"The champion alias of {target.name} kept moving.", "Try again.")
 
 
-def alias_version(target: Target, alias: str = CHAMPION) -> int | None:
-    """The version number behind an alias as MLflow stores it, or None."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            model = client(target.tracking_uri).get_registered_model(target.name)
-    except MlflowException as error:
-        if is_missing(error):
-            return None
-        raise
-    number = model.aliases.get(alias)
-    return None if number is None else int(number)
-
-
-def _entry_number(intent: Intent) -> int | None:
-    numbers = [int(v.version) for v in versions(intent.target) if v.tags.get(log.KEY) == intent.key]
-    return min(numbers, default=None)
-
-
 def _tags(intent: Intent) -> dict[str, str]:
-    tags = {
+    return {
         log.KEY: intent.key,
         log.KIND: intent.kind,
         log.EXPECTED: str(intent.expected) if intent.expected else log.NONE,
@@ -296,52 +267,10 @@ def _tags(intent: Intent) -> dict[str, str]:
         log.ARTIFACT: intent.model.artifact_sha256,
         log.DATASET: intent.dataset_digest,
         log.VERDICT: intent.verdict_digest,
-        log.REASON: intent.reason[:4000],
-        log.BY: os.environ.get("GITHUB_ACTOR") or getpass.getuser(),
+        log.GATE: intent.gate,
+        log.REASON: intent.reason[:REASON_LENGTH],
+        log.BY: log.author(),
     }
-    return {key: value for key, value in tags.items() if value}
-
-
-def _make_registered_model(target: Target) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            client(target.tracking_uri).create_registered_model(target.name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _set_alias(target: Target, number: int) -> None:
-    with _first_write():
-        client(target.tracking_uri).set_registered_model_alias(target.name, CHAMPION, str(number))
-
-
-def _delete_alias(target: Target) -> None:
-    with translated():
-        client(target.tracking_uri).delete_registered_model_alias(target.name, CHAMPION)
-
-
-def _tag(target: Target, number: int, outcome: str) -> None:
-    with _first_write():
-        client(target.tracking_uri).set_model_version_tag(target.name, str(number), log.OUTCOME, outcome)
-
-
-@contextmanager
-def _first_write() -> Iterator[None]:
-    """Two processes that write an alias or a tag for the first time collide on a UNIQUE constraint: one has written it.
-
-    Of an alias the caller reads again which; of an entry's outcome both write the same.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            yield
-    except MlflowException as error:
-        if "unique" not in str(error).lower():
-            raise
 
 
 def _moved(target: Target, now: Log, alias: int | None) -> AliasMovedError:

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.promote import registered
 from flows.train import train
 from lifecycle import evaluation, settings, tracking, training
-from lifecycle.registry import log, promotion
+from lifecycle.registry import log, promotion, store
+from lifecycle.registry.store import target_of
 from tests.conftest import ROOT, tree, write_news
 
 pytestmark = pytest.mark.timeout(1800)  # what one kill costs depends on the machine, and `make test-all` has 50 of them
@@ -144,14 +144,14 @@ def _registry(home: Path) -> Any:
     found = {}
     for env in ("dev", "staging", "prod"):
         config = settings.load(env, home=home)
-        target = registered(config, "sentiment")
-        versions = promotion.versions(target)
+        target = target_of(config, "sentiment")
+        versions = store.versions(target)
         keys = [version.tags[log.KEY] for version in versions]
         assert len(keys) == len(set(keys))
         now = promotion.read_log(target)
         entries = [(e.number, e.kind, e.expected, e.target, e.outcome) for e in now.applied]
         champion = _predictions(config, now.champion, target) if now.champion else None
-        found[env] = (entries, len(versions), promotion.alias_version(target), champion)
+        found[env] = (entries, len(versions), store.alias_version(target), champion)
     return found
 
 
@@ -164,4 +164,4 @@ def _predictions(config: settings.Settings, number: int, target: promotion.Targe
 def test_the_template_is_what_the_tests_assume(template: Path) -> None:
     """Flows are imported here only to be sure that the names in the orders exist."""
     assert train.name == "train"
-    assert promotion.read_log(registered(settings.load("staging", home=template), "sentiment")).champion == 1
+    assert promotion.read_log(target_of(settings.load("staging", home=template), "sentiment")).champion == 1

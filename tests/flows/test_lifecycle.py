@@ -12,12 +12,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
 
 from flows.batch_inference import batch_inference
-from flows.promote import promote, registered
+from flows.promote import promote
 from flows.rollback import rollback
 from flows.train import train
 from lifecycle import settings, tracking
 from lifecycle.errors import AliasMovedError, ConfigError, ConflictError, NotFoundError
-from lifecycle.registry import catalog, promotion
+from lifecycle.registry import catalog, store
+from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from tests.conftest import ROOT, write_news
 
@@ -34,20 +35,20 @@ def easy(news: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def test_the_story_of_a_model(easy: Settings) -> None:
-    dev = registered(easy, "sentiment")
+    dev = target_of(easy, "sentiment")
     weak = train(**NEWS, **WEAK)
     good = train(**NEWS, model_type="naive_bayes")
     assert (weak.promotion.champion, good.promotion.champion) == (1, 2)
     refused: State[Any] = train(**NEWS, **WEAK, return_state=True)
     assert (refused.name, refused.is_completed()) == ("Rejected", True)
     assert "gain in f1_macro" in str(refused.message)
-    assert promotion.alias_version(dev) == 2
+    assert store.alias_version(dev) == 2
 
     assert promote("sentiment").promotion.champion == 1  # numbers are those of each environment's own model
-    assert promotion.alias_version(registered(settings.load("staging"), "sentiment")) == 1
+    assert store.alias_version(target_of(settings.load("staging"), "sentiment")) == 1
 
     back = rollback("sentiment", "dev", reason="recall fell")
-    assert (back.champion, promotion.alias_version(dev)) == (1, 1)
+    assert (back.champion, store.alias_version(dev)) == (1, 1)
     with pytest.raises(ConflictError, match="nothing to roll back to"):
         rollback("sentiment", "dev")
     again = train(**NEWS, model_type="naive_bayes")
@@ -87,7 +88,7 @@ def test_inference_by_run_and_by_dataset(news: Settings, tmp_path: Path) -> None
 
 def test_a_retried_flow_run_reuses_what_completed(easy: Settings, server: str, tmp_path: Path) -> None:
     """A hand-moved alias stops the flow after the training; once adopted, the retry trains nothing again."""
-    dev = registered(easy, "sentiment")
+    dev = target_of(easy, "sentiment")
     train(**NEWS, **WEAK)
     client = tracking.client(easy.mlflow_uri)
     client.create_model_version(dev.name, "file:///elsewhere")
@@ -114,7 +115,7 @@ def test_a_retried_flow_run_reuses_what_completed(easy: Settings, server: str, t
     assert done.returncode == 0, done.stdout + done.stderr
     states = _task_states(run_id)
     assert states["train"] == ["Completed", "Cached"]
-    assert promotion.alias_version(dev) == 3
+    assert store.alias_version(dev) == 3
     assert len(client.search_runs([client.get_experiment_by_name("sentiment-dev").experiment_id])) == 2
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lifecycle import evaluation, settings
 from lifecycle.models.loading import ModelRef
-from lifecycle.registry.promotion import Target
+from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
 from tests.conftest import train_model
 

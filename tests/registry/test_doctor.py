@@ -13,8 +13,8 @@ from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
-from lifecycle.registry import log, promotion
-from lifecycle.registry.promotion import Target
+from lifecycle.registry import log, promotion, store
+from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
 from lifecycle.tracking import client
 from tests.conftest import tree
@@ -126,16 +126,16 @@ def test_an_alias_that_is_not_the_logs_is_found_and_repaired_on_request(
 ) -> None:
     target = lived_in.target
     change(target, lived_in)
-    before = promotion.alias_version(target)
+    before = store.alias_version(target)
     state, message = examined(lived_in)[target.name]
     assert state == "problem"
     assert words in message
     assert "mlops doctor --repair" in message
-    assert promotion.alias_version(target) == before
+    assert store.alias_version(target) == before
 
     found = [f for f in doctor.examine([lived_in.config], repair=True) if f.what == target.name]
     assert [f.state for f in found] == ["repaired", "ok"]
-    assert promotion.alias_version(target) == promotion.read_log(target).champion == champion
+    assert store.alias_version(target) == promotion.read_log(target).champion == champion
     assert problems(lived_in) == []
 
 
@@ -157,7 +157,7 @@ def test_an_alias_on_a_model_that_never_had_a_champion_is_removed_by_repair(stat
     assert "alias removed" in next(
         f.message for f in doctor.examine([state.config], repair=True) if f.state == "repaired"
     )
-    assert promotion.alias_version(target) is None
+    assert store.alias_version(target) is None
     assert problems(state) == []
 
 

@@ -191,7 +191,7 @@ def test_the_private_copy_is_what_was_verified(state: State) -> None:
     with loading.private_copy(state.bayes) as folder:
         pipeline(state.folder(state.bayes)).write_bytes(b"changed meanwhile")
         assert loading.artifact_digest(folder) == state.bayes.artifact_sha256
-        loading.load_verified(folder, "copy").predict(None, TEXTS)
+        loading.load_verified(folder, state.bayes).predict(None, TEXTS)
         assert folder.resolve() != state.folder(state.bayes).resolve()
     assert not folder.exists()
 

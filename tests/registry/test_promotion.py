@@ -10,8 +10,10 @@ from lifecycle.errors import AliasMovedError, ConfigError, ConflictError, LostRa
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
-from lifecycle.registry import catalog, log, promotion
-from lifecycle.registry.promotion import Intent, Promotion, Target
+from lifecycle.owner import owner
+from lifecycle.registry import catalog, log, promotion, store
+from lifecycle.registry.promotion import Intent, Promotion
+from lifecycle.registry.store import Target
 from lifecycle.tracking import client
 from tests.registry.conftest import State
 
@@ -29,7 +31,7 @@ def roll_back(target: Target, to_version: int | None = None) -> Promotion:
 
 def now(target: Target) -> tuple[int | None, int | None]:
     """Who is champion by the alias and by the log; reads without repairing."""
-    return promotion.alias_version(target), promotion.read_log(target).champion
+    return store.alias_version(target), promotion.read_log(target).champion
 
 
 def tags(target: Target, version: int) -> dict[str, str]:
@@ -87,12 +89,15 @@ def test_an_entry_holds_what_it_was_decided_on(state: State, target: Target, mon
         target, state.regression, promotion.champion(target), reason="r" * 9000, dataset_digest="d", verdict_digest="v"
     )
     promotion.promote(intent)
-    assert tags(target, 2) == {
+    written = tags(target, 2)
+    assert written.pop("mlops.owner") == owner()
+    assert written == {
         "idempotency_key": intent.key,
         "promotion.kind": "promotion",
         "promotion.expected": "1",
         "promotion.outcome": "applied",
-        "promotion.reason": "r" * 4000,
+        "promotion.reason": "r" * 1000,
+        "promotion.source": state.regression.uri,
         "promotion.by": "octocat",
         "artifact_sha256": state.regression.artifact_sha256,
         "dataset_digest": "d",
@@ -109,7 +114,7 @@ def test_a_challenger_judged_against_a_former_champion_is_refused(state: State, 
     assert lost.value.exit_code == 5
     with pytest.raises(LostRaceError, match="judged against none"):
         promotion.intend(target, state.regression, None, reason="")
-    assert len(promotion.versions(target)) == 2
+    assert len(store.versions(target)) == 2
 
 
 def test_the_later_of_two_entries_against_the_same_champion_loses(state: State, target: Target) -> None:
@@ -121,14 +126,14 @@ def test_the_later_of_two_entries_against_the_same_champion_loses(state: State, 
     assert tags(target, 2)["promotion.outcome"] == "lost"
     with pytest.raises(LostRaceError):
         promotion.promote(second)
-    assert len(promotion.versions(target)) == 2
+    assert len(store.versions(target)) == 2
 
 
 def test_promoting_twice_registers_once(state: State, target: Target) -> None:
     intent = promotion.intend(target, state.bayes, None, reason="")
     assert promotion.register(intent) == promotion.register(intent) == 1
     assert promotion.promote(intent) == promotion.promote(intent)
-    assert len(promotion.versions(target)) == 1
+    assert len(store.versions(target)) == 1
 
 
 def test_an_old_intent_carried_out_again_does_not_undo_later_promotions(state: State, target: Target) -> None:
@@ -168,7 +173,7 @@ def test_a_rollback_carried_out_again_goes_back_once(three: Target) -> None:
     intent = promotion.intend_rollback(three, None, "")
     assert promotion.promote(intent) == promotion.promote(intent)
     assert now(three) == (2, 2)
-    assert len(promotion.versions(three)) == 4
+    assert len(store.versions(three)) == 4
 
 
 def test_a_rollback_goes_to_any_former_champion_and_nowhere_else(state: State, three: Target) -> None:
@@ -204,7 +209,7 @@ def test_an_interrupted_rollback_is_completed_not_doubled(three: Target) -> None
     assert (done.champion, done.changed) == (2, True)
     assert "Completed an interrupted rollback" in done.message
     assert now(three) == (2, 2)
-    assert len(promotion.versions(three)) == 4
+    assert len(store.versions(three)) == 4
 
 
 @pytest.mark.parametrize("earlier", [0, 1])
@@ -291,7 +296,7 @@ def test_adopting_where_no_hand_was_changes_nothing(state: State, three: Target)
     promotion.register(promotion.intend(three, state.bayes, promotion.champion(three), reason="killed here"))
     done = promotion.adopt(three, "")
     assert (done.changed, done.champion, now(three)) == (False, 4, (4, 4))
-    assert len(promotion.versions(three)) == 4
+    assert len(store.versions(three)) == 4
 
 
 def test_an_alias_removed_by_hand_is_reported_and_cannot_be_adopted(three: Target) -> None:
@@ -356,7 +361,7 @@ def test_an_unknown_model_is_not_found_whatever_is_asked_of_it(state: State) -> 
     for question in (catalog.show, catalog.history):
         with pytest.raises(NotFoundError, match=r"no model dev\.ml\.nobody"):
             question(nobody)
-    assert promotion.versions(nobody) == []
+    assert store.versions(nobody) == []
 
 
 def test_a_run_that_did_not_finish_holds_no_model(state: State) -> None:
@@ -385,12 +390,12 @@ def test_promotion_to_the_next_environment_carries_the_files_and_no_approval(sta
 def test_a_log_longer_than_a_page_is_read_to_its_end(state: State, target: Target) -> None:
     promote(target, state.weak)
     mlflow = client(target.tracking_uri)
-    for _ in range(promotion.PAGE + 3):
+    for _ in range(store.PAGE + 3):
         mlflow.create_model_version(target.name, state.weak.uri)
     done = promote(target, state.bayes)
-    assert (done.champion, done.previous) == (promotion.PAGE + 5, 1)
-    assert [int(v.version) for v in promotion.versions(target)] == list(range(1, promotion.PAGE + 6))
-    assert now(target) == (promotion.PAGE + 5, promotion.PAGE + 5)
+    assert (done.champion, done.previous) == (store.PAGE + 5, 1)
+    assert [int(v.version) for v in store.versions(target)] == list(range(1, store.PAGE + 6))
+    assert now(target) == (store.PAGE + 5, store.PAGE + 5)
 
 
 def test_the_history_tells_who_was_champion_when_why_and_by_whom(
@@ -420,13 +425,12 @@ def test_the_history_tells_who_was_champion_when_why_and_by_whom(
 def test_models_are_listed_with_log_and_alias(three: Target) -> None:
     client(three.tracking_uri).create_registered_model("a.foreign.model")
     set_by_hand(three, 1)
-    fine = {"name": "a.foreign.model", "champion": None, "alias": None, "settled": True, "versions": 0}
-    moved = {"name": three.name, "champion": 3, "alias": 1, "settled": False, "versions": 3}
-    assert catalog.models(three.tracking_uri) == [fine, moved]
+    told = [(m.name, m.champion, m.alias, m.settled, m.versions) for m in catalog.models(three.tracking_uri)]
+    assert told == [("a.foreign.model", None, None, True, 0), (three.name, 3, 1, False, 3)]
     shown = catalog.show(three)
-    assert shown["aliases"] == {"champion": 1}
-    assert [(v["version"], v["aliases"]) for v in shown["details"]] == [(1, ["champion"]), (2, []), (3, [])]
-    assert shown["details"][2]["tags"]["promotion.expected"] == "2"
+    assert shown.aliases == {"champion": 1}
+    assert [(v.version, v.aliases) for v in shown.details] == [(1, ("champion",)), (2, ()), (3, ())]
+    assert shown.details[2].tags["promotion.expected"] == "2"
 
 
 @pytest.mark.parametrize("name", ["a", "0", "_x", "news.v2-final_1", "a" * 64])

@@ -16,8 +16,9 @@ import pytest
 
 from lifecycle.errors import LostRaceError, MlopsError
 from lifecycle.models.loading import ModelRef
-from lifecycle.registry import promotion
-from lifecycle.registry.promotion import Intent, Target
+from lifecycle.registry import promotion, store
+from lifecycle.registry.promotion import Intent
+from lifecycle.registry.store import Target
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "20"))
 SOME = max(1, ROUNDS // 4)
@@ -153,9 +154,9 @@ def target(migrated: Path, tmp_path: Path) -> Target:
 def check(target: Target, versions: int) -> None:
     """The alias says what the log says, every entry is confirmed, and the numbers have no gap."""
     log = promotion.read_log(target)
-    assert promotion.alias_version(target) == log.champion
+    assert store.alias_version(target) == log.champion
     assert not log.unsettled
-    assert [int(v.version) for v in promotion.versions(target)] == list(range(1, versions + 1))
+    assert [int(v.version) for v in store.versions(target)] == list(range(1, versions + 1))
 
 
 @pytest.mark.parametrize(
@@ -170,14 +171,14 @@ def test_of_racing_changes_exactly_one_wins_and_the_others_are_told(
         assert Counter(outcome) == {"won": 1, "lost": count - 1}
     check(target, versions=rounds * count)
     assert len(promotion.read_log(target).applied) == rounds
-    lost = [v.version for v in promotion.versions(target) if v.tags.get("promotion.outcome") == "lost"]
+    lost = [v.version for v in store.versions(target) if v.tags.get("promotion.outcome") == "lost"]
     assert len(lost) == rounds * (count - 1)
 
 
 def test_the_same_promotion_carried_out_by_several_processes_counts_once(race: Race, target: Target) -> None:
     outcomes = race(4, promote_the_same, target, SOME)
     assert {outcome for each in outcomes for outcome in each} == {"won"}
-    check(target, versions=len(promotion.versions(target)))
+    check(target, versions=len(store.versions(target)))
     assert len(promotion.read_log(target).applied) == SOME
 
 

@@ -23,7 +23,7 @@ from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import ModelType
 from lifecycle.registry import promotion
-from lifecycle.registry.promotion import Target
+from lifecycle.registry.store import Target
 from lifecycle.settings import InferenceRules
 from tests.conftest import train_model, tree
 

@@ -1,0 +1,171 @@
+"""`mlops model create|register|register-external|register-vader|copy`: every way into the registry but promotion."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import options, runner, show
+from lifecycle.errors import ConfigError
+from lifecycle.names import Environment
+
+if TYPE_CHECKING:
+    from lifecycle.models.loading import ModelRef
+    from lifecycle.registry.store import Target
+
+DEV, STAGING = Environment.DEV, Environment.STAGING
+Description = Annotated[str, typer.Option("--description", help="What it is, for people.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands under `mlops model`."""
+    for command in (create, register, copy):
+        app.command()(command)
+    app.command("register-external")(register_external)
+    app.command("register-vader")(register_vader)
+
+
+def create(
+    model_name: options.ModelName,
+    env: options.Env = DEV,
+    description: Description = "",
+    as_json: options.Json = False,
+) -> None:
+    """Make an empty registered model; versions come by `mlops model register`. Again changes nothing.
+
+    Example: mlops model create --model-name sentiment --env dev --description "Tone of financial news"
+    """
+    from lifecycle.registry import store
+
+    target = runner.registered(env, model_name)
+    made = store.create_model(target, description=description)
+    if as_json:
+        show.print_json({"model": target.name, "created": made})
+    else:
+        typer.echo(f"{target.name} {'is created, without versions' if made else 'is there already'}.")
+
+
+def register(
+    model_name: options.ModelName,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="A finished training run.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="models:/… or runs:/… URI.")] = None,
+    env: options.Env = DEV,
+    description: Description = "",
+    as_json: options.Json = False,
+) -> None:
+    """Register a model as a candidate: it gets a version and changes nothing. Again gives the same version.
+
+    Example: mlops model register --model-name sentiment --env dev --run-id 3f1c…
+    """
+    from lifecycle import training
+    from lifecycle.registry import registration
+
+    if (run_id is None) == (source is None):
+        raise ConfigError("Say what to register: either --run-id or --source.")
+    target = runner.registered(env, model_name)
+    if run_id is not None:
+        model = training.trained(target.tracking_uri, run_id)
+    else:
+        model = registration.described(target, source or "")
+    _enter(target, env, model, description, as_json)
+
+
+def register_external(
+    model_name: options.ModelName,
+    file: Annotated[Path, typer.Argument(help="A scikit-learn model stored with pickle or joblib.")],
+    sha256: Annotated[str, typer.Option("--sha256", help="Its digest, from whoever made it: sha256sum FILE.")],
+    env: options.Env = DEV,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Keep it as a pickle if skops cannot hold it.")
+    ] = False,
+    data_name: Annotated[str | None, typer.Option("--data-name", help="Dataset that it was trained on.")] = None,
+    data_version: Annotated[str | None, typer.Option("--data-version", help="Its version.")] = None,
+    description: Description = "",
+    as_json: options.Json = False,
+) -> None:
+    """Register a scikit-learn model that was pickled outside MLflow, converted to skops. Exit code 7 if it cannot be.
+
+    A pickle can run any code when it is loaded: that is why its digest is needed, and why it is loaded in a process of
+    its own with a limit on memory and time.
+
+    Example: mlops model register-external model.pkl --sha256 9f86d0… --model-name sentiment --env dev
+    """
+    from lifecycle import settings
+    from lifecycle.models import external
+
+    target, config = runner.registered(env, model_name), settings.load(env)
+    model = external.register(
+        config,
+        model_name,
+        file,
+        sha256,
+        allow_pickle=allow_pickle,
+        data_name=data_name,
+        data_version=data_version,
+    )
+    _enter(target, env, model, description, as_json)
+
+
+def register_vader(
+    model_name: options.ModelName,
+    env: options.Env = DEV,
+    description: Description = "",
+    as_json: options.Json = False,
+) -> None:
+    """Register VADER, a sentiment lexicon without training, as a model like any other: a baseline to beat.
+
+    Example: mlops model register-vader --model-name vader --env dev
+    """
+    from lifecycle import settings
+    from lifecycle.models import vader
+
+    target, config = runner.registered(env, model_name), settings.load(env)
+    model = vader.log_vader(config.mlflow_uri, f"{model_name}-{env}", model_name)
+    _enter(target, env, model, description, as_json)
+
+
+def copy(
+    model_name: options.ModelName,
+    source_env: Annotated[Environment, typer.Option("--from", help="Environment to copy from.")] = DEV,
+    target_env: Annotated[Environment, typer.Option("--to", help="Environment to copy to.")] = STAGING,
+    version: options.Version = None,
+    description: Description = "",
+    as_json: options.Json = False,
+) -> None:
+    """Copy a version (default the champion) to another environment as a candidate, without tags and aliases.
+
+    Between different servers the files are downloaded, verified and uploaded. To make it champion: mlops promote.
+
+    Example: mlops model copy --model-name sentiment --from dev --to staging --version 2
+    """
+    from lifecycle.models import loading
+    from lifecycle.registry import catalog, transfer
+
+    source, target = runner.registered(source_env, model_name), runner.registered(target_env, model_name)
+    if source == target:
+        raise ConfigError(f"--from and --to are both {source_env}.", "Name two environments.")
+    model = catalog.resolve(source, version=version)
+    loading.verify(model)
+    _enter(target, target_env, transfer.bring(model, target), description, as_json)
+
+
+def _enter(target: "Target", env: Environment, model: "ModelRef", description: str, as_json: bool) -> None:
+    from lifecycle.registry import registration
+
+    number = registration.candidate(target, model, description=description)
+    _announce(target.name, env, number)
+    done: dict[str, Any] = {"model": target.name, "version": number, "artifact_sha256": model.artifact_sha256}
+    if as_json:
+        show.print_json(done)
+    else:
+        typer.echo(f"Registered {target.name} v{number} as a candidate ({model.artifact_sha256[:12]}).")
+
+
+def _announce(name: str, env: Environment, number: int) -> None:
+    """Emit the event where a Prefect server is there to hear it."""
+    if "PREFECT_API_URL" not in os.environ:
+        return
+    from tasks import events
+
+    events.emit("registered", name, env, version=number)

@@ -1,0 +1,161 @@
+"""`mlops model delete|cleanup|rename|migrate-stages`: what takes something away asks first, or is told `--yes`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import options, runner, show
+from lifecycle.names import Environment
+
+if TYPE_CHECKING:
+    from lifecycle.registry.removal import Removal
+    from lifecycle.registry.stages import Migration
+
+DEV, PROD = Environment.DEV, Environment.PROD
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands under `mlops model`."""
+    for command in (delete, cleanup, rename):
+        app.command()(command)
+    app.command("migrate-stages")(migrate_stages)
+
+
+def delete(
+    model_name: options.ModelName,
+    version: options.Version = None,
+    env: options.Env = PROD,
+    with_champion: Annotated[bool, typer.Option("--with-champion", help="Delete a model in use as well.")] = False,
+    reason: options.Reason = "",
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Delete a version, or a whole model. Refused (exit code 5) while a champion, rollback, alias or copy needs it.
+
+    Example: mlops model delete --model-name sentiment --env dev --version 3 --dry-run
+    """
+    from lifecycle.registry import removal
+
+    target = runner.registered(env, model_name)
+    if version is None:
+        planned = removal.delete_model(target, with_champion=with_champion, dry_run=True)
+        what = f"{target.name} with its {len(planned.deleted)} versions and its history"
+    else:
+        planned = removal.delete_version(target, version, reason=reason, dry_run=True)
+        what = f"{target.name} v{version}"
+    if not dry_run:
+        runner.confirm(f"Delete {what}?", yes)
+        if version is None:
+            planned = removal.delete_model(target, with_champion=with_champion)
+        else:
+            planned = removal.delete_version(target, version, reason=reason)
+    _removal(planned, as_json)
+
+
+def cleanup(
+    model_name: options.ModelName,
+    keep: Annotated[int, typer.Option("--keep", min=0, help="Champions before the present one that stay.")],
+    env: options.Env = PROD,
+    reason: options.Reason = "cleaned up",
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Delete old versions that nothing needs, then the files that no version of any model refers to.
+
+    Example: mlops model cleanup --model-name sentiment --env dev --keep 3 --dry-run
+    """
+    from lifecycle.registry import removal
+
+    target = runner.registered(env, model_name)
+    planned = removal.plan_cleanup(target, keep)
+    if not dry_run:
+        if planned.deleted:
+            runner.confirm(f"Delete {len(planned.deleted)} versions of {target.name}?", yes)
+        planned = removal.cleanup(target, keep, reason=reason)
+    _removal(planned, as_json)
+
+
+def rename(
+    model_name: options.ModelName,
+    to: Annotated[str, typer.Option("--to", help="New name, without environment.")],
+    env: options.Env = PROD,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Rename a model. Refused (exit code 5) while something reads it by its name: a champion, a copy.
+
+    Example: mlops model rename --model-name sentiment --env dev --to tone
+    """
+    from lifecycle.registry import removal
+
+    target, new = runner.registered(env, model_name), runner.registered(env, to)
+    removal.rename(target, new.name, dry_run=True)
+    if not dry_run:
+        runner.confirm(f"Rename {target.name} to {new.name}?", yes)
+        removal.rename(target, new.name)
+    done = {"model": target.name, "to": new.name, "done": not dry_run}
+    verb = "Would rename" if dry_run else "Renamed"
+    show.print_json(done) if as_json else typer.echo(f"{verb} {target.name} to {new.name}.")
+
+
+def migrate_stages(
+    source: Annotated[str, typer.Option("--source", help="Full name of the model that has stages.")],
+    model_name: options.ModelName,
+    undo: Annotated[bool, typer.Option("--undo", help="Remove what a migration entered.")] = False,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Enter the versions in stages Staging, Production and Archived in the models of their environments.
+
+    Staging and Production become champions there, Archived a candidate of prod. Stages stay as they are, so old URIs go
+    on loading. Two versions in one stage are reported, nothing is guessed (exit code 5).
+
+    Example: mlops model migrate-stages --source sentiment_classifier --model-name sentiment --dry-run
+    """
+    from lifecycle.registry import stages
+
+    targets = {env: runner.registered(env, model_name) for env in (Environment.STAGING, PROD)}
+    origin = targets[PROD].named(source)
+    if undo:
+        runner.confirm(f"Remove what was migrated from {source}?", yes or dry_run)
+        gone = stages.undo(origin, targets, dry_run=dry_run)
+        show.print_json({"removed": gone}) if as_json else typer.echo(f"Removed: {', '.join(gone) or 'nothing'}.")
+        return
+    migration = stages.plan(origin, targets)
+    if not dry_run:
+        runner.confirm(f"Enter {len(migration.moves)} versions of {source}?", yes)
+        migration = stages.migrate(origin, targets)
+    show.print_json(migration) if as_json else _migration(migration)
+
+
+def _removal(done: "Removal", as_json: bool) -> None:
+    if as_json:
+        show.print_json(done)
+        return
+    numbers = ", ".join(f"v{number}" for number in done.deleted) or "nothing"
+    typer.echo(f"{'Deleted' if done.done else 'Would delete'} of {done.name}: {numbers}.")
+    if done.kept:
+        show.table(("stays", "because"), [(f"v{number}", why) for number, why in done.kept.items()])
+    for uri in done.collected:
+        typer.echo(f"Removed the files of {uri}.")
+
+
+def _migration(done: "Migration") -> None:
+    rows = [
+        (
+            f"{m.source} v{m.version}",
+            m.stage,
+            f"{m.to} v{m.entered}" if m.entered else m.to,
+            "yes" if m.champion else "",
+        )
+        for m in done.moves
+    ]
+    show.table(("from", "stage", "entered as" if done.done else "would be entered in", "champion"), rows)
+    for text in done.ambiguous:
+        typer.echo(f"Ambiguous: {text}.")
+    if done.without_stage:
+        typer.echo(f"Without a stage, left alone: {', '.join(f'v{number}' for number in done.without_stage)}.")

@@ -1,0 +1,118 @@
+"""Find what is inconsistent in the state, say what it means, and repair what needs no decision."""
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from lifecycle import training
+from lifecycle.data import dataset
+from lifecycle.doctor.finding import Finding, ok, problem, repairable
+from lifecycle.doctor.models import examine_model
+from lifecycle.errors import MlopsError
+from lifecycle.files import leftovers
+from lifecycle.inference import batch
+from lifecycle.names import is_name
+from lifecycle.registry import store
+from lifecycle.registry.store import Target
+from lifecycle.settings import Settings
+from lifecycle.tracking import database_path
+
+__all__ = ["ABANDONED_SECONDS", "Finding", "examine"]
+
+ABANDONED_SECONDS = 3600
+"""A temporary file that nobody has touched for so long was left by a step that is over."""
+
+
+def examine(environments: Sequence[Settings], *, repair: bool) -> list[Finding]:
+    """Look at database, registry, runs, datasets and predictions of all environments.
+
+    With `repair`, an alias is set back to what the log says, also where a hand moved or removed it.
+    """
+    findings: list[Finding] = []
+    for uri, registry in dict.fromkeys((config.mlflow_uri, config.registry_uri or "") for config in environments):
+        database = list(_database(uri))
+        findings += database
+        if all(finding.state == "ok" for finding in database) and _exists(uri):
+            findings += _registry(uri, registry, repair=repair)
+    for root in dict.fromkeys(config.datasets for config in environments):
+        findings += _datasets(root)
+    for root in dict.fromkeys(config.predictions for config in environments):
+        findings += _predictions(root)
+    for root in dict.fromkeys(config.state for config in environments):
+        findings += _leftovers(root, repair=repair)
+    return findings
+
+
+def _database(uri: str) -> Iterator[Finding]:
+    path = database_path(uri)
+    if path is None:
+        return
+    if not path.exists():
+        yield ok("database", f"{path} is not there yet: nothing was trained.")
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            answer = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        answer = str(error)
+    if answer == "ok":
+        yield ok("database", f"{path} is intact.")
+    else:
+        yield problem("database", f"{path} is damaged: {answer}. Restore it from a copy.")
+
+
+def _exists(uri: str) -> bool:
+    path = database_path(uri)
+    return path is None or path.exists()
+
+
+def _registry(uri: str, registry: str, *, repair: bool) -> Iterator[Finding]:
+    for name in store.names(uri, registry):
+        yield from examine_model(Target(tracking_uri=uri, registry_uri=registry, name=name), repair=repair)
+    for run_id in training.abandoned(uri):
+        message = f"training run {run_id} is RUNNING, but its process has ended."
+        yield repairable("run", message, repair, partial(training.end_abandoned, uri, run_id))
+
+
+def _datasets(root: Path) -> Iterator[Finding]:
+    for folder in sorted(path.parent for path in root.glob(f"*/*/{dataset.MANIFEST}")):
+        name, version = folder.parts[-2:]
+        if not is_name(version):
+            continue  # left by an interrupted step: see _leftovers
+        try:
+            manifest = dataset.verify(root, name, version)
+        except MlopsError as error:
+            yield problem(f"dataset {name} {version}", str(error))
+        else:
+            yield ok(f"dataset {name} {version}", f"{manifest.rows_in:,} rows as published.")
+
+
+def _predictions(root: Path) -> Iterator[Finding]:
+    for folder in sorted(path.parent for path in root.glob(f"*/*/*/{batch.MANIFEST}")):
+        if folder.name.startswith("."):
+            continue
+        what = "predictions " + "/".join(folder.parts[-3:])
+        try:
+            manifest = batch.verify(folder)
+        except MlopsError as error:
+            yield problem(what, str(error))
+        else:
+            yield ok(what, f"{manifest.scored:,} rows as published.")
+
+
+def _leftovers(root: Path, *, repair: bool) -> Iterator[Finding]:
+    for path in leftovers(root):
+        age = time.time() - max((each.stat().st_mtime for each in [path, *path.rglob("*")]), default=0)
+        if age < ABANDONED_SECONDS:
+            yield ok("leftover", f"{path} is not published yet, or was left by a step that was interrupted just now.")
+        else:
+            message = f"{path} was left by an interrupted step, {age / 3600:.0f} hours ago."
+            yield repairable("leftover", message, repair, partial(_remove, path))
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,145 @@
+"""Examine one registered model: alias and versions against the log, files against digests, runs against versions."""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+
+from lifecycle import training
+from lifecycle.doctor.finding import Finding, ok, problem, repairable
+from lifecycle.errors import AliasMovedError, IntegrityError, MlopsError
+from lifecycle.models import loading
+from lifecycle.names import CHAMPION
+from lifecycle.registry import aliases, log, promotion, registration, removal, store
+from lifecycle.registry.log import Entry, Log
+from lifecycle.registry.store import Target, Version
+
+
+def examine_model(target: Target, *, repair: bool) -> Iterator[Finding]:
+    """Examine a model; what ends the reading of its log ends the examination."""
+    yield from _registrations(target, repair)
+    try:
+        alias = _champion_alias(target, repair)
+    except (AliasMovedError, IntegrityError) as error:
+        yield problem(target.name, str(error))
+        return
+    yield alias
+    if alias.state == "problem":
+        return
+    now, versions = promotion.read_log(target), store.versions(target)
+    yield _champion(target, now)
+    yield from _rollback_target(target, now)
+    yield from _aliases(target, versions, repair)
+    yield from _entries(target, now, versions, repair)
+    yield from _deletions(target, repair)
+    yield from _runs(target, versions, repair)
+
+
+def _registrations(target: Target, repair: bool) -> Iterator[Finding]:
+    """Versions whose files never arrived."""
+    for version in store.versions(target):
+        what = f"{target.name} v{version.version}"
+        delete = partial(store.delete_version, target, version.version)
+        if version.status == store.FAILED:
+            yield repairable(what, "its registration failed: it has no files.", repair, delete)
+        elif registration.is_abandoned(version):
+            yield repairable(what, "the process that was registering it has ended.", repair, delete)
+        elif version.status == store.PENDING:
+            yield problem(what, "is still being registered; the log cannot be read beyond it. Look again later.")
+
+
+def _champion_alias(target: Target, repair: bool) -> Finding:
+    before = promotion.read_log(target)
+    alias = store.alias_version(target)
+    if alias == before.champion and not before.unsettled:
+        return ok(target.name, f"alias and log agree: {f'v{alias}' if alias else 'no champion'}.")
+    interrupted = alias == before.champion or before.explains(alias)
+    if interrupted and not repair:
+        what = f"an interrupted step left the alias at {alias}; the log says {before.champion}."
+        return problem(target.name, f"{what} Run: mlops doctor --repair")
+    now = promotion.settle(target, override_hand=repair)
+    done = f"set from {alias} to v{now.champion}" if now.champion else f"removed from v{alias}"
+    return Finding(state="repaired", what=target.name, message=f"alias {done}, as the log says.")
+
+
+def _champion(target: Target, now: Log) -> Finding:
+    if now.champion is None:
+        return ok(target.name, "no champion yet.")
+    try:
+        loading.verify(promotion.reference(target, now.champion))
+    except MlopsError as error:
+        return problem(target.name, str(error))
+    return ok(target.name, f"the files of champion v{now.champion} are what was registered.")
+
+
+def _rollback_target(target: Target, now: Log) -> Iterator[Finding]:
+    if now.previous is None:
+        return
+    try:
+        loading.verify(promotion.reference(target, now.previous))
+    except MlopsError as error:
+        yield problem(f"{target.name} v{now.previous}", f"a rollback would fail: {error}")
+
+
+def _aliases(target: Target, versions: list[Version], repair: bool) -> Iterator[Finding]:
+    numbers = {version.version for version in versions}
+    found = store.model(target)
+    for alias, number in (found.aliases if found else {}).items():
+        what = f"{target.name}@{alias}"
+        if number not in numbers:
+            message = f"alias {alias} points to v{number}, which is not there."
+            yield repairable(what, message, repair, partial(store.delete_alias, target, alias))
+        elif alias != alias.lower():
+            message = f"alias {alias} was set past this command: MLflow keeps it apart from {alias.lower()}."
+            yield repairable(what, message, repair, partial(_fold_case, target, alias, number))
+
+
+def _fold_case(target: Target, alias: str, number: int) -> None:
+    """Keep what the alias says under its lower-case name, unless that says something already."""
+    if alias.lower() != CHAMPION and aliases.every(target)[alias.lower()] == number:
+        store.set_alias(target, alias.lower(), number)
+    store.delete_alias(target, alias)
+
+
+def _entries(target: Target, now: Log, versions: list[Version], repair: bool) -> Iterator[Finding]:
+    applied = {entry.number for entry in now.applied}
+    keys = Counter(version.tags[log.KEY] for version in versions if log.KEY in version.tags)
+    for version in versions:
+        number, what = version.version, f"{target.name} v{version.version}"
+        entry = Entry.of(number, version.status, version.tags)
+        lost = partial(store.tag, target, number, log.OUTCOME, log.LOST)
+        if entry.expected is not None and number not in applied and entry.outcome != log.LOST:
+            message = "lost against another promotion and does not say so"
+            again = " (it repeats an earlier entry)" if keys[entry.key] > 1 else ""
+            yield repairable(what, f"{message}{again}.", repair, lost)
+        if number in applied and entry.outcome == log.LOST:
+            applied_tag = partial(store.tag, target, number, log.OUTCOME, log.APPLIED)
+            yield repairable(what, "counts in the log and says that it lost.", repair, applied_tag)
+        if log.ARTIFACT not in version.tags and version.ready:
+            yield ok(what, "was registered past this command: without a digest it is never loaded or promoted.")
+
+
+def _deletions(target: Target, repair: bool) -> Iterator[Finding]:
+    if left := removal.unfinished(target):
+        numbers = ", ".join(f"v{number}" for number in left)
+        message = f"a deletion was interrupted: the log has let {numbers} go."
+        yield repairable(target.name, message, repair, partial(removal.finish, target))
+    if runs := removal.uncollected(target):
+        message = f"a clean-up was interrupted: files of {len(runs)} models that nothing refers to are still there."
+        yield repairable(target.name, message, repair, partial(removal.collect, target))
+
+
+def _runs(target: Target, versions: list[Version], repair: bool) -> Iterator[Finding]:
+    """A deleted run takes the files of its models along at the next `mlflow gc`."""
+    for run_id in sorted({version.run_id for version in versions if version.run_id}):
+        numbers = ", ".join(f"v{version.version}" for version in versions if version.run_id == run_id)
+        state = training.state_of(target.tracking_uri, run_id)
+        if state == "deleted":
+            message = f"run {run_id} is deleted: `mlflow gc` would destroy the files of {numbers}."
+            action = partial(training.restore, target.tracking_uri, run_id)
+            yield repairable(target.name, message, repair, action)
+        elif state == "missing":
+            yield problem(target.name, f"run {run_id} of {numbers} is not there: its lineage is lost.")
+        elif state == "unsafe":
+            yield problem(
+                target.name, f"the logged model of {numbers} is deleted: `mlflow gc` would destroy its files."
+            )

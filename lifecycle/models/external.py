@@ -1,0 +1,222 @@
+"""Record a model that was not trained here in an MLflow run of its own, to be judged and promoted as any other.
+
+The same model under the same name in the same experiment leads to the same finished run.
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lifecycle import training
+from lifecycle.data import dataset
+from lifecycle.errors import ConfigError, IntegrityError
+from lifecycle.files import sha256_of
+from lifecycle.models import storing
+from lifecycle.models.conversion import MEMORY_LIMIT_MB, SAMPLES, TIMEOUT_SECONDS, Converted, convert
+from lifecycle.models.loading import VADER_FILES, VADER_MISSING, ModelRef
+from lifecycle.names import Side
+from lifecycle.owner import OWNER, owner
+from lifecycle.parameters import Name
+from lifecycle.settings import Frozen, Settings, checked
+from lifecycle.tracking import client, experiment, translated
+from lifecycle.version import code_version, git_commit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+HERE = Path(__file__).parent
+VADER_PACKAGES = ("mlflow", "numpy", "pandas", "vaderSentiment")
+
+
+class TrainedOn(Frozen):
+    """The rows that someone says a model was fitted on; the gate compares on none of them."""
+
+    data_root: Path
+    data_name: Name
+    data_version: Name
+    sides: tuple[Side, ...] = (Side.TRAIN,)
+
+
+class Recording(Frozen):
+    """What goes into the run: files, the code that reads them, and what the run is tagged with."""
+
+    model_name: Name
+    run_name: str
+    code: Path
+    artifacts: dict[str, Path]
+    packages: tuple[str, ...]
+    tags: dict[str, str]
+    example: bool = True
+
+    def key(self, keys: "pd.DataFrame | None") -> str:
+        """What makes it the same recording: its files under their names, and what it is said to be trained on."""
+        content = {
+            "model": self.model_name,
+            "files": {name: sha256_of(path) for name, path in self.artifacts.items()},
+            "source": self.tags.get("mlops.source_sha256", ""),
+            "trained_on": None if keys is None else hashlib.sha256(keys["key"].to_numpy().tobytes()).hexdigest(),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def register(
+    config: Settings,
+    model_name: str,
+    path: Path,
+    sha256: str,
+    *,
+    allow_pickle: bool,
+    data_name: str | None = None,
+    data_version: str | None = None,
+    memory_limit_mb: int = MEMORY_LIMIT_MB,
+    timeout_seconds: int = TIMEOUT_SECONDS,
+) -> ModelRef:
+    """Convert a pickled scikit-learn model and log it in the experiment of its name and environment.
+
+    Raises:
+        ConfigError: A file or dataset version is not there, or an argument is wrong.
+        IntegrityError, DataError: As `conversion.convert`.
+    """
+    trained_on = None
+    if data_name or data_version:
+        data = {"data_root": config.datasets, "data_name": data_name, "data_version": data_version}
+        trained_on = checked(TrainedOn, **data)
+        dataset.load(trained_on.data_root, trained_on.data_name, trained_on.data_version)
+    with tempfile.TemporaryDirectory(prefix="mlops-external-") as temporary:
+        converted = convert(
+            path,
+            sha256,
+            folder=Path(temporary),
+            allow_pickle=allow_pickle,
+            memory_limit_mb=memory_limit_mb,
+            timeout_seconds=timeout_seconds,
+        )
+        for note in converted.notes:
+            logger.warning("%s: %s", path, note)
+        if converted.is_pickle:
+            logger.warning("%s stays a pickle; to load it, environments need MLOPS_ALLOW_PICKLE=true", path)
+        experiment_name = f"{model_name}-{config.env}"
+        return log_external(config.mlflow_uri, experiment_name, model_name, converted, trained_on=trained_on)
+
+
+def log_external(
+    tracking_uri: str,
+    experiment_name: str,
+    model_name: str,
+    converted: Converted,
+    *,
+    trained_on: TrainedOn | None = None,
+    links: Mapping[str, str] | None = None,
+) -> ModelRef:
+    """Log a converted model; `links` are tags that lead back to the caller.
+
+    Without `trained_on` nobody knows which rows it has seen, and the gate, which must know, refuses it.
+
+    Raises:
+        IntegrityError: The file is no longer the one that was converted.
+        NotFoundError: There is no such dataset version.
+    """
+    if sha256_of(converted.path) != converted.sha256:
+        raise IntegrityError(f"{converted.path} was changed since it was converted.", "Convert the model again.")
+    tags = {
+        "mlflow.source.name": "mlops model register-external",
+        "mlops.origin": "external",
+        "mlops.source_sha256": converted.source_sha256,
+        "mlops.notes": " ".join(converted.notes),
+        **(links or {}),
+    }
+    keys = None
+    if trained_on:
+        data = (trained_on.data_root, trained_on.data_name, trained_on.data_version)
+        tags |= {"mlops.data_name": data[1], "mlops.data_version": data[2]}
+        tags |= {"mlops.dataset_digest": dataset.load(*data).digest}
+        keys = storing.short_keys(dataset.load_rows(*data, *trained_on.sides)["key"])
+    recording = Recording(
+        model_name=model_name,
+        run_name=f"{model_name} external {converted.source_sha256[:12]}",
+        code=HERE / "text_model.py",
+        artifacts={"pipeline": converted.path},
+        packages=(*training.PACKAGES, "joblib") if converted.is_pickle else training.PACKAGES,
+        tags=tags,
+        example=not converted.is_pickle,  # to try it is to run its code here
+    )
+    return _record(tracking_uri, experiment_name, recording, keys)
+
+
+def log_vader(
+    tracking_uri: str, experiment_name: str, model_name: str, *, links: Mapping[str, str] | None = None
+) -> ModelRef:
+    """Log VADER with the lexicons of the installed package; it was trained on nothing, so the gate may use every row.
+
+    Raises:
+        ConfigError: The extra `vader` is not installed.
+    """
+    import pandas as pd
+
+    try:
+        import vaderSentiment  # type: ignore[import-untyped]
+
+        released = version("vaderSentiment")
+    except (ImportError, PackageNotFoundError):
+        raise ConfigError("VADER needs the package vaderSentiment.", VADER_MISSING) from None
+    lexicon, emoji = (Path(vaderSentiment.__file__).with_name(name) for name in VADER_FILES)
+    recording = Recording(
+        model_name=model_name,
+        run_name=f"{model_name} VADER {released}",
+        code=HERE / "vader.py",
+        artifacts={"lexicon": lexicon, "emoji": emoji},
+        packages=VADER_PACKAGES,
+        tags={"mlflow.source.name": "mlops model register-vader", "mlops.origin": "vader", **(links or {})},
+    )
+    return _record(tracking_uri, experiment_name, recording, pd.DataFrame({"key": pd.Series(dtype="uint64")}))
+
+
+def _record(tracking_uri: str, experiment_name: str, recording: Recording, keys: "pd.DataFrame | None") -> ModelRef:
+    """Fill a run, unless a finished one holds this model already."""
+    experiment_id = experiment(tracking_uri, experiment_name)
+    key = recording.key(keys)
+    with translated():
+        run_id = training.finished_run(tracking_uri, experiment_id, key)
+        if run_id is None:
+            tags = _tags(recording, key)
+            run = client(tracking_uri).create_run(experiment_id, run_name=recording.run_name, tags=tags)
+            run_id = str(run.info.run_id)
+            _fill(tracking_uri, run_id, recording, keys)
+            logger.info("Recorded %s: run %s", recording.run_name, run_id)
+    return training.trained(tracking_uri, run_id)
+
+
+def _tags(recording: Recording, key: str) -> dict[str, str]:
+    tags = {
+        "mlflow.source.git.commit": git_commit() or "",
+        training.TRAIN_KEY: key,
+        OWNER: owner(),
+        "mlops.model_name": recording.model_name,
+        "mlops.code_version": code_version(),
+        **recording.tags,
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def _fill(tracking_uri: str, run_id: str, recording: Recording, keys: "pd.DataFrame | None") -> None:
+    import mlflow
+    import pandas as pd
+
+    samples: Sequence[str] = SAMPLES[:2]
+    example = pd.DataFrame({"text": list(samples)}) if recording.example else None
+    with mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
+        if keys is not None:
+            path = Path(temporary) / training.TRAINED_KEYS
+            path.parent.mkdir()
+            keys.to_parquet(path, index=False)
+            mlflow.log_artifacts(temporary)
+        uri = storing.log_text_model(recording.code, recording.artifacts, recording.packages, example)
+        digest = storing.stored_digest(tracking_uri, uri)
+        mlflow.set_tags({training.MODEL_URI: uri, training.ARTIFACT_SHA256: digest})

@@ -1,0 +1,130 @@
+"""Enter versions: each exactly once per idempotency key, whatever was killed before or runs beside."""
+
+import hashlib
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from lifecycle import databricks, training
+from lifecycle.errors import ConfigError, ConflictError, IntegrityError, TransientError
+from lifecycle.models.loading import ModelRef, artifact_digest, private_copy
+from lifecycle.owner import OWNER, is_dead, owner
+from lifecycle.registry import log, store
+from lifecycle.registry.store import Target, Version
+from lifecycle.tracking import download
+
+logger = logging.getLogger(__name__)
+
+
+def enter(target: Target, model: ModelRef, tags: Mapping[str, str], *, description: str = "") -> int:
+    """Create the version of an idempotency key (in `tags`) and wait until it is ready; again gives the same number.
+
+    What a dead process left half-written under the same key is deleted.
+
+    Raises:
+        ConflictError: The model's files were cleaned up.
+        IntegrityError: The registration failed.
+        TransientError: Its files were still being written after `store.READY_SECONDS`.
+    """
+    key = tags[log.KEY]
+    if existing := _existing(target, key):
+        return existing
+    if model.run_id and training.is_withdrawn(target.tracking_uri, model.run_id):
+        raise ConflictError(f"The files of {model.label} were cleaned up.", "Train again: mlops train")
+    store.create_model(target)
+    written = {name: value for name, value in tags.items() if value} | {OWNER: owner(), log.SOURCE: model.uri}
+    with _source(target, model) as source:
+        number = store.create_version(target, source, model.run_id, written, description)
+    store.await_ready(target, number)
+    logger.info("Registered %s v%d", target.name, number)
+    return _existing(target, key) or number
+
+
+def candidate(target: Target, model: ModelRef, *, tags: Mapping[str, str] | None = None, description: str = "") -> int:
+    """Register a model without promoting it; the same model again gives the same version."""
+    content = [target.name, "candidate", model.artifact_sha256, model.run_id]
+    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    written = {**(tags or {}), log.KEY: key, log.ARTIFACT: model.artifact_sha256, log.BY: log.author()}
+    return enter(target, model, written, description=description)
+
+
+def described(target: Target, source: str) -> ModelRef:
+    """The model behind a `models:/…` or `runs:/…` URI of the target's server, digested now if nobody has before.
+
+    Raises:
+        ConfigError: It is no such URI.
+        IntegrityError: There are no files behind it.
+    """
+    if not source.startswith(("models:/", "runs:/")):
+        what = f"{source!r} is neither a models:/ nor a runs:/ URI."
+        raise ConfigError(what, "A file from outside MLflow: mlops model register-external")
+    with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
+        folder = download(target.tracking_uri, source, Path(temporary), target.registry_uri)
+        model = folder / "MLmodel"
+        if not model.is_file():
+            raise IntegrityError(f"{source}: there is no MLflow model (no MLmodel file).", "Check the URI.")
+        run_id = (yaml.safe_load(model.read_text(encoding="utf-8")) or {}).get("run_id") or ""
+        return ModelRef(
+            tracking_uri=target.tracking_uri,
+            registry_uri=target.registry_uri,
+            uri=source,
+            run_id=run_id,
+            artifact_sha256=artifact_digest(folder),
+            allow_pickle=target.allow_pickle,
+        )
+
+
+@contextmanager
+def _source(target: Target, model: ModelRef) -> Iterator[str]:
+    """What to register from: the model's URI, or a verified copy where the registry keeps files of its own.
+
+    Unity Catalog's client removes what it was told to upload from, the original included, unless it is a plain folder.
+    """
+    if not databricks.is_databricks(target.registry_uri or target.tracking_uri):
+        yield model.uri
+        return
+    with private_copy(model) as folder:
+        yield str(folder)
+
+
+def await_earlier(target: Target, number: int) -> None:
+    """Wait until every version before a number is ready or gone: until then nobody knows who is champion there.
+
+    One that this process left half-written itself, because a reply was lost and the request sent again, is deleted.
+
+    Raises:
+        TransientError: One was still being written after `store.READY_SECONDS`.
+    """
+    start = time.monotonic()
+    while pending := [v for v in store.versions(target) if v.version < number and v.status == store.PENDING]:
+        for version in pending:
+            if is_abandoned(version) or version.tags.get(OWNER) == owner():
+                store.delete_version(target, version.version)
+        if time.monotonic() - start > store.READY_SECONDS:
+            what = f"{target.name} v{pending[0].version} is still being written by {pending[0].tags.get(OWNER)}."
+            raise TransientError(what, "If nothing writes it any more: mlops doctor --repair")
+        time.sleep(0.2)
+
+
+def is_abandoned(version: Version) -> bool:
+    """Tell whether a version that is not ready was left by a process that has ended."""
+    return version.status == store.PENDING and is_dead(version.tags.get(OWNER, ""))
+
+
+def _existing(target: Target, key: str) -> int | None:
+    for version in store.versions(target):
+        if version.tags.get(log.KEY) != key or version.status == store.FAILED:
+            continue
+        if version.status == store.PENDING:
+            if is_abandoned(version) or version.tags.get(OWNER) == owner():
+                store.delete_version(target, version.version)
+                continue
+            store.await_ready(target, version.version)
+        return version.version
+    return None

@@ -1,0 +1,286 @@
+"""Delete, clean up, rename: refused while anything depends on what would go, and safe to kill and to repeat.
+
+MLflow deletes whatever it is told to: the version behind an alias, the model behind a copy. Here the deletion of a
+version is first entered in the promotion log (`retire`), which puts it in an order with every promotion and rollback;
+only what the log has let go is deleted, and only files that no version of any model refers to are collected.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field
+
+from lifecycle import training
+from lifecycle.errors import ConflictError, LostRaceError, NotFoundError
+from lifecycle.models.loading import ModelRef
+from lifecycle.names import CHAMPION
+from lifecycle.registry import log, promotion, registration, store
+from lifecycle.registry.log import Log
+from lifecycle.registry.store import Target, Version
+from lifecycle.settings import Frozen
+from lifecycle.tracking import delete_files
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 20
+"""Versions that one `retire` entry names: Unity Catalog allows 50 tags."""
+
+
+class Removal(Frozen):
+    """What a deletion or clean-up does, or would do: versions that go, and why the others stay."""
+
+    name: str
+    deleted: tuple[int, ...] = ()
+    kept: dict[int, str] = Field(default_factory=dict)
+    collected: tuple[str, ...] = ()
+    done: bool = False
+
+
+def delete_version(target: Target, number: int, *, reason: str, dry_run: bool = False) -> Removal:
+    """Delete one version.
+
+    Raises:
+        ConflictError: It is the champion or a rollback target, an alias or a copy depends on it; it says which.
+        NotFoundError: There is no such version.
+    """
+    now = promotion.read_log(target)
+    if number not in now.retired:
+        version = store.version(target, number)
+        if why := _needed(target, now).get(number) or _record_of(version):
+            raise ConflictError(f"{target.name} v{number} stays: {why}.", _way_out(why))
+    planned = Removal(name=target.name, deleted=(number,))
+    return planned if dry_run else _carry_out(target, planned, reason)
+
+
+def plan_cleanup(target: Target, keep: int) -> Removal:
+    """What a clean-up would delete: all but the champion, the last `keep` champions before it, and what is needed.
+
+    Raises:
+        NotFoundError: There is no such model.
+    """
+    now, found = promotion.read_log(target), store.versions(target)
+    if not found:
+        raise NotFoundError(f"There is no model {target.name}, or it has no version.", "See: mlops model list")
+    needed = _needed(target, now, keep)
+    for version in found:
+        number = version.version
+        if why := needed.get(number) or _record_of(version) or _under_test(version, now):
+            needed[number] = why
+    deleted = tuple(each.version for each in found if each.version not in needed)
+    return Removal(name=target.name, deleted=deleted, kept=dict(sorted(needed.items())))
+
+
+def cleanup(target: Target, keep: int, *, reason: str) -> Removal:
+    """Delete what `plan_cleanup` names, then collect the files that no version refers to any more.
+
+    Repeated, it finishes what was interrupted, and otherwise changes nothing.
+    """
+    return _carry_out(target, plan_cleanup(target, keep), reason)
+
+
+def delete_model(target: Target, *, with_champion: bool = False, dry_run: bool = False) -> Removal:
+    """Delete a model with all its versions and its log; files of its training runs stay.
+
+    Raises:
+        ConflictError: It has a champion (unless `with_champion`), or a copy depends on it; it says which.
+        NotFoundError: There is no such model.
+    """
+    if store.model(target) is None:
+        raise NotFoundError(f"There is no model {target.name}.", "See: mlops model list")
+    now, found = promotion.read_log(target), store.versions(target)
+    if now.champion and not with_champion:
+        raise ConflictError(
+            f"{target.name} stays: v{now.champion} is its champion.",
+            "If nothing loads it any more, say so: --with-champion",
+        )
+    if copies := _copies(target):
+        raise ConflictError(f"{target.name} stays: {_named(copies)}.", "Delete those first: mlops model delete")
+    if not dry_run:
+        store.delete_model(target)
+        logger.info("Deleted %s", target.name)
+    return Removal(name=target.name, deleted=tuple(each.version for each in found), done=not dry_run)
+
+
+def rename(target: Target, name: str, *, dry_run: bool = False) -> None:
+    """Give a model another name.
+
+    Raises:
+        ConflictError: Something reads it by its present name (a champion, a copy), or the new one is taken.
+        NotFoundError: There is no such model.
+    """
+    if store.model(target) is None:
+        raise NotFoundError(f"There is no model {target.name}.", "See: mlops model list")
+    if store.model(target.named(name)):
+        raise ConflictError(f"There is a model {name} already.", "Choose another name.")
+    if champion := promotion.read_log(target).champion:
+        why = f"v{champion} is its champion, which is read by this name"
+        raise ConflictError(f"{target.name} keeps its name: {why}.", "Promote it under the new name instead.")
+    if copies := _copies(target):
+        raise ConflictError(
+            f"{target.name} keeps its name: {_named(copies)}.", "Delete those first: mlops model delete"
+        )
+    if not dry_run:
+        store.rename_model(target, name)
+
+
+def unfinished(target: Target) -> tuple[int, ...]:
+    """Versions that the log has let go but that are still there: a deletion was interrupted."""
+    retired = promotion.read_log(target).retired
+    return tuple(each.version for each in store.versions(target) if each.version in retired)
+
+
+def finish(target: Target) -> tuple[int, ...]:
+    """Complete an interrupted deletion; tells which versions went."""
+    numbers = unfinished(target)
+    for number in numbers:
+        store.delete_version(target, number)
+        logger.info("Deleted %s v%d", target.name, number)
+    return numbers
+
+
+def _carry_out(target: Target, planned: Removal, reason: str) -> Removal:
+    retired = promotion.read_log(target).retired
+    numbers = [number for number in planned.deleted if number not in retired]
+    for start in range(0, len(numbers), AT_ONCE):
+        _retire(target, numbers[start : start + AT_ONCE], reason)
+    deleted = sorted({*planned.deleted, *finish(target)})
+    return planned.model_copy(update={"deleted": tuple(deleted), "collected": collect(target), "done": True})
+
+
+def _retire(target: Target, numbers: Sequence[int], reason: str) -> None:
+    """Enter in the log that nothing may lead back to these versions.
+
+    Raises:
+        LostRaceError: The champion changed meanwhile.
+    """
+    now = promotion.read_log(target)
+    tags = {
+        log.KEY: _key(target, now, numbers),
+        log.KIND: "retire",
+        log.EXPECTED: str(now.champion or log.NONE),
+        log.REASON: reason[: promotion.REASON_LENGTH],
+        log.BY: log.author(),
+        **{f"{log.RETIRED}{number}": log.carry(store.version(target, number)) for number in numbers},
+    }
+    number = registration.enter(target, _stand_in(target, now, numbers), tags)
+    registration.await_earlier(target, number)
+    after = promotion.settle(target)
+    if not set(numbers) <= after.retired:
+        store.tag(target, number, log.OUTCOME, log.LOST)
+        raise LostRaceError(f"{target.name}: the champion changed meanwhile.", "Run the command again.")
+
+
+def _stand_in(target: Target, now: Log, numbers: Sequence[int]) -> ModelRef:
+    """The model whose files the entry itself refers to: a version must have some, so the champion's."""
+    return promotion.reference(target, now.champion or numbers[0])
+
+
+def _key(target: Target, now: Log, numbers: Sequence[int]) -> str:
+    content = [target.name, "retire", now.champion, now.head, sorted(numbers)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _needed(target: Target, now: Log, keep: int | None = None) -> dict[int, str]:
+    """Each version that something depends on, with what; `keep` limits how many rollback targets count."""
+    found = store.model(target)
+    needed: dict[int, str] = {}
+    for name, version in _copies(target):
+        source = _number_of(version)
+        needed[source] = f"{name} v{version.version} is a copy of it"
+    for alias, number in (found.aliases if found else {}).items():
+        if alias.lower() != CHAMPION:
+            needed[number] = f"alias {alias} points to it"
+    earlier = now.line[:-1]
+    targets = earlier if keep is None else earlier[max(0, len(earlier) - keep) :]
+    needed |= dict.fromkeys(targets, "a rollback can lead back to it")
+    if now.champion:
+        needed[now.champion] = "it is the champion"
+    return needed
+
+
+def _record_of(version: Version) -> str:
+    if any(tag.startswith(log.RETIRED) for tag in version.tags):
+        return "it is the record of deleted versions"
+    return ""
+
+
+def _under_test(version: Version, now: Log) -> str:
+    if version.status == store.PENDING:
+        return "it is still being written"
+    candidate = log.EXPECTED not in version.tags
+    return "it is a candidate newer than the champion" if candidate and version.version > now.head else ""
+
+
+def _copies(target: Target) -> list[tuple[str, Version]]:
+    """Versions of other models that were entered from a version of this one."""
+    prefix = f"models:/{target.name}/"
+    return [
+        (name, version)
+        for name in store.names(target.tracking_uri, target.registry_uri)
+        if name != target.name
+        for version in store.versions(target.named(name))
+        if _source_of(version).startswith(prefix)
+    ]
+
+
+def _named(copies: Iterable[tuple[str, Version]]) -> str:
+    return ", ".join(f"{name} v{version.version} is a copy of its v{_number_of(version)}" for name, version in copies)
+
+
+def _source_of(version: Version) -> str:
+    return version.tags.get(log.SOURCE) or version.source
+
+
+def _number_of(copy: Version) -> int:
+    """The version number that a copy was made of; 0 for a source that names none."""
+    number = _source_of(copy).rpartition("/")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _way_out(why: str) -> str:
+    if why.startswith("alias"):
+        return "Delete the alias first: mlops model alias delete"
+    if "copy" in why:
+        return "Delete the copy first: mlops model delete"
+    return "See: mlops history"
+
+
+def uncollected(target: Target) -> tuple[str, ...]:
+    """Runs whose model's files would go in a clean-up that was interrupted: they are marked already."""
+    return tuple(run_id for run_id in _unreferred(target) if training.is_withdrawing(target.tracking_uri, run_id))
+
+
+def collect(target: Target) -> tuple[str, ...]:
+    """Remove the files of models that deleted versions were made of and no version of any model refers to.
+
+    Each run is marked first and the references are read again after that: whoever registers looks at the mark.
+    """
+    collected = []
+    for run_id in _unreferred(target):
+        uri = training.withdraw(target.tracking_uri, run_id)
+        if uri and run_id in _referred(target):
+            training.reinstate(target.tracking_uri, run_id)
+        elif uri:
+            delete_files(target.tracking_uri, uri)
+            training.mark_collected(target.tracking_uri, run_id)
+            logger.info("Collected the files of %s", uri)
+            collected.append(uri)
+    return tuple(collected)
+
+
+def _unreferred(target: Target) -> list[str]:
+    retired = promotion.read_log(target).retired
+    deleted = {each.run_id for each in log.with_deleted(store.versions(target)) if each.version in retired}
+    return sorted(deleted - _referred(target) - {""})
+
+
+def _referred(target: Target) -> set[str]:
+    """The runs that a version of any model of this registry was made by."""
+    return {
+        version.run_id
+        for name in store.names(target.tracking_uri, target.registry_uri)
+        for version in store.versions(target.named(name))
+        if not _record_of(version)
+    }

@@ -1,0 +1,106 @@
+"""Carry a model to another tracking server, run and files: dev and prod may live on different ones.
+
+A run with its parameters, metrics, tags and artifacts is made again at the target, and the model is uploaded from a
+copy whose digest was verified; so the target's gate finds everything that it needs on its own server.
+"""
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lifecycle import training
+from lifecycle.errors import IntegrityError
+from lifecycle.models import loading
+from lifecycle.models.loading import ModelRef
+from lifecycle.owner import OWNER, owner
+from lifecycle.registry.store import Target
+from lifecycle.tracking import client, download, experiment, translated
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+logger = logging.getLogger(__name__)
+
+COPIED_FROM = "mlops.copied_from"
+BATCH = 100
+"""What MLflow takes of each kind in one request."""
+NOT_CARRIED = (OWNER, training.MODEL_URI, training.ARTIFACT_SHA256, training.COLLECTED)
+
+
+def bring(model: ModelRef, target: Target) -> ModelRef:
+    """The same model where the target's tracking server can reach it: itself, or its copy there.
+
+    Again, the copy that is there is found.
+
+    Raises:
+        IntegrityError: The files are not those that were registered, here or there.
+    """
+    if model.tracking_uri == target.tracking_uri:
+        return model
+    source = f"{model.tracking_uri}#{model.run_id}"
+    experiment_id = experiment(target.tracking_uri, f"{target.name.rpartition('.')[2]}-{target.name.partition('.')[0]}")
+    if run_id := _copied(target.tracking_uri, experiment_id, source):
+        return training.trained(target.tracking_uri, run_id)
+    logger.info("Copying %s to %s", model.label, target.tracking_uri)
+    with loading.private_copy(model) as folder, tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
+        original = _original(model, Path(temporary))
+        run_id = _run_like(original, target.tracking_uri, experiment_id, {COPIED_FROM: source, OWNER: owner()})
+        with translated():
+            client(target.tracking_uri).log_artifacts(run_id, temporary)
+        upload(target.tracking_uri, experiment_id, run_id, folder)
+    return training.trained(target.tracking_uri, run_id)
+
+
+def upload(tracking_uri: str, experiment_id: str, run_id: str, folder: Path) -> None:
+    """Store a model folder as the model of an open run, and finish the run.
+
+    Raises:
+        IntegrityError: What was stored is not what was sent.
+    """
+    mlflow, digest = client(tracking_uri), loading.artifact_digest(folder)
+    with translated():
+        logged = mlflow.create_logged_model(experiment_id, name="model", source_run_id=run_id)
+        mlflow.log_model_artifacts(logged.model_id, str(folder))
+        mlflow.finalize_logged_model(logged.model_id, "READY")
+    with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
+        stored = loading.artifact_digest(download(tracking_uri, logged.model_uri, Path(temporary)))
+    if stored != digest:
+        raise IntegrityError(f"{logged.model_uri} was stored with digest {stored}, sent was {digest}.", "Try again.")
+    with translated():
+        mlflow.set_tag(run_id, training.MODEL_URI, logged.model_uri)
+        mlflow.set_tag(run_id, training.ARTIFACT_SHA256, digest)
+        mlflow.set_terminated(run_id, "FINISHED")
+
+
+def _original(model: ModelRef, folder: Path) -> "Run":
+    """The run of a model; its artifacts are downloaded into a folder."""
+    mlflow = client(model.tracking_uri)
+    with translated():
+        if mlflow.list_artifacts(model.run_id):
+            download(model.tracking_uri, f"runs:/{model.run_id}/", folder)
+        return mlflow.get_run(model.run_id)
+
+
+def _run_like(original: "Run", tracking_uri: str, experiment_id: str, tags: Mapping[str, str]) -> str:
+    """Open a run with the parameters, metrics and tags of another one."""
+    from mlflow.entities import Metric, Param
+
+    mlflow, data = client(tracking_uri), original.data
+    kept = {key: value for key, value in data.tags.items() if key not in NOT_CARRIED}
+    params = [Param(key, value) for key, value in data.params.items()]
+    metrics = [Metric(key, value, original.info.start_time, 0) for key, value in data.metrics.items()]
+    with translated():
+        run_id = str(mlflow.create_run(experiment_id, tags={**kept, **tags}).info.run_id)
+        for start in range(0, max(len(params), len(metrics)), BATCH):
+            end = start + BATCH
+            mlflow.log_batch(run_id, metrics=metrics[start:end], params=params[start:end])
+    return run_id
+
+
+def _copied(tracking_uri: str, experiment_id: str, source: str) -> str | None:
+    with translated():
+        found = client(tracking_uri).search_runs([experiment_id], f"tags.`{COPIED_FROM}` = '{source}'")
+    done = [run for run in found if run.info.status == "FINISHED" and training.ARTIFACT_SHA256 in run.data.tags]
+    return str(done[-1].info.run_id) if done else None

@@ -1,0 +1,22 @@
+"""What happens to models as Prefect events, so that an automation can react: notify, deploy, retrain.
+
+Each event's resource is `mlops.model.<registered name>`; version, environment and reason are labels of it.
+"""
+
+from typing import Literal
+
+from prefect.events import emit_event
+
+Kind = Literal["registered", "promoted", "refused", "rolled-back"]
+
+
+def emit(kind: Kind, name: str, env: str, *, version: int | None = None, reason: str = "") -> None:
+    """Emit `mlops.model.<kind>`; without a Prefect server to hear it nothing happens."""
+    resource = {
+        "prefect.resource.id": f"mlops.model.{name}",
+        "prefect.resource.name": name,
+        "mlops.environment": env,
+        "mlops.version": str(version or ""),
+    }
+    payload = {"model": name, "version": version, "environment": env, "reason": reason[:2000]}
+    emit_event(f"mlops.model.{kind}", resource=resource, payload=payload)

@@ -1,0 +1,20 @@
+"""`python -m tests.databricks_emulator --root DIR [--port N] [--with-parent]`: the first line printed is the URL."""
+
+import argparse
+from pathlib import Path
+
+from tests.databricks_emulator.server import serve
+
+
+def main() -> None:
+    """Read the command line and serve until SIGTERM or, with a parent, until it closes our standard input."""
+    parser = argparse.ArgumentParser(prog="python -m tests.databricks_emulator")
+    parser.add_argument("--root", type=Path, required=True, help="directory of everything the emulator keeps")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--with-parent", action="store_true", help="end when standard input ends")
+    options = parser.parse_args()
+    serve(options.root, options.port, with_parent=options.with_parent)
+
+
+if __name__ == "__main__":
+    main()

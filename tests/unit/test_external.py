@@ -1,0 +1,471 @@
+"""A model that was pickled outside MLflow: nothing of it runs unvouched for, and then in a child process alone."""
+
+import io
+import json
+import os
+import pickle
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import joblib
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.svm import LinearSVC
+
+from lifecycle import evaluation, training
+from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError, MlopsError, NotFoundError
+from lifecycle.files import sha256_of
+from lifecycle.models import external, loading
+from lifecycle.models.conversion import Converted, convert
+from lifecycle.models.external import TrainedOn, log_external
+from lifecycle.models.loading import ModelRef
+from lifecycle.models.text_model import TextModel
+from lifecycle.settings import Settings
+from lifecycle.tracking import client
+
+TEXTS = ["profit rose", "sales fell", "the board met", "orders grew", "loss widened", "a meeting in the office"] * 3
+LABELS = ["positive", "negative", "neutral"] * 6
+PROBE = pd.DataFrame({"text": ["profit rose and rose", "loss", "Ünïcode 📉", "nothing known"]})
+FLIPS = 40
+
+
+class Code:
+    """Unpickling it evaluates an expression."""
+
+    def __init__(self, expression: str) -> None:
+        self.expression = expression
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return eval, (self.expression,)
+
+
+def strings(classifier: Any = None, **vectoriser: Any) -> Pipeline:
+    """A pipeline as tutorials make it: it takes the texts alone."""
+    pipeline = make_pipeline(TfidfVectorizer(**vectoriser), classifier or LogisticRegression())
+    return pipeline.fit(TEXTS, LABELS)
+
+
+def columns(name: str) -> Pipeline:
+    pipeline = Pipeline(
+        [("features", ColumnTransformer([("tfidf", TfidfVectorizer(), name)])), ("nb", MultinomialNB())]
+    )
+    return pipeline.fit(pd.DataFrame({name: TEXTS}), LABELS)
+
+
+def own_tokens() -> Pipeline:
+    """One with a function of its author's, which skops does not trust."""
+
+    def tokens(text: str) -> list[str]:
+        return text.lower().split()
+
+    return strings(tokenizer=tokens, token_pattern=None)
+
+
+def own_class() -> Pipeline:
+    """One that picks its column with a class of its author's."""
+
+    class Column(TransformerMixin, BaseEstimator):
+        def fit(self, table: Any, labels: Any = None) -> "Column":  # noqa: ARG002
+            self.fitted_ = True
+            return self
+
+        def transform(self, table: Any) -> Any:
+            return table["text"]
+
+    pipeline = make_pipeline(Column(), CountVectorizer(), LogisticRegression())
+    return pipeline.fit(pd.DataFrame({"text": TEXTS}), LABELS)
+
+
+def dumped(model: Any, path: Path) -> Path:
+    path.write_bytes(cloudpickle.dumps(model))
+    return path
+
+
+def running(path: Path, expression: str, model: Any = None) -> Path:
+    """A pickle that evaluates an expression and then is a model."""
+    content = f"({expression}, __import__('pickle').loads({cloudpickle.dumps(model)!r}))[1]"
+    path.write_bytes(pickle.dumps(Code(content)))
+    return path
+
+
+def writes(path: Path, value: str) -> str:
+    return f"open({str(path)!r}, 'a').write({value} + chr(10))"
+
+
+PID = "str(__import__('os').getpid())"
+
+
+def kept(path: Path, *, allow_pickle: bool = False, **limits: int) -> Converted:
+    folder = path.parent / "converted"
+    return convert(path, sha256_of(path), folder=folder, allow_pickle=allow_pickle, **limits)
+
+
+def refused(path: Path, match: str, kind: type[MlopsError] = DataError, **limits: Any) -> MlopsError:
+    with pytest.raises(kind, match=match) as error:
+        kept(path, **limits)
+    assert not list(path.parent.glob("converted/*"))
+    assert "Traceback" not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert error.value.fix
+    return error.value
+
+
+def predictions(model: Any) -> pd.DataFrame:
+    return TextModel(model).predict(None, PROBE)
+
+
+def reference(config: Settings, converted: Converted, name: str = "outside") -> ModelRef:
+    return log_external(config.mlflow_uri, f"{name}-dev", name, converted)
+
+
+def stored(config: Settings, model: ModelRef) -> Path:
+    return config.state / "artifacts" / "models" / model.uri.removeprefix("models:/") / "artifacts"
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def skops_form(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    return kept(dumped(strings(), tmp_path_factory.mktemp("skops") / "model.pkl"))
+
+
+@pytest.fixture(scope="module")
+def pickle_form(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    return kept(dumped(own_tokens(), tmp_path_factory.mktemp("pickle") / "model.pkl"), allow_pickle=True)
+
+
+# what is refused before anything of the file runs
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "f" * 64])
+def test_a_file_with_another_digest_never_runs(tmp_path: Path, digest: str) -> None:
+    path = running(tmp_path / "model.pkl", writes(tmp_path / "canary", PID))
+    with pytest.raises(IntegrityError, match=f"not {digest}") as error:
+        convert(path, digest, folder=tmp_path / "converted", allow_pickle=True)
+    assert error.value.exit_code == 7
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("digest", ["", "abc", "g" * 64, "sha256:" + "0" * 64])
+def test_what_is_no_digest_is_a_mistake_of_the_caller(tmp_path: Path, digest: str) -> None:
+    path = running(tmp_path / "model.pkl", writes(tmp_path / "canary", PID))
+    with pytest.raises(ConfigError, match="is not a sha256"):
+        convert(path, digest, folder=tmp_path, allow_pickle=True)
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("name", ["missing.pkl", "."])
+def test_a_file_that_is_none_is_not_found(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotFoundError, match="No file"):
+        convert(tmp_path / name, "0" * 64, folder=tmp_path, allow_pickle=False)
+
+
+def test_limits_under_which_nothing_can_start_are_a_mistake_of_the_caller(tmp_path: Path) -> None:
+    path = dumped({}, tmp_path / "model.pkl")
+    refused(path, "memory_limit_mb=100", ConfigError, memory_limit_mb=100)
+    refused(path, "timeout_seconds=0", ConfigError, timeout_seconds=0)
+
+
+# what a file may do once it is vouched for
+
+
+def test_it_runs_in_a_child_with_no_secrets_and_in_a_folder_that_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "hush")
+    canary, os_module = tmp_path / "canary", "__import__('os')"
+    seen = f"__import__('json').dumps([{os_module}.getpid(), {os_module}.getcwd(), dict({os_module}.environ)])"
+    refused(running(tmp_path / "model.pkl", writes(canary, seen)), "holds a NoneType")
+    pid, folder, environment = json.loads(canary.read_text())
+    assert pid != os.getpid()
+    assert not Path(folder).exists()
+    assert "hush" not in environment.values()
+    assert not {"AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN"} & set(environment)
+
+
+def test_a_memory_bomb_ends_clean(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(Code("bytearray(8 << 30)")))
+    assert "--memory-limit-mb" in refused(path, "needs more than 1500 MB", memory_limit_mb=1500).fix
+
+
+@pytest.mark.parametrize("expression", ["__import__('time').sleep(600)", "all(iter(lambda: True, 0))"])
+def test_what_does_not_end_is_ended(tmp_path: Path, expression: str) -> None:
+    start = time.monotonic()
+    path = running(tmp_path / "model.pkl", expression)
+    assert "--timeout-seconds" in refused(path, "did not end within 3 s", timeout_seconds=3).fix
+    assert time.monotonic() - start < 10
+
+
+def test_what_it_starts_ends_with_it(tmp_path: Path) -> None:
+    spawn = "str(__import__('subprocess').Popen(['sleep', '600']).pid)"
+    refused(running(tmp_path / "model.pkl", writes(tmp_path / "pid", spawn)), "holds a NoneType")
+    pid, deadline = int((tmp_path / "pid").read_text()), time.monotonic() + 5
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize(
+    ("expression", "match"),
+    [
+        ("__import__('os')._exit(0)", "ended without an answer, exit code 0"),
+        ("__import__('os').abort()", "ended without an answer, killed by SIGABRT"),
+        ("__import__('sys').exit('bye')", "cannot be unpickled: SystemExit: bye"),
+        ("1 / 0", "cannot be unpickled: ZeroDivisionError"),
+        ("print('{}' * 1000) or 1 / 0", "cannot be unpickled: ZeroDivisionError"),
+        ("open('answer.json', 'w').write('junk') and __import__('os')._exit(0)", "without an answer"),
+        ("__import__('no_such_package')", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("open('big', 'wb').truncate(3 << 30)", "cannot be unpickled: OSError"),
+    ],
+)
+def test_however_it_ends_there_is_one_clear_error(tmp_path: Path, expression: str, match: str) -> None:
+    refused(running(tmp_path / "model.pkl", expression), match)
+
+
+@pytest.mark.parametrize("left", ["b'junk'", "__import__('skops.io').io.dumps(__import__('os').mkdir)"])
+def test_a_forged_answer_does_not_bring_a_type_in(tmp_path: Path, left: str) -> None:
+    answer = json.dumps({"classes": ["a", "b"]})
+    forged = (
+        f"open('pipeline.skops', 'wb').write({left}), open('answer.json', 'w').write({answer!r}), "
+        "__import__('os')._exit(0)"
+    )
+    refused(running(tmp_path / "model.pkl", f"({forged})"), "(tampers|is not a skops file)", IntegrityError)
+
+
+def test_the_original_that_is_kept_is_the_one_that_was_vouched_for(tmp_path: Path) -> None:
+    path = running(tmp_path / "model.pkl", "open('../source', 'ab').write(b'more')", own_tokens())
+    refused(path, "has sha256", IntegrityError, allow_pickle=True)
+
+
+# what is no model of ours
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle at all", random.Random(3).randbytes(2000), b"\x80\x04."])
+def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(content)
+    refused(path, "cannot be unpickled")
+
+
+def test_half_a_file_is_refused(tmp_path: Path) -> None:
+    path = dumped(strings(), tmp_path / "model.pkl")
+    path.write_bytes(path.read_bytes()[:-2000])
+    refused(path, "cannot be unpickled")
+
+
+def numbers() -> Any:
+    return LogisticRegression().fit(np.eye(6), LABELS[:6])
+
+
+def three_columns() -> Any:
+    table = pd.DataFrame(np.eye(6)[:, :3], columns=["a", "b", "c"])
+    return LogisticRegression().fit(table, LABELS[:6])
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (dict, "holds a dict, not a scikit-learn estimator"),
+        (lambda: LinearRegression().fit(np.eye(3), [1, 2, 3]), "LinearRegression has no predict_proba"),
+        (lambda: strings(LinearSVC()), "LinearSVC has no predict_proba"),
+        (lambda: make_pipeline(TfidfVectorizer(), LogisticRegression()), "Pipeline is not fitted"),
+        (three_columns, r"reads 3 columns \(a, b, c\)"),
+        (numbers, "LogisticRegression does not answer texts: ValueError"),
+    ],
+)
+def test_what_is_no_fitted_classifier_of_texts_is_refused(tmp_path: Path, make: Callable[[], Any], match: str) -> None:
+    assert refused(dumped(make(), tmp_path / "model.pkl"), match).exit_code == 3
+
+
+# what converts
+
+
+def forest() -> Pipeline:
+    return strings(RandomForestClassifier(n_estimators=5, n_jobs=-1, random_state=0))
+
+
+@pytest.mark.parametrize(
+    ("make", "store"),
+    [
+        (lambda: columns("review"), lambda model, path: joblib.dump(model, path, compress=3)),
+        (forest, lambda model, path: joblib.dump(model, path)),
+    ],
+)
+def test_it_converts_and_predicts_the_same(
+    tmp_path: Path, make: Callable[[], Pipeline], store: Callable[[Any, Path], Any]
+) -> None:
+    """The forest holds a type beyond skops' defaults, which is on our list."""
+    model = make()
+    store(model, tmp_path / "model.joblib")
+    converted = kept(tmp_path / "model.joblib")
+    assert converted.path.name == "pipeline.skops"
+    assert converted.classes == ("negative", "neutral", "positive")
+    context = type("Context", (), {"artifacts": {"pipeline": str(converted.path)}})()
+    again = TextModel()
+    again.load_context(context)
+    pd.testing.assert_frame_equal(again.predict(None, PROBE), predictions(model))
+
+
+def test_another_version_of_scikit_learn_is_named(tmp_path: Path) -> None:
+    """With a note when it answers nonetheless, and in the error when it does not."""
+    import sklearn
+
+    other = "0" + sklearn.__version__[1:]
+    for model in (strings(), numbers()):
+        content = cloudpickle.dumps(model).replace(sklearn.__version__.encode(), other.encode())
+        (tmp_path / f"{type(model).__name__}.pkl").write_bytes(content)
+    note = f"It was pickled with scikit-learn {other}; this is {sklearn.__version__}."
+    assert kept(tmp_path / "Pipeline.pkl").notes == (note,)
+    with pytest.raises(DataError, match=f"does not answer texts.*{note}"):
+        kept(tmp_path / "LogisticRegression.pkl")
+
+
+def test_a_type_of_the_author_is_refused_unless_a_pickle_is_asked_for(tmp_path: Path) -> None:
+    path = dumped(own_class(), tmp_path / "model.pkl")
+    error = refused(path, "Column", IntegrityError)
+    assert error.exit_code == 7
+    assert "--allow-pickle" in error.fix
+    converted = kept(path, allow_pickle=True)
+    assert converted.path.read_bytes() == path.read_bytes()
+    assert converted.is_pickle
+
+
+# what is logged
+
+
+def test_a_converted_model_is_logged_once_and_loads_verified_and_as_mlflow_would(
+    config: Settings, skops_form: Converted
+) -> None:
+    model = reference(config, skops_form)
+    assert reference(config, skops_form) == model
+    assert training.trained(config.mlflow_uri, model.run_id) == model
+    tags = client(config.mlflow_uri).get_run(model.run_id).data.tags
+    assert tags["mlops.origin"] == "external"
+    assert tags["mlops.source_sha256"] == skops_form.source_sha256
+    assert reference(config, skops_form, "other").run_id != model.run_id
+    expected = predictions(strings())
+    pd.testing.assert_frame_equal(loading.load(model).predict(None, PROBE), expected)
+    pd.testing.assert_frame_equal(mlflow.pyfunc.load_model(model.uri).predict(PROBE), expected)
+
+
+def test_a_pickle_loads_only_where_the_settings_allow_it(config: Settings, pickle_form: Converted) -> None:
+    model = reference(config, pickle_form)
+    loading.verify(model)
+    with pytest.raises(IntegrityError, match="MLOPS_ALLOW_PICKLE=true"):
+        loading.load(model)
+    expected = predictions(own_tokens())
+    allowed = model.model_copy(update={"allow_pickle": True})
+    pd.testing.assert_frame_equal(loading.load(allowed).predict(None, PROBE), expected)
+    pd.testing.assert_frame_equal(mlflow.pyfunc.load_model(model.uri).predict(PROBE), expected)
+
+
+def test_no_bit_of_a_pickle_may_change(config: Settings, pickle_form: Converted) -> None:
+    model = reference(config, pickle_form).model_copy(update={"allow_pickle": True})
+    path, rng = stored(config, model) / "artifacts" / "pipeline.pkl", random.Random(8)
+    content = path.read_bytes()
+    for _ in range(FLIPS):
+        position, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
+        path.write_bytes(content[:position] + bytes([content[position] ^ bit]) + content[position + 1 :])
+        with pytest.raises(IntegrityError, match="the files digest to"):
+            loading.load(model)
+    path.write_bytes(b"junk")
+    changed = model.model_copy(update={"artifact_sha256": loading.artifact_digest(stored(config, model))})
+    with pytest.raises(IntegrityError, match="its pickle cannot be read here"):
+        loading.load(changed)
+
+
+def test_a_pickle_in_the_place_of_a_skops_file_never_runs(
+    config: Settings, skops_form: Converted, tmp_path: Path
+) -> None:
+    """Even with a digest of its own: its form needs the setting, whatever else lies beside it."""
+    model = reference(config, skops_form)
+    folder = stored(config, model)
+    running(folder / "artifacts" / "pipeline.pkl", writes(tmp_path / "canary", PID))
+    beside = model.model_copy(
+        update={"artifact_sha256": loading.artifact_digest(folder), "allow_pickle": True},
+    )
+    with pytest.raises(IntegrityError, match="are no form of ours"):
+        loading.load(beside)
+    (folder / "artifacts" / "pipeline.skops").unlink()
+    instead = model.model_copy(update={"artifact_sha256": loading.artifact_digest(folder)})
+    with pytest.raises(IntegrityError, match="is a pickle"):
+        loading.load(instead)
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_pickle_is_logged_without_being_loaded_here(config: Settings, tmp_path: Path) -> None:
+    path = running(tmp_path / "model.pkl", writes(tmp_path / "pids", PID), own_tokens())
+    reference(config, kept(path, allow_pickle=True))
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == 1
+    assert str(os.getpid()) not in pids
+
+
+def test_a_file_that_changed_since_its_conversion_is_not_logged(
+    config: Settings, skops_form: Converted, tmp_path: Path
+) -> None:
+    copy = tmp_path / "pipeline.skops"
+    copy.write_bytes(skops_form.path.read_bytes() + b"0")
+    with pytest.raises(IntegrityError, match="was changed since"):
+        reference(config, skops_form.model_copy(update={"path": copy}))
+
+
+def test_what_it_was_trained_on_is_recorded_if_it_is_said(news: Settings, skops_form: Converted) -> None:
+    data = TrainedOn(data_root=news.datasets, data_name="news", data_version="1.0.0")
+    said = log_external(news.mlflow_uri, "outside-dev", "outside", skops_form, trained_on=data)
+    unsaid = log_external(news.mlflow_uri, "outside-dev", "outside", skops_form)
+    assert said.run_id != unsaid.run_id
+    assert len(evaluation.trained_keys(said)) > 50
+    assert training.trained_on(news.mlflow_uri, said.run_id) == ("news", "1.0.0")
+    with pytest.raises(IntegrityError):
+        evaluation.trained_keys(unsaid)
+    request = evaluation.request_for(said, news.datasets, "news", "1.0.0")
+    evaluation.evaluate(request)
+    assert evaluation.stored(request)["score"].between(0, 1).all()
+
+
+def test_register_converts_and_logs_in_one_step(news: Settings, tmp_path: Path) -> None:
+    path = dumped(strings(), tmp_path / "model.pkl")
+    digest = sha256_of(path)
+    with pytest.raises(NotFoundError, match=r"no version '9\.9\.9'"):
+        external.register(news, "outside", path, digest, allow_pickle=False, data_name="news", data_version="9.9.9")
+    with pytest.raises(ConfigError, match="data_version"):
+        external.register(news, "outside", path, digest, allow_pickle=False, data_name="news")
+    model = external.register(
+        news, "outside", path, digest.upper(), allow_pickle=False, data_name="news", data_version="1.0.0"
+    )
+    assert len(evaluation.trained_keys(model)) > 50
+    with pytest.raises(ConflictError):
+        training.trained(news.mlflow_uri, _unfinished(news))
+
+
+def _unfinished(config: Settings) -> str:
+    mlflow_client = client(config.mlflow_uri)
+    experiment = mlflow_client.get_experiment_by_name("outside-dev")
+    return str(mlflow_client.create_run(experiment.experiment_id).info.run_id)
+
+
+def test_the_canaries_of_these_tests_sing(tmp_path: Path) -> None:
+    path = running(tmp_path / "model.pkl", writes(tmp_path / "canary", PID))
+    pickle.load(io.BytesIO(path.read_bytes()))
+    assert (tmp_path / "canary").read_text().strip() == str(os.getpid())
