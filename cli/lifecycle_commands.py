@@ -139,7 +139,7 @@ def history(
             show.version(line.champion),
             line.by,
             line.reason,
-            line.verdict_digest[:8],
+            f"gate {line.gate}" if line.gate else line.verdict_digest[:8],
             line.run_link or line.run_id[:8],
         )
         for line in lines

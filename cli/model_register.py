@@ -81,6 +81,10 @@ def register_external(
     ] = False,
     data_name: Annotated[str | None, typer.Option("--data-name", help="Dataset that it was trained on.")] = None,
     data_version: Annotated[str | None, typer.Option("--data-version", help="Its version.")] = None,
+    memory_limit_mb: Annotated[
+        int, typer.Option("--memory-limit-mb", help="Memory of the process that reads it.")
+    ] = 2048,
+    timeout_seconds: Annotated[int, typer.Option("--timeout-seconds", help="Time of the process that reads it.")] = 120,
     description: Description = "",
     as_json: options.Json = False,
 ) -> None:
@@ -103,6 +107,8 @@ def register_external(
         allow_pickle=allow_pickle,
         data_name=data_name,
         data_version=data_version,
+        memory_limit_mb=memory_limit_mb,
+        timeout_seconds=timeout_seconds,
     )
     _enter(target, env, model, description, as_json)
 
@@ -118,10 +124,10 @@ def register_vader(
     Example: mlops model register-vader --model-name vader --env dev
     """
     from lifecycle import settings
-    from lifecycle.models import vader
+    from lifecycle.models import external
 
     target, config = runner.registered(env, model_name), settings.load(env)
-    model = vader.log_vader(config.mlflow_uri, f"{model_name}-{env}", model_name)
+    model = external.log_vader(config.mlflow_uri, f"{model_name}-{env}", model_name)
     _enter(target, env, model, description, as_json)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.data import dataset
-from lifecycle.errors import ConflictError
+from lifecycle.errors import ConflictError, IntegrityError
 from lifecycle.models.loading import ModelRef, load
 from lifecycle.names import Side
 from lifecycle.settings import Frozen
@@ -90,9 +90,19 @@ def stored_names(model: ModelRef) -> set[str]:
 
 
 def trained_keys(model: ModelRef) -> "pd.Series[int]":
-    """The first 64 bits of the text keys that a model was fitted on."""
+    """The first 64 bits of the text keys that a model was fitted on.
+
+    Raises:
+        IntegrityError: Nobody recorded them, or they cannot be read.
+    """
     import pandas as pd
 
+    folder = TRAINED_KEYS.partition("/")[0]
+    with translated():
+        known = {file.path for file in client(model.tracking_uri).list_artifacts(model.run_id, folder)}
+    if TRAINED_KEYS not in known:
+        what = f"{model.label}: nobody said which rows it was trained on, so they cannot be kept out of the comparison."
+        raise IntegrityError(what, "Register it again with --data-name and --data-version.")
     return pd.read_parquet(_artifact(model, TRAINED_KEYS))["key"]
 
 

@@ -44,6 +44,7 @@ def client(tracking_uri: str, registry_uri: str = "") -> "MlflowClient":
 def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for uri in (tracking_uri, registry_uri):
         databricks.require_credentials(uri)
     from mlflow import MlflowClient

@@ -114,7 +114,7 @@ def _entries(target: Target, now: Log, versions: list[Version], repair: bool) ->
         if number in applied and entry.outcome == log.LOST:
             applied_tag = partial(store.tag, target, number, log.OUTCOME, log.APPLIED)
             yield repairable(what, "counts in the log and says that it lost.", repair, applied_tag)
-        if log.ARTIFACT not in version.tags and version.ready:
+        if log.ARTIFACT not in version.tags and entry.kind != "retire" and version.ready:
             yield ok(what, "was registered past this command: without a digest it is never loaded or promoted.")
 
 

@@ -12,7 +12,7 @@ import logging
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lifecycle import evaluation
@@ -112,10 +112,18 @@ def _in_fresh_process(request: EvaluateRequest) -> str:
 
 
 def _evidence_key(request: EvaluateRequest) -> str:
-    runtime = [platform.python_version(), platform.machine(), *(f"{p}=={version(p)}" for p in PACKAGES)]
+    installed = [f"{package}=={_version_of(package)}" for package in (*PACKAGES, "vaderSentiment")]
+    runtime = [platform.python_version(), platform.machine(), *installed]
     recorded = evaluation.stored(request).to_json(orient="records")
     content = json.dumps([request.model.artifact_sha256, request.artifact, recorded, runtime])
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _main() -> None:

@@ -98,9 +98,9 @@ def convert(
         shutil.copyfile(path, source)  # between the check and the use nobody else can change it
         _same_digest(path, source, expected)
         answer = _ask(path, source, work / "child", samples, memory_limit_mb, timeout_seconds)
+        _same_digest(path, source, expected)  # it could reach it
         if answer.error:
             raise DataError(f"{path}: {answer.error}", answer.fix)
-        _same_digest(path, source, expected)
         kept = _kept(path, work, answer, allow_pickle)
         final = folder / ("pipeline.pkl" if answer.reason else "pipeline.skops")
         folder.mkdir(parents=True, exist_ok=True)

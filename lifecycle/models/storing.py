@@ -1,6 +1,7 @@
 """Store a text model in the open MLflow run: one contract, one signature, whatever the model is made of."""
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -28,14 +29,17 @@ def log_text_model(
         inputs=Schema([ColSpec("string", "text")]),
         outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
     )
-    info = mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(code),
-        artifacts={name: str(path) for name, path in artifacts.items()},
-        signature=signature,
-        input_example=example,
-        pip_requirements=[f"{package}=={version(package)}" for package in packages],
-    )
+    with warnings.catch_warnings():
+        if example is None:
+            warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(code),
+            artifacts={name: str(path) for name, path in artifacts.items()},
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"{package}=={version(package)}" for package in packages],
+        )
     return str(info.model_uri)
 
 

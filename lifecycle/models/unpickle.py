@@ -4,6 +4,7 @@
 holds no secrets. It leaves `answer.json` there and, if the model converts, `pipeline.skops`.
 """
 
+import gc
 import json
 import resource
 import signal
@@ -165,6 +166,7 @@ def _short(error: BaseException) -> str:
 
 
 def _main() -> None:
+    gc.set_threshold(100_000, 50, 50)  # imports make objects that live as long as the process
     request = json.loads(sys.argv[1])
     limit(request["memory_limit_mb"], request["timeout_seconds"])
     try:

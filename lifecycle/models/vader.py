@@ -21,7 +21,11 @@ def analyser(lexicon: str, emoji: str) -> Any:
 
 
 class VaderModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
-    """One label and one compound score in [-1, 1] for each text."""
+    """One label and one score in [0, 1] for each text.
+
+    The score is how strongly VADER's compound value speaks for the label: its size for positive and negative, what it
+    lacks of 1 for neutral.
+    """
 
     def __init__(self, rules: Any = None) -> None:
         self.rules = rules
@@ -33,8 +37,9 @@ class VaderModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
     # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Score each text by itself; a missing or blank one is neutral."""
-        scores = [self._compound(text) for text in model_input["text"]]
-        labels = [_label(score) for score in scores]
+        compounds = [self._compound(text) for text in model_input["text"]]
+        labels = [_label(compound) for compound in compounds]
+        scores = [1 - abs(c) if label == "neutral" else abs(c) for c, label in zip(compounds, labels, strict=True)]
         return pd.DataFrame({"label": pd.Series(labels, dtype="str"), "score": pd.Series(scores, dtype="float64")})
 
     def _compound(self, text: Any) -> float:
@@ -43,10 +48,10 @@ class VaderModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         return float(self.rules.polarity_scores(str(text))["compound"])
 
 
-def _label(score: float) -> str:
-    if score >= THRESHOLD:
+def _label(compound: float) -> str:
+    if compound >= THRESHOLD:
         return "positive"
-    return "negative" if score <= -THRESHOLD else "neutral"
+    return "negative" if compound <= -THRESHOLD else "neutral"
 
 
 set_model(VaderModel())

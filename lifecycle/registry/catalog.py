@@ -30,6 +30,7 @@ class Line(Frozen):
     run_id: str
     run_link: str
     verdict_digest: str
+    gate: str
     deleted: bool
 
 
@@ -328,6 +329,7 @@ def _line(target: Target, version: Version, entry: Entry | None) -> Line:
         run_id=version.run_id,
         run_link=run_link(target.tracking_uri, version.run_id),
         verdict_digest=tags.get(log.VERDICT, ""),
+        gate=tags.get(log.GATE, ""),
         deleted=version.deleted,
     )
 

@@ -171,11 +171,13 @@ def create_model(target: Target, tags: Mapping[str, str] | None = None, descript
 
 def create_version(target: Target, source: str, run_id: str, tags: Mapping[str, str], description: str = "") -> int:
     """Enter a version with its tags in one transaction and return its number."""
+    logged = source.removeprefix("models:/") if source.startswith("models:/m-") else None
     with translated():
         created = mlflow_of(target).create_model_version(
             name=target.name,
             source=source,
             run_id=run_id or None,
+            model_id=logged,
             tags=dict(tags),
             description=description or None,
             await_creation_for=None,

@@ -32,17 +32,18 @@ NOT_CARRIED = (OWNER, training.MODEL_URI, training.ARTIFACT_SHA256, training.COL
 def bring(model: ModelRef, target: Target) -> ModelRef:
     """The same model where the target's tracking server can reach it: itself, or its copy there.
 
-    Again, the copy that is there is found.
+    Again, the copy that is there is found. Whether a pickle may be loaded is for the target to say.
 
     Raises:
         IntegrityError: The files are not those that were registered, here or there.
     """
+    trusted = {"allow_pickle": target.allow_pickle}
     if model.tracking_uri == target.tracking_uri:
-        return model
+        return model.model_copy(update=trusted)
     source = f"{model.tracking_uri}#{model.run_id}"
     experiment_id = experiment(target.tracking_uri, f"{target.name.rpartition('.')[2]}-{target.name.partition('.')[0]}")
     if run_id := _copied(target.tracking_uri, experiment_id, source):
-        return training.trained(target.tracking_uri, run_id)
+        return training.trained(target.tracking_uri, run_id).model_copy(update=trusted)
     logger.info("Copying %s to %s", model.label, target.tracking_uri)
     with loading.private_copy(model) as folder, tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         original = _original(model, Path(temporary))
@@ -50,7 +51,7 @@ def bring(model: ModelRef, target: Target) -> ModelRef:
         with translated():
             client(target.tracking_uri).log_artifacts(run_id, temporary)
         upload(target.tracking_uri, experiment_id, run_id, folder)
-    return training.trained(target.tracking_uri, run_id)
+    return training.trained(target.tracking_uri, run_id).model_copy(update=trusted)
 
 
 def upload(tracking_uri: str, experiment_id: str, run_id: str, folder: Path) -> None:

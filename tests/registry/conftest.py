@@ -1,18 +1,36 @@
-"""A state directory with trained and evaluated models, made once; `state` gives each test a copy of its own."""
+"""Trained and evaluated models, made once for each tracking server; every test gets a fresh registry of its own.
 
+`state` lies in a sqlite database; `backend` is the same three times: in sqlite, on a real `mlflow server`, and with the
+registry under the rules of Unity Catalog.
+"""
+
+import os
 import shutil
+import signal
+import socket
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import mlflow
 import pytest
+import requests
 
-from lifecycle import evaluation, settings
+from lifecycle import databricks, evaluation, settings
+from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
+from lifecycle.names import CHAMPION
+from lifecycle.registry import promotion, store
+from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
 from tests.conftest import train_model
+from tests.databricks_emulator import Emulator, running
 
 LOCATIONS = (
     ("experiments", "artifact_location"),
@@ -33,11 +51,16 @@ class State(NamedTuple):
 
     @property
     def target(self) -> Target:
-        return Target(tracking_uri=self.config.mlflow_uri, name=self.config.registered_name("sentiment"))
+        return store.target_of(self.config, "sentiment")
+
+    @property
+    def in_unity_catalog(self) -> bool:
+        return databricks.is_databricks(self.config.registry_uri or "")
 
     def folder(self, model: ModelRef) -> Path:
         """Where the files of a trained model lie."""
-        return self.config.state / "artifacts" / "models" / model.uri.removeprefix("models:/") / "artifacts"
+        [found] = self.config.state.glob(f"artifacts/**/{model.uri.removeprefix('models:/')}")
+        return found / "artifacts"
 
     def moved(self, folder: Path) -> "State":
         """The same state in another directory, down to the locations in the MLflow database."""
@@ -63,7 +86,107 @@ def _no_memory_of_moved_runs() -> None:
 def original(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> State:
     folder = tmp_path_factory.mktemp("original") / "state"
     shutil.copytree(prepared, folder)
-    config = settings.load("dev", home=folder)
+    return _trained(settings.load("dev", home=folder))
+
+
+@pytest.fixture
+def state(original: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+    """A state directory of the test's own with three trained models and nothing registered."""
+    found = original.moved(tmp_path / "state")
+    monkeypatch.setenv("MLOPS_HOME", str(found.config.state))
+    return found
+
+
+@pytest.fixture(scope="session")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Iterator[State]:
+    """A real `mlflow server` with the three models, trained there, and beside its folder a copy of all it holds."""
+    folder = tmp_path_factory.mktemp("server") / "state"
+    shutil.copytree(prepared, folder)
+    with _serving(folder) as url:
+        found = _trained(settings.load("dev", home=folder, tracking_uri=url))
+        shutil.copytree(folder, _pristine(folder))
+        yield found
+
+
+@pytest.fixture
+def on_server(tracking_server: State) -> State:
+    """The state of the server as it was when the models had been trained."""
+    folder = tracking_server.config.state
+    _reset(folder / "mlflow.db", _pristine(folder) / "mlflow.db")
+    shutil.copytree(_pristine(folder) / "artifacts", folder / "artifacts", dirs_exist_ok=True)
+    return tracking_server
+
+
+@pytest.fixture(scope="session")
+def workspace_root(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
+    """Where the emulated Unity Catalog keeps everything."""
+    root = tmp_path_factory.mktemp("workspace")
+    shutil.copy(migrated, root / "uc.db")
+    return root
+
+
+@pytest.fixture(scope="session")
+def running_emulator(workspace_root: Path) -> Iterator[Emulator]:
+    with running(workspace_root) as found:
+        yield found
+
+
+@pytest.fixture
+def emulator(
+    running_emulator: Emulator, workspace_root: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Emulator]:
+    """The emulated Unity Catalog without any model, reached by access token."""
+    _reset(workspace_root / "uc.db", migrated)
+    shutil.rmtree(workspace_root / "files" / "Models", ignore_errors=True)
+    for name in [name for name in os.environ if name.startswith("DATABRICKS_")]:
+        monkeypatch.delenv(name)
+    for name, value in running_emulator.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("DATABRICKS_CONFIG_PROFILE", "")  # a test that names one in a URI leaves it to the process
+    before = mlflow.get_tracking_uri()
+    yield running_emulator
+    mlflow.set_tracking_uri(before)
+    mlflow.set_registry_uri("")
+
+
+@pytest.fixture
+def in_unity_catalog(original: State, tmp_path: Path, emulator: Emulator) -> State:
+    """The models in a sqlite database and the registry in Unity Catalog."""
+    moved = original.moved(tmp_path / "state")
+    return moved._replace(config=settings.load("dev", home=moved.config.state, registry_uri="databricks-uc"))
+
+
+@pytest.fixture(params=["sqlite", "server", "unity-catalog"])
+def backend(request: pytest.FixtureRequest) -> State:
+    """The three trained models and an empty registry: in sqlite, on a server, under the rules of Unity Catalog."""
+    fixture = {"sqlite": "state", "server": "on_server", "unity-catalog": "in_unity_catalog"}[request.param]
+    return request.getfixturevalue(fixture)
+
+
+def promote(target: Target, model: ModelRef, reason: str = "better") -> Promotion:
+    """Promote a model over the present champion."""
+    return promotion.promote(promotion.intend(target, model, promotion.champion(target), reason=reason))
+
+
+def set_by_hand(target: Target, version: int | str, alias: str = CHAMPION) -> None:
+    """Set an alias past this project."""
+    store.mlflow_of(target).set_registered_model_alias(target.name, alias, str(version))
+
+
+def enter_by_hand(state: State, model: ModelRef, target: Target | None = None, **tags: str) -> int:
+    """Make a version past this project, and the model if it is not there."""
+    target = target or state.target
+    store.create_model(target)
+    client = store.mlflow_of(target)
+    if not state.in_unity_catalog:
+        model_id = model.uri.removeprefix("models:/")
+        return int(client.create_model_version(target.name, model.uri, model.run_id, tags, model_id=model_id).version)
+    with loading.private_copy(model) as folder:  # Unity Catalog uploads, and removes what it uploaded from
+        return int(client.create_model_version(target.name, str(folder), model.run_id, tags).version)
+
+
+def _trained(config: Settings) -> State:
     models = (
         train_model(config, "naive_bayes"),
         train_model(config, "logistic_regression"),
@@ -74,9 +197,52 @@ def original(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> State:
     return State(config, *models)
 
 
-@pytest.fixture
-def state(original: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
-    """A state directory of the test's own with three trained models and nothing registered."""
-    found = original.moved(tmp_path / "state")
-    monkeypatch.setenv("MLOPS_HOME", str(found.config.state))
-    return found
+def _pristine(folder: Path) -> Path:
+    return folder.with_name("pristine")
+
+
+def _reset(database: Path, pristine: Path) -> None:
+    """Bring a database that a server has open to the content of another one, in one transaction."""
+    with closing(sqlite3.connect(pristine)) as source, closing(sqlite3.connect(database, timeout=30)) as live:
+        source.backup(live)
+
+
+@contextmanager
+def _serving(folder: Path) -> Iterator[str]:
+    """Run `mlflow server` on the database and the artifacts of a folder until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    arguments = {
+        "backend-store-uri": f"sqlite:///{folder / 'mlflow.db'}",
+        "artifacts-destination": str(folder / "artifacts"),
+        "host": "127.0.0.1",
+        "port": str(port),
+        "workers": "1",
+    }
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("DATABRICKS_", "MLFLOW_"))}
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *(f"--{name}={value}" for name, value in arguments.items())],
+            cwd=folder,
+            env=ours | quiet,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        while not _answers(f"{url}/health"):
+            assert process.poll() is None, (folder / "server.log").read_text()
+            time.sleep(0.1)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False

@@ -1,4 +1,4 @@
-"""Promotion, rollback and adoption in a real registry: what the alias and the log say afterwards."""
+"""Promotion, rollback and adoption: what the alias and the log say afterwards, the same in every registry."""
 
 from itertools import pairwise
 from threading import Timer
@@ -15,12 +15,7 @@ from lifecycle.registry import catalog, log, promotion, store
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
 from lifecycle.tracking import client
-from tests.registry.conftest import State
-
-
-def promote(target: Target, model: ModelRef, reason: str = "better") -> Promotion:
-    """Promote a model over the present champion."""
-    return promotion.promote(promotion.intend(target, model, promotion.champion(target), reason=reason))
+from tests.registry.conftest import State, enter_by_hand, promote, set_by_hand
 
 
 def roll_back(target: Target, to_version: int | None = None) -> Promotion:
@@ -35,11 +30,13 @@ def now(target: Target) -> tuple[int | None, int | None]:
 
 
 def tags(target: Target, version: int) -> dict[str, str]:
-    return client(target.tracking_uri).get_model_version(target.name, str(version)).tags
+    return store.version(target, version).tags
 
 
-def set_by_hand(target: Target, version: int | str, alias: str = CHAMPION) -> None:
-    client(target.tracking_uri).set_registered_model_alias(target.name, alias, str(version))
+@pytest.fixture
+def state(backend: State) -> State:
+    """Everything here holds in sqlite, on a server and in Unity Catalog."""
+    return backend
 
 
 @pytest.fixture
@@ -58,9 +55,9 @@ def three(state: State) -> Target:
 def test_a_model_that_was_never_promoted_has_no_champion(state: State, target: Target) -> None:
     assert promotion.champion(target) is None
     assert now(target) == (None, None)
-    client(target.tracking_uri).create_registered_model(target.name)
+    store.create_model(target)
     assert promotion.champion(target) is None
-    client(target.tracking_uri).create_model_version(target.name, state.bayes.uri, state.bayes.run_id)
+    enter_by_hand(state, state.bayes)
     assert promotion.champion(target) is None
 
 
@@ -69,7 +66,12 @@ def test_the_first_promotion_makes_the_first_champion(state: State, target: Targ
     assert (done.champion, done.previous, done.entry, done.changed) == (1, None, 1, True)
     assert now(target) == (1, 1)
     assert promotion.champion(target) == state.bayes.model_copy(
-        update={"uri": f"models:/{target.name}/1", "name": target.name, "version": 1}
+        update={
+            "registry_uri": target.registry_uri,
+            "uri": f"models:/{target.name}/1",
+            "name": target.name,
+            "version": 1,
+        }
     )
 
 
@@ -177,7 +179,7 @@ def test_a_rollback_carried_out_again_goes_back_once(three: Target) -> None:
 
 
 def test_a_rollback_goes_to_any_former_champion_and_nowhere_else(state: State, three: Target) -> None:
-    client(three.tracking_uri).create_model_version(three.name, state.bayes.uri, state.bayes.run_id)
+    enter_by_hand(state, state.bayes)
     for never in (4, 99):
         with pytest.raises(ConflictError, match=f"v{never} never was champion"):
             promotion.intend_rollback(three, never, "")
@@ -251,9 +253,7 @@ def test_an_alias_that_is_wrong_for_a_moment_is_a_slow_writer_not_a_hand(three: 
 
 
 def test_an_alias_set_by_hand_on_a_model_without_champion_is_no_champion(state: State, target: Target) -> None:
-    mlflow = client(target.tracking_uri)
-    mlflow.create_registered_model(target.name)
-    mlflow.create_model_version(target.name, state.bayes.uri, state.bayes.run_id)
+    enter_by_hand(state, state.bayes)
     set_by_hand(target, 1)
     with pytest.raises(AliasMovedError, match="moved by hand to v1; the log says none"):
         promotion.champion(target)
@@ -283,10 +283,7 @@ def test_adopting_records_what_the_hand_did(three: Target) -> None:
 
 
 def test_a_candidate_can_be_adopted(state: State, three: Target) -> None:
-    promoted_by_hand = client(three.tracking_uri).create_model_version(
-        three.name, state.weak.uri, state.weak.run_id, tags={log.ARTIFACT: state.weak.artifact_sha256}
-    )
-    set_by_hand(three, promoted_by_hand.version)
+    set_by_hand(three, enter_by_hand(state, state.weak, **{log.ARTIFACT: state.weak.artifact_sha256}))
     assert promotion.adopt(three, "").champion == 4
     loading.verify(promotion.champion(three))
 
@@ -300,7 +297,7 @@ def test_adopting_where_no_hand_was_changes_nothing(state: State, three: Target)
 
 
 def test_an_alias_removed_by_hand_is_reported_and_cannot_be_adopted(three: Target) -> None:
-    client(three.tracking_uri).delete_registered_model_alias(three.name, CHAMPION)
+    store.mlflow_of(three).delete_registered_model_alias(three.name, CHAMPION)
     with pytest.raises(AliasMovedError, match="removed by hand; the log says v3") as removed:
         promotion.champion(three)
     assert "mlops doctor --repair" in removed.value.fix
@@ -309,7 +306,7 @@ def test_an_alias_removed_by_hand_is_reported_and_cannot_be_adopted(three: Targe
 
 
 def test_deleting_the_champions_version_does_not_silently_crown_another(three: Target) -> None:
-    client(three.tracking_uri).delete_model_version(three.name, "3")
+    store.mlflow_of(three).delete_model_version(three.name, "3")
     with pytest.raises(MlopsError):
         promotion.champion(three)
 
@@ -354,7 +351,7 @@ def test_a_reference_to_nothing_or_to_two_things_is_an_error(three: Target, refe
 
 
 def test_an_unknown_model_is_not_found_whatever_is_asked_of_it(state: State) -> None:
-    nobody = Target(tracking_uri=state.config.mlflow_uri, name="dev.ml.nobody")
+    nobody = state.target.named("dev.ml.nobody")
     for reference in ({"alias": None}, {"alias": "challenger"}, {"version": 1}):
         with pytest.raises(NotFoundError):
             catalog.resolve(nobody, **{"alias": None, "version": None, "run_id": None} | reference)
@@ -373,9 +370,8 @@ def test_a_run_that_did_not_finish_holds_no_model(state: State) -> None:
 
 def test_promotion_to_the_next_environment_carries_the_files_and_no_approval(state: State, target: Target) -> None:
     promote(target, state.bayes)
-    mlflow = client(target.tracking_uri)
-    mlflow.set_model_version_tag(target.name, "1", "validation_status", "approved")
-    source, prod = promotion.champion(target), Target(tracking_uri=target.tracking_uri, name="prod.ml.sentiment")
+    store.tag(target, 1, "validation_status", "approved")
+    source, prod = promotion.champion(target), target.named("prod.ml.sentiment")
     promotion.promote(promotion.intend(prod, source, None, reason="champion of dev"))
     entered = promotion.champion(prod)
     assert (entered.name, entered.version) == ("prod.ml.sentiment", 1)
@@ -383,19 +379,21 @@ def test_promotion_to_the_next_environment_carries_the_files_and_no_approval(sta
     assert "validation_status" not in tags(prod, 1)
     assert tags(prod, 1)["promotion.reason"] == "champion of dev"
     loading.load(entered)
-    mlflow.delete_registered_model(target.name)
+    store.mlflow_of(target).delete_registered_model(target.name)
     loading.load(entered)
 
 
-def test_a_log_longer_than_a_page_is_read_to_its_end(state: State, target: Target) -> None:
+def test_a_log_longer_than_a_page_is_read_to_its_end(
+    state: State, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PAGE", 2)
     promote(target, state.weak)
-    mlflow = client(target.tracking_uri)
-    for _ in range(store.PAGE + 3):
-        mlflow.create_model_version(target.name, state.weak.uri)
+    for _ in range(4):
+        enter_by_hand(state, state.weak)
     done = promote(target, state.bayes)
-    assert (done.champion, done.previous) == (store.PAGE + 5, 1)
-    assert [int(v.version) for v in store.versions(target)] == list(range(1, store.PAGE + 6))
-    assert now(target) == (store.PAGE + 5, store.PAGE + 5)
+    assert (done.champion, done.previous) == (6, 1)
+    assert [v.version for v in store.versions(target)] == list(range(1, 7))
+    assert now(target) == (6, 6)
 
 
 def test_the_history_tells_who_was_champion_when_why_and_by_whom(
@@ -407,7 +405,7 @@ def test_the_history_tells_who_was_champion_when_why_and_by_whom(
     promote(target, state.bayes, "faster")
     with pytest.raises(LostRaceError):
         promotion.promote(early)
-    client(target.tracking_uri).create_model_version(target.name, state.weak.uri, state.weak.run_id)
+    enter_by_hand(state, state.weak)
     roll_back(target)
     lines = catalog.history(target)
     assert [(x.version, x.kind, x.outcome, x.champion, x.expected, x.reason) for x in lines] == [
@@ -423,9 +421,10 @@ def test_the_history_tells_who_was_champion_when_why_and_by_whom(
 
 
 def test_models_are_listed_with_log_and_alias(three: Target) -> None:
-    client(three.tracking_uri).create_registered_model("a.foreign.model")
+    store.create_model(three.named("a.foreign.model"))
     set_by_hand(three, 1)
-    told = [(m.name, m.champion, m.alias, m.settled, m.versions) for m in catalog.models(three.tracking_uri)]
+    listed = catalog.models(three.tracking_uri, three.registry_uri)
+    told = [(m.name, m.champion, m.alias, m.settled, m.versions) for m in listed]
     assert told == [("a.foreign.model", None, None, True, 0), (three.name, 3, 1, False, 3)]
     shown = catalog.show(three)
     assert shown.aliases == {"champion": 1}

