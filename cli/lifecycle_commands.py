@@ -33,7 +33,7 @@ def train(
     model_params: options.Params = "{}",
     seed: options.Seed = 0,
     env: options.Env = DEV,
-    register: Annotated[
+    as_candidate: Annotated[
         bool, typer.Option("--register", help="Register it as a candidate first, with the alias challenger.")
     ] = False,
     as_json: options.Json = False,

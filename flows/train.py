@@ -25,7 +25,7 @@ def train(
     model_params: Params | None = None,
     seed: int = 0,
     env: Environment = Environment.DEV,
-    register: bool = False,
+    as_candidate: bool = False,
 ) -> Admission | State[Admission]:
     """Train a challenger and, if it beats the champion of its environment, register and promote it.
 
@@ -37,7 +37,7 @@ def train(
         model_params: Parameters of the estimator.
         seed: Same data, parameters and seed give the same predictions.
         env: Environment to train and promote in.
-        register: Register the model as a candidate, with the alias `challenger`, whatever the gate then says.
+        as_candidate: Register it as a candidate first, with the alias `challenger`, whatever the gate then says.
     """
     config = settings.load(env)
     request = training.plan(
@@ -52,7 +52,7 @@ def train(
     )
     compute.run_step("train", request)
     challenger = training.trained(config.mlflow_uri, request.run_id)
-    if register:
+    if as_candidate:
         challenger = registry.enter_challenger(target_of(config, model_name), challenger)
         events.emit("registered", str(challenger.name), config.env, version=challenger.version)
     gate_data = config.gate_data

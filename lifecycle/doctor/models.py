@@ -111,9 +111,6 @@ def _entries(target: Target, now: Log, versions: list[Version], repair: bool) ->
             message = "lost against another promotion and does not say so"
             again = " (it repeats an earlier entry)" if keys[entry.key] > 1 else ""
             yield repairable(what, f"{message}{again}.", repair, lost)
-        if number in applied and entry.outcome == log.LOST:
-            applied_tag = partial(store.tag, target, number, log.OUTCOME, log.APPLIED)
-            yield repairable(what, "counts in the log and says that it lost.", repair, applied_tag)
         if log.ARTIFACT not in version.tags and entry.kind != "retire" and version.ready:
             yield ok(what, "was registered past this command: without a digest it is never loaded or promoted.")
 

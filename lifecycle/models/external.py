@@ -56,8 +56,9 @@ class Recording(Frozen):
     example: bool = True
 
     def key(self, keys: "pd.DataFrame | None") -> str:
-        """What makes it the same recording: its files under their names, and what it is said to be trained on."""
+        """What makes it the same recording: its files, the code that reads them, what it is said to be trained on."""
         content = {
+            "code": sha256_of(self.code),
             "model": self.model_name,
             "files": {name: sha256_of(path) for name, path in self.artifacts.items()},
             "source": self.tags.get("mlops.source_sha256", ""),

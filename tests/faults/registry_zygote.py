@@ -148,6 +148,7 @@ def _child(order: dict[str, Any]) -> None:
         config = settings.load("dev", home=Path(order["home"]))
         if order["look_before"]:
             answer["before"] = json.loads(json.dumps(observed(config)))
+        store.names(config.mlflow_uri)  # what opening the database does is no effect of the operation
         effects, finished = watch(order["home"], order["kill_at"], order["opened"])
         target = Target(tracking_uri=config.mlflow_uri, name=config.registered_name("sentiment"))
         answer["error"] = ""
@@ -199,7 +200,7 @@ def watch(home: str, kill_at: int | None, opened: bool) -> tuple[list[str], Call
             if writes and str(path).startswith(home):
                 effect(f"open {path}", lambda: os.open(path, flags, 0o600))
         elif name in EFFECTS:
-            path = _whole(args)
+            path = str(args[1]) if name == "shutil.copyfile" else _whole(args)
             if path.startswith(home):
                 effect(f"{name} {path.removeprefix(home)}")
 

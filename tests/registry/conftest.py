@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -65,10 +65,7 @@ class State(NamedTuple):
     def moved(self, folder: Path) -> "State":
         """The same state in another directory, down to the locations in the MLflow database."""
         shutil.copytree(self.config.state, folder)
-        with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
-            for table, column in LOCATIONS:
-                change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608
-                database.execute(change, (str(self.config.state), str(folder)))
+        _relocate(folder / "mlflow.db", str(self.config.state), str(folder))
         config = settings.load("dev", home=folder)
         models = (model.model_copy(update={"tracking_uri": config.mlflow_uri}) for model in self[1:])
         return State(config, *models)
@@ -151,7 +148,7 @@ def emulator(
 
 
 @pytest.fixture
-def in_unity_catalog(original: State, tmp_path: Path, emulator: Emulator) -> State:
+def in_unity_catalog(original: State, tmp_path: Path, emulator: Emulator) -> State:  # noqa: ARG001
     """The models in a sqlite database and the registry in Unity Catalog."""
     moved = original.moved(tmp_path / "state")
     return moved._replace(config=settings.load("dev", home=moved.config.state, registry_uri="databricks-uc"))
@@ -162,6 +159,59 @@ def backend(request: pytest.FixtureRequest) -> State:
     """The three trained models and an empty registry: in sqlite, on a server, under the rules of Unity Catalog."""
     fixture = {"sqlite": "state", "server": "on_server", "unity-catalog": "in_unity_catalog"}[request.param]
     return request.getfixturevalue(fixture)
+
+
+@pytest.fixture
+def registry_database(backend: State, workspace_root: Path) -> Path:
+    """The database behind the registry, whoever serves it."""
+    return workspace_root / "uc.db" if backend.in_unity_catalog else backend.config.state / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def crowned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Where `three` keeps what it made in each kind of registry."""
+    return {kind: tmp_path_factory.mktemp("crowned") for kind in ("sqlite", "server", "unity-catalog")}
+
+
+@pytest.fixture
+def three(
+    request: pytest.FixtureRequest,
+    backend: State,
+    registry_database: Path,
+    workspace_root: Path,
+    crowned: dict[str, Path],
+) -> Target:
+    """Three champions in a row: v1 weak, v2 bayes, v3 regression. Made once in each kind of registry, then copied."""
+    kept, files, state = (
+        crowned[request.node.callspec.params["backend"]],
+        workspace_root / "files",
+        backend.config.state,
+    )
+    if not (kept / "state").exists():
+        for model in (backend.weak, backend.bayes, backend.regression):
+            promote(backend.target, model)
+        _reset(kept / "registry.db", registry_database)
+        if backend.in_unity_catalog:
+            shutil.copytree(files, kept / "files")
+        (kept / "state").write_text(str(state), encoding="utf-8")
+        return backend.target
+    _reset(registry_database, kept / "registry.db")
+    _relocate(registry_database, (kept / "state").read_text(encoding="utf-8"), str(state))
+    if backend.in_unity_catalog:
+        shutil.copytree(kept / "files", files, dirs_exist_ok=True)
+    return backend.target
+
+
+@pytest.fixture
+def set_status(backend: State, registry_database: Path) -> Callable[[int, str], None]:
+    """A function that sets the status of a version in the registry's own database, as no client can."""
+
+    def run(number: int, status: str) -> None:
+        with closing(sqlite3.connect(registry_database, timeout=30)) as database, database:
+            change = "UPDATE model_versions SET status = ? WHERE name = ? AND version = ?"
+            assert database.execute(change, (status, backend.target.name, number)).rowcount == 1
+
+    return run
 
 
 def promote(target: Target, model: ModelRef, reason: str = "better") -> Promotion:
@@ -195,6 +245,14 @@ def _trained(config: Settings) -> State:
     for model in models:
         evaluation.evaluate(evaluation.request_for(model, config.datasets, "news", "1.0.0"))
     return State(config, *models)
+
+
+def _relocate(path: Path, before: str, after: str) -> None:
+    """Let an MLflow database say that its files lie in another directory."""
+    with closing(sqlite3.connect(path, timeout=30)) as database, database:
+        for table, column in LOCATIONS:
+            change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608
+            database.execute(change, (before, after))
 
 
 def _pristine(folder: Path) -> Path:

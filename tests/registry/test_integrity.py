@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,7 @@ from lifecycle.registry import log, promotion
 from lifecycle.tracking import client
 from tests.registry.conftest import State
 
-FLIPS = 60
+FLIPS = 300
 TEXTS = pd.DataFrame({"text": ["profit rose to a record", "loss widened"]})
 
 
@@ -104,15 +105,50 @@ def test_an_untouched_model_loads_and_predicts(state: State, name: str) -> None:
     assert model.predict(None, TEXTS)["score"].between(0, 1).all()
 
 
-def test_every_flipped_bit_is_noticed(state: State) -> None:
-    path, rng = pipeline(state.folder(state.bayes)), random.Random(8)
-    content = path.read_bytes()
-    for _ in range(FLIPS):
+def files_of(folder: Path) -> list[Path]:
+    """What counts of a model: MLmodel, pipeline, code, requirements and the rest; not what MLflow writes beside it."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in loading.NOT_CONTENT)
+
+
+def refused(model: ModelRef) -> None:
+    with pytest.raises(IntegrityError, match="the files digest to") as error:
+        loading.load(model)
+    assert error.value.exit_code == 7
+
+
+def test_every_flipped_bit_of_every_file_is_noticed(state: State) -> None:
+    paths, rng = files_of(state.folder(state.bayes)), random.Random(8)
+    assert {"MLmodel", "pipeline.skops", "text_model.py", "requirements.txt"} <= {path.name for path in paths}
+    for number in range(FLIPS):
+        path = paths[number % len(paths)]
+        content = path.read_bytes()
         position, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
         path.write_bytes(content[:position] + bytes([content[position] ^ bit]) + content[position + 1 :])
-        with pytest.raises(IntegrityError, match="the files digest to"):
-            loading.load(state.bayes)
-    path.write_bytes(content)
+        refused(state.bayes)
+        path.write_bytes(content)
+    loading.load(state.bayes)
+
+
+def test_a_file_that_is_gone_or_stands_in_for_another_is_noticed(state: State) -> None:
+    """Each file removed, exchanged with each other file of the model, and replaced by another model's."""
+    folder, other = state.folder(state.bayes), state.folder(state.regression)
+    contents = {path: path.read_bytes() for path in files_of(folder)}
+    foreign = {path: (other / path.relative_to(folder)).read_bytes() for path in contents}
+    differing = [path for path in contents if foreign[path] != contents[path]]
+    assert {"MLmodel", "pipeline.skops"} <= {path.name for path in differing}
+    changes: list[dict[Path, bytes | None]] = [{path: None} for path in contents]
+    changes += [{path: foreign[path]} for path in differing]
+    changes += [
+        {one: contents[two], two: contents[one]}
+        for one, two in combinations(contents, 2)
+        if contents[one] != contents[two]
+    ]
+    for change in changes:
+        for path, content in change.items():
+            path.unlink() if content is None else path.write_bytes(content)
+        refused(state.bayes)
+        for path in change:
+            path.write_bytes(contents[path])
     loading.load(state.bayes)
 
 

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from lifecycle.errors import IntegrityError
 from lifecycle.registry import log
 from lifecycle.registry.log import Entry, Log, fold
+from lifecycle.registry.store import Version
 
 KINDS = ("promotion", "stale", "candidate", "rollback", "further_back", "adopt", "repeated_key", "pending")
+RETIRING = (*KINDS[:-1], "retire", "retire", "retire_stale", "retire_champion")
 
 
 @st.composite
@@ -26,7 +28,13 @@ def _entry(draw: st.DrawFn, number: int, kind: str, before: list[Entry]) -> Entr
     champion = now.champion or 0
     reigned = sorted({entry.makes_champion for entry in now.applied} - {champion})
     others = [entry.number for entry in before if entry.number != champion]
+    removable = [entry.number for entry in before if entry.number != champion and not entry.retires]
+    some = st.frozensets(st.sampled_from(removable or [0]), min_size=1, max_size=4)
+    retire = {"kind": "retire", "expected": champion}
     changes = {
+        "retire": removable and {**retire, "retires": draw(some)},
+        "retire_stale": removable and {**retire, "retires": draw(some), "expected": draw(st.sampled_from(others))},
+        "retire_champion": champion and {**retire, "retires": frozenset({champion})},
         "stale": others and {"expected": draw(st.sampled_from(others))},
         "candidate": {"expected": None, "key": ""},
         "rollback": now.previous and {"kind": "rollback", "target": now.previous},
@@ -168,8 +176,8 @@ def test_what_a_promotion_writes_is_what_the_log_reads() -> None:
     [
         ("READY", {}, Entry(number=3)),
         ("READY", {log.EXPECTED: log.NONE}, Entry(number=3, expected=0)),
-        ("PENDING_REGISTRATION", {log.EXPECTED: "2"}, Entry(number=3)),
-        ("FAILED_REGISTRATION", {log.EXPECTED: "2"}, Entry(number=3, expected=2, ready=False)),
+        ("PENDING_REGISTRATION", {log.EXPECTED: "2"}, Entry(number=3, expected=2, ready=False)),
+        ("FAILED_REGISTRATION", {log.EXPECTED: "2"}, Entry(number=3)),
     ],
 )
 def test_a_version_is_a_candidate_until_it_names_a_champion(status: str, tags: dict[str, str], entry: Entry) -> None:
@@ -217,3 +225,135 @@ def test_an_interrupted_rollback_explains_the_champion_before_it() -> None:
 @given(logs(kinds=KINDS))
 def test_a_log_survives_the_way_to_another_process(entries) -> None:
     assert Log.model_validate_json(fold(entries).model_dump_json()) == fold(entries)
+
+
+def written(entries: list[Entry]) -> list[Version]:
+    """The versions that a log was read from; what a `retire` entry carries is what `carry` makes of them."""
+    versions: dict[int, Version] = {}
+    for entry in entries:
+        tags = {log.KEY: entry.key, log.KIND: entry.kind, log.REASON: f"reason {entry.number}", log.BY: "me"}
+        if entry.expected is not None:
+            tags[log.EXPECTED] = str(entry.expected or log.NONE)
+        if entry.target:
+            tags[log.TARGET] = str(entry.target)
+        carried = {f"{log.RETIRED}{number}": log.carry(versions[number]) for number in entry.retires}
+        versions[entry.number] = Version(
+            version=entry.number, created_at=1000 + entry.number, run_id=f"run {entry.number}", tags=tags | carried
+        )
+    return list(versions.values())
+
+
+def read(versions: list[Version]) -> Log:
+    return fold(Entry.of(each.version, each.status, each.tags) for each in log.with_deleted(versions))
+
+
+@given(logs(kinds=(*RETIRING, "pending")), st.randoms(use_true_random=False))
+def test_with_deletions_too_the_order_in_which_versions_are_listed_does_not_matter(entries, random) -> None:
+    assert fold(random.sample(entries, len(entries))) == fold(entries)
+
+
+@given(logs(kinds=RETIRING))
+def test_what_is_retired_is_neither_champion_nor_in_line_from_there_on(entries) -> None:
+    gone: frozenset[int] = frozenset()
+    for end in range(1, len(entries) + 1):
+        now = fold(entries[:end])
+        assert gone <= now.retired
+        assert not now.retired & {now.champion, now.previous, *now.line}
+        gone = now.retired
+
+
+@given(logs(kinds=RETIRING), st.data())
+def test_nothing_leads_back_to_a_retired_version(entries, data) -> None:
+    now = fold(entries)
+    if not now.retired:
+        return
+    kind, target = (
+        data.draw(st.sampled_from(["promotion", "rollback", "adopt"])),
+        data.draw(st.sampled_from(sorted(now.retired))),
+    )
+    back = Entry(number=len(entries) + 1, kind=kind, expected=now.champion or 0, target=target, key="back")
+    assert fold([*entries, back]) == now
+
+
+@given(logs(kinds=RETIRING), st.sampled_from(["retire", "retire_stale", "retire_champion"]), st.data())
+def test_a_retirement_never_changes_the_champion(entries, kind, data) -> None:
+    number, now = len(entries) + 1, fold(entries)
+    others = st.frozensets(st.integers(1, number - 1), min_size=1) if entries else st.just(frozenset())
+    expected = data.draw(st.sampled_from([now.champion or 0, number]))
+    entry = Entry(number=number, kind="retire", expected=expected, retires=data.draw(others), key=f"key {kind}")
+    after = fold([*entries, entry])
+    assert after.champion == now.champion
+    assert after.changes == now.changes
+    counts = expected == (now.champion or 0) and now.champion not in entry.retires
+    assert (entry in after.applied) == counts
+    assert after.retired == (now.retired | entry.retires if counts else now.retired)
+
+
+@given(logs(kinds=RETIRING))
+def test_a_rollback_by_one_step_leads_to_another_version_than_the_champion(entries) -> None:
+    now = fold(entries)
+    assert now.previous is None or now.previous != now.champion
+
+
+def test_when_the_champions_between_two_reigns_of_a_version_are_retired_it_reigned_once() -> None:
+    adopted = Entry(number=3, kind="adopt", expected=2, target=1)
+    between = Entry(number=4, kind="retire", expected=1, retires=frozenset({2}))
+    now = fold([*promoted(2), adopted, between])
+    assert (now.line, now.previous, now.champion) == ((1,), None, 1)
+
+
+@given(logs(kinds=RETIRING))
+def test_a_log_is_the_same_when_what_it_retired_is_gone(entries) -> None:
+    """Deleted all at once or one by one, whatever the log has let go: nothing that was known before is lost."""
+    versions = written(entries)
+    before = read(versions)
+    assert before == fold(entries)
+    for number in [0, *sorted(before.retired)]:
+        versions = [version for version in versions if version.version != number]
+        assert read(versions) == before
+        told = {each.version: each for each in log.with_deleted(versions)}
+        assert sorted(told) == [entry.number for entry in entries]
+        for version in written(entries):
+            kept = told[version.version]
+            assert kept.deleted == (kept.version not in {each.version for each in versions})
+            assert (kept.created_at, kept.run_id, kept.tags) == (version.created_at, version.run_id, version.tags)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+tags_of_people = st.dictionaries(texts.filter(lambda key: not log.is_owned(key)), texts, max_size=5)
+digests = st.text("0123456789abcdef", min_size=64, max_size=64)
+
+
+@given(
+    tags_of_people,
+    st.fixed_dictionaries(
+        {
+            log.KEY: digests,
+            log.ARTIFACT: digests,
+            log.DATASET: digests,
+            log.VERDICT: digests,
+            log.KIND: st.sampled_from(["promotion", "rollback", "adopt"]),
+            log.EXPECTED: st.integers(1, 99_999).map(str),
+            log.TARGET: st.integers(1, 99_999).map(str),
+            log.OUTCOME: st.sampled_from([log.APPLIED, log.LOST]),
+            log.GATE: st.just("passed"),
+            log.SOURCE: digests.map(lambda text: f"models:/m-{text[:32]}"),
+            log.BY: st.text("abcdefgh-", min_size=39, max_size=39),
+            log.REASON: st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1000, max_size=1000),
+        }
+    ),
+)
+def test_what_a_deletion_keeps_of_a_version_fits_into_one_tag_of_unity_catalog(theirs, ours) -> None:
+    version = Version(version=7, created_at=1_795_000_000_000, run_id="f" * 32, tags=theirs | ours)
+    carried = log.carry(version)
+    assert len(carried) <= 1000
+    record = Version(version=9, tags={f"{log.RETIRED}7": carried})
+    kept, _ = log.with_deleted([record])
+    assert kept == Version(
+        version=7,
+        created_at=version.created_at,
+        run_id=version.run_id,
+        tags=ours | {log.REASON: ours[log.REASON][:200]},
+        deleted=True,
+    )
+    assert Entry.of(7, kept.status, kept.tags) == Entry.of(7, version.status, version.tags)

@@ -44,14 +44,6 @@ def target(state: State) -> Target:
     return state.target
 
 
-@pytest.fixture
-def three(state: State) -> Target:
-    """Three champions in a row: v1 weak, v2 bayes, v3 regression."""
-    for model in (state.weak, state.bayes, state.regression):
-        promote(state.target, model)
-    return state.target
-
-
 def test_a_model_that_was_never_promoted_has_no_champion(state: State, target: Target) -> None:
     assert promotion.champion(target) is None
     assert now(target) == (None, None)

@@ -1,12 +1,16 @@
 """Real processes that change the champion at the same moment: one wins, the others are told, the alias is the log's.
 
-`TEST_ROUNDS` sets how often (default 20; the rarer mixtures a quarter of that).
+`TEST_ROUNDS` sets how often (default 20; the rarer mixtures a quarter of that, and promotions in a row half of it, at
+most 50).
 """
 
 import os
+import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +20,13 @@ import pytest
 
 from lifecycle.errors import LostRaceError, MlopsError
 from lifecycle.models.loading import ModelRef
-from lifecycle.registry import promotion, store
+from lifecycle.registry import log, promotion, registration, removal, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "20"))
 SOME = max(1, ROUNDS // 4)
+EACH = min(50, max(1, ROUNDS // 2))
 PATIENCE = 60 + 3 * ROUNDS
 
 Race = Callable[..., list[Any]]
@@ -144,6 +149,88 @@ def promote_while_read(target: Target, rounds: int, place: int) -> list[str]:
     return outcomes
 
 
+def told(change: Callable[[], object]) -> str:
+    """Carry out a change after a moment of its own; who comes too late is told with exit code 5."""
+    time.sleep(random.uniform(0, 0.15))
+    try:
+        change()
+    except MlopsError as error:
+        return "told" if error.exit_code == 5 else f"{type(error).__name__}: {error}"
+    except Exception as error:  # whatever else it is, the other processes must not wait for this one
+        return f"{type(error).__name__}: {error}"
+    return "done"
+
+
+def promoted_by_hand(target: Target, model: ModelRef) -> None:
+    now = promotion.read_log(target)
+    promotion.promote(Intent(target=target, model=model, expected=now.champion, head=now.head, reason="before"))
+
+
+def rolled_back_to(target: Target, number: int) -> None:
+    stated = promotion.intend_rollback(target, number, "back")
+    assert isinstance(stated, Intent)
+    promotion.promote(stated)
+
+
+def furnished(target: Target, kind: str) -> None:
+    """Champion v2 after v1, and a candidate v3; `left` has rolled back from v2 to v1."""
+    promoted_by_hand(target, challenger(target, "first"))
+    promoted_by_hand(target, challenger(target, "second"))
+    registration.candidate(target, challenger(target, "third"))
+    if kind == "left":
+        rolled_back_to(target, 1)
+
+
+def change_or_delete(target: Target, kind: str, rounds: int, place: int) -> list[str]:
+    """The first process makes a version champion, the second one deletes that version."""
+    outcomes = []
+    for number in range(rounds):
+        fresh = target.named(f"{target.name}{number}")
+        if place == 0:
+            furnished(fresh, kind)
+        here.barrier.wait()
+        now, wanted = promotion.read_log(fresh), {"candidate": 3, "rollback": 1, "left": 2}[kind]
+        model = promotion.reference(fresh, wanted)
+        intent = Intent(
+            target=fresh,
+            model=model,
+            kind="promotion" if kind == "candidate" else "rollback",
+            version=wanted,
+            expected=now.champion,
+            head=now.head,
+            reason="race",
+        )
+        here.barrier.wait()
+        if place == 0:
+            outcomes.append(told(partial(promotion.promote, intent)))
+        elif kind == "rollback":
+            outcomes.append(told(partial(removal.cleanup, fresh, 0, reason="race")))
+        else:
+            outcomes.append(told(partial(removal.delete_version, fresh, wanted, reason="race")))
+        here.barrier.wait()
+    return outcomes
+
+
+def promote_in_a_row(target: Target, own: bool, place: int) -> list[str]:
+    """Promote one challenger after the other, each until it is champion; who has a model of its own never loses."""
+    mine, outcomes = target.named(f"{target.name}{place}") if own else target, []
+    for number in range(EACH):
+        outcome = ""
+        while outcome != "won":
+            now = promotion.read_log(mine)
+            model = challenger(mine, f"{number}-{place}")
+            intent = Intent(target=mine, model=model, expected=now.champion, head=now.head, reason=f"{number}")
+            try:
+                promotion.promote(intent)
+                outcome = "won"
+            except LostRaceError:
+                outcome = "lost"
+            except Exception as error:  # it is told, not tried again
+                return [*outcomes, f"{type(error).__name__}: {error}"]
+            outcomes.append(outcome)
+    return outcomes
+
+
 @pytest.fixture
 def target(migrated: Path, tmp_path: Path) -> Target:
     database = tmp_path / "mlflow.db"
@@ -153,9 +240,9 @@ def target(migrated: Path, tmp_path: Path) -> Target:
 
 def check(target: Target, versions: int) -> None:
     """The alias says what the log says, every entry is confirmed, and the numbers have no gap."""
-    log = promotion.read_log(target)
-    assert store.alias_version(target) == log.champion
-    assert not log.unsettled
+    now = promotion.read_log(target)
+    assert store.alias_version(target) == now.champion
+    assert not now.unsettled
     assert [int(v.version) for v in store.versions(target)] == list(range(1, versions + 1))
 
 
@@ -195,3 +282,40 @@ def test_a_reader_never_takes_a_race_for_a_hand(race: Race, target: Target) -> N
         assert Counter(outcome) == {"won": 1, "lost": 2}
     assert set(read) == {"read"}
     check(target, versions=SOME * 3)
+
+
+@pytest.mark.parametrize("kind", ["candidate", "rollback", "left"])
+def test_who_makes_a_version_champion_and_who_deletes_it_never_both_succeed(
+    race: Race, target: Target, kind: str
+) -> None:
+    """But a clean-up that comes after the rollback deletes the others and not the new champion."""
+    outcomes = race(2, change_or_delete, target, kind, SOME)
+    for number, (changed, deleted) in enumerate(zip(*outcomes, strict=True)):
+        fresh = target.named(f"{target.name}{number}")
+        now, live = promotion.read_log(fresh), {each.version: each for each in store.versions(fresh)}
+        told_who = f"round {number}: {changed}, {deleted}"
+        possible = [("done", "told"), ("told", "done"), *([("done", "done")] if kind == "rollback" else [])]
+        assert (changed, deleted) in possible, told_who
+        wanted = {"candidate": 3, "rollback": 1, "left": 2}[kind]
+        assert (now.champion == wanted) == (changed == "done"), told_who
+        assert (wanted in live) == (changed == "done"), told_who
+        assert set(now.line) <= set(live), told_who
+        assert store.alias_version(fresh) == now.champion, told_who
+        assert removal.unfinished(fresh) == (), told_who
+        known = log.with_deleted(live.values())
+        assert [each.version for each in known] == list(range(1, len(known) + 1)), told_who
+        assert {each.version for each in known if each.deleted} == set(now.retired), told_who
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_of_many_promotions_by_four_processes_none_is_lost(race: Race, target: Target, own: bool) -> None:
+    outcomes = race(4, promote_in_a_row, target, own)
+    assert {outcome for each in outcomes for outcome in each} <= ({"won"} if own else {"won", "lost"})
+    assert [each.count("won") for each in outcomes] == [EACH] * 4
+    models = [target.named(f"{target.name}{place}") for place in range(4)] if own else [target]
+    for model in models:
+        check(model, versions=len(store.versions(model)))
+        applied = promotion.read_log(model).applied
+        assert len(applied) == 4 * EACH / len(models)
+        assert [entry.expected for entry in applied] == [0, *(entry.number for entry in applied[:-1])]
+    assert sum(len(store.versions(model)) for model in models) == sum(len(each) for each in outcomes)
