@@ -1,6 +1,6 @@
 """Champion → the champion before it."""
 
-from prefect import flow
+from prefect import flow, runtime
 
 from lifecycle import settings
 from lifecycle.names import Environment
@@ -29,7 +29,8 @@ def rollback(
     """
     config = settings.load(env)
     target = target_of(config, model_name)
-    intent = registry.intend_rollback(target, to_version, reason or "rolled back by hand", rehearse=rehearse)
+    why, run_id = reason or "rolled back by hand", str(runtime.flow_run.id or "")
+    intent = registry.intend_rollback(target, to_version, why, rehearse=rehearse, request=run_id)
     if isinstance(intent, Promotion):
         return intent
     registry.reproduces(intent.model, config.datasets, config.state / "evidence", anew=rehearse)

@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from lifecycle import training
+from lifecycle import databricks, training
 from lifecycle.data import dataset
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.doctor.models import examine_model
@@ -33,11 +33,11 @@ def examine(environments: Sequence[Settings], *, repair: bool) -> list[Finding]:
     With `repair`, an alias is set back to what the log says, also where a hand moved or removed it.
     """
     findings: list[Finding] = []
-    for uri, registry in dict.fromkeys((config.mlflow_uri, config.registry_uri or "") for config in environments):
+    for uri in dict.fromkeys(config.mlflow_uri for config in environments):
         database = list(_database(uri))
         findings += database
         if all(finding.state == "ok" for finding in database) and _exists(uri):
-            findings += _registry(uri, registry, repair=repair)
+            findings += _registries([config for config in environments if config.mlflow_uri == uri], repair=repair)
     for root in dict.fromkeys(config.datasets for config in environments):
         findings += _datasets(root)
     for root in dict.fromkeys(config.predictions for config in environments):
@@ -70,9 +70,14 @@ def _exists(uri: str) -> bool:
     return path is None or path.exists()
 
 
-def _registry(uri: str, registry: str, *, repair: bool) -> Iterator[Finding]:
-    for name in store.names(uri, registry):
-        yield from examine_model(Target(tracking_uri=uri, registry_uri=registry, name=name), repair=repair)
+def _registries(environments: Sequence[Settings], *, repair: bool) -> Iterator[Finding]:
+    """All models of each registry; of Unity Catalog, which others share, those in the environments' own schemas."""
+    uri = environments[0].mlflow_uri
+    for registry in dict.fromkeys(config.registry_uri or "" for config in environments):
+        own = tuple(config.registered_name("") for config in environments if (config.registry_uri or "") == registry)
+        for name in store.names(uri, registry):
+            if name.startswith(own) or not databricks.is_databricks(registry or uri):
+                yield from examine_model(Target(tracking_uri=uri, registry_uri=registry, name=name), repair=repair)
     for run_id in training.abandoned(uri):
         message = f"training run {run_id} is RUNNING, but its process has ended."
         yield repairable("run", message, repair, partial(training.end_abandoned, uri, run_id))

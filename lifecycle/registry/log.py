@@ -32,7 +32,7 @@ TARGET, OUTCOME, REASON, BY = "promotion.target", "promotion.outcome", "promotio
 RETIRED = "promotion.retired."
 """Followed by the number of a version that a `retire` entry removes; the tag's value is what the version said."""
 ARTIFACT, DATASET, VERDICT = "artifact_sha256", "dataset_digest", "verdict_digest"
-GATE, SOURCE = "promotion.gate", "promotion.source"
+GATE, REQUEST, SOURCE = "promotion.gate", "promotion.request", "promotion.source"
 """`SOURCE` is the URI of the model that a version was made of; a registry that keeps files of its own forgets it."""
 APPLIED, LOST = "applied", "lost"
 OWNED = (KEY, ARTIFACT, DATASET, VERDICT)

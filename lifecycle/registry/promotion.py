@@ -54,6 +54,8 @@ class Intent(Frozen):
     dataset_digest: str = ""
     verdict_digest: str = ""
     gate: str = ""
+    request: str = ""
+    """What asked for it, if that may ask again: a flow run that is rerun must not roll back twice."""
 
     @property
     def key(self) -> str:
@@ -154,9 +156,11 @@ def promote(intent: Intent) -> Promotion:
 
 
 def intend_rollback(
-    target: Target, to_version: int | None, reason: str, *, rehearse: bool = False
+    target: Target, to_version: int | None, reason: str, *, rehearse: bool = False, request: str = ""
 ) -> Intent | Promotion:
-    """State a rollback; an interrupted one is completed instead, and is the answer (unless this is a rehearsal).
+    """State a rollback; one that was interrupted, or that the same `request` has carried out, is the answer instead.
+
+    A rehearsal looks at neither.
 
     Raises:
         NotFoundError: The model has no champion.
@@ -167,6 +171,9 @@ def intend_rollback(
     now = settle(target)
     if now.champion is None:
         raise NotFoundError(f"{target.name} has no champion.", "See: mlops model list")
+    if request and not rehearse and _has_carried_out(target, now, request):
+        message = f"This run has rolled back before: {target.name} {_v(now.champion)} is champion."
+        return _outcome(target, now, changed=False, message=message)
     if interrupted:
         message = f"Completed an interrupted rollback: {target.name} {_v(now.champion)} is champion."
         return _outcome(target, now, changed=True, message=message)
@@ -184,7 +191,14 @@ def intend_rollback(
         )
     ref = reference(target, goal)
     return Intent(
-        target=target, model=ref, kind="rollback", expected=now.champion, head=now.head, version=goal, reason=reason
+        target=target,
+        model=ref,
+        kind="rollback",
+        expected=now.champion,
+        head=now.head,
+        version=goal,
+        reason=reason,
+        request=request,
     )
 
 
@@ -258,6 +272,11 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
     raise TransientError(f"The champion alias of {target.name} kept moving.", "Try again.")
 
 
+def _has_carried_out(target: Target, now: Log, request: str) -> bool:
+    applied = {entry.number for entry in now.applied}
+    return any(v.tags.get(log.REQUEST) == request and v.version in applied for v in store.versions(target))
+
+
 def _tags(intent: Intent) -> dict[str, str]:
     return {
         log.KEY: intent.key,
@@ -268,6 +287,7 @@ def _tags(intent: Intent) -> dict[str, str]:
         log.DATASET: intent.dataset_digest,
         log.VERDICT: intent.verdict_digest,
         log.GATE: intent.gate,
+        log.REQUEST: intent.request,
         log.REASON: intent.reason[:REASON_LENGTH],
         log.BY: log.author(),
     }

@@ -217,10 +217,10 @@ def _copies(target: Target) -> list[tuple[str, Version]]:
     """Versions of other models that were entered from a version of this one."""
     prefix = f"models:/{target.name}/"
     return [
-        (name, version)
-        for name in store.names(target.tracking_uri, target.registry_uri)
-        if name != target.name
-        for version in store.versions(target.named(name))
+        (other.name, version)
+        for other in store.relatives(target)
+        if other.name != target.name
+        for version in store.versions(other)
         if _source_of(version).startswith(prefix)
     ]
 
@@ -280,7 +280,7 @@ def _referred(target: Target) -> set[str]:
     """The runs that a version of any model of this registry was made by."""
     return {
         version.run_id
-        for name in store.names(target.tracking_uri, target.registry_uri)
-        for version in store.versions(target.named(name))
+        for other in store.relatives(target)
+        for version in store.versions(other)
         if not _record_of(version)
     }

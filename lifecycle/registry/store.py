@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
+from lifecycle import databricks
 from lifecycle.errors import ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.names import CHAMPION
 from lifecycle.settings import Frozen, Settings
@@ -95,11 +96,9 @@ def mlflow_of(target: Target) -> "MlflowClient":
 
 def versions(target: Target) -> list[Version]:
     """All versions of a model in order of their numbers, paginated to the end; empty if the model does not exist."""
-    mlflow = mlflow_of(target)
+    mlflow, wanted = mlflow_of(target), f"name={_quoted(target.name)}"
     with translated():
-        found = _pages(
-            lambda token: mlflow.search_model_versions(f"name='{target.name}'", max_results=PAGE, page_token=token)
-        )
+        found = _pages(lambda token: mlflow.search_model_versions(wanted, max_results=PAGE, page_token=token))
     if any(_without_tags(each) for each in found):
         numbers = [int(each.version) for each in found]
         with ThreadPoolExecutor(READERS) as pool:
@@ -147,6 +146,18 @@ def names(tracking_uri: str, registry_uri: str = "") -> list[str]:
     with translated():
         found = _pages(lambda token: mlflow.search_registered_models(max_results=PAGE, page_token=token))
     return sorted(each.name for each in found)
+
+
+def relatives(target: Target) -> list[Target]:
+    """The models that may hold copies of a model's versions, itself included.
+
+    All of the registry; of Unity Catalog, which may hold thousands, those whose last level is the same.
+    """
+    found = names(target.tracking_uri, target.registry_uri)
+    if databricks.is_databricks(target.registry_uri or target.tracking_uri):
+        last = target.name.rpartition(".")[2]
+        found = [name for name in found if name.rpartition(".")[2] == last]
+    return [target.named(name) for name in found]
 
 
 def alias_version(target: Target, alias: str = CHAMPION) -> int | None:
@@ -325,6 +336,11 @@ def _pages(search: Callable[[Any], Any]) -> list[Any]:
         token = page.token
         if not token:
             return found
+
+
+def _quoted(name: str) -> str:
+    """A name in a filter: other people's models may be called `it's`."""
+    return f'"{name}"' if "'" in name else f"'{name}'"
 
 
 def _without_tags(found: Any) -> bool:

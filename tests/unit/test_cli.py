@@ -11,6 +11,8 @@ from typer.main import get_command
 
 from cli.main import app, main
 from lifecycle import errors
+from lifecycle.registry import store
+from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from tests.conftest import ROOT, train_model, tree
 
@@ -23,11 +25,11 @@ def mlops(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
-def commands() -> list[tuple[str, object]]:
+def commands(group: object = None, path: str = "") -> list[tuple[str, object]]:
     found = []
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        for inner, leaf in getattr(command, "commands", {"": command}).items():
-            found.append((f"{name} {inner}".strip(), leaf))
+    for name, command in (group or get_command(app)).commands.items():  # type: ignore[attr-defined]
+        full = f"{path} {name}".strip()
+        found += commands(command, full) if hasattr(command, "commands") else [(full, command)]
     return found
 
 
@@ -115,3 +117,61 @@ def test_doctor_ends_in_7_when_something_is_wrong(news: Settings) -> None:
     split.write_bytes(split.read_bytes()[:-1] + b"x")
     done = mlops("doctor")
     assert (done.returncode, "PROBLEM" in done.stdout) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["register", "--model-name", "m"], "either --run-id or --source"),
+        (
+            ["register", "--model-name", "m", "--run-id", "x", "--source", "runs:/x/model"],
+            "either --run-id or --source",
+        ),
+        (["register", "--model-name", "m", "--source", "./model"], "neither a models:/ nor a runs:/ URI"),
+        (["show", "--model-name", "It's"], "is not a model name"),
+        (["show", "--model-name", "nope"], "There is no model prod.ml.nope"),
+        (["copy", "--model-name", "m", "--from", "dev", "--to", "dev"], "Name two environments"),
+        (["alias", "set", "--model-name", "m", "--alias", "latest", "--version", "1"], "reserved"),
+        (
+            ["alias", "set", "--model-name", "m", "--alias", "chalenger", "--version", "1"],
+            "champion, challenger, shadow",
+        ),
+        (["tag", "set", "--model-name", "m", "--key", "", "--value", "x"], "key of 1 to 250 characters"),
+        (["migrate-stages", "--source", "old", "--model-name", "m", "--dry-run"], "There is no model old"),
+    ],
+)
+def test_a_registry_command_that_cannot_be_says_why_and_writes_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    before = tree(home)
+    monkeypatch.setattr(sys, "argv", ["mlops", "model", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert (end.value.code, tree(home) == before) == (2, True)
+    assert words in capsys.readouterr().err
+
+
+def test_what_takes_something_away_asks_and_without_anybody_to_ask_does_nothing(
+    news: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = target_of(news, "sentiment")
+    store.create_model(target)
+    for arguments in (["delete"], ["rename", "--to", "tone"]):
+        monkeypatch.setattr(sys, "argv", ["mlops", "model", *arguments, "--model-name", "sentiment", "--env", "dev"])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        assert "--yes" in capsys.readouterr().err
+        assert store.model(target)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("moment", ["yesterday", "2026-13-01", ""])
+def test_a_moment_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], moment: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mlops", "history", "--model-name", "m", "--at", moment])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "is not an ISO time" in capsys.readouterr().err
