@@ -123,7 +123,9 @@ def migrate_stages(
     if undo:
         runner.confirm(f"Remove what was migrated from {source}?", yes or dry_run)
         gone = stages.undo(origin, targets, dry_run=dry_run)
-        show.print_json({"removed": gone}) if as_json else typer.echo(f"Removed: {', '.join(gone) or 'nothing'}.")
+        names = ", ".join(gone) or "nothing"
+        say = f"{'Would remove' if dry_run else 'Removed'}: {names}."
+        show.print_json({"removed": gone, "done": not dry_run}) if as_json else typer.echo(say)
         return
     migration = stages.plan(origin, targets)
     if not dry_run:
@@ -137,7 +139,7 @@ def _removal(done: "Removal", as_json: bool) -> None:
         show.print_json(done)
         return
     numbers = ", ".join(f"v{number}" for number in done.deleted) or "nothing"
-    typer.echo(f"{'Deleted' if done.done else 'Would delete'} of {done.name}: {numbers}.")
+    typer.echo(f"{done.name}: {'deleted' if done.done else 'would delete'} {numbers}.")
     if done.kept:
         show.table(("stays", "because"), [(f"v{number}", why) for number, why in done.kept.items()])
     for uri in done.collected:
@@ -157,5 +159,7 @@ def _migration(done: "Migration") -> None:
     show.table(("from", "stage", "entered as" if done.done else "would be entered in", "champion"), rows)
     for text in done.ambiguous:
         typer.echo(f"Ambiguous: {text}.")
+    for text in done.foreign:
+        typer.echo(f"MLflow goes on loading it, mlops does not: {text} To convert it: mlops model register-external")
     if done.without_stage:
         typer.echo(f"Without a stage, left alone: {', '.join(f'v{number}' for number in done.without_stage)}.")

@@ -100,17 +100,26 @@ def untrusted_types(path: Path) -> list[str]:
 
 def load_verified(folder: Path, ref: ModelRef) -> Any:
     """Load a model folder whose digest was checked; only the forms of ours are accepted, and read by our classes."""
+    return reader_of(folder, ref.label)(folder / "artifacts", ref)
+
+
+def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
+    """What reads a model folder, told by its form; nothing in it is deserialised.
+
+    Raises:
+        IntegrityError: It is no form of ours.
+    """
     flavour = (yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")) or {}).get("flavors", {})
     loader = flavour.get("python_function", {}).get("loader_module")
     if set(flavour) != {"python_function"} or loader != "mlflow.pyfunc.loaders.code_model":
-        raise IntegrityError(f"{ref.label}: not a text model of ours (flavours {sorted(flavour)}, loader {loader}).")
+        raise IntegrityError(f"{label}: not a text model of ours (flavours {sorted(flavour)}, loader {loader}).")
     held = sorted(path.name for path in (folder / "artifacts").glob("*"))
     read = FORMS.get(tuple(held))
     if read is None:
         forms = "; ".join(", ".join(form) for form in FORMS)
-        what = f"{ref.label}: its files ({', '.join(held) or 'none'}) are no form of ours ({forms})."
+        what = f"{label}: its files ({', '.join(held) or 'none'}) are no form of ours ({forms})."
         raise IntegrityError(what, "Do not use this model; roll back or train again.")
-    return read(folder / "artifacts", ref)
+    return read
 
 
 def _skops(artifacts: Path, ref: ModelRef) -> Any:

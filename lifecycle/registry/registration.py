@@ -15,7 +15,7 @@ from lifecycle import databricks, training
 from lifecycle.errors import ConfigError, ConflictError, IntegrityError, TransientError
 from lifecycle.models.loading import ModelRef, artifact_digest, private_copy
 from lifecycle.owner import OWNER, is_dead, owner
-from lifecycle.registry import log, store
+from lifecycle.registry import aliases, log, store
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import download
 
@@ -55,7 +55,9 @@ def candidate(target: Target, model: ModelRef, *, tags: Mapping[str, str] | None
 
 
 def described(target: Target, source: str) -> ModelRef:
-    """The model behind a `models:/…` or `runs:/…` URI of the target's server, digested now if nobody has before.
+    """The model behind a `models:/…` or `runs:/…` URI of the target's server, digested now.
+
+    An alias (`models:/name@alias`) is read once: what is registered is the version behind it.
 
     Raises:
         ConfigError: It is no such URI.
@@ -64,6 +66,9 @@ def described(target: Target, source: str) -> ModelRef:
     if not source.startswith(("models:/", "runs:/")):
         what = f"{source!r} is neither a models:/ nor a runs:/ URI."
         raise ConfigError(what, "A file from outside MLflow: mlops model register-external")
+    if "@" in source:
+        name, _, alias = source.removeprefix("models:/").rpartition("@")
+        source = f"models:/{name}/{aliases.get(target.named(name), alias)}"
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         folder = download(target.tracking_uri, source, Path(temporary), target.registry_uri)
         model = folder / "MLmodel"

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lifecycle.errors import ConfigError, ConflictError, NotFoundError
-from lifecycle.models.loading import ModelRef, artifact_digest
+from lifecycle.errors import ConfigError, ConflictError, IntegrityError, NotFoundError
+from lifecycle.models.loading import ModelRef, artifact_digest, reader_of
 from lifecycle.names import Environment
 from lifecycle.registry import log, promotion, registration, store
 from lifecycle.registry.store import Target, Version
@@ -37,12 +37,16 @@ class Move(Frozen):
 
 
 class Migration(Frozen):
-    """What a migration does, or would do. Ambiguous cases are left for a person to decide."""
+    """What a migration does, or would do. Ambiguous cases are left for a person to decide.
+
+    `foreign` names versions that MLflow loads and this project does not, because they are no text models of its form.
+    """
 
     source: str
     moves: tuple[Move, ...]
     ambiguous: tuple[str, ...]
     without_stage: tuple[int, ...]
+    foreign: tuple[str, ...] = ()
     done: bool = False
 
 
@@ -80,6 +84,7 @@ def plan(source: Target, targets: Mapping[Environment, Target]) -> Migration:
         moves=tuple(moves),
         ambiguous=tuple(ambiguous),
         without_stage=tuple(each.version for each in found if each.stage not in STAGES),
+        foreign=tuple(why for why in (_foreign(source, move.version) for move in moves) if why),
     )
 
 
@@ -92,7 +97,8 @@ def migrate(source: Target, targets: Mapping[Environment, Target]) -> Migration:
     planned = plan(source, targets)
     if planned.ambiguous:
         what = f"{source.name} cannot be migrated: {'; '.join(planned.ambiguous)}."
-        raise ConflictError(what, "Decide: give all but one of them another stage, then run it again.")
+        fix = "Leave one version in each stage, and choose a --model-name that has no versions yet."
+        raise ConflictError(what, fix)
     by_name = {target.name: target for target in targets.values()}
     entered = tuple(_enter(source, move, by_name[move.to]) for move in planned.moves)
     return planned.model_copy(update={"moves": entered, "done": True})
@@ -157,6 +163,16 @@ def _enter(source: Target, move: Move, target: Target) -> Move:
     if move.champion:
         promotion.settle(target)
     return move.model_copy(update={"entered": number})
+
+
+def _foreign(source: Target, number: int) -> str:
+    with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
+        folder = download(source.tracking_uri, f"models:/{source.name}/{number}", Path(temporary), source.registry_uri)
+        try:
+            reader_of(folder, f"v{number}")
+        except IntegrityError as error:
+            return str(error)
+    return ""
 
 
 def _reference(source: Target, version: Version) -> ModelRef:
