@@ -14,7 +14,7 @@ test: $(STAMP)  ## every test; needs no network
 	$(BIN)/python -m pytest
 
 test-all: $(STAMP)  ## the same with the long versions of the fault tests
-	TEST_KILLS=50 $(BIN)/python -m pytest
+	TEST_KILLS=50 TEST_ROUNDS=200 TEST_EXAMPLES=200 $(BIN)/python -m pytest
 
 lint: $(STAMP)  ## format, lint, types, floors
 	$(BIN)/ruff format --check .

@@ -137,10 +137,12 @@ def translated() -> Iterator[None]:
 def is_transient(error: BaseException) -> bool:
     """Tell whether waiting may cure an error of MLflow, its database or the network."""
     from mlflow.exceptions import RestException
+    from requests import RequestException
 
     code = getattr(error, "error_code", None)
     if code == "INTERNAL_ERROR" and not isinstance(error, RestException):
-        return False  # MLflow's clients give that code to what they refuse themselves
+        # MLflow's clients give that code to what they refuse themselves, and to a server that they could not reach
+        return isinstance(error.__cause__ or error.__context__, RequestException)
     busy = "database is locked" in str(error)
     return code in TRANSIENT_CODES or busy or isinstance(error, ConnectionError | TimeoutError)
 

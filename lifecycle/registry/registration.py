@@ -17,7 +17,7 @@ from lifecycle.models.loading import ModelRef, artifact_digest, private_copy
 from lifecycle.owner import OWNER, is_dead, owner
 from lifecycle.registry import aliases, log, store
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import download
+from lifecycle.tracking import client, download, is_missing, translated
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ def described(target: Target, source: str) -> ModelRef:
     if "@" in source:
         name, _, alias = source.removeprefix("models:/").rpartition("@")
         source = f"models:/{name}/{aliases.get(target.named(name), alias)}"
+    source = _logged(target, source) or source
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         folder = download(target.tracking_uri, source, Path(temporary), target.registry_uri)
         model = folder / "MLmodel"
@@ -83,6 +84,28 @@ def described(target: Target, source: str) -> ModelRef:
             artifact_sha256=artifact_digest(folder),
             allow_pickle=target.allow_pickle,
         )
+
+
+def _logged(target: Target, source: str) -> str:
+    """The `models:/m-…` URI of what a `runs:/…` URI names; empty if that is no logged model.
+
+    MLflow downloads a version that was made of the latter into a folder of another layout, with another digest.
+    """
+    from mlflow.exceptions import MlflowException
+
+    run_id, _, name = source.removeprefix("runs:/").partition("/")
+    if not source.startswith("runs:/") or not name or "'" in source:
+        return ""
+    mlflow = client(target.tracking_uri)
+    try:
+        with translated():
+            experiment = mlflow.get_run(run_id).info.experiment_id
+            found = mlflow.search_logged_models([experiment], f"name = '{name}' AND source_run_id = '{run_id}'")
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return ""
+    return f"models:/{found[0].model_id}" if found else ""
 
 
 @contextmanager

@@ -32,6 +32,8 @@ class Removal(Frozen):
     """What a deletion or clean-up does, or would do: versions that go, and why the others stay."""
 
     name: str
+    champion: int | None = None
+    """The champion under which it was planned: another one may need what is to go."""
     deleted: tuple[int, ...] = ()
     kept: dict[int, str] = Field(default_factory=dict)
     collected: tuple[str, ...] = ()
@@ -50,7 +52,7 @@ def delete_version(target: Target, number: int, *, reason: str, dry_run: bool = 
         version = store.version(target, number)
         if why := _needed(target, now).get(number) or _record_of(version):
             raise ConflictError(f"{target.name} v{number} stays: {why}.", _way_out(why))
-    planned = Removal(name=target.name, deleted=(number,))
+    planned = Removal(name=target.name, champion=now.champion, deleted=(number,))
     return planned if dry_run else _carry_out(target, planned, reason)
 
 
@@ -69,7 +71,7 @@ def plan_cleanup(target: Target, keep: int) -> Removal:
         if why := needed.get(number) or _record_of(version) or _under_test(version, now):
             needed[number] = why
     deleted = tuple(each.version for each in found if each.version not in needed)
-    return Removal(name=target.name, deleted=deleted, kept=dict(sorted(needed.items())))
+    return Removal(name=target.name, champion=now.champion, deleted=deleted, kept=dict(sorted(needed.items())))
 
 
 def cleanup(target: Target, keep: int, *, reason: str) -> Removal:
@@ -144,27 +146,26 @@ def _carry_out(target: Target, planned: Removal, reason: str) -> Removal:
     retired = promotion.read_log(target).retired
     numbers = [number for number in planned.deleted if number not in retired]
     for start in range(0, len(numbers), AT_ONCE):
-        _retire(target, numbers[start : start + AT_ONCE], reason)
+        _retire(target, planned.champion, numbers[start : start + AT_ONCE], reason)
     deleted = sorted({*planned.deleted, *finish(target)})
     return planned.model_copy(update={"deleted": tuple(deleted), "collected": collect(target), "done": True})
 
 
-def _retire(target: Target, numbers: Sequence[int], reason: str) -> None:
-    """Enter in the log that nothing may lead back to these versions.
+def _retire(target: Target, champion: int | None, numbers: Sequence[int], reason: str) -> None:
+    """Enter in the log that nothing may lead back to these versions, as was decided under a champion.
 
     Raises:
         LostRaceError: The champion changed meanwhile.
     """
-    now = promotion.read_log(target)
     tags = {
-        log.KEY: _key(target, now, numbers),
+        log.KEY: _key(target, champion, promotion.read_log(target).head, numbers),
         log.KIND: "retire",
-        log.EXPECTED: str(now.champion or log.NONE),
+        log.EXPECTED: str(champion or log.NONE),
         log.REASON: reason[: promotion.REASON_LENGTH],
         log.BY: log.author(),
         **{f"{log.RETIRED}{number}": log.carry(store.version(target, number)) for number in numbers},
     }
-    number = registration.enter(target, _stand_in(target, now, numbers), tags)
+    number = registration.enter(target, _stand_in(target, champion, numbers), tags)
     registration.await_earlier(target, number)
     after = promotion.settle(target)
     if not set(numbers) <= after.retired:
@@ -172,13 +173,13 @@ def _retire(target: Target, numbers: Sequence[int], reason: str) -> None:
         raise LostRaceError(f"{target.name}: the champion changed meanwhile.", "Run the command again.")
 
 
-def _stand_in(target: Target, now: Log, numbers: Sequence[int]) -> ModelRef:
+def _stand_in(target: Target, champion: int | None, numbers: Sequence[int]) -> ModelRef:
     """The model whose files the entry itself refers to: a version must have some, so the champion's."""
-    return promotion.reference(target, now.champion or numbers[0])
+    return promotion.reference(target, champion or numbers[0])
 
 
-def _key(target: Target, now: Log, numbers: Sequence[int]) -> str:
-    content = [target.name, "retire", now.champion, now.head, sorted(numbers)]
+def _key(target: Target, champion: int | None, head: int, numbers: Sequence[int]) -> str:
+    content = [target.name, "retire", champion, head, sorted(numbers)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -210,7 +211,8 @@ def _under_test(version: Version, now: Log) -> str:
     if version.status == store.PENDING:
         return "it is still being written"
     candidate = log.EXPECTED not in version.tags
-    return "it is a candidate newer than the champion" if candidate and version.version > now.head else ""
+    champion_since = now.changes[-1].number if now.changes else 0  # not `head`: a clean-up is an entry too
+    return "it is a candidate newer than the champion" if candidate and version.version > champion_since else ""
 
 
 def _copies(target: Target) -> list[tuple[str, Version]]:

@@ -182,13 +182,14 @@ def create_model(target: Target, tags: Mapping[str, str] | None = None, descript
 
 def create_version(target: Target, source: str, run_id: str, tags: Mapping[str, str], description: str = "") -> int:
     """Enter a version with its tags in one transaction and return its number."""
-    logged = source.removeprefix("models:/") if source.startswith("models:/m-") else None
+    model_id = source.removeprefix("models:/")
+    is_logged_model = source.startswith("models:/m-") and "/" not in model_id
     with translated():
         created = mlflow_of(target).create_model_version(
             name=target.name,
             source=source,
             run_id=run_id or None,
-            model_id=logged,
+            model_id=model_id if is_logged_model else None,
             tags=dict(tags),
             description=description or None,
             await_creation_for=None,
@@ -196,14 +197,14 @@ def create_version(target: Target, source: str, run_id: str, tags: Mapping[str, 
     return int(created.version)
 
 
-def await_ready(target: Target, number: int, deadline_seconds: float = READY_SECONDS) -> None:
-    """Wait until the files of a version are in the registry.
+def await_ready(target: Target, number: int, deadline_seconds: float | None = None) -> None:
+    """Wait until the files of a version are in the registry; the deadline is `READY_SECONDS` unless one is given.
 
     Raises:
         IntegrityError: The registration failed, or the version has vanished.
         TransientError: It is still going on after the deadline.
     """
-    start, pause = time.monotonic(), 0.05
+    start, pause, deadline = time.monotonic(), 0.05, READY_SECONDS if deadline_seconds is None else deadline_seconds
     while True:
         found = find(target, number)
         if found and found.ready:
@@ -213,8 +214,8 @@ def await_ready(target: Target, number: int, deadline_seconds: float = READY_SEC
             raise IntegrityError(
                 f"The registration of {target.name} v{number} failed: it is {state}.", "Register again."
             )
-        if time.monotonic() - start > deadline_seconds:
-            what = f"{target.name} v{number} is still {found.status} after {deadline_seconds:g} s."
+        if time.monotonic() - start > deadline:
+            what = f"{target.name} v{number} is still {found.status} after {deadline:g} s."
             raise TransientError(what, "Look again: mlops doctor")
         time.sleep(pause)
         pause = min(2.0, pause * 1.5)

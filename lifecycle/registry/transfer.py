@@ -103,5 +103,11 @@ def _run_like(original: "Run", tracking_uri: str, experiment_id: str, tags: Mapp
 def _copied(tracking_uri: str, experiment_id: str, source: str) -> str | None:
     with translated():
         found = client(tracking_uri).search_runs([experiment_id], f"tags.`{COPIED_FROM}` = '{source}'")
-    done = [run for run in found if run.info.status == "FINISHED" and training.ARTIFACT_SHA256 in run.data.tags]
+    done = [
+        run
+        for run in found
+        if run.info.status == "FINISHED"
+        and training.ARTIFACT_SHA256 in run.data.tags
+        and training.COLLECTED not in run.data.tags
+    ]
     return str(done[-1].info.run_id) if done else None

@@ -44,6 +44,7 @@ def serve(root: Path, port: int, *, with_parent: bool) -> None:
     config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=60, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", port), backlog=128) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so only for its own sockets
         if with_parent:
             threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
         print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)  # noqa: T201

@@ -41,6 +41,10 @@ LOCATIONS = (
 )
 
 
+not_in_unity_catalog = pytest.mark.parametrize("backend", ["sqlite", "server"], indirect=True)
+"""For what takes many seconds there and exercises no rule of Unity Catalog that another test does not."""
+
+
 class State(NamedTuple):
     """Dataset `news` 1.0.0 and three models that were evaluated on its holdout; `weak` never says `negative`."""
 
@@ -59,8 +63,8 @@ class State(NamedTuple):
 
     def folder(self, model: ModelRef) -> Path:
         """Where the files of a trained model lie."""
-        [found] = self.config.state.glob(f"artifacts/**/{model.uri.removeprefix('models:/')}")
-        return found / "artifacts"
+        artifacts, model_id = self.config.state / "artifacts", model.uri.removeprefix("models:/")
+        return next(artifacts.glob(f"*/models/{model_id}"), artifacts / "models" / model_id) / "artifacts"
 
     def moved(self, folder: Path) -> "State":
         """The same state in another directory, down to the locations in the MLflow database."""
@@ -87,11 +91,17 @@ def original(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> State:
 
 
 @pytest.fixture
-def state(original: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+def in_sqlite(original: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     """A state directory of the test's own with three trained models and nothing registered."""
     found = original.moved(tmp_path / "state")
     monkeypatch.setenv("MLOPS_HOME", str(found.config.state))
     return found
+
+
+@pytest.fixture
+def state(in_sqlite: State) -> State:
+    """What a test works on that is about no other registry than sqlite."""
+    return in_sqlite
 
 
 @pytest.fixture(scope="session")
@@ -140,6 +150,7 @@ def emulator(
     for name, value in running_emulator.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("MLFLOW_ENABLE_DB_SDK", "false")  # otherwise MLflow's client asks twice for every answer
     monkeypatch.setenv("DATABRICKS_CONFIG_PROFILE", "")  # a test that names one in a URI leaves it to the process
     before = mlflow.get_tracking_uri()
     yield running_emulator
@@ -157,7 +168,7 @@ def in_unity_catalog(original: State, tmp_path: Path, emulator: Emulator) -> Sta
 @pytest.fixture(params=["sqlite", "server", "unity-catalog"])
 def backend(request: pytest.FixtureRequest) -> State:
     """The three trained models and an empty registry: in sqlite, on a server, under the rules of Unity Catalog."""
-    fixture = {"sqlite": "state", "server": "on_server", "unity-catalog": "in_unity_catalog"}[request.param]
+    fixture = {"sqlite": "in_sqlite", "server": "on_server", "unity-catalog": "in_unity_catalog"}[request.param]
     return request.getfixturevalue(fixture)
 
 

@@ -81,12 +81,12 @@ def winner_that_says_it_lost(state: State) -> None:
 
 def deletion_cut_short(state: State) -> None:
     number = registration.candidate(state.target, state.regression)
-    removal._retire(state.target, [number], "cut short")
+    removal._retire(state.target, 2, [number], "cut short")
 
 
 def cleanup_cut_short(state: State) -> None:
     number = registration.candidate(state.target, state.regression)
-    removal._retire(state.target, [number], "cut short")
+    removal._retire(state.target, 2, [number], "cut short")
     removal.finish(state.target)
     training.withdraw(state.target.tracking_uri, state.regression.run_id)
 

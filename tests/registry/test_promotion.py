@@ -15,7 +15,7 @@ from lifecycle.registry import catalog, log, promotion, store
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
 from lifecycle.tracking import client
-from tests.registry.conftest import State, enter_by_hand, promote, set_by_hand
+from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
 
 
 def roll_back(target: Target, to_version: int | None = None) -> Promotion:
@@ -99,6 +99,7 @@ def test_an_entry_holds_what_it_was_decided_on(state: State, target: Target, mon
     }
 
 
+@not_in_unity_catalog
 def test_a_challenger_judged_against_a_former_champion_is_refused(state: State, target: Target) -> None:
     promote(target, state.weak)
     judged_against = promotion.champion(target)
@@ -130,6 +131,7 @@ def test_promoting_twice_registers_once(state: State, target: Target) -> None:
     assert len(store.versions(target)) == 1
 
 
+@not_in_unity_catalog
 def test_an_old_intent_carried_out_again_does_not_undo_later_promotions(state: State, target: Target) -> None:
     intent = promotion.intend(target, state.weak, None, reason="")
     promotion.promote(intent)
@@ -139,6 +141,7 @@ def test_an_old_intent_carried_out_again_does_not_undo_later_promotions(state: S
     assert now(target) == (2, 2)
 
 
+@not_in_unity_catalog
 def test_the_same_model_can_become_champion_again_after_a_rollback(state: State, target: Target) -> None:
     promote(target, state.weak)
     promote(target, state.bayes)
@@ -155,6 +158,7 @@ def test_a_rollback_gives_the_alias_back_to_the_earlier_number(three: Target) ->
     assert tags(three, 4)["promotion.target"] == "2"
 
 
+@not_in_unity_catalog
 def test_rolling_back_twice_walks_further_back(three: Target) -> None:
     roll_back(three)
     assert roll_back(three).champion == 1
@@ -170,6 +174,7 @@ def test_a_rollback_carried_out_again_goes_back_once(three: Target) -> None:
     assert len(store.versions(three)) == 4
 
 
+@not_in_unity_catalog
 def test_a_rollback_goes_to_any_former_champion_and_nowhere_else(state: State, three: Target) -> None:
     enter_by_hand(state, state.bayes)
     for never in (4, 99):
@@ -187,6 +192,7 @@ def test_a_model_without_champion_cannot_be_rolled_back(target: Target) -> None:
         promotion.intend_rollback(target, None, "")
 
 
+@not_in_unity_catalog
 def test_a_rollback_decided_before_another_change_loses(state: State, three: Target) -> None:
     intent = promotion.intend_rollback(three, None, "")
     promote(three, state.bayes)
@@ -226,6 +232,7 @@ def test_a_promotion_killed_before_its_confirmation_counts(state: State, target:
     assert tags(target, 1)["promotion.outcome"] == "applied"
 
 
+@not_in_unity_catalog
 def test_a_slow_writer_that_set_an_older_champion_late_is_corrected(state: State, target: Target) -> None:
     promote(target, state.weak)
     for number, model in enumerate((state.bayes, state.regression), 1):
@@ -274,12 +281,14 @@ def test_adopting_records_what_the_hand_did(three: Target) -> None:
     assert roll_back(three).champion == 3
 
 
+@not_in_unity_catalog
 def test_a_candidate_can_be_adopted(state: State, three: Target) -> None:
     set_by_hand(three, enter_by_hand(state, state.weak, **{log.ARTIFACT: state.weak.artifact_sha256}))
     assert promotion.adopt(three, "").champion == 4
     loading.verify(promotion.champion(three))
 
 
+@not_in_unity_catalog
 def test_adopting_where_no_hand_was_changes_nothing(state: State, three: Target) -> None:
     assert promotion.adopt(three, "").changed is False
     promotion.register(promotion.intend(three, state.bayes, promotion.champion(three), reason="killed here"))
@@ -327,6 +336,7 @@ def test_a_reference_resolves_to_one_exact_version(state: State, three: Target) 
     assert resolved(run_id=state.bayes.run_id) == state.bayes
 
 
+@not_in_unity_catalog
 @pytest.mark.parametrize(
     ("reference", "error", "words"),
     [
@@ -375,6 +385,7 @@ def test_promotion_to_the_next_environment_carries_the_files_and_no_approval(sta
     loading.load(entered)
 
 
+@not_in_unity_catalog
 def test_a_log_longer_than_a_page_is_read_to_its_end(
     state: State, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,6 +399,7 @@ def test_a_log_longer_than_a_page_is_read_to_its_end(
     assert now(target) == (6, 6)
 
 
+@not_in_unity_catalog
 def test_the_history_tells_who_was_champion_when_why_and_by_whom(
     state: State, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
