@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from lifecycle.errors import AliasMovedError, ConflictError, LostRaceError, NotFoundError, TransientError
@@ -20,14 +21,18 @@ from lifecycle.registry import aliases, log, registration, store
 from lifecycle.registry.log import Entry, Kind, Log
 from lifecycle.registry.store import Target, Version, alias_version
 from lifecycle.settings import Frozen
+from lifecycle.tracking import database_path
 
 logger = logging.getLogger(__name__)
 
-SETTLE_ATTEMPTS = 20
+SETTLE_SECONDS = 30.0
 REASON_LENGTH = 1000
 ROLLBACK_READY = "rollback_ready"
-LASTING_SECONDS = 0.5
-"""How long an alias must differ from the log without an explanation before a hand is held to have moved it."""
+LASTING_SECONDS, LASTING_SECONDS_REMOTE = 0.5, 2.0
+"""How long an alias must differ from the log without an explanation before a hand is held to have moved it.
+
+A writer beyond a network is slower to correct itself.
+"""
 
 
 class Promotion(Frozen):
@@ -251,8 +256,12 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
     """
     mine: set[int] = set()
     suspect: tuple[int, int | None] | None = None
-    since = 0.0
-    for attempt in range(SETTLE_ATTEMPTS):
+    start = since = time.monotonic()
+    embedded = database_path(target.registry_uri or target.tracking_uri) is not None
+    lasting = LASTING_SECONDS if embedded else LASTING_SECONDS_REMOTE
+    for attempt in count():
+        if time.monotonic() - start > SETTLE_SECONDS:
+            break
         alias, now = alias_version(target), read_log(target)
         if alias == now.champion:
             for entry in now.unsettled:
@@ -266,9 +275,9 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
                 mine.add(now.champion)
         elif suspect != (now.head, alias):  # a slower writer may be about to correct itself: only what lasts counts
             suspect, since = (now.head, alias), time.monotonic()
-        elif time.monotonic() - since > LASTING_SECONDS:
+        elif time.monotonic() - since > lasting:
             raise _moved(target, now, alias)
-        time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311  jitter, not a secret
+        time.sleep(random.uniform(0, min(0.4, 0.02 * attempt)))  # noqa: S311  jitter, not a secret
     raise TransientError(f"The champion alias of {target.name} kept moving.", "Try again.")
 
 
