@@ -16,6 +16,7 @@ import getpass
 import json
 import os
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Literal, Self
 
 from pydantic import Field
@@ -185,7 +186,7 @@ def fold(entries: Iterable[Entry]) -> Log:
         applied.append(entry)
         if entry.kind == "retire":
             retired |= entry.retires
-            line = [number for number in line if number not in retired]
+            line = [number for number, _ in groupby(number for number in line if number not in retired)]
         else:
             line = _walk(line, entry)
     return Log(applied=tuple(applied), line=tuple(line), retired=frozenset(retired), pending=pending)

@@ -146,7 +146,7 @@ def promote(intent: Intent) -> Promotion:
     now = settle(intent.target)
     entry = next((e for e in now.applied if e.number == number), None)
     if entry is None:
-        store.tag(intent.target, number, log.OUTCOME, log.LOST)
+        note(intent.target, number, log.LOST)
         raise LostRaceError(
             f"{intent.target.name} v{number} lost against another promotion; the champion is {_v(now.champion)}.",
             "Run the step again: it will be judged against the new champion.",
@@ -240,7 +240,7 @@ def adopt(target: Target, reason: str) -> Promotion:
     )
     number = register(intent)
     if number not in {entry.number for entry in read_log(target).applied}:
-        store.tag(target, number, log.OUTCOME, log.LOST)
+        note(target, number, log.LOST)
         raise LostRaceError(f"{target.name}: another change of champion came first.", "Look again: mlops history")
     return promote(intent)
 
@@ -265,7 +265,7 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
         alias, now = alias_version(target), read_log(target)
         if alias == now.champion:
             for entry in now.unsettled:
-                store.tag(target, entry.number, log.OUTCOME, log.APPLIED)
+                note(target, entry.number, log.APPLIED)
             return now
         if now.explains(alias) or alias in mine or override_hand:
             if now.champion is None:
@@ -284,6 +284,12 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
 def _has_carried_out(target: Target, now: Log, request: str) -> bool:
     applied = {entry.number for entry in now.applied}
     return any(v.tags.get(log.REQUEST) == request and v.version in applied for v in store.versions(target))
+
+
+def note(target: Target, number: int, outcome: str) -> None:
+    """Write on an entry what became of it; one that was deleted meanwhile needs it no more."""
+    with store.missing_is_none():
+        store.tag(target, number, log.OUTCOME, outcome)
 
 
 def _tags(intent: Intent) -> dict[str, str]:

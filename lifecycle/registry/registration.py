@@ -39,11 +39,24 @@ def enter(target: Target, model: ModelRef, tags: Mapping[str, str], *, descripti
         raise ConflictError(f"The files of {model.label} were cleaned up.", "Train again: mlops train")
     store.create_model(target)
     written = {name: value for name, value in tags.items() if value} | {OWNER: owner(), log.SOURCE: model.uri}
-    with _source(target, model) as source:
-        number = store.create_version(target, source, model.run_id, written, description)
+    try:
+        with _source(target, model) as source:
+            number = store.create_version(target, source, model.run_id, written, description)
+    except Exception:
+        if _is_gone(model):
+            raise ConflictError(f"{model.label} was deleted meanwhile.", "See: mlops history") from None
+        raise
     store.await_ready(target, number)
     logger.info("Registered %s v%d", target.name, number)
     return _existing(target, key) or number
+
+
+def _is_gone(model: ModelRef) -> bool:
+    """Tell whether a model is a version that is not there any more."""
+    if model.name is None or model.version is None:
+        return False
+    home = Target(tracking_uri=model.tracking_uri, registry_uri=model.registry_uri, name=model.name)
+    return store.find(home, model.version) is None
 
 
 def candidate(target: Target, model: ModelRef, *, tags: Mapping[str, str] | None = None, description: str = "") -> int:

@@ -147,6 +147,7 @@ def _carry_out(target: Target, planned: Removal, reason: str) -> Removal:
     numbers = [number for number in planned.deleted if number not in retired]
     for start in range(0, len(numbers), AT_ONCE):
         _retire(target, planned.champion, numbers[start : start + AT_ONCE], reason)
+    promotion.settle(target)
     deleted = sorted({*planned.deleted, *finish(target)})
     return planned.model_copy(update={"deleted": tuple(deleted), "collected": collect(target), "done": True})
 
@@ -157,8 +158,9 @@ def _retire(target: Target, champion: int | None, numbers: Sequence[int], reason
     Raises:
         LostRaceError: The champion changed meanwhile.
     """
+    now = promotion.settle(target)  # first, so that what is carried says of each entry that it was confirmed
     tags = {
-        log.KEY: _key(target, champion, promotion.read_log(target).head, numbers),
+        log.KEY: _key(target, champion, now.head, numbers),
         log.KIND: "retire",
         log.EXPECTED: str(champion or log.NONE),
         log.REASON: reason[: promotion.REASON_LENGTH],
@@ -169,7 +171,7 @@ def _retire(target: Target, champion: int | None, numbers: Sequence[int], reason
     registration.await_earlier(target, number)
     after = promotion.settle(target)
     if not set(numbers) <= after.retired:
-        store.tag(target, number, log.OUTCOME, log.LOST)
+        promotion.note(target, number, log.LOST)
         raise LostRaceError(f"{target.name}: the champion changed meanwhile.", "Run the command again.")
 
 

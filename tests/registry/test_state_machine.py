@@ -341,7 +341,8 @@ class RegistryMachine(RuleBasedStateMachine):
     def kill_a_deletion(self, which: int, confirmed: bool) -> None:
         found = sorted(self.must.live - self.must.needed() - self.must.retired)
         number = found[which % len(found)]
-        removal._retire(self.target, [number], "delete")
+        champion = promotion.read_log(self.target).champion
+        removal._retire(self.target, champion, [number], "delete")
         entry = self.must.retire({number})
         self.must.settle()
         if not confirmed:
