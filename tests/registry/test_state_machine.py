@@ -257,7 +257,8 @@ class RegistryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.must.live)
     @rule(keep=st.integers(0, 3))
     def clean_up(self, keep: int) -> None:
-        newer = {number for number in self.must.candidates() if number > self.must.head}
+        since = max((number for number, _, _ in self.must.changes), default=0)
+        newer = {number for number in self.must.candidates() if number > since}
         planned = self.must.live - self.must.needed(keep) - newer
         done = removal.cleanup(self.target, keep, reason="cleanup")
         assert set(done.deleted) == planned | (self.must.live & self.must.retired)
