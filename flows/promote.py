@@ -118,7 +118,8 @@ def _carry_out(intent: Intent, config: Settings) -> Promotion:
     number = registry.register(intent)
     events.emit("registered", intent.target.name, config.env, version=number, reason=intent.reason)
     promotion = registry.promote(intent)
-    events.emit("promoted", intent.target.name, config.env, version=promotion.champion, reason=intent.reason)
+    if promotion.changed:
+        events.emit("promoted", intent.target.name, config.env, version=promotion.champion, reason=intent.reason)
     reports.show_promotion(promotion)
     return promotion
 

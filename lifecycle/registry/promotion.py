@@ -223,7 +223,7 @@ def adopt(target: Target, reason: str) -> Promotion:
     """Record a champion alias that was moved by hand as an entry of the log.
 
     Raises:
-        ConflictError: The alias was removed, so that there is nothing to record.
+        ConflictError: The alias was removed or points to what was deleted, so that there is nothing to record.
     """
     now, alias = read_log(target), alias_version(target)
     if alias is None:
@@ -231,6 +231,8 @@ def adopt(target: Target, reason: str) -> Promotion:
             f"{target.name} has no champion alias to adopt; the log says {_v(now.champion)}.",
             "To restore it: mlops doctor --repair",
         )
+    if alias in now.retired:
+        raise ConflictError(f"{target.name} v{alias} was deleted.", "To restore the alias: mlops doctor --repair")
     if alias == now.champion or now.explains(alias):
         message = f"{target.name} {_v(settle(target).champion)} is champion; nothing was moved by hand."
         return _outcome(target, read_log(target), changed=False, message=message)
@@ -239,6 +241,7 @@ def adopt(target: Target, reason: str) -> Promotion:
         target=target, model=ref, kind="adopt", expected=now.champion, head=now.head, version=alias, reason=reason
     )
     number = register(intent)
+    registration.await_earlier(target, number)
     if number not in {entry.number for entry in read_log(target).applied}:
         note(target, number, log.LOST)
         raise LostRaceError(f"{target.name}: another change of champion came first.", "Look again: mlops history")
