@@ -64,7 +64,7 @@ def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehears
     assert store.version(dev, 1).tags[promotion.ROLLBACK_READY].count("-") == 2
     assert len(store.versions(dev)) == 3
     assert rollback("sentiment", "dev", reason="it was worse").champion == 1
-    request = store.version(dev, 5).tags["promotion.request"]
+    request = store.version(dev, 4).tags["promotion.request"]
     again = promotion.intend_rollback(dev, None, "the same flow run, started again", request=request)
     assert (again.changed, again.champion) == (False, 1)
     assert heard(server, "dev", before + 7)[before:] == [

@@ -300,7 +300,7 @@ def test_a_model_that_hides_what_it_was_trained_on_is_not_judged(court: Court, r
     models[role] = court.pose(models[role], court.stored(models[role]), trained_on=None)
     verdict = court.judge(**models)
     assert verdict.decision == "keep"
-    assert "training/keys.parquet" in verdict.reasons[0]
+    assert "nobody said which rows" in verdict.reasons[0]
 
 
 def test_without_readable_data_nothing_is_promoted(court: Court, state: State) -> None:
