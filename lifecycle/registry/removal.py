@@ -2,7 +2,7 @@
 
 MLflow deletes whatever it is told to: the version behind an alias, the model behind a copy. Here the deletion of a
 version is first entered in the promotion log (`retire`), which puts it in an order with every promotion and rollback;
-only what the log has let go is deleted, and only files that no version of any model refers to are collected.
+only what the log has let go is deleted, and a clean-up collects only files that no version of any model refers to.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class Removal(Frozen):
 
 
 def delete_version(target: Target, number: int, *, reason: str, dry_run: bool = False) -> Removal:
-    """Delete one version.
+    """Delete one version; the files of its run stay, until a clean-up finds that no version refers to them.
 
     Raises:
         ConflictError: It is the champion or a rollback target, an alias or a copy depends on it; it says which.
@@ -79,7 +79,8 @@ def cleanup(target: Target, keep: int, *, reason: str) -> Removal:
 
     Repeated, it finishes what was interrupted, and otherwise changes nothing.
     """
-    return _carry_out(target, plan_cleanup(target, keep), reason)
+    done = _carry_out(target, plan_cleanup(target, keep), reason)
+    return done.model_copy(update={"collected": collect(target)})
 
 
 def delete_model(target: Target, *, with_champion: bool = False, dry_run: bool = False) -> Removal:
@@ -149,7 +150,7 @@ def _carry_out(target: Target, planned: Removal, reason: str) -> Removal:
         _retire(target, planned.champion, numbers[start : start + AT_ONCE], reason)
     promotion.settle(target)
     deleted = sorted({*planned.deleted, *finish(target)})
-    return planned.model_copy(update={"deleted": tuple(deleted), "collected": collect(target), "done": True})
+    return planned.model_copy(update={"deleted": tuple(deleted), "done": True})
 
 
 def _retire(target: Target, champion: int | None, numbers: Sequence[int], reason: str) -> None:
