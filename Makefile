@@ -11,10 +11,10 @@ demo: $(STAMP)  ## the whole lifecycle on the bundled sample
 	$(BIN)/mlops demo
 
 test: $(STAMP)  ## every test; needs no network
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)  ## the same with the long versions of the fault tests
-	TEST_KILLS=50 TEST_ROUNDS=200 TEST_EXAMPLES=200 $(BIN)/python -m pytest -n auto --dist loadfile
+	TEST_KILLS=50 TEST_ROUNDS=200 TEST_EXAMPLES=200 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## format, lint, types, floors
 	$(BIN)/ruff format --check .
