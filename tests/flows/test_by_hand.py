@@ -36,6 +36,7 @@ def heard(server: str, env: str, wanted: int) -> list[tuple[str, str]]:
     raise AssertionError(f"{len(found)} events instead of {wanted}")
 
 
+@pytest.mark.usefixtures("replayed_here")
 def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehearsal(
     news: Settings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

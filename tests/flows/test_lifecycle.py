@@ -27,7 +27,7 @@ WEAK: dict[str, Any] = {"model_type": "random_forest", "model_params": {"min_sam
 
 
 @pytest.fixture
-def easy(news: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def easy(news: Settings, replayed_here: None, monkeypatch: pytest.MonkeyPatch) -> Settings:  # noqa: ARG001
     """Floors that a constant model reaches, so that it can be a champion to beat."""
     monkeypatch.setenv("MLOPS_GATE__FLOORS", '{"f1_macro": 0.05}')
     monkeypatch.setenv("MLOPS_GATE__MIN_ROWS", "20")
