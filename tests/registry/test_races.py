@@ -27,7 +27,7 @@ from lifecycle.registry.store import Target
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "20"))
 SOME = max(1, ROUNDS // 4)
 EACH = min(50, max(1, ROUNDS // 2))
-PATIENCE = 60 + 3 * ROUNDS
+PATIENCE = 60 + 10 * ROUNDS
 
 Race = Callable[..., list[Any]]
 
