@@ -68,8 +68,7 @@ def admit(
     champion = registry.champion(target)
     outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
     if champion and champion.artifact_sha256 == challenger.artifact_sha256:
-        message = f"{target.name} v{champion.version} is champion already: nothing to do."
-        return outcome.model_copy(update={"message": message})
+        return outcome.model_copy(update={"message": _already(champion)})
     challenger = registry.bring(challenger, target)
     verdict = _judge(challenger, champion, config, data_name, data_version)
     outcome = outcome.model_copy(update={"verdict": verdict})
@@ -105,13 +104,19 @@ def _by_hand(
         raise ConfigError("A promotion past the gate needs a reason.", "Give one: --reason '…'")
     target = target_of(config, model_name)
     champion = registry.champion(target)
+    outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
+    if champion and champion.artifact_sha256 == challenger.artifact_sha256:
+        return outcome.model_copy(update={"message": _already(champion)})
     challenger = registry.bring(challenger, target)
     request = _evaluated(challenger, config, *_data(challenger, config, data_name, data_version))
     registry.prove(request, config.state / "evidence")
     intent = registry.intend(target, challenger, champion, reason=reason, gate="skipped")
     promotion = _carry_out(intent, config)
-    outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message=promotion.message)
-    return outcome.model_copy(update={"promotion": promotion})
+    return outcome.model_copy(update={"promotion": promotion, "message": promotion.message})
+
+
+def _already(champion: ModelRef) -> str:
+    return f"{champion.label} is champion already: nothing to do."
 
 
 def _carry_out(intent: Intent, config: Settings) -> Promotion:

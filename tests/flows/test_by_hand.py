@@ -54,6 +54,8 @@ def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehears
     with pytest.raises(ConfigError, match="needs a reason"):
         promote("sentiment", **BY_HAND)
     assert promote("sentiment", **BY_HAND, reason="the deadline").promotion.champion == 1
+    assert "champion already" in promote("sentiment", **BY_HAND, reason="once more").message
+    assert len(store.versions(dev)) == 2
     assert catalog.history(dev)[-1].model_dump(include={"gate", "reason"}) == {
         "gate": "skipped",
         "reason": "the deadline",
