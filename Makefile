@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-all lint format wheel wheel-test constraints clean
+.PHONY: setup demo test test-all lint format bench wheel wheel-test constraints clean
+
+setup: $(STAMP)  ## only install
 
 demo: $(STAMP)  ## the whole lifecycle on the bundled sample
 	$(BIN)/mlops demo
@@ -16,11 +18,16 @@ test: $(STAMP)  ## every test; needs no network
 test-all: $(STAMP)  ## the same with the long versions of the fault tests
 	TEST_KILLS=50 TEST_ROUNDS=200 TEST_EXAMPLES=200 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-lint: $(STAMP)  ## format, lint, types, floors
+lint: $(STAMP)  ## format, lint, types, floors, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/actionlint .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress --persona auditor .github
+
+bench: $(STAMP)  ## the reference job against a bare script; ROUNDS=5 takes about half an hour
+	$(BIN)/python -m benchmarks.run --rounds $(or $(ROUNDS),5)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

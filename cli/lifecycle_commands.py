@@ -49,7 +49,7 @@ def train(
     from lifecycle.models import estimators
 
     config = settings.load(env)
-    dataset.load(config.datasets, data_name, data_version)
+    dataset.load(config.datasets, data_name, dataset.resolve(config.datasets, data_name, data_version))
     parameters = options.parameters(context) | {"model_params": _params(model_params)}
     estimators.build(model_type, parameters["model_params"], seed)
     title = f"Training {model_name} as {model_type} on {data_name} {data_version}"
@@ -173,6 +173,9 @@ def infer(
     encoding: options.Encoding = "utf-8",
     delimiter: options.Delimiter = ",",
     output: Annotated[str | None, typer.Option(help="Folder of predictions; default the environment's.")] = None,
+    logical_date: Annotated[
+        str | None, typer.Option(help="Day of the batch; `{logical_date}` in --input stands for it.")
+    ] = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -184,7 +187,7 @@ def infer(
 
     config, parameters = settings.load(env), options.parameters(context)
     if input is not None:
-        _check_input(config, input)
+        _check_input(config, input.replace("{logical_date}", logical_date or "{logical_date}"))
     title = f"Scoring {input or f'{data_name} {data_version}'} with {model_name} in {env}"
     done = runner.run_flow("batch_inference", parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else show.batch(done)

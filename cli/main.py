@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import data, lifecycle_commands, model, system
+from cli import data, deployment, lifecycle_commands, model, services, system
 from lifecycle.errors import MlopsError
 
 app = typer.Typer(
@@ -21,6 +21,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(model.app, name="model")
 app.add_typer(system.config, name="config")
 lifecycle_commands.add_to(app)
+services.add_to(app)
+deployment.add_to(app)
 system.add_to(app)
 
 

@@ -38,7 +38,7 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-MODELS = ("mlflow", "skops.io")
+MODELS = ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "skops.io")
 HEAVY = {
     "create_data": ("great_expectations",),
     "train": (*MODELS, "matplotlib.figure"),
@@ -100,16 +100,24 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
         )
     quiet(verbose=verbose)
     _spare_the_collector()
-    with progress(title), own_server(home) as wait_for_server:
+    with progress(title), own_server(home) as server:
         threading.Thread(target=_warm_up, args=(HEAVY[name],), daemon=True).start()
+        from prefect import tags
         from prefect.exceptions import ParameterTypeError
 
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
-        wait_for_server()
+        server.wait()
         try:
-            return flow(**parameters)
+            with server.run(), tags(*_tags(parameters)):
+                return flow(**parameters)
         except ParameterTypeError as error:
             raise ConfigError(" ".join(str(error).split())[:500], "See --help.") from None
+
+
+def _tags(parameters: Mapping[str, Any]) -> list[str]:
+    """The tags that deployments give their runs, so that a run is found whoever has started it."""
+    env = parameters.get("env") or parameters.get("target_env")
+    return ["mlops", f"env:{env}"] if env else ["mlops"]
 
 
 def _spare_the_collector() -> None:

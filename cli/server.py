@@ -5,6 +5,7 @@ process: it listens on loopback only, on a port of the system's choice, and ends
 when the command is killed.
 """
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,23 +13,34 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import NamedTuple
 
+from lifecycle import migrated
 from lifecycle.errors import TransientError
 
 START_SECONDS = 180
 CHOSEN_BY_THE_USER = {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE"}
+DATABASES = {"PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL"}
+"""Variables by which a person puts Prefect's history elsewhere, for example into Postgres."""
+
+
+class Server(NamedTuple):
+    """The server of a command: how to wait until it answers, and what to run a flow in."""
+
+    wait: Callable[[], None]
+    run: Callable[[], AbstractContextManager[object]]
 
 
 @contextmanager
-def own_server(home: Path) -> Iterator[Callable[[], None]]:
-    """Start a server with its history in `<home>/prefect`, unless the environment names one; yield how to wait for it.
+def own_server(home: Path) -> Iterator[Server]:
+    """Start a server with its history in `<home>/prefect`, unless the environment names one.
 
     Prefect must not be imported before: it reads the address from the environment then.
     """
     if CHOSEN_BY_THE_USER & os.environ.keys():
-        yield lambda: None
+        yield Server(wait=lambda: None, run=nullcontext)
         return
     folder = home / "prefect"
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +62,7 @@ def own_server(home: Path) -> Iterator[Callable[[], None]]:
         api = f"http://127.0.0.1:{port}/api"
         os.environ.update(PREFECT_HOME=str(folder), PREFECT_API_URL=api)
         try:
-            yield lambda: _wait(api, folder / "server.log")
+            yield Server(wait=lambda: _wait(api, folder / "server.log"), run=_without_heartbeat)
         finally:
             if "prefect" in sys.modules:
                 _drain()
@@ -66,6 +78,13 @@ def _wait(api: str, log: Path) -> None:
     except OSError as error:
         what = f"Prefect's server did not start: {error}. See {log}."
         raise TransientError(what, "Try again, or start one: prefect server start") from None
+
+
+def _without_heartbeat() -> AbstractContextManager[object]:
+    """Run flows without a heartbeat: a server that ends with the command watches for none, and to stop it takes 1 s."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
 def _drain() -> None:
@@ -90,11 +109,31 @@ def serve() -> None:
     sys.stdout.flush()
     threading.Thread(target=_end_with_the_command, daemon=True).start()
 
+    _migrate(Path(os.environ["PREFECT_HOME"]) / "prefect.db")
     import uvicorn
     from prefect.server.api.server import create_app
 
     app = create_app(ephemeral=True, final=True)
     uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listener])
+
+
+def _migrate(database: Path) -> None:
+    """Begin a new history as a copy of an empty one, or make the tables now and keep them for the next one.
+
+    Whatever is missing then, or where the settings name another database, the server makes the tables as it starts.
+    """
+    from filelock import FileLock
+
+    if database.exists() or DATABASES & os.environ.keys():
+        return
+    with FileLock(database.with_name(f".{database.name}.lock")):
+        if database.exists() or migrated.copy("prefect", database):
+            return
+        with suppress(ImportError, AttributeError):  # names that Prefect does not promise: they may be gone one day
+            from prefect.server.database import provide_database_interface
+
+            asyncio.run(provide_database_interface().create_db())
+            migrated.keep("prefect", database)
 
 
 def _end_with_the_command() -> None:

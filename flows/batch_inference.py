@@ -1,9 +1,12 @@
 """One pinned model + one table → published predictions."""
 
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from prefect import flow
+from prefect import State, flow, runtime
+from prefect.states import Completed
 from pydantic import Field
 
 from lifecycle import settings
@@ -13,10 +16,12 @@ from lifecycle.errors import ConfigError
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.names import Environment
 from lifecycle.outcomes import Batch
-from lifecycle.parameters import Name
+from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from tasks import compute, data, inference, registry, reports
+
+PLACEHOLDER = "{logical_date}"
 
 
 @flow(
@@ -26,7 +31,7 @@ def batch_inference(
     model_name: Name,
     env: Environment = Environment.PROD,
     alias: str | None = None,
-    version: int | None = None,
+    version: VersionNumber | None = None,
     run_id: str | None = None,
     input: str | None = None,
     data_name: Name | None = None,
@@ -37,7 +42,9 @@ def batch_inference(
     encoding: str = "utf-8",
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
     output: str | None = None,
-) -> Batch:
+    logical_date: date | None = None,
+    time_zone: str | None = None,
+) -> State[Batch]:
     """Resolve a model once, score a table with exactly that version, and publish the predictions whole.
 
     Args:
@@ -55,12 +62,14 @@ def batch_inference(
         encoding: Of CSV and JSON Lines.
         delimiter: Of CSV.
         output: Folder of predictions; default the environment's.
+        logical_date: Day that the batch is for; `{logical_date}` in the input stands for it.
+        time_zone: Without a logical date, the day is that of the scheduled start in this zone; without both, none.
     """
     config = settings.load(env)
     model = registry.resolve(target_of(config, model_name), alias=alias, version=version, run_id=run_id)
+    day = logical_date or _scheduled_day(time_zone)
     if input is not None and data_name is None and data_version is None:
-        path = input if "://" in input else str(Path(input).absolute())
-        table = Source(uri=path, format=source_format, encoding=encoding, delimiter=delimiter)
+        table = Source(uri=_dated(input, day), format=source_format, encoding=encoding, delimiter=delimiter)
     elif input is None and data_name is not None and data_version is not None:
         table, text_column, key_column = _dataset(config, data_name, data_version), "text", "key"
     else:
@@ -70,6 +79,7 @@ def batch_inference(
         input=table,
         text_column=text_column,
         key_column=key_column,
+        logical_date=day,
         output_root=Path(output).absolute() if output else config.predictions,
         rules=config.data,
         inference=config.inference,
@@ -78,9 +88,30 @@ def batch_inference(
     folder, _ = inference.locate(request)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))
     reports.show_batch(batch)
-    return batch
+    message = f"{batch.manifest.scored:,} predictions by {model.label} are in {batch.folder}"
+    return Completed(message=message, data=batch)
 
 
 def _dataset(config: Settings, data_name: str, data_version: str) -> Source:
-    data.load(config.datasets, data_name, data_version)
-    return Source(uri=str(config.datasets / data_name / data_version / dataset.SPLIT))
+    found = data.load(config.datasets, data_name, data.resolve(config.datasets, data_name, data_version))
+    return Source(uri=str(config.datasets / data_name / found.data_version / dataset.SPLIT))
+
+
+def _scheduled_day(time_zone: str | None) -> date | None:
+    """The day for which this run was scheduled, however late it starts."""
+    if time_zone is None:
+        return None
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"{time_zone!r} is not a time zone.", "For example: Europe/Helsinki") from None
+    scheduled: datetime = runtime.flow_run.scheduled_start_time
+    return scheduled.astimezone(zone).date()
+
+
+def _dated(input: str, day: date | None) -> str:
+    """The absolute path or URL of the input, with the day in place of `{logical_date}`."""
+    if PLACEHOLDER in input and day is None:
+        raise ConfigError(f"The input {input} needs a day.", "Give a logical date: --logical-date 2026-11-21")
+    path = input.replace(PLACEHOLDER, str(day))
+    return path if "://" in path else str(Path(path).absolute())

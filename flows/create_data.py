@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from prefect import flow
+from prefect import State, flow
+from prefect.states import Completed
 from pydantic import Field
 
 from lifecycle import settings
@@ -32,7 +33,7 @@ def create_data(
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
     sha256: str | None = None,
     env: Environment = Environment.DEV,
-) -> Manifest:
+) -> State[Manifest]:
     """Read a table strictly, validate it, set bad rows aside, and split it into a new dataset version.
 
     Args:
@@ -70,4 +71,4 @@ def create_data(
     compute.run_step("create-data", request)
     manifest = data.load(config.datasets, data_name, data_version)
     reports.show_dataset(manifest, str(request.folder))
-    return manifest
+    return Completed(message=f"Dataset {data_name} {data_version}: {manifest.rows_split:,} rows", data=manifest)

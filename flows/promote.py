@@ -10,11 +10,11 @@ from lifecycle.gate.verdict import JudgeRequest, Verdict
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import Environment
 from lifecycle.outcomes import Admission
-from lifecycle.parameters import Name
+from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
-from tasks import compute, events, gate, registry, reports, training
+from tasks import compute, data, events, gate, limits, registry, reports, training
 
 
 @flow(
@@ -27,12 +27,12 @@ def promote(
     model_name: Name,
     source_env: Environment = Environment.DEV,
     target_env: Environment = Environment.STAGING,
-    version: int | None = None,
+    version: VersionNumber | None = None,
     data_name: Name | None = None,
     data_version: Name | None = None,
     reason: str = "",
     skip_gate: bool = False,
-) -> Admission | State[Admission]:
+) -> State[Admission]:
     """Judge a model of one environment on the data of the next, against its champion, and promote it.
 
     Args:
@@ -50,9 +50,10 @@ def promote(
     source, target = settings.load(source_env), settings.load(target_env)
     challenger = _challenger(source, model_name, version)
     why = reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
-    if skip_gate:
-        return _by_hand(challenger, target, model_name, data_name, data_version, reason)
-    return admit(challenger, target, model_name, data_name, data_version, why)
+    with limits.one_promotion(target_of(target, model_name)):
+        if skip_gate:
+            return _by_hand(challenger, target, model_name, data_name, data_version, reason)
+        return admit(challenger, target, model_name, data_name, data_version, why)
 
 
 def admit(
@@ -62,20 +63,20 @@ def admit(
     data_name: str | None,
     data_version: str | None,
     reason: str,
-) -> Admission | State[Admission]:
-    """Gate → register → promote: the way of every model into an environment."""
+) -> State[Admission]:
+    """Gate → register → promote: the way of every model into an environment; call it in `one_promotion`."""
     target = target_of(config, model_name)
     champion = registry.champion(target)
     outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
     if champion and champion.artifact_sha256 == challenger.artifact_sha256:
-        return outcome.model_copy(update={"message": _already(champion)})
+        return _ended(outcome, f"{champion.label} is champion already: nothing to do.")
     challenger = registry.bring(challenger, target)
     verdict = _judge(challenger, champion, config, data_name, data_version)
     outcome = outcome.model_copy(update={"verdict": verdict})
     if not verdict.promote:
         message = f"Rejected: {'; '.join(verdict.reasons)}"
         events.emit("refused", target.name, config.env, version=challenger.version, reason=message)
-        return Completed(name="Rejected", message=message, data=outcome.model_copy(update={"message": message}))
+        return _ended(outcome, message, name="Rejected")
     intent = registry.intend(
         target,
         challenger,
@@ -85,7 +86,8 @@ def admit(
         verdict_digest=verdict.digest,
     )
     promotion = _carry_out(intent, config)
-    return outcome.model_copy(update={"promotion": promotion, "message": promotion.message})
+    reports.show_card(config, model_name, promotion.champion, verdict)
+    return _ended(outcome.model_copy(update={"promotion": promotion}), promotion.message)
 
 
 def _by_hand(
@@ -95,7 +97,7 @@ def _by_hand(
     data_name: str | None,
     data_version: str | None,
     reason: str,
-) -> Admission:
+) -> State[Admission]:
     """Promote without comparing; that the model loads and predicts what it predicted is proven all the same."""
     if not config.skip_gate:
         what = f"The settings of {config.env} do not let a promotion pass the gate by."
@@ -106,17 +108,19 @@ def _by_hand(
     champion = registry.champion(target)
     outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
     if champion and champion.artifact_sha256 == challenger.artifact_sha256:
-        return outcome.model_copy(update={"message": _already(champion)})
+        return _ended(outcome, f"{champion.label} is champion already: nothing to do.")
     challenger = registry.bring(challenger, target)
     request = _evaluated(challenger, config, *_data(challenger, config, data_name, data_version))
     registry.prove(request, config.state / "evidence")
     intent = registry.intend(target, challenger, champion, reason=reason, gate="skipped")
     promotion = _carry_out(intent, config)
-    return outcome.model_copy(update={"promotion": promotion, "message": promotion.message})
+    reports.show_card(config, model_name, promotion.champion, None)
+    return _ended(outcome.model_copy(update={"promotion": promotion}), promotion.message)
 
 
-def _already(champion: ModelRef) -> str:
-    return f"{champion.label} is champion already: nothing to do."
+def _ended(outcome: Admission, message: str, name: str | None = None) -> State[Admission]:
+    """The outcome as a state of the flow run, so that Prefect's UI says it too."""
+    return Completed(name=name, message=message, data=outcome.model_copy(update={"message": message}))
 
 
 def _carry_out(intent: Intent, config: Settings) -> Promotion:
@@ -142,10 +146,10 @@ def _challenger(source: Settings, model_name: str, version: int | None) -> Model
 def _data(challenger: ModelRef, config: Settings, data_name: str | None, data_version: str | None) -> tuple[str, str]:
     """The dataset to judge on: as asked, else the environment's, else the one the challenger was trained with."""
     name, version = data_name or config.gate_data.data_name, data_version or config.gate_data.data_version
-    if name and version:
-        return name, version
-    trained_on = training.trained_on(challenger.tracking_uri, challenger.run_id)
-    return name or trained_on[0], version or trained_on[1]
+    if not (name and version):
+        trained_on = training.trained_on(challenger.tracking_uri, challenger.run_id)
+        name, version = name or trained_on[0], version or trained_on[1]
+    return name, data.resolve(config.datasets, name, version)
 
 
 def _evaluated(model: ModelRef, config: Settings, data_name: str, data_version: str) -> EvaluateRequest:

@@ -10,6 +10,7 @@ from flows.batch_inference import batch_inference
 from flows.create_data import create_data
 from flows.promote import promote
 from flows.train import train
+from lifecycle.data.dataset import Manifest
 from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission, Release
 from lifecycle.parameters import Columns, Flag, Fraction, Name, Params
@@ -38,7 +39,7 @@ def release(
     source_format: Literal["csv", "jsonl", "parquet"] | None = None,
     encoding: str = "utf-8",
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
-) -> Release | State[Release]:
+) -> State[Release]:
     """Take a table all the way: dataset version, training, the gate of each environment, predictions in production.
 
     A refusal ends the release where it happened. Repeating a finished release changes nothing.
@@ -62,7 +63,7 @@ def release(
         delimiter: Of CSV.
     """
     # `.fn` keeps everything in one flow run: a subflow would cost a second each and bring no unit that is rerun alone
-    manifest = create_data.fn(
+    created = create_data.fn(
         data_name=data_name,
         data_version=data_version,
         source=source,
@@ -76,7 +77,7 @@ def release(
         encoding=encoding,
         delimiter=delimiter,
     )
-    so_far = Release(dataset=manifest, admissions=())
+    so_far = Release(dataset=cast(Manifest, created.data), admissions=())
     for env, before in (
         (Environment.DEV, None),
         (Environment.STAGING, Environment.DEV),
@@ -86,11 +87,11 @@ def release(
             answer = train.fn(data_name, data_version, model_name, model_type, model_params, seed, env)
         else:
             answer = promote.fn(model_name, before, env, reason=f"release of {data_name} {data_version}")
-        admission = cast(Admission, answer.data if isinstance(answer, State) else answer)
+        admission = cast(Admission, answer.data)
         so_far = so_far.model_copy(update={"admissions": (*so_far.admissions, admission)})
         if admission.refused:
             return Completed(name="Rejected", message=f"{env}: {admission.message}", data=so_far)
-    batch = batch_inference.fn(
+    scored = batch_inference.fn(
         model_name,
         Environment.PROD,
         input=source,
@@ -99,4 +100,5 @@ def release(
         encoding=encoding,
         delimiter=delimiter,
     )
-    return so_far.model_copy(update={"batch": batch})
+    done = so_far.model_copy(update={"batch": scored.data})
+    return Completed(message="; ".join(each.message for each in done.admissions), data=done)

@@ -1,23 +1,24 @@
 """Champion → the champion before it."""
 
-from prefect import flow, runtime
+from prefect import State, flow, runtime
+from prefect.states import Completed
 
 from lifecycle import settings
 from lifecycle.names import Environment
-from lifecycle.parameters import Name
+from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
-from tasks import events, registry, reports
+from tasks import events, limits, registry, reports
 
 
 @flow(name="rollback", flow_run_name="roll back {model_name} in {env}", persist_result=True, result_serializer="json")
 def rollback(
     model_name: Name,
     env: Environment = Environment.PROD,
-    to_version: int | None = None,
+    to_version: VersionNumber | None = None,
     reason: str = "",
     rehearse: bool = False,
-) -> Promotion:
+) -> State[Promotion]:
     """Give the champion alias back to an earlier champion, once it is proven to load and to predict what it predicted.
 
     Args:
@@ -30,14 +31,16 @@ def rollback(
     config = settings.load(env)
     target = target_of(config, model_name)
     why, run_id = reason or "rolled back by hand", str(runtime.flow_run.id or "")
-    intent = registry.intend_rollback(target, to_version, why, rehearse=rehearse, request=run_id)
-    if isinstance(intent, Promotion):
-        return intent
-    registry.reproduces(intent.model, config.datasets, config.state / "evidence", anew=rehearse)
-    if rehearse:
-        return registry.mark_ready(intent)
-    registry.register(intent)
-    promotion = registry.promote(intent)
+    with limits.one_promotion(target):
+        intent = registry.intend_rollback(target, to_version, why, rehearse=rehearse, request=run_id)
+        if isinstance(intent, Promotion):
+            return Completed(message=intent.message, data=intent)
+        registry.reproduces(intent.model, config.datasets, config.state / "evidence", anew=rehearse)
+        if rehearse:
+            ready = registry.mark_ready(intent)
+            return Completed(message=ready.message, data=ready)
+        registry.register(intent)
+        promotion = registry.promote(intent)
     events.emit("rolled-back", target.name, config.env, version=promotion.champion, reason=intent.reason)
     reports.show_promotion(promotion)
-    return promotion
+    return Completed(message=promotion.message, data=promotion)

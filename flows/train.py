@@ -4,11 +4,12 @@ from prefect import State, flow
 
 from flows.promote import admit
 from lifecycle import settings
+from lifecycle.gate import replay
 from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission
 from lifecycle.parameters import Name, Params
 from lifecycle.registry.store import target_of
-from tasks import compute, events, registry, reports, training
+from tasks import compute, data, events, limits, registry, reports, training
 
 
 @flow(
@@ -26,12 +27,12 @@ def train(
     seed: int = 0,
     env: Environment = Environment.DEV,
     as_candidate: bool = False,
-) -> Admission | State[Admission]:
+) -> State[Admission]:
     """Train a challenger and, if it beats the champion of its environment, register and promote it.
 
     Args:
         data_name: Name of the dataset.
-        data_version: Version to train on.
+        data_version: Version to train on, or `latest`.
         model_name: Name of the model, without environment.
         model_type: What to train.
         model_params: Parameters of the estimator.
@@ -40,6 +41,7 @@ def train(
         as_candidate: Register it as a candidate first, with the alias `challenger`, whatever the gate then says.
     """
     config = settings.load(env)
+    data_version = data.resolve(config.datasets, data_name, data_version)
     request = training.plan(
         config,
         data_name=data_name,
@@ -50,17 +52,20 @@ def train(
         seed=seed,
         links=reports.links(),
     )
-    compute.run_step("train", request)
-    challenger = training.trained(config.mlflow_uri, request.run_id)
-    if as_candidate:
-        challenger = registry.enter_challenger(target_of(config, model_name), challenger)
-        events.emit("registered", str(challenger.name), config.env, version=challenger.version)
-    gate_data = config.gate_data
-    return admit(
-        challenger,
-        config,
-        model_name,
-        gate_data.data_name or data_name,
-        gate_data.data_version or data_version,
-        f"trained as {model_type}",
-    )
+    with replay.ahead(request):
+        compute.run_step("train", request)
+        challenger = training.trained(config.mlflow_uri, request.run_id)
+        reports.show_run(config, challenger)
+        if as_candidate:
+            challenger = registry.enter_challenger(target_of(config, model_name), challenger)
+            events.emit("registered", str(challenger.name), config.env, version=challenger.version)
+        gate_data = config.gate_data
+        with limits.one_promotion(target_of(config, model_name)):
+            return admit(
+                challenger,
+                config,
+                model_name,
+                gate_data.data_name or data_name,
+                gate_data.data_version or data_version,
+                f"trained as {model_type}",
+            )

@@ -40,6 +40,7 @@ def _number(value: Any) -> Any:
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`.")]
 Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]
-Fraction = Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number)]
+VersionNumber = Annotated[int, Field(ge=1)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(literal)]
 Params = Annotated[dict[str, Any], BeforeValidator(literal)]

@@ -23,7 +23,7 @@ from lifecycle.errors import ConfigError
 from lifecycle.names import Environment
 
 ENV_PREFIX = "MLOPS_"
-NOT_SETTINGS = {"MLOPS_CONFIG_DIR"}
+NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL"}
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -101,6 +101,14 @@ class Settings(BaseSettings):
         (), description="Aliases of your own, beside champion, challenger, shadow, canary."
     )
     skip_gate: bool = Field(False, description="Whether a promotion by hand may pass the gate by; it is recorded.")
+    schedules: bool = Field(False, description="Whether `mlops deploy` activates this environment's schedules.")
+    alerts: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
+        description="Prefect notification block that is told of refusals, promotions, rollbacks and failures, as "
+        "type/name: slack-webhook/mlops-alerts.",
+    )
+    mlflow_ui: str | None = Field(None, description="Address where people open MLflow, for links from Prefect's UI.")
     catalog: str | None = Field(None, description="First level of registered names; default the environment.")
     schema_name: str = Field("ml", description="Second level of registered names.")
     data: DataRules = DataRules()

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import databricks
+from lifecycle import databricks, migrated
 from lifecycle.errors import ConfigError, IntegrityError, MlopsError, TransientError
 from lifecycle.files import publish_file
 
@@ -165,4 +165,7 @@ def _make_database(path: Path) -> None:
     with FileLock(path.with_name(f".{path.name}.lock")):
         if not path.exists():
             with publish_file(path) as temporary:
+                copied = migrated.copy("mlflow", temporary)
                 MlflowClient(f"sqlite:///{temporary}").search_experiments(max_results=1)
+            if not copied:  # its one experiment names a folder of this process
+                migrated.keep("mlflow", path, without=("experiments",))

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from zipfile import ZIP_DEFLATED
 
 from pydantic import Field
 
@@ -105,9 +106,7 @@ def train(request: TrainRequest) -> None:
     """
     import mlflow
 
-    with translated():
-        run = client(request.tracking_uri).get_run(request.run_id)
-    if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags:
+    if is_trained(request):
         logger.info("Run %s has trained this model already", request.run_id)
         return
     manifest = dataset.load(request.data_root, request.data_name, request.data_version)
@@ -122,6 +121,13 @@ def train(request: TrainRequest) -> None:
         digest = storing.stored_digest(request.tracking_uri, model_uri)
         mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest})
     logger.info("Trained %s: run %s", request.model_type, request.run_id)
+
+
+def is_trained(request: TrainRequest) -> bool:
+    """Tell whether the run of a training holds its finished model."""
+    with translated():
+        run = client(request.tracking_uri).get_run(request.run_id)
+    return run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags
 
 
 def trained(tracking_uri: str, run_id: str) -> ModelRef:
@@ -372,7 +378,7 @@ def _log_model(pipeline: Any, rows: "pd.DataFrame") -> str:
 
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         path = Path(temporary) / "pipeline.skops"
-        skops.io.dump(pipeline, path)
+        skops.io.dump(pipeline, path, compression=ZIP_DEFLATED, compresslevel=1)  # a tenth of the size, in no time
         artifacts, code = {"pipeline": path}, Path(estimators.__file__).with_name("text_model.py")
         return storing.log_text_model(code, artifacts, PACKAGES, rows[["text"]].head(2))
 

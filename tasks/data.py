@@ -3,5 +3,6 @@
 from lifecycle.data import dataset
 from tasks.policies import on_data, on_registry
 
-plan = on_data(dataset.plan)
-load = on_registry(dataset.load)
+plan = on_data(dataset.plan).with_options(name="plan the dataset")
+resolve = on_data(dataset.resolve).with_options(name="choose the dataset version")
+load = on_registry(dataset.load).with_options(name="read the manifest")

@@ -4,5 +4,5 @@ from lifecycle import evaluation
 from lifecycle.gate import verdict
 from tasks.policies import on_data
 
-request_for = on_data(evaluation.request_for)
+request_for = on_data(evaluation.request_for).with_options(name="choose the rows to judge on")
 judge = on_data(verdict.judge)

@@ -3,5 +3,5 @@
 from lifecycle.inference import batch
 from tasks.policies import on_registry
 
-locate = on_registry(batch.locate)
-load = on_registry(batch.load)
+locate = on_registry(batch.locate).with_options(name="find the batch")
+load = on_registry(batch.load).with_options(name="read the batch")

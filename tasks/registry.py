@@ -4,14 +4,14 @@ from lifecycle.gate import replay
 from lifecycle.registry import catalog, promotion, transfer
 from tasks.policies import on_registry
 
-bring = on_registry(transfer.bring)
-champion = on_registry(promotion.champion)
-enter_challenger = on_registry(promotion.enter_challenger)
-intend = on_registry(promotion.intend)
+bring = on_registry(transfer.bring).with_options(name="bring the model over")
+champion = on_registry(promotion.champion).with_options(name="read the champion")
+enter_challenger = on_registry(promotion.enter_challenger).with_options(name="enter as candidate")
+intend = on_registry(promotion.intend).with_options(name="plan the promotion")
 register = on_registry(promotion.register)
 promote = on_registry(promotion.promote)
-intend_rollback = on_registry(promotion.intend_rollback)
-mark_ready = on_registry(promotion.mark_ready)
-prove = on_registry(replay.check)
-reproduces = on_registry(replay.reproduces)
-resolve = on_registry(catalog.resolve)
+intend_rollback = on_registry(promotion.intend_rollback).with_options(name="plan the rollback")
+mark_ready = on_registry(promotion.mark_ready).with_options(name="mark as ready")
+prove = on_registry(replay.check).with_options(name="replay in a fresh process")
+reproduces = on_registry(replay.reproduces).with_options(name="replay the target")
+resolve = on_registry(catalog.resolve).with_options(name="find the model")

@@ -6,19 +6,25 @@ import re
 from typing import Any
 
 from prefect import runtime
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.utilities.urls import url_for
 
 from lifecycle.data.dataset import Manifest
 from lifecycle.gate.verdict import Verdict
+from lifecycle.models.loading import ModelRef
 from lifecycle.outcomes import Batch
+from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
+from lifecycle.registry.store import target_of
+from lifecycle.settings import Settings
 from tasks.policies import in_the_ui
 
 
 def links() -> dict[str, str]:
     """Tags that lead from an MLflow run back to this flow run."""
-    run_id, url = runtime.flow_run.id, str(runtime.flow_run.ui_url or "")
-    tags = {"prefect.flow_run_id": str(run_id or ""), "prefect.flow_run_url": url if url.startswith("http") else ""}
+    run_id = runtime.flow_run.id
+    url = url_for("flow-run", run_id) if run_id else None
+    tags = {"prefect.flow_run_id": str(run_id or ""), "prefect.flow_run_url": url or ""}
     return {key: value for key, value in tags.items() if value}
 
 
@@ -38,6 +44,13 @@ def show_dataset(manifest: Manifest, folder: str) -> None:
 
 
 @in_the_ui
+def show_run(config: Settings, model: ModelRef) -> None:
+    """Link to the MLflow run of a model, where a server shows it."""
+    if link := catalog.run_link(config.mlflow_uri, model.run_id, config.mlflow_ui):
+        create_link_artifact(link, link_text=f"MLflow run {model.run_id}", key="mlflow-run", description=model.label)
+
+
+@in_the_ui
 def show_verdict(verdict: Verdict) -> None:
     """Show a verdict: its decision with reasons, and each check as a row."""
     rows = [
@@ -54,6 +67,33 @@ def show_verdict(verdict: Verdict) -> None:
     description = f"**{verdict.decision}** in {verdict.env}: {'; '.join(verdict.reasons)}"
     key = _key(f"verdict-{verdict.env}")
     create_table_artifact(table=json.loads(json.dumps(rows)), key=key, description=description)
+
+
+@in_the_ui
+def show_card(config: Settings, model_name: str, version: int, verdict: Verdict | None) -> None:
+    """Show what a champion is: where it comes from, and how well it did on which rows."""
+    facts = catalog.show_version(target_of(config, model_name), version)
+    run = catalog.run_link(config.mlflow_uri, facts.run_id, config.mlflow_ui)
+    rows = {
+        "dataset": f"{facts.dataset} `{facts.dataset_digest[:12]}`",
+        "run": f"[{facts.run_id}]({run})" if run else f"`{facts.run_id}`",
+        "code": f"`{facts.git_commit[:12]}`" if facts.git_commit else "",
+        "files": f"`{facts.artifact_sha256[:12]}`",
+        **_measured(verdict),
+    }
+    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items() if value)]
+    text = f"# {facts.name} v{version}\n\n{facts.description}\n\n" + "\n".join(lines)
+    _markdown(f"model-card-{facts.name}", text, "Model card")
+
+
+def _measured(verdict: Verdict | None) -> dict[str, str]:
+    if verdict is None:
+        return {"measured": "not judged: promoted by hand"}
+    where = f"{verdict.rows:,} rows of {verdict.data_name} {verdict.data_version} {verdict.side}"
+    return {
+        name: f"{_number(found.value)} [{_number(found.low)}, {_number(found.high)}] on {where}"
+        for name, found in verdict.metrics.items()
+    }
 
 
 @in_the_ui

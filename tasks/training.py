@@ -3,6 +3,6 @@
 from lifecycle import training
 from tasks.policies import on_data, on_registry
 
-plan = on_data(training.plan)
-trained = on_registry(training.trained)
-trained_on = on_registry(training.trained_on)
+plan = on_data(training.plan).with_options(name="plan the training")
+trained = on_registry(training.trained).with_options(name="find the trained model")
+trained_on = on_registry(training.trained_on).with_options(name="find its dataset")

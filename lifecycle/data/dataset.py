@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LATEST = "latest"
+RESERVED = ("raw", LATEST)
 SPLIT, QUARANTINE, MANIFEST, REPORT = "split.parquet", "quarantine.parquet", "manifest.json", "report.html"
 
 
@@ -52,8 +54,8 @@ class CreateDataRequest(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not all(is_name(part) for part in (self.data_name, self.data_version)) or self.data_version == "raw":
-            raise ValueError("data_name and data_version must not contain '..' and 'raw' is reserved")
+        if not all(is_name(part) for part in (self.data_name, self.data_version)) or self.data_version in RESERVED:
+            raise ValueError("data_name and data_version must not contain '..'; 'raw' and 'latest' are reserved")
         if self.test_size <= 0:
             raise ValueError("test_size must be above 0")
         if self.holdout and self.holdout_size <= 0:
@@ -272,6 +274,19 @@ def versions(data_root: Path, data_name: str | None = None) -> list[Manifest]:
     return sorted(found, key=lambda m: (m.data_name, natural(m.data_version)))
 
 
+def resolve(data_root: Path, data_name: str, data_version: str) -> str:
+    """The version that a name stands for: `latest` is the one that is nobody's parent, of several the highest.
+
+    Raises:
+        NotFoundError: The dataset has no version.
+    """
+    if data_version != LATEST:
+        return data_version
+    if found := _latest(data_root, data_name):
+        return found.data_version
+    raise NotFoundError(f"There is no version of dataset {data_name} in {data_root}.", "Make one: mlops data create")
+
+
 def natural(version: str) -> list[tuple[int, int, str]]:
     """A sort key by which 1.9 comes before 1.10."""
     parts = re.findall(r"\d+|\D+", version)
@@ -289,10 +304,13 @@ def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> None:
 
 
 def _parent(request: CreateDataRequest) -> Manifest | None:
-    """The named parent, else the latest version: the one that is nobody's parent (of several, the highest)."""
     if request.parent:
         return load(request.data_root, request.data_name, request.parent)
-    known = versions(request.data_root, request.data_name)
+    return _latest(request.data_root, request.data_name)
+
+
+def _latest(data_root: Path, data_name: str) -> Manifest | None:
+    known = versions(data_root, data_name)
     parents = {manifest.parent for manifest in known}
     return next((m for m in reversed(known) if m.data_version not in parents), None)
 

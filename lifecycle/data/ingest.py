@@ -127,6 +127,16 @@ def digest(source: Source, rules: DataRules) -> str:
         return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
 
 
+def line_count(source: Source, rules: DataRules) -> int:
+    """Rows of a Parquet table, lines of a text: never less than its rows, and read in a moment."""
+    import pyarrow.parquet as pq
+
+    with open_bytes(source, rules) as file:
+        if source.kind == "parquet":
+            return int(pq.ParquetFile(file).metadata.num_rows)
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
 @contextmanager
 def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> Iterator[IO[bytes]]:
     """Open a path or an allowed URL for reading; gzip is unpacked when the name ends in `.gz`."""

@@ -2,16 +2,23 @@
 
 The evidence is kept per artifact digest, predictions and runtime, so one artifact is proven once on one machine; later
 it is enough that its files still have that digest.
-Run as a module it is that fresh process: the request on stdin, the outcome on stdout.
+Run as a module it is that fresh process: it imports what it will need, takes one request from stdin, answers on stdout
+and ends. Most of its time are imports, so it may be started `ahead`, while the model is still being trained.
 """
 
 import gc
 import hashlib
+import importlib
 import json
 import logging
+import os
 import platform
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,13 +29,37 @@ from lifecycle.evaluation import EvaluateRequest
 from lifecycle.files import write_json
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
-from lifecycle.training import PACKAGES
+from lifecycle.settings import Frozen
+from lifecycle.training import PACKAGES, TrainRequest, is_trained
 
 logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 600
 TOLERANCE = 1e-6
 """How far a score may differ: enough for another order of floating-point sums, far too little for another model."""
+
+NEEDED = (
+    "lifecycle.models.text_model",
+    "pyarrow.parquet",
+    "sklearn.compose",
+    "sklearn.feature_extraction.text",
+    "sklearn.linear_model",
+)
+"""What nearly every replay imports, so it is imported before the request comes."""
+
+_ahead: list[subprocess.Popen[str]] = []
+"""Processes that were started before there was a request; each serves one."""
+
+
+class Proof(Frozen):
+    """What the fresh process is asked to prove: that these files of a model predict the recorded predictions.
+
+    It gets the files themselves, so it needs no client of MLflow's, which takes seconds to import, and no credentials.
+    """
+
+    request: EvaluateRequest
+    model_folder: Path
+    recorded: Path
 
 
 def check(request: EvaluateRequest, evidence_root: Path, *, anew: bool = False) -> str:
@@ -68,47 +99,93 @@ def reproduces(model: ModelRef, data_root: Path, evidence_root: Path, *, anew: b
     raise NotFoundError(what, "Restore the dataset that it was judged on.")
 
 
+@contextmanager
+def ahead(training: TrainRequest) -> Iterator[None]:
+    """Start the process of the next replay now, unless the training, and so its proof, was done before.
+
+    A process that was not needed ends with the block, or with its parent.
+    """
+    if is_trained(training):
+        yield
+        return
+    with _start() as process:
+        _ahead.append(process)
+        try:
+            yield
+        finally:
+            if process in _ahead:
+                _ahead.remove(process)
+            process.kill()
+
+
 def replay(request: EvaluateRequest) -> str:
     """Load the model here and compare its predictions with the recorded ones, row by row."""
-    recorded = evaluation.stored(request)
+    with _files(request) as proof:
+        return _reproduce(proof)
+
+
+@contextmanager
+def _files(request: EvaluateRequest) -> Iterator[Proof]:
+    with loading.private_copy(request.model) as folder, tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
+        recorded = Path(temporary) / "recorded.parquet"
+        evaluation.stored(request).to_parquet(recorded, index=False)
+        yield Proof(request=request, model_folder=folder, recorded=recorded)
+
+
+def _reproduce(proof: Proof) -> str:
+    import pandas as pd
+
+    request, model = proof.request, proof.request.model
+    recorded = pd.read_parquet(proof.recorded)
     rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
     if list(rows["key"]) != list(recorded["key"]):
-        raise IntegrityError(f"{request.model.label}: the recorded predictions are of other rows.")
-    again = loading.load(request.model).predict(None, rows[["text"]])
+        raise IntegrityError(f"{model.label}: the recorded predictions are of other rows.")
+    again = loading.load_verified(proof.model_folder, model).predict(None, rows[["text"]])
     wrong = (again["label"].to_numpy(object) != recorded["label"].to_numpy(object)) | (
         (again["score"] - recorded["score"]).abs().to_numpy() > TOLERANCE
     )
     if wrong.any():
         row = recorded["row"].to_numpy()[wrong][0]
-        raise IntegrityError(
-            f"{request.model.label}: {wrong.sum()} of {len(rows)} predictions differ, first row {row}."
-        )
+        raise IntegrityError(f"{model.label}: {wrong.sum()} of {len(rows)} predictions differ, first row {row}.")
     return f"{len(rows)} predictions reproduced in a fresh process"
 
 
 def _in_fresh_process(request: EvaluateRequest) -> str:
-    command = [sys.executable, "-m", "lifecycle.gate.replay"]
-    root = str(Path(__file__).parents[2])
+    with _files(request) as proof, _fresh_process() as process:
+        try:
+            answer, errors = process.communicate(proof.model_dump_json(), timeout=DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            what = f"{request.model.label} did not predict within {DEADLINE_SECONDS} s."
+            raise TransientError(what, "Try again on a quieter machine.") from None
     try:
-        done = subprocess.run(  # noqa: S603  our own interpreter and module
-            command,
-            check=False,
-            input=request.model_dump_json(),
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_SECONDS,
-            cwd=root,
-        )
-    except subprocess.TimeoutExpired:
-        what = f"{request.model.label} did not predict within {DEADLINE_SECONDS} s."
-        raise TransientError(what, "Try again on a quieter machine.") from None
-    try:
-        answer = json.loads(done.stdout.splitlines()[-1])
+        outcome = json.loads(answer.splitlines()[-1])
     except (IndexError, ValueError):
-        raise IntegrityError(f"{request.model.label} could not be loaded: {done.stderr.strip()[-300:]}.") from None
-    if "error" in answer:
-        raise IntegrityError(str(answer["error"]))
-    return str(answer["outcome"])
+        raise IntegrityError(f"{request.model.label} could not be loaded: {errors.strip()[-300:]}.") from None
+    if "error" in outcome:
+        raise IntegrityError(str(outcome["error"]))
+    return str(outcome["outcome"])
+
+
+@contextmanager
+def _fresh_process() -> Iterator[subprocess.Popen[str]]:
+    """A process that has served nobody yet: the one that waits, if it is alive, else a new one; none is left behind."""
+    waiting = _ahead.pop() if _ahead else None
+    with nullcontext(waiting) if waiting and waiting.poll() is None else _start() as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _start() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lifecycle.gate.replay"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
 
 
 def _evidence_key(request: EvaluateRequest) -> str:
@@ -128,11 +205,27 @@ def _version_of(package: str) -> str:
 
 def _main() -> None:
     gc.set_threshold(100_000, 50, 50)  # imports make objects that live as long as the process
+    received: list[str] = []
+    reader = threading.Thread(target=_receive, args=(received,), daemon=True)
+    reader.start()
+    for module in NEEDED:
+        with suppress(ImportError):  # the model that needs it will say so
+            importlib.import_module(module)
+    reader.join()
     try:
-        answer = {"outcome": replay(EvaluateRequest.model_validate_json(sys.stdin.read()))}
+        answer = {"outcome": _reproduce(Proof.model_validate_json(received[0]))}
     except MlopsError as error:
         answer = {"error": str(error)}
     sys.stdout.write(f"\n{json.dumps(answer)}\n")
+    sys.stdout.flush()
+    os._exit(0)  # freeing what was imported would take as long as the replay
+
+
+def _receive(received: list[str]) -> None:
+    """Take the request as soon as it comes; a parent that has gone without one ends this process, also mid-import."""
+    received.append(sys.stdin.read())
+    if not received[0]:
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a batch is: its request, where it is published, and its manifest.
 
-`<output root>/<model>/<version>/<input digest>/` holds `part-00000.parquet …`, `rejected.parquet` and `manifest.json`.
+`<output root>/<model>/<version>/<input digest>/` holds `part-00000.parquet …`, `rejected.parquet` and `manifest.json`;
+the folder of a day's batch is `<day>-<input digest>`.
 It is written under a hidden name and renamed once complete, so readers need only the manifest. An interrupted batch
 keeps its finished parts, and the next run continues after them.
 """
@@ -9,6 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
+from datetime import date
 from pathlib import Path
 
 from filelock import FileLock
@@ -35,6 +37,7 @@ class BatchRequest(Frozen):
     input: Source
     text_column: str
     key_column: str | None = Field(None, description="Column that identifies a row for the reader; default its number.")
+    logical_date: date | None = Field(None, description="Day that the batch is for.")
     output_root: Path
     rules: DataRules = DataRules()
     inference: InferenceRules = InferenceRules()
@@ -49,6 +52,7 @@ class BatchManifest(Frozen):
     artifact_sha256: str
     input: str
     input_digest: str
+    logical_date: date | None = None
     text_column: str
     key_column: str | None
     rows_in: int
@@ -67,7 +71,14 @@ def locate(request: BatchRequest) -> tuple[Path, str]:
     content = [ingest.digest(source, request.rules), *form, SCHEMA]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     version = str(request.model.version) if request.model.version else f"run-{request.model.run_id}"
-    return request.output_root / (request.model.name or "unregistered") / version / digest[:16], digest
+    day = f"{request.logical_date}-" if request.logical_date else ""
+    return request.output_root / (request.model.name or "unregistered") / version / f"{day}{digest[:16]}", digest
+
+
+def of_day(output_root: Path, model_name: str, day: date) -> list[BatchManifest]:
+    """What is published for a day by any version of a registered model."""
+    found = sorted(output_root.glob(f"{model_name}/*/{day}-*/{MANIFEST}"))
+    return [load(path.parent) for path in found]
 
 
 def infer(request: BatchRequest) -> None:
@@ -142,6 +153,7 @@ def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, coun
         artifact_sha256=request.model.artifact_sha256,
         input=request.input.public_uri,
         input_digest=digest,
+        logical_date=request.logical_date,
         text_column=request.text_column,
         key_column=request.key_column,
         **counts.model_dump(),

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifecycle import progress
 from lifecycle.data import ingest
 from lifecycle.files import publish_file
 from lifecycle.inference.batch import REJECTED, BatchRequest, Counts
@@ -36,10 +37,14 @@ def score(request: BatchRequest, folder: Path) -> Counts:
     rejected: list[pd.DataFrame] = []
     totals, labels = Counter[str](), Counter[str]()
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
+        expected = 0
         for done in _scored(stack, request, folder, model_folder, chunks):
             totals += Counter(rows_in=done["rows_in"], scored=done["scored"])
             labels += Counter(done["labels"])
             rejected.append(done["rejected"])
+            if done["rows_in"] == size:  # there may be more than this part
+                expected = expected or ingest.line_count(request.input, request.rules)
+            progress.report(totals["rows_in"], expected)
     reasons = _write_rejected(rejected, folder / REJECTED)
     return Counts(
         rows_in=totals["rows_in"], scored=totals["scored"], rejected=reasons, labels=dict(sorted(labels.items()))

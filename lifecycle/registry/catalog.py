@@ -208,9 +208,13 @@ def resolve(
     raise NotFoundError(f"{target.name} has no champion yet.", "Train and promote first: mlops train, mlops promote")
 
 
-def run_link(tracking_uri: str, run_id: str) -> str:
-    """The page of a run in MLflow's or Databricks' UI; empty where no server shows one."""
-    if not run_id or not (tracking_uri.startswith("http") or databricks.is_databricks(tracking_uri)):
+def run_link(tracking_uri: str, run_id: str, ui: str | None = None) -> str:
+    """The page of a run in MLflow's or Databricks' UI; empty where no server shows one.
+
+    `ui` is the address of a server that shows an embedded database.
+    """
+    server = ui or (tracking_uri if tracking_uri.startswith("http") else "")
+    if not run_id or not (server or databricks.is_databricks(tracking_uri)):
         return ""
     from mlflow.exceptions import MlflowException
 
@@ -221,8 +225,8 @@ def run_link(tracking_uri: str, run_id: str) -> str:
         if not is_missing(error):
             raise
         return ""
-    if tracking_uri.startswith("http"):
-        return f"{tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+    if server:
+        return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
     return _on_databricks(f"ml/experiments/{experiment}/runs/{run_id}")
 
 

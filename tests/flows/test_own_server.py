@@ -6,8 +6,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from lifecycle import migrated
 from lifecycle.settings import Settings
 from tests.conftest import ROOT
 
@@ -26,17 +30,22 @@ def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def servers_of(home: Path) -> list[int]:
-    """The processes whose environment names this state directory and that are an API server."""
+def processes_of(home: Path, module: str = "cli.server") -> list[int]:
+    """The processes whose environment names this state directory and that run a module."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
         except OSError:
             continue
-        if b"cli.server" in command and str(home).encode() in environment:
+        if module.encode() in command and str(home).encode() in environment:
             found.append(int(process.name))
     return found
+
+
+def rows(home: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(home / "prefect" / "prefect.db")) as connection:
+        return connection.execute(query).fetchall()
 
 
 def test_the_history_is_kept_and_no_process_is_left(news: Settings) -> None:
@@ -44,22 +53,66 @@ def test_the_history_is_kept_and_no_process_is_left(news: Settings) -> None:
     _, errors = command.communicate(timeout=200)
     assert (command.returncode, errors.count("Traceback")) == (2, 0), errors
     assert "prod.ml.nobody has no champion" in errors
-    with sqlite3.connect(news.state / "prefect" / "prefect.db") as connection:
-        assert connection.execute("SELECT name, state_name FROM flow_run").fetchall() == [
-            ("roll back nobody in prod", "Failed")
-        ]
-    connection.close()
-    assert servers_of(news.state) == []
+    assert rows(news.state, "SELECT name, state_name FROM flow_run") == [("roll back nobody in prod", "Failed")]
+    assert processes_of(news.state) == []
+
+
+def test_all_that_happened_reaches_the_server_but_a_heartbeat_that_nobody_watches(news: Settings) -> None:
+    names = ("--data-name", "news", "--data-version", "1.0.0", "--model-name", "sentiment")
+    command = start(news.state, "train", *names)
+    _, errors = command.communicate(timeout=280)
+    assert command.returncode == 0, errors
+    assert "in a fresh process" in errors
+    states = rows(news.state, "SELECT DISTINCT state_type FROM task_run UNION SELECT state_type FROM flow_run")
+    assert states == [("COMPLETED",)]
+    tasks = rows(news.state, "SELECT count(*) FROM task_run WHERE name LIKE 'judge%' OR name LIKE '%promotion%'")
+    assert tasks[0][0] >= 2
+    logged = {str(message) for (message,) in rows(news.state, "SELECT message FROM log")}
+    assert any(message.startswith("Promoted dev.ml.sentiment v1") for message in logged)
+    assert any("Finished in state" in message for message in logged)
+    events = {str(event) for (event,) in rows(news.state, "SELECT event FROM events")}
+    assert {"mlops.model.promoted", "prefect.flow-run.Completed", "prefect.task-run.Completed"} <= events
+    assert "prefect.flow-run.heartbeat" not in events
+    artifacts = {str(key) for (key,) in rows(news.state, "SELECT key FROM artifact")}
+    assert {"verdict-dev", "champion-dev-ml-sentiment"} <= artifacts
+    assert processes_of(news.state) + processes_of(news.state, "lifecycle.gate.replay") == []
 
 
 def test_a_killed_command_takes_its_server_with_it(news: Settings) -> None:
     command = start(news.state, "rollback", "--model-name", "nobody", "--env", "prod")
-    deadline = time.monotonic() + 60
-    while not servers_of(news.state) and time.monotonic() < deadline:
+    kill_once_there(command, news.state, "cli.server")
+
+
+def test_a_killed_training_takes_the_process_that_waits_for_its_model_with_it(news: Settings) -> None:
+    names = ("--data-name", "news", "--data-version", "1.0.0", "--model-name", "sentiment")
+    command = start(news.state, "train", *names)
+    kill_once_there(command, news.state, "lifecycle.gate.replay")
+    assert processes_of(news.state) == []
+
+
+def kill_once_there(command: subprocess.Popen[str], home: Path, module: str) -> None:
+    deadline = time.monotonic() + 120
+    while not processes_of(home, module) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(servers_of(news.state)) == 1
+    assert len(processes_of(home, module)) == 1
     command.send_signal(signal.SIGKILL)
     command.communicate()
-    while servers_of(news.state) and time.monotonic() < deadline:
+    while processes_of(home, module) + processes_of(home) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert servers_of(news.state) == []
+    assert processes_of(home, module) == []
+
+
+def test_damaged_templates_cost_only_time_and_are_replaced(news: Settings, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as outside:
+        outside.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        kept = migrated.template("prefect")
+        kept.parent.mkdir(parents=True)
+        kept.write_bytes(b"no database")
+        for state in (news.state, tmp_path / "second"):
+            command = start(state, "rollback", "--model-name", "nobody", "--env", "prod")
+            _, errors = command.communicate(timeout=200)
+            assert (command.returncode, errors.count("Traceback")) == (2, 0), errors
+            assert len(rows(state, "SELECT name FROM flow_run")) == 1
+            assert kept.read_bytes().startswith(b"SQLite format 3")
+            with closing(sqlite3.connect(kept)) as connection:
+                assert connection.execute("SELECT count(*) FROM flow_run").fetchone() == (0,)

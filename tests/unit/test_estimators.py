@@ -1,10 +1,14 @@
 """Model types, their parameters, and what is stored of a training."""
 
 import socket
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from lifecycle import evaluation, tracking, training
 from lifecycle.data import dataset
@@ -116,3 +120,26 @@ def test_the_gate_judges_on_test_where_there_is_no_holdout(home: Path, config: S
     assert request.side is Side.TEST
     evaluation.evaluate(request)
     assert len(evaluation.stored(request)) == 48
+
+
+def test_linear_algebra_keeps_to_one_thread_while_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them cost ten times the CPU, and their number changes the last bits of a score."""
+    seen: list[int] = []
+
+    class Watched(LogisticRegression):
+        def fit(self, *arguments: Any) -> Any:
+            seen.extend(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+            return super().fit(*arguments)
+
+    monkeypatch.setitem(estimators.BUILDERS, ModelType.LOGISTIC_REGRESSION, (Watched, {}))
+    with threadpool_limits(2):
+        estimators.fit(ModelType.LOGISTIC_REGRESSION, {}, 0, TEXTS, LABELS)
+    assert set(seen) == {1}
+
+
+def test_a_stored_pipeline_is_compressed(news: Settings, tmp_path: Path) -> None:
+    """Uncompressed, a vocabulary is ten times the size, and every step copies and digests it."""
+    ref = train_model(news)
+    folder = tracking.download(news.mlflow_uri, ref.uri, tmp_path)
+    entries = zipfile.ZipFile(folder / "artifacts" / "pipeline.skops").infolist()
+    assert {entry.compress_type for entry in entries} == {zipfile.ZIP_DEFLATED}

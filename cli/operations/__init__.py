@@ -1,0 +1,1 @@
+"""Running the product as a service: Prefect's server, MLflow's UI and a worker on one machine."""

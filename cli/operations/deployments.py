@@ -1,0 +1,86 @@
+"""Apply `prefect.yaml` with Prefect's own command, and read back what the server now holds."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from cli.operations import connection, project
+from lifecycle.errors import ConfigError, TransientError
+from lifecycle.names import Environment
+from lifecycle.settings import Frozen, Settings
+
+logger = logging.getLogger("lifecycle.deployments")
+
+DEADLINE_SECONDS = 300
+
+
+class Deployment(Frozen):
+    """A deployment on the server and its schedule."""
+
+    name: str
+    work_pool: str
+    schedule: str
+    active: bool
+
+
+def deploy(environments: Iterable[Settings], only: Iterable[Environment] = ()) -> list[Deployment]:
+    """Apply the deployments of some environments, by default all; the same again changes nothing.
+
+    An environment's schedules are active if its settings say so.
+
+    Raises:
+        ConfigError: A deployment is not valid; those before it in the file are applied.
+        TransientError: The server did not answer in time.
+    """
+    folder = project.folder()
+    switches = {f"SCHEDULES_{config.env.upper()}": str(config.schedules).lower() for config in environments}
+    names = [argument for env in only for pattern in _patterns(env) for argument in ("--name", pattern)]
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *(names or ["--all"])]
+    environment = {
+        **os.environ,
+        **switches,
+        "PROJECT_DIR": os.environ.get("PROJECT_DIR") or str(folder),
+        "PYTHONPATH": str(folder),
+    }
+    try:
+        done = subprocess.run(  # noqa: S603  our own interpreter
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        what = f"The deployments were not made within {DEADLINE_SECONDS} s."
+        raise TransientError(what, "Look at the server: mlops status") from None
+    if done.returncode:
+        last = " ".join((done.stdout + done.stderr).split())[-600:]
+        raise ConfigError(f"{folder / project.DEPLOYMENTS} was not applied: {last}", "Correct it and deploy again.")
+    return list(deployed())
+
+
+def _patterns(env: Environment) -> tuple[str, ...]:
+    """The names of an environment's deployments; what goes all the way comes with the last one."""
+    return (f"*/{env}", f"*/*-{env}", *(["*/all"] if env == Environment.PROD else []))
+
+
+def deployed() -> Iterator[Deployment]:
+    """The deployments on the server that are tagged `mlops`, by name."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    chosen = DeploymentFilter(tags=DeploymentFilterTags(all_=["mlops"]))
+    with connection.client() as client:
+        found = client.read_deployments(deployment_filter=chosen, limit=200)
+        flows = {flow.id: flow.name for flow in client.read_flows(limit=200)}
+    for each in sorted(found, key=lambda deployment: (flows[deployment.flow_id], deployment.name)):
+        yield Deployment(
+            name=f"{flows[each.flow_id]}/{each.name}",
+            work_pool=each.work_pool_name or "",
+            schedule=", ".join(_words(entry.schedule) for entry in each.schedules),
+            active=any(entry.active for entry in each.schedules) and not each.paused,
+        )
+
+
+def _words(schedule: Any) -> str:
+    """A schedule as people write it."""
+    when = getattr(schedule, "cron", None) or getattr(schedule, "rrule", None) or f"every {schedule.interval}"
+    return f"{when.rpartition('RRULE:')[2]} {schedule.timezone}".removesuffix(" None")

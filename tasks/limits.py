@@ -1,0 +1,58 @@
+"""One change of a champion at a time: who comes second waits, and is then judged against the new champion.
+
+This is courtesy, not safety: should the limit be lost, the promotion log still lets exactly one of them win.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists
+
+from lifecycle.errors import TransientError
+from lifecycle.registry.store import Target
+
+WAIT_SECONDS = 1800
+LEASE_SECONDS = 60
+"""How long a killed process still holds the slot."""
+
+
+def limit_name(target: Target) -> str:
+    """The name of the global concurrency limit of a registered model."""
+    return f"promotion:{target.name}"
+
+
+@contextmanager
+def one_promotion(target: Target) -> Iterator[None]:
+    """Hold the only slot of a model, so that its champion stays the same from the judgement to the promotion.
+
+    Raises:
+        TransientError: The slot was not free in time.
+    """
+    name = limit_name(target)
+    _make(name)
+    # a lost lease must not stop a promotion halfway: the log decides whether it still counts
+    slot = concurrency(
+        name,
+        timeout_seconds=WAIT_SECONDS,
+        strict=True,
+        lease_duration=LEASE_SECONDS,
+        raise_on_lease_renewal_failure=False,
+    )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(slot)
+        except TimeoutError:
+            what = f"Another change of {target.name} went on for {WAIT_SECONDS} s."
+            raise TransientError(what, f"Look who holds it: prefect gcl inspect {name}") from None
+        yield
+
+
+def _make(name: str) -> None:
+    """Make the limit unless it is there; of two that make it, one does."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.upsert_global_concurrency_limit_by_name(name, 1)
+        except ObjectAlreadyExists:
+            return

@@ -1,0 +1,107 @@
+"""Changes of a champion wait for each other; without the limit the promotion log decides."""
+
+import threading
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+
+from lifecycle.errors import LostRaceError, TransientError
+from lifecycle.models.loading import ModelRef
+from lifecycle.registry import promotion, store
+from lifecycle.registry.promotion import Intent
+from lifecycle.registry.store import Target, target_of
+from lifecycle.settings import Settings
+from tasks import limits
+
+
+@pytest.fixture
+def target(config: Settings, request: pytest.FixtureRequest) -> Target:
+    """A model of its own, since the server keeps the limits of every test."""
+    return target_of(config, request.node.name.lower()[:60])
+
+
+def intent(target: Target, name: str) -> Intent:
+    now = promotion.read_log(target)
+    model = ModelRef(tracking_uri=target.tracking_uri, uri=f"file:///models/{name}", run_id="", artifact_sha256=name)
+    return Intent(target=target, model=model, expected=now.champion, head=now.head, reason=name)
+
+
+@flow
+def promote(target: Target, name: str, holding: threading.Event, go: threading.Event) -> None:
+    """Decide against the champion of the moment, then wait, then promote."""
+    with limits.one_promotion(target):
+        decided = intent(target, name)
+        holding.set()
+        assert go.wait(60)
+        promotion.promote(decided)
+
+
+class Promoter(threading.Thread):
+    """A flow run in a thread of its own, and how it ended."""
+
+    def __init__(self, target: Target, name: str) -> None:
+        super().__init__(daemon=True)
+        self.arguments = (target, name)
+        self.holding, self.go = threading.Event(), threading.Event()
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            promote(*self.arguments, self.holding, self.go)
+        except BaseException as error:
+            self.error = error
+
+
+def test_the_second_promotion_of_a_model_waits_for_the_first(target: Target) -> None:
+    first = Promoter(target, "first")
+    assert first.holding.wait(60)
+    second, other = Promoter(target, "second"), Promoter(target.named(f"{target.name}-other"), "third")
+    assert other.holding.wait(60)  # another model does not wait
+    assert not second.holding.wait(3)
+    first.go.set()
+    assert second.holding.wait(60)
+    second.go.set()
+    other.go.set()
+    for each in (first, second, other):
+        each.join(60)
+        assert each.error is None
+    assert [version.version for version in store.versions(target)] == [1, 2]
+    assert promotion.read_log(target).champion == 2
+
+
+def test_if_the_limit_is_lost_the_log_still_lets_one_win(target: Target) -> None:
+    first = Promoter(target, "first")
+    assert first.holding.wait(60)
+    with get_client(sync_client=True) as client:
+        client.delete_global_concurrency_limit_by_name(limits.limit_name(target))
+    second = Promoter(target, "second")
+    assert second.holding.wait(60)  # both hold what they believe is the only slot
+    second.go.set()
+    second.join(60)
+    first.go.set()
+    first.join(60)
+    assert second.error is None
+    assert isinstance(first.error, LostRaceError)
+    assert promotion.read_log(target).champion == 1
+
+
+def test_who_waits_too_long_is_told_whom_for(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Promoter(target, "first")
+    assert first.holding.wait(60)
+    monkeypatch.setattr(limits, "WAIT_SECONDS", 1)
+    second: Any = Promoter(target, "second")
+    second.join(60)
+    assert isinstance(second.error, TransientError)
+    assert f"prefect gcl inspect {limits.limit_name(target)}" in str(second.error)
+    first.go.set()
+    first.join(60)
+
+
+def test_an_error_frees_the_slot(target: Target) -> None:
+    with pytest.raises(ZeroDivisionError), limits.one_promotion(target):
+        raise ZeroDivisionError
+    with limits.one_promotion(target):
+        pass

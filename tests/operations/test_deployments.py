@@ -1,0 +1,205 @@
+"""`mlops setup` and `mlops deploy`: what stands on the server is what the project's files say, however often."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+from prefect.events.schemas.automations import AutomationCore
+from prefect.server.schemas.schedules import CronSchedule, RRuleSchedule
+
+from tests.conftest import ROOT
+from tests.operations.conftest import Site
+
+WRITTEN = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+ZONE = ZoneInfo(WRITTEN["definitions"]["zone"])
+SCHEDULED = {"train/dev", "rollback/rehearsal-staging", "rollback/rehearsal-prod"} | {
+    "batch-inference/staging",
+    "batch-inference/prod",
+}
+
+
+@pytest.fixture(scope="module")
+def deployed(site: Site) -> dict[str, Any]:
+    """Each deployment as the server has it."""
+    with site.client() as client:
+        flows = {flow.id: flow.name for flow in client.read_flows(limit=50)}
+        return {f"{flows[each.flow_id]}/{each.name}": each for each in client.read_deployments(limit=50)}
+
+
+def test_every_flow_is_deployed_for_every_environment_where_it_makes_sense(deployed: dict[str, Any]) -> None:
+    each = {f"{flow}/{env}" for flow in ("create-data", "train", "rollback", "batch-inference") for env in
+            ("dev", "staging", "prod")}  # fmt: skip
+    promotions = {"promote/staging", "promote/prod", "release/all"}
+    assert set(deployed) == each | promotions | {"rollback/rehearsal-staging", "rollback/rehearsal-prod"}
+    for name, deployment in deployed.items():
+        env = name.rpartition("/")[2].removeprefix("rehearsal-")
+        assert deployment.tags == (["mlops"] if env == "all" else ["mlops", f"env:{env}"])
+        assert deployment.parameters.get("env", deployment.parameters.get("target_env", "all")) == env
+        assert deployment.description
+        assert deployment.work_pool_name == "local-process"
+        assert deployment.job_variables["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+        strategy = "CANCEL_NEW" if "rehearsal" in name else "ENQUEUE"
+        assert deployment.global_concurrency_limit.limit == 1
+        assert deployment.concurrency_options.collision_strategy == strategy
+        assert deployment.enforce_parameter_schema
+
+
+def test_the_form_explains_itself(deployed: dict[str, Any]) -> None:
+    for name, deployment in deployed.items():
+        fields = deployment.parameter_openapi_schema["properties"]
+        assert [field for field, schema in fields.items() if not schema.get("description")] == [], name
+    train = deployed["train/dev"].parameter_openapi_schema
+    assert train["definitions"]["ModelType"]["enum"] == ["naive_bayes", "random_forest", "logistic_regression"]
+    assert train["properties"]["model_name"]["pattern"].startswith("^[a-z0-9_]")
+    create = deployed["create-data/dev"].parameter_openapi_schema["properties"]
+    assert (create["test_size"]["minimum"], create["test_size"]["exclusiveMaximum"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "parameter", "why"),
+    [
+        ("train/dev", "model_type=magic", "is not one of"),
+        ("train/dev", "seed=soon", "is not"),
+        ("train/dev", "model_name=Capital Letters", "does not match"),
+        ("create-data/dev", "test_size=1.5", "field 'test_size'"),
+        ("rollback/prod", "to_version=0", "field 'to_version'"),
+        ("train/dev", "modeltype=naive_bayes", "no parameter modeltype"),
+        ("train/nowhere", "seed=1", "there are: batch-inference/dev"),
+    ],
+)
+def test_a_bad_value_is_refused_before_a_run_starts(site: Site, deployment: str, parameter: str, why: str) -> None:
+    before = _runs(site)
+    needed = ["--param", "data_version=1.0.0", "--param", "source=table.csv"] if "create" in deployment else []
+    done = site.run("trigger", deployment, *needed, "--param", parameter)
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False)
+    assert why in done.stderr
+    assert _runs(site) == before
+
+
+def _runs(site: Site) -> int:
+    with site.client() as client:
+        return len([run for run in client.read_flow_runs(limit=200) if not run.auto_scheduled])
+
+
+def test_both_can_run_twice(site: Site, deployed: dict[str, Any]) -> None:
+    before = _everything(site)
+    items = json.loads(site.run("setup", "--json").stdout)
+    assert {item["outcome"] for item in items if item["kind"] != "notifications"} == {"in place"}
+    names = [item["name"] for item in json.loads(site.run("deploy", "--json").stdout)]
+    assert sorted(names) == sorted(deployed)
+    assert _everything(site) == before
+
+
+def _everything(site: Site) -> dict[str, Any]:
+    """What is on the server, by identity; Prefect replaces the automations that belong to a deployment."""
+    with site.client() as client:
+        return {
+            "pools": [(pool.id, pool.name) for pool in client.read_work_pools()],
+            "limits": sorted((limit.id, limit.name) for limit in client.read_global_concurrency_limits(limit=50)),
+            "deployments": sorted((each.id, each.name) for each in client.read_deployments(limit=50)),
+            "slugs": sorted((str(e.id), s.slug) for e in client.read_deployments(limit=50) for s in e.schedules),
+            "automations": sorted(each.name for each in client.read_automations()),
+        }
+
+
+def test_what_was_changed_by_hand_is_corrected_and_what_was_switched_off_stays_off(site: Site) -> None:
+    name = "mlops: a run without heartbeat has crashed"
+    with site.client() as client:
+        found = client.read_automations_by_name(name)[0]
+        core = AutomationCore.model_validate(found.model_dump(exclude={"id", "owner_resource"}))
+        client.update_automation(found.id, core.model_copy(update={"description": "mine", "enabled": False}))
+        client.create_automation(core.model_copy(update={"description": "twin"}))
+    items = {item["name"]: item["outcome"] for item in json.loads(site.run("setup", "--json").stdout)}
+    assert items[name] == "corrected"
+    with site.client() as client:
+        (left,) = client.read_automations_by_name(name)
+        assert (left.enabled, "90 seconds" in left.description) == (False, True)
+        client.update_automation(left.id, core)
+
+
+def test_schedules_are_active_only_where_the_settings_say_so(site: Site) -> None:
+    assert _active(site) == set()
+    site.run("deploy", "--env", "prod", MLOPS_SCHEDULES="true")
+    assert _active(site) == {"rollback/rehearsal-prod", "batch-inference/prod"}
+    site.run("deploy", MLOPS_SCHEDULES="true")
+    assert _active(site) == SCHEDULED
+    site.run("deploy")
+    assert _active(site) == set()
+
+
+def _active(site: Site) -> set[str]:
+    with site.client() as client:
+        flows = {flow.id: flow.name for flow in client.read_flows(limit=50)}
+        found = client.read_deployments(limit=50)
+    return {f"{flows[each.flow_id]}/{each.name}" for each in found if any(entry.active for entry in each.schedules)}
+
+
+def test_plain_prefect_deploy_without_the_switches_activates_nothing(site: Site) -> None:
+    done = site.prefect("--no-prompt", "deploy", "--name", "batch-inference/prod")
+    assert done.returncode != 0
+    assert _active(site) == set()
+
+
+@pytest.mark.parametrize("start", ["2026-10-20T00:00", "2027-03-24T00:00"], ids=["to winter time", "to summer time"])
+def test_the_next_ten_run_times_keep_the_local_hour_across_a_change_of_clocks(
+    deployed: dict[str, Any], start: str
+) -> None:
+    first = datetime.fromisoformat(start).replace(tzinfo=ZONE)
+    daily = _next_ten(deployed["batch-inference/prod"], first)
+    assert daily == [(first.date() + timedelta(days=number), "07:00") for number in range(10)]
+    weekly = _next_ten(deployed["rollback/rehearsal-prod"], first)
+    monday = first.date() + timedelta(days=(7 - first.weekday()) % 7)
+    assert weekly == [(monday + timedelta(weeks=number), "05:00") for number in range(10)]
+    monthly = _next_ten(deployed["train/dev"], first)
+    assert [(b - a).days for (a, _), (b, _) in pairwise(monthly)] == [30] * 9
+    assert {time for _, time in monthly} == {"03:00"}
+
+
+def _next_ten(deployment: Any, start: datetime) -> list[tuple[Any, str]]:
+    """The days and local times at which the server's scheduler would start a deployment."""
+    (entry,) = deployment.schedules
+    kind = CronSchedule if hasattr(entry.schedule, "cron") else RRuleSchedule
+    schedule = kind.model_validate(entry.schedule.model_dump())
+    dates = asyncio.run(schedule.get_dates(n=10, start=start.astimezone(UTC)))
+    local = [each.astimezone(ZONE) for each in dates]
+    return [(each.date(), f"{each:%H:%M}") for each in local]
+
+
+def test_without_a_server_the_commands_say_how_to_get_one(site: Site) -> None:
+    for arguments in (["setup"], ["deploy"], ["trigger", "train/dev"], ["backfill", "--from", "2026-01-01", "--to", "2026-01-01"]):  # fmt: skip  # noqa: E501
+        done = site.run(*arguments, PREFECT_API_URL="")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "mlops up" in done.stderr
+
+
+def test_a_file_that_is_not_valid_changes_nothing(site: Site, tmp_path: Any) -> None:
+    before = _everything(site)
+    text = (ROOT / "prefect.yaml").read_text(encoding="utf-8")
+    cases = {
+        "prefect.yaml": text.replace('cron: "0 7 * * *"', 'cron: "at seven"'),
+        "automations.yaml": "automations: [{}]",
+    }
+    for name, content in cases.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "prefect.yaml").write_text(text, encoding="utf-8")
+        (folder / name).write_text(content, encoding="utf-8")
+        (folder / "flows").symlink_to(ROOT / "flows")
+        done = _in(site, folder, "deploy" if name == "prefect.yaml" else "setup")
+        assert done.returncode == 2, done.stdout
+        assert name in done.stderr
+        assert "Traceback" not in done.stderr
+    assert _everything(site) == before
+
+
+def _in(site: Site, folder: Any, *arguments: str) -> Any:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    return subprocess.run(command, env=site.environment, cwd=folder, capture_output=True, text=True, check=False)

@@ -1,0 +1,253 @@
+"""Runs through deployments and a real worker: what they leave, and how a refused, killed or cancelled one goes on."""
+
+import http.server
+import json
+import os
+import threading
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.events.schemas.automations import AutomationCore
+
+from lifecycle import tracking
+from lifecycle.inference import batch
+from tests.conftest import SAMPLE
+from tests.operations.conftest import Site, kill, until
+
+TABLE = ["--param", f"source={SAMPLE}", "--param", "text_column=Sentence", "--param", "label_column=Sentiment"]
+WEAK = ["--param", "model_type=random_forest", "--param", "model_params={'max_depth': 1}"]
+CRASHED = "mlops: a run without heartbeat has crashed"
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def released(site: Site) -> Iterator[dict[str, Any]]:
+    """A release of the sample through its deployment, with a worker that goes on working."""
+    with site.worker():
+        summary = site.home / "summary.md"
+        command = ["trigger", "release/all", *TABLE, "--param", "data_version=1.0.0", "--summary", str(summary)]
+        done = site.run(*command, "--json")
+        assert done.returncode == 0, done.stderr
+        yield {**json.loads(done.stdout), "log": done.stderr, "summary": summary.read_text(encoding="utf-8")}
+
+
+def test_a_release_tells_its_story(site: Site, released: dict[str, Any]) -> None:
+    run = site.flow_run(released["flow_run_id"])
+    assert (run.name, run.state_name) == ("release sentiment on financial_news 1.0.0", "Completed")
+    assert "Promoted prod.ml.sentiment v1" in str(run.state.message)
+    assert "Published 1,192 predictions" in released["log"]
+    with site.client() as client:
+        chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+        artifacts = {each.key: each for each in client.read_artifacts(artifact_filter=chosen, limit=100)}
+    envs = ("dev", "staging", "prod")
+    expected = {"dataset-financial-news", "batch-prod-ml-sentiment"} | {f"verdict-{env}" for env in envs}
+    expected |= {f"{kind}-{env}-ml-sentiment" for kind in ("champion", "model-card") for env in envs}
+    assert expected <= set(artifacts)
+    assert "blank_text | 5" in artifacts["dataset-financial-news"].data
+    assert {row["outcome"] for row in json.loads(artifacts["verdict-prod"].data)} == {"pass"}
+    assert "f1_macro" in artifacts["model-card-prod-ml-sentiment"].data
+    assert "# prod.ml.sentiment v1" in released["summary"]
+    assert released["link"] in released["summary"]
+
+    mlflow = tracking.client(f"sqlite:///{site.home}/mlflow.db")
+    (training,) = mlflow.search_runs([mlflow.get_experiment_by_name("sentiment-dev").experiment_id])
+    assert training.data.tags["prefect.flow_run_id"] == str(run.id)
+    assert training.data.tags["prefect.flow_run_url"] == released["link"]
+
+
+def test_a_refused_training_is_completed_as_rejected_and_exits_with_4(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
+    done = site.run("trigger", "train/dev", *WEAK, "--json")
+    assert done.returncode == 4, done.stderr
+    ended = json.loads(done.stdout)
+    run = site.flow_run(ended["flow_run_id"])
+    assert (run.state_name, run.state_type.value, run.tags) == ("Rejected", "COMPLETED", ["mlops", "env:dev"])
+    assert "Rejected: floor f1_macro" in ended["message"]
+
+
+def test_a_failed_run_exits_with_the_code_of_its_error(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
+    done = site.run("trigger", "rollback/prod")
+    assert done.returncode == 5, done.stderr
+    assert "nothing to roll back to" in done.stdout
+
+
+def test_a_rerun_of_a_completed_run_changes_nothing_and_says_so(site: Site, released: dict[str, Any]) -> None:
+    before = _versions(site)
+    run_id = released["flow_run_id"]
+    assert site.prefect("flow-run", "retry", run_id).returncode == 0
+    run = until(lambda: site.flow_run(run_id), lambda run: (run.run_count, run.state_name) == (2, "Completed"))
+    assert str(run.state.message).count("is champion already: nothing to do") == 3
+    assert site.task_states(run_id)["train"] == ["Completed", "Cached"]
+    copy = site.run("trigger", "release/all", *TABLE, "--param", "data_version=1.0.0")
+    assert copy.returncode == 0
+    assert copy.stdout.count("is champion already: nothing to do") == 3
+    assert _versions(site) == before
+
+
+def _versions(site: Site) -> list[tuple[str, int]]:
+    found = tracking.client(f"sqlite:///{site.home}/mlflow.db").search_model_versions()
+    return sorted((each.name, int(each.version)) for each in found)
+
+
+def test_each_missing_day_is_filled_once(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
+    first, last = date.today() - timedelta(days=1), date.today()
+    command = ["backfill", "--from", str(first), "--to", str(last), "--json"]
+    looked = json.loads(site.run(*command, "--dry-run").stdout)
+    assert [day["outcome"] for day in looked] == ["missing", "missing"]
+    wrong = site.run(*command, "--param", "text_column=Nothing")
+    assert wrong.returncode == 3, wrong.stderr
+    assert [day["outcome"] for day in json.loads(wrong.stdout)] == ["failed", "failed"]
+    assert _days(site, first, last) == [0, 0]
+
+    retried = site.run(*command, "--param", "text_column=Nothing")
+    assert (retried.returncode, retried.stderr.count("retrying")) == (3, 2)
+    filled = site.run(*command)
+    assert (filled.returncode, [day["outcome"] for day in json.loads(filled.stdout)]) == (0, ["filled", "filled"])
+    again = site.run(*command)
+    assert [day["outcome"] for day in json.loads(again.stdout)] == ["in place", "in place"]
+    assert _days(site, first, last) == [1, 1]
+    assert site.run("backfill", "--from", str(last), "--to", str(first)).returncode == 2
+    tomorrow = str(last + timedelta(days=1))
+    assert "future" in site.run("backfill", "--from", str(last), "--to", tomorrow).stderr
+    assert "no logical_date" in site.run(*command, "--flow", "train", "--env", "dev").stderr
+
+
+def _days(site: Site, *days: date) -> list[int]:
+    return [len(batch.of_day(site.home / "predictions", "prod.ml.sentiment", day)) for day in days]
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A place that notifications are sent to, and what came."""
+    received: list[dict[str, str]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", received
+        server.shutdown()
+
+
+def test_notifications_come_once_and_drift_retrains_once(
+    site: Site,
+    released: dict[str, Any],  # noqa: ARG001
+    webhook: tuple[str, list[dict[str, str]]],
+) -> None:
+    url, received = webhook
+    absent = site.run("setup", MLOPS_ALERTS="custom-webhook/mlops-test")
+    assert (absent.returncode, "MLOPS_ALERTS_URL" in absent.stderr) == (2, True)
+    made = site.run("setup", "--json", MLOPS_ALERTS="custom-webhook/mlops-test", MLOPS_ALERTS_URL=url)
+    assert made.returncode == 0, made.stderr
+    assert url not in made.stdout
+    for _ in range(3):
+        _emit(site, "mlops.model.refused", {"model": "dev.ml.sentiment", "reason": "worse than before"})
+    until(lambda: received, lambda found: len(found) >= 1)
+    before = _trainings(site)
+    for _ in range(3):
+        _emit(site, "mlops.drift.detected", {})
+    until(lambda: _trainings(site), lambda found: found > before)
+    assert _trainings(site) == before + 1
+    assert [(each["subject"], each["body"]) for each in received] == [
+        ("dev.ml.sentiment: refused in dev", "worse than before")
+    ]
+
+
+def _emit(site: Site, event: str, payload: dict[str, str]) -> None:
+    resource = {"prefect.resource.id": "mlops.model.dev.ml.sentiment", "mlops.environment": "dev"}
+    command = ["event", "emit", event, "--resource", json.dumps(resource), "--payload", json.dumps(payload)]
+    done = site.prefect(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _trainings(site: Site) -> int:
+    with site.client() as client:
+        deployment = client.read_deployment_by_name("train/dev")
+        return sum(run.deployment_id == deployment.id for run in client.read_flow_runs(limit=200))
+
+
+def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anything_twice(
+    site: Site,
+    released: dict[str, Any],  # noqa: ARG001
+) -> None:
+    _notice_after(site, 35)
+    for worker in _workers():
+        kill(worker)
+    with site.worker() as worker:
+        run = site.start("train/dev", seed=11)
+        until(lambda: site.task_states(run.id).get("train"), lambda states: states == ["Running"])
+        kill(worker)
+    assert site.flow_run(run.id).state_name == "Running"
+    crashed = site.wait(run.id, "Crashed")
+    assert "No heartbeat" in str(crashed.state.message)
+
+    before = _versions(site)
+    with site.worker():
+        assert site.prefect("flow-run", "retry", str(run.id)).returncode == 0
+        site.wait(run.id, "Completed", "Rejected")
+        states = site.task_states(run.id)
+        assert states["plan the training"] == ["Completed", "Cached"]
+        assert len(_versions(site)) - len(before) <= 1
+        _finished_once(site, run.id)
+        _a_cancelled_run_leaves_nothing_half_done(site)
+
+
+def _notice_after(site: Site, seconds: int) -> None:
+    """Shorten what a person waits for; a heartbeat comes every 30 seconds at the most often."""
+    with site.client() as client:
+        found = client.read_automations_by_name(CRASHED)[0]
+        content = found.model_dump(mode="json", exclude={"id", "owner_resource"})
+        content["trigger"]["within"] = seconds
+        client.update_automation(found.id, AutomationCore.model_validate(content))
+
+
+def _workers() -> list[psutil.Process]:
+    """The workers that this test process has started."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "worker" in command and "start" in command and process.ppid() == os.getpid():
+            found.append(process)
+    return found
+
+
+def _finished_once(site: Site, run_id: Any) -> None:
+    mlflow = tracking.client(f"sqlite:///{site.home}/mlflow.db")
+    experiment = mlflow.get_experiment_by_name("sentiment-dev").experiment_id
+    found = mlflow.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{run_id}'")
+    assert [run.info.status for run in found].count("FINISHED") == 1
+
+
+def _a_cancelled_run_leaves_nothing_half_done(site: Site) -> None:
+    before = _versions(site)
+    run = site.start("train/dev", seed=12)
+    until(lambda: site.task_states(run.id).get("train"), lambda states: states == ["Running"])
+    assert site.prefect("flow-run", "cancel", str(run.id)).returncode == 0
+    site.wait(run.id, "Cancelled")
+    assert _versions(site) == before
+    engines = [each for each in psutil.process_iter(["cmdline"]) if "prefect.engine" in (each.info["cmdline"] or [])]
+    ours = [each for each in engines if str(site.home) in _environment(each)]
+    assert ours == []
+    doctor = site.run("doctor", "--json")
+    assert doctor.returncode == 0, doctor.stdout
+    again = site.run("trigger", "train/dev", "--param", "seed=12")
+    assert again.returncode in {0, 4}, again.stderr
+
+
+def _environment(process: psutil.Process) -> str:
+    try:
+        return Path(f"/proc/{process.pid}/environ").read_text(errors="replace")
+    except OSError:
+        return ""
