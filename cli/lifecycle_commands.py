@@ -285,8 +285,7 @@ def _next_steps(home: Path) -> None:
         "A better one goes all the way": f"{mlops} release --source {sample} --text-column Sentence --label-column "
         "Sentiment --data-name financial_news --data-version 1.0.0 --model-name sentiment --model-type naive_bayes",
         "Roll production back": f"{mlops} rollback --model-name sentiment",
-        "Open MLflow's UI (port 5000)": f"{tools}/mlflow ui --backend-store-uri sqlite:///{state}/mlflow.db",
-        "Open Prefect's UI (port 4200)": f"PREFECT_HOME={home}/prefect {tools}/prefect server start",
+        "Open Prefect's and MLflow's UIs, with a worker and all deployments": f"{mlops} up",
         "Take your own table": f"{tools}/mlops release --source FILE.csv --text-column TEXT --label-column LABEL "
         "--data-name NAME --data-version 1.0.0 --model-name MODEL",
     }

@@ -58,6 +58,17 @@ def quiet(*, verbose: bool = False) -> None:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
+def require_prefect() -> None:
+    """Check that the orchestration floors are there; the steps run without them.
+
+    Raises:
+        ConfigError: The extra `prefect` is not installed.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("prefect", "psutil")):
+        what = "This command needs Prefect, which is not installed."
+        raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[prefect]'")
+
+
 def registered(env: Environment, model_name: str) -> "Target":
     """The registered model of a name in an environment, for commands that need no flow.
 
@@ -94,10 +105,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     Raises:
         ConfigError: The extra `prefect` is not installed, or a parameter is not valid.
     """
-    if importlib.util.find_spec("prefect") is None:
-        raise ConfigError(
-            "This command needs Prefect, which is not installed.", "Install it: pip install 'mlops-lifecycle[prefect]'"
-        )
+    require_prefect()
     quiet(verbose=verbose)
     _spare_the_collector()
     with progress(title), own_server(home) as server:

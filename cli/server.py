@@ -42,7 +42,13 @@ def own_server(home: Path) -> Iterator[Server]:
     if CHOSEN_BY_THE_USER & os.environ.keys():
         yield Server(wait=lambda: None, run=nullcontext)
         return
+    from cli.operations.state import api_url  # its psutil comes with the extra, which is there by now
+
     folder = home / "prefect"
+    if api := api_url(home):
+        with _at(folder, api, **_links(home)):
+            yield Server(wait=lambda: None, run=nullcontext)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PREFECT_HOME": str(folder)}
     command = [sys.executable, "-m", "cli.server"]
@@ -60,15 +66,33 @@ def own_server(home: Path) -> Iterator[Server]:
     ):
         port = process.stdout.readline().strip() if process.stdout else ""
         api = f"http://127.0.0.1:{port}/api"
-        os.environ.update(PREFECT_HOME=str(folder), PREFECT_API_URL=api)
         try:
-            yield Server(wait=lambda: _wait(api, folder / "server.log"), run=_without_heartbeat)
+            with _at(folder, api):
+                yield Server(wait=lambda: _wait(api, folder / "server.log"), run=_without_heartbeat)
         finally:
             if "prefect" in sys.modules:
                 _drain()
-            for name in ("PREFECT_HOME", "PREFECT_API_URL"):
-                os.environ.pop(name, None)
             process.terminate()
+
+
+@contextmanager
+def _at(folder: Path, api: str, **variables: str) -> Iterator[None]:
+    """Name a server in the environment, where Prefect looks for it when it is imported."""
+    added = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, **variables}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _links(home: Path) -> dict[str, str]:
+    """Where people look at the runs, unless the settings say so."""
+    from cli.operations.state import mlflow_url
+
+    found = None if "MLOPS_MLFLOW_UI" in os.environ else mlflow_url(home)
+    return {"MLOPS_MLFLOW_UI": found} if found else {}
 
 
 def _wait(api: str, log: Path) -> None:

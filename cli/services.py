@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import options, runner, show
-from lifecycle.errors import ConfigError
 from lifecycle.names import Environment
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ def _wait_until_up(home: Path, supervisor: "subprocess.Popen[bytes]", log: Path,
 def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool) -> "Plan":
     from lifecycle import settings
 
-    _require_prefect()
+    runner.require_prefect()
     from cli.operations.services import Plan
 
     config = settings.load(env)
@@ -169,16 +168,8 @@ def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool) -> "Plan"
 def _home(env: Environment) -> Path:
     from lifecycle import settings
 
-    _require_prefect()
+    runner.require_prefect()
     return settings.load(env).state
-
-
-def _require_prefect() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("prefect") is None or find_spec("psutil") is None:
-        what = "This command needs Prefect, which is not installed."
-        raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[prefect]'")
 
 
 def _announce(stack: "Stack", as_json: bool, what: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.operations.state import api_url
-from cli.runner import quiet
+from cli.runner import quiet, require_prefect
 from lifecycle.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def connect(home: Path) -> str:
     Raises:
         ConfigError: There is neither.
     """
+    require_prefect()
     quiet()
     found = os.environ.get(ADDRESS) or api_url(home)
     if not found:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```console\n(.*?)```", README, re.S) for line in block.splitlines() if line]
@@ -24,8 +24,9 @@ def test_every_command_runs_in_the_order_of_the_readme(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_API_URL", server)
     commands = [shlex.split(command) for command in COMMANDS if command.startswith("mlops ")]
-    assert len(commands) >= 10
-    for command in commands:
+    operating = commands.index(["mlops", "up", "--detach"])
+    assert operating >= 10
+    for command in commands[:operating]:
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as end:
             sys.exit(main())
@@ -34,6 +35,27 @@ def test_every_command_runs_in_the_order_of_the_readme(
         assert printed.out.strip(), command
     assert sorted(p.name for p in tmp_path.iterdir()) == [".mlops", "examples"]
     _run_python_blocks(tmp_path, dict(os.environ))
+    _operate(tmp_path, commands[operating:])
+
+
+def _operate(folder: Path, commands: list[list[str]]) -> None:
+    """As processes of their own: Prefect reads the address of its server once. The ports are free ones."""
+    ports = ["--port", str(free_port()), "--mlflow-port", str(free_port())]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    environment["PYTHONPATH"] = str(ROOT)
+    assert commands[-1] == ["mlops", "down"]
+
+    def run(*arguments: str) -> None:
+        command = [sys.executable, "-m", "cli.main", *arguments]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr[-3000:]}"
+        assert done.stdout.strip(), arguments
+
+    try:
+        for command in commands:
+            run(*command[1:], *(ports if command[1] == "up" else []))
+    finally:
+        run("down")
 
 
 def _run_python_blocks(folder: Path, environment: dict[str, str]) -> None:
@@ -53,7 +75,17 @@ def test_every_other_command_is_a_make_target() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/concepts.md", "docs/how-to.md", "docs/registry.md", "CONTRIBUTING.md"]
+    "page",
+    [
+        "README.md",
+        "docs/concepts.md",
+        "docs/how-to.md",
+        "docs/registry.md",
+        "docs/server.md",
+        "docs/operations.md",
+        "docs/github-actions.md",
+        "CONTRIBUTING.md",
+    ],
 )
 def test_every_file_that_is_named_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

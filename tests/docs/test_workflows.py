@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ import pytest
 import yaml
 
 from lifecycle.names import Environment, ModelType
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 
 FOLDER = ROOT / ".github" / "workflows"
 # BaseLoader keeps every value the text that a runner would see: `on` is a key, and true stays "true"
@@ -271,12 +270,6 @@ def test_by_hand_training_is_always_due(idle: Runner) -> None:
 
 
 # --- what they do ------------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def checked_out(folder: Path) -> Path:

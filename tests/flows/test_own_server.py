@@ -57,7 +57,10 @@ def test_the_history_is_kept_and_no_process_is_left(news: Settings) -> None:
     assert processes_of(news.state) == []
 
 
-def test_all_that_happened_reaches_the_server_but_a_heartbeat_that_nobody_watches(news: Settings) -> None:
+def test_all_that_happened_reaches_the_server_but_a_heartbeat_that_nobody_watches(
+    news: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_GATE__MIN_ROWS", "20")
     names = ("--data-name", "news", "--data-version", "1.0.0", "--model-name", "sentiment")
     command = start(news.state, "train", *names)
     _, errors = command.communicate(timeout=280)

@@ -1,7 +1,6 @@
 """One real Prefect server for the tests of this folder, with the project deployed to it, and workers on demand."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 
 PATIENCE = 240
 
@@ -102,12 +101,6 @@ def until(read: Callable[[], Any], good: Callable[[Any], bool], seconds: float =
         assert time.monotonic() < deadline, f"still {found}"
         time.sleep(0.5)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

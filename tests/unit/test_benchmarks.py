@@ -39,17 +39,14 @@ def test_settings_from_outside_do_not_reach_a_run(tmp_path: Path, monkeypatch: p
 
 
 def test_the_bare_script_trains_compares_promotes_and_scores(tmp_path: Path) -> None:
-    """With an existing champion that is worse; a tie would leave it."""
     state = tmp_path / "bare"
-    for version, params in (("1.0.0", run.WEAK), ("2.0.0", "{}"), ("3.0.0", "{}")):
+    for version, params in (("1.0.0", run.WEAK), ("2.0.0", "{}")):
         command = [sys.executable, "benchmarks/bare.py", str(SAMPLE), str(state), version, params]
         done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     mlflow = MlflowClient(f"sqlite:///{state}/mlflow.db")
     assert mlflow.get_model_version_by_alias("dev.ml.sentiment", "champion").version == 2
-    gains = [json.loads(mlflow.get_model_version("dev.ml.sentiment", str(n)).tags["gain"]) for n in (2, 3)]
-    assert gains[0][0] > 0
-    assert gains[1] == [0, 0]
+    assert json.loads(mlflow.get_model_version("dev.ml.sentiment", "2").tags["gain"])[0] > 0
     predictions = pd.read_parquet(state / "predictions" / "2.0.0" / "predictions.parquet")
     assert len(predictions) == pd.read_csv(SAMPLE)["Sentence"].count()
     assert set(predictions["label"]) == {"negative", "neutral", "positive"}
