@@ -200,6 +200,17 @@ def test_a_parent_can_be_chosen(root: Path) -> None:
     assert make(root, two_classes(60), "3.0.0").parent == "1.0.2"  # the latest that is nobody's parent
 
 
+def test_latest_is_the_version_that_is_nobodys_parent(root: Path) -> None:
+    with pytest.raises(NotFoundError, match="no version of dataset nothing"):
+        dataset.resolve(root / "data", "nothing", "latest")
+    for version, parent in [("1.9.0", None), ("1.10.0", None), ("1.2.0", "1.10.0")]:
+        make(root, two_classes(60), version, parent=parent)
+    assert dataset.resolve(root / "data", "news", "latest") == "1.2.0"
+    assert dataset.resolve(root / "data", "news", "1.9.0") == "1.9.0"
+    with pytest.raises(ConfigError, match="'latest' are reserved"):
+        make(root, two_classes(60), "latest")
+
+
 def test_the_same_version_again_changes_nothing(root: Path) -> None:
     before = tree(root)
     make(root, two_classes(60))

@@ -7,6 +7,7 @@ import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from lifecycle import settings
+from lifecycle import progress, settings
 from lifecycle.data.ingest import Source
 from lifecycle.errors import ConfigError, DataError, IntegrityError
 from lifecycle.inference import batch
@@ -152,6 +153,31 @@ def test_predictions_lie_where_their_model_and_input_say(models: Models, tmp_pat
     assert (
         len({batch.locate(requested(models.champion, path, tmp_path, **change))[1] for change in [{}, *changes]}) == 4
     )
+
+
+def test_a_days_batch_is_found_by_its_day_whichever_version_made_it(models: Models, tmp_path: Path) -> None:
+    path, day = table(tmp_path / "in.csv", [POSITIVE]), date(2026, 3, 29)
+    for logical_date in (None, day, date(2026, 3, 30)):
+        batch.infer(requested(models.champion, path, tmp_path / "out", logical_date=logical_date))
+    other = models.champion.model_copy(update={"version": 2})
+    batch.infer(requested(other, path, tmp_path / "out", logical_date=day))
+    name = str(models.champion.name)
+    found = batch.of_day(tmp_path / "out", name, day)
+    assert [(each.model_version, each.logical_date) for each in found] == [(1, day), (2, day)]
+    assert batch.of_day(tmp_path / "out", name, date(2026, 3, 28)) == []
+    folders = sorted(each.name for each in (tmp_path / "out" / name / "1").iterdir() if each.is_dir())
+    assert [each[:11] for each in folders[:2]] == ["2026-03-29-", "2026-03-30-"]
+    assert len({each[-16:] for each in folders}) == 1  # the digest is that of the input
+
+
+def test_a_long_batch_tells_how_far_it_is(models: Models, tmp_path: Path) -> None:
+    path, heard = table(tmp_path / "in.csv", [POSITIVE] * 25), list[float]()
+    with progress.heard_by(heard.append):
+        batch.infer(requested(models.champion, path, tmp_path / "out", rows_per_part=10))
+        batch.infer(requested(models.run, path, tmp_path / "out"))  # in one part there is nothing to tell
+    assert heard == [pytest.approx(10 / 26), pytest.approx(20 / 26), pytest.approx(25 / 26)]
+    progress.report(1, 2)
+    assert len(heard) == 3  # nobody listens
 
 
 def test_data_without_labels_is_scored_and_labels_are_not_looked_at(models: Models, tmp_path: Path) -> None:
