@@ -5,13 +5,17 @@
 `in_the_ui`    writes a report for Prefect's UI
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import State, Task, task
 from prefect.cache_policies import DEFAULT, NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 
 from lifecycle.errors import TransientError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 BACKOFF_SECONDS: list[float] = [1, 4, 15]
 TRANSIENT = (TransientError, ConnectionError, TimeoutError)
@@ -43,4 +47,7 @@ on_registry = task(
     retry_condition_fn=is_transient,
 )
 
-in_the_ui = task(persist_result=False, cache_policy=NO_CACHE)
+
+def in_the_ui(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """The policy of a report, under the name that the UI shows."""
+    return task(name=name, persist_result=False, cache_policy=NO_CACHE)

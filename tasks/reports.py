@@ -28,7 +28,7 @@ def links() -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
-@in_the_ui
+@in_the_ui("show the dataset")
 def show_dataset(manifest: Manifest, folder: str) -> None:
     """Show a dataset version: rows per side and class, quarantine by reason, and where its report lies."""
     sides = [f"| {side} | {sum(c.values()):,} | {_pairs(c)} |" for side, c in manifest.counts.items()]
@@ -43,14 +43,14 @@ def show_dataset(manifest: Manifest, folder: str) -> None:
     _markdown(f"dataset-{manifest.data_name}", "\n\n".join(lines), "Dataset version")
 
 
-@in_the_ui
+@in_the_ui("link the MLflow run")
 def show_run(config: Settings, model: ModelRef) -> None:
     """Link to the MLflow run of a model, where a server shows it."""
     if link := catalog.run_link(config.mlflow_uri, model.run_id, config.mlflow_ui):
         create_link_artifact(link, link_text=f"MLflow run {model.run_id}", key="mlflow-run", description=model.label)
 
 
-@in_the_ui
+@in_the_ui("show the verdict")
 def show_verdict(verdict: Verdict) -> None:
     """Show a verdict: its decision with reasons, and each check as a row."""
     rows = [
@@ -69,7 +69,7 @@ def show_verdict(verdict: Verdict) -> None:
     create_table_artifact(table=json.loads(json.dumps(rows)), key=key, description=description)
 
 
-@in_the_ui
+@in_the_ui("show the model card")
 def show_card(config: Settings, model_name: str, version: int, verdict: Verdict | None) -> None:
     """Show what a champion is: where it comes from, and how well it did on which rows."""
     facts = catalog.show_version(target_of(config, model_name), version)
@@ -96,7 +96,7 @@ def _measured(verdict: Verdict | None) -> dict[str, str]:
     }
 
 
-@in_the_ui
+@in_the_ui("show the promotion")
 def show_promotion(promotion: Promotion) -> None:
     """Show who is champion now and how to go back."""
     env, _, model = promotion.name.split(".", 2)
@@ -108,7 +108,7 @@ def show_promotion(promotion: Promotion) -> None:
     _markdown(f"champion-{promotion.name}", text, "Promotion")
 
 
-@in_the_ui
+@in_the_ui("show the batch")
 def show_batch(batch: Batch) -> None:
     """Show what a batch scored and rejected, and where it lies."""
     manifest = batch.manifest
