@@ -103,7 +103,7 @@ def _notification_block(slug: str) -> "tuple[Item, Block]":
         else:
             block = block_type(url=url)
     except (KeyError, ValueError, TypeError):
-        what = f"A block of type {kind} cannot be made from an address alone."
+        what = f"A block of type {kind} cannot be made from this address alone."
         raise ConfigError(what, "Make it in Prefect's UI (Blocks).") from None
     block.save(name)
     return Item(kind="notification block", name=slug, outcome="created"), block

@@ -197,6 +197,35 @@ def test_a_file_that_is_not_valid_changes_nothing(site: Site, tmp_path: Any) -> 
     assert _everything(site) == before
 
 
+TEAMS = "https://prod-NO.LOCATION.logic.azure.com:443/workflows/1/triggers/manual/paths/invoke"
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("slack-webhook", "https://hooks.slack.com/services/T/B/secret-part"),
+        ("ms-teams-webhook", f"{TEAMS}?api-version=2016-06-01&sp=x&sv=1.0&sig=secret-part"),
+    ],
+)
+def test_a_notification_block_is_made_once_from_its_address(site: Site, kind: str, address: str) -> None:
+    first = site.run("setup", "--json", MLOPS_ALERTS=f"{kind}/mlops", MLOPS_ALERTS_URL=address)
+    again = site.run("setup", "--json", MLOPS_ALERTS=f"{kind}/mlops")
+    for done, outcome in ((first, "created"), (again, "in place")):
+        assert done.returncode == 0, done.stderr
+        assert "secret-part" not in done.stdout + done.stderr
+        items = json.loads(done.stdout)
+        assert outcome in {item["outcome"] for item in items if item["kind"] == "notification block"}
+    assert {item["outcome"] for item in items} == {"in place"}
+    names = {item["name"] for item in items if item["kind"] == "automation"}
+    assert {f"mlops: {env}: the gate refused" for env in ("dev", "staging", "prod")} < names
+
+
+def test_a_block_that_needs_more_than_an_address_is_left_to_a_person(site: Site) -> None:
+    done = site.run("setup", MLOPS_ALERTS="sendgrid-email/mlops", MLOPS_ALERTS_URL="https://example.com")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Blocks" in done.stderr
+
+
 def _in(site: Site, folder: Any, *arguments: str) -> Any:
     import subprocess
     import sys

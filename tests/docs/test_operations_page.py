@@ -1,0 +1,148 @@
+"""Every command, picture, deployment, event, automation and setting that docs/operations.md names exists."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from typer import main as typer
+
+from cli.main import app
+from cli.operations import setup
+from lifecycle.names import Environment
+from lifecycle.settings import NOT_SETTINGS, Settings
+from tasks.events import Kind
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+PREFECT = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+AUTOMATIONS = yaml.safe_load((ROOT / "automations.yaml").read_text(encoding="utf-8"))
+FENCES = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
+PROSE = FENCES.sub("", PAGE)
+BLOCKS = FENCES.findall(PAGE)
+LINES = [line for kind, block in BLOCKS if kind in {"", "console"} for line in block.splitlines()]
+INLINE = re.findall(r"`([^`\n]+)`", PROSE)
+COMMANDS = [text for text in [*LINES, *INLINE] if text.startswith("mlops ")]
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS)))
+def test_every_command_parses(command: str) -> None:
+    """Also with its values: choices, dates and numbers are read, nothing is run."""
+    words = shlex.split(command, comments=True)[1:]
+    found = typer.get_command(app)
+    path = ["mlops"]
+    while hasattr(found, "commands"):
+        assert words, f"{command} names a group"
+        path.append(words.pop(0))
+        assert path[-1] in found.commands, command
+        found = found.commands[path[-1]]
+    if not words and command in INLINE:
+        return  # a mention; the options that a run would need are left out
+    with found.make_context(" ".join(path), words) as context:
+        assert context.command is found
+
+
+def test_the_console_block_brings_up_what_it_takes_down() -> None:
+    (block,) = [block.splitlines() for kind, block in BLOCKS if kind == "console"]
+    assert (block[0], block[-1]) == ("mlops up --detach", "mlops down")
+
+
+def test_every_picture_exists_and_is_shown_and_is_light() -> None:
+    shown = {ROOT / "docs" / name for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", PAGE)}
+    assert shown == set((ROOT / "docs/images").iterdir())
+    taken = re.findall(r'^    take\(page, "([\w-]+)"', (ROOT / "docs/screenshots.py").read_text(encoding="utf-8"), re.M)
+    assert {path.stem for path in shown} == set(taken)
+    for path in shown:
+        content = path.read_bytes()
+        assert content.startswith(b"\x89PNG"), path
+        assert len(content) <= 250_000, path
+
+
+def test_every_deployment_exists_and_is_named() -> None:
+    flows = {"batch_inference": "batch-inference", "create_data": "create-data"}
+    deployed = set()
+    for entry in PREFECT["deployments"]:
+        function = entry["entrypoint"].rpartition(":")[2]
+        deployed.add(f"{flows.get(function, function)}/{entry['name']}")
+    names = "|".join({name.partition("/")[0] for name in deployed})
+    written = set(re.findall(rf"(?<![\w/.-])(?:{names})/[\w<>-]+", PAGE))
+    meant = {name.replace("<env>", env) for name in written for env in Environment}
+    assert meant == deployed
+
+
+def test_the_schedules_are_those_of_the_file() -> None:
+    rows = re.findall(r"^\| (`[^|]+) \| ([^|]*at \d[^|]*) \|$", PAGE, re.M)
+    written = {
+        name: hour
+        for names, when in rows
+        for name, hour in zip(re.findall(r"`([^`]+)`", names), re.findall(r"\d\d:\d\d", when), strict=True)
+    }
+    assert written == {f"{_flow(entry)}/{entry['name']}": _hour(entry["schedules"][0]) for entry in _scheduled()}
+    assert f"`{PREFECT['definitions']['zone']}`" in PAGE
+
+
+def _scheduled() -> list[dict[str, object]]:
+    return [entry for entry in PREFECT["deployments"] if "schedules" in entry]
+
+
+def _flow(entry: dict[str, object]) -> str:
+    return str(entry["entrypoint"]).rpartition(":")[2].replace("_", "-")
+
+
+def _hour(schedule: dict[str, str]) -> str:
+    if "cron" in schedule:
+        minute, hour = schedule["cron"].split()[:2]
+        return f"{int(hour):02}:{int(minute):02}"
+    assert "INTERVAL=30" in schedule["rrule"]
+    hour, minute = re.findall(r"T(\d\d)(\d\d)", schedule["rrule"])[0]
+    return f"{hour}:{minute}"
+
+
+def test_every_event_is_emitted_or_listened_to() -> None:
+    emitted = {f"mlops.model.{kind}" for kind in get_args(Kind)}
+    triggers = [trigger for entry in PREFECT["deployments"] for trigger in entry.get("triggers", [])]
+    expected = {event for trigger in triggers for event in trigger["expect"]}
+    resources = {"mlops.model.<registered", "mlops.model.dev.ml.sentiment"}
+    written = set(re.findall(r"(?<![\w.])mlops\.[a-z]+\.[\w.<-]+", PAGE)) - resources
+    assert written == emitted | expected
+    (trigger,) = triggers
+    assert f'"{trigger["name"]}"' in PAGE
+    assert f"within: {trigger['within']}" in PAGE
+
+
+def test_every_automation_is_named_with_its_quiet_time() -> None:
+    (crashed,) = AUTOMATIONS["automations"]
+    assert f'"{crashed["name"]}"' in PAGE
+    assert f"none came for {crashed['trigger']['within']} seconds" in " ".join(PAGE.split())
+    units = {"minutes": 60, "seconds": 1}
+    rows = re.findall(r'^\| "([^"]+)" \| .* \| (\d+) (minutes|seconds) per \w+ \|$', PAGE, re.M)
+    written = {name: int(count) * units[unit] for name, count, unit in rows}
+    assert written == {entry["name"]: entry["trigger"]["within"] for entry in AUTOMATIONS["notifications"]}
+
+
+def test_every_setting_and_variable_is_known() -> None:
+    for kind, block in BLOCKS:
+        if kind == "yaml":
+            Settings.model_validate({"env": "prod", **yaml.safe_load(block)})
+    named = {"tracking_uri", "data_root", "output_root", "mlflow_ui"}
+    assert named <= set(INLINE) & set(Settings.model_fields)
+    assert set(re.findall(r"MLOPS_[A-Z_]+", PAGE)) <= NOT_SETTINGS
+    assert setup.ALERTS_URL in PAGE
+
+
+def test_every_file_and_anchor_that_is_named_exists() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
+        name, _, anchor = target.partition("#")
+        page = ROOT / "docs" / name if name else ROOT / "docs/operations.md"
+        assert page.is_file(), target
+        assert not anchor or anchor in _anchors(page), target
+    for name in re.findall(r"`([\w/]+\.(?:py|yaml))`", PAGE):
+        assert (ROOT / name).is_file(), name
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCES.sub("", page.read_text(encoding="utf-8")), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
