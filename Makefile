@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: setup demo test test-all lint format bench wheel wheel-test constraints clean
+.PHONY: setup demo test test-all lint format bench screenshots wheel wheel-test constraints clean
 
 setup: $(STAMP)  ## only install
 
@@ -28,6 +28,14 @@ lint: $(STAMP)  ## format, lint, types, floors, workflows
 
 bench: $(STAMP)  ## the reference job against a bare script; ROUNDS=5 takes about half an hour
 	$(BIN)/python -m benchmarks.run --rounds $(or $(ROUNDS),5)
+
+screenshots: $(STAMP)  ## the pictures of docs/operations.md, taken anew; needs Chromium
+ifneq ($(UV),)
+	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[screenshots]'
+else
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[screenshots]'
+endif
+	$(BIN)/python docs/screenshots.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .

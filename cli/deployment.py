@@ -104,7 +104,7 @@ def trigger(
     if as_json:
         show.print_json(ended)
     else:
-        typer.echo(f"{ended.deployment}: {ended.state}. {ended.message or ended.name}")
+        typer.echo(f"{ended.deployment}: {ended.state}. {ended.message.removeprefix(f'{ended.state}: ') or ended.name}")
         typer.echo(ended.link)
     raise typer.Exit(ended.exit_code)
 

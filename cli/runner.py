@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # the default is rarer than the 90 s after which automations.yaml acts
     "PREFECT_LOGGING_EXTRA_LOGGERS": "lifecycle",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -101,4 +101,4 @@ def release(
         delimiter=delimiter,
     )
     done = so_far.model_copy(update={"batch": scored.data})
-    return Completed(message="; ".join(each.message for each in done.admissions), data=done)
+    return Completed(message="; ".join(each.message.removesuffix(".") for each in done.admissions), data=done)

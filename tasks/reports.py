@@ -24,7 +24,8 @@ def links() -> dict[str, str]:
     """Tags that lead from an MLflow run back to this flow run."""
     run_id = runtime.flow_run.id
     url = url_for("flow-run", run_id) if run_id else None
-    tags = {"prefect.flow_run_id": str(run_id or ""), "prefect.flow_run_url": url or ""}
+    text = f"[Its run in Prefect]({url})" if url else ""  # the description is where MLflow's UI follows links
+    tags = {"prefect.flow_run_id": str(run_id or ""), "prefect.flow_run_url": url or "", "mlflow.note.content": text}
     return {key: value for key, value in tags.items() if value}
 
 
@@ -105,7 +106,7 @@ def show_promotion(promotion: Promotion) -> None:
         f"# {promotion.name} v{promotion.champion} is champion\n\n{promotion.message}\n\nBefore: {before}. "
         f"To go back: `mlops rollback --model-name {model} --env {env}`"
     )
-    _markdown(f"champion-{promotion.name}", text, "Promotion")
+    _markdown(f"champion-{promotion.name}", text, promotion.message)
 
 
 @in_the_ui("show the batch")

@@ -234,7 +234,6 @@ def _environment(plan: Plan, name: str) -> dict[str, str]:
     login = inherited.get("PREFECT_SERVER_API_AUTH_STRING")
     return {
         **QUIET,
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "MLOPS_MLFLOW_UI": plan.mlflow,
         **({"PREFECT_API_AUTH_STRING": login} if login else {}),
         **inherited,

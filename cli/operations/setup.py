@@ -130,7 +130,7 @@ def _notification(entry: dict[str, Any], block: str) -> dict[str, Any]:
     trigger = {"type": "event", "posture": "Reactive", "threshold": 1, **entry["trigger"]}
     send = {"type": "send-notification", "block_document_id": block}
     action = send | {"subject": entry["subject"], "body": entry["body"]}
-    return {"name": entry["name"], "trigger": trigger, "actions": [action]}
+    return {"name": entry["name"], "description": entry["description"], "trigger": trigger, "actions": [action]}
 
 
 def _filled(value: Any, env: str) -> Any:

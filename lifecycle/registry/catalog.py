@@ -213,7 +213,7 @@ def run_link(tracking_uri: str, run_id: str, ui: str | None = None) -> str:
 
     `ui` is the address of a server that shows an embedded database.
     """
-    server = ui or (tracking_uri if tracking_uri.startswith("http") else "")
+    server = tracking_uri if tracking_uri.startswith("http") else ui
     if not run_id or not (server or databricks.is_databricks(tracking_uri)):
         return ""
     from mlflow.exceptions import MlflowException

@@ -12,6 +12,7 @@ import yaml
 from prefect.events.schemas.automations import AutomationCore
 from prefect.server.schemas.schedules import CronSchedule, RRuleSchedule
 
+from cli import runner
 from tests.conftest import ROOT
 from tests.operations.conftest import Site
 
@@ -84,6 +85,15 @@ def test_a_bad_value_is_refused_before_a_run_starts(site: Site, deployment: str,
 def _runs(site: Site) -> int:
     with site.client() as client:
         return len([run for run in client.read_flow_runs(limit=200) if not run.auto_scheduled])
+
+
+def test_a_run_that_lives_is_never_taken_for_crashed(deployed: dict[str, Any]) -> None:
+    """However it was started, three heartbeats must be missing."""
+    written = yaml.safe_load((ROOT / "automations.yaml").read_text(encoding="utf-8"))
+    (crashed,) = [each for each in written["automations"] if "prefect.flow-run.heartbeat" in each["trigger"]["after"]]
+    name = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+    every = {deployment.job_variables["env"][name] for deployment in deployed.values()} | {runner.QUIET[name]}
+    assert {3 * int(seconds) for seconds in every} == {crashed["trigger"]["within"]}
 
 
 def test_both_can_run_twice(site: Site, deployed: dict[str, Any]) -> None:

@@ -59,6 +59,9 @@ def test_a_release_tells_its_story(site: Site, released: dict[str, Any]) -> None
     (training,) = mlflow.search_runs([mlflow.get_experiment_by_name("sentiment-dev").experiment_id])
     assert training.data.tags["prefect.flow_run_id"] == str(run.id)
     assert training.data.tags["prefect.flow_run_url"] == released["link"]
+    page = f"http://mlflow.example.com/#/experiments/{training.info.experiment_id}/runs/{training.info.run_id}"
+    assert page in artifacts["mlflow-run"].data
+    assert page in artifacts["model-card-prod-ml-sentiment"].data
 
 
 def test_a_refused_training_is_completed_as_rejected_and_exits_with_4(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001

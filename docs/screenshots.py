@@ -1,0 +1,156 @@
+"""The pictures of docs/operations.md, taken anew: `make screenshots`.
+
+A stack of its own comes up with `mlops up`, a release and a refused training run through their deployments, a browser
+looks at what a person looks at, and `mlops down` ends it.
+"""
+
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+IMAGES = Path(__file__).parent / "images"
+HOME = Path("/tmp/mlops")  # noqa: S108  paths below it stand in the pictures, so they are short and nobody's
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NO_BROWSER = (
+    "No Chromium on the PATH. Debian: apt-get install chromium. Else: https://www.chromium.org/getting-involved"
+)
+LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+TABLE = {"source": "examples/financial_news.csv", "text_column": "Sentence", "label_column": "Sentiment"}
+WEAK = {"model_type": "random_forest", "model_params": "{'max_depth': 1}"}
+MOST_BYTES = 250_000
+
+
+def main() -> None:
+    """Bring everything up, take the pictures, and leave nothing behind."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None) or sys.exit(NO_BROWSER)
+    if HOME.exists():
+        sys.exit(f"{HOME} is there already: move it away, this would delete it.")
+    HOME.mkdir()
+    try:
+        with stack() as (prefect, mlflow):
+            release = trigger("release/all", {**TABLE, "data_version": "1.0.0"}, code=0)
+            refused = trigger("train/dev", WEAK, code=4)
+            with window(browser) as context:
+                take_prefect(context.new_page(), prefect, release, refused)
+                take_mlflow(context.new_page(), mlflow)
+    finally:
+        shutil.rmtree(HOME)
+
+
+@contextmanager
+def stack() -> Iterator[tuple[str, str]]:
+    """Everything up on free ports, with prod's schedules on and its notifications sent to nowhere."""
+    shutil.copytree(ROOT / "config", HOME / "config")
+    with (HOME / "config" / "prod.yaml").open("a", encoding="utf-8") as settings:
+        settings.write("schedules: true\nalerts: custom-webhook/mlops-alerts\n")
+    prefect, mlflow = free_port(), free_port()
+    try:
+        mlops("up", "--detach", "--port", str(prefect), "--mlflow-port", str(mlflow))
+        yield f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}"
+    finally:
+        mlops("down")
+
+
+def mlops(*arguments: str, code: int = 0) -> str:
+    """Run a command in this state directory and return what it printed."""
+    outside = {key: value for key, value in os.environ.items() if not key.startswith(("MLOPS_", "PREFECT_", "MLFLOW_"))}
+    ours = {"MLOPS_HOME": HOME, "MLOPS_CONFIG_DIR": HOME / "config", "MLOPS_ALERTS_URL": "http://127.0.0.1:9/"}
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    environment = outside | {key: str(value) for key, value in ours.items()}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if done.returncode != code:
+        sys.exit(f"mlops {' '.join(arguments)} ended with {done.returncode}, not {code}.")
+    return done.stdout
+
+
+def trigger(deployment: str, parameters: dict[str, str], *, code: int) -> str:
+    """Run a deployment to its end and return the number of its flow run."""
+    pairs = [argument for name, value in parameters.items() for argument in ("--param", f"{name}={value}")]
+    return str(json.loads(mlops("trigger", deployment, *pairs, "--json", code=code))["flow_run_id"])
+
+
+@contextmanager
+def window(browser: str) -> Iterator[BrowserContext]:
+    """A fresh browser that reaches nothing but this machine."""
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=browser, args=["--disable-gpu", LOOPBACK_ONLY]) as chromium,
+    ):
+        yield chromium.new_context(locale="en-US", timezone_id="Europe/Helsinki")
+
+
+def take_prefect(page: Page, server: str, release: str, refused: str) -> None:
+    """The pages of Prefect's UI."""
+    api, ui = f"{server}/api", f"{server}/v2"
+    train = ask(f"{api}/deployments/name/train/dev")["id"]
+    card, verdict = artifact(api, release, "model-card-prod-ml-sentiment"), artifact(api, refused, "verdict-dev")
+    take(page, "deployments", f"{ui}/deployments", "At 07:00 AM")
+    take(page, "train-form", f"{ui}/deployments/deployment/{train}/run", "What to train.", height=1150)
+    take(page, "release", f"{ui}/runs/flow-run/{release}?tab=Artifacts", "model-card-prod-ml-sentiment", height=1100)
+    take(page, "model-card", f"{ui}/artifacts/artifact/{card}", "of financial_news 1.0.0 holdout")
+    take(page, "rejected", f"{ui}/runs/flow-run/{refused}?tab=Details", "Rejected: floor", height=1150)
+    take(page, "verdict", f"{ui}/artifacts/artifact/{verdict}", "floor f1_macro")
+    take(page, "automations", f"{ui}/automations", "prod: promoted", height=1250)
+
+
+def take_mlflow(page: Page, server: str) -> None:
+    """The page of the training run, which leads back to Prefect."""
+    search = {"experiment_ids": ["1"], "filter": "tags.`gate.prod` LIKE 'promote%'"}
+    run = ask(f"{server}/api/2.0/mlflow/runs/search", search)["runs"][0]["info"]["run_id"]
+    page.goto(f"{server}/#/experiments")
+    page.locator("[data-component-id='mlflow.assistant.chat_panel.close']").click()
+    page.get_by_text("Model training").click()
+    take(page, "mlflow-run", f"{server}/#/experiments/1/runs/{run}", "Registered models")
+
+
+def take(page: Page, name: str, address: str, awaited: str, *, height: int = 900) -> None:
+    """Save a page as a picture once it shows a text and stands still."""
+    page.set_viewport_size({"width": 1400, "height": height})
+    page.goto(address)
+    page.get_by_text(awaited).first.wait_for(timeout=60_000)
+    page.wait_for_timeout(4000)  # timelines are drawn, and panels slide in
+    if page.locator("[data-sonner-toast]").count():
+        sys.exit(f"{name}: the page shows a message.")
+    path = IMAGES / f"{name}.png"
+    whose = page.get_by_text(f"{socket.gethostname()}:")  # whoever takes the pictures keeps the machine's name
+    picture = Image.open(io.BytesIO(page.screenshot(mask=[whose], mask_color="#f3f3f3"))).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    if path.stat().st_size > MOST_BYTES:
+        sys.exit(f"{path} has {path.stat().st_size} bytes: more than {MOST_BYTES}.")
+
+
+def artifact(api: str, flow_run: str, key: str) -> str:
+    """The number of a flow run's artifact."""
+    wanted = {"artifacts": {"flow_run_id": {"any_": [flow_run]}, "key": {"any_": [key]}}}
+    return str(ask(f"{api}/artifacts/filter", wanted)[0]["id"])
+
+
+def ask(address: str, body: Any = None) -> Any:
+    """What a server on this machine answers."""
+    content = None if body is None else json.dumps(body).encode()
+    with urlopen(Request(address, content, {"Content-Type": "application/json"})) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
