@@ -108,7 +108,9 @@ class Settings(BaseSettings):
         description="Prefect notification block that is told of refusals, promotions, rollbacks and failures, as "
         "type/name: slack-webhook/mlops-alerts.",
     )
-    mlflow_ui: str | None = Field(None, description="Address of a server that shows an embedded tracking database, for links.")
+    mlflow_ui: str | None = Field(
+        None, description="Address of a server that shows an embedded tracking database, for links."
+    )
     catalog: str | None = Field(None, description="First level of registered names; default the environment.")
     schema_name: str = Field("ml", description="Second level of registered names.")
     data: DataRules = DataRules()
