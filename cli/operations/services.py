@@ -215,8 +215,10 @@ def down(home: Path) -> bool:
     Raises:
         TransientError: A process would not end.
     """
-    if not state.folder(home).is_dir():
-        return False
+    if not state.folder(home).is_dir():  # somebody has removed it; what runs is known by its mark
+        left = bool(processes.members(home))
+        processes.stop(home)
+        return left
     lock = _lock(home)
     try:
         found = _end_supervisor(lock, home) or bool(processes.members(home))

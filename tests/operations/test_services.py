@@ -357,6 +357,15 @@ def test_what_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert ended == -signal.SIGKILL
 
 
+def test_down_finds_what_runs_for_a_directory_that_is_gone(tmp_path: Path) -> None:
+    home = tmp_path / "removed"
+    with subprocess.Popen(["sleep", "600"], env={**os.environ, **processes.marked(home, "mlflow")}) as child:
+        assert services.down(home)
+        assert child.wait(10) == -signal.SIGTERM
+    assert not services.down(home)
+    assert not home.exists()
+
+
 def test_services_see_absolute_paths_and_no_other_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLOPS_CONFIG_DIR", "conf")
