@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen, run
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired, run
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +73,16 @@ def _start(stack: ExitStack, command: list[str], environment: Mapping[str, str],
     process = stack.enter_context(
         Popen(command, env=dict(environment), stdout=log.open("w"), stderr=log.open("a"), stdin=PIPE)
     )
-    stack.callback(process.terminate)
+    stack.callback(_end, process)
+
+
+def _end(process: Popen[bytes]) -> None:
+    """A worker sometimes answers SIGTERM only with a line in its log."""
+    process.terminate()
+    try:
+        process.wait(15)
+    except TimeoutExpired:
+        process.kill()
 
 
 def _until_healthy(api: str) -> None:

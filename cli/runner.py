@@ -110,12 +110,14 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     quiet(verbose=verbose)
     _spare_the_collector()
     with progress(title), own_server(home) as server:
-        threading.Thread(target=_warm_up, args=(HEAVY[name],), daemon=True).start()
+        imports = threading.Thread(target=_warm_up, args=(HEAVY[name],), daemon=True)
+        imports.start()
         from prefect import tags
         from prefect.exceptions import ParameterTypeError
 
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
         server.wait()
+        imports.join()  # threads of one process share one core: to import beside the steps would only slow them
         try:
             with server.run(), tags(*_tags(parameters)):
                 return flow(**parameters)

@@ -24,6 +24,8 @@ START_SECONDS = 180
 CHOSEN_BY_THE_USER = {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE"}
 DATABASES = {"PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL"}
 """Variables by which a person puts Prefect's history elsewhere, for example into Postgres."""
+BLOCKS = "PREFECT_SERVER_REGISTER_BLOCKS_ON_START"
+"""Not every block type of Prefect is entered into a new history: whoever saves a block enters its type."""
 
 
 class Server(NamedTuple):
@@ -50,7 +52,7 @@ def own_server(home: Path) -> Iterator[Server]:
             yield Server(wait=lambda: None, run=nullcontext)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PREFECT_HOME": str(folder)}
+    environment = {BLOCKS: "false", **os.environ, "PREFECT_HOME": str(folder)}
     command = [sys.executable, "-m", "cli.server"]
     with (
         (folder / "server.log").open("w") as log,
@@ -68,7 +70,7 @@ def own_server(home: Path) -> Iterator[Server]:
         api = f"http://127.0.0.1:{port}/api"
         try:
             with _at(folder, api):
-                yield Server(wait=lambda: _wait(api, folder / "server.log"), run=_without_heartbeat)
+                yield Server(wait=lambda: _wait(api, folder / "server.log"), run=_alone)
         finally:
             if "prefect" in sys.modules:
                 _drain()
@@ -104,11 +106,19 @@ def _wait(api: str, log: Path) -> None:
         raise TransientError(what, "Try again, or start one: prefect server start") from None
 
 
-def _without_heartbeat() -> AbstractContextManager[object]:
-    """Run flows without a heartbeat: a server that ends with the command watches for none, and to stop it takes 1 s."""
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Run flows as the only user of a server that ends with the command.
+
+    Nobody watches for a heartbeat, and to stop it takes a second; a slot of a limit that a killed command held would
+    never come back.
+    """
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    from tasks import limits
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), limits.alone():
+        yield
 
 
 def _drain() -> None:

@@ -5,6 +5,7 @@ This is courtesy, not safety: should the limit be lost, the promotion log still 
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
@@ -12,6 +13,8 @@ from prefect.exceptions import ObjectAlreadyExists
 
 from lifecycle.errors import TransientError
 from lifecycle.registry.store import Target
+
+_alone = ContextVar("alone", default=False)
 
 WAIT_SECONDS = 1800
 LEASE_SECONDS = 60
@@ -24,12 +27,25 @@ def limit_name(target: Target) -> str:
 
 
 @contextmanager
+def alone() -> Iterator[None]:
+    """Wait for nobody within the block: of a server that ends with its command no slot is ever given back if killed."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+@contextmanager
 def one_promotion(target: Target) -> Iterator[None]:
     """Hold the only slot of a model, so that its champion stays the same from the judgement to the promotion.
 
     Raises:
         TransientError: The slot was not free in time.
     """
+    if _alone.get():
+        yield
+        return
     name = limit_name(target)
     _make(name)
     # a lost lease must not stop a promotion halfway: the log decides whether it still counts
@@ -45,7 +61,8 @@ def one_promotion(target: Target) -> Iterator[None]:
             stack.enter_context(slot)
         except TimeoutError:
             what = f"Another change of {target.name} went on for {WAIT_SECONDS} s."
-            raise TransientError(what, f"Look who holds it: prefect gcl inspect {name}") from None
+            free = f"If nobody does: prefect gcl update {name} --active-slots 0"
+            raise TransientError(what, f"Look who holds it: prefect gcl inspect {name}. {free}") from None
         yield
 
 

@@ -25,6 +25,8 @@ START_SECONDS = 180
 END_SECONDS = 120
 NOT_INHERITED = {"PREFECT_API_KEY", "PREFECT_PROFILE"}
 PATHS = ("MLOPS_CONFIG_DIR", "MLOPS_DATA_ROOT", "MLOPS_OUTPUT_ROOT")
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+"""Kept in memory, a lease is forgotten when the server ends, and the slot of its limit is never free again."""
 MAKE_DATABASE = "import sys; from lifecycle import tracking; tracking.client(sys.argv[1])"
 
 log = logging.getLogger("lifecycle.services")  # shown by `runner.progress`
@@ -237,6 +239,7 @@ def _environment(plan: Plan, name: str) -> dict[str, str]:
     return {
         **QUIET,
         "MLOPS_MLFLOW_UI": plan.mlflow,
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
         **({"PREFECT_API_AUTH_STRING": login} if login else {}),
         **inherited,
         **absolute,

@@ -65,13 +65,16 @@ def fit(model_type: ModelType, params: Mapping[str, Any], seed: int, texts: Any,
     """Build and fit; a parameter value that the estimator refuses is a `ConfigError`.
 
     A fitted forest predicts on one core: on several it adds up its trees in the order in which they finish, so that the
-    last bit of a score would differ from run to run.
+    last bit of a score would differ from run to run. Linear algebra keeps to one thread for the same reason and because
+    several of them mostly wait for each other on vectors of this size: a fit took ten times the CPU.
     """
     from sklearn.utils._param_validation import InvalidParameterError
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     pipeline = build(model_type, params, seed)
     try:
-        pipeline.fit(texts, labels)
+        with threadpool_limits(1, user_api="blas"):
+            pipeline.fit(texts, labels)
     except (InvalidParameterError, TypeError) as error:
         raise ConfigError(f"{model_type}: {error}", "Correct --model-params.") from None
     if "n_jobs" in pipeline[-1].get_params():

@@ -23,6 +23,9 @@ from lifecycle.tracking import download
 NOT_CONTENT = frozenset({"registered_model_meta"})
 """Files that MLflow writes beside a model when it is registered or downloaded."""
 
+UNREADABLE = (OSError, BadZipFile, KeyError, AttributeError, TypeError)
+"""What skops raises for a file that is not one of its own."""
+
 VADER_FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt")
 VADER_MISSING = "Install it: pip install 'mlops-lifecycle[vader]'"
 
@@ -94,7 +97,7 @@ def untrusted_types(path: Path) -> list[str]:
 
     try:
         return sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
-    except (OSError, BadZipFile, KeyError, AttributeError, TypeError) as error:
+    except UNREADABLE as error:
         raise ValueError(str(error)) from None
 
 
@@ -124,17 +127,19 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
 
 def _skops(artifacts: Path, ref: ModelRef) -> Any:
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     from lifecycle.models import text_model
 
     path = artifacts / "pipeline.skops"
     try:
-        untrusted = untrusted_types(path)
-    except ValueError as error:
+        # skops checks every type before it makes the first object; to ask for the types before reads the file twice
+        return text_model.TextModel(skops.io.load(path, trusted=text_model.TRUSTED_TYPES))
+    except UntrustedTypesFoundException:
+        what = f"{ref.label}: holds types that are not trusted: {', '.join(untrusted_types(path)[:5])}."
+        raise IntegrityError(what) from None
+    except UNREADABLE as error:
         raise IntegrityError(f"{ref.label}: {path.name} is not a pipeline stored with skops: {error}.") from None
-    if untrusted:
-        raise IntegrityError(f"{ref.label}: holds types that are not trusted: {', '.join(untrusted[:5])}.")
-    return text_model.TextModel(skops.io.load(path, trusted=text_model.TRUSTED_TYPES))
 
 
 def _pickled(artifacts: Path, ref: ModelRef) -> Any:

@@ -44,13 +44,17 @@ def _child(order: dict[str, Any]) -> None:
     import importlib
 
     from lifecycle.errors import MlopsError
+    from tasks import limits
 
     os.environ.update(order["env"])
     seen = _count_effects(order["env"]["MLOPS_HOME"], order["kill_at"])
     flow = getattr(importlib.import_module(f"flows.{order['flow']}"), order["flow"])
     code = 0
     try:
-        flow(**order["parameters"])
+        with (
+            limits.alone()
+        ):  # as a command with a server of its own; else a killed one would hold its slot for a minute
+            flow(**order["parameters"])
     except MlopsError as error:
         code = error.exit_code
     except BaseException:  # whatever else: the parent must see that the child did not succeed

@@ -100,6 +100,16 @@ def test_who_waits_too_long_is_told_whom_for(target: Target, monkeypatch: pytest
     first.join(60)
 
 
+def test_who_is_alone_waits_for_nobody(target: Target) -> None:
+    first = Promoter(target, "first")
+    assert first.holding.wait(60)
+    with limits.alone(), limits.one_promotion(target):
+        promotion.promote(intent(target, "second"))
+    first.go.set()
+    first.join(60)
+    assert isinstance(first.error, LostRaceError)
+
+
 def test_an_error_frees_the_slot(target: Target) -> None:
     with pytest.raises(ZeroDivisionError), limits.one_promotion(target):
         raise ZeroDivisionError

@@ -52,6 +52,7 @@ def test_the_history_is_kept_and_no_process_is_left(news: Settings) -> None:
     command = start(news.state, "rollback", "--model-name", "nobody", "--env", "prod")
     _, errors = command.communicate(timeout=200)
     assert (command.returncode, errors.count("Traceback")) == (2, 0), errors
+    assert rows(news.state, "SELECT name FROM concurrency_limit_v2") == []  # no slot that a killed command would keep
     assert "prod.ml.nobody has no champion" in errors
     assert rows(news.state, "SELECT name, state_name FROM flow_run") == [("roll back nobody in prod", "Failed")]
     assert processes_of(news.state) == []
