@@ -29,6 +29,8 @@ LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 """Kept in memory, a lease is forgotten when the server ends, and the slot of its limit is never free again."""
 MAKE_DATABASE = "import sys; from lifecycle import tracking; tracking.client(sys.argv[1])"
 
+_interrupts: list[int] = []
+
 log = logging.getLogger("lifecycle.services")  # shown by `runner.progress`
 
 
@@ -165,6 +167,8 @@ class Supervisor:
             time.sleep(0.2)
 
     def _require_all(self) -> None:
+        if _interrupts:
+            raise KeyboardInterrupt
         for name, child in self.children.items():
             if child.poll() is not None:
                 raise TransientError(*self._ended(name, child.returncode))
@@ -207,8 +211,14 @@ def claimed(plan: Plan) -> Iterator[Stack | None]:
 
 def interruptible() -> None:
     """Let SIGTERM and a closed terminal end the command as Ctrl-C does: with what stands in its `finally`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Python drops what a handler raises within a finaliser, so the supervisor's loops also look at what came."""
+    _interrupts.append(number)
+    raise KeyboardInterrupt
 
 
 def down(home: Path) -> bool:

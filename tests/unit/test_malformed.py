@@ -349,7 +349,7 @@ USAGE = {
     "name with dots": (["--data-name", "a..b"], "'..'"),
     "version that leaves the folder": (["--data-version", "../../x"], "data_version='../../x'"),
     "absolute version": (["--data-version", "/etc"], "data_version='/etc'"),
-    "reserved version": (["--data-version", "raw"], "'raw' is reserved"),
+    "reserved version": (["--data-version", "raw"], "'raw' and 'latest' are reserved"),
     "columns that are no list": (["--stratify", "label"], "neither JSON nor a Python literal"),
 }
 
