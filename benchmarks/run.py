@@ -50,7 +50,7 @@ class Bench:
     folder: Path
 
     def environment(self, way: str) -> dict[str, str]:
-        outside = {k: v for k, v in os.environ.items() if not k.startswith(("MLOPS_", "PREFECT_"))}
+        outside = {k: v for k, v in os.environ.items() if not k.startswith(("MLOPS_", "PREFECT_", "MLFLOW_"))}
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "GX_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
         threads = {"OPENBLAS_NUM_THREADS": "1"} if way == "bare-1" else {}
         return {**outside, **quiet, **threads, "MLOPS_HOME": str(self.home(way)), "PYTHONPATH": str(ROOT)}

@@ -1,7 +1,6 @@
 """The benchmark compares like with like: round by round, and a bare script that does the same job."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,15 +33,18 @@ def test_a_way_whose_processes_are_not_ours_has_no_cpu_time() -> None:
 def test_settings_from_outside_do_not_reach_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_GATE__FLOORS", "{}")
     monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere/api")
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://elsewhere")
     environment = Bench(SAMPLE, tmp_path).environment("embedded")
-    assert {name for name in environment if name.startswith(("MLOPS_", "PREFECT_"))} == {"MLOPS_HOME"}
+    foreign = {name for name in environment if name.startswith(("MLOPS_", "PREFECT_", "MLFLOW_"))}
+    assert foreign == {"MLOPS_HOME", "MLFLOW_DISABLE_TELEMETRY"}
 
 
 def test_the_bare_script_trains_compares_promotes_and_scores(tmp_path: Path) -> None:
-    state = tmp_path / "bare"
+    bench = Bench(SAMPLE, tmp_path)
+    state = bench.home("bare")
     for version, params in (("1.0.0", run.WEAK), ("2.0.0", "{}")):
         command = [sys.executable, "benchmarks/bare.py", str(SAMPLE), str(state), version, params]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, env=bench.environment("bare"), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     mlflow = MlflowClient(f"sqlite:///{state}/mlflow.db")
     assert mlflow.get_model_version_by_alias("dev.ml.sentiment", "champion").version == 2
