@@ -46,7 +46,8 @@ def test_the_bare_script_trains_compares_promotes_and_scores(tmp_path: Path) -> 
         command = [sys.executable, "benchmarks/bare.py", str(SAMPLE), str(state), version, params]
         done = subprocess.run(command, cwd=ROOT, env=bench.environment("bare"), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    mlflow = MlflowClient(f"sqlite:///{state}/mlflow.db")
+    database = f"sqlite:///{state}/mlflow.db"
+    mlflow = MlflowClient(database, database)
     assert mlflow.get_model_version_by_alias("dev.ml.sentiment", "champion").version == 2
     assert json.loads(mlflow.get_model_version("dev.ml.sentiment", "2").tags["gain"])[0] > 0
     predictions = pd.read_parquet(state / "predictions" / "2.0.0" / "predictions.parquet")
