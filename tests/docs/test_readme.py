@@ -83,6 +83,7 @@ def test_every_other_command_is_a_make_target() -> None:
         "docs/registry.md",
         "docs/server.md",
         "docs/operations.md",
+        "docs/performance.md",
         "docs/github-actions.md",
         "CONTRIBUTING.md",
     ],
