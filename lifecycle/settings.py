@@ -89,7 +89,7 @@ class Settings(BaseSettings):
 
     env: Environment = Field(description="The environment these settings belong to.")
     platform: Literal["local"] = Field("local", description="Where steps run: embedded on this machine.")
-    home: Path = Field(Path(".mlops"), description="Local state; nothing is written elsewhere.")
+    home: Path = Field(Path(".mlops"), description="Local state; elsewhere is only a cache of empty databases.")
     data_root: Path | None = Field(None, description="Dataset versions; default <home>/data.")
     output_root: Path | None = Field(None, description="Predictions; default <home>/predictions.")
     tracking_uri: str | None = Field(None, description="MLflow tracking and registry; default sqlite under <home>.")
