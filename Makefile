@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FULL := $(VENV)/.installed-with-databricks-and-spark
 UV := $(shell command -v uv 2>/dev/null)
 
 .PHONY: setup demo test test-all lint format bench screenshots wheel wheel-test constraints clean
@@ -12,13 +13,13 @@ setup: $(STAMP)  ## only install
 demo: $(STAMP)  ## the whole lifecycle on the bundled sample
 	$(BIN)/mlops demo
 
-test: $(STAMP)  ## every test; needs no network
+test: $(FULL)  ## every test; needs no network
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-test-all: $(STAMP)  ## the same with the long versions of the fault tests
+test-all: $(FULL)  ## the same with the long versions of the fault tests
 	TEST_KILLS=50 TEST_ROUNDS=200 TEST_EXAMPLES=200 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-lint: $(STAMP)  ## format, lint, types, floors, workflows
+lint: $(FULL)  ## format, lint, types, floors, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -75,5 +76,14 @@ else
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,dev]'
+endif
+	@touch $@
+
+$(FULL): $(STAMP)
+	@echo "Adding what Databricks and Spark need (once; about 700 MB) ..."
+ifneq ($(UV),)
+	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks,spark,delta,dev]'
+else
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks,spark,delta,dev]'
 endif
 	@touch $@
