@@ -18,7 +18,7 @@ from cli.main import app, main
 from cli.server import Server
 
 flows.__path__.append(str(Path(__file__).parent / "flows"))
-runner.HEAVY["reference_job"] = runner.HEAVY["release"]
+runner.HEAVY["reference_job"], runner.PROVING = runner.HEAVY["release"], (*runner.PROVING, "reference_job")
 
 
 @app.command(hidden=True)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, is_name
 
 if TYPE_CHECKING:
+    from prefect import Flow, State
+    from prefect.client.schemas.objects import FlowRun
+
     from lifecycle.registry.store import Target
 
 QUIET = {
@@ -49,6 +52,8 @@ HEAVY = {
     "release": ("great_expectations", *MODELS, "matplotlib.figure"),
 }
 """The libraries that a flow's steps import, the slowest first."""
+PROVING = ("train", "promote", "release")
+"""The flows whose gate replays a model in a fresh process: it comes up while this one imports, after the server."""
 
 
 def quiet(*, verbose: bool = False) -> None:
@@ -112,23 +117,31 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     with progress(title), own_server(home) as server:
         imports = threading.Thread(target=_warm_up, args=(HEAVY[name],), daemon=True)
         imports.start()
-        from prefect import tags
         from prefect.exceptions import ParameterTypeError
 
+        from lifecycle.gate import replay
+
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        flow = flow.with_options(on_running=[*flow.on_running_hooks, _tag])
         server.wait()
-        imports.join()  # threads of one process share one core: to import beside the steps would only slow them
-        try:
-            with server.run(), tags(*_tags(parameters)):
+        with replay.ahead() if name in PROVING else nullcontext(), server.run():
+            imports.join()  # threads of one process share one core: to import beside the steps would only slow them
+            try:
                 return flow(**parameters)
-        except ParameterTypeError as error:
-            raise ConfigError(" ".join(str(error).split())[:500], "See --help.") from None
+            except ParameterTypeError as error:
+                raise ConfigError(" ".join(str(error).split())[:500], "See --help.") from None
 
 
-def _tags(parameters: Mapping[str, Any]) -> list[str]:
-    """The tags that deployments give their runs, so that a run is found whoever has started it."""
-    env = parameters.get("env") or parameters.get("target_env")
-    return ["mlops", f"env:{env}"] if env else ["mlops"]
+def _tag(_flow: "Flow[..., Any]", run: "FlowRun", _state: "State[Any]") -> None:
+    """Give the run the tags that deployments give theirs, so that it is found whoever has started it.
+
+    Not by `prefect.tags`, which tags every task run too: for each, Prefect asks the server about limits of its tags.
+    """
+    from prefect.client.orchestration import get_client
+
+    env = run.parameters.get("env") or run.parameters.get("target_env")
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(run.id, tags=["mlops", f"env:{env}"] if env else ["mlops"])
 
 
 def _spare_the_collector() -> None:
@@ -162,15 +175,10 @@ def progress(title: str) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     console.print(f"[bold]{title}[/bold]")
     try:
-        with console.status("Starting …") if console.is_terminal else _nothing():
+        with console.status("Starting …") if console.is_terminal else nullcontext():
             yield
     finally:
         logger.removeHandler(handler)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 class _Lines(logging.Handler):

@@ -6,6 +6,7 @@ The gate compares such stored predictions; it trusts no logged number.
 import io
 import logging
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,8 @@ def evaluate(request: EvaluateRequest) -> None:
 
     Idempotent by name: predictions that are stored for this model and data are left as they are.
     """
+    from mlflow.entities import Metric
+
     mlflow = client(request.model.tracking_uri)
     folder, name = request.artifact.split("/")
     with translated():
@@ -70,8 +73,9 @@ def evaluate(request: EvaluateRequest) -> None:
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary, translated():
         table.to_parquet(Path(temporary) / name, index=False)
         mlflow.log_artifact(request.model.run_id, str(Path(temporary) / name), folder)
-        for metric, value in class_metrics(request.side, table["truth"], table["label"]).items():
-            mlflow.log_metric(request.model.run_id, metric, value)
+        now = int(time.time() * 1000)
+        metrics = class_metrics(request.side, table["truth"], table["label"]).items()
+        mlflow.log_batch(request.model.run_id, [Metric(name, value, now, 0) for name, value in metrics])
     logger.info("Evaluated %s on %s %s rows", request.model.label, f"{len(table):,}", request.side)
 
 

@@ -3,7 +3,7 @@
 The evidence is kept per artifact digest, predictions and runtime, so one artifact is proven once on one machine; later
 it is enough that its files still have that digest.
 Run as a module it is that fresh process: it imports what it will need, takes one request from stdin, answers on stdout
-and ends. Most of its time are imports, so it may be started `ahead`, while the model is still being trained.
+and ends. Most of its time are imports, so it may be started `ahead`, while others import or train.
 """
 
 import gc
@@ -100,12 +100,12 @@ def reproduces(model: ModelRef, data_root: Path, evidence_root: Path, *, anew: b
 
 
 @contextmanager
-def ahead(training: TrainRequest) -> Iterator[None]:
-    """Start the process of the next replay now, unless the training, and so its proof, was done before.
+def ahead(training: TrainRequest | None = None) -> Iterator[None]:
+    """Start the process of the next replay now, unless one waits, or the training, and so its proof, was done before.
 
     A process that was not needed ends with the block, or with its parent.
     """
-    if is_trained(training):
+    if _ahead or (training and is_trained(training)):
         yield
         return
     with _start() as process:

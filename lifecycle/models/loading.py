@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from zipfile import BadZipFile
 
 import yaml
+from cachetools import LRUCache, cached
 
 from lifecycle.errors import ConfigError, IntegrityError
 from lifecycle.files import tree_digest
@@ -125,7 +127,9 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
     return read
 
 
+@cached(LRUCache(maxsize=2), key=lambda _, ref: ref.artifact_sha256, lock=Lock())
 def _skops(artifacts: Path, ref: ModelRef) -> Any:
+    """Read a pipeline; champion and challenger are kept, since one flow run asks for each of them more than once."""
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 

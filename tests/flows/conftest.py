@@ -1,5 +1,7 @@
 """Every test of this folder runs its flows against the session's server."""
 
+from contextlib import nullcontext
+
 import pytest
 
 
@@ -9,6 +11,7 @@ def replayed_here(monkeypatch: pytest.MonkeyPatch) -> None:
     from lifecycle.gate import replay
 
     monkeypatch.setattr(replay, "_in_fresh_process", replay.replay)
+    monkeypatch.setattr(replay, "ahead", lambda _=None: nullcontext())
 
 
 @pytest.fixture(autouse=True)

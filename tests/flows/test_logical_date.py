@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 
@@ -56,8 +56,9 @@ def test_a_long_batch_has_a_progress_bar(
 ) -> None:
     monkeypatch.setenv("MLOPS_INFERENCE__ROWS_PER_PART", "10")
     monkeypatch.setenv("MLOPS_INFERENCE__WORKERS", "1")
-    batch_inference(**model, input=str(write_news(tmp_path / "news.csv", 60)))
+    state = batch_inference(**model, input=str(write_news(tmp_path / "news.csv", 60)), return_state=True)
     with get_client(sync_client=True) as client:
-        chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-infer"]))
+        run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
+        chosen = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-infer"]), flow_run_id=run)
         (bar,) = client.read_artifacts(artifact_filter=chosen)
     assert bar.type == "progress"

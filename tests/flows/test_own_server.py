@@ -1,5 +1,6 @@
 """Without a server in the environment a command has one of its own, and leaves none behind."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -69,6 +70,9 @@ def test_all_that_happened_reaches_the_server_but_a_heartbeat_that_nobody_watche
     assert "in a fresh process" in errors
     states = rows(news.state, "SELECT DISTINCT state_type FROM task_run UNION SELECT state_type FROM flow_run")
     assert states == [("COMPLETED",)]
+    ((tags,),) = rows(news.state, "SELECT tags FROM flow_run")
+    assert sorted(json.loads(str(tags))) == ["env:dev", "mlops"]
+    assert rows(news.state, "SELECT DISTINCT tags FROM task_run") == [("[]",)]  # each tag costs a question about limits
     tasks = rows(news.state, "SELECT count(*) FROM task_run WHERE name LIKE 'judge%' OR name LIKE '%promotion%'")
     assert tasks[0][0] >= 2
     logged = {str(message) for (message,) in rows(news.state, "SELECT message FROM log")}
@@ -88,10 +92,13 @@ def test_a_killed_command_takes_its_server_with_it(news: Settings) -> None:
 
 
 def test_a_killed_training_takes_the_process_that_waits_for_its_model_with_it(news: Settings) -> None:
+    """It waits before there is a run: it comes up while the command imports."""
     names = ("--data-name", "news", "--data-version", "1.0.0", "--model-name", "sentiment")
     command = start(news.state, "train", *names)
     kill_once_there(command, news.state, "lifecycle.gate.replay")
     assert processes_of(news.state) == []
+    with closing(sqlite3.connect(news.state / "mlflow.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
 def kill_once_there(command: subprocess.Popen[str], home: Path, module: str) -> None:

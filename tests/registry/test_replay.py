@@ -69,6 +69,12 @@ def test_none_is_started_for_a_model_that_is_there(news: Settings, request_: Eva
         assert replay._ahead == []
 
 
+def test_one_that_waits_is_enough(news: Settings) -> None:
+    with replay.ahead(), replay.ahead(open_run(news)):
+        assert len(replay._ahead) == 1
+    assert replay._ahead == []
+
+
 def test_one_that_died_waiting_is_replaced(news: Settings, request_: EvaluateRequest, tmp_path: Path) -> None:
     with replay.ahead(open_run(news)):
         replay._ahead[-1].kill()
