@@ -6,12 +6,22 @@ STAMP := $(VENV)/.installed
 FULL := $(VENV)/.installed-with-databricks-and-spark
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: setup demo test test-all lint format bench screenshots wheel wheel-test constraints clean
+.PHONY: setup setup-databricks demo demo-databricks test test-all lint format bench screenshots wheel wheel-test constraints clean
 
 setup: $(STAMP)  ## only install
 
+setup-databricks: $(STAMP)  ## and what `mlops databricks` needs
+ifneq ($(UV),)
+	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks]'
+else
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks]'
+endif
+
 demo: $(STAMP)  ## the whole lifecycle on the bundled sample
 	$(BIN)/mlops demo
+
+demo-databricks: $(FULL)  ## the same on Databricks, emulated: every heavy step as a job, Unity Catalog as registry
+	$(BIN)/python -m tests.databricks_emulator.demo
 
 test: $(FULL)  ## every test; needs no network
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
@@ -54,8 +64,9 @@ else
 	build/wheel-test/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
 endif
 	cd build/wheel-test && bin/mlops --help >/dev/null && bin/mlops config show >/dev/null && bin/mlops data list >/dev/null
+	cp tests/docs/each_step.py build/wheel-test/ && cd build/wheel-test && bin/python each_step.py state
 	! build/wheel-test/bin/python -c 'import prefect' 2>/dev/null
-	@echo "The wheel runs in an empty environment, without Prefect."
+	@echo "The wheel runs in an empty environment, and so does each step of a job, without Prefect."
 
 constraints:  ## re-pin every dependency; needs uv
 	$(if $(UV),,$(error make constraints needs uv on the PATH))

@@ -37,7 +37,9 @@ def check_source(config: Any, parameters: dict[str, Any]) -> None:
         delimiter=parameters.get("delimiter", ","),
         sha256=parameters.get("sha256"),
     )
-    request = dataset.plan(config, source, **{name: parameters[name] for name in DATA_PARAMETERS if name in parameters})
+    request = dataset.state(
+        config, source, **{name: parameters[name] for name in DATA_PARAMETERS if name in parameters}
+    )
     dataset.check_source(request)
 
 

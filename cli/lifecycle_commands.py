@@ -4,7 +4,7 @@ import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -173,6 +173,10 @@ def infer(
     encoding: options.Encoding = "utf-8",
     delimiter: options.Delimiter = ",",
     output: Annotated[str | None, typer.Option(help="Folder of predictions; default the environment's.")] = None,
+    engine: Annotated[Literal["local", "spark"] | None, typer.Option(help="Default the environment's.")] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Delta table that gets them too: a path, a URL, or catalog.schema.table.")
+    ] = None,
     logical_date: Annotated[
         str | None, typer.Option(help="Day of the batch; `{logical_date}` in --input stands for it.")
     ] = None,

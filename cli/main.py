@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import data, deployment, lifecycle_commands, model, services, system
+from cli import data, databricks, databricks_deploy, deployment, lifecycle_commands, model, services, serving, system
 from lifecycle.errors import MlopsError
 
 app = typer.Typer(
@@ -19,9 +19,12 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(model.app, name="model")
+databricks.app.command()(databricks_deploy.deploy)
+app.add_typer(databricks.app, name="databricks")
 app.add_typer(system.config, name="config")
 lifecycle_commands.add_to(app)
 services.add_to(app)
+serving.add_to(app)
 deployment.add_to(app)
 system.add_to(app)
 

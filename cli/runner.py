@@ -115,7 +115,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     quiet(verbose=verbose)
     _spare_the_collector()
     with progress(title), own_server(home) as server:
-        imports = threading.Thread(target=_warm_up, args=(HEAVY[name],), daemon=True)
+        imports = threading.Thread(target=_warm_up, args=(HEAVY.get(name, ()),), daemon=True)
         imports.start()
         from prefect.exceptions import ParameterTypeError
 

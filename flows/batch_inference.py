@@ -9,19 +9,21 @@ from prefect import State, flow, runtime
 from prefect.states import Completed
 from pydantic import Field
 
-from lifecycle import settings
-from lifecycle.data import dataset
+from lifecycle.data import dataset, ingest
 from lifecycle.data.ingest import Source
 from lifecycle.errors import ConfigError
+from lifecycle.inference import tables
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.names import Environment
 from lifecycle.outcomes import Batch
 from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.store import target_of
-from lifecycle.settings import Settings
+from lifecycle.settings import InferenceRules, Settings
 from tasks import compute, data, inference, registry, reports
 
 PLACEHOLDER = "{logical_date}"
+INPUTS = ".inputs"
+"""Beside the datasets of a volume: tables of this machine that a remote step scores."""
 
 
 @flow(
@@ -42,6 +44,8 @@ def batch_inference(
     encoding: str = "utf-8",
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
     output: str | None = None,
+    engine: Literal["local", "spark"] | None = None,
+    table: str | None = None,
     logical_date: date | None = None,
     time_zone: str | None = None,
 ) -> State[Batch]:
@@ -62,29 +66,31 @@ def batch_inference(
         encoding: Of CSV and JSON Lines.
         delimiter: Of CSV.
         output: Folder of predictions; default the environment's.
+        engine: What scores: the cores of this machine, or Spark; default the environment's.
+        table: Delta table that gets the predictions too: a path, a URL, or catalog.schema.table.
         logical_date: Day that the batch is for; `{logical_date}` in the input stands for it.
         time_zone: Without a logical date, the day is that of the scheduled start in this zone; without both, none.
     """
-    config = settings.load(env)
+    config = compute.settings_of(env)
     model = registry.resolve(target_of(config, model_name), alias=alias, version=version, run_id=run_id)
     day = logical_date or _scheduled_day(time_zone)
     if input is not None and data_name is None and data_version is None:
-        table = Source(uri=_dated(input, day), format=source_format, encoding=encoding, delimiter=delimiter)
+        source = Source(uri=_dated(input, day), format=source_format, encoding=encoding, delimiter=delimiter)
     elif input is None and data_name is not None and data_version is not None:
-        table, text_column, key_column = _dataset(config, data_name, data_version), "text", "key"
+        source, text_column, key_column = _dataset(config, data_name, data_version), "text", "key"
     else:
         raise ConfigError("Give either an input table or a dataset name and version.", "See: mlops infer --help")
     request = BatchRequest(
         model=model,
-        input=table,
+        input=ingest.brought(source, config.datasets / INPUTS),
         text_column=text_column,
         key_column=key_column,
         logical_date=day,
         output_root=Path(output).absolute() if output else config.predictions,
         rules=config.data,
-        inference=config.inference,
+        inference=_rules(config, engine, table),
     )
-    compute.run_step("infer", request)
+    compute.run_step("infer", request, config)
     folder, _ = inference.locate(request)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))
     reports.show_batch(batch)
@@ -92,9 +98,16 @@ def batch_inference(
     return Completed(message=message, data=batch)
 
 
+def _rules(config: Settings, engine: Literal["local", "spark"] | None, table: str | None) -> InferenceRules:
+    """The environment's rules, with what the caller chose."""
+    rules = config.inference
+    table = table or rules.table
+    return rules.model_copy(update={"engine": engine or rules.engine, "table": table and tables.absolute(table)})
+
+
 def _dataset(config: Settings, data_name: str, data_version: str) -> Source:
     found = data.load(config.datasets, data_name, data.resolve(config.datasets, data_name, data_version))
-    return Source(uri=str(config.datasets / data_name / found.data_version / dataset.SPLIT))
+    return Source(uri=str(dataset.rows_file(config.datasets, data_name, found.data_version)))
 
 
 def _scheduled_day(time_zone: str | None) -> date | None:

@@ -6,7 +6,6 @@ from prefect import State, flow
 from prefect.states import Completed
 from pydantic import Field
 
-from lifecycle import settings
 from lifecycle.data.dataset import Manifest
 from lifecycle.data.ingest import Source
 from lifecycle.names import Environment
@@ -53,7 +52,7 @@ def create_data(
         sha256: Expected digest of the file.
         env: Environment whose settings and data root are used.
     """
-    config = settings.load(env)
+    config = compute.settings_of(env)
     table = Source(uri=source, format=source_format, encoding=encoding, delimiter=delimiter, sha256=sha256)
     request = data.plan(
         config,
@@ -68,7 +67,7 @@ def create_data(
         stratify=stratify,
         parent=parent,
     )
-    compute.run_step("create-data", request)
+    compute.run_step("create-data", request, config)
     manifest = data.load(config.datasets, data_name, data_version)
     reports.show_dataset(manifest, str(request.folder))
     return Completed(message=f"Dataset {data_name} {data_version}: {manifest.rows_split:,} rows", data=manifest)

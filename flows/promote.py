@@ -3,7 +3,6 @@
 from prefect import State, flow
 from prefect.states import Completed
 
-from lifecycle import settings
 from lifecycle.errors import ConfigError, NotFoundError
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.gate.verdict import JudgeRequest, Verdict
@@ -14,7 +13,7 @@ from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
-from tasks import compute, data, events, gate, limits, registry, reports, training
+from tasks import compute, data, events, gate, limits, registry, reports, serving, training
 
 
 @flow(
@@ -47,7 +46,7 @@ def promote(
     """
     if source_env == target_env and version is None:
         raise ConfigError(f"--from and --to are both {source_env}.", "Name two environments, or a --version.")
-    source, target = settings.load(source_env), settings.load(target_env)
+    source, target = compute.settings_of(source_env), compute.settings_of(target_env)
     challenger = _challenger(source, model_name, version)
     why = reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
     with limits.one_promotion(target_of(target, model_name)):
@@ -69,6 +68,7 @@ def admit(
     champion = registry.champion(target)
     outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
     if champion and champion.artifact_sha256 == challenger.artifact_sha256:
+        serving.champion(config, model_name)
         return _ended(outcome, f"{champion.label} is champion already: nothing to do.")
     challenger = registry.bring(challenger, target)
     verdict = _judge(challenger, champion, config, data_name, data_version)
@@ -86,6 +86,7 @@ def admit(
         verdict_digest=verdict.digest,
     )
     promotion = _carry_out(intent, config)
+    serving.champion(config, model_name)
     reports.show_card(config, model_name, promotion.champion, verdict)
     return _ended(outcome.model_copy(update={"promotion": promotion}), promotion.message)
 
@@ -108,12 +109,14 @@ def _by_hand(
     champion = registry.champion(target)
     outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
     if champion and champion.artifact_sha256 == challenger.artifact_sha256:
+        serving.champion(config, model_name)
         return _ended(outcome, f"{champion.label} is champion already: nothing to do.")
     challenger = registry.bring(challenger, target)
     request = _evaluated(challenger, config, *_data(challenger, config, data_name, data_version))
     registry.prove(request, config.state / "evidence")
     intent = registry.intend(target, challenger, champion, reason=reason, gate="skipped")
     promotion = _carry_out(intent, config)
+    serving.champion(config, model_name)
     reports.show_card(config, model_name, promotion.champion, None)
     return _ended(outcome.model_copy(update={"promotion": promotion}), promotion.message)
 
@@ -154,7 +157,7 @@ def _data(challenger: ModelRef, config: Settings, data_name: str | None, data_ve
 
 def _evaluated(model: ModelRef, config: Settings, data_name: str, data_version: str) -> EvaluateRequest:
     request = gate.request_for(model, config.datasets, data_name, data_version)
-    compute.run_step("evaluate", request)
+    compute.run_step("evaluate", request, config)
     return request
 
 

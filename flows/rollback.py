@@ -3,12 +3,11 @@
 from prefect import State, flow, runtime
 from prefect.states import Completed
 
-from lifecycle import settings
 from lifecycle.names import Environment
 from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
-from tasks import events, limits, registry, reports
+from tasks import compute, events, limits, registry, reports, serving
 
 
 @flow(name="rollback", flow_run_name="roll back {model_name} in {env}", persist_result=True, result_serializer="json")
@@ -28,12 +27,14 @@ def rollback(
         reason: Recorded in the log.
         rehearse: Do everything but move the alias, in a process that is fresh in any case, and mark the version ready.
     """
-    config = settings.load(env)
+    config = compute.settings_of(env)
     target = target_of(config, model_name)
     why, run_id = reason or "rolled back by hand", str(runtime.flow_run.id or "")
     with limits.one_promotion(target):
         intent = registry.intend_rollback(target, to_version, why, rehearse=rehearse, request=run_id)
         if isinstance(intent, Promotion):
+            if not rehearse:
+                serving.champion(config, model_name)
             return Completed(message=intent.message, data=intent)
         registry.reproduces(intent.model, config.datasets, config.state / "evidence", anew=rehearse)
         if rehearse:
@@ -43,4 +44,5 @@ def rollback(
         promotion = registry.promote(intent)
     events.emit("rolled-back", target.name, config.env, version=promotion.champion, reason=intent.reason)
     reports.show_promotion(promotion)
+    serving.champion(config, model_name)
     return Completed(message=promotion.message, data=promotion)

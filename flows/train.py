@@ -3,7 +3,6 @@
 from prefect import State, flow
 
 from flows.promote import admit
-from lifecycle import settings
 from lifecycle.gate import replay
 from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission
@@ -40,7 +39,7 @@ def train(
         env: Environment to train and promote in.
         as_candidate: Register it as a candidate first, with the alias `challenger`, whatever the gate then says.
     """
-    config = settings.load(env)
+    config = compute.settings_of(env)
     data_version = data.resolve(config.datasets, data_name, data_version)
     request = training.plan(
         config,
@@ -53,7 +52,7 @@ def train(
         links=reports.links(),
     )
     with replay.ahead(request):
-        compute.run_step("train", request)
+        compute.run_step("train", request, config)
         challenger = training.trained(config.mlflow_uri, request.run_id)
         reports.show_run(config, challenger)
         if as_candidate:

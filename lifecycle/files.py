@@ -24,15 +24,20 @@ def publish_folder(final: Path) -> Iterator[Path]:
     folder.mkdir(parents=True)
     try:
         yield folder
-        sync_tree(folder)
-        if not final.exists():
-            _rename(folder, final)
+        move_whole(folder, final)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         for parent in created:
             _remove_if_empty(parent)
         raise
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def move_whole(folder: Path, final: Path) -> None:
+    """Flush a folder to the disk, then give it its final name in one step, unless that is taken."""
+    sync_tree(folder)
+    if not final.exists():
+        _rename(folder, final)
 
 
 @contextmanager
@@ -74,6 +79,11 @@ def tree_digest(folder: Path, ignore: frozenset[str] = frozenset()) -> str:
 def leftovers(root: Path) -> list[Path]:
     """Temporary files and folders that an interrupted step left below `root`."""
     return sorted(root.rglob(f"{TEMPORARY}*")) if root.is_dir() else []
+
+
+def cache_folder() -> Path:
+    """What may be removed at any time, for all projects of this user: below `$XDG_CACHE_HOME`, else `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops-lifecycle"
 
 
 def sync_tree(folder: Path) -> None:

@@ -14,16 +14,15 @@ from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from lifecycle.files import publish_file
+from lifecycle.files import cache_folder, publish_file
 
 logger = logging.getLogger(__name__)
 
 
 def template(product: str) -> Path:
-    """Where the empty database of the installed release of a product is kept: `$XDG_CACHE_HOME`, else `~/.cache`."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """Where the empty database of the installed release of a product is kept."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return cache / "mlops-lifecycle" / f"{product}-{version(product)}-python{python}.db"
+    return cache_folder() / f"{product}-{version(product)}-python{python}.db"
 
 
 def copy(product: str, database: Path) -> bool:

@@ -5,10 +5,15 @@ Imports nothing heavy, so that `mlops --help` stays instant.
 
 import re
 from enum import StrEnum
+from typing import Literal
 
 CHAMPION = "champion"
 NAME_PATTERN = r"^[a-z0-9_][a-z0-9_.-]{0,63}$"
 """One pattern for datasets, versions and models: it is safe as a folder, as a registry name and in a filter string."""
+
+
+StepName = Literal["create-data", "train", "evaluate", "infer"]
+"""The heavy steps: what also runs as a Databricks job."""
 
 
 class Environment(StrEnum):

@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from lifecycle.errors import ConfigError
-from lifecycle.names import Environment
+from lifecycle.names import Environment, StepName
 
 ENV_PREFIX = "MLOPS_"
 NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL"}
@@ -77,7 +77,47 @@ class InferenceRules(Frozen):
     """How a batch is scored."""
 
     rows_per_part: int = Field(20_000, ge=1, description="Rows read, scored and written at a time.")
-    workers: int = Field(0, ge=0, description="Processes that score; 0 means one per core.")
+    workers: int = Field(0, ge=0, description="Processes, or tasks of Spark, that score; 0 means one per core.")
+    engine: Literal["local", "spark"] = Field("local", description="What scores: the cores of this machine, or Spark.")
+    table: str | None = Field(
+        None, description="Delta table that gets the predictions too: a path, a URL, or catalog.schema.table."
+    )
+
+
+class DatabricksRules(Frozen):
+    """How heavy steps run on Databricks; of use on the platform `databricks` only."""
+
+    credentials: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+$",
+        description="Name of a DatabricksCredentials block of Prefect; default the DATABRICKS_ variables or a profile.",
+    )
+    timeout_seconds: float = Field(7200, gt=0, description="A run that takes longer is cancelled.")
+    poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at a run.")
+    jobs: dict[StepName, str] = Field({}, description="Job of a step; default <env>-mlops-<step>.")
+    notebooks: dict[StepName, Annotated[str, Field(pattern="^/")]] = Field(
+        {}, description="Notebook of yours in place of a step, by its workspace path; it gets the same parameters."
+    )
+    volume: str = Field(
+        "mlops", pattern=r"^[A-Za-z0-9_-]+$", description="Volume of data, predictions and large requests."
+    )
+
+    def job(self, env: str, step: StepName) -> str:
+        """The exact name of the job that runs a step."""
+        return self.jobs.get(step, f"{env}-mlops-{step}")
+
+
+class ServingRules(Frozen):
+    """Which Databricks endpoint serves the champion of which model, and how."""
+
+    endpoints: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]] = Field(
+        {}, description="Endpoint of a model, which follows its champion: {sentiment: prod-sentiment}."
+    )
+    workload_size: Literal["Small", "Medium", "Large"] = Field("Small", description="How much an endpoint can do.")
+    scale_to_zero: bool = Field(True, description="Whether an idle endpoint stops; the next query then waits for it.")
+    timeout_seconds: float = Field(1800, gt=0, description="An endpoint must serve a new version within this time.")
+    poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at an endpoint.")
+    warm_up_rows: int = Field(20, ge=1, description="Stored predictions that an endpoint must repeat.")
 
 
 class Settings(BaseSettings):
@@ -88,10 +128,12 @@ class Settings(BaseSettings):
     )
 
     env: Environment = Field(description="The environment these settings belong to.")
-    platform: Literal["local"] = Field("local", description="Where steps run: embedded on this machine.")
+    platform: Literal["local", "databricks"] = Field(
+        "local", description="Where heavy steps run: in this process, or as Databricks jobs."
+    )
     home: Path = Field(Path(".mlops"), description="Local state; elsewhere is only a cache of empty databases.")
-    data_root: Path | None = Field(None, description="Dataset versions; default <home>/data.")
-    output_root: Path | None = Field(None, description="Predictions; default <home>/predictions.")
+    data_root: Path | None = Field(None, description="Dataset versions; default <home>/data, or <volume>/data.")
+    output_root: Path | None = Field(None, description="Predictions; default <home>/predictions, or likewise.")
     tracking_uri: str | None = Field(None, description="MLflow tracking and registry; default sqlite under <home>.")
     registry_uri: str | None = Field(
         None, description="Registry, if not the tracking server's own: databricks-uc, databricks-uc://<profile>."
@@ -117,6 +159,8 @@ class Settings(BaseSettings):
     gate: GateRules = GateRules()
     gate_data: DataChoice = DataChoice()
     inference: InferenceRules = InferenceRules()
+    databricks: DatabricksRules = DatabricksRules()
+    serving: ServingRules = ServingRules()
 
     @classmethod
     def settings_customise_sources(
@@ -138,12 +182,22 @@ class Settings(BaseSettings):
     @property
     def datasets(self) -> Path:
         """The absolute folder of dataset versions."""
-        return (self.data_root or self.state / "data").expanduser().absolute()
+        return (self.data_root or self._shared / "data").expanduser().absolute()
 
     @property
     def predictions(self) -> Path:
         """The absolute folder of published predictions."""
-        return (self.output_root or self.state / "predictions").expanduser().absolute()
+        return (self.output_root or self._shared / "predictions").expanduser().absolute()
+
+    @property
+    def volume(self) -> Path:
+        """The Unity Catalog volume of this environment."""
+        return Path("/Volumes", self.catalog or self.env, self.schema_name, self.databricks.volume)
+
+    @property
+    def _shared(self) -> Path:
+        """The folder that every process of the platform can reach."""
+        return self.volume if self.platform == "databricks" else self.state
 
     @property
     def mlflow_uri(self) -> str:
@@ -155,7 +209,7 @@ class Settings(BaseSettings):
         return f"{self.catalog or self.env}.{self.schema_name}.{model_name}"
 
 
-def checked(model: type[T], **values: Any) -> T:
+def checked(model: type[T], /, **values: Any) -> T:
     """Build a request from arguments that a person gave; what is wrong with them is a `ConfigError`."""
     try:
         return model(**values)

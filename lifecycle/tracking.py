@@ -63,10 +63,15 @@ def database_path(tracking_uri: str) -> Path | None:
 
 
 def experiment(tracking_uri: str, name: str) -> str:
-    """The id of an experiment, made if it is not there; its artifacts lie beside an embedded database."""
+    """The id of an experiment, made if it is not there; its artifacts lie beside an embedded database.
+
+    On Databricks an experiment is a place in the workspace: a name that is no path is one in its shared folder.
+    """
     from mlflow.exceptions import MlflowException
 
     mlflow, path = client(tracking_uri), database_path(tracking_uri)
+    if databricks.is_databricks(tracking_uri) and not name.startswith("/"):
+        name = f"/Shared/{name}"
     location = (path.parent / "artifacts").as_uri() if path else None
     with translated():
         if found := mlflow.get_experiment_by_name(name):

@@ -10,23 +10,24 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED
 
 from pydantic import Field
 
+from lifecycle import training_runs, volumes
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.errors import ConflictError, NotFoundError
 from lifecycle.models import estimators, storing
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import ModelType, Side
-from lifecycle.owner import OWNER, is_dead, owner
+from lifecycle.owner import OWNER, owner
 from lifecycle.parameters import Name, Params
 from lifecycle.settings import Frozen, Settings
-from lifecycle.tracking import client, experiment, is_missing, translated
+from lifecycle.tracking import client, experiment, translated
+from lifecycle.training_runs import ARTIFACT_SHA256, COLLECTED, MODEL_URI, TRAIN_KEY
 from lifecycle.version import code_version, git_commit
 
 if TYPE_CHECKING:
@@ -35,10 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
-TRAIN_KEY = "mlops.train_key"
-MODEL_URI, ARTIFACT_SHA256 = "mlops.model_uri", "mlops.artifact_sha256"
 TRAINED_KEYS = "training/keys.parquet"
-COLLECTED, COLLECTING = "mlops.collected", "collecting"
 
 
 class TrainRequest(Frozen):
@@ -65,10 +63,12 @@ def plan(
     model_params: Mapping[str, Any],
     seed: int,
     links: Mapping[str, str],
+    experiment_name: str = "",
 ) -> TrainRequest:
     """Open the run of a training, or find the finished one of the same training.
 
-    A run that an earlier, killed process left open is marked KILLED. `links` are tags that lead back to the caller.
+    A run that an earlier, killed process left open is marked KILLED. `links` are tags that lead back to the caller. The
+    experiment is by default called `<model>-<environment>`.
 
     Raises:
         ConfigError: A model parameter is unknown, or the dataset version does not exist; no run is opened.
@@ -76,9 +76,9 @@ def plan(
     estimators.build(model_type, model_params, seed)
     manifest = dataset.load(config.datasets, data_name, data_version)
     key = _train_key(manifest, model_name, model_type, model_params, seed)
-    experiment_id = experiment(config.mlflow_uri, f"{model_name}-{config.env}")
+    experiment_id = experiment(config.mlflow_uri, experiment_name or f"{model_name}-{config.env}")
     with translated():
-        run_id = finished_run(config.mlflow_uri, experiment_id, key)
+        run_id = training_runs.finished_run(config.mlflow_uri, experiment_id, key)
         if run_id is None:
             tags = _run_tags(manifest, model_name, key) | dict(links)
             run = client(config.mlflow_uri).create_run(
@@ -156,61 +156,6 @@ def trained(tracking_uri: str, run_id: str) -> ModelRef:
     )
 
 
-def withdraw(tracking_uri: str, run_id: str) -> str:
-    """Mark that a run's model is about to be collected, so that nobody registers it; returns its URI.
-
-    Empty if the run is not there, holds no model, or was collected before.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            tags = client(tracking_uri).get_run(run_id).data.tags
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        return ""
-    if MODEL_URI not in tags or tags.get(COLLECTED, COLLECTING) != COLLECTING:
-        return ""
-    with translated():
-        client(tracking_uri).set_tag(run_id, COLLECTED, COLLECTING)
-    return str(tags[MODEL_URI])
-
-
-def reinstate(tracking_uri: str, run_id: str) -> None:
-    """Take a `withdraw` back."""
-    with translated():
-        client(tracking_uri).delete_tag(run_id, COLLECTED)
-
-
-def mark_collected(tracking_uri: str, run_id: str) -> None:
-    """Record when the files of a withdrawn model were removed."""
-    with translated():
-        client(tracking_uri).set_tag(run_id, COLLECTED, datetime.now(UTC).isoformat(timespec="seconds"))
-
-
-def is_withdrawn(tracking_uri: str, run_id: str) -> bool:
-    """Tell whether the files of a run's model were, or are about to be, collected."""
-    return bool(_collection_of(tracking_uri, run_id))
-
-
-def is_withdrawing(tracking_uri: str, run_id: str) -> bool:
-    """Tell whether the collection of a run's model has begun and not ended."""
-    return _collection_of(tracking_uri, run_id) == COLLECTING
-
-
-def _collection_of(tracking_uri: str, run_id: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            return str(client(tracking_uri).get_run(run_id).data.tags.get(COLLECTED, ""))
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        return ""
-
-
 def trained_on(tracking_uri: str, run_id: str) -> tuple[str, str]:
     """The name and version of the dataset that a run was trained on.
 
@@ -223,54 +168,6 @@ def trained_on(tracking_uri: str, run_id: str) -> tuple[str, str]:
         what = f"Run {run_id} does not say on which dataset it was trained, so it does not say where to judge it."
         raise NotFoundError(what, "Name one: --data-name … --data-version …")
     return tags["mlops.data_name"], tags["mlops.data_version"]
-
-
-def state_of(tracking_uri: str, run_id: str) -> Literal["fine", "missing", "deleted", "unsafe"]:
-    """Whether a run and its logged model are there, and out of reach of MLflow's garbage collection."""
-    from mlflow.exceptions import MlflowException
-
-    mlflow = client(tracking_uri)
-    try:
-        with translated():
-            run = mlflow.get_run(run_id)
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        return "missing"
-    if run.info.lifecycle_stage == "deleted":
-        return "deleted"
-    uri = run.data.tags.get(MODEL_URI, "")
-    if not uri or COLLECTED in run.data.tags:
-        return "fine"
-    try:
-        with translated():
-            mlflow.get_logged_model(uri.removeprefix("models:/"))
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        return "unsafe"
-    return "fine"
-
-
-def restore(tracking_uri: str, run_id: str) -> None:
-    """Bring a deleted run back."""
-    with translated():
-        client(tracking_uri).restore_run(run_id)
-
-
-def abandoned(tracking_uri: str) -> list[str]:
-    """Training runs that say RUNNING though their process, on this machine, has ended."""
-    mlflow = client(tracking_uri)
-    with translated():
-        experiments = [each.experiment_id for each in mlflow.search_experiments()]
-        found = mlflow.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
-    return [run.info.run_id for run in found if is_dead(run.data.tags.get(OWNER, ""))]
-
-
-def end_abandoned(tracking_uri: str, run_id: str) -> None:
-    """Mark the run of a dead process as killed."""
-    with translated():
-        client(tracking_uri).set_terminated(run_id, "KILLED")
 
 
 def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
@@ -305,21 +202,6 @@ def _train_key(
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
-    """The first finished run of a training; those that a dead process of this machine left open are marked KILLED."""
-    mlflow = client(tracking_uri)
-    found = mlflow.search_runs([experiment_id], f"tags.`{TRAIN_KEY}` = '{key}'", order_by=["start_time ASC"])
-    for run in found:
-        if run.info.status == "RUNNING" and is_dead(run.data.tags.get(OWNER, "")):
-            end_abandoned(tracking_uri, run.info.run_id)
-    done = [
-        run
-        for run in found
-        if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags and COLLECTED not in run.data.tags
-    ]
-    return str(done[0].info.run_id) if done else None
-
-
 def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: Mapping[Side, "pd.DataFrame"]) -> None:
     """Log parameters, dataset, metrics per side and class, plots, and which texts were trained on."""
     import mlflow
@@ -331,9 +213,9 @@ def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: 
         **{f"model.{k}": v for k, v in classifier.items()},
     }
     mlflow.log_params({**params, "data_name": request.data_name, "data_version": request.data_version})
+    source = _table(request)
     for side, context in ((Side.TRAIN, "training"), (Side.TEST, "testing")):
         frame = sides[side][["text", "label"]]
-        source = (request.data_root / request.data_name / request.data_version / dataset.SPLIT).as_uri()
         name = f"{request.data_name}-{request.data_version}-{side}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # MLflow wonders between two equal readings of a file's URL
@@ -350,6 +232,16 @@ def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: 
         (folder / "training").mkdir()
         storing.short_keys(sides[Side.TRAIN]["key"]).to_parquet(folder / TRAINED_KEYS, index=False)
         mlflow.log_artifacts(temporary)
+
+
+def _table(request: TrainRequest) -> Any:
+    """Where the rows lie, as MLflow names it: a file's URL, or the kind of source that a volume has."""
+    path = dataset.rows_file(request.data_root, request.data_name, request.data_version)
+    if not volumes.on_volume(path):
+        return path.as_uri()
+    from mlflow.data.uc_volume_dataset_source import UCVolumeDatasetSource
+
+    return UCVolumeDatasetSource(str(path))
 
 
 def class_metrics(side: Side, truth: Any, predicted: Any) -> dict[str, float]:

@@ -1,22 +1,50 @@
-"""Run a heavy step where the settings say. The platform `local` runs it in this process."""
+"""Run a heavy step where the settings say: in this process, or as a Databricks job with the same request."""
 
+import json
 import time
 from typing import Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from lifecycle import progress, steps
+from lifecycle import progress, settings, steps
+from lifecycle.errors import ConfigError
+from lifecycle.names import Environment, StepName
 from lifecycle.progress import Listener
-from lifecycle.settings import Frozen
+from lifecycle.settings import Frozen, Settings
+from tasks import databricks
 from tasks.policies import on_data
 
 SECONDS_BETWEEN = 1
 
 
-def _run_step(step: str, request: Frozen) -> None:
+def settings_of(env: Environment) -> Settings:
+    """The settings of an environment; the process is signed in to its workspace if they name a block for that."""
+    config = settings.load(env)
+    if config.databricks.credentials:
+        databricks.sign_in(config.databricks.credentials)
+    return config
+
+
+def request_of(step: StepName, body: str) -> Frozen:
+    """The request of a step from its JSON.
+
+    Raises:
+        ConfigError: It is not one.
+    """
+    try:
+        fields = dict(json.loads(body))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"The request of {step} is no JSON object: {error}.", "See --help.") from None
+    return settings.checked(steps.STEPS[step].request, **fields)
+
+
+def _run_step(step: StepName, request: Frozen, config: Settings) -> None:
     """Run one heavy step by name; its result lies where the request says."""
     with progress.heard_by(_bar(step)):
-        steps.STEPS[step].run(request)
+        if config.platform == "databricks":
+            databricks.run_step(step, request, config)
+        else:
+            steps.STEPS[step].run(request)
 
 
 def _bar(step: str) -> Listener:

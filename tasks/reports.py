@@ -16,6 +16,7 @@ from lifecycle.outcomes import Batch
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
+from lifecycle.serving.endpoint import Served
 from lifecycle.settings import Settings
 from tasks.policies import in_the_ui
 
@@ -107,6 +108,13 @@ def show_promotion(promotion: Promotion) -> None:
         f"To go back: `mlops rollback --model-name {model} --env {env}`"
     )
     _markdown(f"champion-{promotion.name}", text, promotion.message)
+
+
+@in_the_ui("show the endpoint")
+def show_endpoint(served: Served) -> None:
+    """Link the page of an endpoint and say what it serves."""
+    text, key = f"Endpoint {served.endpoint} in Databricks", _key(f"endpoint-{served.name}")
+    create_link_artifact(served.link, link_text=text, key=key, description=served.message)
 
 
 @in_the_ui("show the batch")

@@ -36,7 +36,11 @@ def deploy(environments: Iterable[Settings], only: Iterable[Environment] = ()) -
         TransientError: The server did not answer in time.
     """
     folder = project.folder()
-    switches = {f"SCHEDULES_{config.env.upper()}": str(config.schedules).lower() for config in environments}
+    switches = {}
+    for config in environments:
+        env, remote = config.env.upper(), config.platform == "databricks"
+        switches[f"SCHEDULES_{env}"] = str(config.schedules).lower()
+        switches[f"RECONCILES_{env}"] = str(config.schedules and remote).lower()
     names = [argument for env in only for pattern in _patterns(env) for argument in ("--name", pattern)]
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *(names or ["--all"])]
     environment = {

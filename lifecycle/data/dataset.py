@@ -2,24 +2,25 @@
 
 `<data root>/<data_name>/<data_version>/` holds `split.parquet` (row, key, text, label, split, and the source's other
 columns as `source_…`), `quarantine.parquet` (row, text, label, reason, kept_row, …), `manifest.json`, `report.html` and
-`data_docs/`. It is written under a temporary name and renamed, so a version exists whole or not at all.
+`data_docs/`. It is written under a temporary name and renamed, so a version exists whole or not at all; on a volume,
+`lifecycle.volumes` says how.
 """
 
 import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from lifecycle.data import ingest, split, validation
+from lifecycle import volumes
+from lifecycle.data import ingest, report, split, validation
 from lifecycle.data.ingest import Source
 from lifecycle.data.quarantine import check_classes, set_aside
 from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
-from lifecycle.files import publish_folder, sha256_of, write_json
+from lifecycle.files import sha256_of, write_json
 from lifecycle.names import Side, is_name
 from lifecycle.parameters import Columns, Flag, Fraction, Name
 from lifecycle.settings import DataRules, Frozen, Settings, checked
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LATEST = "latest"
-RESERVED = ("raw", LATEST)
+RAW = "raw"
+RESERVED = (RAW, LATEST)
 SPLIT, QUARANTINE, MANIFEST, REPORT = "split.parquet", "quarantine.parquet", "manifest.json", "report.html"
 
 
@@ -118,16 +120,29 @@ class Manifest(Frozen):
 
 
 def plan(config: Settings, source: Source, **arguments: Any) -> CreateDataRequest:
-    """State a dataset version by the settings of an environment.
+    """State a dataset version; if datasets are on a volume, a source of this machine is brought to `raw/` there.
+
+    Raises:
+        ConfigError: As `state` says.
+    """
+    request = state(config, source, **arguments)
+    raw = request.data_root / request.data_name / RAW
+    return request.model_copy(update={"source": ingest.brought(request.source, raw)})
+
+
+def state(config: Settings, source: Source, **arguments: Any) -> CreateDataRequest:
+    """State a dataset version by the settings of an environment; no row is read and nothing written.
 
     A relative source that is not in the working directory is looked up in `<data root>/<data_name>/raw/`.
 
     Raises:
         ConfigError: An argument is out of range, or the sizes leave nothing to train on.
     """
-    raw = config.datasets / str(arguments.get("data_name")) / "raw" / source.uri
+    raw = config.datasets / str(arguments.get("data_name")) / RAW / source.uri
     if "://" not in source.uri:
-        found = raw if not Path(source.uri).exists() and raw.is_file() else Path(source.uri)
+        found = Path(source.uri)
+        if not volumes.exists(found) and volumes.exists(raw):
+            found = raw
         source = source.model_copy(update={"uri": str(found.absolute())})
     return checked(
         CreateDataRequest,
@@ -151,15 +166,15 @@ def create(request: CreateDataRequest) -> None:
     logger.info("Reading %s", request.source.name)
     raw = read_source(request)
     rows_digest = _rows_digest(raw)
-    if request.folder.exists():
+    if volumes.is_published(request.folder):
         _same_or_conflict(request, rows_digest)
         return
     parent = _parent(request)
     digest = _digest(rows_digest, request, parent.digest if parent else None)
     frame, trimmed = _canonical(raw, request)
-    with publish_folder(request.folder) as folder:
-        report = validation.check(frame, request.suite, folder / "data_docs")
-        kept, quarantine = set_aside(frame, report.quarantine, request.source.name, request.rules)
+    with volumes.publishing(request.folder) as folder:
+        checked_by = validation.check(frame, request.suite, folder / "data_docs")
+        kept, quarantine = set_aside(frame, checked_by.quarantine, request.source.name, request.rules)
         divided = _divide(kept, request, parent)
         divided.to_parquet(folder / SPLIT, index=False)
         quarantine.to_parquet(folder / QUARANTINE, index=False)
@@ -177,7 +192,7 @@ def create(request: CreateDataRequest) -> None:
             trimmed=trimmed,
             counts=_counts(divided),
             classes=tuple(sorted(divided["label"].unique())),
-            validation=report.results,
+            validation=checked_by.results,
             parent=parent.data_version if parent else None,
             parent_digest=parent.digest if parent else None,
             code_version=code_version(),
@@ -185,7 +200,7 @@ def create(request: CreateDataRequest) -> None:
         )
         if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined:
             raise IntegrityError(f"{len(frame)} rows became {len(divided)} and {len(quarantine)}.", "Report this bug.")
-        _write_report(manifest, quarantine, folder / REPORT)
+        report.write(manifest, quarantine, folder / REPORT)
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     _same_or_conflict(request, rows_digest)
 
@@ -218,14 +233,13 @@ def load(data_root: Path, data_name: str, data_version: str) -> Manifest:
     Raises:
         NotFoundError: There is no such version; those that exist are named.
     """
+    if not (is_name(data_name) and is_name(data_version)):
+        raise _unknown(data_root, data_name, data_version)
     path = data_root / data_name / data_version / MANIFEST
-    if not (is_name(data_name) and is_name(data_version) and path.is_file()):
-        found = versions(data_root, data_name) if is_name(data_name) else []
-        known = ", ".join(m.data_version for m in found) or "none"
-        what = f"Dataset {data_name!r} has no version {data_version!r} under {data_root} (versions: {known})."
-        raise NotFoundError(what, "See: mlops data list")
     try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        return Manifest.model_validate_json(volumes.read(path))
+    except NotFoundError:
+        raise _unknown(data_root, data_name, data_version) from None
     except ValidationError as error:
         raise IntegrityError(
             f"{path} is not a manifest: {error.errors()[0]['msg']}.", "Restore it from a copy."
@@ -237,8 +251,7 @@ def load_rows(data_root: Path, data_name: str, data_version: str, *sides: Side) 
     import pandas as pd
 
     manifest = load(data_root, data_name, data_version)
-    _verify_file(data_root / data_name / data_version, SPLIT, manifest)
-    rows = pd.read_parquet(data_root / data_name / data_version / SPLIT)
+    rows = pd.read_parquet(_verified(volumes.place(data_root / data_name / data_version), SPLIT, manifest))
     return rows[rows["split"].isin([str(side) for side in sides])].reset_index(drop=True) if sides else rows
 
 
@@ -251,11 +264,10 @@ def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
     import pandas as pd
 
     manifest = load(data_root, data_name, data_version)
-    folder = data_root / data_name / data_version
-    for name in manifest.files:
-        _verify_file(folder, name, manifest)
-    rows = load_rows(data_root, data_name, data_version)
-    quarantined = pd.read_parquet(folder / QUARANTINE, columns=["row"])
+    folder = volumes.place(data_root / data_name / data_version)
+    files = {name: _verified(folder, name, manifest) for name in manifest.files}
+    rows = pd.read_parquet(files[SPLIT])
+    quarantined = pd.read_parquet(files[QUARANTINE], columns=["row"])
     numbers = sorted([*rows["row"], *quarantined["row"]])
     checks = {
         "the row numbers are not 1 to n": numbers == list(range(1, manifest.rows_in + 1)),
@@ -267,9 +279,14 @@ def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
     return manifest
 
 
+def rows_file(data_root: Path, data_name: str, data_version: str) -> Path:
+    """Where the rows of a version lie."""
+    return volumes.place(data_root / data_name / data_version) / SPLIT
+
+
 def versions(data_root: Path, data_name: str | None = None) -> list[Manifest]:
     """All versions, by name and then in natural order of the version (1.9 before 1.10)."""
-    paths = [path.parts[-3:-1] for path in data_root.glob(f"{data_name or '*'}/*/{MANIFEST}")]
+    paths = [path.parts[-3:-1] for path in volumes.glob(data_root, f"{data_name or '*'}/*/{MANIFEST}")]
     found = [load(data_root, name, version) for name, version in paths if is_name(name) and is_name(version)]
     return sorted(found, key=lambda m: (m.data_name, natural(m.data_version)))
 
@@ -368,22 +385,21 @@ def _counts(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
     }
 
 
-def _verify_file(folder: Path, name: str, manifest: Manifest) -> None:
-    path = folder / name
-    found = sha256_of(path) if path.is_file() else "missing"
+def _unknown(data_root: Path, data_name: str, data_version: str) -> NotFoundError:
+    found = versions(data_root, data_name) if is_name(data_name) else []
+    known = ", ".join(m.data_version for m in found) or "none"
+    what = f"Dataset {data_name!r} has no version {data_version!r} under {data_root} (versions: {known})."
+    return NotFoundError(what, "See: mlops data list")
+
+
+def _verified(folder: Path, name: str, manifest: Manifest) -> Path:
+    """A file of a version on this machine, after checking its digest."""
+    try:
+        local = volumes.local(folder / name)
+        found = sha256_of(local)
+    except (NotFoundError, FileNotFoundError):
+        found = "missing"
     if found != manifest.files[name]:
-        what = f"{path}: sha256 is {found}, the manifest says {manifest.files[name]}."
+        what = f"{folder / name}: sha256 is {found}, the manifest says {manifest.files[name]}."
         raise IntegrityError(what, "Restore it from a copy, or make a new version.")
-
-
-def _write_report(manifest: Manifest, quarantine: "pd.DataFrame", path: Path) -> None:
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(loader=PackageLoader("lifecycle"), autoescape=True)
-    examples = list(_examples(quarantine))
-    path.write_text(environment.get_template("dataset.html").render(m=manifest, examples=examples), encoding="utf-8")
-
-
-def _examples(quarantine: "pd.DataFrame", limit: int = 5) -> Iterator[dict[str, Any]]:
-    for reason, rows in quarantine.groupby("reason"):
-        yield {"reason": reason, "count": len(rows), "rows": rows.head(limit).to_dict("records")}
+    return local

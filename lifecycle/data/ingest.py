@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from lifecycle import volumes
 from lifecycle.errors import ConfigError, DataError
 from lifecycle.settings import DataRules, Frozen
 
@@ -121,6 +122,15 @@ def unreadable(cell: str, rules: DataRules) -> str | None:
     return None
 
 
+def brought(source: Source, folder: Path) -> Source:
+    """The same table where those who read `folder` can read it: if that is on a volume, a file is copied there."""
+    if "://" in source.uri or not volumes.on_volume(folder):
+        return source
+    with open_bytes(source, DataRules()):
+        pass  # that there is such a file: a ConfigError if not
+    return source.model_copy(update={"uri": str(volumes.bring(Path(source.uri).absolute(), folder))})
+
+
 def digest(source: Source, rules: DataRules) -> str:
     """The sha256 of the file's bytes."""
     with open_bytes(source, rules, decompress=False) as file:
@@ -146,8 +156,9 @@ def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> 
     if scheme not in rules.allowed_schemes:
         allowed = ", ".join(rules.allowed_schemes)
         raise ConfigError(f"{source.public_uri}: scheme {scheme!r} is not allowed (data.allowed_schemes: {allowed}).")
+    uri = source.uri if "://" in source.uri else str(volumes.local(Path(source.uri)))
     try:
-        file = fsspec.open(source.uri, "rb").open()
+        file = fsspec.open(uri, "rb").open()
     except (ConnectionError, TimeoutError):
         raise  # waiting may cure it
     except OSError as error:

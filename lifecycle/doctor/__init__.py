@@ -8,8 +8,9 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from lifecycle import databricks, training
+from lifecycle import databricks, training_runs, volumes
 from lifecycle.data import dataset
+from lifecycle.doctor.endpoints import examine_endpoints
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.doctor.models import examine_model
 from lifecycle.errors import MlopsError
@@ -28,7 +29,7 @@ ABANDONED_SECONDS = 3600
 
 
 def examine(environments: Sequence[Settings], *, repair: bool) -> list[Finding]:
-    """Look at database, registry, runs, datasets and predictions of all environments.
+    """Look at database, registry, runs, endpoints, datasets and predictions of all environments.
 
     With `repair`, an alias is set back to what the log says, also where a hand moved or removed it.
     """
@@ -38,6 +39,8 @@ def examine(environments: Sequence[Settings], *, repair: bool) -> list[Finding]:
         findings += database
         if all(finding.state == "ok" for finding in database) and _exists(uri):
             findings += _registries([config for config in environments if config.mlflow_uri == uri], repair=repair)
+    for config in environments:
+        findings += examine_endpoints(config, repair=repair)
     for root in dict.fromkeys(config.datasets for config in environments):
         findings += _datasets(root)
     for root in dict.fromkeys(config.predictions for config in environments):
@@ -78,13 +81,13 @@ def _registries(environments: Sequence[Settings], *, repair: bool) -> Iterator[F
         for name in store.names(uri, registry):
             if name.startswith(own) or not databricks.is_databricks(registry or uri):
                 yield from examine_model(Target(tracking_uri=uri, registry_uri=registry, name=name), repair=repair)
-    for run_id in training.abandoned(uri):
+    for run_id in training_runs.abandoned(uri):
         message = f"training run {run_id} is RUNNING, but its process has ended."
-        yield repairable("run", message, repair, partial(training.end_abandoned, uri, run_id))
+        yield repairable("run", message, repair, partial(training_runs.end_abandoned, uri, run_id))
 
 
 def _datasets(root: Path) -> Iterator[Finding]:
-    for folder in sorted(path.parent for path in root.glob(f"*/*/{dataset.MANIFEST}")):
+    for folder in sorted(path.parent for path in volumes.glob(root, f"*/*/{dataset.MANIFEST}")):
         name, version = folder.parts[-2:]
         if not is_name(version):
             continue  # left by an interrupted step: see _leftovers
@@ -97,7 +100,7 @@ def _datasets(root: Path) -> Iterator[Finding]:
 
 
 def _predictions(root: Path) -> Iterator[Finding]:
-    for folder in sorted(path.parent for path in root.glob(f"*/*/*/{batch.MANIFEST}")):
+    for folder in sorted(path.parent for path in volumes.glob(root, f"*/*/*/{batch.MANIFEST}")):
         if folder.name.startswith("."):
             continue
         what = "predictions " + "/".join(folder.parts[-3:])

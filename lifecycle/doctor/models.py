@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from lifecycle import training
+from lifecycle import training_runs
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.errors import AliasMovedError, IntegrityError, MlopsError
 from lifecycle.models import loading
@@ -129,10 +129,10 @@ def _runs(target: Target, versions: list[Version], repair: bool) -> Iterator[Fin
     """A deleted run takes the files of its models along at the next `mlflow gc`."""
     for run_id in sorted({version.run_id for version in versions if version.run_id}):
         numbers = ", ".join(f"v{version.version}" for version in versions if version.run_id == run_id)
-        state = training.state_of(target.tracking_uri, run_id)
+        state = training_runs.state_of(target.tracking_uri, run_id)
         if state == "deleted":
             message = f"run {run_id} is deleted: `mlflow gc` would destroy the files of {numbers}."
-            action = partial(training.restore, target.tracking_uri, run_id)
+            action = partial(training_runs.restore, target.tracking_uri, run_id)
             yield repairable(target.name, message, repair, action)
         elif state == "missing":
             yield problem(target.name, f"run {run_id} of {numbers} is not there: its lineage is lost.")

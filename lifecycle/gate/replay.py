@@ -54,7 +54,8 @@ _ahead: list[subprocess.Popen[str]] = []
 class Proof(Frozen):
     """What the fresh process is asked to prove: that these files of a model predict the recorded predictions.
 
-    It gets the files themselves, so it needs no client of MLflow's, which takes seconds to import, and no credentials.
+    It gets the files themselves, so it needs no client of MLflow's, which takes seconds to import, and no credentials
+    but those of a volume that holds the dataset.
     """
 
     request: EvaluateRequest
@@ -90,11 +91,20 @@ def reproduces(model: ModelRef, data_root: Path, evidence_root: Path, *, anew: b
         NotFoundError: There are no stored predictions on a dataset that is here.
     """
     loading.verify(model)
+    return check(last_evaluation(model, data_root), evidence_root, anew=anew)
+
+
+def last_evaluation(model: ModelRef, data_root: Path) -> EvaluateRequest:
+    """The evaluation whose predictions are stored, on the latest dataset version that is here.
+
+    Raises:
+        NotFoundError: There is none.
+    """
     stored = evaluation.stored_names(model)
     for manifest in reversed(dataset.versions(data_root)):
         request = evaluation.request_for(model, data_root, manifest.data_name, manifest.data_version)
         if request.artifact in stored:
-            return check(request, evidence_root, anew=anew)
+            return request
     what = f"{model.label}: there are no stored predictions on a dataset in {data_root} to compare with."
     raise NotFoundError(what, "Restore the dataset that it was judged on.")
 

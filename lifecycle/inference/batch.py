@@ -2,8 +2,8 @@
 
 `<output root>/<model>/<version>/<input digest>/` holds `part-00000.parquet …`, `rejected.parquet` and `manifest.json`;
 the folder of a day's batch is `<day>-<input digest>`.
-It is written under a hidden name and renamed once complete, so readers need only the manifest. An interrupted batch
-keeps its finished parts, and the next run continues after them.
+It is written under a hidden name and renamed once complete, so readers need only the manifest; on a volume,
+`lifecycle.volumes` says how. An interrupted batch keeps its finished parts, and the next run continues after them.
 """
 
 import hashlib
@@ -16,10 +16,11 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import Field, ValidationError
 
+from lifecycle import volumes
 from lifecycle.data import ingest
 from lifecycle.data.ingest import Source
-from lifecycle.errors import DataError, IntegrityError
-from lifecycle.files import leftovers, sha256_of, sync_tree, write_json
+from lifecycle.errors import ConfigError, DataError, IntegrityError, NotFoundError
+from lifecycle.files import leftovers, sha256_of, write_json
 from lifecycle.models.loading import ModelRef
 from lifecycle.settings import DataRules, Frozen, InferenceRules
 from lifecycle.version import code_version
@@ -77,58 +78,72 @@ def locate(request: BatchRequest) -> tuple[Path, str]:
 
 def of_day(output_root: Path, model_name: str, day: date) -> list[BatchManifest]:
     """What is published for a day by any version of a registered model."""
-    found = sorted(output_root.glob(f"{model_name}/*/{day}-*/{MANIFEST}"))
+    found = volumes.glob(output_root, f"{model_name}/*/{day}-*/{MANIFEST}")
     return [load(path.parent) for path in found]
 
 
 def infer(request: BatchRequest) -> None:
-    """Score a batch and publish it; the same batch again is verified and left as it is.
+    """Score a batch, publish it, and enter it in the Delta table if there is one; again is a no-op.
 
     Raises:
+        ConfigError: The engine or the table cannot be used here; nothing is published.
         DataError: The input is malformed or lacks the text column; nothing is published.
         IntegrityError: The model, or what was published before, is not what it should be.
     """
-    from lifecycle.inference import local
+    from lifecycle.inference import tables
+
+    table = request.inference.table
+    if table:
+        tables.require(table)
+    folder = _publish_once(request)
+    if table:
+        tables.write(folder, table)
+
+
+def _publish_once(request: BatchRequest) -> Path:
+    """Score a batch unless it is published, which is verified; either way, its folder."""
+    from lifecycle.inference import local, spark
 
     final, digest = locate(request)
-    if final.exists():
+    if volumes.is_published(final):
         manifest = verify(final, request)
         logger.info("Predictions are in place: %s rows in %s", f"{manifest.scored:,}", final)
-        return
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(final.with_name(f".{final.name}.lock")):
-        if final.exists():
+        return final
+    work = volumes.staging(final)
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(work.with_name(f".{work.name}.lock")):
+        if volumes.is_published(final):
             verify(final, request)
-            return
-        folder = final.with_name(f".partial-{final.name}-{request.inference.rows_per_part}")
+            return final
+        folder = work.with_name(f".partial-{work.name}-{request.inference.rows_per_part}")
         folder.mkdir(exist_ok=True)
         for unfinished in leftovers(folder):
             unfinished.unlink()
         try:
-            counts = local.score(request, folder)
-        except (DataError, IntegrityError):
+            counts = {"local": local, "spark": spark}[request.inference.engine].score(request, folder)
+        except (ConfigError, DataError, IntegrityError):
             shutil.rmtree(folder)
             raise
         _publish(request, folder, final, digest, counts)
     logger.info("Published %s predictions in %s", f"{counts.scored:,}", final)
+    return final
 
 
 def load(folder: Path) -> BatchManifest:
     """Read the manifest of published predictions."""
     path = folder / MANIFEST
     try:
-        return BatchManifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        return BatchManifest.model_validate_json(volumes.read(path))
+    except (OSError, NotFoundError, ValidationError) as error:
         raise IntegrityError(f"{path} is no manifest: {error}", f"Remove {folder} and infer again.") from None
 
 
 def verify(folder: Path, request: BatchRequest | None = None) -> BatchManifest:
     """Check every published file against the manifest, and the manifest against the model asked for."""
-    manifest = load(folder)
+    manifest, place = load(folder), volumes.place(folder)
     for name, expected in manifest.parts.items():
-        path = folder / name
-        if not path.is_file() or sha256_of(path) != expected:
-            raise IntegrityError(f"{path} is not the published file.", f"Remove {folder} and infer again.")
+        if volumes.digest(place / name) != expected:
+            raise IntegrityError(f"{place / name} is not the published file.", f"Remove {folder} and infer again.")
     if request and manifest.artifact_sha256 != request.model.artifact_sha256:
         raise IntegrityError(f"{folder} was made by another model than {request.model.label}.", "Remove it.")
     return manifest
@@ -161,5 +176,6 @@ def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, coun
         code_version=code_version(),
     )
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
-    sync_tree(folder)
-    folder.rename(final)
+    volumes.publish(folder, final)
+    if load(final) != manifest:  # on a volume, another machine was faster
+        verify(final, request)

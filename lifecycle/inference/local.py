@@ -1,10 +1,10 @@
 """The engine `local`: a stream of chunks, scored by one process or by all cores; the memory of a few chunks."""
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +15,7 @@ from lifecycle.data import ingest
 from lifecycle.files import publish_file
 from lifecycle.inference.batch import REJECTED, BatchRequest, Counts
 from lifecycle.models import loading
+from lifecycle.settings import DataRules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,11 +23,20 @@ if TYPE_CHECKING:
 
 Part = tuple[int, "pd.DataFrame"]
 
-_model: Any = None
+Engine = Callable[[ExitStack, BatchRequest, Path, Path, Iterator[Part]], Iterator[dict[str, Any]]]
+"""What scores the parts of a request into a folder with the model in another, and says what each part holds."""
+
 _request: BatchRequest | None = None
+_model: Any = None
+"""In a process of the pool: what it scores, and the model, loaded once."""
 
 
 def score(request: BatchRequest, folder: Path) -> Counts:
+    """Score the input on the cores of this machine; see `score_with`."""
+    return score_with(_on_cores, request, folder)
+
+
+def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     """Score the input into part files; parts that are there from an interrupted run are kept.
 
     A row whose text is blank or unreadable is rejected with its reason; a malformed table is an error.
@@ -38,7 +48,7 @@ def score(request: BatchRequest, folder: Path) -> Counts:
     totals, labels = Counter[str](), Counter[str]()
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
         expected = 0
-        for done in _scored(stack, request, folder, model_folder, chunks):
+        for done in engine(stack, request, folder, model_folder, chunks):
             totals += Counter(rows_in=done["rows_in"], scored=done["scored"])
             labels += Counter(done["labels"])
             rejected.append(done["rejected"])
@@ -51,45 +61,54 @@ def score(request: BatchRequest, folder: Path) -> Counts:
     )
 
 
-def _scored(
+def _on_cores(
     stack: ExitStack, request: BatchRequest, folder: Path, model_folder: Path, chunks: Iterator[Part]
 ) -> Iterator[dict[str, Any]]:
     """Score in this process while there is one chunk, else on all cores with a bounded number of chunks in flight."""
-    workers = request.inference.workers or len(os.sched_getaffinity(0))
+    from joblib import cpu_count  # type: ignore[import-untyped]
+
+    workers = request.inference.workers or cpu_count()
     first = list(islice(chunks, 2))
     if len(first) < 2 or workers == 1:
-        _prepare(request, model_folder)
-        yield from (_score_part(part, folder) for part in chain(first, chunks))
+        model = loading.load_verified(model_folder, request.model)
+        yield from (score_part(request, model, folder, part) for part in chain(first, chunks))
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (request, model_folder))
     stack.callback(pool.shutdown, cancel_futures=True)
-    yield from _bounded(pool, folder, chain(first, chunks), 2 * workers)
+    yield from bounded(pool, partial(_score_in_worker, folder), chain(first, chunks), 2 * workers)
 
 
-def _bounded(pool: ProcessPoolExecutor, folder: Path, parts: Iterable[Part], limit: int) -> Iterator[dict[str, Any]]:
+def bounded(
+    pool: Executor, scorer: Callable[[Part], dict[str, Any]], parts: Iterable[Part], limit: int
+) -> Iterator[dict[str, Any]]:
+    """Score parts in a pool, at most `limit` of them in memory; they come back in the order of completion."""
     running: set[Future[dict[str, Any]]] = set()
     for part in parts:
         if len(running) >= limit:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
-        running.add(pool.submit(_score_part, part, folder))
+        running.add(pool.submit(scorer, part))
     yield from (future.result() for future in running)
 
 
 def _prepare(request: BatchRequest, model_folder: Path) -> None:
     """Load the verified model once per process."""
-    global _model, _request
-    _model, _request = loading.load_verified(model_folder, request.model), request
+    global _request, _model
+    _request, _model = request, loading.load_verified(model_folder, request.model)
 
 
-def _score_part(part: Part, folder: Path) -> dict[str, Any]:
+def _score_in_worker(folder: Path, part: Part) -> dict[str, Any]:
+    if _request is None:
+        raise RuntimeError("_prepare runs first")
+    return score_part(_request, _model, folder, part)
+
+
+def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> dict[str, Any]:
     """Write one part file unless it is there, and report what it holds."""
     import pyarrow.parquet as pq
 
     number, chunk = part
-    if _request is None:
-        raise RuntimeError("_prepare runs first")
-    problems = chunk[_request.text_column].map(_problem)
+    problems = chunk[request.text_column].map(partial(_problem, request.rules))
     good, bad = chunk[problems.isna()], chunk[problems.notna()]
     path = folder / f"part-{number:05d}.parquet"
     if good.empty:
@@ -97,37 +116,37 @@ def _score_part(part: Part, folder: Path) -> dict[str, Any]:
     elif path.exists():
         labels = pq.read_table(path, columns=["label"])["label"].to_pylist()
     else:
-        table = _predict(good, _request)
+        table = _predict(request, model, good)
         labels = table["label"].to_pylist()
         with publish_file(path) as temporary:
             pq.write_table(table, temporary)
-    texts = bad[[_request.text_column]].set_axis(["text"], axis="columns")
-    rejected = texts.assign(input_key=_keys(bad, _request), reason=problems[problems.notna()])
+    texts = bad[[request.text_column]].set_axis(["text"], axis="columns")
+    rejected = texts.assign(input_key=_keys(bad, request), reason=problems[problems.notna()])
     return {"rows_in": len(chunk), "scored": len(good), "labels": Counter(labels), "rejected": rejected}
 
 
-def _predict(rows: "pd.DataFrame", request: BatchRequest) -> "pa.Table":
+def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Table":
     import pyarrow as pa
 
-    predicted = _model.predict(None, rows[[request.text_column]].rename(columns={request.text_column: "text"}))
-    model, count = request.model, len(rows)
+    predicted = model.predict(None, rows[[request.text_column]].rename(columns={request.text_column: "text"}))
+    made_by, count = request.model, len(rows)
     return pa.table(
         {
             "row": pa.array(rows.index.to_numpy(), pa.int64()),
             "input_key": pa.array(_keys(rows, request), pa.string()),
             "label": pa.array(predicted["label"].to_list(), pa.string()),
             "score": pa.array(predicted["score"].to_numpy(), pa.float64()),
-            "model_name": pa.array([model.name] * count, pa.string()),
-            "model_version": pa.array([model.version] * count, pa.int64()),
-            "run_id": pa.array([model.run_id] * count, pa.string()),
+            "model_name": pa.array([made_by.name] * count, pa.string()),
+            "model_version": pa.array([made_by.version] * count, pa.int64()),
+            "run_id": pa.array([made_by.run_id] * count, pa.string()),
         }
     )
 
 
-def _problem(text: str) -> str | None:
+def _problem(rules: DataRules, text: str) -> str | None:
     if not text.strip():
         return "blank_text"
-    if _request and (found := ingest.unreadable(text, _request.rules)):
+    if found := ingest.unreadable(text, rules):
         return "unusable_character" if "U+" in found else "long_text"
     return None
 

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle import training
+from lifecycle import training, training_runs
 from lifecycle.data import dataset
 from lifecycle.errors import ConfigError, IntegrityError
 from lifecycle.files import sha256_of
@@ -184,7 +184,7 @@ def _record(tracking_uri: str, experiment_name: str, recording: Recording, keys:
     experiment_id = experiment(tracking_uri, experiment_name)
     key = recording.key(keys)
     with translated():
-        run_id = training.finished_run(tracking_uri, experiment_id, key)
+        run_id = training_runs.finished_run(tracking_uri, experiment_id, key)
         if run_id is None:
             tags = _tags(recording, key)
             run = client(tracking_uri).create_run(experiment_id, run_name=recording.run_name, tags=tags)
@@ -197,7 +197,7 @@ def _record(tracking_uri: str, experiment_name: str, recording: Recording, keys:
 def _tags(recording: Recording, key: str) -> dict[str, str]:
     tags = {
         "mlflow.source.git.commit": git_commit() or "",
-        training.TRAIN_KEY: key,
+        training_runs.TRAIN_KEY: key,
         OWNER: owner(),
         "mlops.model_name": recording.model_name,
         "mlops.code_version": code_version(),
@@ -220,4 +220,4 @@ def _fill(tracking_uri: str, run_id: str, recording: Recording, keys: "pd.DataFr
             mlflow.log_artifacts(temporary)
         uri = storing.log_text_model(recording.code, recording.artifacts, recording.packages, example)
         digest = storing.stored_digest(tracking_uri, uri)
-        mlflow.set_tags({training.MODEL_URI: uri, training.ARTIFACT_SHA256: digest})
+        mlflow.set_tags({training_runs.MODEL_URI: uri, training_runs.ARTIFACT_SHA256: digest})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from lifecycle import databricks, training
+from lifecycle import databricks, training_runs
 from lifecycle.errors import ConfigError, ConflictError, IntegrityError, TransientError
 from lifecycle.models.loading import ModelRef, artifact_digest, private_copy
 from lifecycle.owner import OWNER, is_dead, owner
@@ -35,7 +35,7 @@ def enter(target: Target, model: ModelRef, tags: Mapping[str, str], *, descripti
     key = tags[log.KEY]
     if existing := _existing(target, key):
         return existing
-    if model.run_id and training.is_withdrawn(target.tracking_uri, model.run_id):
+    if model.run_id and training_runs.is_withdrawn(target.tracking_uri, model.run_id):
         raise ConflictError(f"The files of {model.label} were cleaned up.", "Train again: mlops train")
     store.create_model(target)
     written = {name: value for name, value in tags.items() if value} | {OWNER: owner(), log.SOURCE: model.uri}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
-from lifecycle import training
+from lifecycle import training_runs
 from lifecycle.errors import ConflictError, LostRaceError, NotFoundError
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
@@ -254,7 +254,7 @@ def _way_out(why: str) -> str:
 
 def uncollected(target: Target) -> tuple[str, ...]:
     """Runs whose model's files would go in a clean-up that was interrupted: they are marked already."""
-    return tuple(run_id for run_id in _unreferred(target) if training.is_withdrawing(target.tracking_uri, run_id))
+    return tuple(run_id for run_id in _unreferred(target) if training_runs.is_withdrawing(target.tracking_uri, run_id))
 
 
 def collect(target: Target) -> tuple[str, ...]:
@@ -264,12 +264,12 @@ def collect(target: Target) -> tuple[str, ...]:
     """
     collected = []
     for run_id in _unreferred(target):
-        uri = training.withdraw(target.tracking_uri, run_id)
+        uri = training_runs.withdraw(target.tracking_uri, run_id)
         if uri and run_id in _referred(target):
-            training.reinstate(target.tracking_uri, run_id)
+            training_runs.reinstate(target.tracking_uri, run_id)
         elif uri:
             delete_files(target.tracking_uri, uri)
-            training.mark_collected(target.tracking_uri, run_id)
+            training_runs.mark_collected(target.tracking_uri, run_id)
             logger.info("Collected the files of %s", uri)
             collected.append(uri)
     return tuple(collected)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle import training
+from lifecycle import training, training_runs
 from lifecycle.errors import IntegrityError
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 COPIED_FROM = "mlops.copied_from"
 BATCH = 100
 """What MLflow takes of each kind in one request."""
-NOT_CARRIED = (OWNER, training.MODEL_URI, training.ARTIFACT_SHA256, training.COLLECTED)
+NOT_CARRIED = (OWNER, training_runs.MODEL_URI, training_runs.ARTIFACT_SHA256, training_runs.COLLECTED)
 
 
 def bring(model: ModelRef, target: Target) -> ModelRef:
@@ -70,8 +70,8 @@ def upload(tracking_uri: str, experiment_id: str, run_id: str, folder: Path) -> 
     if stored != digest:
         raise IntegrityError(f"{logged.model_uri} was stored with digest {stored}, sent was {digest}.", "Try again.")
     with translated():
-        mlflow.set_tag(run_id, training.MODEL_URI, logged.model_uri)
-        mlflow.set_tag(run_id, training.ARTIFACT_SHA256, digest)
+        mlflow.set_tag(run_id, training_runs.MODEL_URI, logged.model_uri)
+        mlflow.set_tag(run_id, training_runs.ARTIFACT_SHA256, digest)
         mlflow.set_terminated(run_id, "FINISHED")
 
 
@@ -107,7 +107,7 @@ def _copied(tracking_uri: str, experiment_id: str, source: str) -> str | None:
         run
         for run in found
         if run.info.status == "FINISHED"
-        and training.ARTIFACT_SHA256 in run.data.tags
-        and training.COLLECTED not in run.data.tags
+        and training_runs.ARTIFACT_SHA256 in run.data.tags
+        and training_runs.COLLECTED not in run.data.tags
     ]
     return str(done[-1].info.run_id) if done else None

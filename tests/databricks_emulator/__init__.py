@@ -1,4 +1,4 @@
-"""The part of a Databricks workspace that MLflow's Unity Catalog client talks to, on a real socket on loopback."""
+"""A Databricks workspace on real sockets on loopback: what its official clients need, with tasks that are executed."""
 
 from tests.databricks_emulator.running import Emulator, running
 

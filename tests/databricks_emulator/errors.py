@@ -1,11 +1,18 @@
 """Refusals: every one is an `MlflowException`, whose code gives the status and the body that clients expect."""
 
 import json
+import sys
+import traceback
 
 from mlflow.exceptions import MlflowException, get_error_code
 from mlflow.protos.databricks_pb2 import ErrorCode
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+
+STATUSES = dict.fromkeys(
+    ("INVALID_STATE", "MALFORMED_REQUEST", "DIRECTORY_NOT_EMPTY", "MAX_NOTEBOOK_SIZE_EXCEEDED"), 400
+)
+"""Where a workspace answers with another status than MLflow's own server."""
 
 
 def refusal(code: str, message: str) -> MlflowException:
@@ -16,9 +23,10 @@ def refusal(code: str, message: str) -> MlflowException:
 def respond(_: Request, error: Exception) -> JSONResponse:
     """The reply to a refused request; anything unforeseen is an internal error that names itself."""
     if not isinstance(error, MlflowException):
+        traceback.print_exception(error, file=sys.stderr)
         error = refusal("INTERNAL_ERROR", f"{type(error).__name__}: {error}")
     body = json.loads(error.serialize_as_json())
-    return JSONResponse(body, error.get_http_status_code())
+    return JSONResponse(body, STATUSES.get(error.error_code, error.get_http_status_code()))
 
 
 def code_of(status: int) -> str:

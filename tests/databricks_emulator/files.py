@@ -1,8 +1,9 @@
 """The Files API below `/api/2.0/fs`, which keeps what it is given below one directory."""
 
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from pathlib import Path, PurePosixPath
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from tests.databricks_emulator.errors import refusal
 
 MEDIA_TYPE = "application/octet-stream"
+PAGE = 1000
 Guard = Callable[[PurePosixPath], None]
 
 
@@ -32,9 +34,6 @@ class Files:
             Route("/api/2.0/fs/directories/{path:path}", self._make_directory, methods=["PUT"]),
             Route("/api/2.0/fs/directories/{path:path}", self._list, methods=["GET", "HEAD"]),
             Route("/api/2.0/fs/directories/{path:path}", self._delete_directory, methods=["DELETE"]),
-            Route("/api/2.0/fs/create-download-url", _no_presigned_urls, methods=["POST"]),
-            Route("/api/2.0/fs/create-upload-url", _no_presigned_urls, methods=["POST"]),
-            Route("/api/2.0/fs/create-upload-part-urls", _no_presigned_urls, methods=["POST"]),
         ]
 
     def place(self, path: PurePosixPath) -> Path:
@@ -57,64 +56,107 @@ class Files:
             self.place(target).parent.mkdir(parents=True, exist_ok=True)
             self.place(path).rename(self.place(target))
 
-    async def _upload(self, request: Request) -> Response:
-        path, place = self._asked(request)
-        self._guard(path)
-        if place.is_dir():
-            raise refusal("INVALID_PARAMETER_VALUE", f"{path} is a directory")
-        if place.exists() and request.query_params.get("overwrite", "false").lower() != "true":
-            raise refusal("ALREADY_EXISTS", f"The file being created already exists: {path}")
-        # A client that goes away in the middle leaves nothing: the file appears whole or not at all.
+    async def receive(self, path: PurePosixPath, content: AsyncIterable[bytes], *, overwrite: bool) -> None:
+        """Keep a file: whole or not at all, and without `overwrite` only if there is none.
+
+        It is taken in before it is refused: a client that is cut off while it sends does not hear why.
+        """
+        # Beside the root: a client that goes away in the middle leaves nothing that another one could see.
         with tempfile.TemporaryDirectory(dir=self._root.parent) as folder:
             received = Path(folder, "received")
             with received.open("wb") as file:
-                async for chunk in request.stream():
+                async for chunk in content:
                     file.write(chunk)
+            place = self.writable(path, overwrite=overwrite)
             place.parent.mkdir(parents=True, exist_ok=True)
-            received.replace(place)
+            try:
+                received.replace(place) if overwrite else os.link(received, place)
+            except FileExistsError:
+                raise _exists(path) from None
+
+    def writable(self, path: PurePosixPath, *, overwrite: bool) -> Path:
+        """Where a file is to lie; refused where it may not be."""
+        self._guard(path)
+        place = self.place(path)
+        if path.parts[1:2] == ("Volumes",) and len(path.parts) < 6:
+            raise refusal(
+                "INVALID_PARAMETER_VALUE", f"{path} lies in no volume: /Volumes/<catalog>/<schema>/<volume>/…"
+            )
+        if place.is_dir():
+            raise refusal("INVALID_PARAMETER_VALUE", f"{path} is a directory")
+        if place.exists() and not overwrite:
+            raise _exists(path)
+        return place
+
+    def readable(self, path: PurePosixPath) -> Path:
+        """Where a file lies; one that is not there is refused."""
+        place = self.place(path)
+        if not place.is_file():
+            raise refusal("NOT_FOUND", f"The file being accessed is not found: {path}")
+        return place
+
+    async def _upload(self, request: Request) -> Response:
+        await self.receive(asked(request), request.stream(), overwrite=may_overwrite(request))
         return Response(status_code=204)
 
     async def _download(self, request: Request) -> Response:
-        path, place = self._asked(request)
-        if not place.is_file():
-            raise refusal("NOT_FOUND", f"The file being accessed is not found: {path}")
-        return FileResponse(place, media_type=MEDIA_TYPE)
+        return FileResponse(self.readable(asked(request)), media_type=MEDIA_TYPE)
 
     async def _delete(self, request: Request) -> Response:
-        path, place = self._asked(request)
+        path = asked(request)
         self._guard(path)
-        if not place.is_file():
-            raise refusal("NOT_FOUND", f"The file being accessed is not found: {path}")
-        place.unlink()
+        self.readable(path).unlink()
         return Response(status_code=204)
 
     async def _make_directory(self, request: Request) -> Response:
-        path, place = self._asked(request)
+        path = asked(request)
         self._guard(path)
-        place.mkdir(parents=True, exist_ok=True)
+        try:
+            self.place(path).mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise refusal("ALREADY_EXISTS", f"A file is in the way of the directory {path}") from None
         return Response(status_code=204)
 
     async def _list(self, request: Request) -> Response:
-        path, place = self._asked(request)
-        if not place.is_dir():
-            raise refusal("NOT_FOUND", f"The directory being accessed is not found: {path}")
+        """The directory's content, a page at a time; the token of a page is where it begins."""
+        path = asked(request)
+        place = self._directory(path)
         if request.method == "HEAD":
             return Response()
-        return JSONResponse({"contents": [_entry(path, child) for child in sorted(place.iterdir())]})
+        start = int(request.query_params.get("page_token") or 0)
+        end = start + min(int(request.query_params.get("page_size") or PAGE), PAGE)
+        children = sorted(place.iterdir())
+        more = {"next_page_token": str(end)} if end < len(children) else {}
+        return JSONResponse({"contents": [_entry(path, child) for child in children[start:end]]} | more)
 
     async def _delete_directory(self, request: Request) -> Response:
-        path, place = self._asked(request)
+        path = asked(request)
         self._guard(path)
-        if not place.is_dir():
-            raise refusal("NOT_FOUND", f"The directory being accessed is not found: {path}")
+        place = self._directory(path)
         if any(place.iterdir()):
             raise refusal("DIRECTORY_NOT_EMPTY", f"The directory is not empty: {path}")
         place.rmdir()
         return Response(status_code=204)
 
-    def _asked(self, request: Request) -> tuple[PurePosixPath, Path]:
-        path = PurePosixPath("/", request.path_params["path"].strip("/"))
-        return path, self.place(path)
+    def _directory(self, path: PurePosixPath) -> Path:
+        place = self.place(path)
+        if not place.is_dir():
+            raise refusal("NOT_FOUND", f"The directory being accessed is not found: {path}")
+        return place
+
+
+def asked(request: Request) -> PurePosixPath:
+    """The absolute path that a call names after the part that says what to do."""
+    return PurePosixPath("/", request.path_params["path"].strip("/"))
+
+
+def may_overwrite(request: Request) -> bool:
+    """Whether a call may replace a file; it must say so."""
+    return request.query_params.get("overwrite", "false").lower() == "true"
+
+
+def _exists(path: PurePosixPath) -> Exception:
+    return refusal("ALREADY_EXISTS", f"The file being created already exists: {path}")
 
 
 def _entry(folder: PurePosixPath, child: Path) -> dict[str, object]:
@@ -123,14 +165,3 @@ def _entry(folder: PurePosixPath, child: Path) -> dict[str, object]:
     if child.is_dir():
         return entry
     return entry | {"file_size": found.st_size, "last_modified": int(found.st_mtime * 1000)}
-
-
-async def _no_presigned_urls(_: Request) -> JSONResponse:
-    """Refuse as a workspace without presigned URLs does, at which the SDK turns to the Files API itself."""
-    detail = {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": "FILES_API_API_IS_NOT_ENABLED",
-        "domain": "filesystem.databricks.com",
-    }
-    body = {"error_code": "PERMISSION_DENIED", "message": "Presigned URLs are not enabled.", "details": [detail]}
-    return JSONResponse(body, 403)

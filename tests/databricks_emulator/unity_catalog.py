@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from lifecycle import migrated
 from tests.databricks_emulator.errors import refusal
 from tests.databricks_emulator.files import Files
 
@@ -47,6 +48,8 @@ class UnityCatalog:
 
     def __init__(self, root: Path) -> None:
         self.files = Files(root / "files", self._guard)
+        if not (root / "uc.db").exists():
+            migrated.copy("mlflow", root / "uc.db")
         self._store = SqlAlchemyStore(f"sqlite:///{root / 'uc.db'}")
         self._lock = threading.RLock()
 
@@ -230,6 +233,14 @@ class UnityCatalog:
         if alias not in aliases:
             raise refusal("RESOURCE_DOES_NOT_EXIST", f"Alias '{alias}' does not exist for model '{name}'.")
         return str(aliases[alias])
+
+    def folder_of(self, name: str, number: str) -> Path:
+        """Where the files of a finished version lie on disk."""
+        _check_name(name)
+        version = self._store.get_model_version(name, number)
+        if version.status != "READY":
+            raise refusal("INVALID_PARAMETER_VALUE", f"Version {number} of {name} is {version.status}.")
+        return self.files.place(_folder(name) / number)
 
     def _guard(self, path: PurePosixPath) -> None:
         """Refuse to write the files of a version that does not exist or is finished."""

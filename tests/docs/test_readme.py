@@ -85,6 +85,8 @@ def test_every_other_command_is_a_make_target() -> None:
         "docs/operations.md",
         "docs/performance.md",
         "docs/github-actions.md",
+        "docs/databricks.md",
+        "docs/spark.md",
         "CONTRIBUTING.md",
     ],
 )

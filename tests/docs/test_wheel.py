@@ -17,6 +17,16 @@ import pytest
 from tests.conftest import ROOT
 
 FLOORS = ("cli", "flows", "tasks", "lifecycle")
+EXTRA_OF = {
+    "vader.py": "vader",
+    "external.py": "vader",
+    "definition.py": "databricks",
+    "databricks.py": "databricks",
+    "databricks_calls.py": "databricks",
+    "spark.py": "spark",
+    "tables.py": "delta spark",
+}
+"""The files that import, within functions, what only extras bring."""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +67,8 @@ def test_it_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
         [str(python), "-c", "import cli; print(cli.__file__)"], capture_output=True, text=True, cwd=tmp_path
     )
     assert where.stdout.startswith(str(site))
+    points = next(site.glob("mlops_lifecycle-*.dist-info")).joinpath("entry_points.txt").read_text()
+    assert "mlops-step = lifecycle.steps:main" in points
     assert "release" in mlops("--help")
     assert "floors" in mlops("config", "show", "--env", "prod")
     mlops("data", "list")
@@ -70,7 +82,8 @@ def test_every_import_is_declared() -> None:
     for floor in FLOORS:
         for path in (ROOT / floor).rglob("*.py"):
             allowed = base | (prefect if floor in {"flows", "tasks", "cli"} else set())
-            allowed |= _names(extras["vader"]) if path.name in {"vader.py", "external.py"} else set()
+            for extra in EXTRA_OF.get(path.name, "").split():
+                allowed |= _names(extras[extra])
             for module in _imports(path) - set(FLOORS) - sys.stdlib_module_names:
                 dist = {name.lower().replace("_", "-") for name in owners[module]}
                 assert dist & allowed, (

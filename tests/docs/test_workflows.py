@@ -22,6 +22,7 @@ import yaml
 
 from lifecycle.names import Environment, ModelType
 from tests.conftest import ROOT, free_port
+from tests.databricks_emulator import running
 
 FOLDER = ROOT / ".github" / "workflows"
 # BaseLoader keeps every value the text that a runner would see: `on` is a key, and true stays "true"
@@ -97,14 +98,23 @@ class Runner:
         assert event in WORKFLOWS[name]["on"]
         return self._run(name, event, {})
 
-    def _run(self, name: str, event: str, inputs: Mapping[str, str]) -> Ran:
-        context = {f"inputs.{key}": value for key, value in inputs.items()} | {"github.event_name": event}
-        context |= {f"vars.{key}": value for key, value in self.variables.items()}
+    def job(self, name: str, job: str, **inputs: str) -> Ran:
+        """Run one job of a workflow alone."""
         ran = Ran()
+        self._job(job, WORKFLOWS[name]["jobs"][job], self._context("workflow_dispatch", inputs), ran)
+        return ran
+
+    def _context(self, event: str, inputs: Mapping[str, str]) -> dict[str, str]:
+        context = {f"inputs.{key}": value for key, value in inputs.items()} | {"github.event_name": event}
+        return context | {f"vars.{key}": value for key, value in self.variables.items()}
+
+    def _run(self, name: str, event: str, inputs: Mapping[str, str]) -> Ran:
+        context, ran, done = self._context(event, inputs), Ran(), set[str]()
         for job_name, job in WORKFLOWS[name]["jobs"].items():
-            if "if" in job and not evaluated(job["if"], context):
+            if job.get("needs", job_name) not in {job_name, *done} or not evaluated(job.get("if", "'true'"), context):
                 continue
             context |= self._job(job_name, job, context, ran)
+            done.add(job_name)
             if ran.code:
                 break
         return ran
@@ -165,7 +175,8 @@ def test_nothing_is_allowed_but_what_a_job_asks_for(name: str) -> None:
     assert workflow["permissions"] == {}
     assert {"pull_request_target", "workflow_run"}.isdisjoint(workflow["on"])
     for job in workflow["jobs"].values():
-        assert job["permissions"] in ({}, {"contents": "read"})
+        identity = {"id-token": "write"} if "github-oidc" in str(job) else {}
+        assert job["permissions"] in ({}, {"contents": "read", **identity})
 
 
 def test_actions_are_pinned_to_a_commit_and_keep_no_credentials() -> None:
@@ -185,7 +196,9 @@ def test_values_reach_a_script_only_through_its_environment() -> None:
 def test_every_variable_of_a_script_is_in_the_environment_of_its_step_and_used_with_quotes() -> None:
     for name, step in RUNS:
         used = set(re.findall(r"\$\{?([A-Z_]+)", step["run"])) - {"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}
-        connection = {key for key in step.get("env", {}) if key.startswith(("PREFECT_", "MLOPS_", "PROJECT_"))}
+        connection = {
+            key for key in step.get("env", {}) if key.startswith(("PREFECT_", "MLOPS_", "PROJECT_", "DATABRICKS_"))
+        }
         assert used == step.get("env", {}).keys() - connection, name
         assert re.findall(r'(?<!")\$[A-Z]', re.sub(r'"[^"]*"', '""', step["run"])) == [], name
 
@@ -196,7 +209,7 @@ def test_secrets_reach_only_the_step_that_needs_them_in_a_job_with_an_environmen
         for job in workflow["jobs"].values():
             outside = [{**step, "env": None} for step in job["steps"]]
             assert "secrets." not in str({**job, "steps": outside}), name
-            assert ("secrets." in str(job)) == ("environment" in job), name
+            assert ("secrets." in str(job) or "id-token" in job["permissions"]) == ("environment" in job), name
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -259,6 +272,8 @@ def test_by_the_clock_training_is_due_every_thirty_days(idle: Runner) -> None:
 def test_nothing_runs_by_itself_before_a_variable_says_so(idle: Runner, name: str, event: str) -> None:
     ran = idle.event(name, event)
     assert (ran.code, ran.environments, ran.log) == (0, [], "")
+    idle.variables = {"DATABRICKS_HOST": "https://workspace.example.com"}
+    assert idle.event(name, event).environments == []
     idle.variables = {"SCHEDULED_BY": "github", "DEPLOY_ON_PUSH": "true"}
     idle.shell = {"BASH_FUNC_date%%": "() { echo 0; }"}
     assert idle.event(name, event).environments == ["dev" if name == "deploy" else "operations"]
@@ -338,6 +353,22 @@ def test_the_life_of_a_model_from_github(repository: Runner) -> None:
     failed = repository.dispatch("rollback", env="dev", to_version="9", reason="no such champion")
     assert (failed.code, "rollback/dev: Failed" in failed.summary) == (5, True), failed.log
     assert "v9 never was champion" in failed.summary
+
+
+def test_the_jobs_come_to_databricks_by_githubs_word_alone(tmp_path: Path) -> None:
+    """The workspace lets in what its federation policy names: the environment prod of this repository."""
+    runner = Runner(checked_out(tmp_path / "checkout"), tmp_path)
+    with running(tmp_path / "workspace") as emulator:
+        identity = emulator.credentials.github_actions(emulator.url)
+        runner.variables = {name: identity[name] for name in ("DATABRICKS_HOST", "DATABRICKS_CLIENT_ID")}
+        runner.shell = {name: value for name, value in identity.items() if name.startswith("ACTIONS_")}
+        deployed = runner.job("deploy", "databricks", env="prod")
+        assert (deployed.code, deployed.environments) == (0, ["prod"]), deployed.log
+        assert re.search(r"job +prod-mlops-train +created", deployed.summary)
+        elsewhere = emulator.credentials.github_actions(emulator.url, "repo:example/mlops:ref:refs/heads/feature")
+        runner.shell["ACTIONS_ID_TOKEN_REQUEST_URL"] = elsewhere["ACTIONS_ID_TOKEN_REQUEST_URL"]
+        refused = runner.job("deploy", "databricks", env="prod")
+        assert (refused.code, "Traceback" in refused.log) == (2, False), refused.log
 
 
 @pytest.mark.parametrize(

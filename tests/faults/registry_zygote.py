@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lifecycle import doctor, settings, training
+from lifecycle import doctor, settings, training, training_runs
 from lifecycle.errors import MlopsError
 from lifecycle.models import loading
 from lifecycle.names import Environment
@@ -96,8 +96,8 @@ def observed(config: Settings) -> dict[str, Any]:
     runs = {}
     mlflow = store.mlflow_of(Target(tracking_uri=uri, name=""))
     for run in mlflow.search_runs([each.experiment_id for each in mlflow.search_experiments()]):
-        mark = run.data.tags.get(training.COLLECTED, "")
-        runs[run.info.run_id] = mark if mark in {"", training.COLLECTING} else "collected"
+        mark = run.data.tags.get(training_runs.COLLECTED, "")
+        runs[run.info.run_id] = mark if mark in {"", training_runs.COLLECTING} else "collected"
     files = sorted(str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file())
     return {"models": models, "runs": runs, "files": files}
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from flows.train import train
-from lifecycle import evaluation, settings, tracking, training
+from lifecycle import evaluation, settings, tracking, training_runs
 from lifecycle.registry import log, promotion, store
 from lifecycle.registry.store import target_of
 from tests.conftest import ROOT, tree, write_news
@@ -115,7 +115,7 @@ def test_train(run: Run, template: Path, tmp_path: Path) -> None:
         uri = settings.load("dev", home=home).mlflow_uri
         client = tracking.client(uri)
         runs = client.search_runs([client.get_experiment_by_name("sentiment-dev").experiment_id])
-        finished = [r.data.tags[training.TRAIN_KEY] for r in runs if r.info.status == "FINISHED"]
+        finished = [r.data.tags[training_runs.TRAIN_KEY] for r in runs if r.info.status == "FINISHED"]
         running = [r for r in runs if r.info.status == "RUNNING"]
         return _registry(home), len(finished), len(set(finished)), len(running)
 

@@ -70,7 +70,7 @@ def test_images_are_pinned_and_ours_takes_the_versions_of_the_constraints() -> N
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)
     assert version is not None
     assert {service["image"] for service in OURS.values()} == {f"mlops-lifecycle:{version.group(1)}"}
-    assert "-c constraints.txt -e '.[prefect,server]'" in DOCKERFILE
+    assert "-c constraints.txt -e '.[prefect,server,databricks]'" in DOCKERFILE
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()}
     assert {"prefect", "mlflow", "prefect-redis", "psycopg2-binary"} <= pinned
     assert re.search(r"^USER mlops$", DOCKERFILE, re.M)

@@ -33,8 +33,8 @@ def deployed(site: Site) -> dict[str, Any]:
 
 
 def test_every_flow_is_deployed_for_every_environment_where_it_makes_sense(deployed: dict[str, Any]) -> None:
-    each = {f"{flow}/{env}" for flow in ("create-data", "train", "rollback", "batch-inference") for env in
-            ("dev", "staging", "prod")}  # fmt: skip
+    flows = ("create-data", "train", "rollback", "batch-inference", "reconcile")
+    each = {f"{flow}/{env}" for flow in flows for env in ("dev", "staging", "prod")}
     promotions = {"promote/staging", "promote/prod", "release/all"}
     assert set(deployed) == each | promotions | {"rollback/rehearsal-staging", "rollback/rehearsal-prod"}
     for name, deployment in deployed.items():
@@ -44,7 +44,7 @@ def test_every_flow_is_deployed_for_every_environment_where_it_makes_sense(deplo
         assert deployment.description
         assert deployment.work_pool_name == "local-process"
         assert deployment.job_variables["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
-        strategy = "CANCEL_NEW" if "rehearsal" in name else "ENQUEUE"
+        strategy = "CANCEL_NEW" if "rehearsal" in name or name.startswith("reconcile") else "ENQUEUE"
         assert deployment.global_concurrency_limit.limit == 1
         assert deployment.concurrency_options.collision_strategy == strategy
         assert deployment.enforce_parameter_schema
@@ -138,6 +138,8 @@ def test_schedules_are_active_only_where_the_settings_say_so(site: Site) -> None
     assert _active(site) == {"rollback/rehearsal-prod", "batch-inference/prod"}
     site.run("deploy", MLOPS_SCHEDULES="true")
     assert _active(site) == SCHEDULED
+    site.run("deploy", MLOPS_SCHEDULES="true", MLOPS_PLATFORM="databricks")
+    assert _active(site) == SCHEDULED | {"reconcile/dev", "reconcile/staging", "reconcile/prod"}
     site.run("deploy")
     assert _active(site) == set()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import doctor, files, training
+from lifecycle import doctor, files, training_runs
 from lifecycle.owner import OWNER, owner
 from lifecycle.registry import log, promotion, registration, removal, store
 from lifecycle.tracking import client, experiment
@@ -88,7 +88,7 @@ def cleanup_cut_short(state: State) -> None:
     number = registration.candidate(state.target, state.regression)
     removal._retire(state.target, 2, [number], "cut short")
     removal.finish(state.target)
-    training.withdraw(state.target.tracking_uri, state.regression.run_id)
+    training_runs.withdraw(state.target.tracking_uri, state.regression.run_id)
 
 
 def deleted_run(state: State) -> None:

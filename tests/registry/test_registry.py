@@ -16,7 +16,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from lifecycle import databricks, evaluation, settings, tracking, training
+from lifecycle import databricks, evaluation, settings, tracking, training, training_runs
 from lifecycle.errors import (
     ConfigError,
     ConflictError,
@@ -658,7 +658,7 @@ def test_a_clean_up_collects_the_files_that_nothing_refers_to(backend: State, th
         training.trained(three.tracking_uri, backend.weak.run_id)
     with pytest.raises(ConflictError, match="were cleaned up"):
         registration.candidate(three, backend.weak)
-    assert training.state_of(three.tracking_uri, backend.weak.run_id) == "fine"
+    assert training_runs.state_of(three.tracking_uri, backend.weak.run_id) == "fine"
     for version in (2, 3):
         loading.verify(promotion.reference(three, version))
     loading.verify(backend.bayes)
@@ -953,9 +953,9 @@ def test_a_model_is_carried_to_another_server_once_with_all_that_its_run_holds(
     [copy] = runs_of(elsewhere, state.bayes)
     source = tracking.client(model.tracking_uri).get_run(model.run_id)
     assert (copy.data.params, copy.data.metrics) == (source.data.params, source.data.metrics)
-    for key in ("mlops.dataset_digest", "mlops.data_name", training.TRAIN_KEY):
+    for key in ("mlops.dataset_digest", "mlops.data_name", training_runs.TRAIN_KEY):
         assert copy.data.tags[key] == source.data.tags[key]
-    assert copy.data.tags[training.MODEL_URI] == brought.uri != source.data.tags[training.MODEL_URI]
+    assert copy.data.tags[training_runs.MODEL_URI] == brought.uri != source.data.tags[training_runs.MODEL_URI]
     assert (brought.artifact_sha256, brought.tracking_uri) == (model.artifact_sha256, elsewhere.tracking_uri)
     for folder in ("there", "here"):
         (tmp_path / folder).mkdir()

@@ -349,7 +349,7 @@ def test_every_call_needs_a_good_token(emulator: Emulator, headers: dict[str, st
 
 def test_what_is_not_emulated_is_refused_by_name(emulator: Emulator) -> None:
     reply = requests.get(
-        f"{emulator.url}/api/2.2/jobs/list", headers={"Authorization": f"Bearer {emulator.token}"}, timeout=30
+        f"{emulator.url}/api/2.0/clusters/list", headers={"Authorization": f"Bearer {emulator.token}"}, timeout=30
     )
     assert (reply.status_code, reply.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 

@@ -181,3 +181,39 @@ def test_a_request_says_which_argument_is_wrong() -> None:
     assert settings.checked(DataRules, min_rows="5").min_rows == 5
     with pytest.raises(ConfigError, match=r"min_rows=2: .*See --help"):
         settings.checked(DataRules, min_rows=2)
+
+
+def test_the_platform_databricks_reads_its_file_and_keeps_everything_on_the_volume(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLOPS_PLATFORM", "databricks")
+    config = settings.load("staging")
+    assert (config.mlflow_uri, config.registry_uri) == ("databricks", "databricks-uc")
+    assert config.datasets == Path("/Volumes/staging/ml/mlops/data")
+    assert config.predictions == Path("/Volumes/staging/ml/mlops/predictions")
+    monkeypatch.setenv("MLOPS_DATABRICKS__VOLUME", "news")
+    assert settings.load("staging", catalog="main", schema_name="x").datasets == Path("/Volumes/main/x/news/data")
+    assert settings.load("staging", data_root="/Volumes/a/b/c").datasets == Path("/Volumes/a/b/c")
+
+
+def test_the_job_of_a_step_has_a_name_that_the_settings_may_change() -> None:
+    config = settings.load("prod", databricks={"jobs": {"train": "mine"}})
+    assert [config.databricks.job(config.env, step) for step in ("train", "infer")] == ["mine", "prod-mlops-infer"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"jobs": {"promote": "x"}},
+        {"notebooks": {"train": "relative/path"}},
+        {"timeout_seconds": 0},
+        {"poll_seconds": 0},
+        {"credentials": "Not A Block"},
+        {"volume": "../elsewhere"},
+        {"token": "dapi"},
+    ],
+    ids=lambda rules: next(iter(rules)),
+)
+def test_what_databricks_could_not_do_is_refused(rules: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"databricks.{next(iter(rules))}"):
+        settings.load("dev", databricks=rules)

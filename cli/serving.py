@@ -1,0 +1,41 @@
+"""`mlops serve`: answer single requests with a registered model on this machine."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cli import options, runner
+from lifecycle.names import Environment
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command at the top level."""
+    app.command()(serve)
+
+
+def serve(
+    model_name: options.ModelName,
+    env: options.Env = Environment.PROD,
+    alias: Annotated[str | None, typer.Option(help="Default champion.")] = None,
+    version: options.Version = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 5001,
+    as_json: options.Json = False,
+) -> None:
+    """Serve a verified model with MLflow's scoring server, on this machine only, until Ctrl-C.
+
+    Example: mlops serve --model-name sentiment --env prod
+    """
+    from lifecycle.registry import catalog
+    from lifecycle.serving import local
+
+    model = catalog.resolve(runner.registered(env, model_name), alias=alias, version=version)
+
+    def ready(address: str) -> None:
+        facts = {"address": address, "model": model.name, "version": model.version}
+        typer.echo(json.dumps(facts) if as_json else address)
+        body = '{"dataframe_split": {"columns": ["text"], "data": [["profit rose"]]}}'
+        ask = f"curl -s {address}/invocations -H 'Content-Type: application/json' -d '{body}'"
+        typer.echo(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}", err=True)
+
+    local.serve(model, port, ready)

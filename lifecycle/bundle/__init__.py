@@ -1,0 +1,1 @@
+"""The asset bundle of this project: `databricks.yml` and `resources/*.yml`, read and brought to a workspace."""

@@ -1,0 +1,176 @@
+"""Read the bundle for one target: every `${…}` resolved, every job checked.
+
+It reads what Databricks' own command reads, as far as this project uses it; what it does not know it refuses, because a
+job that lacks something silently is worse than none.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from lifecycle.errors import ConfigError
+from lifecycle.settings import Frozen
+
+BUNDLE = "databricks.yml"
+ENV_PREFIX = "BUNDLE_VAR_"
+REFERENCE = re.compile(r"(?<!\$)\$\{([^{}]+)\}")
+SECTIONS = {"bundle", "include", "artifacts", "sync", "variables", "workspace", "targets"}
+OF_A_TARGET = {"default", "mode", "variables", "workspace", "run_as", "permissions"}
+
+
+class Permission(Frozen):
+    """Who may do what with the jobs, in the words of a bundle."""
+
+    level: Literal["CAN_VIEW", "CAN_RUN", "CAN_MANAGE"]
+    user_name: str | None = None
+    group_name: str | None = None
+    service_principal_name: str | None = None
+
+
+class Bundle(Frozen):
+    """One target of the bundle. The wheel is still named by its place on this machine: `../dist/*.whl`."""
+
+    target: str
+    jobs: dict[str, dict[str, Any]]
+    permissions: tuple[Permission, ...]
+    file_path: str
+    artifact_path: str
+
+
+def read(root: Path, target: str | None = None, variables: Mapping[str, str] | None = None) -> Bundle:
+    """Read the bundle in a folder for a target, by default the one that says so.
+
+    Variables: those given > `BUNDLE_VAR_<name>` > the target's > the default.
+
+    Raises:
+        ConfigError: A file, a target or a variable is missing, or says what this does not understand.
+    """
+    content = _yaml(root / BUNDLE)
+    _refuse_unknown(BUNDLE, content, SECTIONS)
+    name, chosen = _target(content.get("targets") or {}, target)
+    known = _known(content, name, chosen, variables or {})
+    jobs = {key: _with_identity(job, chosen) for key, job in _jobs(root, content.get("include") or [])}
+    found = Bundle(
+        target=name,
+        jobs=_resolved(jobs, known),
+        permissions=_resolved(chosen.get("permissions") or [], known),
+        file_path=_resolved("${workspace.file_path}", known),
+        artifact_path=_resolved("${workspace.artifact_path}", known),
+    )
+    for key, job in found.jobs.items():
+        _check(key, job)
+    return found
+
+
+def _target(targets: Mapping[str, Any], wanted: str | None) -> tuple[str, dict[str, Any]]:
+    name = wanted or next((key for key, value in targets.items() if (value or {}).get("default")), "")
+    if name not in targets:
+        raise ConfigError(f"{BUNDLE} has no target {name!r}; it has: {', '.join(targets)}.", "Name one: --target dev")
+    chosen = dict(targets[name] or {})
+    _refuse_unknown(f"target {name}", chosen, OF_A_TARGET)
+    if chosen.get("mode") == "development":
+        what = f"Target {name} is in development mode, in which the jobs have other names than Prefect looks for."
+        raise ConfigError(what, "Leave `mode` out, or deploy it with Databricks' own command.")
+    return name, chosen
+
+
+def _known(
+    content: Mapping[str, Any], target: str, chosen: Mapping[str, Any], given: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a reference may name, with its value as it stands in the files."""
+    declared, own = content.get("variables") or {}, chosen.get("variables") or {}
+    if undeclared := (given.keys() | own.keys()) - declared.keys():
+        raise ConfigError(f"{BUNDLE} declares no variable {', '.join(sorted(undeclared))}.", "Correct its name.")
+    layers = (
+        {name: each["default"] for name, each in declared.items() if "default" in each},
+        own,
+        {name: os.environ[ENV_PREFIX + name] for name in declared if ENV_PREFIX + name in os.environ},
+        given,
+    )
+    workspace = {**(content.get("workspace") or {}), **(chosen.get("workspace") or {})}
+    return {
+        "bundle.name": content["bundle"]["name"],
+        "bundle.target": target,
+        "workspace.file_path": "${workspace.root_path}/files",
+        **{f"workspace.{name}": value for name, value in workspace.items()},
+        **{f"var.{name}": value for layer in layers for name, value in layer.items()},
+    }
+
+
+def _jobs(root: Path, includes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in (path for pattern in includes for path in sorted(root.glob(pattern))):
+        content = _yaml(path)
+        _refuse_unknown(path.name, content, {"resources"})
+        _refuse_unknown(f"resources of {path.name}", content["resources"], {"jobs"})
+        yield from content["resources"]["jobs"].items()
+
+
+def _with_identity(job: dict[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
+    return {"run_as": target["run_as"], **job} if "run_as" in target else job
+
+
+def _resolved(value: Any, known: Mapping[str, Any], within: tuple[str, ...] = ()) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolved(each, known, within) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_resolved(each, known, within) for each in value]
+    if not isinstance(value, str):
+        return value
+    if whole := REFERENCE.fullmatch(value):
+        return _looked_up(whole[1], known, within)
+    return REFERENCE.sub(lambda found: str(_looked_up(found[1], known, within)), value)
+
+
+def _looked_up(name: str, known: Mapping[str, Any], within: tuple[str, ...]) -> Any:
+    if name in within:
+        raise ConfigError(f"${{{name}}} in {BUNDLE} refers to itself.", "Correct it.")
+    if name not in known:
+        variable = name.removeprefix("var.")
+        fix = f"Give it: --var {variable}=…, or {ENV_PREFIX}{variable}." if name != variable else "Correct it."
+        raise ConfigError(f"${{{name}}} has no value.", fix)
+    return _resolved(known[name], known, (*within, name))
+
+
+def _check(key: str, job: dict[str, Any]) -> None:
+    """Check a job against Databricks' own schema, and what that leaves open: that its keys lead somewhere."""
+    try:
+        from databricks.bundles.jobs import Job
+    except ImportError:
+        what = "Databricks' bundle schema is not installed."
+        raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[databricks]'") from None
+    try:
+        Job.from_dict(job)  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"Job {key} is no job: {error}.", "Correct its file in resources/.") from None
+    tasks = job.get("tasks", [])
+    known = {
+        "environment_key": {each["environment_key"] for each in job.get("environments", [])},
+        "job_cluster_key": {each["job_cluster_key"] for each in job.get("job_clusters", [])},
+    }
+    for task in tasks:
+        for field, names in known.items():
+            if field in task and task[field] not in names:
+                raise ConfigError(f"Job {key}: {field} {task[field]!r} is not in the job.", "Correct its file.")
+        before = {each["task_key"] for each in task.get("depends_on", [])}
+        if missing := before - {each["task_key"] for each in tasks}:
+            raise ConfigError(f"Job {key} has no task {', '.join(sorted(missing))} to wait for.", "Correct its file.")
+
+
+def _refuse_unknown(where: str, content: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := content.keys() - known:
+        what = f"{where} has {', '.join(sorted(unknown))}, which this command does not understand."
+        raise ConfigError(what, "Deploy it with Databricks' own command: databricks bundle deploy")
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error!s:.300}.", "Run this in the project's folder.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no mapping.", "Correct the file.")
+    return content

@@ -1,0 +1,201 @@
+"""The engine `spark`: each part is scored by a Spark task, through MLflow's `spark_udf`.
+
+The driver reads the table as strictly as `local` does, hands out as many parts as Spark can score at a time, and writes
+what comes back. So the published files are those of `local`, byte for byte, and executors need to reach neither input
+nor output. Where the process is offered no session, it starts one on the cores of this machine.
+"""
+
+import inspect
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.errors import ConfigError, IntegrityError
+from lifecycle.inference import local
+from lifecycle.inference.batch import BatchRequest, Counts
+from lifecycle.inference.local import Part
+from lifecycle.models import loading
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import SparkSession
+
+CLUSTER_VARIABLES = ("DATABRICKS_RUNTIME_VERSION", "SPARK_REMOTE", "PYSPARK_GATEWAY_PORT")
+"""One of these is set where a session is offered: on Databricks, for Spark Connect, under `spark-submit`."""
+
+UNKNOWN_SIZE = 16
+"""Parts at a time where Spark Connect hides how many cores there are."""
+
+ARTIFACTS = {
+    "pipeline.skops": "pipeline",
+    "pipeline.pkl": "pipeline",
+    "vader_lexicon.txt": "lexicon",
+    "emoji_utf8_lexicon.txt": "emoji",
+}
+"""The files of a model, by the names under which our classes ask for them."""
+
+JAVA = "Install Java 17 or newer (Debian: apt install openjdk-17-jre-headless), or point JAVA_HOME to it."
+
+logger = logging.getLogger(__name__)
+
+
+def score(request: BatchRequest, folder: Path) -> Counts:
+    """Score the input with Spark; parts, rejected rows and errors are those of the engine `local`.
+
+    Raises:
+        ConfigError: pyspark or Java is missing.
+    """
+    _require_pyspark()
+    return local.score_with(_on_spark, request, folder)
+
+
+def on_cluster() -> bool:
+    """Whether a session is offered to this process, rather than one of its own to be started."""
+    return any(os.environ.get(variable) for variable in CLUSTER_VARIABLES)
+
+
+def session(cores: int = 0) -> "SparkSession":
+    """The session that is there or offered, else one on this machine, left to the process: the next batch uses it too.
+
+    The one on this machine listens on loopback alone and writes nothing to the working directory.
+    """
+    _require_pyspark()
+    from pyspark.sql import SparkSession
+
+    if there := SparkSession.getActiveSession():
+        return there
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else tasks run whatever `python3` is
+    if on_cluster():
+        return SparkSession.builder.getOrCreate()
+    return _own_session(cores)
+
+
+class SparkModel:
+    """A text model whose predictions are made by a Spark task, under the contract of all text models."""
+
+    def __init__(self, spark: "SparkSession", folder: Path) -> None:
+        import mlflow
+
+        self._session = spark
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pyspark about pandas 3, mlflow about the environment: it is this one
+            self._udf = mlflow.pyfunc.spark_udf(
+                spark, str(folder), result_type="label string, score double", env_manager="local"
+            )
+
+    def predict(self, context: None, texts: "pd.DataFrame") -> "pd.DataFrame":  # noqa: ARG002  as every text model
+        """Label the texts in one task; rows come back in their order, and all of them, or it is an error."""
+        import pyarrow as pa
+        from pyspark.sql.functions import struct
+
+        rows = list(range(len(texts)))
+        table = pa.table({"row": pa.array(rows, pa.int64()), "text": pa.array(texts["text"].to_list(), pa.string())})
+        sent = self._session.createDataFrame(table).coalesce(1)
+        scored = sent.select("row", self._udf(struct("text")).alias("made")).select("row", "made.label", "made.score")
+        made = scored.toArrow().sort_by("row")
+        if made["row"].to_pylist() != rows:
+            raise IntegrityError(f"Spark was given {len(rows)} rows and gave back {made.num_rows}.", "Infer again.")
+        predicted: pd.DataFrame = made.select(["label", "score"]).to_pandas()
+        return predicted
+
+
+def _on_spark(
+    stack: ExitStack, request: BatchRequest, folder: Path, model_folder: Path, chunks: Iterator[Part]
+) -> Iterator[dict[str, Any]]:
+    """Score parts in threads, each of which waits for its own Spark job; a finished task makes room for the next."""
+    spark = session(request.inference.workers)
+    temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlops-spark-"))
+    model = SparkModel(spark, stand_in(request, model_folder, Path(temporary) / "model"))
+    tasks = request.inference.workers or _cores(spark)
+    pool = ThreadPoolExecutor(tasks, "spark-part")
+    stack.callback(pool.shutdown, cancel_futures=True)
+    logger.info("Scoring up to %d parts at a time with Spark %s on %s", tasks, spark.version, _master(spark))
+    yield from local.bounded(pool, partial(local.score_part, request, model, folder), chunks, tasks + 1)
+
+
+def stand_in(request: BatchRequest, model_folder: Path, folder: Path) -> Path:
+    """Save the verified files of a model with our own code, as a model that MLflow loads in the tasks.
+
+    MLflow runs the code that lies in a model, and lets it choose what it trusts. So the tasks are given our class in
+    its place, after the model has passed every check here.
+    """
+    import mlflow
+
+    reader = type(loading.load_verified(model_folder, request.model))
+    files = sorted((model_folder / "artifacts").iterdir())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=inspect.getfile(reader),
+            artifacts={ARTIFACTS[path.name]: str(path) for path in files},
+            signature=mlflow.models.Model.load(str(model_folder)).signature,
+            pip_requirements=[],
+        )
+    return folder
+
+
+def _own_session(cores: int) -> "SparkSession":
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.sql import SparkSession
+
+    _require_java()
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = SparkSession.builder.appName("mlops").master(f"local[{cores or '*'}]")
+    for key, value in {
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir(), "mlops-spark-warehouse")),
+    }.items():
+        builder = builder.config(key, value)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # that pandas 3 is new to pyspark
+            return builder.getOrCreate()
+    except PySparkRuntimeError as error:
+        raise ConfigError(f"Spark does not start: {error}.", JAVA) from None
+
+
+def _require_pyspark() -> None:
+    try:
+        import pyspark  # noqa: F401
+    except ImportError:
+        raise ConfigError("The engine spark needs pyspark.", "pip install 'mlops-lifecycle[spark]'") from None
+
+
+def _require_java() -> None:
+    """Look where `spark-submit` looks: it prints its own complaint, and pyspark then says only that it exited."""
+    home = os.environ.get("JAVA_HOME")
+    if not shutil.which(str(Path(home, "bin", "java")) if home else "java"):
+        where = f"JAVA_HOME={home} holds no bin/java" if home else "there is no java on the PATH"
+        raise ConfigError(f"The engine spark needs Java: {where}.", JAVA)
+
+
+def _cores(spark: "SparkSession") -> int:
+    from pyspark.errors import PySparkException
+
+    try:
+        return int(spark.sparkContext.defaultParallelism)
+    except PySparkException:
+        return UNKNOWN_SIZE
+
+
+def _master(spark: "SparkSession") -> str:
+    from pyspark.errors import PySparkException
+
+    try:
+        return str(spark.sparkContext.master)
+    except PySparkException:
+        return "a remote session"

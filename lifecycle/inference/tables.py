@@ -1,0 +1,178 @@
+"""Predictions in a Delta table, beside the published files: each batch once, however often it is entered.
+
+A batch is replaced whole, in one transaction, by the predicate that names its model, version and batch. The published
+folder stays the record: a table can be filled from it again at any time.
+
+A path or URL    written by the package `deltalake`, without Spark
+A name of three  a table of Unity Catalog, written by the Spark session of the cluster that the step runs on
+"""
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lifecycle import volumes
+from lifecycle.errors import ConfigError, TransientError
+from lifecycle.inference import batch, spark
+from lifecycle.inference.batch import BatchManifest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NAME = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+COLUMNS = {
+    "row": "bigint",
+    "input_key": "string",
+    "label": "string",
+    "score": "double",
+    "model_name": "string",
+    "model_version": "bigint",
+    "run_id": "string",
+    "logical_date": "date",
+    "batch": "string",
+}
+"""Those of the parts, then what the folder of a batch says."""
+
+logger = logging.getLogger(__name__)
+
+
+def is_name(table: str) -> bool:
+    """Whether it is a table of a catalog, rather than a path or URL."""
+    return NAME.fullmatch(table) is not None
+
+
+def absolute(table: str) -> str:
+    """The table, wherever the step runs: a path is made absolute."""
+    return table if is_name(table) or "://" in table else str(Path(table).expanduser().absolute())
+
+
+def require(table: str) -> None:
+    """Refuse a table that cannot be written from here, before a row is scored.
+
+    Raises:
+        ConfigError: The package or the session that writes it is missing, or a volume is meant to hold it.
+    """
+    if is_name(table):
+        if not spark.on_cluster():
+            fix = "Run the step as a Databricks job, or name a path."
+            raise ConfigError(f"{table} is a table of a catalog, and no Spark session is offered here.", fix)
+        return
+    if table.startswith("/Volumes/"):
+        raise ConfigError(f"{table}: a volume cannot hold a Delta table.", "Name a table: catalog.schema.table")
+    try:
+        import deltalake  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "A Delta table needs the package deltalake.", "pip install 'mlops-lifecycle[delta]'"
+        ) from None
+
+
+def write(folder: Path, table: str) -> None:
+    """Enter a published batch, unless it is there already: by the number of its rows, since a model never changes.
+
+    Raises:
+        ConfigError: The table has other columns, or cannot be reached.
+        TransientError: Another writer was faster; both can try again.
+    """
+    manifest = batch.load(folder)
+    written = (_by_spark if is_name(table) else _by_deltalake)(folder, manifest, table)
+    state = "Entered" if written else "In place:"
+    logger.info("%s %s predictions in the table %s", state, f"{manifest.scored:,}", table)
+
+
+def predicate(folder: Path, manifest: BatchManifest) -> str:
+    """The SQL condition that holds for the rows of one batch, and for no others."""
+    version = (
+        f"model_name = '{manifest.model_name}' AND model_version = {manifest.model_version}"
+        if manifest.model_version
+        else f"model_version IS NULL AND run_id = '{manifest.run_id}'"
+    )
+    return f"{version} AND batch = '{folder.name}'"
+
+
+def _parts(folder: Path, manifest: BatchManifest) -> list[Path]:
+    """The files with predictions, where this machine, or its cluster, reads them."""
+    there = volumes.local(folder)
+    return [there / name for name in sorted(manifest.parts) if name != batch.REJECTED]
+
+
+def _by_deltalake(folder: Path, manifest: BatchManifest, table: str) -> bool:
+    import deltalake
+    from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
+
+    rows = predicate(folder, manifest)
+    try:
+        if deltalake.DeltaTable.is_deltatable(table) and _count(deltalake.DeltaTable(table), rows) == manifest.scored:
+            return False
+        deltalake.write_deltalake(table, _stream(folder, manifest), mode="overwrite", predicate=rows)
+    except CommitFailedError as error:
+        raise TransientError(f"{table}: another writer was faster: {error}.", "Run it again.") from None
+    except (SchemaMismatchError, DeltaError) as error:
+        raise ConfigError(f"{table}: {error!s:.300}", f"It must have the columns {', '.join(COLUMNS)}.") from None
+    return True
+
+
+def _count(table: object, rows: str) -> int:
+    from deltalake import QueryBuilder
+
+    found = QueryBuilder().register("predictions", table).execute(f"SELECT count(*) FROM predictions WHERE {rows}")  # noqa: S608
+    return int(found.read_all().column(0)[0].as_py())
+
+
+def _stream(folder: Path, manifest: BatchManifest) -> "pa.RecordBatchReader":
+    """The rows of a batch in the memory of a few chunks.
+
+    Arrow reads them without Python: deltalake waits for a Python iterator and for its own locks at once, and may do so
+    for ever when two threads write.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    kinds = {"bigint": pa.int64(), "string": pa.string(), "double": pa.float64(), "date": pa.date32()}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
+    columns = {name: pc.field(name) for name in COLUMNS}
+    columns["logical_date"] = pc.scalar(pa.scalar(manifest.logical_date, pa.date32()))
+    columns["batch"] = pc.scalar(folder.name)
+    paths = [str(path) for path in _parts(folder, manifest)]
+    if not paths:
+        return schema.empty_table().to_reader()
+    return ds.dataset(paths, schema=schema, format="parquet").scanner(columns=columns, batch_size=10_000).to_reader()
+
+
+def _by_spark(folder: Path, manifest: BatchManifest, table: str) -> bool:
+    """Replace the rows of the batch in a table of the catalog, which is made if it is not there."""
+    from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+    from pyspark.errors import PySparkException
+    from pyspark.sql.functions import lit
+
+    session, rows = spark.session(), predicate(folder, manifest)
+    try:
+        if session.catalog.tableExists(table) and session.table(table).where(rows).count() == manifest.scored:
+            return False
+        paths = [str(path) for path in _parts(folder, manifest)]
+        parts = session.read.parquet(*paths) if paths else session.createDataFrame([], _schema())
+        day = lit(manifest.logical_date).cast("date")
+        frame = parts.withColumn("logical_date", day).withColumn("batch", lit(folder.name)).select(*COLUMNS)
+        frame.limit(0).write.format("delta").mode("ignore").saveAsTable(table)
+        frame.write.format("delta").mode("overwrite").option("replaceWhere", rows).saveAsTable(table)
+    except (PySparkException, Py4JJavaError) as error:
+        raise _ours(table, error) from None
+    return True
+
+
+def _ours(table: str, error: Exception) -> Exception:
+    """Our error for one of Spark's about a table: it names the condition in brackets; another one is left as it is."""
+    from pyspark.errors import AnalysisException
+
+    said = " ".join(str(error).partition("\n\tat ")[0].split())
+    if "CONCURRENT" in said:
+        return TransientError(f"{table}: another writer was faster: {said:.300}", "Run it again.")
+    if isinstance(error, AnalysisException) or "_NOT_FOUND]" in said:
+        return ConfigError(f"{table}: {said:.300}", "Check its columns, and the grants on its schema.")
+    return error
+
+
+def _schema() -> str:
+    return ", ".join(f"`{name}` {kind}" for name, kind in COLUMNS.items())

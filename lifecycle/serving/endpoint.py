@@ -1,0 +1,329 @@
+"""Databricks Model Serving: the endpoint of a model serves its champion, and proves that it does.
+
+An endpoint takes a version's number and no alias, so it does not follow a promotion or rollback by itself. It is told
+the version, waited for, and asked for rows whose predictions the champion's evaluation has stored. If it answers
+anything else, it goes back to what it served before.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lifecycle import databricks, evaluation
+from lifecycle.data import dataset
+from lifecycle.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
+from lifecycle.gate import replay
+from lifecycle.models.loading import ModelRef
+from lifecycle.registry import promotion
+from lifecycle.registry.store import Target, target_of
+from lifecycle.settings import Frozen, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.service.serving import (
+        DataframeSplitInput,
+        EndpointCoreConfigOutput,
+        QueryEndpointResponse,
+        ServedEntityInput,
+        ServedEntityOutput,
+        ServingEndpointDetailed,
+    )
+
+logger = logging.getLogger(__name__)
+
+LOG_CHARACTERS = 500
+IN_PROGRESS, FAILED = "IN_PROGRESS", ("UPDATE_FAILED", "UPDATE_CANCELED")
+OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled")
+"""What the settings say about a served version; the rest is left as it is."""
+
+
+class Served(Frozen):
+    """What an endpoint serves now, and how many of its answers were compared with stored predictions."""
+
+    endpoint: str
+    name: str
+    version: int
+    changed: bool
+    compared: int
+    link: str
+    message: str
+
+
+def follow(config: Settings, model_name: str) -> Served:
+    """Let the endpoint of a model serve its champion; one that does so already must only prove it.
+
+    Raises:
+        ConfigError: The settings name no endpoint, or the registry is not Unity Catalog's.
+        NotFoundError: The model has no champion, or no stored predictions on a dataset that is here.
+        ConflictError: The endpoint serves another model.
+        IntegrityError: It predicts something else than was stored; it serves what it served before.
+        TransientError: It failed to load the version, or did not serve it or answer in time.
+    """
+    target, endpoint = target_of(config, model_name), Endpoint(config, model_name)
+    champion = _champion(target)
+    sample = _sample(champion, config)
+    before = now = endpoint.settled()
+    while not endpoint.serves(now, champion):
+        now = endpoint.update(champion, now)
+        if (later := _champion(target)) != champion:  # somebody has promoted meanwhile
+            champion, sample = later, _sample(later, config)
+    try:
+        endpoint.compare(champion, sample, now)
+    except MlopsError:
+        if now is not before:
+            endpoint.restore(before)
+        raise
+    served = Served(
+        endpoint=endpoint.name,
+        name=target.name,
+        version=champion.version or 0,
+        changed=now is not before,
+        compared=len(sample),
+        link=endpoint.link,
+        message=f"Endpoint {endpoint.name} serves {champion.label}; {len(sample)} of its predictions are as stored.",
+    )
+    logger.info("%s", served.message)
+    return served
+
+
+class Endpoint:
+    """The serving endpoint of one model; what is asked of it has one deadline in all."""
+
+    def __init__(self, config: Settings, model_name: str) -> None:
+        """Raises ConfigError where the settings name no endpoint or its models would not be in Unity Catalog."""
+        registry = config.registry_uri or config.mlflow_uri
+        if model_name not in config.serving.endpoints:
+            what = f"The settings of {config.env} name no endpoint for {model_name}."
+            raise ConfigError(
+                what, f"Name one in config/{config.env}.yaml: serving: {{endpoints: {{{model_name}: …}}}}"
+            )
+        if not databricks.is_databricks(registry):
+            what = f"Databricks serves models of Unity Catalog, and {config.env} registers at {registry}."
+            raise ConfigError(what, "Set registry_uri to databricks-uc, or serve on this machine: mlops serve")
+        self.name = config.serving.endpoints[model_name]
+        self._rules = config.serving
+        self._deadline = time.monotonic() + config.serving.timeout_seconds
+        self._client = _client(registry)
+
+    @property
+    def link(self) -> str:
+        """The page of the endpoint in Databricks' UI."""
+        return f"{self._client.config.host}/ml/endpoints/{self.name}"
+
+    def describe(self) -> "ServingEndpointDetailed | None":
+        """The endpoint as it is; None if there is none."""
+        from databricks.sdk.errors import NotFound
+
+        with _translated(self.name):
+            try:
+                return self._client.serving_endpoints.get(self.name)
+            except NotFound:
+                return None
+
+    def serves(self, found: "ServingEndpointDetailed | None", model: ModelRef) -> bool:
+        """Whether an endpoint serves this version alone, as the settings say."""
+        entities = _entities(found)
+        if len(entities) != 1:
+            return False
+        now, wanted = entities[0], self._entity(model)
+        return all(getattr(now, name) == getattr(wanted, name) for name in OURS)
+
+    def update(self, model: ModelRef, now: "ServingEndpointDetailed | None") -> "ServingEndpointDetailed | None":
+        """Ask for one version alone to be served, and wait for the end of that, or of what somebody else has begun.
+
+        Raises:
+            ConflictError: The endpoint serves another model.
+            TransientError: The update has failed, or has not ended in time.
+        """
+        if others := {str(entity.entity_name) for entity in _entities(now)} - {model.name}:
+            what = f"Endpoint {self.name} serves {', '.join(sorted(others))}, not {model.name}."
+            raise ConflictError(what, "Name another endpoint for this model in the settings.")
+        accepted = self._ask_for(model, new=now is None)
+        after = self.settled()
+        if self.serves(after, model):
+            return after
+        state = after.state.config_update if after and after.state else None
+        if accepted and state and state.value in FAILED:
+            what = f"Endpoint {self.name} does not serve {model.label}: {state.value}. {self._log(model)}"
+            raise TransientError(what.strip(), "Look at its page in Databricks, then: mlops doctor --repair")
+        self._wait()
+        return after
+
+    def settled(self) -> "ServingEndpointDetailed | None":
+        """The endpoint once no update is in progress; None if there is none."""
+        while True:
+            try:
+                found = self.describe()
+            except TransientError as error:
+                logger.warning("%s", error)
+            else:
+                state = found.state.config_update if found and found.state else None
+                if state is None or state.value != IN_PROGRESS:
+                    return found
+            self._wait()
+
+    def _ask_for(self, model: ModelRef, *, new: bool) -> bool:
+        """Create or update the endpoint; False if somebody else was quicker."""
+        from databricks.sdk.errors import ResourceConflict
+        from databricks.sdk.service.serving import EndpointCoreConfigInput
+
+        logger.info("Endpoint %s is to serve %s", self.name, model.label)
+        endpoints, entities = self._client.serving_endpoints, [self._entity(model)]
+        with _translated(self.name):
+            try:
+                if new:
+                    endpoints.create(self.name, config=EndpointCoreConfigInput(self.name, served_entities=entities))
+                else:
+                    endpoints.update_config(self.name, served_entities=entities)
+            except ResourceConflict:
+                return False
+        return True
+
+    def _wait(self) -> None:
+        if time.monotonic() > self._deadline:
+            what = f"Endpoint {self.name} was not ready after {self._rules.timeout_seconds:g} s."
+            raise TransientError(what, "Look again later: mlops doctor --repair")
+        time.sleep(self._rules.poll_seconds)
+
+    def compare(self, model: ModelRef, sample: "pd.DataFrame", now: "ServingEndpointDetailed | None") -> None:
+        """Ask for the sample and compare every answer; it must come from what the endpoint serves, as it was seen."""
+        from databricks.sdk.service.serving import DataframeSplitInput
+
+        rows = DataframeSplitInput(columns=["text"], data=[[text] for text in sample["text"]])
+        answer = self._query(rows)
+        names = {entity.name for entity in _entities(now)}
+        if answer.served_model_name not in {None, *names}:
+            what = f"Endpoint {self.name} answered with {answer.served_model_name}: it was changed meanwhile."
+            raise IntegrityError(what, "Look again: mlops doctor")
+        wrong = differing(answer.predictions or [], sample)
+        if wrong:
+            what = f"Endpoint {self.name}: {wrong} of {len(sample)} predictions are not what {model.label} predicted."
+            raise IntegrityError(what, "Look at its page in Databricks, or roll back: mlops rollback")
+
+    def _query(self, rows: "DataframeSplitInput") -> "QueryEndpointResponse":
+        """Ask until there is an answer: an endpoint that scales to zero has to come up first."""
+        while True:
+            try:
+                with _translated(self.name):
+                    return self._client.serving_endpoints.query(self.name, dataframe_split=rows)
+            except TransientError as error:
+                logger.warning("%s", error)
+            self._wait()
+
+    def restore(self, before: "ServingEndpointDetailed | None") -> None:
+        """Go back to what was served before, if anything was; a failure to do so is told, and does not hide why."""
+        self._deadline = time.monotonic() + self._rules.timeout_seconds
+        try:
+            with _translated(self.name):
+                if before is None:
+                    self._client.serving_endpoints.delete(self.name)
+                elif before.config:
+                    self._client.serving_endpoints.update_config(self.name, **_input(before.config))
+            self.settled()
+        except MlopsError as error:
+            logger.error("Endpoint %s could not be put back: %s", self.name, error)
+        else:
+            logger.warning("Endpoint %s serves again what it served before: %s", self.name, in_words(before))
+
+    def _entity(self, model: ModelRef) -> "ServedEntityInput":
+        from databricks.sdk.service.serving import ServedEntityInput
+
+        return ServedEntityInput(
+            name=f"{(model.name or '').rpartition('.')[2]}-{model.version}",
+            entity_name=model.name,
+            entity_version=str(model.version),
+            workload_size=self._rules.workload_size,
+            scale_to_zero_enabled=self._rules.scale_to_zero,
+        )
+
+    def _log(self, model: ModelRef) -> str:
+        """The end of what the build of the served model has written, as far as it can be had."""
+        try:
+            with _translated(self.name):
+                logs = self._client.serving_endpoints.build_logs(self.name, self._entity(model).name or "").logs
+        except MlopsError:
+            return ""
+        return " ".join(logs.split())[-LOG_CHARACTERS:]
+
+
+def differing(predictions: list[Any], sample: "pd.DataFrame") -> int:
+    """How many answers are not the stored label with the stored score; answers that are missing count too."""
+    expected = zip(predictions, sample["label"], sample["score"], strict=False)
+    right = sum(_agrees(given, label, score) for given, label, score in expected)
+    return max(len(sample), len(predictions)) - right
+
+
+def _agrees(given: Any, label: str, score: float) -> bool:
+    if not isinstance(given, dict) or not isinstance(given.get("score"), int | float):
+        return False
+    return bool(given.get("label") == label and abs(given["score"] - score) <= replay.TOLERANCE)
+
+
+def _sample(model: ModelRef, config: Settings) -> "pd.DataFrame":
+    """Rows of the model's last evaluation with the predictions stored then, spread over all of them."""
+    request = replay.last_evaluation(model, config.datasets)
+    recorded = evaluation.stored(request)
+    rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
+    if list(rows["key"]) != list(recorded["key"]):
+        raise IntegrityError(f"{model.label}: the recorded predictions are of other rows.")
+    every = max(1, len(recorded) // config.serving.warm_up_rows)
+    found = recorded.assign(text=rows["text"].to_numpy())
+    return found.iloc[::every].head(config.serving.warm_up_rows)
+
+
+def _champion(target: Target) -> ModelRef:
+    champion = promotion.champion(target)
+    if champion is None:
+        raise NotFoundError(f"{target.name} has no champion to serve.", "Promote one first: mlops promote")
+    return champion
+
+
+def in_words(found: "ServingEndpointDetailed | None") -> str:
+    """What an endpoint serves, for a person."""
+    return ", ".join(f"{entity.entity_name} v{entity.entity_version}" for entity in _entities(found)) or "nothing"
+
+
+def _input(config: "EndpointCoreConfigOutput") -> "dict[str, Any]":
+    """A configuration that an endpoint had, in the form in which it is asked for."""
+    from databricks.sdk.service.serving import ServedEntityInput, TrafficConfig
+
+    entities = [ServedEntityInput.from_dict(entity.as_dict()) for entity in config.served_entities or []]
+    traffic = TrafficConfig.from_dict(config.traffic_config.as_dict()) if config.traffic_config else None
+    return {"served_entities": entities, "traffic_config": traffic}
+
+
+def _entities(found: "ServingEndpointDetailed | None") -> "list[ServedEntityOutput]":
+    """What an endpoint serves; nothing if there is none, or it was never ready."""
+    return (found.config.served_entities if found and found.config else None) or []
+
+
+def _client(uri: str) -> "WorkspaceClient":
+    from databricks.sdk import WorkspaceClient
+
+    databricks.require_credentials(uri)
+    databricks.use_profile(uri)
+    try:
+        return WorkspaceClient()
+    except ValueError as error:
+        raise ConfigError(f"No workspace can be reached: {error!s:.300}.", "See docs/databricks.md") from None
+
+
+@contextmanager
+def _translated(endpoint: str) -> Iterator[None]:
+    """Turn the client's errors into ours; it has waited and tried again by then where that helps."""
+    import requests
+    from databricks.sdk import errors
+    from databricks.sdk.errors.base import DatabricksError
+
+    try:
+        yield
+    except (errors.Unauthenticated, errors.PermissionDenied) as error:
+        what = f"Endpoint {endpoint}: the workspace refuses: {error!s:.300}."
+        raise ConfigError(what, "Check credentials and the grants on the endpoint and the model.") from None
+    except (errors.BadRequest, errors.NotFound, errors.NotImplemented) as error:
+        raise ConfigError(f"Endpoint {endpoint}: {error!s:.300}.") from None
+    except (DatabricksError, requests.RequestException, TimeoutError) as error:
+        raise TransientError(f"Endpoint {endpoint}: {error!s:.300}.", "Try again later.") from None

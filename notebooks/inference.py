@@ -1,0 +1,29 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC ## Score a dataset version
+# MAGIC
+# MAGIC Scores with the model of a training run (`run_id`), or with the champion of `model_name`, and publishes the
+# MAGIC predictions whole. It exits with their folder. The same again changes nothing.
+# MAGIC
+# MAGIC In place of the step of a job it gets `request` and needs nothing else.
+
+# COMMAND ----------
+
+from lifecycle import notebooks
+
+PARAMETERS = {
+    "data_name": "",
+    "data_version": "latest",
+    "run_id": "",
+    "model_name": "",
+    "env": "dev",
+    "request": "",
+    "prefect_flow_run_id": "",
+}
+for name, default in PARAMETERS.items():
+    dbutils.widgets.text(name, default)
+
+# COMMAND ----------
+
+outcome = notebooks.run("infer", {name: dbutils.widgets.get(name) for name in PARAMETERS})
+dbutils.notebook.exit(outcome)

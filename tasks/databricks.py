@@ -1,0 +1,324 @@
+"""Heavy steps as Databricks runs: started once, followed to the end, cancelled when the one who waits goes away.
+
+A run is started under a token that flow run, step, request and attempt give. The same token never starts a second run,
+so a connection that breaks, a retry and a flow that is run again after a kill all come back to the same one. The
+attempt counts up only past runs that have ended without success; nothing is stored for that.
+"""
+
+import hashlib
+import itertools
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from prefect import runtime
+from prefect.artifacts import create_link_artifact
+from prefect.context import TaskRunContext
+
+from lifecycle import databricks, progress, volumes
+from lifecycle import databricks_runs as runs
+from lifecycle.databricks_runs import Finished, Run
+from lifecycle.errors import ConfigError, MlopsError, TransientError
+from lifecycle.names import StepName
+from lifecycle.settings import DatabricksRules, Frozen, Settings
+from tasks.databricks_calls import Workspace, require_extra
+from tasks.policies import on_registry
+
+logger = logging.getLogger("lifecycle.databricks")  # the name under which commands and Prefect show what steps say
+
+Start = Callable[[str, float], int]
+"""Start a run under a token, at most until a moment, and return its id; the same token gives the same run."""
+Seen = Callable[[Run], None]
+"""What is done with each look at a run."""
+
+PAGES = 4
+"""How far back a failed run of the same flow run is looked for: 100 runs."""
+CANCEL_SECONDS = 20.0
+OUTPUT_SECONDS = 30.0
+REQUEST_BYTES = 8000
+"""The parameters of a run may have 10,000 bytes; a larger request travels as a file on the volume."""
+FLOW_RUN = "prefect_flow_run_id"
+"""The parameter by which the run of a killed flow is found again."""
+_UNFIT = re.compile(r"[^a-z0-9]+")
+"""What the key of an artifact must not hold."""
+
+
+def sign_in(block: str) -> None:
+    """Make the credentials of a Prefect block those of the process, where MLflow and the Files API look for them too.
+
+    Raises:
+        ConfigError: There is no such block.
+    """
+    require_extra()
+    from prefect_databricks import DatabricksCredentials
+
+    try:
+        held: Any = DatabricksCredentials.load(block)
+    except ValueError as error:
+        what = f"Prefect has no block databricks-credentials/{block}: {error!s:.200}."
+        raise ConfigError(what, "Make it in Prefect's UI, or correct the setting databricks.credentials.") from None
+    identity = {"DATABRICKS_HOST": f"https://{held.databricks_instance.removeprefix('https://').rstrip('/')}"}
+    if held.token:
+        identity["DATABRICKS_TOKEN"] = held.token.get_secret_value()
+    else:
+        family = "ARM" if held.tenant_id else "DATABRICKS"
+        identity[f"{family}_CLIENT_ID"] = held.client_id
+        identity[f"{family}_CLIENT_SECRET"] = held.client_secret.get_secret_value()
+    if held.tenant_id:
+        identity["ARM_TENANT_ID"] = held.tenant_id
+    databricks.sign_in(identity)
+
+
+def run_step(step: StepName, request: Frozen, config: Settings) -> None:
+    """Run a step as the job that the settings name, or as the user's own notebook.
+
+    Raises:
+        MlopsError: The error that the step raised, or the one that the end of the run means.
+    """
+    workspace, flow_run = Workspace(config.mlflow_uri), str(runtime.flow_run.id or uuid4())
+    name, body = config.databricks.job(config.env, step), json.dumps(request.model_dump(mode="json"))
+    parameters = {"request": _portable(body, config), "env": str(config.env), FLOW_RUN: flow_run}
+    of_the_same: dict[str, Any] = {"run_type": "SUBMIT_RUN"}
+    if notebook := config.databricks.notebooks.get(step):
+        start = _notebook(workspace, name, step, notebook, parameters)
+    else:
+        of_the_same = {"job_id": workspace.job_id(name)}
+        start = of_job(workspace, of_the_same["job_id"], parameters)
+    before = {run["run_id"] for run in workspace.runs(pages=PAGES, **of_the_same)}
+    run = complete(workspace, start, config.databricks, shown(name), key=f"{flow_run}:{step}:{body}", before=before)
+    raise_for(workspace, run, name)
+
+
+def _submit(file: Path, config: Settings) -> Finished:
+    """Run a one-time run just as its JSON says, and follow it to its end; each call is a run of its own.
+
+    Raises:
+        MlopsError: The file does not hold a payload, or the run did not succeed.
+    """
+    payload = _payload(file)
+    workspace, name = Workspace(config.mlflow_uri), str(payload.get("run_name", "Untitled"))
+    version = "2.2" if "tasks" in payload else "2.0"  # the task of older payloads stands in the payload itself
+    start = _one_time(workspace, payload, version)
+    key = payload.get("idempotency_token") or uuid4()
+    run = complete(workspace, start, config.databricks, shown(name), key=str(key))
+    raise_for(workspace, run, name)
+    return Finished(run_id=run["run_id"], name=name, page=run.get("run_page_url", ""))
+
+
+def _payload(file: Path) -> dict[str, Any]:
+    try:
+        payload = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read as JSON: {error}.", "Name the payload of a one-time run.") from None
+    if not isinstance(payload, dict):
+        raise ConfigError(f"{file} holds no JSON object.", "Name the payload of a one-time run.")
+    return payload
+
+
+def shown(name: str) -> Seen:
+    """Show a run: a link to its page, a log line for each change of its state, the share of its tasks that ended."""
+    told: dict[int, str] = {}
+
+    def seen(run: Run) -> None:
+        number, page, state, parts = run["run_id"], run.get("run_page_url", ""), runs.words(run), runs.tasks(run)
+        if page and number not in told and TaskRunContext.get():  # an artifact belongs to a task run
+            key = f"databricks-{_UNFIT.sub('-', name.lower())}".strip("-")
+            create_link_artifact(page, link_text=f"Run {number} in Databricks", key=key, description=name)
+        if told.get(number) != state:
+            logger.info("%s: run %s is %s %s", name, number, state, "" if number in told else page)
+            told[number] = state
+        progress.report(sum(map(runs.has_ended, parts)), len(parts))
+
+    return seen
+
+
+def of_job(workspace: Workspace, job_id: int, parameters: dict[str, str]) -> Start:
+    """A run of a job that is defined in the workspace."""
+    from prefect_databricks.jobs import jobs_run_now
+
+    def start(token: str, until: float) -> int:
+        given = {"job_id": job_id, "job_parameters": parameters, "idempotency_token": token}
+        return int(workspace.call(jobs_run_now.fn, until=until, **given)["run_id"])
+
+    return start
+
+
+def _notebook(workspace: Workspace, name: str, step: StepName, notebook: str, parameters: dict[str, str]) -> Start:
+    task = {"notebook_path": notebook, "base_parameters": parameters}
+    payload = {"run_name": name, "tasks": [{"task_key": step.replace("-", "_"), "notebook_task": task}]}
+    return _one_time(workspace, payload, "2.2")
+
+
+def _one_time(workspace: Workspace, payload: dict[str, Any], version: str) -> Start:
+    """A one-time run; prefect-databricks' own task for it knows no environments, so it could not run serverless."""
+
+    def start(token: str, until: float) -> int:
+        body = {"idempotency_token": token} | payload
+        return int(workspace.post(f"/{version}/jobs/runs/submit", body, until=until)["run_id"])
+
+    return start
+
+
+def _portable(body: str, config: Settings) -> str:
+    """A request as a parameter: itself, or the name of a file on the volume that holds it."""
+    if len(body) <= REQUEST_BYTES:
+        return body
+    path = config.volume / "requests" / f"{hashlib.sha256(body.encode()).hexdigest()}.json"
+    volumes.write(path, body.encode())
+    return f"@{path}"
+
+
+def complete(
+    workspace: Workspace,
+    start: Start,
+    rules: DatabricksRules,
+    seen: Seen,
+    *,
+    key: str,
+    before: set[int] | frozenset[int] = frozenset(),
+) -> Run:
+    """Start a run, or come back to the one that was started under the same key, and follow it to its end.
+
+    Args:
+        workspace: Where.
+        start: How.
+        rules: The deadline, and how often to look.
+        seen: Told of each look at the run.
+        key: What gives the tokens.
+        before: The runs that were there already: one of them that has failed is not what this call is about.
+    """
+    until = time.monotonic() + rules.timeout_seconds
+    for attempt in itertools.count(1):
+        run_id = _started(workspace, start, hashlib.sha256(f"{key}:{attempt}".encode()).hexdigest(), until)
+        with _cancelled_on_exit(workspace, run_id):
+            first = look(workspace, run_id, until)
+            past = run_id in before and (runs.has_ended(first) or runs.is_ending(first))
+            run = _followed(workspace, run_id, rules, seen, until)
+            if not past or runs.succeeded(run):
+                return run
+            if len(runs.tasks(run)) > 1:
+                _repair(workspace, run_id, until)
+                return _followed(workspace, run_id, rules, seen, until)
+    raise AssertionError
+
+
+def _started(workspace: Workspace, start: Start, token: str, until: float) -> int:
+    """Start a run. If that is interrupted, or its answer is lost, the token still tells which run to cancel."""
+    try:
+        return start(token, until)
+    except BaseException as error:
+        if isinstance(error, TransientError) or not isinstance(error, Exception):
+            try:
+                cancel(workspace, start(token, time.monotonic() + CANCEL_SECONDS))
+            except MlopsError as failure:
+                logger.error("Whether a run was started is not known: %s Later: mlops databricks reconcile", failure)
+        raise
+
+
+@contextmanager
+def _cancelled_on_exit(workspace: Workspace, run_id: int) -> Iterator[None]:
+    """Cancel the run whatever ends the wait for it: the deadline, a lost connection, SIGTERM, Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        try:
+            cancel(workspace, run_id)
+        except MlopsError as failure:
+            logger.error("Run %d may go on: %s Later: mlops databricks reconcile", run_id, failure)
+        raise
+
+
+def cancel(workspace: Workspace, run_id: int) -> None:
+    """Ask for the end of a run; one that has ended stays as it is.
+
+    Raises:
+        MlopsError: The workspace did not take it.
+    """
+    from prefect_databricks.jobs import jobs_runs_cancel
+
+    workspace.call(jobs_runs_cancel.fn, run_id=run_id, until=time.monotonic() + CANCEL_SECONDS)
+    logger.info("Cancelled run %d", run_id)
+
+
+def look(workspace: Workspace, run_id: int, until: float, *, history: bool = False) -> dict[str, Any]:
+    """The run as it is now."""
+    from prefect_databricks.jobs import jobs_runs_get
+
+    found: dict[str, Any] = workspace.call(jobs_runs_get.fn, run_id=run_id, include_history=history, until=until)
+    return found
+
+
+def _followed(workspace: Workspace, run_id: int, rules: DatabricksRules, seen: Seen, until: float) -> Run:
+    """Look at a run until it has ended."""
+    try:
+        while True:
+            run = look(workspace, run_id, until)
+            seen(run)
+            if runs.has_ended(run):
+                return run
+            left = until - time.monotonic()
+            if left <= 0:
+                break
+            time.sleep(min(rules.poll_seconds, left))
+    except TransientError:
+        if time.monotonic() + rules.poll_seconds < until:
+            raise
+    what = f"Run {run_id} has not ended within {rules.timeout_seconds:g} s; it is cancelled."
+    raise ConfigError(what, "Raise databricks.timeout_seconds, or give the job larger compute.")
+
+
+def _repair(workspace: Workspace, run_id: int, until: float) -> None:
+    """Run the failed tasks of a run again. A repair has no token, but names the one before, so none comes twice."""
+    from prefect_databricks.jobs import jobs_runs_repair
+
+    before = _last_repair(workspace, run_id, until)
+    given = {"run_id": run_id, "rerun_all_failed_tasks": True, "latest_repair_id": before}
+    try:
+        workspace.call(jobs_runs_repair.fn, until=until, **given)
+    except ConfigError:
+        if _last_repair(workspace, run_id, until) == before:
+            raise  # otherwise the answer to the first call was lost, and the second was refused
+    logger.info("Run %d: its failed tasks run again", run_id)
+
+
+def _last_repair(workspace: Workspace, run_id: int, until: float) -> int | None:
+    history = look(workspace, run_id, until, history=True).get("repair_history", ())
+    repairs: list[int] = [each["id"] for each in history if each.get("id")]
+    return repairs[-1] if repairs else None
+
+
+def raise_for(workspace: Workspace, run: Run, name: str) -> None:
+    """Return if a run succeeded.
+
+    Raises:
+        MlopsError: What it ended with, with the error and the last words of each failed task.
+    """
+    if runs.succeeded(run):
+        return
+    outputs = {task["task_key"]: _output(workspace, task["run_id"]) for task in runs.failed_tasks(run)}
+    error = runs.error_of(run, name, outputs)
+    for key, output in outputs.items():
+        if type(error) is MlopsError and output.get("error_trace"):  # of no use where the error says what to do
+            logger.error("%s, task %s:\n%s", name, key, output["error_trace"])
+    raise error
+
+
+def _output(workspace: Workspace, task_run_id: int) -> Run:
+    """What a task wrote; that it cannot be read must not hide how it ended."""
+    from prefect_databricks.jobs import jobs_runs_get_output
+
+    until = time.monotonic() + OUTPUT_SECONDS
+    try:
+        found: Run = workspace.call(jobs_runs_get_output.fn, run_id=task_run_id, until=until)
+    except MlopsError as failure:
+        return {"logs": f"(its output cannot be read: {failure})"}
+    return found
+
+
+submit = on_registry(_submit).with_options(name="run a one-time run", task_run_name="{file.name}", retries=0)

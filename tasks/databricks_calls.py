@@ -1,0 +1,174 @@
+"""Databricks' Jobs API through prefect-databricks' tasks, which neither retry nor renew a token by themselves."""
+
+import asyncio
+import importlib.util
+import itertools
+import logging
+import math
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+
+from lifecycle import databricks
+from lifecycle.errors import ConfigError, ConflictError, MlopsError, NotFoundError, TransientError
+
+logger = logging.getLogger("lifecycle.databricks")  # the name under which commands and Prefect show what steps say
+
+Call = Callable[..., Coroutine[Any, Any, Any]]
+
+RETRIED = {408, 429, 500, 502, 503, 504}
+REFUSED = {401, 403}
+PATIENCE_SECONDS = 300.0
+"""How long a call is repeated while the workspace does not answer."""
+REQUEST_SECONDS = 30
+PAUSE_SECONDS, LONGEST_PAUSE = 0.5, 30.0
+API = "/2.2/jobs"
+
+
+def require_extra() -> None:
+    """Check that the integration is there; without it everything else works.
+
+    Raises:
+        ConfigError: The extra `databricks` is not installed.
+    """
+    if importlib.util.find_spec("prefect_databricks") is None:
+        what = "The platform databricks needs prefect-databricks, which is not installed."
+        raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[prefect,databricks]'")
+
+
+class Workspace:
+    """The Jobs API of the workspace that the process is signed in to; every call is repeated while it may be cured."""
+
+    def __init__(self, uri: str) -> None:
+        require_extra()
+        self._uri = uri
+        # An event loop can lose an exception that a signal handler raises; a wait for a thread cannot. One thread:
+        # what is called after an interrupted call comes after it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="databricks")
+
+    def call(self, function: Call, *, until: float = math.inf, **arguments: Any) -> Any:
+        """Call a task's function with fresh credentials, again and again while waiting may help, at most `until`.
+
+        Raises:
+            MlopsError: The kind that the answer means; `TransientError` if there was none in time.
+        """
+        until, renewed = min(until, time.monotonic() + PATIENCE_SECONDS), False
+        for attempt in itertools.count():
+            try:
+                return self._thread.submit(self._once, function, arguments, anew=renewed).result()
+            except (httpx.HTTPError, TransientError) as error:
+                if _status(error) in REFUSED and not renewed:
+                    renewed = True  # a token can end before its time
+                    continue
+                pause = _pause(error, attempt)
+                if pause is None:
+                    raise _meaning(error) from None
+                if time.monotonic() + pause >= until:
+                    raise TransientError(f"Databricks did not answer: {_said(error)}.", "Try again.") from None
+                logger.warning("Databricks did not answer (%s); again in %.1f s", _said(error), pause)
+            time.sleep(pause)
+        raise AssertionError
+
+    def _once(self, function: Call, arguments: dict[str, Any], *, anew: bool) -> Any:
+        from prefect_databricks import DatabricksCredentials
+
+        host, token = databricks.access(self._uri, anew=anew)
+        credentials = DatabricksCredentials(
+            databricks_instance=host, token=token, client_kwargs={"timeout": REQUEST_SECONDS}
+        )
+        return asyncio.run(function(databricks_credentials=credentials, **arguments))
+
+    def get(self, path: str, *, until: float = math.inf, **params: Any) -> Any:
+        """Read what prefect-databricks has no task for, or only one without pages."""
+        return self.call(_endpoint, until=until, path=f"{API}/{path}", method="get", params=params)
+
+    def post(self, path: str, body: dict[str, Any], *, until: float = math.inf) -> Any:
+        """Send what prefect-databricks' own task would leave out."""
+        return self.call(_endpoint, until=until, path=path, method="post", json=body)
+
+    def job_id(self, name: str) -> int:
+        """The id of the only job of a name.
+
+        Raises:
+            NotFoundError: There is none.
+            ConfigError: There are several.
+        """
+        from prefect_databricks.jobs import jobs_list
+
+        found = self.call(jobs_list.fn, name=name).get("jobs", ())
+        ids = [job["job_id"] for job in found if job.get("settings", {}).get("name") == name]
+        if not ids:
+            raise NotFoundError(f"The workspace has no job named {name!r}.", "Deploy the jobs: mlops databricks deploy")
+        if len(ids) > 1:
+            what = f"The workspace has {len(ids)} jobs named {name!r}: {', '.join(map(str, sorted(ids)))}."
+            raise ConfigError(what, "Delete the others, or name yours in the setting databricks.jobs.")
+        return int(ids[0])
+
+    def runs(self, *, limit: int = 25, pages: int | None = None, **params: Any) -> Iterator[dict[str, Any]]:
+        """Runs, the newest first."""
+        token: str | None = None
+        for _ in itertools.count() if pages is None else range(pages):
+            page = self.get("runs/list", limit=limit, page_token=token, **params)
+            yield from page.get("runs", ())
+            if not (token := page.get("next_page_token")):
+                return
+
+
+async def _endpoint(
+    databricks_credentials: Any,
+    path: str,
+    method: str,
+    params: dict[str, Any] | None = None,
+    json: dict[str, Any] | None = None,
+) -> Any:
+    """prefect-databricks' generic call, which itself does not look at the status."""
+    from prefect_databricks.rest import HTTPMethod, execute_endpoint
+
+    answer = await execute_endpoint.fn(path, databricks_credentials, HTTPMethod(method), params=params, json=json)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def _pause(error: Exception, attempt: int) -> float | None:
+    """The seconds to wait before the next attempt, or None if waiting does not help."""
+    backoff = min(LONGEST_PAUSE, PAUSE_SECONDS * 2**attempt)
+    if isinstance(error, httpx.HTTPStatusError):
+        if error.response.status_code not in RETRIED:
+            return None
+        asked = error.response.headers.get("Retry-After", "")
+        return float(asked) if asked.isdecimal() else backoff
+    untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+    return None if untrusted or not isinstance(error, httpx.TransportError | TransientError) else backoff
+
+
+def _status(error: Exception) -> int | None:
+    return error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+
+
+def _said(error: Exception) -> str:
+    """What the workspace said, in its own words if it sent any."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return f"{type(error).__name__} {error!s:.200}".strip().rstrip(".")
+    try:
+        body = error.response.json()
+        words = f"{body.get('error_code', '')} {body.get('message', '')}"
+    except (ValueError, AttributeError):
+        words = error.response.reason_phrase
+    return f"{error.response.status_code} {words.strip()[:300]}".rstrip(".")
+
+
+def _meaning(error: Exception) -> MlopsError:
+    """The error of ours that a refusal is."""
+    said, status = _said(error), _status(error)
+    if status in REFUSED:
+        return ConfigError(f"Databricks refused the call: {said}.", "Check the credentials and the grants.")
+    if status == 404 or "does not exist" in said:
+        return NotFoundError(
+            f"Databricks does not know it: {said}.", "Look in the workspace, or deploy the jobs again."
+        )
+    if status == 409:
+        return ConflictError(f"Databricks refused the call: {said}.", "Look at the run, then try again.")
+    return ConfigError(f"Databricks refused the call: {said}.", "Correct the job or the request.")

@@ -1,0 +1,15 @@
+"""`lifecycle.serving` under orchestration: wherever a champion is made, its endpoint follows."""
+
+from lifecycle.serving import endpoint
+from lifecycle.settings import Settings
+from tasks import reports
+from tasks.policies import on_registry
+
+# It waits and tries again by itself, within one deadline.
+_follow = on_registry(endpoint.follow).with_options(name="serve the champion", retries=0)
+
+
+def champion(config: Settings, model_name: str) -> None:
+    """Let the endpoint of a model serve its champion, if the settings name one."""
+    if model_name in config.serving.endpoints:
+        reports.show_endpoint(_follow(config, model_name))

@@ -1,0 +1,220 @@
+"""`mlops databricks deploy` to the emulated workspace: what is there afterwards, and what a second time changes."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.service.jobs import BaseJob, JobSettings
+from typer.testing import CliRunner
+
+from cli import main
+from lifecycle import volumes
+from lifecycle.bundle import definition, deployment
+from lifecycle.errors import ConfigError, ConflictError, TransientError
+from tests.conftest import ROOT
+from tests.databricks_emulator import Emulator
+
+PRINCIPAL = {"service_principal": "0d4c6c4e-0000-4000-8000-000000000000"}
+STEPS = ("create_data", "evaluate", "infer", "train")
+
+Deploy = Callable[..., dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return deployment.build_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the bundle, with a name of its own so that tests do not share jobs, that a test may change."""
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT / "resources", folder / "resources")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    shutil.copy(ROOT / "databricks.yml", folder)
+    change(folder / "databricks.yml", "name: mlops-lifecycle", f"name: {tmp_path.name}")
+    for path in (folder / "resources").glob("*.yml"):
+        change(path, "-mlops-", f"-{tmp_path.name}-")
+    return folder
+
+
+@pytest.fixture
+def deploy(project: Path, wheel: Path, client: WorkspaceClient) -> Iterator[Deploy]:
+    """Deploys the copy, and takes it away in the end; the answer is the outcome by name."""
+
+    def deploy(target: str = "dev", *, dry_run: bool = False, **variables: str) -> dict[str, str]:
+        bundle = definition.read(project, target, variables)
+        items = deployment.deploy(bundle, wheel, project / "notebooks", dry_run=dry_run)
+        return {f"{item.kind} {item.name}": item.outcome for item in items}
+
+    yield deploy
+    for job in mine(client, project):
+        client.jobs.delete(job.job_id)
+    client.workspace.delete(f"/Workspace/Shared/.bundle/{project.parent.name}", recursive=True)
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def mine(client: WorkspaceClient, project: Path) -> list[BaseJob]:
+    """The project's jobs."""
+    return [job for job in client.jobs.list() if (job.settings.tags or {}).get("project") == project.parent.name]
+
+
+def jobs(client: WorkspaceClient, project: Path) -> dict[str, JobSettings]:
+    """Their settings by name."""
+    return {job.settings.name: client.jobs.get(job.job_id).settings for job in mine(client, project)}
+
+
+def test_everything_is_there_and_a_second_time_changes_nothing(
+    deploy: Deploy, project: Path, wheel: Path, client: WorkspaceClient, workspace: Emulator
+) -> None:
+    first = deploy()
+    assert len(first) == 1 + 3 + 2 * len(STEPS)
+    assert {outcome for name, outcome in first.items() if not name.startswith("wheel")} == {"created"}
+
+    bundle, found = definition.read(project, "dev"), jobs(client, project)
+    assert found.keys() == {job["name"] for job in bundle.jobs.values()}
+    settings = found[f"dev-{project.parent.name}-train"].as_dict()
+    (environment,) = settings["environments"]
+    remote = Path(environment["spec"]["dependencies"][0])
+    assert volumes.read(remote) == wheel.read_bytes()
+    assert volumes.read(remote.parent.with_name("latest") / wheel.name) == wheel.read_bytes()
+    assert settings["tasks"][0]["python_wheel_task"]["parameters"] == ["train", "{{job.parameters.request}}"]
+    notebooks = {each.path for each in client.workspace.list(f"{bundle.file_path}/notebooks")}
+    assert {Path(path).name for path in notebooks} == {"create_data", "train", "inference"}
+
+    workspace.forget_calls()
+    assert set(deploy().values()) == {"unchanged"}
+    assert jobs(client, project) == found
+    written = [call["path"] for call in workspace.calls() if call["method"] != "GET" and "jobs" in call["path"]]
+    assert written == []
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(deploy: Deploy, workspace: Emulator) -> None:
+    workspace.forget_calls()
+    would = deploy(dry_run=True)
+    assert {call["method"] for call in workspace.calls("* /api/*")} <= {"GET", "HEAD"}
+    did = deploy()
+    assert would == did
+    assert set(deploy(dry_run=True).values()) == {"unchanged"}
+
+
+@pytest.mark.live
+def test_what_changed_is_updated_and_nothing_else(deploy: Deploy, project: Path, client: WorkspaceClient) -> None:
+    deploy()
+    change(project / "notebooks" / "train.py", "seed", "seed_")
+    change(project / "resources" / "train.yml", "      timeout_seconds: 14400\n", "")
+    again = deploy()
+    name = f"dev-{project.parent.name}-train"
+    assert {what for what, outcome in again.items() if outcome != "unchanged"} == {f"job {name}", "notebook train"}
+    assert not jobs(client, project)[name].timeout_seconds
+
+
+@pytest.mark.live
+def test_what_somebody_changed_by_hand_is_put_right(deploy: Deploy, project: Path, client: WorkspaceClient) -> None:
+    deploy()
+    name = f"dev-{project.parent.name}-infer"
+    (job,) = client.jobs.list(name=name)
+    client.jobs.update(job.job_id, new_settings=JobSettings(max_concurrent_runs=1, description="mine"))
+    assert deploy()[f"job {name}"] == "updated"
+    assert jobs(client, project)[name].max_concurrent_runs == 10
+    assert [each.job_id for each in client.jobs.list(name=name)] == [job.job_id]
+
+
+@pytest.mark.live
+def test_two_jobs_of_one_name_are_nobodys_guess(deploy: Deploy, project: Path, client: WorkspaceClient) -> None:
+    deploy()
+    name = f"dev-{project.parent.name}-evaluate"
+    twin = client.jobs.create(**vars(jobs(client, project)[name]))
+    with pytest.raises(ConflictError, match=f"2 jobs named {name}: .*{twin.job_id}"):
+        deploy()
+    client.jobs.delete(twin.job_id)
+
+
+def test_a_lost_reply_makes_no_second_job(
+    deploy: Deploy, project: Path, client: WorkspaceClient, workspace: Emulator
+) -> None:
+    """The client sends again what it got no answer to, and a job has no idempotency token."""
+    workspace.inject("POST /api/*/jobs/create", drop=True, after=True)
+    deploy()
+    assert len(workspace.calls("POST /api/*/jobs/create")) == 2 * len(STEPS) + 1
+    names = [job.settings.name for job in client.jobs.list()]
+    assert all(names.count(name) == 1 for name in jobs(client, project))
+
+
+def test_shared_environments_run_as_the_service_principal_which_may_start_them(
+    deploy: Deploy, project: Path, client: WorkspaceClient
+) -> None:
+    deploy("prod", **PRINCIPAL)
+    for name, settings in jobs(client, project).items():
+        assert settings.run_as.service_principal_name == PRINCIPAL["service_principal"]
+        (job,) = client.jobs.list(name=name)
+        granted = client.jobs.get_permissions(str(job.job_id)).access_control_list
+        levels = {each.group_name or each.service_principal_name: each.all_permissions for each in granted}
+        assert {who: each[0].permission_level.value for who, each in levels.items()} == {
+            "mlops-admins": "CAN_MANAGE",
+            PRINCIPAL["service_principal"]: "CAN_MANAGE_RUN",
+        }
+
+
+@pytest.mark.live
+def test_a_job_hands_its_parameter_to_the_step(deploy: Deploy, project: Path, client: WorkspaceClient) -> None:
+    """The step answers that it is no request of its own: it has run, and it has seen the request."""
+    deploy()
+    (job,) = client.jobs.list(name=f"dev-{project.parent.name}-train")
+    run_id = client.jobs.run_now(job.job_id, job_parameters={"request": '{"seed": "a \\"quoted\\" {word}"}'}).run_id
+    output = wait_for(client, run_id)
+    assert "lifecycle.errors.ConfigError: This is not a request of the step train: tracking_uri" in output.error_trace
+
+
+def wait_for(client: WorkspaceClient, run_id: int) -> Any:
+    """The output of the one task of a run, once the run has ended."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        run = client.jobs.get_run(run_id)
+        if run.state.life_cycle_state.value in {"TERMINATED", "INTERNAL_ERROR", "SKIPPED"}:
+            return client.jobs.get_run_output(run.tasks[0].run_id)
+        time.sleep(0.2)
+    raise AssertionError(f"run {run_id} did not end")
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, ConfigError), (400, ConfigError), (500, TransientError)], ids=str)
+def test_what_the_workspace_says_is_an_error_of_ours(
+    status: int, kind: type[Exception], deploy: Deploy, workspace: Emulator
+) -> None:
+    workspace.inject("POST /api/*/jobs/create", status=status, times=1)
+    with pytest.raises(kind, match="injected"):
+        deploy()
+
+
+@pytest.mark.usefixtures("databricks_env")
+def test_the_command_reports_what_it_did(wheel: Path) -> None:
+    arguments = ["databricks", "deploy", "--target", "staging", "--wheel", str(wheel), "--dry-run"]
+    done = CliRunner().invoke(main.app, [*arguments, "--json", "--var", "service_principal=me"])
+    assert done.exit_code == 0, done.output
+    assert {"kind": "job", "name": "staging-mlops-train", "outcome": "created", "detail": ""} in json.loads(done.stdout)
+    done = CliRunner().invoke(main.app, [*arguments, "--var", "service_principal=me"])
+    assert "Would be deployed to staging" in done.stdout
+    for wrong in (["--var", "service_principal"], ["--var", "x=y"], []):
+        done = CliRunner().invoke(main.app, [*arguments, *wrong])
+        assert isinstance(done.exception, ConfigError)
+
+
+def test_a_wheel_that_is_not_there_and_one_that_cannot_be_built(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main.app, ["databricks", "deploy", "--wheel", str(tmp_path / "none.whl")])
+    assert isinstance(done.exception, ConfigError)
+    with pytest.raises(ConfigError, match="The wheel cannot be built"):
+        deployment.build_wheel(tmp_path, tmp_path)
+
+
+def test_the_same_files_make_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    assert deployment.build_wheel(ROOT, tmp_path).read_bytes() == wheel.read_bytes()

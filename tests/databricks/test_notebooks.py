@@ -1,0 +1,129 @@
+"""The reference notebooks run as one-time runs of the payloads in `examples/databricks`, on the emulated workspace."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from databricks.sdk import WorkspaceClient
+
+from lifecycle import notebooks, settings, volumes
+from lifecycle.bundle import definition, deployment
+from lifecycle.data import dataset
+from lifecycle.data.ingest import Source
+from lifecycle.errors import ConfigError, NotFoundError
+from lifecycle.inference import batch
+from lifecycle.settings import Settings
+from tests.conftest import ROOT, write_news
+from tests.databricks.test_deploy import wait_for
+from tests.databricks_emulator import Emulator
+
+Submit = Callable[..., Any]
+
+
+@pytest.fixture
+def cloud(databricks_env: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:  # noqa: ARG001
+    """The settings of dev on the platform, with the wheel and the notebooks deployed."""
+    monkeypatch.setenv("MLOPS_PLATFORM", "databricks")
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "state"))
+    bundle = definition.read(ROOT, "dev")
+    wheel = deployment.build_wheel(ROOT, tmp_path)
+    deployment.deploy(bundle.model_copy(update={"jobs": {}}), wheel, ROOT / "notebooks")
+    return settings.load("dev")
+
+
+@pytest.fixture
+def submit(client: WorkspaceClient) -> Submit:
+    """Runs a payload of the examples, with other parameters; the answer is what the notebook exited with."""
+
+    def submit(name: str, **parameters: str) -> Any:
+        payload = json.loads((ROOT / f"examples/databricks/{name}.json").read_text(encoding="utf-8"))
+        payload["tasks"][0]["notebook_task"]["base_parameters"] |= parameters
+        run = client.api_client.do("POST", "/api/2.2/jobs/runs/submit", body=payload)
+        output = wait_for(client, run["run_id"])
+        assert not output.error, output.error_trace
+        return json.loads(output.notebook_output.result)
+
+    return submit
+
+
+def test_from_a_raw_table_to_predictions(cloud: Settings, submit: Submit, tmp_path: Path) -> None:
+    raw = cloud.datasets / "notebook_news" / "raw" / "news.csv"
+    volumes.upload(write_news(tmp_path / "news.csv"), raw)
+    data = {"data_name": "notebook_news", "data_version": "1.0.0"}
+    columns = {"text_column": "text", "label_column": "label", "stratify": "['label']"}
+
+    made = submit("run_create_data", **data, **columns, holdout="false")
+    manifest = dataset.load(cloud.datasets, "notebook_news", "1.0.0")
+    assert (made["digest"], made["rows_split"]) == (manifest.digest, manifest.rows_split)
+    assert manifest.counts.keys() == {"train", "test"}
+
+    trained = submit(
+        "run_train_model", **data, model_experiment_name="/Shared/notebooks", model_params="{'alpha': 0.5}"
+    )
+    scored = submit("run_inference_model", **data, run_id=trained["run_id"])
+    found = batch.verify(Path(scored["folder"]))
+    assert (found.run_id, found.artifact_sha256) == (trained["run_id"], trained["artifact_sha256"])
+    assert found.scored == scored["scored"] == manifest.rows_split
+
+
+def test_in_place_of_a_step_a_notebook_does_what_its_job_would(cloud: Settings, submit: Submit, tmp_path: Path) -> None:
+    source = cloud.datasets / "stand_in" / "raw" / "news.csv"
+    volumes.upload(write_news(tmp_path / "news.csv"), source)
+    request = dataset.plan(cloud, Source(uri=str(source)), data_name="stand_in", data_version="2.0.0")
+    submit("run_create_data", request=request.model_dump_json(), prefect_flow_run_id="any")
+    assert dataset.verify(cloud.datasets, "stand_in", "2.0.0").rows_in == 240
+
+
+# --- what a parameter may be, without a workspace ----------------------------------------------------------------
+
+
+@pytest.fixture
+def local(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of dev on this machine, which notebooks use where the environment says so."""
+    monkeypatch.setenv("MLOPS_PLATFORM", "local")
+    return settings.load("dev", home=home)
+
+
+def test_the_raw_table_is_the_only_one_or_is_named(local: Settings) -> None:
+    raw, data = local.datasets / "news" / "raw", {"data_name": "news", "data_version": "1.0.0"}
+    with pytest.raises(NotFoundError, match="holds no file, not one table"):
+        notebooks.run("create-data", data)
+    raw.mkdir(parents=True)
+    write_news(raw / "a.csv")
+    write_news(raw / "b.csv")
+    with pytest.raises(NotFoundError, match=r"holds a\.csv, b\.csv, not one table"):
+        notebooks.run("create-data", data)
+    made = json.loads(
+        notebooks.run("create-data", data | {"source": str(raw / "b.csv"), "parent": "", "holdout": "True"})
+    )
+    assert made["rows_split"] == 240
+
+
+@pytest.mark.parametrize(
+    ("step", "parameters", "why"),
+    [
+        ("create-data", {"data_name": ""}, "needs data_name"),
+        ("train", {"data_version": ""}, "needs data_version, model_experiment_name"),
+        ("infer", {"data_name": "", "data_version": ""}, "needs data_name, data_version"),
+        ("infer", {}, "needs run_id or model_name"),
+        ("infer", {"run": "0123"}, "knows no run"),
+        ("create-data", {"holdout": "perhaps"}, "holdout"),
+        ("create-data", {"test_size": "a fifth"}, "test_size"),
+        ("create-data", {"test_sise": "0.2"}, "test_sise"),
+        ("create-data", {"stratify": "__import__('os')"}, "stratify"),
+        ("train", {"model_experiment_name": "/Shared/x", "model_type": "oracle"}, "model_type='oracle' is not one of"),
+        ("train", {"model_experiment_name": "/Shared/x", "model_params": "['alpha']"}, "is no dict"),
+        ("train", {"model_experiment_name": "/Shared/x", "model_params": "alpha=1"}, "model_params"),
+        ("train", {"model_experiment_name": "/Shared/x", "seed": "one"}, "seed"),
+        ("train", {"model_experiment_name": "/Shared/x", "seed": "1.5"}, "seed='1.5' is no int"),
+    ],
+)
+def test_a_parameter_that_is_missing_unknown_or_wrong(
+    step: str, parameters: dict[str, str], why: str, local: Settings, tmp_path: Path
+) -> None:
+    source = {"source": str(write_news(tmp_path / "news.csv"))} if step == "create-data" else {}
+    with pytest.raises(ConfigError, match=why):
+        notebooks.run(step, {"data_name": "news", "data_version": "1.0.0", **source, **parameters})
+    assert not local.datasets.exists()

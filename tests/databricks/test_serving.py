@@ -1,0 +1,334 @@
+"""The endpoint of a model follows its champion, proves what it answers, and goes back when it cannot."""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import requests
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
+
+from lifecycle import doctor, evaluation, settings
+from lifecycle.doctor.endpoints import examine_endpoints
+from lifecycle.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
+from lifecycle.models.loading import ModelRef
+from lifecycle.registry import promotion, store
+from lifecycle.registry.store import Target
+from lifecycle.serving import endpoint
+from lifecycle.settings import ServingRules, Settings
+from tests.conftest import ROOT, train_model
+from tests.databricks_emulator import Emulator
+
+ENDPOINT = "dev-sentiment"
+QUERY = f"POST /serving-endpoints/{ENDPOINT}/invocations"
+CONFIG = f"PUT /api/2.0/serving-endpoints/{ENDPOINT}/config"
+
+
+class Served(NamedTuple):
+    """Two trained and evaluated models, of which version 1 is champion in the workspace's Unity Catalog."""
+
+    home: Path
+    bayes: ModelRef
+    regression: ModelRef
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Served:
+    """Two models that were trained on this machine."""
+    home = tmp_path_factory.mktemp("serving") / "state"
+    shutil.copytree(prepared, home)
+    config = settings.load("dev", home=home)
+    models = [train_model(config, kind) for kind in ("naive_bayes", "logistic_regression")]
+    for model in models:
+        evaluation.evaluate(evaluation.request_for(model, config.datasets, "news", "1.0.0"))
+    return Served(home, *models)
+
+
+@pytest.fixture
+def config(trained: Served, databricks_env: Emulator, monkeypatch: pytest.MonkeyPatch) -> Settings:  # noqa: ARG001
+    """The settings of dev with an endpoint for the model, in a workspace that is looked at often."""
+    monkeypatch.setenv("MLFLOW_ENABLE_DB_SDK", "false")
+    rules = {"endpoints": {"sentiment": ENDPOINT}, "poll_seconds": 0.05, "timeout_seconds": 60}
+    return settings.load("dev", home=trained.home, registry_uri="databricks-uc", serving=rules)
+
+
+@pytest.fixture
+def target(config: Settings, trained: Served, client: WorkspaceClient) -> Iterator[Target]:
+    """A model whose first champion is version 1, without an endpoint."""
+    target = store.target_of(config, "sentiment")
+    promote(target, trained.bayes)
+    yield target
+    for each in client.serving_endpoints.list():
+        client.serving_endpoints.delete(each.name or "")
+    store.mlflow_of(target).delete_registered_model(target.name)
+
+
+@pytest.fixture
+def slowly(workspace: Emulator) -> Iterator[Callable[[float], None]]:
+    """A function that lets updates take so many seconds more."""
+
+    def slow(seconds: float) -> None:
+        requests.post(f"{workspace.url}/emulator/serving", json={"seconds": seconds}, timeout=10).raise_for_status()
+
+    yield slow
+    slow(0)
+
+
+def promote(target: Target, model: ModelRef) -> None:
+    promotion.promote(promotion.intend(target, model, promotion.champion(target), reason="better"))
+
+
+def roll_back(target: Target) -> None:
+    intent = promotion.intend_rollback(target, None, "worse")
+    assert isinstance(intent, promotion.Intent)
+    promotion.promote(intent)
+
+
+def version_of(client: WorkspaceClient) -> str | None:
+    return client.serving_endpoints.get(ENDPOINT).config.served_entities[0].entity_version
+
+
+def files(workspace: Emulator, version: int) -> Path:
+    """The files of a version, where the workspace keeps them."""
+    return workspace.root / "files" / "Models" / "dev" / "ml" / "sentiment" / str(version)
+
+
+def test_an_endpoint_follows_promotion_and_rollback(
+    config: Settings, target: Target, trained: Served, client: WorkspaceClient, workspace: Emulator
+) -> None:
+    first = endpoint.follow(config, "sentiment")
+    assert (first.endpoint, first.version, first.changed, first.compared) == (ENDPOINT, 1, True, 20)
+    promote(target, trained.regression)
+    assert [finding.state for finding in examine_endpoints(config, repair=False)] == ["problem"]
+    assert endpoint.follow(config, "sentiment").version == 2
+    assert version_of(client) == "2"
+    workspace.forget_calls()
+    again = endpoint.follow(config, "sentiment")
+    assert (again.version, again.changed, again.compared) == (2, False, 20)
+    assert workspace.calls(CONFIG) == []
+    roll_back(target)
+    assert endpoint.follow(config, "sentiment").version == 1
+    assert version_of(client) == "1"
+
+
+@pytest.mark.usefixtures("trained")
+def test_doctor_finds_and_repairs_an_endpoint_that_serves_another_version(
+    config: Settings, target: Target, trained: Served, client: WorkspaceClient
+) -> None:
+    found = list(examine_endpoints(config, repair=False))
+    assert "serves nothing, not dev.ml.sentiment v1, the champion" in found[0].message
+    endpoint.follow(config, "sentiment")
+    promote(target, trained.regression)
+    repaired = [finding for finding in doctor.examine([config], repair=True) if finding.what == f"endpoint {ENDPOINT}"]
+    assert [(finding.state, finding.message) for finding in repaired] == [
+        ("repaired", "serves dev.ml.sentiment v1, not dev.ml.sentiment v2, the champion.")
+    ]
+    assert version_of(client) == "2"
+    assert [finding.state for finding in examine_endpoints(config, repair=False)] == ["ok"]
+
+
+def test_an_endpoint_that_answers_something_else_goes_back(
+    config: Settings, target: Target, trained: Served, client: WorkspaceClient, workspace: Emulator
+) -> None:
+    """What is served under version 2 are the files of version 1: somebody has put them there."""
+    endpoint.follow(config, "sentiment")
+    promote(target, trained.regression)
+    shutil.rmtree(files(workspace, 2))
+    shutil.copytree(files(workspace, 1), files(workspace, 2))
+    with pytest.raises(IntegrityError, match=r"of 20 predictions are not what dev.ml.sentiment v2 predicted"):
+        endpoint.follow(config, "sentiment")
+    assert version_of(client) == "1"
+
+
+@pytest.mark.usefixtures("target")
+def test_a_new_endpoint_that_answers_something_else_is_not_left(
+    config: Settings, client: WorkspaceClient, workspace: Emulator
+) -> None:
+    code = next(files(workspace, 1).glob("*.py"))
+    code.write_text(code.read_text().replace("probabilities.max(axis=1)", "probabilities.min(axis=1)"))
+    with pytest.raises(IntegrityError, match="20 of 20 predictions"):
+        endpoint.follow(config, "sentiment")
+    assert list(client.serving_endpoints.list()) == []
+
+
+def test_a_version_that_cannot_be_loaded_is_not_served(
+    config: Settings, target: Target, trained: Served, client: WorkspaceClient, workspace: Emulator
+) -> None:
+    endpoint.follow(config, "sentiment")
+    promote(target, trained.regression)
+    (files(workspace, 2) / "MLmodel").unlink()
+    with pytest.raises(TransientError, match=r"(?s)UPDATE_FAILED.*MLmodel"):
+        endpoint.follow(config, "sentiment")
+    assert version_of(client) == "1"
+
+
+@pytest.mark.usefixtures("target")
+def test_an_update_that_takes_too_long_ends_at_the_deadline(config: Settings, slowly: Callable[[float], None]) -> None:
+    slowly(3)
+    hurried = config.model_copy(update={"serving": config.serving.model_copy(update={"timeout_seconds": 0.5})})
+    start = time.monotonic()
+    with pytest.raises(TransientError, match=r"was not ready after 0.5 s"):
+        endpoint.follow(hurried, "sentiment")
+    assert time.monotonic() - start < 2.5
+
+
+@pytest.mark.usefixtures("target")
+def test_a_look_that_fails_is_repeated(config: Settings, workspace: Emulator) -> None:
+    workspace.inject(f"GET /api/2.0/serving-endpoints/{ENDPOINT}", status=500, times=2)
+    assert endpoint.follow(config, "sentiment").version == 1
+
+
+@pytest.mark.usefixtures("target")
+def test_an_update_of_somebody_else_is_waited_for(
+    config: Settings, client: WorkspaceClient, workspace: Emulator, slowly: Callable[[float], None]
+) -> None:
+    """Their update begins between our look and our request, so that the workspace refuses ours."""
+    endpoint.follow(config, "sentiment")
+    entity = ServedEntityInput(entity_name="dev.ml.sentiment", entity_version="1", workload_size="Large")
+    slowly(0.3)
+    client.serving_endpoints.update_config(ENDPOINT, served_entities=[entity])
+    workspace.inject(CONFIG, status=409, error_code="RESOURCE_CONFLICT", times=1)
+    assert endpoint.follow(config, "sentiment").changed
+    served = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    assert [(each.entity_version, each.workload_size) for each in served] == [("1", "Small")]
+
+
+def test_a_promotion_meanwhile_is_followed_too(
+    config: Settings,
+    target: Target,
+    trained: Served,
+    client: WorkspaceClient,
+    slowly: Callable[[float], None],
+) -> None:
+    slowly(1.5)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(endpoint.follow, config, "sentiment")
+        while not list(client.serving_endpoints.list()):
+            time.sleep(0.02)
+        promote(target, trained.regression)
+        assert following.result().version == 2
+    assert version_of(client) == "2"
+
+
+@pytest.mark.usefixtures("target")
+def test_a_query_that_fails_is_repeated(config: Settings, workspace: Emulator) -> None:
+    workspace.inject(QUERY, status=500, times=2)
+    assert endpoint.follow(config, "sentiment").version == 1
+
+
+@pytest.mark.parametrize(("status", "error"), [(500, TransientError), (400, ConfigError)])
+def test_an_endpoint_that_does_not_answer_goes_back(
+    config: Settings,
+    target: Target,
+    trained: Served,
+    client: WorkspaceClient,
+    workspace: Emulator,
+    status: int,
+    error: type[Exception],
+) -> None:
+    endpoint.follow(config, "sentiment")
+    promote(target, trained.regression)
+    workspace.inject(QUERY, status=status, times=10_000)
+    hurried = config.model_copy(update={"serving": config.serving.model_copy(update={"timeout_seconds": 10})})
+    with pytest.raises(error):
+        endpoint.follow(hurried, "sentiment")
+    workspace.clear()
+    assert version_of(client) == "1"
+
+
+def test_an_endpoint_made_by_hand_is_recognised_by_its_version(
+    config: Settings, target: Target, client: WorkspaceClient
+) -> None:
+    entity = {"entity_name": target.name, "entity_version": "1", "workload_size": "Small"}
+    by_hand = ServedEntityInput(name="by-hand", scale_to_zero_enabled=True, **entity)
+    client.serving_endpoints.create_and_wait(ENDPOINT, config=EndpointCoreConfigInput(None, served_entities=[by_hand]))
+    assert endpoint.follow(config, "sentiment").changed is False
+    seen = client.serving_endpoints.get(ENDPOINT)
+    client.serving_endpoints.update_config_and_wait(ENDPOINT, served_entities=[ServedEntityInput(**entity)])
+    model = promotion.reference(target, 1)
+    with pytest.raises(IntegrityError, match=r"answered with sentiment-1: it was changed meanwhile"):
+        endpoint.Endpoint(config, "sentiment").compare(model, endpoint._sample(model, config), seen)
+
+
+def test_the_endpoint_of_another_model_is_left_alone(
+    config: Settings, target: Target, trained: Served, client: WorkspaceClient
+) -> None:
+    other = target.named("dev.ml.other")
+    promote(other, trained.bayes)
+    entity = ServedEntityInput(entity_name=other.name, entity_version="1", workload_size="Small")
+    client.serving_endpoints.create_and_wait(ENDPOINT, config=EndpointCoreConfigInput(None, served_entities=[entity]))
+    with pytest.raises(ConflictError, match=r"serves dev.ml.other, not dev.ml.sentiment"):
+        endpoint.follow(config, "sentiment")
+    assert client.serving_endpoints.get(ENDPOINT).config.served_entities[0].entity_name == other.name
+    store.mlflow_of(other).delete_registered_model(other.name)
+
+
+def test_without_endpoint_registry_or_champion_nothing_is_asked(config: Settings, workspace: Emulator) -> None:
+    with pytest.raises(ConfigError, match="name no endpoint for other"):
+        endpoint.follow(config, "other")
+    with pytest.raises(NotFoundError, match="no champion to serve"):
+        endpoint.follow(config, "sentiment")
+    with pytest.raises(ConfigError, match="registers at sqlite"):
+        endpoint.follow(config.model_copy(update={"registry_uri": None}), "sentiment")
+    assert [finding.state for finding in examine_endpoints(config, repair=False)] == ["ok"]
+    assert workspace.calls("* /api/2.0/serving-endpoints*") == []
+
+
+def test_the_page_names_every_setting_with_its_default() -> None:
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", page, flags=re.MULTILINE)
+    defaults = ServingRules().model_dump(mode="json")
+    assert {name: value.strip("`") for name, value in rows} == {
+        name: "none" if value == {} else str(value).removesuffix(".0").replace("True", "true")
+        for name, value in defaults.items()
+    }
+
+
+def test_answers_are_compared_one_by_one() -> None:
+    import pandas as pd
+
+    sample = pd.DataFrame({"label": ["a", "b"], "score": [0.5, 0.25]})
+    right = [{"label": "a", "score": 0.5}, {"label": "b", "score": 0.25 + 1e-9}]
+    assert endpoint.differing(right, sample) == 0
+    assert endpoint.differing(right[:1], sample) == 1
+    assert endpoint.differing([*right, right[0]], sample) == 1
+    assert endpoint.differing([right[1], right[0]], sample) == 2
+    assert endpoint.differing([{"label": "a", "score": 0.51}, "b"], sample) == 2
+    assert endpoint.differing([], sample) == 2
+
+
+@pytest.mark.usefixtures("server")
+def test_the_flows_let_the_endpoint_follow(
+    config: Settings, target: Target, trained: Served, client: WorkspaceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    from flows.promote import promote as promote_flow
+    from flows.rollback import rollback
+
+    monkeypatch.setenv("MLOPS_HOME", str(trained.home))
+    monkeypatch.setenv("MLOPS_REGISTRY_URI", "databricks-uc")
+    monkeypatch.setenv("MLOPS_SKIP_GATE", "true")
+    monkeypatch.setenv("MLOPS_SERVING", config.serving.model_dump_json())
+    candidate = promotion.enter_challenger(target, trained.regression)
+    by_hand = {"version": candidate.version, "reason": "it is better", "skip_gate": True}
+    admitted = promote_flow("sentiment", "dev", "dev", **by_hand)
+    assert version_of(client) == str(admitted.promotion.champion) != "1"
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["endpoint-dev-ml-sentiment"]))
+    with get_client(sync_client=True) as prefect:
+        shown = prefect.read_artifacts(artifact_filter=wanted)
+    assert f"/ml/endpoints/{ENDPOINT})" in shown[0].data
+    client.serving_endpoints.delete(ENDPOINT)
+    again = promote_flow("sentiment", "dev", "dev", **by_hand)
+    assert "champion already" in again.message
+    assert version_of(client) == str(admitted.promotion.champion)
+    assert rollback("sentiment", "dev", rehearse=True).changed is False
+    assert version_of(client) == str(admitted.promotion.champion)
+    assert rollback("sentiment", "dev").champion == 1
+    assert version_of(client) == "1"

@@ -1,0 +1,72 @@
+"""`mlops serve`: a verified model behind MLflow's scoring server, on loopback alone."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from lifecycle import evaluation
+from lifecycle.data import dataset
+from lifecycle.errors import ConfigError, IntegrityError
+from lifecycle.registry import promotion
+from lifecycle.serving import local
+from tests.conftest import ROOT
+from tests.registry.conftest import State, promote
+
+MLOPS = [sys.executable, "-m", "cli.main", "serve", "--model-name=sentiment", "--env=dev", "--port=0", "--json"]
+
+
+@contextmanager
+def serving(state: State) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """The command as a person starts it, and the address that it says."""
+    environment = os.environ | {"MLOPS_HOME": str(state.config.state)}
+    with subprocess.Popen(MLOPS, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            facts = json.loads(process.stdout.readline())
+            assert (facts["model"], facts["version"]) == ("dev.ml.sentiment", 1)
+            yield facts["address"], process
+        finally:
+            process.kill()
+
+
+def test_the_champion_answers_what_it_predicted(state: State) -> None:
+    promote(state.target, state.regression)
+    request = evaluation.request_for(state.regression, state.config.datasets, "news", "1.0.0")
+    recorded = evaluation.stored(request).head(20)
+    texts = dataset.load_rows(state.config.datasets, "news", "1.0.0", request.side)["text"].head(20)
+    with serving(state) as (address, process):
+        assert address.startswith("http://127.0.0.1:")
+        body = {"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}}
+        answer = requests.post(f"{address}/invocations", json=body, timeout=60)
+        assert answer.headers["served-model-name"] == "sentiment-1"
+        given = answer.json()["predictions"]
+        assert [row["label"] for row in given] == list(recorded["label"])
+        assert [row["score"] for row in given] == pytest.approx(list(recorded["score"]))
+        wrong = requests.post(f"{address}/invocations", json={"dataframe_records": [{"Sentence": "x"}]}, timeout=60)
+        assert (wrong.status_code, wrong.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert requests.get(f"{address}/ping", timeout=60).ok
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in {0, -signal.SIGTERM}
+
+
+def test_files_that_were_changed_are_not_served(state: State) -> None:
+    promote(state.target, state.bayes)
+    champion = promotion.champion(state.target)
+    folder = state.folder(state.bayes)
+    (folder / "artifacts" / "pipeline.skops").write_bytes(b"another")
+    with pytest.raises(IntegrityError, match="digest"):
+        local.serve(champion, 0, pytest.fail)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_loaded(state: State) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"Port {port} cannot be used"):
+            local.serve(state.bayes, port, pytest.fail)

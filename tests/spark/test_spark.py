@@ -1,0 +1,255 @@
+"""The engine `spark` publishes what `local` publishes, byte for byte, and trusts a model as little."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+import psutil
+import pytest
+from pyspark.sql import SparkSession
+
+from lifecycle import settings
+from lifecycle.errors import ConfigError, DataError, IntegrityError
+from lifecycle.inference import batch, local, spark
+from lifecycle.models import external, loading
+from lifecycle.models.loading import ModelRef
+from lifecycle.tracking import download
+from tests.conftest import ROOT, tree
+from tests.spark.conftest import TEXTS, requested, write_table
+
+pytestmark = pytest.mark.usefixtures("session")
+
+AWKWARD = ["  ", "", "\x07bell", "profit " * 20_000, "naïve – 𝄞 «profit»", 'said ""profit""', "two\nlines", "NA", "007"]
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[SparkSession]:
+    """A session on this machine, as a process that is offered none starts it."""
+    made = spark.session(2)
+    yield made
+    made.stop()
+
+
+def predictions(model: ModelRef, source: Path, output: Path, engine: str, **rules: object) -> dict[str, bytes]:
+    """What an engine publishes: every file with its content."""
+    request = requested(model, source, output, engine=engine, **rules)
+    batch.infer(request)
+    return tree(batch.locate(request)[0])
+
+
+def by_hand(model: ModelRef, folder: Path) -> Path:
+    """The files of a model, where a test can change them."""
+    return download(model.tracking_uri, model.uri, folder)
+
+
+def registered(model: ModelRef, folder: Path, **changes: object) -> ModelRef:
+    """A reference to changed files, with the digest that somebody registered for them."""
+    found = loading.artifact_digest(folder)
+    return model.model_copy(update={"uri": str(folder), "artifact_sha256": found, **changes})
+
+
+def test_spark_publishes_what_local_publishes_byte_for_byte(champion: ModelRef, tmp_path: Path) -> None:
+    source = write_table(tmp_path / "in.csv", [*TEXTS, *AWKWARD, *TEXTS])
+    expected = predictions(champion, source, tmp_path / "local", "local")
+    assert predictions(champion, source, tmp_path / "spark", "spark", workers=0) == expected
+    assert sorted(expected) == ["manifest.json", *(f"part-0000{n}.parquet" for n in (0, 2, 3, 4)), "rejected.parquet"]
+    manifest = batch.load(batch.locate(requested(champion, source, tmp_path / "spark"))[0])
+    assert (manifest.rows_in, manifest.scored) == (17, 13)
+    assert manifest.rejected == {"blank_text": 2, "long_text": 1, "unusable_character": 1}
+
+
+def test_how_spark_cuts_a_part_does_not_change_it(session: SparkSession, champion: ModelRef, tmp_path: Path) -> None:
+    source = write_table(tmp_path / "in.csv", TEXTS * 5)
+    expected = predictions(champion, source, tmp_path / "local", "local", rows_per_part=20)
+    session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 3)
+    try:
+        assert predictions(champion, source, tmp_path / "spark", "spark", rows_per_part=20) == expected
+    finally:
+        session.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+
+
+def test_either_engine_goes_on_where_the_other_stopped(champion: ModelRef, tmp_path: Path) -> None:
+    source = write_table(tmp_path / "in.csv", TEXTS * 3)
+    expected = predictions(champion, source, tmp_path / "local", "local")
+    final = batch.locate(requested(champion, source, tmp_path / "spark"))[0]
+    partial = final.with_name(f".partial-{final.name}-4")
+    partial.mkdir(parents=True)
+    (partial / "part-00001.parquet").write_bytes(expected["part-00001.parquet"])
+    before = (partial / "part-00001.parquet").stat()
+    assert predictions(champion, source, tmp_path / "spark", "spark") == expected
+    after = (final / "part-00001.parquet").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_batch_that_local_published_is_left_as_it_is(champion: ModelRef, tmp_path: Path) -> None:
+    source = write_table(tmp_path / "in.csv", TEXTS)
+    expected = predictions(champion, source, tmp_path / "out", "local")
+    assert predictions(champion, source, tmp_path / "out", "spark") == expected
+
+
+def test_a_malformed_row_far_down_publishes_nothing(champion: ModelRef, tmp_path: Path) -> None:
+    source = write_table(tmp_path / "in.csv", TEXTS * 5)
+    source.write_text(source.read_text() + "k20,one,too many\n")
+    with pytest.raises(DataError, match="row 21, line 22: 3 fields instead of 2"):
+        batch.infer(requested(champion, source, tmp_path / "out", engine="spark"))
+    assert [name for name in tree(tmp_path / "out") if not name.endswith(".lock")] == []
+
+
+def test_vader_is_scored_like_any_model(home: Path, tmp_path: Path) -> None:
+    config = settings.load("dev", home=home)
+    model = external.log_vader(config.mlflow_uri, "vader-dev", "vader")
+    source = write_table(tmp_path / "in.csv", ["a good day", "a bad movie!!", "the table"])
+    expected = predictions(model, source, tmp_path / "local", "local")
+    assert predictions(model, source, tmp_path / "spark", "spark") == expected
+
+
+def test_the_code_in_a_model_runs_nowhere(champion: ModelRef, tmp_path: Path) -> None:
+    folder = by_hand(champion, tmp_path / "model")
+    [code] = folder.glob("*.py")
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n{code.read_text()}")
+    model = registered(champion, folder)
+    source = write_table(tmp_path / "in.csv", TEXTS)
+    expected = predictions(model, source, tmp_path / "local", "local")
+    assert predictions(model, source, tmp_path / "spark", "spark") == expected
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_is_scored_only_where_settings_allow_it(champion: ModelRef, tmp_path: Path) -> None:
+    folder, pipeline = by_hand(champion, tmp_path / "model"), loading.load(champion).pipeline
+    (folder / "artifacts" / "pipeline.skops").unlink()
+    joblib.dump(pipeline, folder / "artifacts" / "pipeline.pkl")
+    source = write_table(tmp_path / "in.csv", TEXTS)
+    with pytest.raises(IntegrityError, match="is a pickle"):
+        batch.infer(requested(registered(champion, folder), source, tmp_path / "out", engine="spark"))
+    model = registered(champion, folder, allow_pickle=True)
+    expected = predictions(model, source, tmp_path / "local", "local")
+    assert predictions(model, source, tmp_path / "out", "spark") == expected
+
+
+def test_a_model_that_is_not_what_was_registered_scores_nothing(champion: ModelRef, tmp_path: Path) -> None:
+    other = champion.model_copy(update={"artifact_sha256": "0" * 64})
+    source = write_table(tmp_path / "in.csv", TEXTS)
+    with pytest.raises(IntegrityError, match="the files digest to"):
+        batch.infer(requested(other, source, tmp_path / "out", engine="spark"))
+
+
+def test_rows_that_spark_loses_are_an_error(session: SparkSession, champion: ModelRef, tmp_path: Path) -> None:
+    class Losing:
+        """A session that drops the last row of what it is given."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(session, name)
+
+        def createDataFrame(self, table: Any) -> Any:  # noqa: N802
+            return session.createDataFrame(table.slice(0, len(table) - 1))
+
+    request = requested(champion, tmp_path / "in.csv", tmp_path / "out")
+    with loading.private_copy(champion) as folder:
+        model = spark.SparkModel(session, spark.stand_in(request, folder, tmp_path / "model"))
+    texts = pd.DataFrame({"text": TEXTS}, index=[7, 8, 9, 11])
+    expected = loading.load(champion).predict(None, texts)
+    assert model.predict(None, texts).to_dict("list") == expected.to_dict("list")
+    model._session = Losing()
+    with pytest.raises(IntegrityError, match="was given 4 rows and gave back 3"):
+        model.predict(None, texts)
+
+
+def test_the_session_that_is_there_is_used_and_left_running(session: SparkSession) -> None:
+    assert spark.session(1) is session
+    assert session.sparkContext.master == "local[2]"
+
+
+def test_the_session_of_a_databricks_cluster_scores_as_any_other(
+    session: SparkSession, champion: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_table(tmp_path / "in.csv", TEXTS)
+    expected = predictions(champion, source, tmp_path / "local", "local")
+    session.conf.set("spark.databricks.mlflow.nfs.enabled", "false")  # this machine lacks a cluster's shared disk
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    assert predictions(champion, source, tmp_path / "spark", "spark") == expected
+
+
+def test_a_catalog_that_cannot_hold_the_table_is_an_error_with_its_reason(
+    champion: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")  # as on a cluster, whose session is this one
+    source = write_table(tmp_path / "in.csv", TEXTS)
+    for table, words in (("spark_catalog.default.predictions", "delta"), ("prod.ml.predictions", "prod")):
+        request = requested(champion, source, tmp_path / "out", table=table)
+        with pytest.raises(ConfigError, match=f"^{table}: .*{words}.* Check its columns, and the grants"):
+            batch.infer(request)
+        assert batch.verify(batch.locate(request)[0], request).scored == 4
+
+
+def test_a_session_of_this_machine_listens_on_loopback_alone() -> None:
+    children = [child for child in psutil.Process().children(recursive=True) if "java" in child.name()]
+    listening = [c.laddr.ip for child in children for c in child.net_connections("tcp") if c.status == "LISTEN"]
+    assert listening
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
+def test_at_most_so_many_parts_are_in_memory_as_are_scored() -> None:
+    handed_out, finished = list[int](), list[int]()
+
+    def parts() -> Iterator[local.Part]:
+        for number in range(20):
+            handed_out.append(number)
+            yield number, pd.DataFrame()
+            assert len(handed_out) - len(finished) <= 4
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in local.bounded(pool, lambda part: {"number": part[0]}, parts(), 4):
+            finished.append(done["number"])
+    assert sorted(finished) == list(range(20))
+
+
+def alone(program: str, **environment: str) -> str:
+    """What a program says last, in a process of its own, where no session is there yet."""
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    return (done.stdout + done.stderr).strip().splitlines()[-1]
+
+
+def test_missing_java_is_named_with_what_to_install(tmp_path: Path) -> None:
+    program = "from lifecycle.inference import spark; spark.session()"
+    said = alone(program, PATH=str(tmp_path))
+    assert "ConfigError: The engine spark needs Java: there is no java on the PATH. Install Java 17" in said
+    said = alone(program, JAVA_HOME=str(tmp_path))
+    assert f"needs Java: JAVA_HOME={tmp_path} holds no bin/java" in said
+    (tmp_path / "bin").mkdir()
+    shutil.copy(shutil.which("false") or "", tmp_path / "bin" / "java")
+    assert "ConfigError: Spark does not start" in alone(program, JAVA_HOME=str(tmp_path))
+
+
+def test_missing_pyspark_is_named_with_its_extra() -> None:
+    program = "import sys; sys.modules['pyspark'] = None; from lifecycle.inference import spark; spark.session()"
+    assert alone(program) == (
+        "lifecycle.errors.ConfigError: The engine spark needs pyspark. pip install 'mlops-lifecycle[spark]'"
+    )
+
+
+def test_a_batch_that_could_not_begin_leaves_nothing(
+    champion: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    source = write_table(tmp_path / "in.csv", TEXTS)
+    with pytest.raises(ConfigError, match="pip install"):
+        batch.infer(requested(champion, source, tmp_path / "out", engine="spark"))
+    assert [path for path in (tmp_path / "out").rglob("*") if path.suffix != ".lock" and path.is_file()] == []
+    assert list((tmp_path / "out").rglob(".partial-*")) == []
+
+
+def test_nothing_is_written_to_the_working_directory(
+    champion: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    predictions(champion, write_table(tmp_path / "in.csv", TEXTS), tmp_path / "out", "spark")
+    assert os.listdir() == []  # noqa: PTH208
