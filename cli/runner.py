@@ -42,14 +42,15 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+EXPECTATIONS = "lifecycle.data.expectations"
 MODELS = ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "skops.io")
 HEAVY = {
-    "create_data": ("great_expectations",),
+    "create_data": (EXPECTATIONS,),
     "train": (*MODELS, "matplotlib.figure"),
     "promote": MODELS,
     "rollback": MODELS,
     "batch_inference": MODELS,
-    "release": ("great_expectations", *MODELS, "matplotlib.figure"),
+    "release": (EXPECTATIONS, *MODELS, "matplotlib.figure"),
 }
 """The libraries that a flow's steps import, the slowest first."""
 PROVING = ("train", "promote", "release")

@@ -9,7 +9,7 @@ from prefect import State, flow, runtime
 from prefect.states import Completed
 from pydantic import Field
 
-from lifecycle.data import dataset, ingest
+from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
 from lifecycle.errors import ConfigError
 from lifecycle.inference import tables
@@ -23,7 +23,7 @@ from tasks import compute, data, inference, registry, reports
 
 PLACEHOLDER = "{logical_date}"
 INPUTS = ".inputs"
-"""Beside the datasets of a volume: tables of this machine that a remote step scores."""
+"""Beside the predictions on a volume: tables of this machine that a remote step scores."""
 
 
 @flow(
@@ -82,7 +82,7 @@ def batch_inference(
         raise ConfigError("Give either an input table or a dataset name and version.", "See: mlops infer --help")
     request = BatchRequest(
         model=model,
-        input=ingest.brought(source, config.datasets / INPUTS),
+        input=data.brought(source, config.predictions / INPUTS),
         text_column=text_column,
         key_column=key_column,
         logical_date=day,

@@ -32,17 +32,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from lifecycle import databricks
 from lifecycle.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.files import TEMPORARY, cache_folder, move_whole, publish_file, publish_folder, sha256_of
+from lifecycle.workspace import answers, client
 
 if TYPE_CHECKING:
-    from databricks.sdk import WorkspaceClient
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +52,6 @@ VOLUMES = Path("/Volumes")
 MANIFEST = "manifest.json"
 TRANSFERS = 8
 """Files of one folder that are sent or fetched at a time."""
-
-PATIENCE_SECONDS = 120
-"""How long one call is tried again while the workspace is busy or cannot be reached."""
 
 RACY_SECONDS = 2
 """A file may change again in the second that its time of modification names, so a younger mirror is not trusted."""
@@ -94,7 +90,7 @@ def read(path: Path) -> bytes:
         NotFoundError: There is no such file.
     """
     if _is_remote(path):
-        with _translated(path), _download(path) as stream:
+        with answers(path), _download(path) as stream:
             return stream.read()
     try:
         return path.read_bytes()
@@ -242,8 +238,8 @@ def _stat(path: Path) -> Stat | None:
     if not _is_remote(path):
         return Stat(path.stat().st_size, int(path.stat().st_mtime)) if path.is_file() else None
     try:
-        with _translated(path):
-            found = _client().files.get_metadata(str(path))
+        with answers(path):
+            found = client().files.get_metadata(str(path))
     except NotFoundError:
         return None
     modified = parsedate_to_datetime(found.last_modified).timestamp() if found.last_modified else time.time()
@@ -254,8 +250,8 @@ def _is_folder(path: Path) -> bool:
     if not _is_remote(path):
         return path.is_dir()
     try:
-        with _translated(path):
-            _client().files.get_directory_metadata(str(path))
+        with answers(path):
+            client().files.get_directory_metadata(str(path))
     except NotFoundError:
         return False
     return True
@@ -273,8 +269,8 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
 
 def _children(folder: Path) -> list[tuple[Path, Stat | None]]:
     """What a folder holds: files with their state, folders with none. A name is data, and must not lead elsewhere."""
-    with _translated(folder):
-        entries = list(_client().files.list_directory_contents(str(folder)))
+    with answers(folder):
+        entries = list(client().files.list_directory_contents(str(folder)))
     found = []
     for entry in entries:
         name = entry.name or ""
@@ -308,7 +304,7 @@ def _fetch(path: Path, stat: Stat) -> Path:
     if mirror.is_file() and Stat(mirror.stat().st_size, int(mirror.stat().st_mtime)) == stat:
         return mirror
     with publish_file(mirror) as temporary:
-        with _translated(path), _download(path) as stream, temporary.open("wb") as file:
+        with answers(path), _download(path) as stream, temporary.open("wb") as file:
             shutil.copyfileobj(stream, file)
         if temporary.stat().st_size != stat.size:
             raise TransientError(f"{path} changed while it was fetched.", "Try again.")
@@ -321,8 +317,8 @@ def _make_folder(folder: Path) -> None:
     if not _is_remote(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return
-    with _translated(folder):
-        _client().files.create_directory(str(folder))
+    with answers(folder):
+        client().files.create_directory(str(folder))
 
 
 def _copy(source: Path, path: Path) -> None:
@@ -334,15 +330,15 @@ def _copy(source: Path, path: Path) -> None:
 
 
 def _download(path: Path) -> BinaryIO:
-    content = _client().files.download(str(path)).contents
+    content = client().files.download(str(path)).contents
     if content is None:
         raise TransientError(f"{path}: the workspace sent no content.", "Try again.")
     return content
 
 
 def _send(content: BinaryIO, path: Path, *, overwrite: bool) -> None:
-    with _translated(path):
-        _client().files.upload(str(path), content, overwrite=overwrite)
+    with answers(path):
+        client().files.upload(str(path), content, overwrite=overwrite)
 
 
 def _in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -352,7 +348,7 @@ def _in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 def _cached(path: Path, kind: str) -> Path:
     """Where the cache keeps what belongs to a path of this workspace."""
-    workspace = "mounted" if _is_mounted(path) else urlsplit(_client().config.host).netloc
+    workspace = "mounted" if _is_mounted(path) else urlsplit(client().config.host).netloc
     return cache_folder() / kind / re.sub(r"[^\w.-]", "_", workspace) / path.relative_to("/")
 
 
@@ -362,41 +358,3 @@ def _private(path: Path) -> Path:
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)
     return path
-
-
-def _client() -> "WorkspaceClient":
-    """The client of the workspace and identity of this process: one for as long as they stay the same."""
-    return _client_of(tuple(os.environ.get(name) for name in databricks.IDENTITY))
-
-
-@lru_cache(maxsize=4)
-def _client_of(identity: tuple[str | None, ...]) -> "WorkspaceClient":  # noqa: ARG001  a key, not an input
-    from databricks.sdk import WorkspaceClient
-    from databricks.sdk.config import Config
-
-    databricks.require_credentials("databricks")
-    return WorkspaceClient(config=Config(retry_timeout_seconds=PATIENCE_SECONDS))
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn the client's errors about a path into ours. The client itself has waited and tried again by then."""
-    import requests
-    from databricks.sdk import errors
-    from databricks.sdk.errors.base import DatabricksError
-
-    try:
-        yield
-    except errors.NotFound as error:
-        raise NotFoundError(f"{path} is not there: {error}") from None
-    except errors.ResourceConflict as error:
-        raise ConflictError(f"{path} is there already: {error}") from None
-    except (errors.Unauthenticated, errors.PermissionDenied) as error:
-        what = f"{path}: the workspace refuses: {error!s:.300}"
-        raise ConfigError(what, "Check the credentials, and the grants on the volume.") from None
-    except (errors.BadRequest, errors.NotImplemented) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except (DatabricksError, requests.RequestException, TimeoutError) as error:
-        raise TransientError(f"{path}: {type(error).__name__}: {error!s:.300}", "Try again later.") from None
-    except ValueError as error:  # how the client says that it finds no credentials, or that they are refused
-        raise ConfigError(f"{path}: {error!s:.300}", "Check the credentials: see docs/databricks.md") from None

@@ -10,16 +10,15 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lifecycle import databricks, volumes
+from lifecycle import volumes
 from lifecycle.bundle.definition import Bundle, Permission
-from lifecycle.errors import ConfigError, ConflictError, TransientError
+from lifecycle.errors import ConfigError, ConflictError
 from lifecycle.files import sha256_of
 from lifecycle.settings import Frozen
+from lifecycle.workspace import answers, client
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -71,8 +70,8 @@ def deploy(bundle: Bundle, wheel: Path, notebooks: Path, *, dry_run: bool = Fals
         ConflictError: There are several jobs of one name.
         TransientError: The workspace does not answer.
     """
-    workspace = _workspace()
-    with _translated():
+    workspace = client()
+    with answers("What the deployment needs"):
         place, item = _bring_wheel(bundle, wheel, dry_run)
         folder = f"{bundle.file_path}/notebooks"
         sources = sorted(notebooks.glob("*.py"))
@@ -82,16 +81,6 @@ def deploy(bundle: Bundle, wheel: Path, notebooks: Path, *, dry_run: bool = Fals
             *(_bring_notebook(workspace, source, f"{folder}/{source.stem}", dry_run) for source in sources),
             *(_bring_job(workspace, job, bundle.permissions, dry_run) for job in jobs),
         ]
-
-
-def _workspace() -> "WorkspaceClient":
-    from databricks.sdk import WorkspaceClient
-
-    databricks.require_credentials("databricks")
-    try:
-        return WorkspaceClient()
-    except ValueError as error:
-        raise ConfigError(f"No workspace can be reached: {error!s:.300}.", "See docs/databricks.md") from None
 
 
 def _bring_wheel(bundle: Bundle, wheel: Path, dry_run: bool) -> tuple[Path, Item]:
@@ -207,20 +196,3 @@ def _allow(workspace: "WorkspaceClient", job_id: int, permissions: tuple[Permiss
     ]
     if granted:
         workspace.jobs.update_permissions(str(job_id), access_control_list=granted)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the client's errors into ours. The client itself has waited and tried again by then."""
-    import requests
-    from databricks.sdk import errors
-    from databricks.sdk.errors.base import DatabricksError
-
-    try:
-        yield
-    except (errors.Unauthenticated, errors.PermissionDenied) as error:
-        raise ConfigError(f"The workspace refuses: {error}.", "Check credentials and grants.") from None
-    except (errors.BadRequest, errors.NotFound, errors.ResourceConflict, errors.NotImplemented) as error:
-        raise ConfigError(f"The workspace refuses: {error}.", "See docs/databricks.md") from None
-    except (DatabricksError, requests.RequestException, TimeoutError) as error:
-        raise TransientError(f"The workspace does not answer: {error}.", "Try again.") from None

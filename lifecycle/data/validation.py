@@ -9,9 +9,7 @@ import copy
 import html
 import json
 import logging
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +65,7 @@ def check(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> Report:
 
 
 def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> Any:
-    with _no_spark():
-        import great_expectations as gx
-        from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from lifecycle.data.expectations import ExpectationConfiguration, gx
 
     unnamed = frame.rename_axis(index=None)  # rows of a named index would come back as dicts
     context = gx.get_context(mode="ephemeral")
@@ -93,23 +89,6 @@ def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> A
     )
     outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": unnamed})
     return next(iter(outcome.run_results.values()))
-
-
-@contextmanager
-def _no_spark() -> Iterator[None]:
-    """Hide pyspark, unless this process uses it, from the import of Great Expectations, which would import all of it.
-
-    Of a process without a main file pyspark 4.3 believes that it tests its examples: where packages of Spark Connect
-    are missing it then ends the process, with exit code 0.
-    """
-    if "pyspark" in sys.modules:
-        yield
-        return
-    sys.modules["pyspark"] = None  # type: ignore[assignment]  # how an import is told that there is no such package
-    try:
-        yield
-    finally:
-        del sys.modules["pyspark"]
 
 
 class EscapedPage:

@@ -7,8 +7,6 @@ anything else, it goes back to what it served before.
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lifecycle import databricks, evaluation
@@ -19,10 +17,10 @@ from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.settings import Frozen, Settings
+from lifecycle.workspace import answers, client
 
 if TYPE_CHECKING:
     import pandas as pd
-    from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.serving import (
         DataframeSplitInput,
         EndpointCoreConfigOutput,
@@ -106,7 +104,10 @@ class Endpoint:
         self.name = config.serving.endpoints[model_name]
         self._rules = config.serving
         self._deadline = time.monotonic() + config.serving.timeout_seconds
-        self._client = _client(registry)
+        self._client = client(registry)
+
+    def __str__(self) -> str:
+        return f"Endpoint {self.name}"
 
     @property
     def link(self) -> str:
@@ -117,7 +118,7 @@ class Endpoint:
         """The endpoint as it is; None if there is none."""
         from databricks.sdk.errors import NotFound
 
-        with _translated(self.name):
+        with answers(self):
             try:
                 return self._client.serving_endpoints.get(self.name)
             except NotFound:
@@ -172,7 +173,7 @@ class Endpoint:
 
         logger.info("Endpoint %s is to serve %s", self.name, model.label)
         endpoints, entities = self._client.serving_endpoints, [self._entity(model)]
-        with _translated(self.name):
+        with answers(self):
             try:
                 if new:
                     endpoints.create(self.name, config=EndpointCoreConfigInput(self.name, served_entities=entities))
@@ -207,7 +208,7 @@ class Endpoint:
         """Ask until there is an answer: an endpoint that scales to zero has to come up first."""
         while True:
             try:
-                with _translated(self.name):
+                with answers(self):
                     return self._client.serving_endpoints.query(self.name, dataframe_split=rows)
             except TransientError as error:
                 logger.warning("%s", error)
@@ -217,7 +218,7 @@ class Endpoint:
         """Go back to what was served before, if anything was; a failure to do so is told, and does not hide why."""
         self._deadline = time.monotonic() + self._rules.timeout_seconds
         try:
-            with _translated(self.name):
+            with answers(self):
                 if before is None:
                     self._client.serving_endpoints.delete(self.name)
                 elif before.config:
@@ -242,7 +243,7 @@ class Endpoint:
     def _log(self, model: ModelRef) -> str:
         """The end of what the build of the served model has written, as far as it can be had."""
         try:
-            with _translated(self.name):
+            with answers(self):
                 logs = self._client.serving_endpoints.build_logs(self.name, self._entity(model).name or "").logs
         except MlopsError:
             return ""
@@ -298,32 +299,3 @@ def _input(config: "EndpointCoreConfigOutput") -> "dict[str, Any]":
 def _entities(found: "ServingEndpointDetailed | None") -> "list[ServedEntityOutput]":
     """What an endpoint serves; nothing if there is none, or it was never ready."""
     return (found.config.served_entities if found and found.config else None) or []
-
-
-def _client(uri: str) -> "WorkspaceClient":
-    from databricks.sdk import WorkspaceClient
-
-    databricks.require_credentials(uri)
-    databricks.use_profile(uri)
-    try:
-        return WorkspaceClient()
-    except ValueError as error:
-        raise ConfigError(f"No workspace can be reached: {error!s:.300}.", "See docs/databricks.md") from None
-
-
-@contextmanager
-def _translated(endpoint: str) -> Iterator[None]:
-    """Turn the client's errors into ours; it has waited and tried again by then where that helps."""
-    import requests
-    from databricks.sdk import errors
-    from databricks.sdk.errors.base import DatabricksError
-
-    try:
-        yield
-    except (errors.Unauthenticated, errors.PermissionDenied) as error:
-        what = f"Endpoint {endpoint}: the workspace refuses: {error!s:.300}."
-        raise ConfigError(what, "Check credentials and the grants on the endpoint and the model.") from None
-    except (errors.BadRequest, errors.NotFound, errors.NotImplemented) as error:
-        raise ConfigError(f"Endpoint {endpoint}: {error!s:.300}.") from None
-    except (DatabricksError, requests.RequestException, TimeoutError) as error:
-        raise TransientError(f"Endpoint {endpoint}: {error!s:.300}.", "Try again later.") from None

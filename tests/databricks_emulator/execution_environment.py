@@ -116,10 +116,10 @@ class Environments:
         python = self._folder / key / "bin" / "python"
         async with self._made.setdefault(key, asyncio.Lock()):
             if not (self._folder / key / "complete").exists():
-                await _run(sys.executable, "-m", "venv", "--without-pip", "--clear", str(self._folder / key))
+                await _run(sys.executable, "-m", "venv", "--clear", str(self._folder / key))
                 if requirements:
                     words = [word for text in requirements for word in shlex.split(text)]
-                    await _run(sys.executable, "-m", "pip", f"--python={python}", "install", *QUIETLY, *words)
+                    await _run(str(python), "-m", "pip", "install", *QUIETLY, *words)
                 (self._folder / key / "complete").touch()
         return python
 

@@ -1,0 +1,19 @@
+"""Great Expectations is imported without Spark, whether or not the process uses it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("before", ["", "import pyspark.sql; "])
+def test_its_import_leaves_spark_alone_and_the_process_alive(before: str) -> None:
+    program = before + (
+        "import sys; from lifecycle.data import expectations; "
+        "print(expectations.gx.__name__, sorted({'pyspark', 'pyspark.sql.connect'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    left = ["pyspark"] if before else []
+    assert (done.returncode, done.stdout) == (0, f"great_expectations {left}\n"), done.stderr
