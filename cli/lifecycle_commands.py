@@ -191,7 +191,7 @@ def infer(
 
     config, parameters = settings.load(env), options.parameters(context)
     if input is not None:
-        _check_input(config, input.replace("{logical_date}", logical_date or "{logical_date}"))
+        _check_input(config, input.replace("{logical_date}", logical_date or "{logical_date}"), source_format)
     title = f"Scoring {input or f'{data_name} {data_version}'} with {model_name} in {env}"
     done = runner.run_flow("batch_inference", parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else show.batch(done)
@@ -298,12 +298,14 @@ def _next_steps(home: Path) -> None:
         typer.echo(f"\n  {what}:\n    {command}")
 
 
-def _check_input(config: Any, uri: str) -> None:
-    """A table that is not there ends here, before Prefect is started."""
+def _check_input(config: Any, uri: str, source_format: str | None) -> None:
+    """A table that is not there ends here, before Prefect is started; one of a catalog may be there for the job."""
     from lifecycle.data import ingest
+    from lifecycle.settings import checked
 
-    with ingest.open_bytes(ingest.Source(uri=uri), config.data):
-        pass
+    source = checked(ingest.Source, uri=uri, format=source_format)
+    if not (source.is_in_catalog and config.platform == "databricks"):
+        ingest.require(source, config.data)
 
 
 def _params(text: str) -> dict[str, Any]:

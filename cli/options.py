@@ -12,7 +12,12 @@ Env = Annotated[Environment, typer.Option("--env", help="Environment.")]
 ModelName = Annotated[str, typer.Option("--model-name", help="Name of the model, without environment.")]
 DataName = Annotated[str, typer.Option("--data-name", help="Name of the dataset.")]
 DataVersion = Annotated[str, typer.Option("--data-version", help="Version of the dataset.")]
-SourceFile = Annotated[str, typer.Option("--source", help="Path or URL of the table: CSV, JSON Lines or Parquet.")]
+SourceFile = Annotated[
+    str,
+    typer.Option(
+        "--source", help="Path or URL of the table: CSV, JSON Lines, Parquet, Delta; or catalog.schema.table."
+    ),
+]
 TextColumn = Annotated[str, typer.Option("--text-column", help="Column of the texts.")]
 LabelColumn = Annotated[str, typer.Option("--label-column", help="Column of the labels.")]
 TestSize = Annotated[float, typer.Option("--test-size", help="Fraction of the whole.")]
@@ -21,7 +26,7 @@ HoldoutSize = Annotated[float, typer.Option("--holdout-size", help="Fraction of 
 Stratify = Annotated[
     str | None, typer.Option("--stratify", help="Columns kept in proportion, such as \"['label']\"; default the label.")
 ]
-Format = Annotated[str | None, typer.Option("--format", help="csv, jsonl or parquet; default by the suffix.")]
+Format = Annotated[str | None, typer.Option("--format", help="csv, jsonl, parquet or delta; default by the suffix.")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of CSV and JSON Lines; it is never guessed.")]
 Delimiter = Annotated[str, typer.Option("--delimiter", help="Delimiter of CSV.")]
 Type = Annotated[ModelType, typer.Option("--model-type", help="What to train.")]

@@ -16,7 +16,7 @@ from lifecycle.inference import tables
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.names import Environment
 from lifecycle.outcomes import Batch
-from lifecycle.parameters import Name, VersionNumber
+from lifecycle.parameters import Format, Name, VersionNumber
 from lifecycle.registry.store import target_of
 from lifecycle.settings import InferenceRules, Settings
 from tasks import compute, data, inference, registry, reports
@@ -40,7 +40,7 @@ def batch_inference(
     data_version: Name | None = None,
     text_column: str = "text",
     key_column: str | None = None,
-    source_format: Literal["csv", "jsonl", "parquet"] | None = None,
+    source_format: Format | None = None,
     encoding: str = "utf-8",
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
     output: str | None = None,
@@ -57,12 +57,12 @@ def batch_inference(
         alias: Default champion, read from the promotion log.
         version: Version number, instead of an alias.
         run_id: Training run, instead of a registered version.
-        input: Path or URL of the table to score.
+        input: Path or URL of the table to score, or catalog.schema.table.
         data_name: Dataset to score, instead of a table.
         data_version: Its version.
         text_column: Column of the texts, of a table.
         key_column: Column that identifies a row to the reader; default its number.
-        source_format: Default: by the suffix.
+        source_format: Default: by the suffix; delta for a Delta table at a path or URL.
         encoding: Of CSV and JSON Lines.
         delimiter: Of CSV.
         output: Folder of predictions; default the environment's.
@@ -75,14 +75,15 @@ def batch_inference(
     model = registry.resolve(target_of(config, model_name), alias=alias, version=version, run_id=run_id)
     day = logical_date or _scheduled_day(time_zone)
     if input is not None and data_name is None and data_version is None:
-        source = Source(uri=_dated(input, day), format=source_format, encoding=encoding, delimiter=delimiter)
+        uri = _dated(input, day)
+        source = Source(uri=uri, format=source_format, encoding=encoding, delimiter=delimiter).absolute()
     elif input is None and data_name is not None and data_version is not None:
         source, text_column, key_column = _dataset(config, data_name, data_version), "text", "key"
     else:
         raise ConfigError("Give either an input table or a dataset name and version.", "See: mlops infer --help")
     request = BatchRequest(
         model=model,
-        input=data.brought(source, config.predictions / INPUTS),
+        input=data.brought(source, config.predictions / INPUTS, config.data),
         text_column=text_column,
         key_column=key_column,
         logical_date=day,
@@ -90,8 +91,8 @@ def batch_inference(
         rules=config.data,
         inference=_rules(config, engine, table),
     )
-    compute.run_step("infer", request, config)
     folder, _ = inference.locate(request)
+    compute.run_step("infer", request, config)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))
     reports.show_batch(batch)
     message = f"{batch.manifest.scored:,} predictions by {model.label} are in {batch.folder}"
@@ -123,8 +124,7 @@ def _scheduled_day(time_zone: str | None) -> date | None:
 
 
 def _dated(input: str, day: date | None) -> str:
-    """The absolute path or URL of the input, with the day in place of `{logical_date}`."""
+    """The input, with the day in place of `{logical_date}`."""
     if PLACEHOLDER in input and day is None:
         raise ConfigError(f"The input {input} needs a day.", "Give a logical date: --logical-date 2026-11-21")
-    path = input.replace(PLACEHOLDER, str(day))
-    return path if "://" in path else str(Path(path).absolute())
+    return input.replace(PLACEHOLDER, str(day))

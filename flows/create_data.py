@@ -1,6 +1,6 @@
 """Raw table → immutable dataset version."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from prefect import State, flow
 from prefect.states import Completed
@@ -9,7 +9,7 @@ from pydantic import Field
 from lifecycle.data.dataset import Manifest
 from lifecycle.data.ingest import Source
 from lifecycle.names import Environment
-from lifecycle.parameters import Columns, Flag, Fraction, Name
+from lifecycle.parameters import Columns, Flag, Format, Fraction, Name
 from tasks import compute, data, reports
 
 
@@ -27,7 +27,7 @@ def create_data(
     holdout_size: Fraction = 0.2,
     stratify: Columns | None = None,
     parent: Name | None = None,
-    source_format: Literal["csv", "jsonl", "parquet"] | None = None,
+    source_format: Format | None = None,
     encoding: str = "utf-8",
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
     sha256: str | None = None,
@@ -38,7 +38,7 @@ def create_data(
     Args:
         data_name: Name of the dataset.
         data_version: Name of the version; it never changes once made.
-        source: Path or URL of the table.
+        source: Path or URL of the table, or catalog.schema.table.
         text_column: Column of the texts.
         label_column: Column of the labels.
         test_size: Fraction of the whole.
@@ -46,7 +46,7 @@ def create_data(
         holdout_size: Fraction of the whole.
         stratify: Columns that every side keeps in proportion; default the label.
         parent: Version whose sides are kept; default the latest.
-        source_format: Default: by the suffix.
+        source_format: Default: by the suffix; delta for a Delta table at a path or URL.
         encoding: Of CSV and JSON Lines.
         delimiter: Of CSV.
         sha256: Expected digest of the file.

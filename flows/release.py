@@ -1,6 +1,6 @@
 """The whole way: raw table → dataset → dev → staging → prod → first batch in production."""
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
 from prefect import State, flow
 from prefect.states import Completed
@@ -10,10 +10,12 @@ from flows.batch_inference import batch_inference
 from flows.create_data import create_data
 from flows.promote import promote
 from flows.train import train
+from lifecycle.data import delta
 from lifecycle.data.dataset import Manifest
+from lifecycle.data.ingest import Source
 from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission, Release
-from lifecycle.parameters import Columns, Flag, Fraction, Name, Params
+from lifecycle.parameters import Columns, Flag, Format, Fraction, Name, Params
 
 
 @flow(
@@ -36,7 +38,7 @@ def release(
     model_type: ModelType = ModelType.LOGISTIC_REGRESSION,
     model_params: Params | None = None,
     seed: int = 0,
-    source_format: Literal["csv", "jsonl", "parquet"] | None = None,
+    source_format: Format | None = None,
     encoding: str = "utf-8",
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
 ) -> State[Release]:
@@ -45,7 +47,7 @@ def release(
     A refusal ends the release where it happened. Repeating a finished release changes nothing.
 
     Args:
-        source: Path or URL of the table.
+        source: Path or URL of the table, or catalog.schema.table.
         data_name: Name of the dataset.
         data_version: Name of the version; it never changes once made.
         model_name: Name of the model, without environment.
@@ -58,10 +60,12 @@ def release(
         model_type: What to train.
         model_params: Parameters of the estimator.
         seed: Same data, parameters and seed give the same predictions.
-        source_format: Default: by the suffix.
+        source_format: Default: by the suffix; delta for a Delta table at a path or URL.
         encoding: Of CSV and JSON Lines.
         delimiter: Of CSV.
     """
+    if Source(uri=source, format=source_format).is_in_catalog:
+        delta.require_version(source)  # before anything is promoted, rather than when the batch is to be found
     # `.fn` keeps everything in one flow run: a subflow would cost a second each and bring no unit that is rerun alone
     created = create_data.fn(
         data_name=data_name,

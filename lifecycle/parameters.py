@@ -5,7 +5,7 @@ They are parsed as literals and checked by type: never by truthiness (`bool("fal
 
 import ast
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -41,6 +41,7 @@ def _number(value: Any) -> Any:
 Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`.")]
 Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number)]
+Format = Literal["csv", "jsonl", "parquet", "delta"]
 VersionNumber = Annotated[int, Field(ge=1)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(literal)]
 Params = Annotated[dict[str, Any], BeforeValidator(literal)]

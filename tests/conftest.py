@@ -3,7 +3,9 @@
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,11 @@ os.environ.update(
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",
     GIT_PYTHON_REFRESH="quiet",
 )
+
+main_module = sys.modules["__main__"]
+if main_module.__spec__ is None and not hasattr(main_module, "__file__"):
+    # a worker of pytest-xdist; pyspark takes such a process for its own doctests, and ends it where grpc is not installed
+    main_module.__spec__ = ModuleSpec("pytest.__main__", None)
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "examples" / "financial_news.csv"

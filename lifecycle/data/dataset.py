@@ -127,7 +127,7 @@ def plan(config: Settings, source: Source, **arguments: Any) -> CreateDataReques
     """
     request = state(config, source, **arguments)
     raw = request.data_root / request.data_name / RAW
-    return request.model_copy(update={"source": ingest.brought(request.source, raw)})
+    return request.model_copy(update={"source": ingest.brought(request.source, raw, config.data)})
 
 
 def state(config: Settings, source: Source, **arguments: Any) -> CreateDataRequest:
@@ -139,7 +139,7 @@ def state(config: Settings, source: Source, **arguments: Any) -> CreateDataReque
         ConfigError: An argument is out of range, or the sizes leave nothing to train on.
     """
     raw = config.datasets / str(arguments.get("data_name")) / RAW / source.uri
-    if "://" not in source.uri:
+    if source.is_path:
         found = Path(source.uri)
         if not volumes.exists(found) and volumes.exists(raw):
             found = raw
@@ -163,6 +163,7 @@ def create(request: CreateDataRequest) -> None:
         DataError: The source is malformed or unfit; nothing is written.
         ConflictError: The version exists with other content; both digests are named.
     """
+    request = request.model_copy(update={"source": ingest.pinned(request.source, request.rules)})
     logger.info("Reading %s", request.source.name)
     raw = read_source(request)
     rows_digest = _rows_digest(raw)

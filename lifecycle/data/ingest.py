@@ -20,23 +20,36 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from lifecycle import volumes
+from lifecycle.data import delta
 from lifecycle.errors import ConfigError, DataError
+from lifecycle.parameters import Format
 from lifecycle.settings import DataRules, Frozen
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 FIELD_LIMIT = 16_000_000
 """Characters after which a CSV field is taken for an unclosed quote instead of being read to the end of the file."""
 
 UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters other than tab and line ends, and halves of surrogate pairs."""
+
+SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".parquet": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+"""The formats by the suffix of a file; any other one is CSV."""
 
 Row = tuple[int, int, list[str]]
 """Number of the data row from 1, number of its first line in the file from 1, and its cells."""
@@ -45,8 +58,8 @@ Row = tuple[int, int, list[str]]
 class Source(Frozen):
     """A table and its declared form. Nothing about it is guessed but the format and compression, from the suffix."""
 
-    uri: str = Field(description="A path, or a URL of an allowed scheme.")
-    format: Literal["csv", "jsonl", "parquet"] | None = Field(None, description="Default: from the suffix, else csv.")
+    uri: str = Field(description="A path, a URL of an allowed scheme, or catalog.schema.table.")
+    format: Format | None = Field(None, description="Default: from the suffix, else csv; delta for a name of three.")
     encoding: str = Field("utf-8", description="Of CSV and JSON Lines.")
     delimiter: str = Field(",", pattern=r"^[^\"\r\n\x00]$", description="Of CSV: one character.")
     sha256: str | None = Field(None, description="Expected digest of the file; another one is an error.")
@@ -67,9 +80,28 @@ class Source(Frozen):
 
     @property
     def kind(self) -> str:
-        """The format: declared, else by the suffix (under `.gz`), else CSV."""
+        """The format: declared, else by the suffix (under `.gz`), else CSV, unless it is the name of a table."""
         suffix = Path(self.name.removesuffix(".gz")).suffix.lower()
-        return self.format or {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}.get(suffix, "csv")
+        by_name: Format = "delta" if self._has_name_of_table and not self.name.endswith(".gz") else "csv"
+        return self.format or SUFFIXES.get(suffix, by_name)
+
+    @property
+    def is_in_catalog(self) -> bool:
+        """Whether it is a table of a catalog, which only a Spark session can read."""
+        return self.kind == "delta" and self._has_name_of_table
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a file or folder, of this machine or of a volume."""
+        return "://" not in self.uri and not self.is_in_catalog
+
+    @property
+    def _has_name_of_table(self) -> bool:
+        return delta.is_name(delta.divided(self.uri)[0]) and not Path(self.uri).exists()
+
+    def absolute(self) -> "Source":
+        """The same table, whatever the working directory is."""
+        return self.model_copy(update={"uri": str(Path(self.uri).absolute())}) if self.is_path else self
 
 
 def read(source: Source, rules: DataRules, columns: Iterable[str]) -> "pd.DataFrame":
@@ -122,17 +154,63 @@ def unreadable(cell: str, rules: DataRules) -> str | None:
     return None
 
 
-def brought(source: Source, folder: Path) -> Source:
-    """The same table where those who read `folder` can read it: if that is on a volume, a file is copied there."""
-    if "://" in source.uri or not volumes.on_volume(folder):
+def brought(source: Source, folder: Path, rules: DataRules) -> Source:
+    """The same table where those who read `folder` can read it: if that is on a volume, a file is copied there.
+
+    A Delta table gets the version that is to be read, except by those who alone can ask for it, on a cluster.
+
+    Raises:
+        ConfigError: It is not there, or is a Delta table of this machine, which cannot be copied.
+    """
+    remotely = volumes.on_volume(folder)
+    if source.is_in_catalog and remotely and not delta.has_session():
         return source
-    with open_bytes(source, DataRules()):
-        pass  # that there is such a file: a ConfigError if not
+    if source.kind == "delta":
+        if remotely and source.is_path and not volumes.on_volume(Path(source.uri).absolute()):
+            what = f"{source.uri}: a Delta table of this machine cannot be brought to {folder}."
+            raise ConfigError(what, "Name a table of the catalog, a URL, a table on a volume, or a Parquet file.")
+        return pinned(source, rules)
+    if not (remotely and source.is_path):
+        return source
+    require(source, rules)
     return source.model_copy(update={"uri": str(volumes.bring(Path(source.uri).absolute(), folder))})
 
 
+def pinned(source: Source, rules: DataRules) -> Source:
+    """The same table, of Delta in the version that it has now; a file has no versions.
+
+    Raises:
+        ConfigError: There is no such table or version, or it cannot be reached from here.
+    """
+    if source.kind != "delta":
+        return source
+    _check_scheme(source, rules)
+    return source.model_copy(update={"uri": delta.pinned(source.uri)})
+
+
+def require(source: Source, rules: DataRules) -> None:
+    """Refuse a table that is not there, before anything is done about it.
+
+    Raises:
+        ConfigError: It is not there, or its scheme is not allowed.
+    """
+    if source.kind == "delta":
+        pinned(source, rules)
+        return
+    with open_bytes(source, rules):
+        pass
+
+
 def digest(source: Source, rules: DataRules) -> str:
-    """The sha256 of the file's bytes."""
+    """The sha256 of the file's bytes; of a Delta table, that of its identity and version; of a view, of its rows."""
+    if source.kind == "delta":
+        _check_scheme(source, rules)
+        known = delta.identity(source.uri)
+        content = [known] if known else (cells for _, _, cells in _delta_rows(source))
+        total = hashlib.sha256()
+        for part in content:
+            total.update(json.dumps(part).encode() + b"\n")
+        return total.hexdigest()
     with open_bytes(source, rules, decompress=False) as file:
         return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
 
@@ -141,6 +219,8 @@ def line_count(source: Source, rules: DataRules) -> int:
     """Rows of a Parquet table, lines of a text: never less than its rows, and read in a moment."""
     import pyarrow.parquet as pq
 
+    if source.kind == "delta":
+        return delta.count(source.uri)
     with open_bytes(source, rules) as file:
         if source.kind == "parquet":
             return int(pq.ParquetFile(file).metadata.num_rows)
@@ -152,10 +232,7 @@ def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> 
     """Open a path or an allowed URL for reading; gzip is unpacked when the name ends in `.gz`."""
     import fsspec
 
-    scheme = urlsplit(source.uri).scheme if "://" in source.uri else "file"
-    if scheme not in rules.allowed_schemes:
-        allowed = ", ".join(rules.allowed_schemes)
-        raise ConfigError(f"{source.public_uri}: scheme {scheme!r} is not allowed (data.allowed_schemes: {allowed}).")
+    _check_scheme(source, rules)
     uri = source.uri if "://" in source.uri else str(volumes.local(Path(source.uri)))
     try:
         file = fsspec.open(uri, "rb").open()
@@ -172,10 +249,21 @@ def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> 
         yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
 
 
+def _check_scheme(source: Source, rules: DataRules) -> None:
+    scheme = urlsplit(source.uri).scheme if "://" in source.uri else "file"
+    if scheme not in rules.allowed_schemes and not source.is_in_catalog:
+        allowed = ", ".join(rules.allowed_schemes)
+        raise ConfigError(f"{source.public_uri}: scheme {scheme!r} is not allowed (data.allowed_schemes: {allowed}).")
+
+
 def _records(source: Source, rules: DataRules) -> Generator[Row]:
     """Yield the header as row 0, then the data rows; the digest is checked before the first one."""
     if source.sha256 and (found := digest(source, rules)) != source.sha256:
         raise DataError(f"{source.name}: sha256 is {found}, expected {source.sha256}.", "Fetch the file again.")
+    if source.kind == "delta":
+        _check_scheme(source, rules)
+        yield from _delta_rows(source)
+        return
     read_rows = {"csv": _csv_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[source.kind]
     with open_bytes(source, rules) as file:
         yield from read_rows(source, file)
@@ -260,14 +348,25 @@ def _json_cell(value: Any, where: str) -> str:
 
 
 def _parquet_rows(source: Source, file: IO[bytes]) -> Iterator[Row]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     parquet = pq.ParquetFile(file)
     header = parquet.schema_arrow.names
     yield 0, 0, header
+    yield from _arrow_rows(source, header, parquet.iter_batches(batch_size=20_000))
+
+
+def _delta_rows(source: Source) -> Iterator[Row]:
+    header = delta.columns(source.uri)
+    yield 0, 0, header
+    yield from _arrow_rows(source, header, delta.batches(source.uri))
+
+
+def _arrow_rows(source: Source, header: list[str], batches: "Iterable[pa.RecordBatch]") -> Iterator[Row]:
+    import pyarrow as pa
+
     number = 0
-    for batch in parquet.iter_batches(batch_size=20_000):
+    for batch in batches:
         columns = []
         for name, column in zip(header, batch.columns, strict=True):
             try:
@@ -326,9 +425,11 @@ def _translating(source: Source) -> Iterator[None]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{source.name}: damaged gzip: {error}.", "Fetch the file again.") from None
     except (UnicodeError, OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and (type(error) is not OSError or error.errno or source.kind != "parquet"):
+        if isinstance(error, OSError) and (
+            type(error) is not OSError or error.errno or source.kind not in {"parquet", "delta"}
+        ):
             raise  # the disk or the network; Arrow raises a bare OSError for damaged content
-        if isinstance(error, UnicodeError) and source.kind != "parquet":
+        if isinstance(error, UnicodeError) and source.kind not in {"parquet", "delta"}:
             raise _undecodable(source, error) from None
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{source.name}: damaged Parquet: {reason}.", "Fetch the file again.") from None

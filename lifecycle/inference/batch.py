@@ -95,7 +95,7 @@ def infer(request: BatchRequest) -> None:
     table = request.inference.table
     if table:
         tables.require(table)
-    folder = _publish_once(request)
+    folder = _publish_once(request.model_copy(update={"input": ingest.pinned(request.input, request.rules)}))
     if table:
         tables.write(folder, table)
 

@@ -8,11 +8,12 @@ A name of three  a table of Unity Catalog, written by the Spark session of the c
 """
 
 import logging
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle import volumes
+from lifecycle.data import delta
+from lifecycle.data.delta import is_name
 from lifecycle.errors import ConfigError, TransientError
 from lifecycle.inference import batch, spark
 from lifecycle.inference.batch import BatchManifest
@@ -20,7 +21,6 @@ from lifecycle.inference.batch import BatchManifest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NAME = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 COLUMNS = {
     "row": "bigint",
     "input_key": "string",
@@ -37,11 +37,6 @@ COLUMNS = {
 logger = logging.getLogger(__name__)
 
 
-def is_name(table: str) -> bool:
-    """Whether it is a table of a catalog, rather than a path or URL."""
-    return NAME.fullmatch(table) is not None
-
-
 def absolute(table: str) -> str:
     """The table, wherever the step runs: a path is made absolute."""
     return table if is_name(table) or "://" in table else str(Path(table).expanduser().absolute())
@@ -54,18 +49,11 @@ def require(table: str) -> None:
         ConfigError: The package or the session that writes it is missing, or a volume is meant to hold it.
     """
     if is_name(table):
-        if not spark.on_cluster():
-            fix = "Run the step as a Databricks job, or name a path."
-            raise ConfigError(f"{table} is a table of a catalog, and no Spark session is offered here.", fix)
+        delta.require_session(table)
         return
     if table.startswith("/Volumes/"):
         raise ConfigError(f"{table}: a volume cannot hold a Delta table.", "Name a table: catalog.schema.table")
-    try:
-        import deltalake  # noqa: F401
-    except ImportError:
-        raise ConfigError(
-            "A Delta table needs the package deltalake.", "pip install 'mlops-lifecycle[delta]'"
-        ) from None
+    delta.require_package()
 
 
 def write(folder: Path, table: str) -> None:

@@ -1,16 +1,19 @@
-"""A batch that lies on a volume is entered in a Delta table like any other."""
+"""A batch that lies on a volume is entered in a Delta table like any other; a table that lies there is a source."""
 
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, QueryBuilder
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from lifecycle import volumes
+from lifecycle.data import ingest
+from lifecycle.data.ingest import Source
 from lifecycle.files import sha256_of, write_json
 from lifecycle.inference import batch, tables
 from lifecycle.inference.batch import BatchManifest
+from lifecycle.settings import DataRules
 
 ROWS = {
     "row": [1, 3],
@@ -59,3 +62,23 @@ def test_the_table_names_the_batch_by_its_folder_on_the_volume(tmp_path: Path) -
     found = QueryBuilder().register("found", DeltaTable(table)).execute("SELECT * FROM found ORDER BY row").read_all()
     assert pa.table(found).to_pydict() == ROWS | {"logical_date": [None] * 2, "batch": [name] * 2}
     assert DeltaTable(table).version() == 0
+
+
+def carried(table: Path, folder: Path) -> None:
+    """Copy a table to a volume, its files before the log that names them."""
+    for file in sorted(table.rglob("*.*"), key=lambda path: path.suffix == ".json"):
+        volumes.upload(file, folder / file.relative_to(table))
+
+
+@pytest.mark.usefixtures("databricks_env")
+def test_a_table_on_a_volume_is_read_in_the_version_that_was_planned(tmp_path: Path) -> None:
+    folder, table = Path("/Volumes/dev/ml/mlops/lake", tmp_path.name), tmp_path / "lake"
+    write_deltalake(str(table), pa.table({"text": ["a", "b"], "day": ["x y", "z"]}), partition_by=["day"])
+    carried(table, folder)
+    found = Source(uri=str(folder), format="delta")
+    planned = ingest.brought(found, Path("/Volumes/dev/ml/mlops/data"), DataRules())
+    assert planned.uri == f"{folder}@v0"
+    write_deltalake(str(table), pa.table({"text": ["c"], "day": ["z"]}), mode="append")
+    carried(table, folder)
+    assert sorted(ingest.read(planned, DataRules(), ["text"])["text"]) == ["a", "b"]
+    assert sorted(ingest.read(found, DataRules(), ["text"])["text"]) == ["a", "b", "c"]

@@ -21,6 +21,13 @@ REPOSITORY = Path(__file__).parents[2]
 OURS = ("DATABRICKS_", "MLFLOW_", "MLOPS_", "PREFECT_", "PYTEST_", "COV_", "VIRTUAL_ENV")
 QUIETLY = ("--quiet", "--disable-pip-version-check")
 TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+SPARK = {
+    "spark.databricks.mlflow.nfs.enabled": "false",  # else MLflow makes /local_disk0, the disk of a cluster
+    "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+"""How the session of a task differs from that of a cluster: it is made on this machine, for this task alone."""
 
 
 class TaskError(Exception):
@@ -96,6 +103,9 @@ class Environments:
             "DATABRICKS_RUNTIME_VERSION": _runtime(run, attempt.task),
             "MLFLOW_TRACKING_URI": "databricks",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYSPARK_SUBMIT_ARGS": " ".join(
+                [*(f"--conf {key}={value}" for key, value in SPARK.items()), "pyspark-shell"]
+            ),
             **workspace,
             **_declared(run, attempt.task),
         }
