@@ -29,7 +29,7 @@ os.environ.update(
 
 main_module = sys.modules["__main__"]
 if main_module.__spec__ is None and not hasattr(main_module, "__file__"):
-    # a worker of pytest-xdist; pyspark takes such a process for its own doctests, and ends it where grpc is not installed
+    # a worker of pytest-xdist: pyspark takes it for its own doctests, and ends it where grpc is not installed
     main_module.__spec__ = ModuleSpec("pytest.__main__", None)
 
 ROOT = Path(__file__).parents[1]
