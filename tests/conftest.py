@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,10 @@ main_module = sys.modules["__main__"]
 if main_module.__spec__ is None and not hasattr(main_module, "__file__"):
     # a worker of pytest-xdist: pyspark takes it for its own doctests, and ends it where grpc is not installed
     main_module.__spec__ = ModuleSpec("pytest.__main__", None)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # started in the background by a shell: commands that a test interrupts would inherit that they are deaf
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "examples" / "financial_news.csv"

@@ -47,6 +47,8 @@ def test_a_model_goes_from_a_run_to_another_catalog(
     code.write_text(CODE, encoding="utf-8")
     name = f"dev.ml.shout_{uploads.replace('-', '_')}"
     assert mlflow.get_registry_uri() == "databricks-uc"
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)  # both are put back after the test
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     mlflow.set_experiment(f"/Shared/{uploads}")
     with mlflow.start_run() as run:
         mlflow.log_params({"alpha": 1})
