@@ -23,6 +23,7 @@ EXTRA_OF = {
     "definition.py": "databricks",
     "databricks.py": "databricks",
     "databricks_calls.py": "databricks",
+    "delta.py": "delta spark",
     "spark.py": "spark",
     "tables.py": "delta spark",
 }
