@@ -1,6 +1,7 @@
 """Candidates, promotion past the gate, rehearsal, and the events that all of it emits."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -21,10 +22,14 @@ WEAK: dict[str, Any] = {"model_type": "random_forest", "model_params": {"min_sam
 BY_HAND: dict[str, Any] = {"source_env": "dev", "target_env": "dev", "version": 1, "skip_gate": True}
 
 
-def heard(server: str, env: str, wanted: int) -> list[tuple[str, str]]:
-    """Which events about models the server has got, with the version, in the order in which they happened."""
+def heard(server: str, env: str, since: datetime, wanted: int) -> list[tuple[str, str]]:
+    """Which events about models the server has got since then, with the version, in the order in which they happened.
+
+    The server answers with at most 50 events, and other tests of this process have left theirs there.
+    """
     EventsWorker.drain_all(timeout=10)
-    body = {"filter": {"event": {"prefix": ["mlops.model."]}, "order": "ASC"}, "limit": 50}
+    happened = {"since": since.isoformat(), "until": datetime.now(UTC).isoformat()}
+    body = {"filter": {"event": {"prefix": ["mlops.model."]}, "occurred": happened, "order": "ASC"}, "limit": 50}
     for _ in range(50):
         events = httpx.post(f"{server}/events/filter", json=body).json()["events"]
         found = [
@@ -41,7 +46,7 @@ def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehears
     news: Settings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dev = target_of(news, "sentiment")
-    before = len(heard(server, "dev", 0))
+    since = datetime.now(UTC)
     monkeypatch.setenv("MLOPS_GATE__FLOORS", '{"f1_macro": 0.9}')
     monkeypatch.setenv("MLOPS_GATE__MIN_ROWS", "20")
     refused: State[Any] = train(**NEWS, **WEAK, as_candidate=True, return_state=True)
@@ -70,7 +75,7 @@ def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehears
     request = store.version(dev, 4).tags["promotion.request"]
     again = promotion.intend_rollback(dev, None, "the same flow run, started again", request=request)
     assert (again.changed, again.champion) == (False, 1)
-    assert heard(server, "dev", before + 7)[before:] == [
+    assert heard(server, "dev", since, 7) == [
         ("registered", "1"),
         ("refused", "1"),
         ("registered", "2"),
