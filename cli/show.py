@@ -78,7 +78,7 @@ def verdict(judged: "Verdict") -> None:
     table(("check", "outcome", "value", "interval", "limit", "detail"), rows, title)
     for name, flips in (("newly broken", judged.broken), ("newly repaired", judged.repaired)):
         if flips:
-            shown = [(f["row"], f["truth"], f["champion"], f["challenger"], f["text"][:70]) for f in flips[:3]]
+            shown = [(f.row, f.truth, f.champion, f.challenger, f.text[:70]) for f in flips[:3]]
             table(("row", "truth", "champion", "challenger", "text"), shown, f"Rows {name}, for example")
 
 

@@ -3,9 +3,8 @@
 from prefect import State, flow
 from prefect.states import Completed
 
+from flows import check
 from lifecycle.errors import ConfigError, NotFoundError
-from lifecycle.evaluation import EvaluateRequest
-from lifecycle.gate.verdict import JudgeRequest, Verdict
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import Environment
 from lifecycle.outcomes import Admission
@@ -13,7 +12,7 @@ from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
-from tasks import compute, data, events, gate, limits, registry, reports, serving, training
+from tasks import compute, events, limits, registry, reports, serving
 
 
 @flow(
@@ -71,7 +70,7 @@ def admit(
         serving.champion(config, model_name)
         return _ended(outcome, f"{champion.label} is champion already: nothing to do.")
     challenger = registry.bring(challenger, target)
-    verdict = _judge(challenger, champion, config, data_name, data_version)
+    verdict = check.judged(challenger, champion, config, data_name, data_version)
     outcome = outcome.model_copy(update={"verdict": verdict})
     if not verdict.promote:
         message = f"Rejected: {'; '.join(verdict.reasons)}"
@@ -112,7 +111,7 @@ def _by_hand(
         serving.champion(config, model_name)
         return _ended(outcome, f"{champion.label} is champion already: nothing to do.")
     challenger = registry.bring(challenger, target)
-    request = _evaluated(challenger, config, *_data(challenger, config, data_name, data_version))
+    request = check.evaluated(challenger, config, *check.data_of(challenger, config, data_name, data_version))
     registry.prove(request, config.state / "evidence")
     intent = registry.intend(target, challenger, champion, reason=reason, gate="skipped")
     promotion = _carry_out(intent, config)
@@ -144,40 +143,3 @@ def _challenger(source: Settings, model_name: str, version: int | None) -> Model
         return champion
     what = f"{target.name} has no champion to promote: it is absent in {source.env}."
     raise NotFoundError(what, f"Train in {source.env} first (mlops train --env {source.env}), or name a --version.")
-
-
-def _data(challenger: ModelRef, config: Settings, data_name: str | None, data_version: str | None) -> tuple[str, str]:
-    """The dataset to judge on: as asked, else the environment's, else the one the challenger was trained with."""
-    name, version = data_name or config.gate_data.data_name, data_version or config.gate_data.data_version
-    if not (name and version):
-        trained_on = training.trained_on(challenger.tracking_uri, challenger.run_id)
-        name, version = name or trained_on[0], version or trained_on[1]
-    return name, data.resolve(config.datasets, name, version)
-
-
-def _evaluated(model: ModelRef, config: Settings, data_name: str, data_version: str) -> EvaluateRequest:
-    request = gate.request_for(model, config.datasets, data_name, data_version)
-    compute.run_step("evaluate", request, config)
-    return request
-
-
-def _judge(
-    challenger: ModelRef, champion: ModelRef | None, config: Settings, data_name: str | None, data_version: str | None
-) -> Verdict:
-    name, version = _data(challenger, config, data_name, data_version)
-    for model in (challenger, champion):
-        if model:
-            _evaluated(model, config, name, version)
-    request = JudgeRequest(
-        env=config.env,
-        challenger=challenger,
-        champion=champion,
-        data_root=config.datasets,
-        data_name=name,
-        data_version=version,
-        rules=config.gate,
-        evidence_root=config.state / "evidence",
-    )
-    verdict = gate.judge(request)
-    reports.show_verdict(verdict)
-    return verdict

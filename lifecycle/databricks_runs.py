@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lifecycle import errors
 from lifecycle.errors import ConfigError, ConflictError, MlopsError, TransientError
-from lifecycle.settings import Frozen
+from lifecycle.frozen import Frozen
 
 Run = Mapping[str, Any]
 """A run, or one task of it, as the Jobs API answers."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from lifecycle.data import dataset
 from lifecycle.errors import ConflictError, IntegrityError
+from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef, load
 from lifecycle.names import Side
-from lifecycle.settings import Frozen
 from lifecycle.tracking import client, download, translated
 from lifecycle.training import TRAINED_KEYS, class_metrics
 

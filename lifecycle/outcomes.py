@@ -1,11 +1,11 @@
 """What a flow answers: small values that say what happened and what is in place now."""
 
 from lifecycle.data.dataset import Manifest
+from lifecycle.frozen import Frozen
 from lifecycle.gate.verdict import Verdict
 from lifecycle.inference.batch import BatchManifest
 from lifecycle.names import Environment
 from lifecycle.registry.promotion import Promotion
-from lifecycle.settings import Frozen
 
 
 class Admission(Frozen):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -20,18 +20,14 @@ from pydantic_settings import (
 )
 
 from lifecycle.errors import ConfigError
+from lifecycle.frozen import Frozen
+from lifecycle.gate.rules import ApprovalRules, GateRules
 from lifecycle.names import Environment, StepName
 
 ENV_PREFIX = "MLOPS_"
 NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL"}
 
 T = TypeVar("T", bound=BaseModel)
-
-
-class Frozen(BaseModel):
-    """Immutable, and strict about unknown keys: a typo is an error, not a silent default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DataRules(Frozen):
@@ -48,22 +44,6 @@ class DataRules(Frozen):
     allowed_schemes: tuple[str, ...] = Field(
         ("file", "dbfs", "s3", "abfss", "gs"), description="URL schemes that a source may have; http is not among them."
     )
-
-
-class GateRules(Frozen):
-    """What a challenger must achieve on rows that neither model was trained on."""
-
-    metric: Literal["f1_macro", "accuracy"] = Field("f1_macro", description="Metric compared; higher is better.")
-    floors: dict[Literal["f1_macro", "accuracy"], Annotated[float, Field(ge=0, le=1)]] = Field(
-        {"f1_macro": 0.4}, description="Minimum values, champion or not; each in [0, 1]."
-    )
-    min_gain: float = Field(
-        0.0, ge=-1, le=1, description="The interval of the gain must lie above this; below 0 it is a tolerated loss."
-    )
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
-    resamples: int = Field(2000, ge=200, description="Bootstrap resamples per interval.")
-    min_rows: int = Field(50, ge=1, description="Fewer comparable rows than this give `not_enough_data`.")
-    min_rows_per_class: int = Field(5, ge=1, description="Likewise for the rarest class.")
 
 
 class DataChoice(Frozen):
@@ -158,6 +138,7 @@ class Settings(BaseSettings):
     data: DataRules = DataRules()
     gate: GateRules = GateRules()
     gate_data: DataChoice = DataChoice()
+    approval: ApprovalRules = ApprovalRules()
     inference: InferenceRules = InferenceRules()
     databricks: DatabricksRules = DatabricksRules()
     serving: ServingRules = ServingRules()

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from lifecycle import evaluation, training, volumes
 from lifecycle.data import dataset
 from lifecycle.errors import ConfigError
+from lifecycle.frozen import Frozen
 from lifecycle.inference import batch
-from lifecycle.settings import Frozen
 
 
 class Step(NamedTuple):

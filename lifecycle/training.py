@@ -20,12 +20,13 @@ from lifecycle import training_runs, volumes
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.errors import ConflictError, NotFoundError
+from lifecycle.frozen import Frozen
 from lifecycle.models import estimators, storing
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import ModelType, Side
 from lifecycle.owner import OWNER, owner
 from lifecycle.parameters import Name, Params
-from lifecycle.settings import Frozen, Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client, experiment, translated
 from lifecycle.training_runs import ARTIFACT_SHA256, COLLECTED, MODEL_URI, TRAIN_KEY
 from lifecycle.version import code_version, git_commit

@@ -8,9 +8,10 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from lifecycle import progress, settings, steps
 from lifecycle.errors import ConfigError
+from lifecycle.frozen import Frozen
 from lifecycle.names import Environment, StepName
 from lifecycle.progress import Listener
-from lifecycle.settings import Frozen, Settings
+from lifecycle.settings import Settings
 from tasks import databricks
 from tasks.policies import on_data
 

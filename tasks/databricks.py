@@ -25,8 +25,9 @@ from lifecycle import databricks, progress, volumes
 from lifecycle import databricks_runs as runs
 from lifecycle.databricks_runs import Finished, Run
 from lifecycle.errors import ConfigError, MlopsError, TransientError
+from lifecycle.frozen import Frozen
 from lifecycle.names import StepName
-from lifecycle.settings import DatabricksRules, Frozen, Settings
+from lifecycle.settings import DatabricksRules, Settings
 from tasks.databricks_calls import Workspace, require_extra
 from tasks.policies import on_registry
 

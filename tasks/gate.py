@@ -1,8 +1,8 @@
 """`lifecycle.gate` under orchestration. A verdict's key holds both models, so a changed champion is judged anew."""
 
 from lifecycle import evaluation
-from lifecycle.gate import verdict
+from lifecycle.gate import judge as judging
 from tasks.policies import on_data
 
 request_for = on_data(evaluation.request_for).with_options(name="choose the rows to judge on")
-judge = on_data(verdict.judge)
+judge = on_data(judging.judge)

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from cli.operations import connection, runs
 from lifecycle.errors import ConfigError
+from lifecycle.frozen import Frozen
 from lifecycle.inference import batch
-from lifecycle.settings import Frozen, Settings
+from lifecycle.settings import Settings
 
 logger = logging.getLogger("lifecycle.backfill")
 

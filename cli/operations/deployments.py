@@ -9,8 +9,9 @@ from typing import Any
 
 from cli.operations import connection, project
 from lifecycle.errors import ConfigError, TransientError
+from lifecycle.frozen import Frozen
 from lifecycle.names import Environment
-from lifecycle.settings import Frozen, Settings
+from lifecycle.settings import Settings
 
 logger = logging.getLogger("lifecycle.deployments")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from lifecycle.errors import ConfigError, MlopsError, TransientError
+from lifecycle.frozen import Frozen
 from lifecycle.parameters import literal
-from lifecycle.settings import Frozen
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from cli.operations import connection, project
 from lifecycle.errors import ConfigError
+from lifecycle.frozen import Frozen
 from lifecycle.registry.store import target_of
-from lifecycle.settings import Frozen, Settings
+from lifecycle.settings import Settings
 from tasks.limits import limit_name
 
 if TYPE_CHECKING:

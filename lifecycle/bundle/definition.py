@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from lifecycle.errors import ConfigError
-from lifecycle.settings import Frozen
+from lifecycle.frozen import Frozen
 
 BUNDLE = "databricks.yml"
 ENV_PREFIX = "BUNDLE_VAR_"

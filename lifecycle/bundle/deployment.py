@@ -17,7 +17,7 @@ from lifecycle import volumes
 from lifecycle.bundle.definition import Bundle, Permission
 from lifecycle.errors import ConfigError, ConflictError
 from lifecycle.files import sha256_of
-from lifecycle.settings import Frozen
+from lifecycle.frozen import Frozen
 from lifecycle.workspace import answers, client
 
 if TYPE_CHECKING:

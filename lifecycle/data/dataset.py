@@ -21,9 +21,10 @@ from lifecycle.data.ingest import Source
 from lifecycle.data.quarantine import check_classes, set_aside
 from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import sha256_of, write_json
+from lifecycle.frozen import Frozen
 from lifecycle.names import Side, is_name
 from lifecycle.parameters import Columns, Flag, Fraction, Name
-from lifecycle.settings import DataRules, Frozen, Settings, checked
+from lifecycle.settings import DataRules, Settings, checked
 from lifecycle.version import code_version
 
 if TYPE_CHECKING:

@@ -28,8 +28,9 @@ from pydantic import Field
 from lifecycle import volumes
 from lifecycle.data import delta
 from lifecycle.errors import ConfigError, DataError
+from lifecycle.frozen import Frozen
 from lifecycle.parameters import Format
-from lifecycle.settings import DataRules, Frozen
+from lifecycle.settings import DataRules
 
 if TYPE_CHECKING:
     import pandas as pd

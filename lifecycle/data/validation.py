@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.errors import ConfigError, DataError
-from lifecycle.settings import Frozen, config_dir
+from lifecycle.frozen import Frozen
+from lifecycle.settings import config_dir
 
 if TYPE_CHECKING:
     import pandas as pd

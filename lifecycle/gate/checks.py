@@ -1,28 +1,15 @@
 """Each rule of the gate as a check: what was measured, what was asked, and whether it passed."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lifecycle.errors import IntegrityError
 from lifecycle.gate import statistics
-from lifecycle.settings import Frozen, GateRules
+from lifecycle.gate.rules import GateRules
+from lifecycle.gate.verdict import Check
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Outcome = Literal["pass", "fail", "not_enough_data"]
-
-
-class Check(Frozen):
-    """One line of a verdict."""
-
-    name: str
-    outcome: Outcome
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    limit: float | None = None
-    detail: str = ""
 
 
 def comparable(

@@ -27,9 +27,9 @@ from lifecycle.data import dataset
 from lifecycle.errors import IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.files import write_json
+from lifecycle.frozen import Frozen
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
-from lifecycle.settings import Frozen
 from lifecycle.training import PACKAGES, TrainRequest, is_trained
 
 logger = logging.getLogger(__name__)

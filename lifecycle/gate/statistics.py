@@ -9,18 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.settings import Frozen
+from lifecycle.frozen import Frozen
+from lifecycle.gate.verdict import Interval
 
 Codes = NDArray[np.int64]
 SEED = 20_240_229
-
-
-class Interval(Frozen):
-    """An estimate with its confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Paired(Frozen):

@@ -1,52 +1,82 @@
-"""`judge`: two models, the same rows, one verdict. Whatever cannot be established is a refusal with its reason."""
+"""What the gate answers: the decision with everything that it rests on, as one frozen value with a published schema."""
 
 import hashlib
 import json
-import logging
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from lifecycle import evaluation
-from lifecycle.data import dataset
-from lifecycle.errors import TransientError
-from lifecycle.evaluation import EvaluateRequest
-from lifecycle.files import write_json
-from lifecycle.gate import checks, replay, statistics
-from lifecycle.gate.checks import Check
-from lifecycle.gate.statistics import Interval
-from lifecycle.models.loading import ModelRef
+from pydantic import Field
+
+from lifecycle.frozen import Frozen
 from lifecycle.names import Environment
-from lifecycle.settings import Frozen, GateRules
-from lifecycle.tracking import client, translated
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-logger = logging.getLogger(__name__)
 
 Decision = Literal["promote", "keep", "not_enough_data"]
-SHOWN_FLIPS = 20
+Outcome = Literal["pass", "fail", "not_enough_data"]
 
 
-class JudgeRequest(Frozen):
-    """Who challenges whom, on which data, by which rules. `champion=None` says that the model never had one."""
+class Interval(Frozen):
+    """An estimate with its confidence interval."""
 
-    env: Environment
-    challenger: ModelRef
-    champion: ModelRef | None
-    data_root: Path
-    data_name: str
-    data_version: str
-    rules: GateRules
-    evidence_root: Path
+    value: float
+    low: float
+    high: float
+
+
+class Check(Frozen):
+    """One rule: what was measured, what was asked, and whether it passed."""
+
+    name: str
+    outcome: Outcome
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    limit: float | None = None
+    detail: str = ""
+
+
+class SliceLine(Frozen):
+    """One part of the rows: accuracy of both models there, and whether the challenger is worse by more than chance."""
+
+    name: str
+    rows: int
+    challenger: Interval
+    champion: Interval | None = None
+    gain: float | None = None
+    p: float | None = Field(None, description="Adjusted for the number of parts (Benjamini-Hochberg).")
+    outcome: Literal["pass", "fail", "too_few"]
+
+
+class BehaviourLine(Frozen):
+    """One behaviour check: how many of its cases failed, with Wilson's interval of that share, and examples."""
+
+    suite: str
+    name: str
+    kind: Literal["invariance", "direction", "minimum_functionality"]
+    cases: int
+    failures: int
+    low: float
+    high: float
+    limit: float
+    outcome: Literal["pass", "fail"]
+    examples: tuple[dict[str, str], ...] = ()
+
+
+class Flip(Frozen):
+    """A row that one model gets right and the other wrong."""
+
+    row: int
+    text: str
+    truth: str
+    champion: str
+    challenger: str
+    score: float = Field(description="Confidence of the model that is wrong; the surest mistake comes first.")
 
 
 class Verdict(Frozen):
     """The decision with everything it rests on."""
 
+    schema_version: Literal[1] = 1
     decision: Decision
+    mode: Literal["enforce", "dry_run"] = "enforce"
     reasons: tuple[str, ...]
     env: Environment
     challenger: str
@@ -56,176 +86,39 @@ class Verdict(Frozen):
     dataset_digest: str
     side: str
     rows: int
-    checks: tuple[Check, ...]
-    metrics: dict[str, Interval]
-    champion_metrics: dict[str, Interval]
-    broken: tuple[dict[str, Any], ...]
-    repaired: tuple[dict[str, Any], ...]
+    left_out: dict[str, int] = Field({}, description="Rows that a model was trained on, by model.")
+    checks: tuple[Check, ...] = ()
+    metrics: dict[str, Interval] = Field({}, description="What the challenger reaches on these rows.")
+    champion_metrics: dict[str, Interval] = Field({}, description="The same of the champion.")
+    gains: dict[str, Interval] = Field({}, description="Paired differences, above 0 where the challenger is better.")
+    slices: tuple[SliceLine, ...] = ()
+    behaviour: tuple[BehaviourLine, ...] = ()
+    classes: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = Field((), description="Rows by truth and the challenger's label.")
+    champion_confusion: tuple[tuple[int, ...], ...] = ()
+    broken_rows: int = 0
+    repaired_rows: int = 0
+    broken: tuple[Flip, ...] = Field((), description="Rows newly wrong, the worst first; not more than a screenful.")
+    repaired: tuple[Flip, ...] = Field((), description="Rows newly right, likewise.")
 
     @property
     def digest(self) -> str:
-        """The sha256 of the verdict's content: what a promotion refers to."""
+        """The sha256 of the verdict's content: what an approval and a promotion refer to."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     @property
     def promote(self) -> bool:
-        """Whether the challenger may become the champion."""
-        return self.decision == "promote"
+        """Whether the challenger may become the champion: the gate accepted it, or protects nothing.
+
+        A dry run lets pass what was compared and runs; a model that could not be judged or replayed it stops too.
+        """
+        return self.decision == "promote" or (self.mode == "dry_run" and self.proven)
+
+    @property
+    def proven(self) -> bool:
+        """Whether a fresh process has loaded the challenger and reproduced its predictions."""
+        return any(check.name == REPLAY and check.outcome == "pass" for check in self.checks)
 
 
-def judge(request: JudgeRequest) -> Verdict:
-    """Decide, and keep the verdict as an artifact of the challenger's run.
-
-    `promote` only if every check passed. Too few rows give `not_enough_data`; everything else, a tie, a failed check,
-    an unreadable champion or any exception, gives `keep` with its reason. Only what waiting may cure is raised.
-    """
-    try:
-        verdict = _judge(request)
-    except TransientError:
-        raise
-    except Exception as error:  # closed by default: what could not be judged is refused, whatever went wrong
-        logger.debug("The challenger could not be judged", exc_info=error)
-        verdict = _refusal(request, f"could not be judged: {type(error).__name__}: {error}")
-    _keep(verdict, request.challenger)
-    outcome = "Accepted" if verdict.promote else "Refused"
-    logger.info("%s %s in %s: %s", outcome, verdict.challenger, verdict.env, "; ".join(verdict.reasons))
-    return verdict
-
-
-def _judge(request: JudgeRequest) -> Verdict:
-    challenger = _evaluation(request, request.challenger)
-    champion = _evaluation(request, request.champion) if request.champion else None
-    truth = dataset.load_rows(request.data_root, request.data_name, request.data_version, challenger.side)
-    rows = checks.comparable(
-        truth,
-        evaluation.stored(challenger),
-        evaluation.stored(champion) if champion else None,
-        _seen(request),
-    )
-    done = tuple(_checks(rows, len(truth) - len(rows), challenger, request))
-    decision = _decide(done)
-    return Verdict(
-        decision=decision,
-        reasons=tuple(_reasons(done, decision, request.champion)),
-        env=request.env,
-        challenger=request.challenger.label,
-        champion=request.champion.label if request.champion else None,
-        data_name=request.data_name,
-        data_version=request.data_version,
-        dataset_digest=challenger.dataset_digest,
-        side=challenger.side,
-        rows=len(rows),
-        checks=done,
-        metrics=_metrics(rows, "challenger", request.rules),
-        champion_metrics=_metrics(rows, "champion", request.rules),
-        broken=_flips(rows, "champion", "challenger"),
-        repaired=_flips(rows, "challenger", "champion"),
-    )
-
-
-def _checks(rows: "pd.DataFrame", left_out: int, challenger: EvaluateRequest, request: JudgeRequest) -> Iterator[Check]:
-    """Run the checks in order; with too few rows no later number would mean anything.
-
-    The fresh process is started only for a challenger that nothing else speaks against.
-    """
-    size = checks.enough_rows(rows, left_out, request.rules)
-    yield size
-    if size.outcome != "pass":
-        return
-    measured = [*checks.floors(rows, request.rules)]
-    if request.champion:
-        measured.append(checks.beats_champion(rows, request.rules))
-    yield from measured
-    if all(check.outcome == "pass" for check in measured):
-        proof = replay.check(challenger, request.evidence_root)
-        yield Check(name="loads and reproduces its predictions", outcome="pass", detail=proof)
-
-
-def _decide(done: tuple[Check, ...]) -> Decision:
-    if any(check.outcome == "not_enough_data" for check in done):
-        return "not_enough_data"
-    return "promote" if done and all(check.outcome == "pass" for check in done) else "keep"
-
-
-def _reasons(done: tuple[Check, ...], decision: Decision, champion: ModelRef | None) -> Iterator[str]:
-    if decision == "promote":
-        yield f"better than the champion {champion.label}" if champion else "first champion: every floor is reached"
-    for check in done:
-        if check.outcome == "not_enough_data":
-            yield f"{check.value:g} comparable rows, {check.detail}; needed are {check.limit:g}"
-        elif check.outcome == "fail" and check.name.startswith("gain"):
-            yield (
-                f"{check.name} is {check.value:+.3f} [{check.low:+.3f}, {check.high:+.3f}]: "
-                f"its interval must lie above {check.limit:g} ({check.detail})"
-            )
-        elif check.outcome == "fail":
-            yield f"{check.name}: {check.value:.3f} is below {check.limit:g}"
-
-
-def _evaluation(request: JudgeRequest, model: ModelRef) -> EvaluateRequest:
-    return evaluation.request_for(model, request.data_root, request.data_name, request.data_version)
-
-
-def _seen(request: JudgeRequest) -> set[int]:
-    models = [request.challenger] + ([request.champion] if request.champion else [])
-    return {int(key) for model in models for key in evaluation.trained_keys(model)}
-
-
-def _metrics(rows: "pd.DataFrame", model: str, rules: GateRules) -> dict[str, Interval]:
-    if model not in rows or rows.empty:
-        return {}
-    return {
-        metric: statistics.metric_interval(
-            metric, rows["truth"], rows[model], confidence=rules.confidence, resamples=rules.resamples
-        )
-        for metric in statistics.METRICS
-    }
-
-
-def _flips(rows: "pd.DataFrame", right: str, wrong: str) -> tuple[dict[str, Any], ...]:
-    """Rows that one model gets right and the other wrong."""
-    if "champion" not in rows:
-        return ()
-    flipped = rows[(rows[right] == rows["truth"]) & (rows[wrong] != rows["truth"])].head(SHOWN_FLIPS)
-    return tuple(
-        {
-            "row": int(str(r.row)),
-            "text": str(r.text)[:200],
-            "truth": r.truth,
-            "champion": r.champion,
-            "challenger": r.challenger,
-        }
-        for r in flipped.itertuples()
-    )
-
-
-def _refusal(request: JudgeRequest, reason: str) -> Verdict:
-    return Verdict(
-        decision="keep",
-        reasons=(reason,),
-        env=request.env,
-        challenger=request.challenger.label,
-        champion=request.champion.label if request.champion else None,
-        data_name=request.data_name,
-        data_version=request.data_version,
-        dataset_digest="",
-        side="",
-        rows=0,
-        checks=(),
-        metrics={},
-        champion_metrics={},
-        broken=(),
-        repaired=(),
-    )
-
-
-def _keep(verdict: Verdict, challenger: ModelRef) -> None:
-    """Store the verdict under its digest, beside the challenger's run."""
-    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary, translated():
-        path = Path(temporary) / f"{verdict.env}-{verdict.digest[:16]}.json"
-        write_json(path, verdict.model_dump(mode="json"))
-        mlflow = client(challenger.tracking_uri)
-        mlflow.log_artifact(challenger.run_id, str(path), "verdicts")
-        mlflow.set_tag(
-            challenger.run_id, f"gate.{verdict.env}", f"{verdict.decision}: {'; '.join(verdict.reasons)}"[:4000]
-        )
+REPLAY = "loads and reproduces its predictions"
+"""The name of the check that a model which is not to be trusted cannot pass."""

@@ -21,8 +21,9 @@ from lifecycle.data import ingest
 from lifecycle.data.ingest import Source
 from lifecycle.errors import ConfigError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import leftovers, sha256_of, write_json
+from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
-from lifecycle.settings import DataRules, Frozen, InferenceRules
+from lifecycle.settings import DataRules, InferenceRules
 from lifecycle.version import code_version
 
 logger = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from pydantic import ValidationError
 
 from lifecycle.errors import ConfigError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import publish_file, sha256_of
+from lifecycle.frozen import Frozen
 from lifecycle.models.loading import untrusted_types
 from lifecycle.models.unpickle import ANSWER, CONVERTED
-from lifecycle.settings import Frozen
 
 MEMORY_LIMIT_MB, TIMEOUT_SECONDS = 2048, 120
 LEAST_MEMORY_MB = 1024

@@ -16,13 +16,14 @@ from lifecycle import training, training_runs
 from lifecycle.data import dataset
 from lifecycle.errors import ConfigError, IntegrityError
 from lifecycle.files import sha256_of
+from lifecycle.frozen import Frozen
 from lifecycle.models import storing
 from lifecycle.models.conversion import MEMORY_LIMIT_MB, SAMPLES, TIMEOUT_SECONDS, Converted, convert
 from lifecycle.models.loading import VADER_FILES, VADER_MISSING, ModelRef
 from lifecycle.names import Side
 from lifecycle.owner import OWNER, owner
 from lifecycle.parameters import Name
-from lifecycle.settings import Frozen, Settings, checked
+from lifecycle.settings import Settings, checked
 from lifecycle.tracking import client, experiment, translated
 from lifecycle.version import code_version, git_commit
 

@@ -19,7 +19,7 @@ from cachetools import LRUCache, cached
 
 from lifecycle.errors import ConfigError, IntegrityError
 from lifecycle.files import tree_digest
-from lifecycle.settings import Frozen
+from lifecycle.frozen import Frozen
 from lifecycle.tracking import download
 
 NOT_CONTENT = frozenset({"registered_model_meta"})

@@ -7,12 +7,12 @@ from typing import Any
 
 from lifecycle import databricks, training
 from lifecycle.errors import ConfigError, NotFoundError
+from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
 from lifecycle.registry import aliases, log, promotion, stages, store
 from lifecycle.registry.log import Entry
 from lifecycle.registry.store import Target, Version
-from lifecycle.settings import Frozen
 from lifecycle.tracking import client, is_missing, translated
 
 

@@ -22,8 +22,8 @@ from typing import Literal, Self
 from pydantic import Field
 
 from lifecycle.errors import IntegrityError
+from lifecycle.frozen import Frozen
 from lifecycle.registry.store import Version
-from lifecycle.settings import Frozen
 
 Kind = Literal["promotion", "rollback", "adopt", "retire"]
 

@@ -15,12 +15,12 @@ from itertools import count
 from typing import Any
 
 from lifecycle.errors import AliasMovedError, ConflictError, LostRaceError, NotFoundError, TransientError
+from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
 from lifecycle.registry import aliases, log, registration, store
 from lifecycle.registry.log import Entry, Kind, Log
 from lifecycle.registry.store import Target, Version, alias_version
-from lifecycle.settings import Frozen
 from lifecycle.tracking import database_path
 
 logger = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from lifecycle import training_runs
 from lifecycle.errors import ConflictError, LostRaceError, NotFoundError
+from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
 from lifecycle.registry import log, promotion, registration, store
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target, Version
-from lifecycle.settings import Frozen
 from lifecycle.tracking import delete_files
 
 logger = logging.getLogger(__name__)

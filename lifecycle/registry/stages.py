@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lifecycle.errors import ConfigError, ConflictError, IntegrityError, NotFoundError
+from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef, artifact_digest, reader_of
 from lifecycle.names import Environment
 from lifecycle.registry import log, promotion, registration, store
 from lifecycle.registry.store import Target, Version
-from lifecycle.settings import Frozen
 from lifecycle.tracking import download
 
 STAGES = {"Staging": Environment.STAGING, "Production": Environment.PROD, "Archived": Environment.PROD}

@@ -15,8 +15,9 @@ from pydantic import Field
 
 from lifecycle import databricks
 from lifecycle.errors import ConflictError, IntegrityError, NotFoundError, TransientError
+from lifecycle.frozen import Frozen
 from lifecycle.names import CHAMPION
-from lifecycle.settings import Frozen, Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client, is_missing, translated
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from lifecycle import databricks, evaluation
 from lifecycle.data import dataset
 from lifecycle.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
+from lifecycle.frozen import Frozen
 from lifecycle.gate import replay
 from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
-from lifecycle.settings import Frozen, Settings
+from lifecycle.settings import Settings
 from lifecycle.workspace import answers, client
 
 if TYPE_CHECKING:

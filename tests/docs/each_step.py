@@ -12,10 +12,10 @@ import lifecycle
 from lifecycle import evaluation, settings, training
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
+from lifecycle.frozen import Frozen
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.names import ModelType
-from lifecycle.settings import Frozen
 
 DATA = {"data_name": "news", "data_version": "1.0.0"}
 SAMPLE = Path(lifecycle.__file__).parent / "examples" / "financial_news.csv"

@@ -15,10 +15,11 @@ from lifecycle.data.ingest import Source
 from lifecycle.errors import IntegrityError, TransientError
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.gate import checks, replay
-from lifecycle.gate.verdict import JudgeRequest, Verdict, judge
+from lifecycle.gate.judge import JudgeRequest, judge
+from lifecycle.gate.rules import GateRules
+from lifecycle.gate.verdict import Verdict
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import Side
-from lifecycle.settings import GateRules
 from lifecycle.tracking import client, download
 from tests.conftest import write_news
 from tests.registry.conftest import State
@@ -124,7 +125,7 @@ def test_a_better_challenger_is_accepted_with_the_rows_it_repairs(court: Court) 
     assert verdict.broken == ()
     assert len(verdict.repaired) == 16
     for row in verdict.repaired:
-        assert row["truth"] == row["challenger"] == "negative" != row["champion"]
+        assert row.truth == row.challenger == "negative" != row.champion
 
 
 def test_metrics_are_computed_from_the_stored_rows(court: Court) -> None:

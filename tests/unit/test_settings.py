@@ -8,7 +8,8 @@ import yaml
 
 from lifecycle import settings
 from lifecycle.errors import ConfigError
-from lifecycle.settings import DataRules, GateRules
+from lifecycle.gate.rules import GateRules
+from lifecycle.settings import DataRules
 from tests.conftest import ROOT
 
 
