@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 FULL := $(VENV)/.installed-with-databricks-and-spark
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: setup setup-databricks demo demo-databricks test test-all lint format bench screenshots wheel wheel-test constraints clean
+.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint format bench screenshots wheel wheel-test constraints clean
 
 setup: $(STAMP)  ## only install
 
@@ -28,6 +28,9 @@ test: $(FULL)  ## every test; needs no network
 
 test-all: $(FULL)  ## the same with the long versions of the fault tests
 	TEST_KILLS=50 TEST_ROUNDS=200 TEST_EXAMPLES=200 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+selftest: $(STAMP)  ## the gate must refuse planted challengers, by the rules of prod
+	$(BIN)/mlops gate selftest --env prod
 
 lint: $(FULL)  ## format, lint, types, floors, workflows
 	$(BIN)/ruff format --check .

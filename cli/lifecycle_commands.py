@@ -137,8 +137,8 @@ def history(
             line.outcome,
             show.version(line.expected),
             show.version(line.champion),
-            line.by,
-            line.reason,
+            f"{line.by}; approved by {line.approved_by}" if line.approved_by else line.by,
+            f"{line.reason}; approved: {line.approval}" if line.approval else line.reason,
             f"gate {line.gate}" if line.gate else line.verdict_digest[:8],
             line.run_link or line.run_id[:8],
         )

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from cli import data, databricks, databricks_deploy, deployment, lifecycle_commands, model, services, serving, system
+from cli import (
+    approve,
+    data,
+    databricks,
+    databricks_deploy,
+    deployment,
+    gate,
+    lifecycle_commands,
+    model,
+    services,
+    serving,
+    system,
+)
 from lifecycle.errors import MlopsError
 
 app = typer.Typer(
@@ -19,10 +31,12 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(model.app, name="model")
+app.add_typer(gate.app, name="gate")
 databricks.app.command()(databricks_deploy.deploy)
 app.add_typer(databricks.app, name="databricks")
 app.add_typer(system.config, name="config")
 lifecycle_commands.add_to(app)
+approve.add_to(app)
 services.add_to(app)
 serving.add_to(app)
 deployment.add_to(app)

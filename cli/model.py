@@ -67,6 +67,29 @@ def show_(
 
 
 @app.command()
+def card(
+    model_name: options.ModelName,
+    env: options.Env = PROD,
+    version: options.Version = None,
+    alias: options.AliasName = None,
+    write: Annotated[bool, typer.Option("--write", help="Keep it in the run and the description as well.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Print the model card of a version, as markdown; default the champion.
+
+    Example: mlops model card --model-name sentiment --env prod --version 1
+    """
+    from lifecycle import settings
+    from lifecycle.registry import card as cards
+    from lifecycle.registry import catalog
+
+    number = catalog.resolve(runner.registered(env, model_name), version=version, alias=alias).version or 0
+    text = (cards.write if write else cards.read)(settings.load(env), model_name, number)
+    name = settings.load(env).registered_name(model_name)
+    show.print_json({"model": name, "version": number, "card": text}) if as_json else typer.echo(text, nl=False)
+
+
+@app.command()
 def search(
     name: Annotated[str, typer.Option("--name", help="Shell pattern over the full name, such as 'prod.*'.")] = "*",
     tag: Annotated[str | None, typer.Option("--tag", help="key or key=value, of the version or its model.")] = None,

@@ -48,12 +48,13 @@ HEAVY = {
     "create_data": (EXPECTATIONS,),
     "train": (*MODELS, "matplotlib.figure"),
     "promote": MODELS,
+    "check": MODELS,
     "rollback": MODELS,
     "batch_inference": MODELS,
     "release": (EXPECTATIONS, *MODELS, "matplotlib.figure"),
 }
 """The libraries that a flow's steps import, the slowest first."""
-PROVING = ("train", "promote", "release")
+PROVING = ("train", "promote", "check", "release")
 """The flows whose gate replays a model in a fresh process: it comes up while this one imports, after the server."""
 
 

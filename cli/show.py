@@ -1,6 +1,7 @@
 """Results for people: tables on stdout. With `--json` the same values as JSON."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,10 +9,27 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from lifecycle.data.dataset import Manifest
-    from lifecycle.gate.verdict import Verdict
+    from lifecycle.gate.selftest import SelftestResult
+    from lifecycle.gate.verdict import Flip, Interval, Verdict
     from lifecycle.outcomes import Admission, Batch, Release
     from lifecycle.registry.catalog import ModelPage, VersionFacts
+
+SHOWN, TEXT = 12, 70
+"""Rows of a table about rows of the data, and letters of their texts."""
+DECISIONS = {
+    "promote": ("ACCEPTED", "bold green"),
+    "keep": ("REFUSED", "bold red"),
+    "not_enough_data": ("NOT ENOUGH DATA", "bold red"),
+}
+OUTCOMES = {"pass": "green", "caught": "green", "too_few": "dim", "unguarded": "yellow"} | dict.fromkeys(
+    ("fail", "MISSED", "not_enough_data"), "bold red"
+)
+WHOLE = frozenset({"outcome", "value", "interval", "limit", "rows", "gain", "p", "failures", "row", "score"})
+"""Columns that are of no use broken into lines; the others make room for them."""
 
 
 def print_json(value: Any) -> None:
@@ -25,16 +43,40 @@ def print_json(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print a table; its lines are as wide as the terminal, or as wide as needed when the output is piped."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    """Print a table; its lines are as wide as the terminal, or as wide as needed when the output is piped.
 
-    width = None if sys.stdout.isatty() else 160
-    drawn = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    Cells are shown as they are: a text of somebody's may look like markup.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    heading = None if title is None else Text(title, "bold")
+    drawn = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, no_wrap=column in WHOLE)
     for row in rows:
-        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(width=width, highlight=False).print(drawn)
+        drawn.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row))
+    _console().print(drawn)
+
+
+def _console() -> "Console":
+    """Standard output: as wide as the terminal, with colours only there and if NO_COLOR does not forbid them."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160, highlight=False)
+
+
+def _say(text: str, style: str = "") -> None:
+    from rich.text import Text
+
+    _console().print(Text(text, style), soft_wrap=True)
+
+
+def _outcome(outcome: str) -> "Text":
+    from rich.text import Text
+
+    return Text(outcome.replace("_", " "), OUTCOMES.get(outcome, ""))
 
 
 def dataset(manifest: "Manifest", folder: str) -> None:
@@ -55,17 +97,65 @@ def dataset(manifest: "Manifest", folder: str) -> None:
 
 def admission(outcome: "Admission") -> None:
     """Show how a challenger fared."""
-    if outcome.verdict:
-        verdict(outcome.verdict)
+    if judged := outcome.verdict:
+        _decision(judged)
+        _checks(judged)
+        _rows("newly broken", judged.broken_rows, judged.broken, 3)
+        _rows("newly repaired", judged.repaired_rows, judged.repaired, 3)
+        typer.echo(f"Metrics, parts of the rows, plots: {_explain(outcome)}")
     typer.echo(outcome.message)
 
 
+def _explain(outcome: "Admission") -> str:
+    """The command that shows all of a verdict."""
+    kind, _, number = outcome.challenger.rpartition(" ")
+    if outcome.promotion:
+        which = f"--version {outcome.promotion.champion}"
+    elif kind == "run":
+        which = f"--run-id {number}"
+    else:
+        which = f"--from {kind.partition('.')[0]} --version {number.removeprefix('v')}"
+    return f"mlops gate explain --model-name {outcome.model.split('.', 2)[2]} --env {outcome.env} {which}"
+
+
 def verdict(judged: "Verdict") -> None:
-    """Show a verdict: each check with value, interval and limit, then the reasons."""
+    """Show a verdict with everything that it rests on: checks, metrics, parts, behaviour, rows."""
+    _decision(judged)
+    _checks(judged)
+    _metrics(judged)
+    _classes(judged)
+    _parts(judged)
+    _behaviour(judged)
+    _rows("newly broken", judged.broken_rows, judged.broken, SHOWN)
+    _rows("newly repaired", judged.repaired_rows, judged.repaired, SHOWN)
+
+
+def _decision(judged: "Verdict") -> None:
+    where = f"{judged.rows:,} rows of {judged.data_name} {judged.data_version} {judged.side}".strip()
+    aside = "".join(
+        f"; {count:,} rows that the {who} was trained on are left out"
+        for who, count in judged.left_out.items()
+        if count
+    )
+    word, style = DECISIONS[judged.decision]
+    _say(f"{word} in {judged.env}: {judged.challenger} against {judged.champion or 'no champion'}", style)
+    _say(f"On {where}{aside}")
+    if judged.mode == "dry_run":
+        what = (
+            "what is refused is promoted all the same"
+            if judged.proven
+            else "but this model is not proven to run, and stays out"
+        )
+        _say(f"DRY RUN: the gate of {judged.env} protects nothing; {what}.", "bold yellow")
+    for reason in judged.reasons:
+        _say(f"- {reason}")
+
+
+def _checks(judged: "Verdict") -> None:
     rows = [
         (
             check.name,
-            check.outcome,
+            _outcome(check.outcome),
             _number(check.value),
             f"[{_number(check.low)}, {_number(check.high)}]" if check.low is not None else "",
             _number(check.limit),
@@ -73,13 +163,95 @@ def verdict(judged: "Verdict") -> None:
         )
         for check in judged.checks
     ]
-    where = f"{judged.data_name} {judged.data_version} {judged.side}".strip()
-    title = f"{judged.challenger} against {judged.champion or 'no champion'} in {judged.env}, on {where}"
-    table(("check", "outcome", "value", "interval", "limit", "detail"), rows, title)
-    for name, flips in (("newly broken", judged.broken), ("newly repaired", judged.repaired)):
-        if flips:
-            shown = [(f.row, f.truth, f.champion, f.challenger, f.text[:70]) for f in flips[:3]]
-            table(("row", "truth", "champion", "challenger", "text"), shown, f"Rows {name}, for example")
+    if rows:
+        table(("check", "outcome", "value", "interval", "limit", "detail"), rows)
+
+
+def _metrics(judged: "Verdict") -> None:
+    """Both models side by side, the metric that decides first; of a class, see the next table."""
+    from lifecycle.gate.markdown import metric_names
+
+    rows = [
+        (
+            name,
+            *(_interval(of.get(name)) for of in (judged.metrics, judged.champion_metrics)),
+            _gain(judged.gains.get(name)),
+        )
+        for name in metric_names(judged)
+    ]
+    if rows:
+        table(("metric", "challenger", "champion", "gain, above 0 is better"), rows)
+
+
+def _classes(judged: "Verdict") -> None:
+    measured = ("precision", "recall", "f1")
+    rows = [
+        (name, *(_beside(judged, f"{metric}.{name}") for metric in measured), f"{sum(counts):,}")
+        for name, counts in list(zip(judged.classes, judged.confusion, strict=False))[:SHOWN]
+        if any(f"{metric}.{name}" in judged.metrics for metric in measured)
+    ]
+    if rows:
+        table(("class", *(f"{metric} (gain)" for metric in measured), "rows"), rows)
+
+
+def _parts(judged: "Verdict") -> None:
+    rows = [
+        (
+            line.name,
+            f"{line.rows:,}",
+            _outcome(line.outcome),
+            _interval(line.challenger),
+            _interval(line.champion),
+            _signed(line.gain),
+            _number(line.p),
+        )
+        for line in judged.slices[:SHOWN]
+    ]
+    if rows:
+        left = f", {len(rows)} of {len(judged.slices)}" if len(judged.slices) > SHOWN else ""
+        columns = ("part", "rows", "outcome", "challenger", "champion", "gain", "p")
+        table(columns, rows, f"Accuracy on parts of the rows, those that fail first{left}")
+
+
+def _behaviour(judged: "Verdict") -> None:
+    rows = [
+        (f"{line.suite}: {line.name}", _outcome(line.outcome), f"{line.failures} of {line.cases}", _number(line.limit))
+        for line in judged.behaviour
+    ]
+    if rows:
+        table(("behaviour", "outcome", "failures", "limit"), rows)
+    for line in judged.behaviour:
+        if line.outcome == "fail" and line.examples:
+            told = "; ".join(f"{key}: {value}" for key, value in line.examples[0].items())
+            _say(f"{line.name}, for example: {told}")
+
+
+def _rows(what: str, count: int, flips: "Sequence[Flip]", most: int) -> None:
+    rows = [
+        (f.row, f.truth, f.champion, f.challenger, f"{f.score:.2f}", " ".join(f.text.split())[:TEXT])
+        for f in flips[:most]
+    ]
+    if rows:
+        shown = "" if count <= len(rows) else f", of them the surest {len(rows)}"
+        table(("row", "truth", "champion", "challenger", "score", "text"), rows, f"Rows {what}: {count:,}{shown}")
+
+
+def selftest(done: "SelftestResult") -> None:
+    """Show what became of each planted challenger; of several reasons the one that it was planted for."""
+    rows = []
+    for line in done.lines:
+        expected = ", ".join(filter(None, (line.expected, line.expected_reason)))
+        awaited = [
+            reason for reason in line.reasons if line.outcome == "caught" and reason.startswith(line.expected_reason)
+        ]
+        rows.append(
+            (line.name, _outcome(line.outcome), expected, line.decision, "; ".join(awaited[:1] or line.reasons))
+        )
+    table(("planted", "outcome", "expected", "decision", "reason"), rows)
+    if done.replaced:
+        _say(f"On the planted texts other limits stood in: {'; '.join(done.replaced)}")
+    word = "does what it must" if done.passed else "DOES NOT DO WHAT IT MUST"
+    _say(f"The gate of {done.env} {word} ({done.seconds:.1f} s).", "bold green" if done.passed else "bold red")
 
 
 def model(page: "ModelPage") -> None:
@@ -176,7 +348,24 @@ def _pairs(counts: dict[str, int]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.3f}"
+
+
+def _interval(found: "Interval | None") -> str:
+    return "" if found is None else f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _gain(found: "Interval | None") -> str:
+    return "" if found is None else f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def _beside(judged: "Verdict", metric: str) -> str:
+    found, gain = judged.metrics.get(metric), judged.gains.get(metric)
+    return "" if found is None else f"{found.value:.3f}" + (f" ({gain.value:+.3f})" if gain else "")
 
 
 def _version(number: int | None) -> str:

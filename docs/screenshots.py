@@ -1,4 +1,4 @@
-"""The pictures of docs/operations.md, taken anew: `make screenshots`.
+"""The pictures of the docs, taken anew: `make screenshots`.
 
 A stack of its own comes up with `mlops up`, a release and a refused training run through their deployments, a browser
 looks at what a person looks at, and `mlops down` ends it.
@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ NO_BROWSER = (
 LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 TABLE = {"source": "examples/financial_news.csv", "text_column": "Sentence", "label_column": "Sentiment"}
 WEAK = {"model_type": "random_forest", "model_params": "{'max_depth': 1}"}
+BETTER = {"model_type": "naive_bayes"}
 MOST_BYTES = 250_000
 
 
@@ -43,9 +45,12 @@ def main() -> None:
         with stack() as (prefect, mlflow):
             release = trigger("release/all", {**TABLE, "data_version": "1.0.0"}, code=0)
             refused = trigger("train/dev", WEAK, code=4)
+            asking = ask_a_person("train/prod", BETTER)
             with window(browser) as context:
                 take_prefect(context.new_page(), prefect, release, refused)
+                take_approval(context.new_page(), prefect, asking)
                 take_mlflow(context.new_page(), mlflow)
+                take_report(context.new_page())
     finally:
         shutil.rmtree(HOME)
 
@@ -82,6 +87,19 @@ def trigger(deployment: str, parameters: dict[str, str], *, code: int) -> str:
     return str(json.loads(mlops("trigger", deployment, *pairs, "--json", code=code))["flow_run_id"])
 
 
+def ask_a_person(deployment: str, parameters: dict[str, str]) -> str:
+    """Let prod's promotions need a person from now on; start a run and return its number once it waits for one."""
+    with (HOME / "config" / "prod.yaml").open("a", encoding="utf-8") as settings:
+        settings.write("approval: {required: true}\n")
+    pairs = [argument for name, value in parameters.items() for argument in ("--param", f"{name}={value}")]
+    mlops("trigger", deployment, *pairs, "--timeout", "1", code=6)  # it goes on
+    for _ in range(60):
+        if found := json.loads(mlops("approve", "--list", "--json")):
+            return str(found[0]["flow_run_id"])
+        time.sleep(2)
+    sys.exit(f"{deployment} asks nobody.")
+
+
 @contextmanager
 def window(browser: str) -> Iterator[BrowserContext]:
     """A fresh browser that reaches nothing but this machine."""
@@ -106,6 +124,12 @@ def take_prefect(page: Page, server: str, release: str, refused: str) -> None:
     take(page, "automations", f"{ui}/automations", "prod: promoted", height=1250)
 
 
+def take_approval(page: Page, server: str, asking: str) -> None:
+    """The form of a promotion that waits for a person."""
+    address = f"{server}/v2/runs/flow-run/{asking}"
+    take(page, "approval", address, "The verdict that this answer is for", height=1300, button="Resume")
+
+
 def take_mlflow(page: Page, server: str) -> None:
     """The page of the training run, which leads back to Prefect."""
     search = {"experiment_ids": ["1"], "filter": "tags.`gate.prod` LIKE 'promote%'"}
@@ -116,10 +140,19 @@ def take_mlflow(page: Page, server: str) -> None:
     take(page, "mlflow-run", f"{server}/#/experiments/1/runs/{run}", "Registered models")
 
 
-def take(page: Page, name: str, address: str, awaited: str, *, height: int = 900) -> None:
-    """Save a page as a picture once it shows a text and stands still."""
+def take_report(page: Page) -> None:
+    """The report of the verdict that refused the weak model: a file that anybody can be sent."""
+    reports = HOME.rglob("verdicts/dev-*.html")
+    refused = next(path for path in reports if "<strong>Refused</strong>" in path.read_text(encoding="utf-8"))
+    take(page, "verdict-report", refused.as_uri(), "Parts of the rows", height=1500)
+
+
+def take(page: Page, name: str, address: str, awaited: str, *, height: int = 900, button: str = "") -> None:
+    """Save a page as a picture once it shows a text, after a click on a button if one is named, and stands still."""
     page.set_viewport_size({"width": 1400, "height": height})
     page.goto(address)
+    if button:
+        page.get_by_role("button", name=button, exact=True).click(timeout=60_000)
     page.get_by_text(awaited).first.wait_for(timeout=60_000)
     page.wait_for_timeout(4000)  # timelines are drawn, and panels slide in
     if page.locator("[data-sonner-toast]").count():

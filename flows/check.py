@@ -1,11 +1,54 @@
 """A challenger against the champion of an environment, on that environment's data: the verdict, and nothing moves."""
 
+from prefect import State, flow
+from prefect.states import Completed
+
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.gate.judge import JudgeRequest
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models.loading import ModelRef
+from lifecycle.names import CHAMPION, Environment
+from lifecycle.parameters import Name, VersionNumber
+from lifecycle.registry.aliases import Alias
+from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
-from tasks import compute, data, gate, reports, training
+from tasks import compute, data, gate, registry, reports, training
+
+
+@flow(name="check", flow_run_name="check {model_name} in {env}", persist_result=True, result_serializer="json")
+def check(
+    model_name: Name,
+    env: Environment = Environment.PROD,
+    source_env: Environment | None = None,
+    version: VersionNumber | None = None,
+    run_id: str | None = None,
+    against: VersionNumber | None = None,
+    data_name: Name | None = None,
+    data_version: Name | None = None,
+) -> State[Verdict]:
+    """Judge a model against the champion of an environment as a promotion would, and promote nothing.
+
+    Args:
+        model_name: Name of the model, without environment.
+        env: Environment that judges: its champion, its data, its rules.
+        source_env: Environment where the model to judge is registered; default the one that judges.
+        version: Its version there; default the champion of another environment, the alias challenger of the same one.
+        run_id: Training run, instead of a version; what the gate refused has only that.
+        against: Version of the judging environment to compare with, instead of its champion.
+        data_name: Dataset to judge on; default the environment's settings, else the one the model was trained with.
+        data_version: Likewise.
+    """
+    config = compute.settings_of(env)
+    target = target_of(config, model_name)
+    named = version is not None or run_id is not None
+    usual = None if named else Alias.CHALLENGER if source_env in {None, env} else CHAMPION
+    source = target_of(compute.settings_of(source_env or env), model_name)
+    challenger = registry.bring(registry.resolve(source, version=version, run_id=run_id, alias=usual), target)
+    champion = registry.champion(target) if against is None else registry.resolve(target, version=against)
+    verdict = judged(challenger, champion, config, data_name, data_version)
+    if verdict.promote:
+        return Completed(message=f"{challenger.label} would become champion of {env}.", data=verdict)
+    return Completed(name="Rejected", message=f"Rejected: {'; '.join(verdict.reasons)}", data=verdict)
 
 
 def data_of(challenger: ModelRef, config: Settings, data_name: str | None, data_version: str | None) -> tuple[str, str]:

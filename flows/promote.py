@@ -5,14 +5,15 @@ from prefect.states import Completed
 
 from flows import check
 from lifecycle.errors import ConfigError, NotFoundError
+from lifecycle.gate.verdict import Verdict
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import Environment
-from lifecycle.outcomes import Admission
+from lifecycle.outcomes import Admission, Approval
 from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
-from tasks import compute, events, limits, registry, reports, serving
+from tasks import approvals, compute, events, limits, registry, reports, serving
 
 
 @flow(
@@ -46,12 +47,13 @@ def promote(
     if source_env == target_env and version is None:
         raise ConfigError(f"--from and --to are both {source_env}.", "Name two environments, or a --version.")
     source, target = compute.settings_of(source_env), compute.settings_of(target_env)
+    approvals.require_reach(target)
     challenger = _challenger(source, model_name, version)
     why = reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
-    with limits.one_promotion(target_of(target, model_name)):
-        if skip_gate:
-            return _by_hand(challenger, target, model_name, data_name, data_version, reason)
+    if not skip_gate:
         return admit(challenger, target, model_name, data_name, data_version, why)
+    with limits.one_promotion(target_of(target, model_name)):
+        return _by_hand(challenger, target, model_name, data_name, data_version, reason)
 
 
 def admit(
@@ -62,27 +64,77 @@ def admit(
     data_version: str | None,
     reason: str,
 ) -> State[Admission]:
-    """Gate → register → promote: the way of every model into an environment; call it in `one_promotion`."""
+    """Gate → approval, where the settings ask for it → register → promote: the way of every model into an environment.
+
+    The slot of the model is free while a person thinks, so that a rollback can come first. After the answer everything
+    is looked at again: if the champion has changed, there is another verdict, for which the answer does not count.
+    """
+    approval: Approval | None = None
+    while True:
+        with limits.one_promotion(target_of(config, model_name)):
+            challenger, champion, outcome = _judged(challenger, config, model_name, data_name, data_version)
+            verdict = outcome.verdict
+            if verdict is None or not verdict.promote:
+                return _unmoved(outcome, challenger)
+            if not config.approval.required or (approval and approval.verdict_digest == verdict.digest):
+                outcome = outcome.model_copy(update={"approval": approval})
+                return _promoted(outcome, verdict, challenger, champion, config, model_name, reason)
+        approval = approvals.ask(verdict, config, outcome.model)
+        if not approval.approved:
+            return _not_approved(outcome.model_copy(update={"approval": approval}), approval)
+
+
+def _judged(
+    challenger: ModelRef, config: Settings, model_name: str, data_name: str | None, data_version: str | None
+) -> tuple[ModelRef, ModelRef | None, Admission]:
+    """The challenger where the target reaches it, the champion, and the verdict; none if they are the same model."""
     target = target_of(config, model_name)
     champion = registry.champion(target)
     outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
     if champion and champion.artifact_sha256 == challenger.artifact_sha256:
         serving.champion(config, model_name)
-        return _ended(outcome, f"{champion.label} is champion already: nothing to do.")
+        reports.show_card(config, model_name, champion.version or 0, None)
+        message = f"{champion.label} is champion already: nothing to do."
+        return challenger, champion, outcome.model_copy(update={"message": message})
     challenger = registry.bring(challenger, target)
     verdict = check.judged(challenger, champion, config, data_name, data_version)
-    outcome = outcome.model_copy(update={"verdict": verdict})
-    if not verdict.promote:
-        message = f"Rejected: {'; '.join(verdict.reasons)}"
-        events.emit("refused", target.name, config.env, version=challenger.version, reason=message)
-        return _ended(outcome, message, name="Rejected")
+    return challenger, champion, outcome.model_copy(update={"verdict": verdict})
+
+
+def _unmoved(outcome: Admission, challenger: ModelRef) -> State[Admission]:
+    """Nothing to do, or the gate refused."""
+    if outcome.verdict is None:
+        return _ended(outcome, outcome.message)
+    message = f"Rejected: {'; '.join(outcome.verdict.reasons)}"
+    events.emit("refused", outcome.model, outcome.env, version=challenger.version, reason=message)
+    return _ended(outcome, message, name="Rejected")
+
+
+def _not_approved(outcome: Admission, approval: Approval) -> State[Admission]:
+    message = f"{approvals.NAME}{f' by {approval.by}' if approval.by else ''}: {approval.reason}"
+    events.emit("not-approved", outcome.model, outcome.env, reason=message)
+    return _ended(outcome, message, name=approvals.NAME)
+
+
+def _promoted(
+    outcome: Admission,
+    verdict: Verdict,
+    challenger: ModelRef,
+    champion: ModelRef | None,
+    config: Settings,
+    model_name: str,
+    reason: str,
+) -> State[Admission]:
+    """Enter the decision in the log, with who approved it, and make the challenger champion."""
     intent = registry.intend(
-        target,
+        target_of(config, model_name),
         challenger,
         champion,
         reason=f"{reason}; {'; '.join(verdict.reasons)}",
         dataset_digest=verdict.dataset_digest,
         verdict_digest=verdict.digest,
+        approved_by=outcome.approval.by if outcome.approval else "",
+        approval=outcome.approval.reason if outcome.approval else "",
     )
     promotion = _carry_out(intent, config)
     serving.champion(config, model_name)
@@ -102,6 +154,9 @@ def _by_hand(
     if not config.skip_gate:
         what = f"The settings of {config.env} do not let a promotion pass the gate by."
         raise ConfigError(what, f"Promote through the gate, or set `skip_gate: true` in config/{config.env}.yaml.")
+    if config.approval.required:
+        what = f"The settings of {config.env} ask for a person's approval of the verdict: past the gate there is none."
+        raise ConfigError(what, "Promote through the gate.")
     if not reason.strip():
         raise ConfigError("A promotion past the gate needs a reason.", "Give one: --reason '…'")
     target = target_of(config, model_name)
@@ -109,6 +164,7 @@ def _by_hand(
     outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
     if champion and champion.artifact_sha256 == challenger.artifact_sha256:
         serving.champion(config, model_name)
+        reports.show_card(config, model_name, champion.version or 0, None)
         return _ended(outcome, f"{champion.label} is champion already: nothing to do.")
     challenger = registry.bring(challenger, target)
     request = check.evaluated(challenger, config, *check.data_of(challenger, config, data_name, data_version))

@@ -16,6 +16,7 @@ from lifecycle.data.ingest import Source
 from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission, Release
 from lifecycle.parameters import Columns, Flag, Format, Fraction, Name, Params
+from tasks import approvals, compute
 
 
 @flow(
@@ -64,6 +65,8 @@ def release(
         encoding: Of CSV and JSON Lines.
         delimiter: Of CSV.
     """
+    for env in Environment:
+        approvals.require_reach(compute.settings_of(env))
     if Source(uri=source, format=source_format).is_in_catalog:
         delta.require_version(source)  # before anything is promoted, rather than when the batch is to be found
     # `.fn` keeps everything in one flow run: a subflow would cost a second each and bring no unit that is rerun alone
@@ -94,7 +97,7 @@ def release(
         admission = cast(Admission, answer.data)
         so_far = so_far.model_copy(update={"admissions": (*so_far.admissions, admission)})
         if admission.refused:
-            return Completed(name="Rejected", message=f"{env}: {admission.message}", data=so_far)
+            return Completed(name=answer.name, message=f"{env}: {admission.message}", data=so_far)
     scored = batch_inference.fn(
         model_name,
         Environment.PROD,

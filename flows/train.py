@@ -8,7 +8,7 @@ from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission
 from lifecycle.parameters import Name, Params
 from lifecycle.registry.store import target_of
-from tasks import compute, data, events, limits, registry, reports, training
+from tasks import approvals, compute, data, events, registry, reports, training
 
 
 @flow(
@@ -40,6 +40,7 @@ def train(
         as_candidate: Register it as a candidate first, with the alias `challenger`, whatever the gate then says.
     """
     config = compute.settings_of(env)
+    approvals.require_reach(config)
     data_version = data.resolve(config.datasets, data_name, data_version)
     request = training.plan(
         config,
@@ -59,12 +60,11 @@ def train(
             challenger = registry.enter_challenger(target_of(config, model_name), challenger)
             events.emit("registered", str(challenger.name), config.env, version=challenger.version)
         gate_data = config.gate_data
-        with limits.one_promotion(target_of(config, model_name)):
-            return admit(
-                challenger,
-                config,
-                model_name,
-                gate_data.data_name or data_name,
-                gate_data.data_version or data_version,
-                f"trained as {model_type}",
-            )
+        return admit(
+            challenger,
+            config,
+            model_name,
+            gate_data.data_name or data_name,
+            gate_data.data_version or data_version,
+            f"trained as {model_type}",
+        )

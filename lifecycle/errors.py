@@ -9,6 +9,7 @@ MlopsError                    catch this to catch ours and nothing else      exi
 │   └── AliasMovedError       the champion alias was moved by hand                 5
 ├── TransientError            waiting may cure it: the only one that is retried    6
 └── IntegrityError            a digest is wrong or a type is not trusted           7
+    └── MetricError           a metric cannot be measured on a model's predictions 7
 
 A refused challenger is not an error: it is a `Verdict` whose decision is not `promote` (exit code 4).
 
@@ -71,3 +72,7 @@ class IntegrityError(MlopsError):
     """An artifact is not what was registered, or holds a type that we do not load."""
 
     exit_code = 7
+
+
+class MetricError(IntegrityError):
+    """A metric cannot be measured on these predictions, or gives no number; the gate then refuses the challenger."""

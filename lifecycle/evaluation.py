@@ -8,7 +8,7 @@ import logging
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lifecycle.data import dataset
 from lifecycle.errors import ConflictError, IntegrityError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
+
+PROBABILITY = "probability."
+"""What the columns of stored predictions begin with that hold the probability of a class."""
 
 
 class EvaluateRequest(Frozen):
@@ -55,7 +58,7 @@ def request_for(model: ModelRef, data_root: Path, data_name: str, data_version: 
 
 
 def evaluate(request: EvaluateRequest) -> None:
-    """Predict each row of the side with the stored model and keep `row, key, truth, label, score`.
+    """Predict each row of the side with the stored model and keep `row, key, truth, label, score, probability.<class>`.
 
     Idempotent by name: predictions that are stored for this model and data are left as they are.
     """
@@ -68,8 +71,7 @@ def evaluate(request: EvaluateRequest) -> None:
             return
     rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
     _same_dataset(request)
-    predicted = load(request.model).predict(None, rows[["text"]])
-    table = rows[["row", "key"]].assign(truth=rows["label"], label=predicted["label"], score=predicted["score"])
+    table = rows[["row", "key"]].assign(truth=rows["label"]).join(predicted(load(request.model), rows))
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary, translated():
         table.to_parquet(Path(temporary) / name, index=False)
         mlflow.log_artifact(request.model.run_id, str(Path(temporary) / name), folder)
@@ -77,6 +79,17 @@ def evaluate(request: EvaluateRequest) -> None:
         metrics = class_metrics(request.side, table["truth"], table["label"]).items()
         mlflow.log_batch(request.model.run_id, [Metric(name, value, now, 0) for name, value in metrics])
     logger.info("Evaluated %s on %s %s rows", request.model.label, f"{len(table):,}", request.side)
+
+
+def predicted(model: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
+    """What a loaded model says of texts: `label`, `score` and, if it tells them, `probability.<class>`."""
+    import pandas as pd
+
+    if not hasattr(model, "probabilities"):
+        return pd.DataFrame(model.predict(None, rows[["text"]]))
+    probabilities = model.probabilities(rows["text"])
+    classes = [f"{PROBABILITY}{name}" for name in model.pipeline.classes_]
+    return pd.DataFrame(model.labelled(probabilities)).join(pd.DataFrame(probabilities, columns=classes))
 
 
 def stored(request: EvaluateRequest) -> "pd.DataFrame":

@@ -8,6 +8,15 @@ from lifecycle.names import Environment
 from lifecycle.registry.promotion import Promotion
 
 
+class Approval(Frozen):
+    """What a person answered to the verdict of this digest; `by` is empty where nobody did."""
+
+    approved: bool
+    by: str = ""
+    reason: str
+    verdict_digest: str
+
+
 class Admission(Frozen):
     """How a challenger fared in one environment: its verdict, and the promotion if it was accepted.
 
@@ -18,13 +27,15 @@ class Admission(Frozen):
     model: str
     challenger: str
     verdict: Verdict | None = None
+    approval: Approval | None = None
     promotion: Promotion | None = None
     message: str
 
     @property
     def refused(self) -> bool:
-        """Whether the gate refused the challenger."""
-        return self.verdict is not None and not self.verdict.promote
+        """Whether the gate refused the challenger, or a person did not approve it."""
+        by_gate = self.verdict is not None and not self.verdict.promote
+        return by_gate or (self.approval is not None and not self.approval.approved)
 
 
 class Batch(Frozen):
@@ -43,5 +54,5 @@ class Release(Frozen):
 
     @property
     def refused(self) -> bool:
-        """Whether the gate of an environment refused the model; the release ended there."""
+        """Whether the model was refused in an environment; the release ended there."""
         return any(admission.refused for admission in self.admissions)

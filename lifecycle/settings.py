@@ -100,6 +100,27 @@ class ServingRules(Frozen):
     warm_up_rows: int = Field(20, ge=1, description="Stored predictions that an endpoint must repeat.")
 
 
+class CardWords(Frozen):
+    """What no run can tell about a model: it stands in the cards of its versions."""
+
+    intended_use: str = Field("", description="What the model is for.")
+    out_of_scope: tuple[str, ...] = Field((), description="Uses that it is not for.")
+    limits: tuple[str, ...] = Field((), description="What it is known to do badly.")
+    licence: str = Field("", description="Licence of the model.")
+    owners: tuple[str, ...] = Field((), description="Who answers for it.")
+
+
+class CardRules(CardWords):
+    """The same for all models of an environment, and for single ones."""
+
+    models: dict[str, CardWords] = Field({}, description="Words for one model, by its name; the rest is as above.")
+    data_licences: dict[str, str] = Field({}, description="Licence of a dataset, by its name.")
+
+    def of(self, model_name: str) -> CardWords:
+        """The words for one model."""
+        return self.model_copy(update=self.models.get(model_name, CardWords()).model_dump(exclude_unset=True))
+
+
 class Settings(BaseSettings):
     """All settings of one environment."""
 
@@ -139,6 +160,7 @@ class Settings(BaseSettings):
     gate: GateRules = GateRules()
     gate_data: DataChoice = DataChoice()
     approval: ApprovalRules = ApprovalRules()
+    card: CardRules = CardRules()
     inference: InferenceRules = InferenceRules()
     databricks: DatabricksRules = DatabricksRules()
     serving: ServingRules = ServingRules()
@@ -195,7 +217,7 @@ def checked(model: type[T], /, **values: Any) -> T:
     try:
         return model(**values)
     except ValidationError as error:
-        raise ConfigError(f"{_problems(error)}.", "See --help.") from None
+        raise ConfigError(f"{problems(error)}.", "See --help.") from None
 
 
 def config_dir() -> Path:
@@ -220,7 +242,7 @@ def load(env: Environment | str, **flags: Any) -> Settings:
         return Settings(**merged)
     except ValidationError as error:
         raise ConfigError(
-            f"The settings of '{env}' are not valid: {_problems(error)}.",
+            f"The settings of '{env}' are not valid: {problems(error)}.",
             f"Correct config/{env}.yaml or the MLOPS_ variable.",
         ) from None
 
@@ -293,7 +315,8 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _problems(error: ValidationError) -> str:
+def problems(error: ValidationError) -> str:
+    """What is wrong with given values, each with its key."""
     shown = []
     for each in error.errors()[:5]:
         where = ".".join(str(part) for part in each["loc"])

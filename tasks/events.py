@@ -4,10 +4,11 @@ Each event's resource is `mlops.model.<registered name>`; version, environment a
 """
 
 from typing import Literal
+from uuid import UUID
 
 from prefect.events import emit_event
 
-Kind = Literal["registered", "promoted", "refused", "rolled-back"]
+Kind = Literal["registered", "promoted", "refused", "approval-requested", "not-approved", "rolled-back"]
 
 
 def emit(kind: Kind, name: str, env: str, *, version: int | None = None, reason: str = "") -> None:
@@ -20,3 +21,8 @@ def emit(kind: Kind, name: str, env: str, *, version: int | None = None, reason:
     }
     payload = {"model": name, "version": version, "environment": env, "reason": reason[:2000]}
     emit_event(f"mlops.model.{kind}", resource=resource, payload=payload)
+
+
+def emit_question(flow_run_id: UUID, env: str) -> None:
+    """Emit that a flow run waits for a person from now on: the environment's automation counts the time."""
+    emit_event(f"mlops.approval.asked.{env}", resource={"prefect.resource.id": f"prefect.flow-run.{flow_run_id}"})

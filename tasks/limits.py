@@ -36,9 +36,14 @@ def alone() -> Iterator[None]:
         _alone.reset(token)
 
 
+def is_alone() -> bool:
+    """Whether this command is the only user of its server, which ends with it."""
+    return _alone.get()
+
+
 @contextmanager
 def one_promotion(target: Target) -> Iterator[None]:
-    """Hold the only slot of a model, so that its champion stays the same from the judgement to the promotion.
+    """Hold the only slot of a model, so that its champion stays the same while a challenger is judged or promoted.
 
     Raises:
         TransientError: The slot was not free in time.

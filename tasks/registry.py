@@ -1,7 +1,7 @@
 """`lifecycle.registry` under orchestration."""
 
 from lifecycle.gate import replay
-from lifecycle.registry import catalog, promotion, transfer
+from lifecycle.registry import card, catalog, promotion, transfer
 from tasks.policies import on_registry
 
 bring = on_registry(transfer.bring).with_options(name="bring the model over")
@@ -15,3 +15,4 @@ mark_ready = on_registry(promotion.mark_ready).with_options(name="mark as ready"
 prove = on_registry(replay.check).with_options(name="replay in a fresh process")
 reproduces = on_registry(replay.reproduces).with_options(name="replay the target")
 resolve = on_registry(catalog.resolve).with_options(name="find the model")
+write_card = on_registry(card.write).with_options(name="write the model card")

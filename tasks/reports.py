@@ -1,6 +1,5 @@
 """What Prefect's UI shows of a run: artifacts, and the links from a run to where its results lie."""
 
-import json
 import math
 import re
 from typing import Any
@@ -10,14 +9,15 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.utilities.urls import url_for
 
 from lifecycle.data.dataset import Manifest
+from lifecycle.gate import markdown
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models.loading import ModelRef
 from lifecycle.outcomes import Batch
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
-from lifecycle.registry.store import target_of
 from lifecycle.serving.endpoint import Served
 from lifecycle.settings import Settings
+from tasks import registry
 from tasks.policies import in_the_ui
 
 
@@ -54,7 +54,7 @@ def show_run(config: Settings, model: ModelRef) -> None:
 
 @in_the_ui("show the verdict")
 def show_verdict(verdict: Verdict) -> None:
-    """Show a verdict: its decision with reasons, and each check as a row."""
+    """Show a verdict: each check as a row, and the whole as a text."""
     rows = [
         {
             "check": check.name,
@@ -66,36 +66,21 @@ def show_verdict(verdict: Verdict) -> None:
         }
         for check in verdict.checks
     ]
-    description = f"**{verdict.decision}** in {verdict.env}: {'; '.join(verdict.reasons)}"
-    key = _key(f"verdict-{verdict.env}")
-    create_table_artifact(table=json.loads(json.dumps(rows)), key=key, description=description)
+    dry = "DRY RUN, nothing is protected: " if verdict.mode == "dry_run" else ""
+    description = f"{dry}**{verdict.decision}** in {verdict.env}: {'; '.join(verdict.reasons)}"
+    create_table_artifact(table=rows, key=_key(f"verdict-{verdict.env}"), description=description)
+    _markdown(f"verdict-{verdict.env}-explained", markdown.text(verdict), description)
+
+
+def show_card(config: Settings, model_name: str, version: int, verdict: Verdict | None) -> None:
+    """Write the model card of a champion where the model is, and show the same in Prefect's UI."""
+    text = registry.write_card(config, model_name, version, verdict)
+    _show_card(config.registered_name(model_name), text)
 
 
 @in_the_ui("show the model card")
-def show_card(config: Settings, model_name: str, version: int, verdict: Verdict | None) -> None:
-    """Show what a champion is: where it comes from, and how well it did on which rows."""
-    facts = catalog.show_version(target_of(config, model_name), version)
-    run = catalog.run_link(config.mlflow_uri, facts.run_id, config.mlflow_ui)
-    rows = {
-        "dataset": f"{facts.dataset} `{facts.dataset_digest[:12]}`",
-        "run": f"[{facts.run_id}]({run})" if run else f"`{facts.run_id}`",
-        "code": f"`{facts.git_commit[:12]}`" if facts.git_commit else "",
-        "files": f"`{facts.artifact_sha256[:12]}`",
-        **_measured(verdict),
-    }
-    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items() if value)]
-    text = f"# {facts.name} v{version}\n\n{facts.description}\n\n" + "\n".join(lines)
-    _markdown(f"model-card-{facts.name}", text, "Model card")
-
-
-def _measured(verdict: Verdict | None) -> dict[str, str]:
-    if verdict is None:
-        return {"measured": "not judged: promoted by hand"}
-    where = f"{verdict.rows:,} rows of {verdict.data_name} {verdict.data_version} {verdict.side}"
-    return {
-        name: f"{_number(found.value)} [{_number(found.low)}, {_number(found.high)}] on {where}"
-        for name, found in verdict.metrics.items()
-    }
+def _show_card(name: str, text: str) -> None:
+    _markdown(f"model-card-{name}", text, "Model card")
 
 
 @in_the_ui("show the promotion")
@@ -143,4 +128,6 @@ def _pairs(counts: dict[str, int]) -> str:
 
 
 def _number(value: Any) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:.4g}"
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lifecycle import settings, tracking, training
@@ -36,6 +37,10 @@ if main_module.__spec__ is None and not hasattr(main_module, "__file__"):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # started in the background by a shell: commands that a test interrupts would inherit that they are deaf
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# a busy machine is no counterexample
+hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "examples" / "financial_news.csv"

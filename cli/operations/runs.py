@@ -160,9 +160,11 @@ def _ended(deployment: str, run: "FlowRun") -> Ended:
 def _exit_code(kind: str, name: str, message: str) -> int:
     """A failed run tells the class of its error in its message; a run that was cut off can be retried."""
     if kind == "COMPLETED":
-        return REFUSED if name == "Rejected" else 0
+        return REFUSED if name in {"Rejected", "Not approved"} else 0
     if kind != "FAILED":
         return INTERRUPTED
+    if message.endswith("and never resumed."):  # Prefect's own end of a wait for a person
+        return REFUSED
     return next((each.exit_code for each in _family(MlopsError) if f"{each.__name__}:" in message), 1)
 
 

@@ -45,7 +45,7 @@ def apply(environments: Iterable[Settings]) -> list[Item]:
         items = [*_work_pools(client), *_limits(client, chosen)]
         blocks = {config.env: _notification_block(config.alerts) for config in chosen if config.alerts}
         items += [item for item, _ in blocks.values()]
-        wanted = list(_automations({env: str(block._block_document_id) for env, (_, block) in blocks.items()}))
+        wanted = list(_automations({env: str(block._block_document_id) for env, (_, block) in blocks.items()}, chosen))
         items += [_automation(client, automation) for automation in wanted]
     silent = [config.env for config in chosen if not config.alerts]
     detail = "no `alerts` in its settings"
@@ -110,8 +110,8 @@ def _notification_block(slug: str) -> "tuple[Item, Block]":
     return Item(kind="notification block", name=slug, outcome="created"), block
 
 
-def _automations(blocks: dict[str, str]) -> "Iterator[AutomationCore]":
-    """The automations of the file; a notification once for each environment that has a block to send it to."""
+def _automations(blocks: dict[str, str], environments: Iterable[Settings]) -> "Iterator[AutomationCore]":
+    """The automations of the file; what is per environment, once for each that asks for it by its settings."""
     from prefect.events.schemas.automations import AutomationCore
     from pydantic import ValidationError
 
@@ -119,12 +119,20 @@ def _automations(blocks: dict[str, str]) -> "Iterator[AutomationCore]":
     try:
         for entry in content.get("automations") or []:
             yield AutomationCore.model_validate(entry)
+        for config in environments:
+            for entry in (content.get("approvals") or []) if config.approval.required else []:
+                yield AutomationCore.model_validate(_within_the_time(_filled(entry, config.env), config))
         for env, block in blocks.items():
             for entry in content.get("notifications") or []:
                 yield AutomationCore.model_validate(_notification(_filled(entry, env), block))
     except (ValidationError, KeyError, TypeError) as error:
         what = f"{project.AUTOMATIONS} is not valid: {' '.join(str(error).split())[:300]}."
         raise ConfigError(what, "Correct the file.") from None
+
+
+def _within_the_time(entry: dict[str, Any], config: Settings) -> dict[str, Any]:
+    """An automation that acts when nobody has answered in the time that the settings allow."""
+    return {**entry, "trigger": {**entry["trigger"], "within": config.approval.timeout_hours * 3600}}
 
 
 def _notification(entry: dict[str, Any], block: str) -> dict[str, Any]:

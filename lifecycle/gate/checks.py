@@ -1,45 +1,31 @@
-"""Each rule of the gate as a check: what was measured, what was asked, and whether it passed."""
+"""Each rule of the gate as a check: what was measured, what was asked, and whether it passed.
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+What cannot be measured does not pass.
+"""
 
-from lifecycle.errors import IntegrityError
+from collections.abc import Iterator, Mapping
+
+import pandas as pd
+
 from lifecycle.gate import statistics
+from lifecycle.gate.infrastructure import Proof
+from lifecycle.gate.metrics import Predictions, named
 from lifecycle.gate.rules import GateRules
-from lifecycle.gate.verdict import Check
+from lifecycle.gate.statistics import Measured
+from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Interval, SliceLine
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-def comparable(
-    truth: "pd.DataFrame", challenger: "pd.DataFrame", champion: "pd.DataFrame | None", seen: "set[int]"
-) -> "pd.DataFrame":
-    """Join the stored predictions on the rows of the dataset and leave out texts that a model was trained on.
-
-    Returns:
-        One row per comparable text: `row, text, truth, challenger[, champion]`.
-
-    Raises:
-        IntegrityError: A model's predictions lack a row, repeat one, carry other labels, or are not usable scores.
-    """
-    table = truth[["row", "key", "text", "label"]].rename(columns={"label": "truth"})
-    for name, predictions in (("challenger", challenger), ("champion", champion)):
-        if predictions is not None:
-            _check_predictions(name, truth, predictions)
-            labels = predictions.set_index("key")["label"].rename(name)
-            table = table.join(labels, on="key")
-    unseen = ~table["key"].str[:16].map(lambda key: int(key, 16)).isin(seen)
-    return table[unseen].drop(columns="key").reset_index(drop=True)
+ROWS = "comparable rows"
 
 
-def enough_rows(rows: "pd.DataFrame", left_out: int, rules: GateRules) -> Check:
+def enough_rows(rows: pd.DataFrame, left_out: Mapping[str, int], rules: GateRules) -> Check:
     """Whether the comparable rows, in all and of the rarest class, are enough to judge on."""
     rarest = int(rows["truth"].value_counts().min()) if len(rows) else 0
     enough = len(rows) >= rules.min_rows and rarest >= rules.min_rows_per_class
-    seen = f"; {left_out} left out because a model was trained on them" if left_out else ""
+    seen = "".join(
+        f"; {count:,} left out because the {role} was trained on them" for role, count in left_out.items() if count
+    )
     return Check(
-        name="comparable rows",
+        name=ROWS,
         outcome="pass" if enough else "not_enough_data",
         value=len(rows),
         limit=rules.min_rows,
@@ -47,53 +33,146 @@ def enough_rows(rows: "pd.DataFrame", left_out: int, rules: GateRules) -> Check:
     )
 
 
-def floors(rows: "pd.DataFrame", rules: GateRules) -> Iterator[Check]:
-    """One check per floor: the metric itself, not its interval, must reach it."""
+def floors(measured: Measured, rules: GateRules) -> Iterator[Check]:
+    """One check per floor and ceiling: the metric itself, not its interval, must keep to it."""
     for metric, floor in sorted(rules.floors.items()):
-        found = statistics.metric_interval(
-            metric, rows["truth"], rows["challenger"], confidence=rules.confidence, resamples=rules.resamples
-        )
-        yield Check(
-            name=f"floor {metric}",
-            outcome="pass" if found.value >= floor else "fail",
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            limit=floor,
+        found = measured.challenger.get(metric)
+        yield _against(f"floor {metric}", found, floor, found is not None and found.value >= floor, measured, metric)
+    for metric, ceiling in sorted(rules.ceilings.items()):
+        found = measured.challenger.get(metric)
+        yield _against(
+            f"ceiling {metric}", found, ceiling, found is not None and found.value <= ceiling, measured, metric
         )
 
 
-def beats_champion(rows: "pd.DataFrame", rules: GateRules) -> Check:
-    """The paired comparison: the whole interval of the gain must lie above `min_gain`. A tie keeps the champion."""
-    paired = statistics.compare(
-        rules.metric,
-        rows["truth"],
-        rows["challenger"],
-        rows["champion"],
-        confidence=rules.confidence,
-        resamples=rules.resamples,
-    )
-    differs = bool((rows["challenger"] != rows["champion"]).any())
+def gain(measured: Measured, challenger: Predictions, champion: Predictions, rules: GateRules) -> Check:
+    """The paired comparison: the gain must lie above `min_gain` by more than chance. A tie keeps the champion."""
+    name, found = f"gain in {rules.metric}", measured.gain.get(rules.metric)
+    if found is None:
+        return _against(name, None, rules.min_gain, False, measured, rules.metric)
+    flips = statistics.discordance(challenger, champion)
+    metric = named(rules.metric, rules)
+    p = statistics.randomised_p(metric, challenger, champion, resamples=rules.resamples)
+    differs = bool(statistics.differing(metric, challenger, champion).any())
+    accepted = differs and statistics.accepts_gain(found, p, min_gain=rules.min_gain, confidence=rules.confidence)
     return Check(
-        name=f"gain in {rules.metric}",
-        outcome="pass" if differs and paired.gain.low > rules.min_gain else "fail",
-        value=paired.gain.value,
-        low=paired.gain.low,
-        high=paired.gain.high,
+        name=name,
+        outcome="pass" if accepted else "fail",
+        value=found.value,
+        low=found.low,
+        high=found.high,
         limit=rules.min_gain,
-        detail=f"{paired.repaired} rows repaired, {paired.broken} broken, McNemar p = {paired.mcnemar_p:.2g}",
+        detail=f"{flips.repaired} rows repaired, {flips.broken} broken, McNemar p = {flips.p:.2g}, "
+        f"randomisation p = {p:.2g}",
     )
 
 
-def _check_predictions(name: str, truth: "pd.DataFrame", predictions: "pd.DataFrame") -> None:
-    problems = {
-        "repeats a row": predictions["key"].duplicated().any(),
-        "covers other rows than the dataset": set(predictions["key"]) != set(truth["key"]),
-        "has an empty label": predictions["label"].isna().any() or (predictions["label"] == "").any(),
-        "has a score outside [0, 1]": not predictions["score"].between(0, 1).all(),
-    }
-    if found := [problem for problem, broken in problems.items() if broken]:
-        raise IntegrityError(f"The stored predictions of the {name} are not usable: {', '.join(found)}.")
-    recorded = predictions.set_index("key")["truth"].reindex(truth["key"]).to_numpy(object)
-    if (recorded != truth["label"].to_numpy(object)).any():
-        raise IntegrityError(f"The {name} was evaluated against other labels than the dataset's.")
+def rows_for_margin(rows: int, needed: int, rules: GateRules) -> Check:
+    """Whether there are enough rows to tell a tolerated loss from a larger one; asked where one is tolerated."""
+    return Check(
+        name="rows for the margin",
+        outcome="pass" if rows >= needed else "not_enough_data",
+        value=rows,
+        limit=needed,
+        detail=f"to tell a loss of {-rules.min_gain:g} with a power of {rules.power:.0%}",
+    )
+
+
+def parts(lines: tuple[SliceLine, ...], rules: GateRules) -> Check:
+    """No part of the rows may fail; those that are too small are counted."""
+    failed = [line for line in lines if line.outcome == "fail"]
+    small = sum(line.outcome == "too_few" for line in lines)
+    told = "; ".join(_told(line) for line in failed)
+    aside = f"{small} of fewer than {rules.slices.min_rows} rows not judged" if small else ""
+    return Check(
+        name="parts of the rows",
+        outcome="fail" if failed else "pass",
+        value=len(failed),
+        limit=0,
+        detail="; ".join(filter(None, (told or f"{len(lines) - small} judged", aside))),
+    )
+
+
+def calibration(measured: Measured, rules: GateRules) -> Iterator[Check]:
+    """How far confidence may be from accuracy, in itself and against the champion."""
+    asked, found, before = rules.calibration, measured.challenger.get("ece"), measured.champion.get("ece")
+    if asked.max_ece is not None:
+        kept = found is not None and found.value <= asked.max_ece
+        yield _against("calibration", found, asked.max_ece, kept, measured, "ece")
+    if asked.max_ece_increase is not None and measured.champion:
+        rise = None if found is None or before is None else found.value - before.value
+        detail = _why(measured, "ece")
+        if found and before:
+            detail = f"expected calibration error from {before.value:.3f} to {found.value:.3f}"
+            detail += f"; it may rise by {asked.max_ece_increase:g}"
+        yield Check(
+            name="calibration against the champion",
+            outcome="pass" if rise is not None and rise <= asked.max_ece_increase else "fail",
+            value=rise,
+            limit=asked.max_ece_increase,
+            detail=detail,
+        )
+
+
+def churn(challenger: Predictions, champion: Predictions, rules: GateRules) -> Iterator[Check]:
+    """How many predictions would change for those who read them."""
+    if rules.max_churn is not None:
+        changed = int((challenger.label != champion.label).sum())
+        found = statistics.wilson(changed, len(champion.label), rules.confidence)
+        yield _check("changed predictions", found, rules.max_churn, found.value <= rules.max_churn)
+
+
+def behaviour(lines: tuple[BehaviourLine, ...]) -> Iterator[Check]:
+    """One check per suite: none of its tests may fail."""
+    for suite in dict.fromkeys(line.suite for line in lines):
+        of_suite = [line for line in lines if line.suite == suite]
+        failed = [f"{line.name} ({line.failures} of {line.cases})" for line in of_suite if line.outcome == "fail"]
+        yield Check(
+            name=f"behaviour {suite}",
+            outcome="fail" if failed else "pass",
+            value=len(failed),
+            limit=0,
+            detail="; ".join(failed) or f"{len(of_suite)} tests",
+        )
+
+
+def infrastructure(proof: Proof, rules: GateRules) -> Iterator[Check]:
+    """That the stored model runs: in a fresh process, in time, within its budget."""
+    asked, budget = rules.infrastructure, rules.budget
+    told = [proof.outcome, *([proof.scoring_server] if proof.scoring_server else [])]
+    yield Check(name=REPLAY, outcome="pass", detail="; ".join(told))
+    yield _limited("seconds to load", proof.load_seconds, asked.max_load_seconds)
+    if budget.max_milliseconds_per_1000 is not None:
+        yield _limited("milliseconds per 1,000 rows", proof.milliseconds_per_1000, budget.max_milliseconds_per_1000)
+    if budget.max_megabytes is not None:
+        yield _limited("megabytes", proof.megabytes, budget.max_megabytes)
+    if proof.requirements:
+        outcome = "fail" if asked.requirements == "enforce" else "pass"
+        count = len(proof.requirements)
+        yield Check(name="requirements", outcome=outcome, value=count, limit=0, detail="; ".join(proof.requirements))
+
+
+def _limited(name: str, value: float, limit: float) -> Check:
+    return Check(name=name, outcome="pass" if value <= limit else "fail", value=value, limit=limit)
+
+
+def _check(name: str, found: Interval, limit: float, passes: bool) -> Check:
+    outcome = "pass" if passes else "fail"
+    return Check(name=name, outcome=outcome, value=found.value, low=found.low, high=found.high, limit=limit)
+
+
+def _against(name: str, found: Interval | None, limit: float, passes: bool, measured: Measured, metric: str) -> Check:
+    if found is None:
+        return Check(name=name, outcome="fail", limit=limit, detail=_why(measured, metric))
+    return _check(name, found, limit, passes)
+
+
+def _why(measured: Measured, metric: str) -> str:
+    return f"cannot be measured: {measured.unmeasurable.get(metric, 'it is not among the metrics of these rows')}"
+
+
+def _told(line: SliceLine) -> str:
+    if line.champion is None:
+        return f"{line.name}: accuracy {line.challenger.value:.3f} of {line.rows} rows"
+    change = f"{line.champion.value:.3f} to {line.challenger.value:.3f}"
+    return f"{line.name}: accuracy from {change} on {line.rows} rows" + (f" (p = {line.p:.2g})" if line.p else "")

@@ -1,5 +1,6 @@
 """The infrastructure check: a fresh process loads the stored model and reproduces its recorded predictions.
 
+There it is also measured what the model takes to run and, if asked, whether MLflow's scoring server repeats the same.
 The evidence is kept per artifact digest, predictions and runtime, so one artifact is proven once on one machine; later
 it is enough that its files still have that digest.
 Run as a module it is that fresh process: it imports what it will need, takes one request from stdin, answers on stdout
@@ -17,10 +18,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lifecycle import evaluation
 from lifecycle.data import dataset
@@ -28,15 +31,18 @@ from lifecycle.errors import IntegrityError, MlopsError, NotFoundError, Transien
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.files import write_json
 from lifecycle.frozen import Frozen
+from lifecycle.gate import infrastructure
+from lifecycle.gate.infrastructure import TOLERANCE, Proof
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
 from lifecycle.training import PACKAGES, TrainRequest, is_trained
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 600
-TOLERANCE = 1e-6
-"""How far a score may differ: enough for another order of floating-point sums, far too little for another model."""
 
 NEEDED = (
     "lifecycle.models.text_model",
@@ -51,39 +57,47 @@ _ahead: list[subprocess.Popen[str]] = []
 """Processes that were started before there was a request; each serves one."""
 
 
-class Proof(Frozen):
-    """What the fresh process is asked to prove: that these files of a model predict the recorded predictions.
+class ReplayRequest(Frozen):
+    """What the fresh process is given: files of a model, and the predictions that they should lead to.
 
     It gets the files themselves, so it needs no client of MLflow's, which takes seconds to import, and no credentials
     but those of a volume that holds the dataset.
     """
 
-    request: EvaluateRequest
+    evaluation: EvaluateRequest
     model_folder: Path
     recorded: Path
+    scoring_server: bool = False
 
 
-def check(request: EvaluateRequest, evidence_root: Path, *, anew: bool = False) -> str:
-    """Prove that the stored model reproduces its stored predictions; returns how, also when it was proven before.
+def check(request: EvaluateRequest, evidence_root: Path, *, anew: bool = False, scoring_server: bool = False) -> Proof:
+    """Prove that the stored model reproduces its stored predictions; the proof may be an earlier one.
 
-    With `anew`, what was proven before does not count.
+    With `anew`, what was proven before does not count; with `scoring_server`, MLflow's server must repeat them too.
 
     Raises:
         IntegrityError: It does not load, or predicts something else.
         TransientError: The process did not end in time.
     """
-    path = evidence_root / f"{_evidence_key(request)}.json"
-    if path.is_file() and not anew:
+    path = evidence_root / f"{_evidence_key(request, scoring_server)}.json"
+    if not anew and (proof := _kept(path)):
         loading.verify(request.model)
-        return str(json.loads(path.read_text(encoding="utf-8"))["outcome"])
+        return proof
     logger.info("Replaying %s in a fresh process", request.model.label)
-    outcome = _in_fresh_process(request)
+    proof = _in_fresh_process(request, scoring_server=scoring_server)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"model": request.model.model_dump(mode="json"), "outcome": outcome})
-    return outcome
+    write_json(path, {"model": request.model.model_dump(mode="json"), "proof": proof.model_dump(mode="json")})
+    return proof
 
 
-def reproduces(model: ModelRef, data_root: Path, evidence_root: Path, *, anew: bool = False) -> str:
+def _kept(path: Path) -> Proof | None:
+    """An earlier proof; what cannot be read proves nothing."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return Proof.model_validate(json.loads(path.read_text(encoding="utf-8"))["proof"])
+    return None
+
+
+def reproduces(model: ModelRef, data_root: Path, evidence_root: Path, *, anew: bool = False) -> Proof:
     """Prove the same on a dataset that the model was evaluated on and that is here, the latest of them.
 
     Raises:
@@ -128,52 +142,82 @@ def ahead(training: TrainRequest | None = None) -> Iterator[None]:
             process.kill()
 
 
-def replay(request: EvaluateRequest) -> str:
+def replay(request: EvaluateRequest, *, scoring_server: bool = False) -> Proof:
     """Load the model here and compare its predictions with the recorded ones, row by row."""
-    with _files(request) as proof:
-        return _reproduce(proof)
+    with _files(request, scoring_server) as given:
+        return _prove(given)
 
 
 @contextmanager
-def _files(request: EvaluateRequest) -> Iterator[Proof]:
+def _files(request: EvaluateRequest, scoring_server: bool = False) -> Iterator[ReplayRequest]:
     with loading.private_copy(request.model) as folder, tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         recorded = Path(temporary) / "recorded.parquet"
         evaluation.stored(request).to_parquet(recorded, index=False)
-        yield Proof(request=request, model_folder=folder, recorded=recorded)
+        yield ReplayRequest(evaluation=request, model_folder=folder, recorded=recorded, scoring_server=scoring_server)
 
 
-def _reproduce(proof: Proof) -> str:
+def _prove(given: ReplayRequest) -> Proof:
+    model, folder = given.evaluation.model, given.model_folder
+    rows = _recorded_rows(given)
+    began = time.perf_counter()
+    loaded = loading.load_verified(folder, model)
+    load_seconds = time.perf_counter() - began
+    differences = infrastructure.unmet_requirements(folder)
+    try:
+        _compare(evaluation.predicted(loaded, rows), rows)
+    except IntegrityError as error:
+        raise IntegrityError(f"{model.label}: {error.what}", "; ".join(differences)) from None
+    return Proof(
+        outcome=f"{len(rows)} predictions reproduced in a fresh process",
+        requirements=differences,
+        load_seconds=load_seconds,
+        milliseconds_per_1000=infrastructure.milliseconds_per_1000(
+            lambda texts: loaded.predict(None, texts), list(rows["text"])
+        ),
+        megabytes=infrastructure.megabytes(folder),
+        scoring_server=infrastructure.serve_and_compare(folder, loaded, model, rows) if given.scoring_server else "",
+    )
+
+
+def _recorded_rows(given: ReplayRequest) -> "pd.DataFrame":
+    """The recorded predictions with their texts."""
     import pandas as pd
 
-    request, model = proof.request, proof.request.model
-    recorded = pd.read_parquet(proof.recorded)
+    request, recorded = given.evaluation, pd.read_parquet(given.recorded)
     rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
-    if list(rows["key"]) != list(recorded["key"]):
-        raise IntegrityError(f"{model.label}: the recorded predictions are of other rows.")
-    again = loading.load_verified(proof.model_folder, model).predict(None, rows[["text"]])
-    wrong = (again["label"].to_numpy(object) != recorded["label"].to_numpy(object)) | (
-        (again["score"] - recorded["score"]).abs().to_numpy() > TOLERANCE
-    )
+    if recorded.empty or list(rows["key"]) != list(recorded["key"]):
+        raise IntegrityError(f"{request.model.label}: the recorded predictions are of other rows.")
+    return recorded.assign(text=rows["text"].to_numpy(object))
+
+
+def _compare(again: "pd.DataFrame", recorded: "pd.DataFrame") -> None:
+    """Every label, score and probability that was recorded must come again; what is no number never does."""
+    import numpy as np
+
+    numbers = ["score", *(name for name in recorded if str(name).startswith(evaluation.PROBABILITY))]
+    if len(again) != len(recorded) or not {"label", *numbers} <= {*again}:
+        raise IntegrityError(f"{len(again)} predictions of {len(recorded)} came, {', '.join(map(str, again))}.")
+    near = np.abs(again[numbers].to_numpy(float) - recorded[numbers].to_numpy(float)) <= TOLERANCE
+    wrong = (again["label"].to_numpy(object) != recorded["label"].to_numpy(object)) | ~near.all(axis=1)
     if wrong.any():
-        row = recorded["row"].to_numpy()[wrong][0]
-        raise IntegrityError(f"{model.label}: {wrong.sum()} of {len(rows)} predictions differ, first row {row}.")
-    return f"{len(rows)} predictions reproduced in a fresh process"
+        first = recorded["row"].to_numpy()[wrong][0]
+        raise IntegrityError(f"{wrong.sum()} of {len(recorded)} predictions differ, first row {first}.")
 
 
-def _in_fresh_process(request: EvaluateRequest) -> str:
-    with _files(request) as proof, _fresh_process() as process:
+def _in_fresh_process(request: EvaluateRequest, *, scoring_server: bool = False) -> Proof:
+    with _files(request, scoring_server) as given, _fresh_process() as process:
         try:
-            answer, errors = process.communicate(proof.model_dump_json(), timeout=DEADLINE_SECONDS)
+            answer, errors = process.communicate(given.model_dump_json(), timeout=DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
             what = f"{request.model.label} did not predict within {DEADLINE_SECONDS} s."
             raise TransientError(what, "Try again on a quieter machine.") from None
     try:
-        outcome = json.loads(answer.splitlines()[-1])
-    except (IndexError, ValueError):
+        found = json.loads(answer.splitlines()[-1])
+        if "error" in found:
+            raise IntegrityError(str(found["error"]))
+        return Proof.model_validate(found["proof"])
+    except (LookupError, ValueError, TypeError):
         raise IntegrityError(f"{request.model.label} could not be loaded: {errors.strip()[-300:]}.") from None
-    if "error" in outcome:
-        raise IntegrityError(str(outcome["error"]))
-    return str(outcome["outcome"])
 
 
 @contextmanager
@@ -198,11 +242,11 @@ def _start() -> subprocess.Popen[str]:
     )
 
 
-def _evidence_key(request: EvaluateRequest) -> str:
+def _evidence_key(request: EvaluateRequest, scoring_server: bool) -> str:
     installed = [f"{package}=={_version_of(package)}" for package in (*PACKAGES, "vaderSentiment")]
     runtime = [platform.python_version(), platform.machine(), *installed]
     recorded = evaluation.stored(request).to_json(orient="records")
-    content = json.dumps([request.model.artifact_sha256, request.artifact, recorded, runtime])
+    content = json.dumps([request.model.artifact_sha256, request.artifact, recorded, runtime, scoring_server])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -223,7 +267,9 @@ def _main() -> None:
             importlib.import_module(module)
     reader.join()
     try:
-        answer = {"outcome": _reproduce(Proof.model_validate_json(received[0]))}
+        answer: dict[str, object] = {
+            "proof": _prove(ReplayRequest.model_validate_json(received[0])).model_dump(mode="json")
+        }
     except MlopsError as error:
         answer = {"error": str(error)}
     sys.stdout.write(f"\n{json.dumps(answer)}\n")

@@ -1,111 +1,358 @@
-"""Metrics and intervals from stored predictions of one or two models on the same rows.
+"""What chance may have done: intervals, paired comparisons and tests over the predictions of one or two models.
 
-Resampling and tests are scipy's.
+`measure`         every metric of both models and every gain, with intervals of one bootstrap
+`accepts_gain`    the decision whether a gain is more than chance
+`discordance`     rows that one model breaks and the other repairs, with McNemar's exact test
+`randomised_p`    the paired randomisation test of a gain
+`rows_needed`     how many rows it takes to see a gain
+`wilson`          the interval of a share
+`adjusted`        p-values for many tests at once (Benjamini and Hochberg)
+
+Resampling, tests and corrections are scipy's; every draw is seeded, so that the same rows give the same verdict.
 """
 
-from collections.abc import Callable
-from typing import Any
+import math
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.frozen import Frozen
+from lifecycle.errors import MetricError
+from lifecycle.gate.metrics import Drawn, Floats, Metric, Predictions
 from lifecycle.gate.verdict import Interval
 
 Codes = NDArray[np.int64]
 SEED = 20_240_229
+CELLS = 400_000
+"""Draws that a batch of resamples holds at once: 3 MB stay in a processor's cache, and memory stays bounded."""
+ERROR_RESAMPLES = 400
+"""Enough for a standard error; the limits of an interval lie in the tails and need more."""
 
 
-class Paired(Frozen):
-    """Two models on the same rows: the gain of the challenger and how their mistakes differ."""
+class Measured(NamedTuple):
+    """Metric name to interval. A gain is above 0 where the challenger is better, whichever way the metric runs."""
 
-    gain: Interval
+    challenger: dict[str, Interval]
+    champion: dict[str, Interval]
+    gain: dict[str, Interval]
+    unmeasurable: dict[str, str]
+    """Metric name to the reason why it lacks an interval."""
+
+
+class Discordance(NamedTuple):
+    """Rows that only one of two models gets right, and the exact two-sided p of McNemar's test."""
+
     broken: int
     repaired: int
-    mcnemar_p: float
+    p: float
 
 
-def encode(*columns: Any) -> tuple[list[Codes], int]:
-    """Map labels to numbers that mean the same in every column; returns the columns and how many labels there are."""
-    values = [np.asarray(column, dtype=str) for column in columns]
-    labels, flat = np.unique(np.concatenate(values), return_inverse=True)
-    return np.split(flat.astype(np.int64), np.cumsum([len(v) for v in values])[:-1]), len(labels)
+def measure(
+    metrics: Sequence[Metric],
+    challenger: Predictions,
+    champion: Predictions | None,
+    *,
+    confidence: float,
+    resamples: int,
+) -> Measured:
+    """Measure both models, with percentile intervals of one seeded bootstrap over the rows.
 
-
-def f1_macro(truth: Codes, predicted: Codes, labels: int) -> NDArray[np.float64]:
-    """Unweighted mean of F1 over the classes that occur in truth or prediction, along the last axis.
-
-    Equals scikit-learn's `f1_score(average="macro", zero_division=0)`; vectorised over resamples, shape (..., n).
+    Every resample draws rows, and both models are measured on the same ones with every metric: the gains are paired.
+    A plain share of rows (accuracy, precision and recall of a class) has Wilson's interval instead. A metric of one's
+    own has fewer resamples, `metrics.OWN_RESAMPLES`. What cannot be measured is left out with its reason.
     """
-    rows = truth.reshape(-1, truth.shape[-1])
-    guesses = predicted.reshape(rows.shape)
-    offset = np.arange(len(rows))[:, None] * labels * labels
-    cells = np.bincount((offset + rows * labels + guesses).ravel(), minlength=len(rows) * labels * labels)
-    confusion = cells.reshape(len(rows), labels, labels)
-    hits = np.diagonal(confusion, axis1=1, axis2=2)
-    total = confusion.sum(axis=1) + confusion.sum(axis=2)
-    scores = np.divide(2 * hits, total, out=np.zeros(hits.shape), where=total > 0)
-    mean = scores.sum(axis=1) / np.maximum((total > 0).sum(axis=1), 1)
-    return np.asarray(mean.reshape(truth.shape[:-1]), dtype=np.float64)
+    models = {"challenger": challenger} | ({"champion": champion} if champion else {})
+    found = Measured({}, {}, {}, {})
+    if len(challenger.truth) < 2:
+        return found._replace(unmeasurable={metric.name: "there are fewer than two rows" for metric in metrics})
+    for limit, group in groupby(sorted(metrics, key=_limit), key=_limit):
+        alike = {metric.name: metric for metric in group}
+        drawn, reasons = _bootstrapped(list(alike.values()), models, confidence, min(resamples, limit))
+        for (role, name), spread in drawn.items():
+            rate = alike[name].rate if role in models else None
+            getattr(found, role)[name] = _share(rate(models[role]), confidence) if rate else spread.interval
+        found.unmeasurable.update(reasons)
+    return found
 
 
-def accuracy(truth: Codes, predicted: Codes, labels: int) -> NDArray[np.float64]:  # noqa: ARG001  one signature for all
-    """Share of equal labels along the last axis."""
-    return np.asarray((truth == predicted).mean(axis=-1), dtype=np.float64)
+def accepts_gain(gain: Interval, p: float, *, min_gain: float, confidence: float) -> bool:
+    """Whether the challenger is better than chance explains, or not worse by more than is tolerated.
 
+    The whole interval must lie above `min_gain`; a tie therefore keeps the champion. Unless a loss is tolerated, the
+    randomisation test must agree too: of a handful of rows that all happen to be repaired, a bootstrap never draws
+    one that was broken, and its interval is too sure of itself.
 
-METRICS: dict[str, Callable[[Codes, Codes, int], NDArray[np.float64]]] = {"f1_macro": f1_macro, "accuracy": accuracy}
-
-
-def metric_interval(metric: str, truth: Any, predicted: Any, *, confidence: float, resamples: int) -> Interval:
-    """A metric with its interval: Wilson's for accuracy, a percentile bootstrap over rows for the others."""
-    (y, p), labels = encode(truth, predicted)
-    value = float(METRICS[metric](y, p, labels))
-    if metric == "accuracy":
-        from scipy import stats
-
-        wilson = stats.binomtest(int((y == p).sum()), len(y)).proportion_ci(confidence, method="wilson")
-        return Interval(value=value, low=float(wilson.low), high=float(wilson.high))
-    low, high = _bootstrap(lambda rows: METRICS[metric](y[rows], p[rows], labels), len(y), confidence, resamples)
-    return Interval(value=value, low=low, high=high)
-
-
-def compare(metric: str, truth: Any, challenger: Any, champion: Any, *, confidence: float, resamples: int) -> Paired:
-    """The challenger's gain over the champion on the same rows.
-
-    The interval is a paired percentile bootstrap: each resample draws rows, both models are measured on them, seeded.
-    McNemar's test is exact: the binomial test of the rows that only one of the two gets right.
+    Args:
+        gain: The gain and its interval, of `measure`.
+        p: Of `randomised_p`.
+        min_gain: As in the rules; below 0 it is a tolerated loss.
+        confidence: Level of the interval; the risk of a wrong promotion is (1 - confidence) / 2.
     """
+    if not all(map(math.isfinite, (gain.value, gain.low, gain.high))) or gain.low <= min_gain:
+        return False
+    return min_gain < 0 or p <= (1 - confidence) / 2
+
+
+def discordance(challenger: Predictions, champion: Predictions) -> Discordance:
+    """McNemar's exact test: the binomial test of the rows that only one of the two models gets right."""
     from scipy import stats
 
-    (y, new, old), labels = encode(truth, challenger, champion)
-    measure = METRICS[metric]
-
-    def difference(rows: Codes) -> NDArray[np.float64]:
-        return measure(y[rows], new[rows], labels) - measure(y[rows], old[rows], labels)
-
-    everything = np.arange(len(y))
-    low, high = _bootstrap(difference, len(y), confidence, resamples)
-    broken = int(((old == y) & (new != y)).sum())
-    repaired = int(((old != y) & (new == y)).sum())
+    new, old = challenger.label == challenger.truth, champion.label == champion.truth
+    broken, repaired = int((old & ~new).sum()), int((new & ~old).sum())
     p = float(stats.binomtest(repaired, broken + repaired).pvalue) if broken + repaired else 1.0
-    gain = Interval(value=float(difference(everything)), low=low, high=high)
-    return Paired(gain=gain, broken=broken, repaired=repaired, mcnemar_p=p)
+    return Discordance(broken, repaired, p)
 
 
-def _bootstrap(
-    statistic: Callable[[Codes], NDArray[np.float64]], rows: int, confidence: float, resamples: int
-) -> tuple[float, float]:
+def randomised_p(metric: Metric, challenger: Predictions, champion: Predictions, *, resamples: int) -> float:
+    """One-sided p of the gain if it were chance alone which of the two models gave which prediction.
+
+    In each row the two predictions are swapped or not; p is the share of such swaps whose gain is at least the one
+    that was seen. Only rows that differ matter. Where they have no more than `resamples` ways of being swapped, all
+    are tried and p is exact.
+
+    Raises:
+        MetricError: The metric cannot be measured.
+    """
     from scipy import stats
 
-    result = stats.bootstrap(
-        (np.arange(rows),),
-        lambda drawn, axis: statistic(np.moveaxis(drawn, axis, -1)),
-        confidence_level=confidence,
-        n_resamples=resamples,
-        batch=max(1, 2_000_000 // rows),
+    if len(challenger.truth) < 2:
+        raise MetricError("there are fewer than two rows")
+    differ = np.flatnonzero(differing(metric, challenger, champion))
+    rows = np.append(differ, np.setdiff1d([0, 1], differ))[: max(2, len(differ))]  # one alone scipy does not take
+    gain = _gain_of_swaps(metric, challenger, champion, rows)
+    found = stats.permutation_test(
+        (np.zeros(len(rows)), np.ones(len(rows))),
+        lambda swapped, _, axis: gain(np.moveaxis(swapped, axis, 0).reshape(len(rows), -1)).reshape(swapped.shape[:-1]),
+        permutation_type="samples",
         vectorized=True,
-        method="percentile",
+        n_resamples=min(resamples, _limit(metric)),
+        batch=max(1, CELLS // len(rows)),
+        alternative="greater",
         rng=np.random.default_rng(SEED),
     )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    if not np.isfinite([found.statistic, *found.null_distribution]).all():
+        raise MetricError(f"{metric.name} is undefined on these rows")
+    return float(found.pvalue)
+
+
+def differing(metric: Metric, challenger: Predictions, champion: Predictions) -> NDArray[np.bool_]:
+    """Rows in which the two models differ in anything that the metric reads, as a mask."""
+    differs = np.zeros(len(challenger.truth), dtype=bool)
+    for name in metric.reads:
+        new, old = getattr(challenger, name), getattr(champion, name)
+        if new is not None and old is not None:
+            differs |= (new != old).reshape(len(differs), -1).any(axis=1)
+        elif new is not None or old is not None:
+            differs[:] = True
+    return differs
+
+
+def rows_needed(
+    metric: Metric,
+    challenger: Predictions,
+    champion: Predictions,
+    *,
+    margin: float,
+    confidence: float,
+    power: float,
+    resamples: int,
+) -> int:
+    """How many rows two models like these need before a gain of `margin` is seen with `power`.
+
+    The usual normal approximation for a paired difference at a one-sided level: n = v (z_a + z_b)^2 / margin^2, with
+    a = (1 - confidence) / 2, b = 1 - power, and v the variance of the gain times the rows, from the bootstrap. Few
+    rows that differ say little about how many will: v is raised in the proportion in which the upper Wilson limit of
+    their share exceeds the share itself, and is at least that limit, the variance of a gain in accuracy if each of
+    them were repaired or broken.
+    """
+    from scipy.stats import norm
+
+    rows = len(challenger.truth)
+    differs = wilson(int(differing(metric, challenger, champion).sum()), rows, confidence)
+    models = {"challenger": challenger, "champion": champion}
+    drawn, _ = _bootstrapped([metric], models, confidence, min(resamples, _limit(metric), ERROR_RESAMPLES))
+    error = drawn["gain", metric.name].error if ("gain", metric.name) in drawn else 0.0
+    variance = error**2 * rows * (differs.high / differs.value if differs.value else 1)
+    if "label" in metric.reads or not variance:
+        variance = max(variance, differs.high)
+    spread = norm.ppf((1 + confidence) / 2) + norm.ppf(power)
+    return math.ceil(variance * (spread / margin) ** 2)
+
+
+def wilson(hits: int, rows: int, confidence: float) -> Interval:
+    """A share with Wilson's interval; of no rows nothing is known, and the share counts as 0."""
+    from scipy import stats
+
+    if not rows:
+        return Interval(value=0.0, low=0.0, high=1.0)
+    limits = stats.binomtest(hits, rows).proportion_ci(confidence, method="wilson")
+    return Interval(value=hits / rows, low=float(limits.low), high=float(limits.high))
+
+
+def adjusted(p_values: Sequence[float]) -> list[float]:
+    """The p-values after Benjamini and Hochberg's correction for having made so many tests."""
+    from scipy import stats
+
+    return [float(p) for p in stats.false_discovery_control(p_values)] if p_values else []
+
+
+Column = tuple[str, str]
+"""What a bootstrap follows: (challenger | champion | gain, metric)."""
+
+
+class _Spread(NamedTuple):
+    interval: Interval
+    error: float
+
+
+def _bootstrapped(
+    metrics: Sequence[Metric], models: dict[str, Predictions], confidence: float, resamples: int
+) -> tuple[dict[Column, _Spread], dict[str, str]]:
+    """One bootstrap of every metric, on every model, and of every gain; and why some cannot be measured."""
+    from scipy import stats
+
+    rows = len(models["challenger"].truth)
+    tables, reasons = _tables(models), dict[str, str]()
+    once = _columns(metrics, tables, np.arange(rows)[None], reasons)
+    values = {column: float(value[0]) for column, value in once.items() if np.isfinite(value).all()}
+    for _, name in once.keys() - values.keys():
+        reasons.setdefault(name, "undefined on these rows")
+    if not values:
+        return {}, reasons
+
+    def statistic(index: Codes, axis: int) -> Floats:
+        found = _columns(metrics, tables, np.moveaxis(index, axis, -1), reasons)
+        return np.stack([found[column] for column in values])
+
+    with warnings.catch_warnings():  # a NaN is given as a reason below
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            (np.arange(rows),),
+            statistic,
+            confidence_level=confidence,
+            n_resamples=resamples,
+            batch=max(1, CELLS // rows),
+            vectorized=True,
+            method="percentile",
+            rng=np.random.default_rng(SEED),
+        )
+    spreads = {}
+    for (column, value), low, high, error, every in zip(
+        values.items(), *found.confidence_interval, found.standard_error, found.bootstrap_distribution, strict=True
+    ):
+        if undefined := int((~np.isfinite(every)).sum()):
+            reasons.setdefault(column[1], f"undefined in {undefined:,} of {resamples:,} resamples, a class is too rare")
+        else:
+            spreads[column] = _Spread(Interval(value=value, low=float(low), high=float(high)), float(error))
+    return spreads, reasons
+
+
+class _Table(NamedTuple):
+    """Rows for some metrics: the models' predictions, and which row of it each row of the data counts for."""
+
+    models: dict[str, Predictions]
+    place: Codes
+
+    def weights(self, index: Codes) -> Drawn:
+        """How often each row of this table is in each resample, (rows, resamples), for rows of the data by number."""
+        count = len(index)
+        cells = self.place[index] * count + np.arange(count)[:, None]
+        rows = len(self.models["challenger"].truth)
+        return np.bincount(cells.ravel(), minlength=rows * count).reshape(rows, count).astype(float)
+
+
+def _tables(models: dict[str, Predictions]) -> dict[bool, _Table]:
+    """The rows for metrics that read more than labels, and (`True`) for those that do not.
+
+    To the latter, rows with the same truth and labels are one row that counts more often: a handful instead of all.
+    """
+    first, place = _alike(models["challenger"].truth, *(model.label for model in models.values()))
+    few = {role: _taken(model, first)._replace(probabilities=None) for role, model in models.items()}
+    return {False: _Table(models, np.arange(len(place))), True: _Table(few, place)}
+
+
+def _alike(*codes: Codes) -> tuple[Codes, Codes]:
+    """Rows with the same codes: the first row of each group, and the group of each row."""
+    _, first, place = np.unique(np.stack(codes), axis=1, return_index=True, return_inverse=True)
+    return first, place.ravel()
+
+
+def _taken(predictions: Predictions, rows: Codes) -> Predictions:
+    truth, label, score, probabilities = (None if part is None else part[rows] for part in predictions[1:])
+    return Predictions(predictions.classes, truth, label, score, probabilities)
+
+
+def _labels_alone(metric: Metric) -> bool:
+    return metric.reads == ("label",)
+
+
+def _columns(
+    metrics: Sequence[Metric], tables: dict[bool, _Table], index: Codes, reasons: dict[str, str]
+) -> dict[Column, Floats]:
+    """Every metric of every model and the gains on each resample of the rows; NaN and a reason where there is none."""
+    found: dict[Column, Floats] = {}
+    weights = {few: tables[few].weights(index) for few in {_labels_alone(metric) for metric in metrics}}
+    for metric in metrics:
+        few = _labels_alone(metric)
+        for role, model in tables[few].models.items():
+            try:
+                found[role, metric.name] = metric.measure(model, weights[few].T)
+            except MetricError as error:
+                found[role, metric.name] = np.full(len(index), math.nan)
+                reasons.setdefault(metric.name, f"{role}: {error}")
+        if "champion" in tables[few].models:
+            gain = found["challenger", metric.name] - found["champion", metric.name]
+            found["gain", metric.name] = gain if metric.higher else -gain
+    return found
+
+
+def _gain_of_swaps(
+    metric: Metric, challenger: Predictions, champion: Predictions, rows: Codes
+) -> Callable[[Floats], Floats]:
+    """The gain if in some of `rows` the predictions had been the other model's, for swaps of shape (rows, resamples).
+
+    Both models' predictions are one table, and a swap moves weight between two rows of it.
+    """
+    from scipy import sparse
+
+    both, place = _interleaved(challenger, champion), np.arange(2 * len(challenger.truth))
+    if _labels_alone(metric):
+        first, place = _alike(both.truth, both.label)
+        both = _taken(both, first)
+    mine, everything = (np.bincount(part, minlength=len(both.truth))[:, None] for part in (place[0::2], place))
+    swap, one = np.arange(len(rows)), np.ones(len(rows))
+    moves = sparse.csr_array(
+        (np.append(-one, one), (np.append(place[2 * rows], place[2 * rows + 1]), np.append(swap, swap))),
+        shape=(len(both.truth), len(rows)),
+    )
+
+    def gain(swapped: Floats) -> Floats:
+        drawn = mine + moves @ swapped
+        difference = metric.measure(both, drawn.T) - metric.measure(both, (everything - drawn).T)
+        return np.round(difference if metric.higher else -difference, 12)  # equal gains are equal, however summed
+
+    return gain
+
+
+def _interleaved(challenger: Predictions, champion: Predictions) -> Predictions:
+    """Each row twice: the challenger's prediction, then the champion's."""
+
+    def both(one: NDArray[Any] | None, other: NDArray[Any] | None) -> Any:
+        if one is None or other is None:
+            return None
+        return np.stack([one, other], axis=1).reshape(-1, *one.shape[1:])
+
+    return Predictions(challenger.classes, *map(both, challenger[1:], champion[1:]))
+
+
+def _share(masks: tuple[NDArray[np.bool_], NDArray[np.bool_]], confidence: float) -> Interval:
+    counted, hits = masks
+    return wilson(int((counted & hits).sum()), int(counted.sum()), confidence)
+
+
+def _limit(metric: Metric) -> int:
+    return metric.resamples or sys.maxsize

@@ -86,7 +86,7 @@ class Verdict(Frozen):
     dataset_digest: str
     side: str
     rows: int
-    left_out: dict[str, int] = Field({}, description="Rows that a model was trained on, by model.")
+    left_out: dict[str, int] = Field({}, description="Rows that the challenger or the champion was trained on.")
     checks: tuple[Check, ...] = ()
     metrics: dict[str, Interval] = Field({}, description="What the challenger reaches on these rows.")
     champion_metrics: dict[str, Interval] = Field({}, description="The same of the champion.")

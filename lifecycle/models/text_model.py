@@ -66,9 +66,11 @@ class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         """Label each text with its most probable class (ties: the first in sorted order) and that probability."""
         if model_input.empty:
             return pd.DataFrame({"label": pd.Series(dtype="str"), "score": pd.Series(dtype="float64")})
-        probabilities = self.probabilities(model_input["text"])
-        best = probabilities.argmax(axis=1)
-        labels = np.asarray(self.pipeline.classes_)[best].astype(str)
+        return self.labelled(self.probabilities(model_input["text"]))
+
+    def labelled(self, probabilities: Any) -> pd.DataFrame:
+        """The most probable class of each row of probabilities, and how probable it is."""
+        labels = np.asarray(self.pipeline.classes_)[probabilities.argmax(axis=1)].astype(str)
         return pd.DataFrame({"label": labels, "score": probabilities.max(axis=1)})
 
 

@@ -10,7 +10,7 @@ from lifecycle.errors import ConfigError, NotFoundError
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
-from lifecycle.registry import aliases, log, promotion, stages, store
+from lifecycle.registry import aliases, labels, log, promotion, stages, store
 from lifecycle.registry.log import Entry
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import client, is_missing, translated
@@ -31,6 +31,8 @@ class Line(Frozen):
     run_link: str
     verdict_digest: str
     gate: str
+    approved_by: str
+    approval: str
     deleted: bool
 
 
@@ -276,7 +278,7 @@ def _facts(target: Target, version: Version, known: dict[str, int]) -> VersionFa
         created_at=_when(version.created_at),
         aliases=tuple(sorted(alias for alias, number in known.items() if number == version.version)),
         tags=dict(sorted(tags.items())),
-        description=version.description,
+        description=labels.words(version.description),
         source=tags.get(log.SOURCE) or version.source,
         run_id=version.run_id,
         run_link=run_link(target.tracking_uri, version.run_id),
@@ -334,6 +336,8 @@ def _line(target: Target, version: Version, entry: Entry | None) -> Line:
         run_link=run_link(target.tracking_uri, version.run_id),
         verdict_digest=tags.get(log.VERDICT, ""),
         gate=tags.get(log.GATE, ""),
+        approved_by=tags.get(log.APPROVED_BY, ""),
+        approval=tags.get(log.APPROVAL, ""),
         deleted=version.deleted,
     )
 

@@ -4,8 +4,10 @@ from lifecycle.errors import ConfigError, ConflictError, NotFoundError
 from lifecycle.registry import log, store
 from lifecycle.registry.store import Target
 
-KEY_LENGTH, VALUE_LENGTH = 250, 1000
-"""What every registry holds; Unity Catalog is the narrowest."""
+KEY_LENGTH, VALUE_LENGTH, DESCRIPTION_LENGTH = 250, 1000, 5000
+"""What every registry holds; of tags Unity Catalog is the narrowest, of descriptions MLflow's own database."""
+CARD = "<!-- Model card: written anew from facts. What stands above this line is kept. -->"
+"""What parts the words of people from the card in the description of a version."""
 
 
 def put(target: Target, key: str, value: str, number: int | None = None) -> None:
@@ -41,11 +43,35 @@ def remove(target: Target, key: str, number: int | None = None) -> None:
 def describe(target: Target, text: str, number: int | None = None) -> None:
     """Set the description of a version, or of the model where the number is None; an empty one removes it.
 
+    The model card of a version stays beneath it.
+
     Raises:
+        ConfigError: It is too long.
         NotFoundError: There is no such model or version.
     """
+    if len(text) > DESCRIPTION_LENGTH:
+        raise ConfigError(f"A description has at most {DESCRIPTION_LENGTH:,} characters; given were {len(text):,}.")
     _tags(target, number)
+    if number is not None:
+        text = with_card(words(text), store.version(target, number).description.partition(CARD)[2])
     store.describe(target, number, text)
+
+
+def words(description: str) -> str:
+    """What people wrote of a description."""
+    return description.partition(CARD)[0].rstrip()
+
+
+def with_card(text: str, card: str) -> str:
+    """A description of the words of people and, beneath them, as much of a card as fits."""
+    if not (card := card.strip()):
+        return text
+    head = f"{text}\n\n{CARD}\n\n" if text else f"{CARD}\n\n"
+    if len(head) + len(card) <= DESCRIPTION_LENGTH:
+        return head + card
+    rest = "\n\n*The rest did not fit: `mlops model card`.*"
+    room = DESCRIPTION_LENGTH - len(head) - len(rest)
+    return head + card[:room].rpartition("\n")[0] + rest if room > 0 else text
 
 
 def _own(target: Target, key: str, number: int | None) -> dict[str, str]:

@@ -32,10 +32,14 @@ KEY, EXPECTED, KIND = "idempotency_key", "promotion.expected", "promotion.kind"
 TARGET, OUTCOME, REASON, BY = "promotion.target", "promotion.outcome", "promotion.reason", "promotion.by"
 RETIRED = "promotion.retired."
 """Followed by the number of a version that a `retire` entry removes; the tag's value is what the version said."""
+APPROVED_BY, APPROVAL = "promotion.approved_by", "promotion.approval"
+"""Who approved the verdict, and why."""
 ARTIFACT, DATASET, VERDICT = "artifact_sha256", "dataset_digest", "verdict_digest"
 GATE, REQUEST, SOURCE = "promotion.gate", "promotion.request", "promotion.source"
 """`SOURCE` is the URI of the model that a version was made of; a registry that keeps files of its own forgets it."""
 APPLIED, LOST = "applied", "lost"
+CARRIED = {REASON: 200, APPROVED_BY: 60}
+"""How many characters of these a `retire` entry keeps."""
 OWNED = (KEY, ARTIFACT, DATASET, VERDICT)
 
 
@@ -51,9 +55,8 @@ def author() -> str:
 
 def carry(version: Version) -> str:
     """What a `retire` entry keeps of a version: compact, because Unity Catalog's tags hold 1,000 characters."""
-    kept = {tag: version.tags[tag] for tag in sorted(version.tags) if is_owned(tag)}
-    if REASON in kept:
-        kept[REASON] = kept[REASON][:200]
+    owned = [tag for tag in sorted(version.tags) if is_owned(tag) and tag != APPROVAL]
+    kept = {tag: version.tags[tag][: CARRIED.get(tag)] for tag in owned}
     return json.dumps([version.created_at, version.run_id, kept], separators=(",", ":"), ensure_ascii=False)
 
 

@@ -59,6 +59,9 @@ class Intent(Frozen):
     dataset_digest: str = ""
     verdict_digest: str = ""
     gate: str = ""
+    approved_by: str = ""
+    approval: str = ""
+    """Why it was approved."""
     request: str = ""
     """What asked for it, if that may ask again: a flow run that is rerun must not roll back twice."""
 
@@ -305,6 +308,8 @@ def _tags(intent: Intent) -> dict[str, str]:
         log.DATASET: intent.dataset_digest,
         log.VERDICT: intent.verdict_digest,
         log.GATE: intent.gate,
+        log.APPROVED_BY: intent.approved_by,
+        log.APPROVAL: intent.approval[:REASON_LENGTH],
         log.REQUEST: intent.request,
         log.REASON: intent.reason[:REASON_LENGTH],
         log.BY: log.author(),

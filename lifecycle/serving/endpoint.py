@@ -14,6 +14,7 @@ from lifecycle.data import dataset
 from lifecycle.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.frozen import Frozen
 from lifecycle.gate import replay
+from lifecycle.gate.infrastructure import differing
 from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
@@ -249,19 +250,6 @@ class Endpoint:
         except MlopsError:
             return ""
         return " ".join(logs.split())[-LOG_CHARACTERS:]
-
-
-def differing(predictions: list[Any], sample: "pd.DataFrame") -> int:
-    """How many answers are not the stored label with the stored score; answers that are missing count too."""
-    expected = zip(predictions, sample["label"], sample["score"], strict=False)
-    right = sum(_agrees(given, label, score) for given, label, score in expected)
-    return max(len(sample), len(predictions)) - right
-
-
-def _agrees(given: Any, label: str, score: float) -> bool:
-    if not isinstance(given, dict) or not isinstance(given.get("score"), int | float):
-        return False
-    return bool(given.get("label") == label and abs(given["score"] - score) <= replay.TOLERANCE)
 
 
 def _sample(model: ModelRef, config: Settings) -> "pd.DataFrame":

@@ -1,17 +1,19 @@
 """MLflow's scoring server on this machine's loopback, over a model that was verified before it was loaded."""
 
 import socket
-from collections.abc import Callable
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.errors import ConfigError
+from lifecycle.errors import ConfigError, IntegrityError
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
 
 if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
+    import uvicorn
 
 LOOPBACK = "127.0.0.1"
 SERVED = "served-model-name"
@@ -25,13 +27,44 @@ def serve(ref: ModelRef, port: int, ready: Callable[[str], None]) -> None:
         ConfigError: The port is taken.
         IntegrityError: The files are not those that were registered.
     """
-    import uvicorn
-    from mlflow.pyfunc import scoring_server
-
     with closing(_listener(port)) as listener:
-        app = _named(scoring_server.init(_model(ref)), f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
+        with loading.private_copy(ref) as folder:
+            server = _server(folder, loading.load_verified(folder, ref), ref)
         ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def serving(folder: Path, model: Any, ref: ModelRef) -> Iterator[int]:
+    """Serve a model that was loaded from a verified folder, by a thread, until the block ends; yields the port.
+
+    Raises:
+        IntegrityError: The server did not start.
+    """
+    with closing(_listener(0)) as listener:
+        port, server = listener.getsockname()[1], _server(folder, model, ref)
+        thread = Thread(target=server.run, args=([listener],), name="scoring server", daemon=True)
+        thread.start()
+        try:
+            while not server.started:
+                if not thread.is_alive():
+                    raise IntegrityError(f"{ref.label}: MLflow's scoring server did not start.")
+                time.sleep(0.01)
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _server(folder: Path, model: Any, ref: ModelRef) -> "uvicorn.Server":
+    """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it."""
+    import uvicorn
+    from mlflow.models import Model
+    from mlflow.pyfunc import PyFuncModel, scoring_server
+
+    app = scoring_server.init(PyFuncModel(Model.load(str(folder)), _Contract(model)))
+    named = _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
+    return uvicorn.Server(uvicorn.Config(named, log_level="warning"))
 
 
 class _Contract:
@@ -42,15 +75,6 @@ class _Contract:
 
     def predict(self, data: Any) -> Any:
         return self._model.predict(None, data)
-
-
-def _model(ref: ModelRef) -> "PyFuncModel":
-    """The verified model, read by our classes, with the signature that it was logged with: MLflow checks each query."""
-    from mlflow.models import Model
-    from mlflow.pyfunc import PyFuncModel
-
-    with loading.private_copy(ref) as folder:
-        return PyFuncModel(Model.load(str(folder)), _Contract(loading.load_verified(Path(folder), ref)))
 
 
 def _named(app: Any, name: str) -> Any:

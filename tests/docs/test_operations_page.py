@@ -50,7 +50,8 @@ def test_the_console_block_brings_up_what_it_takes_down() -> None:
 
 
 def test_every_picture_exists_and_is_shown_and_is_light() -> None:
-    shown = {ROOT / "docs" / name for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", PAGE)}
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+    shown = {ROOT / "docs" / name for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", pages)}
     assert shown == set((ROOT / "docs/images").iterdir())
     taken = re.findall(r'^    take\(page, "([\w-]+)"', (ROOT / "docs/screenshots.py").read_text(encoding="utf-8"), re.M)
     assert {path.stem for path in shown} == set(taken)

@@ -44,7 +44,9 @@ def test_it_carries_the_floors_the_settings_and_the_sample(wheel: Path) -> None:
         for path in (ROOT / floor).rglob("*.py"):
             assert path.relative_to(ROOT).as_posix() in names
     assert {"lifecycle/config/prod.yaml", "lifecycle/config/expectations/default.json"} <= names
+    assert {f"lifecycle/config/behaviour/{path.name}" for path in (ROOT / "config/behaviour").iterdir()} <= names
     assert {"lifecycle/examples/financial_news.csv", "lifecycle/templates/dataset.html"} <= names
+    assert "lifecycle/templates/model_card.md.j2" in names
     assert not [name for name in names if name.startswith(("tests", "config", "examples"))]
 
 

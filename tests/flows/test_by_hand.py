@@ -59,7 +59,10 @@ def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehears
     with pytest.raises(ConfigError, match="needs a reason"):
         promote("sentiment", **BY_HAND)
     assert promote("sentiment", **BY_HAND, reason="the deadline").promotion.champion == 1
+    assert "Promoted past the gate. Its last verdict here: keep: " in store.version(dev, 1).description
+    store.describe(dev, 1, "")  # as if it had ended before the model card was written
     assert "champion already" in promote("sentiment", **BY_HAND, reason="once more").message
+    assert "Promoted past the gate" in store.version(dev, 1).description
     assert len(store.versions(dev)) == 2
     assert catalog.history(dev)[-1].model_dump(include={"gate", "reason"}) == {
         "gate": "skipped",
@@ -67,6 +70,7 @@ def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehears
     }
 
     assert train(**NEWS, model_type="naive_bayes").promotion.champion == 3
+    assert "Verdict: promote in dev, on " in store.version(dev, 3).description
     rehearsed = rollback("sentiment", "dev", rehearse=True)
     assert (rehearsed.changed, store.alias_version(dev)) == (False, 3)
     assert store.version(dev, 1).tags[promotion.ROLLBACK_READY].count("-") == 2

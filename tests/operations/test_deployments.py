@@ -33,7 +33,7 @@ def deployed(site: Site) -> dict[str, Any]:
 
 
 def test_every_flow_is_deployed_for_every_environment_where_it_makes_sense(deployed: dict[str, Any]) -> None:
-    flows = ("create-data", "train", "rollback", "batch-inference", "reconcile")
+    flows = ("create-data", "train", "check", "rollback", "batch-inference", "reconcile")
     each = {f"{flow}/{env}" for flow in flows for env in ("dev", "staging", "prod")}
     promotions = {"promote/staging", "promote/prod", "release/all"}
     assert set(deployed) == each | promotions | {"rollback/rehearsal-staging", "rollback/rehearsal-prod"}

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -12,11 +13,12 @@ from typing import Any
 import psutil
 import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.automations import AutomationCore
 
 from lifecycle import tracking
 from lifecycle.inference import batch
-from tests.conftest import SAMPLE
+from tests.conftest import ROOT, SAMPLE
 from tests.operations.conftest import Site, kill, until
 
 TABLE = ["--param", f"source={SAMPLE}", "--param", "text_column=Sentence", "--param", "label_column=Sentiment"]
@@ -107,8 +109,9 @@ def test_each_missing_day_is_filled_once(site: Site, released: dict[str, Any]) -
     assert [day["outcome"] for day in json.loads(wrong.stdout)] == ["failed", "failed"]
     assert _days(site, first, last) == [0, 0]
 
-    retried = site.run(*command, "--param", "text_column=Nothing")
-    assert (retried.returncode, retried.stderr.count("retrying")) == (3, 2)
+    one_day = ["backfill", "--from", str(last), "--to", str(last), "--json"]
+    retried = site.run(*one_day, "--param", "text_column=Nothing")
+    assert (retried.returncode, retried.stderr.count("retrying")) == (3, 1)
     filled = site.run(*command)
     assert (filled.returncode, [day["outcome"] for day in json.loads(filled.stdout)]) == (0, ["filled", "filled"])
     again = site.run(*command)
@@ -188,6 +191,50 @@ def _trainings(site: Site) -> int:
         return sum(run.deployment_id == deployment.id for run in client.read_flow_runs(limit=200))
 
 
+def test_a_suspended_release_goes_on_when_a_person_approves_and_ends_when_nobody_answers(
+    site: Site,
+    released: dict[str, Any],  # noqa: ARG001
+    tmp_path: Path,
+) -> None:
+    """Two runs: one is cut off while it waits, asks again and is approved; the other waits in vain."""
+    settings = shutil.copytree(ROOT / "config", tmp_path / "config")
+    with (settings / "prod.yaml").open("a", encoding="utf-8") as prod:
+        prod.write("approval: {required: true, timeout_hours: 0.004}\n")
+    table = {"source": str(SAMPLE), "text_column": "Sentence", "label_column": "Sentiment", "data_version": "1.0.0"}
+    run = _start_with(site, settings, "release/all", model_name="approved", **table)
+    site.wait(run.id, "Suspended")
+    until(lambda: [each for each in _engines() if str(run.id) in _environment(each)], lambda found: not found)
+    assert site.prefect("flow-run", "cancel", str(run.id)).returncode == 0
+    site.wait(run.id, "Cancelled")
+    assert site.prefect("flow-run", "retry", str(run.id)).returncode == 0
+    site.wait(run.id, "Suspended")
+    (asked,) = json.loads(site.run("approve", "--list", "--json").stdout)
+    assert (asked["flow_run_id"], "prod" in asked["text"]) == (str(run.id), True)
+    answer = ["approve", str(run.id)[:13], "--by", "Ada Lovelace", "--reason", "seen", "--verdict"]
+    assert site.run(*answer, asked["verdict_digest"]).returncode == 0
+    ended = site.wait(run.id, "Completed", "Failed", "Crashed")
+    assert "Promoted prod.ml.approved v1" in str(ended.state.message)
+    assert site.task_states(run.id)["train"] == ["Completed", "Cached", "Cached"]
+    history = json.loads(site.run("history", "--model-name", "approved", "--json").stdout)
+    assert [(line["approved_by"], line["approval"]) for line in history] == [("Ada Lovelace", "seen")]
+    assert history[0]["verdict_digest"] == asked["verdict_digest"]
+
+    assert site.run("setup", MLOPS_CONFIG_DIR=str(settings)).returncode == 0
+    late = _start_with(site, settings, "train/prod", model_name="late")
+    ended = site.wait(late.id, "Not approved", "Failed", "Crashed")
+    assert ended.state.message == "Not approved: nobody answered within 0.004 h"
+
+
+def _start_with(site: Site, settings: Path, deployment: str, **parameters: Any) -> FlowRun:
+    """Start a run of a deployment with other settings than the site's."""
+    with site.client() as client:
+        found = client.read_deployment_by_name(deployment)
+        environment = {**found.job_variables["env"], "MLOPS_CONFIG_DIR": str(settings)}
+        return client.create_flow_run_from_deployment(
+            found.id, parameters=parameters, tags=found.tags, job_variables={"env": environment}
+        )
+
+
 def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anything_twice(
     site: Site,
     released: dict[str, Any],  # noqa: ARG001
@@ -247,13 +294,18 @@ def _a_cancelled_run_leaves_nothing_half_done(site: Site) -> None:
     assert site.prefect("flow-run", "cancel", str(run.id)).returncode == 0
     site.wait(run.id, "Cancelled")
     assert _versions(site) == before
-    engines = [each for each in psutil.process_iter(["cmdline"]) if "prefect.engine" in (each.info["cmdline"] or [])]
-    ours = [each for each in engines if str(site.home) in _environment(each)]
+    ours = [each for each in _engines() if str(site.home) in _environment(each)]
     assert ours == []
     doctor = site.run("doctor", "--json")
     assert doctor.returncode == 0, doctor.stdout
     again = site.run("trigger", "train/dev", "--param", "seed=12")
     assert again.returncode in {0, 4}, again.stderr
+
+
+def _engines() -> list[psutil.Process]:
+    """The processes that run a flow of a deployment."""
+    found = psutil.process_iter(["cmdline"])
+    return [each for each in found if "prefect.engine" in (each.info["cmdline"] or [])]
 
 
 def _environment(process: psutil.Process) -> str:

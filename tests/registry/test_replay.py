@@ -44,7 +44,7 @@ def test_a_process_that_waits_serves_one_proof_and_the_next_has_its_own(
     with replay.ahead(open_run(news)):
         assert len(started) == 1
         for _ in range(2):
-            assert "48 predictions reproduced" in replay.check(request_, tmp_path, anew=True)
+            assert "48 predictions reproduced" in replay.check(request_, tmp_path, anew=True).outcome
         assert len(started) == 2
     assert all(process.returncode is not None for process in started)
 
@@ -79,24 +79,26 @@ def test_one_that_died_waiting_is_replaced(news: Settings, request_: EvaluateReq
     with replay.ahead(open_run(news)):
         replay._ahead[-1].kill()
         replay._ahead[-1].wait()
-        assert "48 predictions reproduced" in replay.check(request_, tmp_path)
+        assert "48 predictions reproduced" in replay.check(request_, tmp_path).outcome
 
 
-def test_it_loads_the_files_that_it_is_given_and_no_client_of_mlflow(request_: EvaluateRequest) -> None:
+def test_it_loads_the_files_that_it_is_given_and_no_client_of_mlflow_and_no_server(request_: EvaluateRequest) -> None:
     program = (
-        "import sys; from lifecycle.gate import replay; from pathlib import Path;"
-        "print(replay._reproduce(replay.Proof.model_validate_json(sys.stdin.read())));"
-        "sys.exit(any(name.startswith(('mlflow.store.tracking.sqlalchemy', 'prefect')) for name in sys.modules))"
+        "import sys; from lifecycle.gate import replay;"
+        "print(replay._prove(replay.ReplayRequest.model_validate_json(sys.stdin.read())).outcome);"
+        "unwanted = ('mlflow.store.tracking.sqlalchemy', 'mlflow.pyfunc.scoring_server', 'prefect', 'uvicorn');"
+        "sys.exit(any(name.startswith(unwanted) for name in sys.modules))"
     )
-    with replay._files(request_) as proof:
+    with replay._files(request_) as given:
         done = subprocess.run(
-            [sys.executable, "-c", program], input=proof.model_dump_json(), cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-c", program], input=given.model_dump_json(), cwd=ROOT, capture_output=True, text=True
         )
     assert (done.returncode, done.stdout.strip()) == (0, "48 predictions reproduced in a fresh process"), done.stderr
 
 
-def test_what_breaks_it_is_told(request_: EvaluateRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "_start", lambda: _broken("print('no answer')"))
+@pytest.mark.parametrize("answer", ["no answer", "[]", '{"proof": {"outcome": "as it should be"}}', ""])
+def test_what_breaks_it_is_told(request_: EvaluateRequest, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    monkeypatch.setattr(replay, "_start", lambda: _broken(f"print({answer!r})"))
     with pytest.raises(IntegrityError, match="could not be loaded"):
         replay._in_fresh_process(request_)
 

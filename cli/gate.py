@@ -1,0 +1,154 @@
+"""`mlops gate …`: judge without promoting, show a verdict again, prove that the gate can refuse."""
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import options, runner, show
+from lifecycle.errors import ConfigError
+from lifecycle.names import Environment
+
+if TYPE_CHECKING:
+    from lifecycle.gate.records import Record
+
+app = typer.Typer(help="The gate: judge, explain, prove that it refuses.", no_args_is_help=True)
+
+PROD = Environment.PROD
+REFUSED = 4
+
+From = Annotated[
+    Environment | None,
+    typer.Option("--from", help="Environment where the model is registered; default the one that judges."),
+]
+Judge = Annotated[Environment, typer.Option("--env", help="Environment whose champion, data and rules judge.")]
+RunId = Annotated[str | None, typer.Option("--run-id", help="Training run, instead of a version.")]
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    model_name: options.ModelName,
+    env: Judge = PROD,
+    source_env: From = None,
+    version: options.Version = None,
+    run_id: RunId = None,
+    against: Annotated[
+        int | None, typer.Option("--against", help="Version of --env to compare with, instead of its champion.")
+    ] = None,
+    data_name: Annotated[str | None, typer.Option(help="Dataset to judge on; default the environment's.")] = None,
+    data_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Judge a model as a promotion would, and promote nothing. Exit code 4 if it would be refused.
+
+    Without --version and --run-id: the champion of --from, else the version with the alias challenger.
+
+    Example: mlops gate check --model-name sentiment --from dev --version 3 --env prod
+    """
+    from lifecycle import settings
+
+    _one_reference(version, run_id)
+    home, parameters = settings.load(env).state, options.parameters(context)
+    title = f"Judging {model_name} in {env}; nothing will be promoted"
+    judged = runner.run_flow("check", parameters, home=home, title=title, verbose=verbose)
+    show.print_json(judged) if as_json else show.verdict(judged)
+    if not judged.promote:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def explain(
+    model_name: options.ModelName,
+    env: Judge = PROD,
+    source_env: From = None,
+    version: options.Version = None,
+    run_id: RunId = None,
+    digest: Annotated[str, typer.Option("--digest", help="Beginning of a verdict's digest; default the latest.")] = "",
+    html: Annotated[Path | None, typer.Option("--html", help="File to write the report with its plots to.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show the report in the browser.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show a stored verdict again, after checking that nobody has changed it. Without a reference: the champion's.
+
+    Example: mlops gate explain --model-name sentiment --version 2 --env prod --html verdict.html
+    """
+    from lifecycle.gate import records
+    from lifecycle.registry import catalog
+
+    _one_reference(version, run_id)
+    target = runner.registered(source_env or env, model_name)
+    model = catalog.resolve(target, version=version, run_id=run_id)
+    record = records.find(model, env, digest)
+    verdict = records.read(record)
+    show.print_json(verdict) if as_json else show.verdict(verdict)
+    if html or open_:
+        _report(record, html, open_=open_)
+    if not as_json:
+        promoted = catalog.show_version(target, model.version).verdict_digest if model.version else ""
+        _others(records.every(model, env), verdict.digest, promoted)
+
+
+def _others(known: "list[Record]", shown: str, promoted: str) -> None:
+    """Which verdict was shown, and which others there are; the one that made the version a champion is marked."""
+    typer.echo(f"Verdict {shown}" + (", which promoted it" if shown == promoted else ""))
+    names = [
+        f"{each.digest} (promoted it)" if promoted.startswith(each.digest) else each.digest
+        for each in known
+        if not shown.startswith(each.digest)
+    ]
+    if names:
+        typer.echo(f"Other verdicts on it, to be shown with --digest: {', '.join(names)}")
+
+
+def _report(record: "Record", wanted: Path | None, *, open_: bool) -> None:
+    """Write the report where it was asked for, else into the state directory, and show it."""
+    from lifecycle import settings
+    from lifecycle.gate import records
+
+    path = wanted or settings.load(record.env).state / "reports" / f"{record.env}-{record.digest}.html"
+    content = records.report(record)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"The report cannot be written: {error}.", "Name another file: --html FILE") from None
+    typer.echo(f"Report: {path}", err=True)
+    if open_ and not webbrowser.open(path.absolute().as_uri()):
+        typer.echo("There is no browser here; open the file yourself.", err=True)
+
+
+@app.command()
+def selftest(env: Judge = PROD, as_json: options.Json = False) -> None:
+    """Plant bad and honest challengers and see that the gate refuses each bad one for its fault. Exit code 4 if not.
+
+    Example: mlops gate selftest --env prod
+    """
+    from lifecycle import settings
+    from lifecycle.gate import selftest as planted
+
+    config = settings.load(env)
+    runner.quiet()
+    with runner.progress(f"Testing the gate of {env} with planted challengers"):
+        result = planted.run(config.gate, env)
+    if as_json:
+        show.print_json({**result.model_dump(mode="json"), "passed": result.passed})
+    else:
+        show.selftest(result)
+    if not result.passed:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a verdict, for whoever reads one."""
+    from lifecycle.gate.verdict import Verdict
+
+    show.print_json(Verdict.model_json_schema(mode="serialization"))
+
+
+def _one_reference(version: int | None, run_id: str | None) -> None:
+    if version is not None and run_id is not None:
+        raise ConfigError("--version and --run-id exclude each other.", "Give one of them.")

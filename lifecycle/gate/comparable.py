@@ -1,0 +1,94 @@
+"""Bring the stored predictions of two models onto the same rows, and leave out what either was trained on."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lifecycle.errors import IntegrityError
+from lifecycle.evaluation import PROBABILITY
+from lifecycle.gate.metrics import Predictions
+
+ROUNDING = 1e-6
+"""How far the probabilities of a row may be from adding up to 1."""
+
+
+class Comparable(NamedTuple):
+    """The rows that both models may be judged on: `row, text, truth` and the dataset's own columns `source_…`."""
+
+    rows: pd.DataFrame
+    challenger: Predictions
+    champion: Predictions | None
+    left_out: dict[str, int]
+
+
+def comparable(
+    truth: pd.DataFrame, predictions: Mapping[str, pd.DataFrame], seen: Mapping[str, set[int]]
+) -> Comparable:
+    """Join stored predictions on the rows of a dataset by the key of their text, whatever order they were stored in.
+
+    Args:
+        truth: The rows of the side: `row, key, text, label` and the columns of the source.
+        predictions: Of the `challenger` and, if there is one, of the `champion`.
+        seen: The first 64 bits of the keys of the texts that each model was fitted on.
+
+    Raises:
+        IntegrityError: A model's predictions lack a row, repeat one, carry other labels, or are not usable scores.
+    """
+    for role, frame in predictions.items():
+        _check(role, truth, frame)
+    short = truth["key"].str[:16].map(lambda key: int(key, 16))
+    trained = {role: short.isin(keys).to_numpy(bool) for role, keys in seen.items()}
+    unseen = ~np.logical_or.reduce([*trained.values(), np.zeros(len(truth), bool)])
+    kept = truth[unseen].reset_index(drop=True)
+    classes = tuple(sorted({str(label) for labels in _labels(truth, predictions) for label in labels}))
+    models = {role: _coded(kept, frame, classes) for role, frame in predictions.items()}
+    columns = ["row", "text", "label", *(name for name in kept.columns if str(name).startswith("source_"))]
+    return Comparable(
+        rows=kept[columns].rename(columns={"label": "truth"}),
+        challenger=models["challenger"],
+        champion=models.get("champion"),
+        left_out={role: int(mask.sum()) for role, mask in trained.items()},
+    )
+
+
+def _labels(truth: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> Iterator[set[str]]:
+    yield set(truth["label"])
+    for frame in predictions.values():
+        yield set(frame["label"])
+        yield {name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)}
+
+
+def _coded(rows: pd.DataFrame, predictions: pd.DataFrame, classes: tuple[str, ...]) -> Predictions:
+    """Labels as numbers that mean the same for both models; a class that a model does not know has probability 0."""
+    known, frame = np.array(classes, dtype=object), predictions.set_index("key").loc[rows["key"]]
+    given = any(name.startswith(PROBABILITY) for name in frame.columns)
+    probabilities = frame.reindex(columns=[PROBABILITY + name for name in classes], fill_value=0.0) if given else None
+    return Predictions(
+        classes=classes,
+        truth=np.searchsorted(known, rows["label"].to_numpy(object)).astype(np.int64),
+        label=np.searchsorted(known, frame["label"].to_numpy(object)).astype(np.int64),
+        score=frame["score"].to_numpy(np.float64),
+        probabilities=None if probabilities is None else probabilities.to_numpy(np.float64),
+    )
+
+
+def _check(role: str, truth: pd.DataFrame, predictions: pd.DataFrame) -> None:
+    probabilities = predictions.filter(regex=f"^{PROBABILITY.replace('.', '[.]')}").to_numpy(np.float64)
+    unusual = probabilities.size > 0 and not (
+        ((probabilities >= 0) & (probabilities <= 1)).all()
+        and (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING).all()
+    )
+    problems = {
+        "repeats a row": predictions["key"].duplicated().any(),
+        "covers other rows than the dataset": set(predictions["key"]) != set(truth["key"]),
+        "has an empty label": predictions["label"].isna().any() or (predictions["label"] == "").any(),
+        "has a score outside [0, 1]": not predictions["score"].between(0, 1).all(),
+        "has probabilities that do not add up to 1": unusual,
+    }
+    if found := [problem for problem, broken in problems.items() if broken]:
+        raise IntegrityError(f"The stored predictions of the {role} are not usable: {', '.join(found)}.")
+    recorded = predictions.set_index("key")["truth"].reindex(truth["key"]).to_numpy(object)
+    if (recorded != truth["label"].to_numpy(object)).any():
+        raise IntegrityError(f"The {role} was evaluated against other labels than the dataset's.")

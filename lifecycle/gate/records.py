@@ -1,0 +1,126 @@
+"""The verdicts that `judge` has kept with a model's run, found again and checked against the digests they are named by.
+
+One lies at `verdicts/<env>-<first 16 digits of its digest>.json`, its report beside it as `.html`; the run's tag
+`verdict.<env>` names the latest.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from lifecycle.errors import ConfigError, IntegrityError, NotFoundError
+from lifecycle.gate.verdict import Verdict
+from lifecycle.models.loading import ModelRef
+from lifecycle.names import Environment
+from lifecycle.tracking import client, download, is_missing, translated
+
+FOLDER = "verdicts"
+DIGITS = 16
+
+
+class Record(NamedTuple):
+    """One stored verdict: where it lies, and what it is called."""
+
+    model: ModelRef
+    env: Environment
+    digest: str
+    """The first digits of it."""
+
+    @property
+    def artifact(self) -> str:
+        """The path within the run's artifacts, without suffix."""
+        return f"{FOLDER}/{self.env}-{self.digest}"
+
+
+def find(model: ModelRef, env: Environment, digest: str = "") -> Record:
+    """A verdict of an environment on a model: the one whose digest begins so, else the latest.
+
+    Raises:
+        NotFoundError: The model was never judged there, or not with this digest.
+    """
+    known = every(model, env)
+    if not known:
+        what = f"{model.label} was never judged in {env}: no verdict is stored with it."
+        raise NotFoundError(what, "Judge it: mlops gate check, with the same options.")
+    wanted = digest.lower()[:DIGITS] or _latest(model, env)
+    found = [record for record in known if record.digest.startswith(wanted)]
+    if digest and len(found) != 1:
+        there = ", ".join(record.digest for record in known)
+        raise NotFoundError(f"{len(found)} verdicts of {env} on {model.label} begin with {digest}.", f"It has: {there}")
+    return (found or known)[0]
+
+
+def every(model: ModelRef, env: Environment) -> list[Record]:
+    """All stored verdicts of an environment on a model, in the order of their digests.
+
+    Raises:
+        NotFoundError: The model's run is not there.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            files = client(model.tracking_uri).list_artifacts(model.run_id, FOLDER)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        raise NotFoundError(
+            f"The run of {model.label} is gone, and its verdicts with it.", "See: mlops history"
+        ) from None
+    paths = [Path(file.path) for file in files]
+    names = [path.stem.rpartition("-") for path in paths if path.suffix == ".json"]
+    return [Record(model, env, digest) for place, _, digest in sorted(names) if place == env]
+
+
+def read(record: Record) -> Verdict:
+    """The verdict of a record.
+
+    Raises:
+        IntegrityError: The file is not what its name says: it was changed since the verdict was given.
+        ConfigError: Another version of this project wrote it, and this one does not read it.
+    """
+    text = _content(record, ".json")
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise _changed(record, f"it is not JSON: {error}") from None
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    if not digest.startswith(record.digest):
+        raise _changed(record, f"its content digests to {digest[:DIGITS]}")
+    try:
+        return Verdict.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{record.artifact}.json has another form: {'.'.join(map(str, first['loc']))}: {first['msg']}."
+        raise ConfigError(what, "Read it with the version of this project that wrote it.") from None
+
+
+def report(record: Record) -> bytes:
+    """The HTML report of a verdict.
+
+    Raises:
+        IntegrityError: It is not there.
+    """
+    return _content(record, ".html")
+
+
+def _latest(model: ModelRef, env: Environment) -> str:
+    with translated():
+        tags: Mapping[str, str] = client(model.tracking_uri).get_run(model.run_id).data.tags
+    return tags.get(f"verdict.{env}", "")[:DIGITS]
+
+
+def _content(record: Record, suffix: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
+        uri = f"runs:/{record.model.run_id}/{record.artifact}{suffix}"
+        return download(record.model.tracking_uri, uri, Path(temporary)).read_bytes()
+
+
+def _changed(record: Record, how: str) -> IntegrityError:
+    what = f"{record.artifact}.json of {record.model.label} is not the verdict that was given: {how}."
+    return IntegrityError(what, "Do not rely on it; judge again: mlops gate check")

@@ -1,0 +1,90 @@
+"""Break the gate in one place at a time: every mutant must turn the gate's unit tests red, or fail its selftest.
+
+A mutant is one comparison, connective, sign, constant or outcome of the deciding modules turned into another. It is
+loaded into a forked child of a process that has imported all libraries and nothing of ours. TEST_ROUNDS sets how many
+are drawn (default 20); from 200 on, as in `make test-all`, all of them are tried. TEST_SEED repeats a draw.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.faults.mutants import Mutant, mutants
+
+pytestmark = pytest.mark.timeout(3600)  # all of them take minutes
+
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "20"))
+SEED = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
+GATE = ROOT / "lifecycle" / "gate"
+DECIDING = {
+    "checks": None,
+    "slices": None,
+    "weigh": None,
+    "comparable": None,
+    "statistics": {"accepts_gain", "discordance", "randomised_p", "differing", "rows_needed", "wilson", "adjusted"},
+}
+"""The modules that decide, and of one the functions that do; how its numbers come about is compared with scipy's."""
+
+EQUIVALENT: dict[tuple[str, str, str], str] = {}
+"""Mutants that decide nothing differently: (module, line of the source, mutation) and why."""
+
+Ask = Callable[[Mutant | None, str], dict[str, Any]]
+
+
+@contextmanager
+def zygote() -> Iterator[Ask]:
+    """Ask a fresh child of one process what an oracle says of a mutant."""
+    command = [sys.executable, "-m", "tests.faults.mutant_zygote"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdin
+        assert process.stdout
+        stdin, stdout = process.stdin, process.stdout
+
+        def ask(mutant: Mutant | None, oracle: str) -> dict[str, Any]:
+            stdin.write(json.dumps({"mutant": mutant and mutant._asdict(), "oracle": oracle}) + "\n")
+            stdin.flush()
+            answer: dict[str, Any] = json.loads(stdout.readline())
+            return answer
+
+        yield ask
+        stdin.close()
+
+
+def every_mutant() -> list[Mutant]:
+    return [mutant for module, names in DECIDING.items() for mutant in mutants(GATE / f"{module}.py", names)]
+
+
+def test_every_mutant_is_caught() -> None:
+    everything = [mutant for mutant in every_mutant() if mutant.key not in EQUIVALENT]
+    chosen = everything if ROUNDS >= 200 else random.Random(SEED).sample(everything, ROUNDS)
+    with zygote() as ask:
+        for oracle in ("unit", "selftest"):
+            found = ask(None, oracle)
+            assert not found["caught"], f"without a mutant {oracle} fails: {found['told']}"
+        survivors = [m for m in chosen if not ask(m, "unit")["caught"] and not ask(m, "selftest")["caught"]]
+    told = "\n".join(f"{mutant.place}: {mutant.change}    {mutant.line}" for mutant in survivors)
+    assert not survivors, f"TEST_SEED={SEED}: {len(survivors)} of {len(chosen)} mutants were not caught:\n{told}"
+
+
+def test_the_equivalent_ones_are_still_there() -> None:
+    keys = {mutant.key for mutant in every_mutant()}
+    assert not EQUIVALENT.keys() - keys
+    assert len(keys) > 100
+
+
+def test_the_oracles_catch_a_mutant() -> None:
+    """Each on its own: what the mutants above rest on."""
+    (inverted,) = (
+        m for m in every_mutant() if m.line.startswith('outcome="fail" if failed') and m.change == "'fail' -> 'pass'"
+    )
+    with zygote() as ask:
+        assert "part-broken" in ask(inverted, "selftest")["told"]
+        assert "test_parts_of_the_rows" in ask(inverted, "unit")["told"]

@@ -1,0 +1,92 @@
+"""Stored predictions of two models on the same rows: joined by key, not by place, without what either has seen."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifecycle.errors import IntegrityError
+from lifecycle.gate.comparable import comparable
+
+LABELS = ("a", "b", "c")
+
+
+def truth_of(size: int) -> pd.DataFrame:
+    keys = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(size)]
+    labels = [LABELS[i % 3] for i in range(size)]
+    texts = [f"text {i}" for i in range(size)]
+    return pd.DataFrame(
+        {"row": range(1, size + 1), "key": keys, "text": texts, "label": labels, "source_desk": "x", "split": "holdout"}
+    )
+
+
+def predictions_of(truth: pd.DataFrame, seed: int) -> pd.DataFrame:
+    drawn = np.random.default_rng(seed).dirichlet(np.ones(3), len(truth))
+    frame = pd.DataFrame(drawn, columns=[f"probability.{name}" for name in LABELS])
+    labels = np.array(LABELS, object)[drawn.argmax(axis=1)]
+    return truth[["row", "key"]].assign(truth=truth["label"], label=labels, score=drawn.max(axis=1)).join(frame)
+
+
+def short(key: str) -> int:
+    return int(key[:16], 16)
+
+
+@given(st.integers(1, 40), st.integers(0, 9), st.randoms(use_true_random=False))
+def test_the_order_in_which_rows_were_stored_does_not_matter(size: int, seed: int, random: object) -> None:
+    truth = truth_of(size)
+    stored = {"challenger": predictions_of(truth, seed), "champion": predictions_of(truth, seed + 100)}
+    shuffled = {role: frame.sample(frac=1, random_state=random.randrange(9999)) for role, frame in stored.items()}  # type: ignore[attr-defined]
+    first, second = comparable(truth, stored, {}), comparable(truth, shuffled, {})
+    pd.testing.assert_frame_equal(first.rows, second.rows)
+    for one, other in ((first.challenger, second.challenger), (first.champion, second.champion)):
+        assert one is not None
+        assert other is not None
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert [LABELS[code] for code in first.challenger.label] == list(stored["challenger"]["label"])
+
+
+@given(st.sets(st.integers(0, 19)), st.sets(st.integers(0, 19)))
+def test_what_either_has_seen_is_left_out_and_counted(new: set[int], old: set[int]) -> None:
+    truth = truth_of(20)
+    stored = {"challenger": predictions_of(truth, 0), "champion": predictions_of(truth, 1)}
+    seen = {
+        "challenger": {short(truth["key"][i]) for i in new},
+        "champion": {short(truth["key"][i]) for i in old},
+    }
+    found = comparable(truth, stored, seen)
+    assert list(found.rows["row"]) == [i + 1 for i in range(20) if i not in new | old]
+    assert found.left_out == {"challenger": len(new), "champion": len(old)}
+    assert len(found.challenger.label) == len(found.rows)
+
+
+def test_classes_that_only_one_model_knows_mean_the_same_for_both() -> None:
+    truth = truth_of(6)
+    plain = predictions_of(truth, 0)
+    extra = plain.assign(**{"probability.z": 0.0}).assign(label=["z", *plain["label"][1:]])
+    found = comparable(truth, {"challenger": extra, "champion": plain}, {})
+    assert found.challenger.classes == ("a", "b", "c", "z")
+    assert found.champion is not None
+    assert found.champion.classes == found.challenger.classes
+    assert found.champion.probabilities is not None
+    assert found.champion.probabilities[:, 3].tolist() == [0.0] * 6
+    assert found.challenger.label[0] == 3
+
+
+def test_a_model_that_tells_no_probabilities_has_none() -> None:
+    truth = truth_of(6)
+    found = comparable(truth, {"challenger": predictions_of(truth, 0)[["row", "key", "truth", "label", "score"]]}, {})
+    assert found.challenger.probabilities is None
+    assert found.champion is None
+    assert list(found.rows.columns) == ["row", "text", "truth", "source_desk"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1, 0.9])
+def test_probabilities_must_be_some(value: float) -> None:
+    truth = truth_of(6)
+    broken = predictions_of(truth, 0)
+    broken.loc[2, "probability.a"] = value
+    with pytest.raises(IntegrityError, match="challenger are not usable: has probabilities that do not add up to 1"):
+        comparable(truth, {"challenger": broken}, {})

@@ -1,0 +1,649 @@
+"""Every rule of the gate on both sides of its limit and exactly at it, on small cases made by hand."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lifecycle.errors import DataError, IntegrityError, TransientError
+from lifecycle.gate import checks, statistics
+from lifecycle.gate import slices as parts_of
+from lifecycle.gate.infrastructure import Proof
+from lifecycle.gate.metrics import Predictions
+from lifecycle.gate.rules import BudgetRules, CalibrationRules, CostRules, GateRules, InfrastructureRules, SliceRules
+from lifecycle.gate.statistics import Measured
+from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Interval, SliceLine, Verdict
+from lifecycle.gate.weigh import SHOWN_FLIPS, SHOWN_TEXT, Case, Parties, decide, weigh
+from lifecycle.names import Environment
+
+JUST = 1e-9
+"""Far less than any limit here, far more than rounding."""
+PROOF = Proof(outcome="8 predictions reproduced", load_seconds=2.0, milliseconds_per_1000=4.0, megabytes=8.0)
+QUICK = {"resamples": 200, "floors": {}, "min_rows": 1, "min_rows_per_class": 1}
+ALONE = {**QUICK, "slices": SliceRules(by=()), "calibration": CalibrationRules(max_ece_increase=None)}
+"""Rules that ask for nothing but a gain."""
+
+
+def predictions(truth: str, labels: str, scores: Sequence[float] | None = None, *, sure: bool = False) -> Predictions:
+    """One letter per row; the score of a label is 0.75, or certain."""
+    classes = tuple("abc")
+    codes = np.array([classes.index(letter) for letter in labels])
+    score = np.array(scores if scores is not None else [1.0 if sure else 0.75] * len(labels))
+    probabilities = np.repeat(((1 - score) / 2)[:, None], 3, axis=1)
+    probabilities[np.arange(len(codes)), codes] = score
+    return Predictions(classes, np.array([classes.index(letter) for letter in truth]), codes, score, probabilities)
+
+
+def rows_of(truth: str, **columns: object) -> pd.DataFrame:
+    texts = [f"text {number}" for number in range(len(truth))]
+    return pd.DataFrame({"row": range(10, 10 + len(truth)), "text": texts, "truth": list(truth)}).assign(**columns)
+
+
+def case(
+    truth: str,
+    new: str,
+    old: str | None = None,
+    *,
+    prove: Callable[[], Proof] = lambda: PROOF,
+    left_out: dict[str, int] | None = None,
+    rows: pd.DataFrame | None = None,
+) -> Case:
+    return Case(
+        rows=rows_of(truth) if rows is None else rows,
+        challenger=predictions(truth, new),
+        champion=None if old is None else predictions(truth, old),
+        left_out=left_out or {},
+        predict=lambda texts: texts,
+        prove=prove,
+    )
+
+
+def judged(asked: Case, **rules: object) -> Verdict:
+    parties = Parties(
+        env=Environment.DEV,
+        challenger="new",
+        champion="old" if asked.champion else None,
+        data_name="news",
+        data_version="1.0.0",
+        dataset_digest="d",
+        side="holdout",
+    )
+    return weigh(parties, asked, GateRules.model_validate({**ALONE, **rules}))
+
+
+def outcomes(verdict: Verdict) -> dict[str, str]:
+    return {check.name: check.outcome for check in verdict.checks}
+
+
+def interval(value: float, low: float | None = None) -> Interval:
+    return Interval(value=value, low=value if low is None else low, high=value)
+
+
+def measured(
+    challenger: dict[str, float], champion: dict[str, float] | None = None, gain: dict[str, Interval] | None = None
+) -> Measured:
+    new, old = ({name: interval(value) for name, value in each.items()} for each in (challenger, champion or {}))
+    return Measured(new, old, gain or {}, {"f1_macro": "for this reason"})
+
+
+# The rows
+
+
+@pytest.mark.parametrize(
+    ("truth", "rows", "of_a_class", "outcome"),
+    [
+        ("aaaabbbbb", 9, 4, "pass"),
+        ("aaaabbbbb", 10, 4, "not_enough_data"),
+        ("aaaabbbbb", 9, 5, "not_enough_data"),
+        ("aaaabbbbb", 8, 3, "pass"),
+        ("aaaaa", 5, 5, "pass"),
+        ("", 1, 1, "not_enough_data"),
+    ],
+)
+def test_comparable_rows(truth: str, rows: int, of_a_class: int, outcome: str) -> None:
+    found = checks.enough_rows(rows_of(truth), {}, GateRules(min_rows=rows, min_rows_per_class=of_a_class))
+    assert (found.outcome, found.value, found.limit) == (outcome, len(truth), rows)
+    assert found.detail == f"{min(map(truth.count, set(truth)), default=0)} of the rarest class (at least {of_a_class})"
+
+
+def test_rows_left_out_are_told_by_whose_they_are() -> None:
+    found = checks.enough_rows(rows_of("ab"), {"challenger": 0, "champion": 1234}, GateRules())
+    assert found.detail.endswith("(at least 5); 1,234 left out because the champion was trained on them")
+
+
+def test_with_too_few_rows_nothing_else_is_asked() -> None:
+    asked = case("aaaabbbb", "aaaabbbb", "bbbbaaaa", prove=lambda: pytest.fail("no process may start"))
+    for mode in ("enforce", "dry_run"):
+        verdict = judged(asked, min_rows=9, mode=mode)
+        assert verdict.decision == "not_enough_data"
+        assert outcomes(verdict) == {"comparable rows": "not_enough_data"}
+        assert not verdict.promote
+        assert verdict.metrics == verdict.champion_metrics == verdict.gains == {}
+        assert verdict.slices == verdict.behaviour == ()
+        assert (verdict.broken_rows, verdict.repaired_rows) == (0, 8)
+    assert "to see a difference of 0.05 in f1_macro with a power of 80% takes about" in verdict.reasons[1]
+
+
+@pytest.mark.parametrize(("asked", "told"), [(case("ab", "ab"), False), (case("a", "a", "b"), False)])
+def test_how_many_rows_it_takes_is_told_where_two_models_can_tell(asked: Case, told: bool) -> None:
+    assert ("takes about" in judged(asked, min_rows=9).reasons[0]) is told
+
+
+@pytest.mark.parametrize(("needed", "outcome"), [(99, "pass"), (100, "pass"), (101, "not_enough_data"), (0, "pass")])
+def test_rows_for_the_margin(needed: int, outcome: str) -> None:
+    found = checks.rows_for_margin(100, needed, GateRules(min_gain=-0.25))
+    assert (found.outcome, found.value, found.limit) == (outcome, 100, needed)
+    assert found.detail == "to tell a loss of 0.25 with a power of 80%"
+
+
+@pytest.mark.parametrize(("min_gain", "asked"), [(0.0, False), (-JUST, True), (-0.5, True)])
+def test_rows_for_the_margin_are_asked_where_a_loss_is_tolerated(min_gain: float, asked: bool) -> None:
+    verdict = judged(case("aaaabbbb" * 10, "aaaabbbb" * 10, "aaabbbbb" * 10), min_gain=min_gain)
+    assert ("rows for the margin" in outcomes(verdict)) is asked
+
+
+@pytest.mark.parametrize(("min_gain", "outcome"), [(-0.25, "pass"), (-0.05, "not_enough_data")])
+def test_a_smaller_margin_needs_more_rows(min_gain: float, outcome: str) -> None:
+    verdict = judged(case("aaaabbbb" * 20, "aaaabbbb" * 20, "aaabbbbb" * 20), min_gain=min_gain)
+    assert outcomes(verdict)["rows for the margin"] == outcome
+    assert verdict.decision == ("promote" if outcome == "pass" else "not_enough_data")
+    if outcome != "pass":
+        assert "to see a difference of 0.05 in f1_macro" in verdict.reasons[-1]
+
+
+# Floors and ceilings
+
+
+@pytest.mark.parametrize(
+    ("value", "floor", "ceiling"),
+    [
+        (0.5, "pass", "pass"),
+        (0.5 + JUST, "pass", "fail"),
+        (0.5 - JUST, "fail", "pass"),
+        (math.nan, "fail", "fail"),
+        (None, "fail", "fail"),
+    ],
+)
+def test_floor_and_ceiling(value: float | None, floor: str, ceiling: str) -> None:
+    found = measured({} if value is None else {"accuracy": value, "ece": value})
+    rules = GateRules(floors={"accuracy": 0.5}, ceilings={"ece": 0.5})
+    low, high = checks.floors(found, rules)
+    assert (low.name, low.outcome, low.limit) == ("floor accuracy", floor, 0.5)
+    assert (high.name, high.outcome, high.limit) == ("ceiling ece", ceiling, 0.5)
+    if value is None:
+        assert low.detail == high.detail == "cannot be measured: it is not among the metrics of these rows"
+    else:
+        assert [low.value, low.low, low.high] == pytest.approx([value] * 3, nan_ok=True)
+
+
+def test_a_floor_that_cannot_be_measured_gives_the_reason() -> None:
+    (found,) = checks.floors(measured({}), GateRules(floors={"f1_macro": 0.1}))
+    assert (found.outcome, found.detail) == ("fail", "cannot be measured: for this reason")
+
+
+@pytest.mark.parametrize("limit", ["floors", "ceilings"])
+def test_one_broken_limit_is_enough(limit: str) -> None:
+    rules = {"floors": {"accuracy": 0.5, "f1_macro": 0.99}} if limit == "floors" else {"ceilings": {"ece": 0.1}}
+    verdict = judged(case("aaaabbbb" * 5, "aaabbbbb" * 5, "bbbbbbbb" * 5), **rules)
+    name = "floor f1_macro" if limit == "floors" else "ceiling ece"
+    assert [key for key, outcome in outcomes(verdict).items() if outcome == "fail"] == [name]
+    word = "below 0.99" if limit == "floors" else "above 0.1"
+    assert verdict.decision == "keep"
+    assert verdict.reasons[0].endswith(word)
+
+
+# The gain
+
+
+@pytest.mark.parametrize(
+    ("low", "p", "min_gain", "accepted"),
+    [
+        (JUST, 0.0, 0.0, True),
+        (0.0, 0.0, 0.0, False),
+        (-JUST, 0.0, 0.0, False),
+        (0.25, 0.0, 0.25, False),
+        (0.25 + JUST, 0.0, 0.25, True),
+        (0.5, 0.125, 0.0, True),
+        (0.5, 0.125 + JUST, 0.0, False),
+        (0.5, 0.125 + JUST, 0.25, False),
+        (-0.25, 1.0, -0.25, False),
+        (-0.25 + JUST, 1.0, -0.25, True),
+        (-0.25 + JUST, 0.0, -0.25, True),
+        (math.nan, 0.0, 0.0, False),
+        (math.inf, 0.0, 0.0, False),
+    ],
+)
+def test_a_gain_that_is_no_chance(low: float, p: float, min_gain: float, accepted: bool) -> None:
+    gain = Interval(value=0.5, low=low, high=0.9)
+    assert statistics.accepts_gain(gain, p, min_gain=min_gain, confidence=0.75) is accepted
+
+
+@pytest.mark.parametrize("field", ["value", "high"])
+def test_a_gain_that_is_no_number_is_none(field: str) -> None:
+    gain = Interval(value=0.5, low=0.4, high=0.6).model_copy(update={field: math.nan})
+    assert not statistics.accepts_gain(gain, 0.0, min_gain=0.0, confidence=0.75)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "min_gain", "outcome"),
+    [
+        ("aaaaaaaaaa", "aaaabbbbbb", 0.0, "pass"),
+        ("aaaabbbbbb", "aaaaaaaaaa", 0.0, "fail"),
+        ("aaaaaaaabb", "bbaaaaaaaa", 0.0, "fail"),
+        ("aaaabbbbbb", "aaaabbbbbb", 0.0, "fail"),
+        ("aaaabbbbbb", "aaaabbbbbb", -0.5, "fail"),
+        ("aaaaaaaabb", "bbaaaaaaaa", -0.5, "pass"),
+        ("aaaaaaaaab", "aaaaaaaaaa", -0.5, "pass"),
+        ("aaaaaaaaaa", "aaaabbbbbb", 0.6, "fail"),
+    ],
+)
+def test_gain(new: str, old: str, min_gain: float, outcome: str) -> None:
+    """Rows of ten, of which `a` is right, four times; a tie never passes, also where a loss is tolerated."""
+    challenger, champion = predictions("a" * 40, new * 4), predictions("a" * 40, old * 4)
+    rules = GateRules(metric="accuracy", min_gain=min_gain, resamples=400)
+    value = (new.count("a") - old.count("a")) / 10
+    found = measured({}, {}, {"accuracy": Interval(value=value, low=value - 0.15, high=value + 0.15)})
+    check = checks.gain(found, challenger, champion, rules)
+    assert (check.name, check.outcome, check.limit) == ("gain in accuracy", outcome, min_gain)
+    assert check.value == pytest.approx(value)
+    broken = sum(a == "b" and b == "a" for a, b in zip(new, old, strict=True)) * 4
+    repaired = sum(a == "a" and b == "b" for a, b in zip(new, old, strict=True)) * 4
+    assert check.detail.startswith(f"{repaired} rows repaired, {broken} broken, McNemar p = ")
+
+
+def test_a_handful_of_lucky_rows_is_no_gain() -> None:
+    """Four repaired rows and none broken: every bootstrap gains, but chance does that once in sixteen."""
+    found = judged(case("ab" * 20, "ab" * 20, "ba" * 2 + "ab" * 18))
+    (check,) = (check for check in found.checks if check.name.startswith("gain"))
+    assert check.low is not None
+    assert check.low > 0
+    assert check.outcome == "fail"
+    assert found.decision == "keep"
+    assert found.reasons[0].startswith("gain in f1_macro is +0.100 [+0.0")
+
+
+def test_probabilities_alone_are_a_difference_only_to_a_metric_that_reads_them() -> None:
+    champion, sure = predictions("ab" * 20, "ab" * 20), predictions("ab" * 20, "ab" * 20, sure=True)
+    asked = case("ab" * 20, "ab" * 20, "ab" * 20)._replace(challenger=sure, champion=champion)
+    assert outcomes(judged(asked, metric="accuracy", min_gain=-0.5))["gain in accuracy"] == "fail"
+    assert outcomes(judged(asked, metric="log_loss"))["gain in log_loss"] == "pass"
+
+
+def test_a_gain_that_cannot_be_measured_fails() -> None:
+    model = predictions("ab", "ab")
+    check = checks.gain(measured({}), model, model, GateRules())
+    assert (check.outcome, check.value, check.detail) == ("fail", None, "cannot be measured: for this reason")
+
+
+def test_without_a_champion_no_gain_is_asked() -> None:
+    verdict = judged(case("ab", "ab"))
+    assert outcomes(verdict) == {"comparable rows": "pass", REPLAY: "pass", "seconds to load": "pass"} | {
+        "milliseconds per 1,000 rows": "pass"
+    }
+    assert (verdict.decision, verdict.reasons) == ("promote", ("first champion: every floor is reached",))
+    assert verdict.champion_confusion == ()
+
+
+# Calibration, churn, behaviour
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "ece", "increase"),
+    [
+        (0.25, 0.125, "pass", "pass"),
+        (0.25 + JUST, 0.125 + 2 * JUST, "fail", "pass"),
+        (0.25 - JUST, 0.125 - 2 * JUST, "pass", "fail"),
+        (0.125, 0.25, "pass", "pass"),
+        (None, 0.25, "fail", "fail"),
+        (0.25, None, "pass", "fail"),
+        (math.nan, 0.25, "fail", "fail"),
+    ],
+)
+def test_calibration(new: float | None, old: float | None, ece: str, increase: str) -> None:
+    champion = {"accuracy": 0.5} | ({} if old is None else {"ece": old})
+    found = measured({} if new is None else {"ece": new}, champion)
+    rules = GateRules(calibration=CalibrationRules(max_ece=0.25, max_ece_increase=0.125))
+    first, second = checks.calibration(found, rules)
+    assert (first.name, first.outcome, first.limit) == ("calibration", ece, 0.25)
+    assert (second.name, second.outcome, second.limit) == ("calibration against the champion", increase, 0.125)
+    told = "cannot be measured" if None in {new, old} else "rise of the expected calibration error"
+    assert second.detail.startswith(told)
+
+
+def test_calibration_is_asked_as_far_as_there_are_limits_and_a_champion() -> None:
+    both = CalibrationRules(max_ece=0.5, max_ece_increase=0.5)
+    assert [c.name for c in checks.calibration(measured({"ece": 0.1}), GateRules(calibration=both))] == ["calibration"]
+    neither = CalibrationRules(max_ece=None, max_ece_increase=None)
+    assert not list(checks.calibration(measured({"ece": 1.0}, {"ece": 0.0}), GateRules(calibration=neither)))
+
+
+@pytest.mark.parametrize(("changed", "outcome"), [(0, "pass"), (1, "pass"), (2, "pass"), (3, "fail"), (8, "fail")])
+def test_churn(changed: int, outcome: str) -> None:
+    new, old = predictions("a" * 8, "b" * changed + "a" * (8 - changed)), predictions("a" * 8, "a" * 8)
+    (check,) = checks.churn(new, old, GateRules(max_churn=0.25))
+    assert (check.name, check.outcome, check.value) == ("changed predictions", outcome, changed / 8)
+    assert check.low is not None
+    assert check.high is not None
+    assert check.low <= changed / 8 <= check.high
+    assert not list(checks.churn(new, old, GateRules()))
+
+
+def line_of(name: str, outcome: str, suite: str = "core") -> BehaviourLine:
+    return BehaviourLine(
+        suite=suite, name=name, kind="invariance", cases=9, failures=4, low=0, high=1, limit=0.5, outcome=outcome
+    )
+
+
+def test_behaviour() -> None:
+    lines = (line_of("case", "pass"), line_of("blanks", "fail"), line_of("names", "pass", "other"))
+    core, other = checks.behaviour(lines)
+    assert (core.name, core.outcome, core.value, core.limit) == ("behaviour core", "fail", 1, 0)
+    assert core.detail == "blanks (4 of 9)"
+    assert (other.name, other.outcome, other.value, other.detail) == ("behaviour other", "pass", 0, "1 tests")
+    assert not list(checks.behaviour(()))
+
+
+# Parts of the rows
+
+
+def part(outcome: str, *, champion: float | None = 0.75, p: float | None = 0.01) -> SliceLine:
+    old = None if champion is None else interval(champion)
+    return SliceLine(name="label = a", rows=40, challenger=interval(0.5), champion=old, gain=None, p=p, outcome=outcome)
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome", "value", "detail"),
+    [
+        (("pass", "pass"), "pass", 0, "2 judged"),
+        (("pass", "fail"), "fail", 1, "label = a: accuracy from 0.750 to 0.500 on 40 rows (p = 0.01)"),
+        (("pass", "too_few"), "pass", 0, "1 judged; 1 of fewer than 30 rows not judged"),
+        (("too_few",), "pass", 0, "0 judged; 1 of fewer than 30 rows not judged"),
+        (("fail", "fail"), "fail", 2, "; ".join(["label = a: accuracy from 0.750 to 0.500 on 40 rows (p = 0.01)"] * 2)),
+    ],
+)
+def test_parts_of_the_rows(lines: tuple[str, ...], outcome: str, value: int, detail: str) -> None:
+    check = checks.parts(tuple(map(part, lines)), GateRules())
+    assert (check.outcome, check.value, check.limit, check.detail) == (outcome, value, 0, detail)
+
+
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        (part("fail", champion=None), "label = a: accuracy 0.500 of 40 rows"),
+        (part("fail", p=None), "label = a: accuracy from 0.750 to 0.500 on 40 rows"),
+    ],
+)
+def test_a_part_that_fails_tells_what_is_known(line: SliceLine, detail: str) -> None:
+    assert checks.parts((line,), GateRules()).detail == detail
+
+
+def sliced(new: str, old: str | None, rows: pd.DataFrame | None = None, **rules: object) -> tuple[SliceLine, ...]:
+    """Rows of which `a` is right, in one part unless there are columns."""
+    truth = "a" * len(new)
+    champion = None if old is None else predictions(truth, old)
+    asked = {"by": ("label",), "min_rows": 1, "max_loss": 0.0} | rules
+    confidence = asked.pop("confidence", 0.9375)
+    checked = GateRules(slices=SliceRules.model_validate(asked), confidence=float(str(confidence)))
+    return parts_of.slices(rows_of(truth) if rows is None else rows, predictions(truth, new), champion, checked)
+
+
+@pytest.mark.parametrize(
+    ("broken", "confidence", "outcome"),
+    [(4, 0.9375, "fail"), (3, 0.9375, "pass"), (5, 0.9375, "fail"), (4, 0.9375 + JUST, "pass"), (1, 0.75, "pass")],
+)
+def test_a_part_fails_only_by_more_than_chance(broken: int, confidence: float, outcome: str) -> None:
+    """`k` broken rows and none repaired have the one-sided p of 1 / 2^k."""
+    (line,) = sliced("b" * broken + "a" * 8, "a" * (8 + broken), confidence=confidence)
+    assert (line.outcome, line.p) == (outcome, 0.5**broken)
+    assert line.gain == pytest.approx(-broken / (8 + broken))
+
+
+@pytest.mark.parametrize(("max_loss", "outcome"), [(0.5, "pass"), (0.5 - JUST, "fail"), (0.0, "fail"), (1.0, "pass")])
+def test_a_part_may_lose_what_is_allowed(max_loss: float, outcome: str) -> None:
+    (line,) = sliced("b" * 8 + "a" * 8, "a" * 16, max_loss=max_loss)
+    assert (line.outcome, line.gain) == (outcome, -0.5)
+
+
+@pytest.mark.parametrize(("new", "old"), [("a" * 8, "b" * 8), ("a" * 8, "a" * 8), ("abababab", "babababa")])
+def test_a_part_that_loses_nothing_passes(new: str, old: str) -> None:
+    (line,) = sliced(new, old)
+    assert line.outcome == "pass"
+    assert line.p is not None
+    assert line.p > 0.5
+
+
+@pytest.mark.parametrize(("min_rows", "outcome"), [(11, "fail"), (12, "fail"), (13, "too_few")])
+def test_a_part_with_too_few_rows_is_shown_but_not_judged(min_rows: int, outcome: str) -> None:
+    (line,) = sliced("b" * 12, "a" * 12, min_rows=min_rows, floor=0.5)
+    assert (line.outcome, line.rows) == (outcome, 12)
+    assert (line.p is None) is (outcome == "too_few")
+
+
+@pytest.mark.parametrize("old", ["bbbb", None])
+@pytest.mark.parametrize(("floor", "outcome"), [(0.75, "pass"), (0.75 + JUST, "fail"), (None, "pass"), (0.5, "pass")])
+def test_a_part_must_reach_the_floor_champion_or_not(floor: float | None, outcome: str, old: str | None) -> None:
+    (line,) = sliced("aaab", old, floor=floor)
+    assert line.outcome == outcome
+    assert (line.champion is None, line.gain is None, line.p is None) == (old is None,) * 3
+
+
+def test_the_p_of_many_parts_is_adjusted_and_only_judged_parts_count() -> None:
+    """Five broken rows in one of four judged parts: p = 1/32 becomes 1/8 and is chance; alone it is none."""
+    new, old = "b" * 5 + "a" * 20, "a" * 25
+    rows = rows_of(new, source_desk=[f"desk {number // 5}" for number in range(25)])
+    lines = sliced(new, old, rows.assign(source_desk=rows["source_desk"]), by=("desk",), min_rows=5)
+    assert (lines[0].name, lines[0].outcome) == ("desk = desk 0", "pass")
+    assert lines[0].p == pytest.approx(5 / 32)
+    small = rows.assign(source_desk=["desk 0"] * 5 + [f"desk {number}" for number in range(1, 21)])
+    lines = sliced(new, old, small, by=("source_desk",), min_rows=5)
+    assert (lines[0].name, lines[0].outcome, lines[0].p) == ("source_desk = desk 0", "fail", 1 / 32)
+    assert {line.outcome for line in lines[1:]} == {"too_few"}
+
+
+def test_what_fails_comes_first_then_what_loses_most() -> None:
+    new, old = "b" * 6 + "aaab" + "bbbb" + "aaaa", "a" * 6 + "aaaa" + "bbbb" + "bbbb"
+    desks = ["w"] * 6 + ["x"] * 4 + ["y"] * 4 + ["z"] * 4
+    lines = sliced(new, old, rows_of(new, source_desk=desks), by=("desk",))
+    assert [(line.name[-1], line.outcome) for line in lines] == list(zip("wxyz", ["fail", *["pass"] * 3], strict=True))
+
+
+def test_lengths_make_quarters() -> None:
+    texts = ["x" * length for length in range(1, 13)]
+    lines = sliced("a" * 12, "b" * 12, rows_of("a" * 12, text=texts), by=("text_length",))
+    assert sorted((line.name, line.rows) for line in lines) == [
+        ("text_length = 1 to 3", 3),
+        ("text_length = 10 to 12", 3),
+        ("text_length = 4 to 6", 3),
+        ("text_length = 7 to 9", 3),
+    ]
+    (one,) = sliced("aaaa", "bbbb", rows_of("aaaa", text=["same"] * 4), by=("text_length",))
+    assert (one.name, one.rows) == ("text_length = 4 to 4", 4)
+
+
+@pytest.mark.parametrize(("most", "refused"), [(3, True), (4, False), (5, False)])
+def test_a_column_of_too_many_values_makes_no_parts(most: int, refused: bool) -> None:
+    rows = rows_of("aaaa", source_desk=list("wxyz"))
+    if refused:
+        with pytest.raises(DataError, match="has 4 values, too many"):
+            sliced("aaaa", None, rows, by=("desk",), max_values=most)
+    else:
+        assert len(sliced("aaaa", None, rows, by=("desk",), max_values=most)) == 4
+
+
+def test_rows_without_a_value_are_in_no_part_and_an_unknown_column_is_an_error() -> None:
+    rows = rows_of("aaaa", source_desk=["x", "x", None, None])
+    assert [(line.name, line.rows) for line in sliced("aaaa", None, rows, by=("desk",))] == [("desk = x", 2)]
+    with pytest.raises(DataError, match="no column team to make parts of; it has source_desk"):
+        sliced("aaaa", None, rows, by=("team",))
+    with pytest.raises(DataError, match="it has none of its own"):
+        sliced("aaaa", None, by=("team",))
+
+
+def test_parts_are_judged_in_a_verdict_and_one_that_breaks_refuses_a_better_model() -> None:
+    truth = "a" * 30 + "b" * 60
+    new, old = "b" * 12 + "a" * 18 + "b" * 60, "a" * 30 + "a" * 50 + "b" * 10
+    verdict = judged(case(truth, new, old), slices=SliceRules(by=("label",)))
+    assert [name for name, outcome in outcomes(verdict).items() if outcome == "fail"] == ["parts of the rows"]
+    assert verdict.decision == "keep"
+    assert [(line.name, line.outcome) for line in verdict.slices] == [("label = a", "fail"), ("label = b", "pass")]
+    assert judged(case(truth, new, old)).decision == "promote"
+
+
+# The fresh process
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "limit"),
+    [
+        ("load_seconds", "seconds to load", 2.0),
+        ("milliseconds_per_1000", "milliseconds per 1,000 rows", 4.0),
+        ("megabytes", "megabytes", 8.0),
+    ],
+)
+@pytest.mark.parametrize(("more", "outcome"), [(0.0, "pass"), (JUST, "fail"), (-JUST, "pass"), (math.nan, "fail")])
+def test_budgets(field: str, name: str, limit: float, more: float, outcome: str) -> None:
+    rules = GateRules(
+        infrastructure=InfrastructureRules(max_load_seconds=2.0),
+        budget=BudgetRules(max_milliseconds_per_1000=4.0, max_megabytes=8.0),
+    )
+    found = {
+        check.name: check for check in checks.infrastructure(PROOF.model_copy(update={field: limit + more}), rules)
+    }
+    assert {check.name for check in found.values() if check.outcome == "fail"} == (
+        {name} if outcome == "fail" else set()
+    )
+    assert found[name].limit == limit
+
+
+def test_what_is_not_asked_is_not_checked() -> None:
+    rules = GateRules(budget=BudgetRules(max_milliseconds_per_1000=None, max_megabytes=None))
+    assert [check.name for check in checks.infrastructure(PROOF, rules)] == [REPLAY, "seconds to load"]
+
+
+@pytest.mark.parametrize(("asked", "outcome"), [("report", "pass"), ("enforce", "fail")])
+def test_requirements_that_are_not_met(asked: str, outcome: str) -> None:
+    proof = PROOF.model_copy(update={"requirements": ("numpy 1", "scipy 2"), "scoring_server": "8 repeated"})
+    rules = GateRules(infrastructure=InfrastructureRules.model_validate({"requirements": asked}))
+    found = {check.name: check for check in checks.infrastructure(proof, rules)}
+    last = found["requirements"]
+    assert (last.outcome, last.value, last.limit, last.detail) == (outcome, 2, 0, "numpy 1; scipy 2")
+    assert found[REPLAY].detail == "8 predictions reproduced; 8 repeated"
+
+
+def refusing() -> Proof:
+    raise IntegrityError("3 predictions differ.")
+
+
+@pytest.mark.parametrize(
+    ("new", "mode", "started"),
+    [("good", "enforce", True), ("bad", "enforce", False), ("good", "dry_run", True), ("bad", "dry_run", True)],
+)
+def test_the_process_starts_only_for_whom_nothing_else_speaks_against(new: str, mode: str, started: bool) -> None:
+    starts: list[str] = []
+
+    def prove() -> Proof:
+        starts.append("started")
+        return PROOF
+
+    good, bad = "aaaabbbb" * 5, "aaabbbba" * 5
+    asked = case(good, good, bad, prove=prove) if new == "good" else case(good, bad, good, prove=prove)
+    verdict = judged(asked, mode=mode)
+    assert bool(starts) is started
+    assert verdict.decision == ("promote" if new == "good" else "keep")
+    assert verdict.promote is (new == "good" or mode == "dry_run")
+    assert ("DRY RUN, nothing is protected" in verdict.reasons) is (new == "bad" and mode == "dry_run")
+    assert verdict.mode == mode
+
+
+@pytest.mark.parametrize("mode", ["enforce", "dry_run"])
+def test_a_model_that_does_not_reproduce_its_predictions_goes_nowhere(mode: str) -> None:
+    verdict = judged(case("aaaabbbb" * 5, "aaaabbbb" * 5, "aaabbbba" * 5, prove=refusing), mode=mode)
+    assert outcomes(verdict)[REPLAY] == "fail"
+    assert verdict.decision == "keep"
+    assert verdict.reasons[-1] == f"{REPLAY}: 3 predictions differ."
+    assert not verdict.promote
+
+
+def test_a_machine_that_fails_is_no_verdict() -> None:
+    def prove() -> Proof:
+        raise TransientError("The process did not end in time.")
+
+    with pytest.raises(TransientError):
+        judged(case("ab", "ab", prove=prove))
+
+
+# The verdict
+
+
+PASS, FAIL, FEW = (Check(name="x", outcome=outcome) for outcome in ("pass", "fail", "not_enough_data"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("done", "decision"),
+    [
+        ((), "keep"),
+        ((PASS,), "promote"),
+        ((PASS, PASS), "promote"),
+        ((PASS, FAIL), "keep"),
+        ((FAIL, PASS), "keep"),
+        ((FAIL,), "keep"),
+        ((FEW,), "not_enough_data"),
+        ((PASS, FEW), "not_enough_data"),
+        ((FAIL, FEW), "not_enough_data"),
+    ],
+)
+def test_only_checks_that_all_passed_promote(done: tuple[Check, ...], decision: str) -> None:
+    assert decide(done) == decision
+
+
+@pytest.mark.parametrize("who", ["old", None])
+def test_a_champion_without_predictions_is_no_first_champion(who: str | None) -> None:
+    parties = judged(case("ab", "ab")).model_dump(include=set(Parties.model_fields)) | {"champion": who}
+    asked = case("ab", "ab", None if who else "ba")
+    with pytest.raises(IntegrityError, match="champion"):
+        weigh(Parties.model_validate(parties), asked, GateRules.model_validate(ALONE))
+
+
+def test_flips_are_counted_in_whole_and_shown_the_surest_first() -> None:
+    count = SHOWN_FLIPS + 5
+    truth, new, old = "a" * 2 * count, "b" * count + "a" * count, "a" * count + "c" * count
+    scores = [0.5 + number / 1000 for number in range(count)] + [0.4] * count
+    text = "y" * (SHOWN_TEXT + 1)
+    asked = case(truth, new, old, rows=rows_of(truth, text=text))
+    asked = asked._replace(challenger=predictions(truth, new, scores), champion=predictions(truth, old, scores[::-1]))
+    verdict = judged(asked)
+    assert (verdict.broken_rows, verdict.repaired_rows) == (count, count)
+    assert (len(verdict.broken), len(verdict.repaired)) == (SHOWN_FLIPS, SHOWN_FLIPS)
+    first, last = verdict.broken[0], verdict.repaired[0]
+    assert (first.row, first.truth, first.champion, first.challenger) == (10 + count - 1, "a", "a", "b")
+    assert first.score == scores[count - 1]
+    assert (last.row, last.truth, last.champion, last.challenger) == (10 + count, "a", "c", "a")
+    assert [flip.score for flip in verdict.broken] == sorted((flip.score for flip in verdict.broken), reverse=True)
+    assert first.text == text[:SHOWN_TEXT]
+
+
+def test_equally_sure_mistakes_come_in_the_order_of_the_rows() -> None:
+    verdict = judged(case("aaaa", "bbbb", "aaaa"))
+    assert [flip.row for flip in verdict.broken] == [10, 11, 12, 13]
+
+
+def test_the_confusion_has_truth_in_rows() -> None:
+    verdict = judged(case("aabc", "abbb", "cccc"))
+    assert verdict.classes == ("a", "b", "c")
+    assert verdict.confusion == ((1, 1, 0), (0, 1, 0), (0, 1, 0))
+    assert verdict.champion_confusion == ((0, 0, 2), (0, 0, 1), (0, 0, 1))
+
+
+def test_a_verdict_holds_what_it_rests_on() -> None:
+    asked = case("aaaabbbb" * 5, "aaaabbbb" * 5, "aaabbbba" * 5, left_out={"challenger": 3, "champion": 0})
+    costs = CostRules(matrix={"a": {"b": 8.0}, "b": {"a": 8.0}})
+    verdict = judged(asked, costs=costs, metric="cost", floors={"accuracy": 0.5})
+    assert verdict.reasons == ("better than the champion old",)
+    assert (verdict.rows, verdict.left_out) == (40, {"challenger": 3, "champion": 0})
+    assert verdict.metrics["cost"].value == 0
+    assert verdict.champion_metrics["cost"].value == pytest.approx(2000)
+    assert verdict.gains["cost"].value == pytest.approx(2000)
+    assert {"accuracy", "f1_macro", "recall.a", "log_loss"} <= verdict.metrics.keys()
+    assert "cost" not in judged(asked).metrics

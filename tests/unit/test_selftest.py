@@ -1,0 +1,256 @@
+"""The gate's selftest: every planted fault is refused for its reason, and a gate that is broken is found out."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lifecycle.errors import IntegrityError
+from lifecycle.gate import checks, planted, selftest, weigh
+from lifecycle.gate.planted import Nursery
+from lifecycle.gate.rules import BudgetRules, CalibrationRules, GateRules, SliceRules
+from lifecycle.gate.selftest import SelftestResult
+from lifecycle.names import Environment
+
+PROD = Environment.PROD
+BAD = {
+    "label-shuffled": "gain in",
+    "constant": "floor",
+    "leaky": "comparable rows",
+    "part-broken": "parts of the rows",
+    "class-broken": "parts of the rows",
+    "overconfident": "calibration",
+    "slow": "milliseconds",
+    "heavy": "megabytes",
+    "other model in the file": "loads and reproduces its predictions",
+    "unreadable": "loads and reproduces its predictions",
+}
+HONEST = {"better": "promote", "equal": "keep", "as good": "keep"}
+STRICT = GateRules.model_validate(
+    {
+        "mode": "dry_run",
+        "metric": "cost",
+        "min_gain": 40.0,
+        "floors": {"f1_macro": 0.97, "recall.fraud": 0.99, "roc_auc": 0.99, "mcc": 0.9},
+        "ceilings": {"log_loss": 0.01, "ece": 0.001, "own": 1.0},
+        "confidence": 0.99,
+        "min_rows": 50_000,
+        "min_rows_per_class": 9000,
+        "max_churn": 0.01,
+        "slices": {"by": ["source_region", "text_length", "label"], "min_rows": 4000, "max_loss": 0.0, "floor": 0.9},
+        "calibration": {"max_ece": 0.001, "max_ece_increase": 0.0},
+        "budget": {"max_milliseconds_per_1000": 0.001, "max_megabytes": 0.001},
+        "costs": {"matrix": {"fraud": {"fine": 900.0}}},
+        "own_metrics": {"own": "-nowhere:none"},
+        "behaviour": ["core"],
+        "infrastructure": {"max_load_seconds": 0.001, "requirements": "enforce", "scoring_server": True},
+        "selftest": True,
+    }
+)
+"""Limits that only somebody's own data and machine can keep to."""
+LAX = GateRules(
+    min_gain=-0.5,
+    floors={"f1_macro": 0.1},
+    slices=SliceRules(by=()),
+    calibration=CalibrationRules(max_ece_increase=None),
+    budget=BudgetRules(max_milliseconds_per_1000=None),
+)
+
+
+@pytest.fixture(scope="module")
+def strict() -> SelftestResult:
+    return selftest.run(STRICT, PROD)
+
+
+def test_each_planted_fault_is_refused_for_its_reason_and_an_honest_model_is_not(strict: SelftestResult) -> None:
+    assert strict.passed
+    assert strict.reasons == ()
+    assert {line.name: line.outcome for line in strict.lines} == dict.fromkeys([*BAD, *HONEST], "caught")
+    by_name = {line.name: line for line in strict.lines}
+    for name, reason in BAD.items():
+        assert by_name[name].decision == ("not_enough_data" if name == "leaky" else "keep")
+        assert by_name[name].expected_reason == reason
+        assert any(told.startswith(reason) or reason in told for told in by_name[name].reasons), by_name[name]
+    assert {name: by_name[name].decision for name in HONEST} == HONEST
+    assert "800 left out because the challenger was trained on them" in by_name["leaky"].reasons[0]
+    for name in ("slow", "heavy", "other model in the file", "unreadable"):
+        assert len(by_name[name].reasons) == 1, "nothing else speaks against it"
+
+
+def test_rules_of_other_data_are_replaced_and_named(strict: SelftestResult) -> None:
+    replaced = dict(line.split(": ", 1) for line in strict.replaced)
+    assert replaced["gate.mode"] == "dry_run became enforce"
+    assert replaced["gate.metric"] == "cost became f1_macro"
+    assert replaced["gate.floors.f1_macro"] == "0.97 became 0.5"
+    assert replaced["gate.floors.recall.fraud"] == "0.99 became None"
+    assert replaced["gate.min_rows"] == "50000 became 400"
+    assert "source_desk" in replaced["gate.slices.by"]
+    assert {"gate.costs", "gate.own_metrics.own", "gate.behaviour", "gate.max_churn"} <= replaced.keys()
+    assert not {"gate.confidence", "gate.slices.max_loss", "gate.resamples"} & replaced.keys()
+
+
+def test_a_limit_is_never_made_stricter() -> None:
+    """Only time and size get a limit of their own."""
+    used = selftest.stand_in(LAX.model_copy(update={"min_rows": 3}), Nursery())
+    assert used == LAX.model_copy(update={"min_rows": 3})
+    assert selftest.stand_in(GateRules(min_gain=-0.01), Nursery()).min_gain == -selftest.LOSS
+
+
+def test_what_the_rules_do_not_guard_against_is_told_and_not_tried() -> None:
+    result = selftest.run(LAX, PROD)
+    outcomes = {line.name: line.outcome for line in result.lines}
+    unguarded = {"label-shuffled", "constant", "part-broken", "class-broken", "overconfident", "slow", "heavy"}
+    assert {name for name, outcome in outcomes.items() if outcome == "unguarded"} == unguarded
+    assert result.passed
+    for line in result.lines:
+        assert (line.decision is None) is (line.outcome == "unguarded")
+        assert line.reasons
+    assert "as good" not in outcomes
+
+
+@pytest.mark.parametrize(
+    ("rules", "name", "unguarded"),
+    [
+        ({"min_gain": -0.1}, "label-shuffled", False),
+        ({"min_gain": -0.11}, "label-shuffled", True),
+        ({"floors": {"accuracy": 0.42}}, "constant", True),
+        ({"floors": {"accuracy": 0.43}}, "constant", False),
+        ({"floors": {}, "ceilings": {"log_loss": 1.06}}, "constant", False),
+        ({"floors": {}, "ceilings": {"log_loss": 1.07}}, "constant", True),
+        ({"floors": {}, "ceilings": {"ece": 0.01}}, "constant", True),
+        ({"slices": {"by": ["label"]}}, "part-broken", True),
+        ({"slices": {"by": ["label"]}}, "class-broken", False),
+        ({"slices": {"by": ["region"]}}, "part-broken", False),
+        ({"slices": {"by": ["region"]}}, "class-broken", True),
+        ({"slices": {"max_loss": 0.15}}, "part-broken", False),
+        ({"slices": {"max_loss": 0.16}}, "part-broken", True),
+        ({"slices": {"max_loss": 0.16}}, "class-broken", True),
+        ({"calibration": {"max_ece": 0.2, "max_ece_increase": None}}, "overconfident", False),
+        ({"calibration": {"max_ece": 0.21, "max_ece_increase": None}}, "overconfident", True),
+        ({"calibration": {"max_ece": 0.21, "max_ece_increase": 0.2}}, "overconfident", False),
+        ({"budget": {"max_megabytes": 1.0}}, "heavy", False),
+        ({}, "heavy", True),
+        ({}, "leaky", False),
+    ],
+)
+def test_where_a_guard_begins(rules: dict[str, object], name: str, unguarded: bool) -> None:
+    expected = selftest.expectations(GateRules.model_validate(rules))
+    assert bool(expected[name].unguarded) is unguarded
+
+
+def test_a_constant_answer_is_held_off_by_a_ceiling_alone() -> None:
+    rules = GateRules(floors={}, ceilings={"brier": 0.3})
+    case = Nursery().case("constant")
+    verdict = weigh.weigh(parties(), case, selftest.stand_in(rules, Nursery()))
+    assert case.champion is None
+    assert verdict.decision == "keep"
+    assert selftest.expectations(rules)["constant"].reason == "ceiling"
+
+
+def parties() -> weigh.Parties:
+    return weigh.Parties(
+        env=PROD, challenger="new", champion=None, data_name="d", data_version="1", dataset_digest="", side="holdout"
+    )
+
+
+def test_a_gate_that_lets_everything_in_is_found_out_and_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = tmp_path / "evidence"
+    with monkeypatch.context() as broken:
+        broken.setattr(weigh, "decide", lambda done: "promote")  # noqa: ARG005
+        result = selftest.ensure(GateRules(), PROD, evidence)
+    missed = {line.name for line in result.lines if line.outcome == "MISSED"}
+    assert missed == {*BAD, *HONEST} - {"heavy", "better"}
+    assert not result.passed
+    assert len(result.reasons) == len(missed)
+    assert "the planted challenger 'constant': promote instead of keep for its floor" in " ".join(result.reasons)
+    assert not evidence.exists()
+
+    passed = selftest.ensure(GateRules(), PROD, evidence)
+    assert passed.passed
+    (kept,) = evidence.iterdir()
+    with monkeypatch.context() as broken:
+        broken.setattr(weigh, "decide", lambda done: "promote")  # noqa: ARG005
+        assert selftest.ensure(GateRules(), PROD, evidence) == passed, "it is not repeated"
+        kept.write_text(kept.read_text(encoding="utf-8").replace('"caught"', '"MISSED"', 1), encoding="utf-8")
+        assert not selftest.ensure(GateRules(), PROD, evidence).passed, (
+            "what does not say that it passed proves nothing"
+        )
+
+
+def test_what_was_proven_counts_for_these_rules_and_this_environment_alone(tmp_path: Path) -> None:
+    rules = GateRules()
+    names = {
+        selftest._digest(rules, PROD),
+        selftest._digest(rules, Environment.DEV),
+        selftest._digest(rules.model_copy(update={"min_rows": 51}), PROD),
+    }
+    assert len(names) == 3
+    (tmp_path / f"selftest-{selftest._digest(rules, PROD)}.json").write_text("{", encoding="utf-8")
+    assert selftest.ensure(rules, PROD, tmp_path).passed
+
+
+def test_a_gate_that_refuses_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weigh, "decide", lambda done: "keep")  # noqa: ARG005
+    result = selftest.run(LAX, PROD)
+    assert {line.name for line in result.lines if line.outcome == "MISSED"} == {"leaky", "better"}
+
+
+def test_a_gate_that_breaks_has_refused_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("no rows")
+
+    monkeypatch.setattr(checks, "floors", broken)
+    result = selftest.run(LAX, PROD)
+    missed = [line for line in result.lines if line.outcome == "MISSED"]
+    assert {line.name for line in missed} >= {"better", "equal", "unreadable"}
+    assert {line.reasons for line in missed} == {("could not be judged: ZeroDivisionError: no rows",)}
+    assert not result.passed
+
+
+# What is planted
+
+
+def test_the_planted_are_what_their_names_say() -> None:
+    nursery = Nursery()
+    better, equal = nursery.case("better"), nursery.case("equal")
+    assert better.champion is not None
+    assert equal.champion is not None
+    accuracy = {
+        name: float(np.mean(nursery.case(name).challenger.label == better.challenger.truth))
+        for name in ("better", "as good", "part-broken", "class-broken", "overconfident", "label-shuffled")
+    }
+    champion = float(np.mean(better.champion.label == better.champion.truth))
+    assert accuracy["better"] > champion + 0.2
+    assert accuracy["as good"] == pytest.approx(champion, abs=0.03)
+    assert accuracy["label-shuffled"] < champion - 0.2
+    for name in ("part-broken", "class-broken", "overconfident"):
+        assert accuracy[name] > champion + 0.03, f"{name} is better on the whole"
+    assert np.array_equal(equal.challenger.label, equal.champion.label)
+    assert len({*nursery.case("constant").challenger.label}) == 1
+    assert len(nursery.case("leaky").rows) == 0
+    assert len(better.rows) == planted.HELD_OUT
+    assert nursery.case("overconfident").challenger.score.mean() > 0.95
+
+
+def test_the_same_texts_and_models_every_time() -> None:
+    first, second = Nursery(), Nursery()
+    assert first.train.equals(second.train)
+    assert first.holdout.equals(second.holdout)
+    one, other = first.case("better").challenger, second.case("better").challenger
+    assert np.array_equal(one.label, other.label)
+    assert not set(first.train["key"]) & set(first.holdout["key"])
+
+
+def test_a_file_that_is_not_the_models_own_is_no_proof() -> None:
+    nursery = Nursery()
+    assert nursery.case("better").prove().outcome == "800 predictions reproduced"
+    for name, words in (("other model in the file", "predictions differ"), ("unreadable", "not a pipeline stored")):
+        with pytest.raises(IntegrityError, match=words):
+            nursery.case(name).prove()
+
+
+def test_a_result_is_plain_json(strict: SelftestResult) -> None:
+    assert SelftestResult.model_validate(json.loads(strict.model_dump_json())) == strict
