@@ -11,12 +11,13 @@ The defaults take about a quarter of an hour on two cores.
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
+from multiprocessing import Pool
 from typing import NamedTuple
 
 import numpy as np
@@ -25,10 +26,10 @@ from lifecycle.gate import statistics
 from lifecycle.gate.metrics import Predictions, named
 from lifecycle.gate.rules import GateRules
 
-ROWS = (100, 300, 1000)
+ROWS = (100, 300, 1000, 3000)
 DISCORDANCES = (0.05, 0.15)
-GAINS = (-0.05, -0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03, 0.05, 0.1)
-MIN_GAINS = (0.0, -0.02, 0.02)
+GAINS = (-0.05, -0.03, -0.02, -0.01, 0.0, 0.02, 0.05, 0.1)
+MIN_GAINS = (0.0, 0.02, -0.05, -0.02)
 SHARES = np.array([0.2, 0.5, 0.3])
 NEGATIVE_FOR_NEUTRAL = 0.4
 """Share of the mistaken neutral rows that are called negative; it makes each class be called as often as it occurs."""
@@ -46,9 +47,14 @@ class Setting(NamedTuple):
     gain: float
 
 
+Counts = dict[Setting, Counter[str]]
+"""How often each rule promoted the challenger."""
+
+
 def main() -> None:
     options = _options()
-    settings = [each for each in map(Setting._make, product(ROWS, DISCORDANCES, GAINS)) if _possible(each)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes end too
+    settings = [each for each in map(Setting._make, product(options.rows, DISCORDANCES, GAINS)) if _asked(each)]
     counts = _decided(settings, options.comparisons, options.resamples, options.seed, options.jobs)
     print(f"{options.comparisons:,} comparisons per line, {options.resamples:,} resamples each, seed {options.seed}.")
     for min_gain in MIN_GAINS:
@@ -60,16 +66,18 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="how many rows there are to compare on")
     parser.add_argument("--comparisons", type=int, default=2000, help="how many pairs are drawn per setting")
-    parser.add_argument("--resamples", type=int, default=1000, help="of each comparison; the gate's default is 2,000")
+    parser.add_argument("--resamples", type=int, default=500, help="of each comparison; the gate takes 2,000")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--seed", type=int, default=1, help="of the simulation")
     return parser.parse_args()
 
 
-def _possible(setting: Setting) -> bool:
-    """A gain cannot exceed the share of rows on which the models differ."""
-    return abs(setting.gain) <= setting.discordance
+def _asked(setting: Setting) -> bool:
+    """A gain cannot exceed the share of rows on which the models differ; so many rows only a tolerated loss needs."""
+    tolerated = setting.discordance == 0.05 and setting.gain in {-0.02, 0.0}
+    return abs(setting.gain) <= setting.discordance and (setting.rows <= 1000 or tolerated)
 
 
 def simulate(setting: Setting, rng: np.random.Generator) -> tuple[Predictions, Predictions]:
@@ -108,27 +116,29 @@ def decide(challenger: Predictions, champion: Predictions, resamples: int) -> It
         yield "naive"
 
 
-def _chunk(setting: Setting, seeds: range, resamples: int, seed: int) -> tuple[Setting, Counter[str]]:
+class _Chunk(NamedTuple):
+    setting: Setting
+    comparisons: range
+    resamples: int
+    seed: int
+
+
+def _counted(chunk: _Chunk) -> tuple[Setting, Counter[str]]:
     found: Counter[str] = Counter()
-    for each in seeds:
-        key = [seed, each, setting.rows, round(setting.discordance * 1000), round(1000 + setting.gain * 1000)]
-        found.update(decide(*simulate(setting, np.random.default_rng(key)), resamples))
+    setting = chunk.setting
+    for each in chunk.comparisons:
+        key = [chunk.seed, each, setting.rows, round(setting.discordance * 1000), round(1000 + setting.gain * 1000)]
+        found.update(decide(*simulate(setting, np.random.default_rng(key)), chunk.resamples))
     return setting, found
 
 
-def _decided(
-    settings: list[Setting], comparisons: int, resamples: int, seed: int, jobs: int
-) -> dict[Setting, Counter[str]]:
-    counts: dict[Setting, Counter[str]] = {setting: Counter() for setting in settings}
+def _decided(settings: list[Setting], comparisons: int, resamples: int, seed: int, jobs: int) -> Counts:
+    counts: Counts = {setting: Counter() for setting in settings}
+    ranges = [range(first, min(first + CHUNK, comparisons)) for first in range(0, comparisons, CHUNK)]
+    work = [_Chunk(setting, each, resamples, seed) for setting, each in product(settings, ranges)]
     begun = time.monotonic()
-    with ProcessPoolExecutor(jobs) as pool:
-        work = [
-            pool.submit(_chunk, setting, range(first, min(first + CHUNK, comparisons)), resamples, seed)
-            for setting in settings
-            for first in range(0, comparisons, CHUNK)
-        ]
-        for done, future in enumerate(as_completed(work), start=1):
-            setting, found = future.result()
+    with Pool(jobs) as pool:
+        for done, (setting, found) in enumerate(pool.imap_unordered(_counted, work), start=1):
             counts[setting].update(found)
             sys.stderr.write(f"\r{done / len(work):4.0%}  {time.monotonic() - begun:.0f} s")
             sys.stderr.flush()
@@ -140,9 +150,7 @@ def _level() -> float:
     return (1 - RULES.confidence) / 2
 
 
-def _table(
-    min_gain: float, settings: list[Setting], counts: dict[Setting, Counter[str]], comparisons: int
-) -> Iterator[str]:
+def _table(min_gain: float, settings: list[Setting], counts: Counts, comparisons: int) -> Iterator[str]:
     """Wrong promotions above, right ones below."""
     yield "| true gain | discordance | rows | promoted | 95 % interval | naive `>=` |  |"
     yield "|---:|---:|---:|---:|---:|---:|---|"
@@ -157,7 +165,7 @@ def _table(
         )
 
 
-def _wrong(settings: list[Setting], counts: dict[Setting, Counter[str]], comparisons: int) -> Iterator[float]:
+def _wrong(settings: list[Setting], counts: Counts, comparisons: int) -> Iterator[float]:
     for min_gain, setting in product(MIN_GAINS, settings):
         if setting.gain <= min_gain:
             yield counts[setting][f"{min_gain:g}"] / comparisons

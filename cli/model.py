@@ -83,10 +83,10 @@ def card(
     from lifecycle.registry import card as cards
     from lifecycle.registry import catalog
 
-    number = catalog.resolve(runner.registered(env, model_name), version=version, alias=alias).version or 0
+    target = runner.registered(env, model_name)
+    number = catalog.resolve(target, version=version, alias=alias).version or 0
     text = (cards.write if write else cards.read)(settings.load(env), model_name, number)
-    name = settings.load(env).registered_name(model_name)
-    show.print_json({"model": name, "version": number, "card": text}) if as_json else typer.echo(text, nl=False)
+    show.print_json({"model": target.name, "version": number, "card": text}) if as_json else typer.echo(text, nl=False)
 
 
 @app.command()

@@ -32,6 +32,10 @@ WHOLE = frozenset({"outcome", "value", "interval", "limit", "rows", "gain", "p",
 """Columns that are of no use broken into lines; the others make room for them."""
 
 
+HEADLINE = ("accuracy", "f1_macro")
+"""The metrics of a release's summary; `mlops gate explain` shows all."""
+
+
 def print_json(value: Any) -> None:
     """Print a value, pydantic models included, as JSON on stdout."""
 
@@ -228,7 +232,7 @@ def _behaviour(judged: "Verdict") -> None:
 
 def _rows(what: str, count: int, flips: "Sequence[Flip]", most: int) -> None:
     rows = [
-        (f.row, f.truth, f.champion, f.challenger, f"{f.score:.2f}", " ".join(f.text.split())[:TEXT])
+        (f.row, f.truth, f.champion, f.challenger, f"{f.score:.2f}", _cut(" ".join(f.text.split())))
         for f in flips[:most]
     ]
     if rows:
@@ -329,7 +333,7 @@ def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:
     judged = outcome.verdict
     champion = f"{outcome.model} v{outcome.promotion.champion}" if outcome.promotion else "champion unmoved"
     rows = [(str(outcome.env), champion, f"{judged.decision}: {'; '.join(judged.reasons)}")]
-    for name, found in judged.metrics.items():
+    for name, found in ((name, judged.metrics[name]) for name in HEADLINE if name in judged.metrics):
         interval = f"[{found.low:.3f}, {found.high:.3f}] on {judged.rows:,} {judged.side} rows"
         rows.append((f"  {name}", f"{found.value:.3f}", interval))
     return rows
@@ -349,6 +353,10 @@ def _pairs(counts: dict[str, int]) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT else f"{text[: TEXT - 2]} …"
 
 
 def _signed(value: float | None) -> str:

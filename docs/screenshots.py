@@ -127,7 +127,7 @@ def take_prefect(page: Page, server: str, release: str, refused: str) -> None:
 def take_approval(page: Page, server: str, asking: str) -> None:
     """The form of a promotion that waits for a person."""
     address = f"{server}/v2/runs/flow-run/{asking}"
-    take(page, "approval", address, "The verdict that this answer is for", height=1300, button="Resume")
+    take(page, "approval", address, "The verdict that this answer is for", height=1300, menu="Resume")
 
 
 def take_mlflow(page: Page, server: str) -> None:
@@ -147,12 +147,13 @@ def take_report(page: Page) -> None:
     take(page, "verdict-report", refused.as_uri(), "Parts of the rows", height=1500)
 
 
-def take(page: Page, name: str, address: str, awaited: str, *, height: int = 900, button: str = "") -> None:
-    """Save a page as a picture once it shows a text, after a click on a button if one is named, and stands still."""
+def take(page: Page, name: str, address: str, awaited: str, *, height: int = 900, menu: str = "") -> None:
+    """Save a page as a picture once it shows a text, of which an entry of its menu may open more, and stands still."""
     page.set_viewport_size({"width": 1400, "height": height})
     page.goto(address)
-    if button:
-        page.get_by_role("button", name=button, exact=True).click(timeout=60_000)
+    if menu:
+        page.get_by_role("button", name="Open menu").click(timeout=60_000)
+        page.get_by_role("menuitem", name=menu, exact=True).click()
     page.get_by_text(awaited).first.wait_for(timeout=60_000)
     page.wait_for_timeout(4000)  # timelines are drawn, and panels slide in
     if page.locator("[data-sonner-toast]").count():

@@ -47,7 +47,8 @@ def check(
     champion = registry.champion(target) if against is None else registry.resolve(target, version=against)
     verdict = judged(challenger, champion, config, data_name, data_version)
     if verdict.promote:
-        return Completed(message=f"{challenger.label} would become champion of {env}.", data=verdict)
+        after = ", once a person has approved it" if config.approval.required else ""
+        return Completed(message=f"{challenger.label} would become champion of {env}{after}.", data=verdict)
     return Completed(name="Rejected", message=f"Rejected: {'; '.join(verdict.reasons)}", data=verdict)
 
 

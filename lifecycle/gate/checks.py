@@ -15,6 +15,8 @@ from lifecycle.gate.statistics import Measured
 from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Interval, SliceLine
 
 ROWS = "comparable rows"
+TOLD_PARTS = 2
+"""How many of the parts that fail a reason names; the verdict lists all."""
 
 
 def enough_rows(rows: pd.DataFrame, left_out: Mapping[str, int], rules: GateRules) -> Check:
@@ -82,7 +84,9 @@ def parts(lines: tuple[SliceLine, ...], rules: GateRules) -> Check:
     """No part of the rows may fail; those that are too small are counted."""
     failed = [line for line in lines if line.outcome == "fail"]
     small = sum(line.outcome == "too_few" for line in lines)
-    told = "; ".join(_told(line) for line in failed)
+    told = "; ".join(_told(line) for line in failed[:TOLD_PARTS])
+    if len(failed) > TOLD_PARTS:
+        told += f"; and {len(failed) - TOLD_PARTS} more"
     aside = f"{small} of fewer than {rules.slices.min_rows} rows not judged" if small else ""
     return Check(
         name="parts of the rows",

@@ -143,7 +143,8 @@ def _sum_by(codes: Codes, drawn: Drawn, count: int) -> Floats:
 
 
 def _ratio(part: Floats, whole: Floats, otherwise: float = 0.0) -> Floats:
-    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, otherwise), where=whole != 0)
+    out = np.full(np.broadcast(part, whole).shape, otherwise)
+    return np.asarray(np.divide(part, whole, out=out, where=whole != 0))
 
 
 PER_CLASS: dict[str, Callable[[_Counts], Floats]] = {
@@ -166,7 +167,7 @@ def _weighted(score: str, predictions: Predictions, drawn: Drawn) -> Floats:
 
 
 def _single(score: str, label: str, predictions: Predictions, drawn: Drawn) -> Floats:
-    return PER_CLASS[score](_counts(predictions, drawn))[_code(label, predictions)]
+    return np.asarray(PER_CLASS[score](_counts(predictions, drawn))[_code(label, predictions)])
 
 
 def _code(label: str, predictions: Predictions) -> int:

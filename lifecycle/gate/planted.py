@@ -201,7 +201,7 @@ def _prove(name: str, planted: Planted, holdout: pd.DataFrame) -> Proof:
         began = time.perf_counter()
         model = loading.load_verified(folder, ref)
         load_seconds = time.perf_counter() - began
-    replay._compare(evaluation.predicted(model, holdout), planted.predictions)
+    replay.compare(evaluation.predicted(model, holdout), planted.predictions)
     return Proof(
         outcome=f"{len(holdout)} predictions reproduced",
         load_seconds=load_seconds,

@@ -164,7 +164,7 @@ def _prove(given: ReplayRequest) -> Proof:
     load_seconds = time.perf_counter() - began
     differences = infrastructure.unmet_requirements(folder)
     try:
-        _compare(evaluation.predicted(loaded, rows), rows)
+        compare(evaluation.predicted(loaded, rows), rows)
     except IntegrityError as error:
         raise IntegrityError(f"{model.label}: {error.what}", "; ".join(differences)) from None
     return Proof(
@@ -190,7 +190,7 @@ def _recorded_rows(given: ReplayRequest) -> "pd.DataFrame":
     return recorded.assign(text=rows["text"].to_numpy(object))
 
 
-def _compare(again: "pd.DataFrame", recorded: "pd.DataFrame") -> None:
+def compare(again: "pd.DataFrame", recorded: "pd.DataFrame") -> None:
     """Every label, score and probability that was recorded must come again; what is no number never does."""
     import numpy as np
 

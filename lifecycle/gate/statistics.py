@@ -61,7 +61,8 @@ def measure(
 ) -> Measured:
     """Measure both models, with percentile intervals of one seeded bootstrap over the rows.
 
-    Every resample draws rows, and both models are measured on the same ones with every metric: the gains are paired.
+    Every resample draws rows, and both models are measured on the same ones with every metric: the gains are paired,
+    and their intervals are a little wider, see `_expanded`.
     A plain share of rows (accuracy, precision and recall of a class) has Wilson's interval instead. A metric of one's
     own has fewer resamples, `metrics.OWN_RESAMPLES`. What cannot be measured is left out with its reason.
     """
@@ -213,8 +214,6 @@ def _bootstrapped(
     metrics: Sequence[Metric], models: dict[str, Predictions], confidence: float, resamples: int
 ) -> tuple[dict[Column, _Spread], dict[str, str]]:
     """One bootstrap of every metric, on every model, and of every gain; and why some cannot be measured."""
-    from scipy import stats
-
     rows = len(models["challenger"].truth)
     tables, reasons = _tables(models), dict[str, str]()
     once = _columns(metrics, tables, np.arange(rows)[None], reasons)
@@ -228,7 +227,29 @@ def _bootstrapped(
         found = _columns(metrics, tables, np.moveaxis(index, axis, -1), reasons)
         return np.stack([found[column] for column in values])
 
-    with warnings.catch_warnings():  # a NaN is given as a reason below
+    spreads, by_name = {}, {metric.name: metric for metric in metrics}
+    for (column, value), low, high, every in zip(
+        values.items(), *_resampled(statistic, rows, confidence, resamples), strict=True
+    ):
+        role, name = column
+        limits = low, high
+        if undefined := int((~np.isfinite(every)).sum()):
+            reasons.setdefault(name, f"undefined in {undefined:,} of {resamples:,} resamples, a class is too rare")
+            continue
+        if role == "gain":
+            limits = _expanded(every, int(differing(by_name[name], **models).sum()), confidence)
+        interval = Interval(value=value, low=float(limits[0]), high=float(limits[1]))
+        spreads[column] = _Spread(interval, float(every.std(ddof=1)))
+    return spreads, reasons
+
+
+def _resampled(
+    statistic: Callable[[Codes, int], Floats], rows: int, confidence: float, resamples: int
+) -> tuple[Floats, Floats, Floats]:
+    """The percentile limits of every column, and its value on every resample."""
+    from scipy import stats
+
+    with warnings.catch_warnings():  # a NaN becomes a reason
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap(
             (np.arange(rows),),
@@ -240,15 +261,20 @@ def _bootstrapped(
             method="percentile",
             rng=np.random.default_rng(SEED),
         )
-    spreads = {}
-    for (column, value), low, high, error, every in zip(
-        values.items(), *found.confidence_interval, found.standard_error, found.bootstrap_distribution, strict=True
-    ):
-        if undefined := int((~np.isfinite(every)).sum()):
-            reasons.setdefault(column[1], f"undefined in {undefined:,} of {resamples:,} resamples, a class is too rare")
-        else:
-            spreads[column] = _Spread(Interval(value=value, low=float(low), high=float(high)), float(error))
-    return spreads, reasons
+    limits = found.confidence_interval
+    return np.asarray(limits.low), np.asarray(limits.high), np.asarray(found.bootstrap_distribution)
+
+
+def _expanded(drawn: Floats, differ: int, confidence: float) -> tuple[float, float]:
+    """The limits of a gain: percentiles a little further out than for a metric of one model.
+
+    Only rows that differ move a gain, and a percentile interval from few of them is too narrow. Its limits are pushed
+    out by 1 / sqrt(differ) standard errors: what one more of these rows, broken or repaired, would move them.
+    """
+    from scipy.stats import norm
+
+    tail = norm.cdf(norm.ppf((1 - confidence) / 2) - 1 / math.sqrt(max(differ, 1)))
+    return float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail))
 
 
 class _Table(NamedTuple):
@@ -270,20 +296,25 @@ def _tables(models: dict[str, Predictions]) -> dict[bool, _Table]:
 
     To the latter, rows with the same truth and labels are one row that counts more often: a handful instead of all.
     """
-    first, place = _alike(models["challenger"].truth, *(model.label for model in models.values()))
+    one = models["challenger"]
+    first, place = _alike(len(one.classes), one.truth, *(model.label for model in models.values()))
     few = {role: _taken(model, first)._replace(probabilities=None) for role, model in models.items()}
     return {False: _Table(models, np.arange(len(place))), True: _Table(few, place)}
 
 
-def _alike(*codes: Codes) -> tuple[Codes, Codes]:
+def _alike(classes: int, *codes: Codes) -> tuple[Codes, Codes]:
     """Rows with the same codes: the first row of each group, and the group of each row."""
-    _, first, place = np.unique(np.stack(codes), axis=1, return_index=True, return_inverse=True)
-    return first, place.ravel()
+    _, first, place = np.unique(
+        np.ravel_multi_index(codes, [classes] * len(codes)), return_index=True, return_inverse=True
+    )
+    return first, place
 
 
 def _taken(predictions: Predictions, rows: Codes) -> Predictions:
-    truth, label, score, probabilities = (None if part is None else part[rows] for part in predictions[1:])
-    return Predictions(predictions.classes, truth, label, score, probabilities)
+    classes, truth, label, score, probabilities = predictions
+    return Predictions(
+        classes, truth[rows], label[rows], score[rows], None if probabilities is None else probabilities[rows]
+    )
 
 
 def _labels_alone(metric: Metric) -> bool:
@@ -321,9 +352,11 @@ def _gain_of_swaps(
 
     both, place = _interleaved(challenger, champion), np.arange(2 * len(challenger.truth))
     if _labels_alone(metric):
-        first, place = _alike(both.truth, both.label)
+        first, place = _alike(len(both.classes), both.truth, both.label)
         both = _taken(both, first)
-    mine, everything = (np.bincount(part, minlength=len(both.truth))[:, None] for part in (place[0::2], place))
+    mine, everything = (
+        np.bincount(part, minlength=len(both.truth))[:, None].astype(float) for part in (place[0::2], place)
+    )
     swap, one = np.arange(len(rows)), np.ones(len(rows))
     moves = sparse.csr_array(
         (np.append(-one, one), (np.append(place[2 * rows], place[2 * rows + 1]), np.append(swap, swap))),
@@ -331,7 +364,7 @@ def _gain_of_swaps(
     )
 
     def gain(swapped: Floats) -> Floats:
-        drawn = mine + moves @ swapped
+        drawn = np.asarray(mine + moves @ swapped)
         difference = metric.measure(both, drawn.T) - metric.measure(both, (everything - drawn).T)
         return np.round(difference if metric.higher else -difference, 12)  # equal gains are equal, however summed
 

@@ -204,9 +204,9 @@ def _lineage(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _measured(verdict: Verdict) -> Iterator[tuple[str, ...]]:
-    """A table of the metrics, its head first; with a champion to compare with, its metrics and the difference."""
+    """A table of the metrics, its head first; with a champion to compare with, its metrics and the gain."""
     champion, gains = verdict.champion_metrics, verdict.gains
-    yield ("metric", "this version", *((verdict.champion, "difference") if verdict.champion else ()))
+    yield ("metric", "this version", *((verdict.champion, "gain") if verdict.champion else ()))
     for name, found in verdict.metrics.items():
         compared = (_interval(champion.get(name)), _interval(gains.get(name))) if verdict.champion else ()
         yield (name, _interval(found), *compared)

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from cli.main import app, main
-from lifecycle.gate import replay
+from lifecycle.gate import behaviour, replay
 from lifecycle.gate.rules import HIGHER, LOWER, CostRules, GateRules
 from lifecycle.settings import Settings
 from tests.conftest import ROOT
@@ -84,12 +84,13 @@ def test_every_rule_and_every_metric_is_explained() -> None:
     assert (HIGHER | LOWER) - explained == set()
 
 
-def test_every_block_of_settings_is_valid() -> None:
-    found = [yaml.safe_load(block) for kind, block in BLOCKS if kind == "yaml"]
-    for content in found:
-        if set(content) <= set(Settings.model_fields):
-            Settings.model_validate({"env": "prod", **content})
-    assert sum("gate" in content for content in found) >= 4
+def test_every_block_of_settings_and_every_suite_is_valid(tmp_path: Path) -> None:
+    for content in [yaml.safe_load(block) for kind, block in BLOCKS if kind == "yaml"]:
+        if "tests" in content:
+            (tmp_path / "suite.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+            assert behaviour.load(["suite"], tmp_path)[0].tests
+        else:
+            assert set(Settings.model_validate({"env": "prod", **content}).model_fields_set) > {"env"}
 
 
 def test_the_metric_of_the_page_can_be_called() -> None:

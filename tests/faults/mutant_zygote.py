@@ -1,93 +1,90 @@
-"""Ask oracles about mutants, each in a forked child of a process that has imported the libraries but nothing of ours.
+"""Ask oracles about mutants, each in a forked child of a process that has collected the gate's tests.
 
-Orders come as JSON lines on stdin, `{mutant, oracle}`; an answer goes out on stdout, `{caught, told}`.
+Orders come as JSON lines on stdin, `{mutant, oracle}`; answers go out on stdout, `{caught, told}`. In the child the
+functions of the mutated module get the code of the mutant, so that whoever has imported them calls it.
 """
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import io
+import importlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+import tempfile
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import FunctionType
+from typing import Any, TextIO
+
+import pytest
 
 from tests.faults.mutants import mutated
 
-ROOT = Path(__file__).parents[2]
-LIBRARIES = ("hypothesis", "mlflow.pyfunc", "pytest", "scipy.stats", "skops.io", "sklearn.linear_model")
-DECISIONS = "tests/unit/test_gate_decisions.py"
-UNIT = {"comparable": ("tests/unit/test_comparable.py",), "statistics": (DECISIONS, "tests/unit/test_statistics.py")}
+DECISIONS = "test_gate_decisions.py"
+TESTS = {"comparable": ("test_comparable.py",), "statistics": (DECISIONS, "test_statistics.py")}
 """The tests of a module; those of the others are the decisions."""
 DEADLINE_SECONDS = 120
 
 
-class Mutator(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads one module from a changed source."""
+class Zygote:
+    """A plugin of pytest that runs the collected tests as often as it is asked to, each time in a child."""
 
-    def __init__(self, module: str, number: int) -> None:
-        self.module, self.number = module, number
+    def __init__(self, answers: TextIO) -> None:
+        self.answers = answers
 
-    def find_spec(
-        self,
-        name: str,
-        path: Sequence[str] | None,  # noqa: ARG002
-        target: ModuleType | None = None,  # noqa: ARG002
-    ) -> importlib.machinery.ModuleSpec | None:
-        return importlib.util.spec_from_loader(name, self) if name == self.module else None
-
-    def exec_module(self, module: ModuleType) -> None:
-        path = ROOT / f"{self.module.replace('.', '/')}.py"
-        exec(compile(mutated(path.read_text(encoding="utf-8"), self.number), path, "exec"), module.__dict__)  # noqa: S102
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Answer orders instead of running the tests."""
+        for line in sys.stdin:
+            self.answers.write(json.dumps(_asked(json.loads(line), session)) + "\n")
+            self.answers.flush()
+        return True
 
 
-def main() -> None:
-    """Import everything that a child needs but is not ours, then fork one child per order."""
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    for line in sys.stdin:
-        order = json.loads(line)
-        receive, send = os.pipe()
+def _asked(order: dict[str, Any], session: pytest.Session) -> dict[str, Any]:
+    with tempfile.TemporaryFile() as told:
         pid = os.fork()
         if pid == 0:
-            os.write(send, json.dumps(_child(order)).encode())
-            os._exit(0)
-        os.close(send)
-        with os.fdopen(receive) as answer:
-            said = answer.read()
-        os.waitpid(pid, 0)
-        sys.stdout.write((said or json.dumps({"caught": True, "told": "the child died"})) + "\n")
-        sys.stdout.flush()
+            signal.alarm(DEADLINE_SECONDS)  # a mutant that never ends is caught
+            os.dup2(told.fileno(), 1)
+            os.dup2(told.fileno(), 2)
+            _child(order, session)
+        _, status = os.waitpid(pid, 0)
+        told.seek(0)
+        return {"caught": status != 0, "told": told.read().decode(errors="replace")[-3000:]}
 
 
-def _child(order: dict[str, Any]) -> dict[str, Any]:
-    assert not [name for name in sys.modules if name.startswith("lifecycle")], "ours must be imported anew"
-    if order["mutant"]:
-        sys.meta_path.insert(0, Mutator(order["mutant"]["module"], order["mutant"]["number"]))
-    signal.alarm(DEADLINE_SECONDS)  # a mutant that never ends is caught
-    told = io.StringIO()
+def _child(order: dict[str, Any], session: pytest.Session) -> None:
+    caught = True
     try:
-        with redirect_stdout(told), redirect_stderr(told):
-            caught = _unit(order["mutant"]) if order["oracle"] == "unit" else _selftest()
-    except BaseException as error:  # a mutant that cannot even be imported is caught too
-        return {"caught": True, "told": f"{type(error).__name__}: {error}"}
-    return {"caught": caught, "told": told.getvalue()[-3000:]}
+        if order["mutant"]:
+            _mutate(order["mutant"]["module"], order["mutant"]["number"])
+        caught = _unit(order["mutant"], session) if order["oracle"] == "unit" else _selftest()
+    finally:  # whatever a mutant does is caught, and the child ends here
+        sys.stdout.flush()
+        os._exit(caught)
 
 
-def _unit(mutant: dict[str, Any] | None) -> bool:
-    import pytest
+def _mutate(name: str, number: int) -> None:
+    module = importlib.import_module(name)
+    path = Path(str(module.__file__))
+    changed: dict[str, Any] = {"__name__": name, "__file__": str(path)}
+    exec(compile(mutated(path.read_text(encoding="utf-8"), number), path, "exec"), changed)  # noqa: S102
+    for key, value in changed.items():
+        known = getattr(module, key, None)
+        if isinstance(value, FunctionType) and isinstance(known, FunctionType) and value.__module__ == name:
+            known.__code__ = value.__code__
+        elif isinstance(value, int | float | str):
+            setattr(module, key, value)
 
-    every = dict.fromkeys(name for files in UNIT.values() for name in files)
-    files = UNIT.get(mutant["module"].rpartition(".")[2], (DECISIONS,)) if mutant else tuple(every)
 
-    quiet = ["-x", "-q", "-n0", "--noconftest", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--tb=line"]
-    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis was imported beforehand
-    return pytest.main([*quiet, *files]) != 0
+def _unit(mutant: dict[str, Any] | None, session: pytest.Session) -> bool:
+    every = dict.fromkeys([DECISIONS, *(name for names in TESTS.values() for name in names)])
+    names = TESTS.get(mutant["module"].rpartition(".")[2], (DECISIONS,)) if mutant else every
+    items = [item for item in session.items if item.path.name in names]
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            sys.stdout.write(f"\n{item.nodeid}\n")
+            return True
+    return not items
 
 
 def _selftest() -> bool:
@@ -98,6 +95,16 @@ def _selftest() -> bool:
     result = selftest.run(GateRules(), Environment.DEV)
     sys.stdout.write("\n".join(result.reasons))
     return not result.passed
+
+
+def main() -> None:
+    """Collect the tests, then answer orders; what pytest says besides goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    folder = Path(__file__).parents[1] / "unit"
+    files = [str(folder / name) for name in dict.fromkeys([DECISIONS, *(n for names in TESTS.values() for n in names)])]
+    quiet = ["-s", "-q", "-n0", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--noconftest"]
+    pytest.main([*quiet, *files], plugins=[Zygote(answers)])
 
 
 if __name__ == "__main__":

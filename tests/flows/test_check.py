@@ -233,10 +233,12 @@ def test_a_refusal_is_a_state_of_its_own_with_its_artifacts(court: Court) -> Non
 
 
 @pytest.mark.usefixtures("court")
-def test_an_accepted_model_says_what_would_happen() -> None:
+@pytest.mark.parametrize(("required", "after"), [("false", ""), ("true", ", once a person has approved it")])
+def test_an_accepted_model_says_what_would_happen(monkeypatch: pytest.MonkeyPatch, required: str, after: str) -> None:
+    monkeypatch.setenv("MLOPS_APPROVAL__REQUIRED", required)
     state: State[Verdict] = check("sentiment", Environment.DEV, version=2, return_state=True)
     assert state.name == "Completed"
-    assert state.message == "dev.ml.sentiment v2 would become champion of dev."
+    assert state.message == f"dev.ml.sentiment v2 would become champion of dev{after}."
 
 
 @pytest.mark.usefixtures("home")

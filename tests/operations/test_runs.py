@@ -191,38 +191,46 @@ def _trainings(site: Site) -> int:
         return sum(run.deployment_id == deployment.id for run in client.read_flow_runs(limit=200))
 
 
-def test_a_suspended_release_goes_on_when_a_person_approves_and_ends_when_nobody_answers(
+def test_a_suspended_run_goes_on_when_a_person_approves_and_ends_when_nobody_answers(
     site: Site,
     released: dict[str, Any],  # noqa: ARG001
     tmp_path: Path,
 ) -> None:
-    """Two runs: one is cut off while it waits, asks again and is approved; the other waits in vain."""
-    settings = shutil.copytree(ROOT / "config", tmp_path / "config")
-    with (settings / "prod.yaml").open("a", encoding="utf-8") as prod:
-        prod.write("approval: {required: true, timeout_hours: 0.004}\n")
+    """Two runs: one is cut off while it waits, asks again and is approved; the other, a release, waits in vain."""
+    short = _settings(tmp_path / "short", "prod", "approval: {required: true, timeout_hours: 0.004}")
+    asking = _settings(tmp_path / "asking", "staging", "approval: {required: true}")
+    assert site.run("setup", MLOPS_CONFIG_DIR=str(short)).returncode == 0
     table = {"source": str(SAMPLE), "text_column": "Sentence", "label_column": "Sentiment", "data_version": "1.0.0"}
-    run = _start_with(site, settings, "release/all", model_name="approved", **table)
+    release = _start_with(site, short, "release/all", model_name="late", **table)
+    run = _start_with(site, asking, "train/staging", model_name="approved")
+
     site.wait(run.id, "Suspended")
     until(lambda: [each for each in _engines() if str(run.id) in _environment(each)], lambda found: not found)
     assert site.prefect("flow-run", "cancel", str(run.id)).returncode == 0
     site.wait(run.id, "Cancelled")
     assert site.prefect("flow-run", "retry", str(run.id)).returncode == 0
     site.wait(run.id, "Suspended")
-    (asked,) = json.loads(site.run("approve", "--list", "--json").stdout)
-    assert (asked["flow_run_id"], "prod" in asked["text"]) == (str(run.id), True)
+    waiting = {each["flow_run_id"]: each for each in json.loads(site.run("approve", "--list", "--json").stdout)}
+    asked = waiting[str(run.id)]
     answer = ["approve", str(run.id)[:13], "--by", "Ada Lovelace", "--reason", "seen", "--verdict"]
     assert site.run(*answer, asked["verdict_digest"]).returncode == 0
     ended = site.wait(run.id, "Completed", "Failed", "Crashed")
-    assert "Promoted prod.ml.approved v1" in str(ended.state.message)
+    assert "Promoted staging.ml.approved v1" in str(ended.state.message)
     assert site.task_states(run.id)["train"] == ["Completed", "Cached", "Cached"]
-    history = json.loads(site.run("history", "--model-name", "approved", "--json").stdout)
+    history = json.loads(site.run("history", "--model-name", "approved", "--env", "staging", "--json").stdout)
     assert [(line["approved_by"], line["approval"]) for line in history] == [("Ada Lovelace", "seen")]
     assert history[0]["verdict_digest"] == asked["verdict_digest"]
 
-    assert site.run("setup", MLOPS_CONFIG_DIR=str(settings)).returncode == 0
-    late = _start_with(site, settings, "train/prod", model_name="late")
-    ended = site.wait(late.id, "Not approved", "Failed", "Crashed")
-    assert ended.state.message == "Not approved: nobody answered within 0.004 h"
+    ended = site.wait(release.id, "Not approved", "Failed", "Crashed")
+    assert ended.state.message == "prod: Not approved: nobody answered within 0.004 h"
+
+
+def _settings(folder: Path, env: str, line: str) -> Path:
+    """The project's settings with one line more for one environment."""
+    shutil.copytree(ROOT / "config", folder)
+    with (folder / f"{env}.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+    return folder
 
 
 def _start_with(site: Site, settings: Path, deployment: str, **parameters: Any) -> FlowRun:

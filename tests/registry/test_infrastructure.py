@@ -240,10 +240,10 @@ RECORDED = pd.DataFrame({"row": [4, 5], "label": ["a", "b"], "score": [0.7, 0.6]
 )
 def test_every_label_score_and_probability_must_come_again(again: pd.DataFrame, words: str | None) -> None:
     if words is None:
-        replay._compare(again, RECORDED)
+        replay.compare(again, RECORDED)
     else:
         with pytest.raises(IntegrityError, match=words):
-            replay._compare(again, RECORDED)
+            replay.compare(again, RECORDED)
 
 
 def test_a_difference_names_the_packages_that_may_be_its_reason(state: State) -> None:
