@@ -6,7 +6,7 @@ calls. Three classes (20, 50 and 30 % of the rows) are mistaken only for their n
 proportions that a model's macro F1 equals its accuracy: the champion's is 0.7, the challenger's 0.7 plus the true gain.
 On a share of the rows, the discordance, exactly one of them is right; where both are wrong, they mostly say the same.
 
-The defaults take about a quarter of an hour on two cores.
+The defaults take about ten minutes on two idle cores.
 """
 
 import argparse

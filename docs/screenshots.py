@@ -127,7 +127,7 @@ def take_prefect(page: Page, server: str, release: str, refused: str) -> None:
 def take_approval(page: Page, server: str, asking: str) -> None:
     """The form of a promotion that waits for a person."""
     address = f"{server}/v2/runs/flow-run/{asking}"
-    take(page, "approval", address, "The verdict that this answer is for", height=1300, menu="Resume")
+    take(page, "approval", address, "The verdict that this answer is for", height=2000, menu="Resume")
 
 
 def take_mlflow(page: Page, server: str) -> None:
@@ -160,7 +160,8 @@ def take(page: Page, name: str, address: str, awaited: str, *, height: int = 900
         sys.exit(f"{name}: the page shows a message.")
     path = IMAGES / f"{name}.png"
     whose = page.get_by_text(f"{socket.gethostname()}:")  # whoever takes the pictures keeps the machine's name
-    picture = Image.open(io.BytesIO(page.screenshot(mask=[whose], mask_color="#f3f3f3"))).convert("RGB")
+    shown = page.get_by_role("dialog") if menu else page
+    picture = Image.open(io.BytesIO(shown.screenshot(mask=[whose], mask_color="#f3f3f3"))).convert("RGB")
     picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     if path.stat().st_size > MOST_BYTES:
         sys.exit(f"{path} has {path.stat().st_size} bytes: more than {MOST_BYTES}.")

@@ -116,7 +116,14 @@ def _form(verdict: Verdict, problem: str) -> type[Answer]:
     named = Field(verdict.digest, pattern=f"^{verdict.digest}$", description="The verdict that this answer is for.")
     form = create_model("Approval", __base__=Answer, verdict=(str, named))
     again = f"**The last answer did not count: {problem}**\n\n" if problem else ""
-    return form.with_initial_data(description=again + markdown.text(verdict))
+    return form.with_initial_data(description=again + _summary(verdict))
+
+
+def _summary(verdict: Verdict) -> str:
+    """How the verdict's text begins: the fields come below it, and all of it would push them out of sight."""
+    beginning = markdown.text(verdict).partition("\n\n## ")[0]
+    rows = f"{verdict.broken_rows:,} rows newly wrong, {verdict.repaired_rows:,} newly right"
+    return f"{beginning}\n\n{rows}: `verdict-{verdict.env}-explained` among the artifacts of this run shows them."
 
 
 def _read(form: type[Answer], given: dict[str, Any]) -> tuple[Answer | None, str]:

@@ -2,7 +2,7 @@
 
 A metric takes the predictions of one model and weights of shape (..., n), how often each row was drawn, and returns one
 number for each of the leading axes. With whole numbers as weights it equals scikit-learn's metric (`zero_division=0`)
-on the rows repeated so often. scikit-learn measures one resample at a time, which is a hundred times slower.
+on the rows repeated so often, which measures one resample at a time and is far slower.
 
 `Predictions`     one model's labels, scores and probabilities beside the truth
 `named`           the metric of a name, one's own and the cost of the rules included

@@ -30,6 +30,14 @@ class Zygote:
     def __init__(self, answers: TextIO) -> None:
         self.answers = answers
 
+    def pytest_collection(self) -> None:
+        """Let hypothesis end at the first failure: nobody reads the smallest one."""
+        import hypothesis  # not before pytest has seen that it is a plugin
+
+        phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+        hypothesis.settings.register_profile("first failure", phases=phases)
+        hypothesis.settings.load_profile("first failure")
+
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Answer orders instead of running the tests."""
         for line in sys.stdin:

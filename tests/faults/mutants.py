@@ -50,7 +50,7 @@ class Mutant(NamedTuple):
     @property
     def key(self) -> tuple[str, str, str]:
         """What stays the same when lines move."""
-        return self.module, self.line, self.change
+        return self.module, self.line[:90], self.change
 
 
 def mutants(path: Path, functions: set[str] | None) -> list[Mutant]:

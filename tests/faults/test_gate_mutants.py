@@ -29,11 +29,29 @@ DECIDING = {
     "slices": None,
     "weigh": None,
     "comparable": None,
-    "statistics": {"accepts_gain", "discordance", "randomised_p", "differing", "rows_needed", "wilson", "adjusted"},
+    "statistics": {"accepts_gain", "discordance", "randomised_p", "differing", "wilson", "adjusted"},
 }
-"""The modules that decide, and of one the functions that do; how its numbers come about is compared with scipy's."""
+"""The modules that decide, and of one the functions that do; how its numbers come about is compared with scipy's, and how
+many rows it takes is an estimate."""
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (
+        "lifecycle.gate.checks",
+        "return _against(name, None, rules.min_gain, False, measured, rules.metric)",
+        "False -> True",
+    ): ("what was not measured fails whatever is said of it"),
+    (
+        "lifecycle.gate.weigh",
+        'side = "below" if check.value < check.limit else "above"',
+        "check.value < check.limit -> check.value <= check.limit",
+    ): ("a check that failed is not at its limit"),
+    ("lifecycle.gate.weigh", "return 0", "0 -> 1"): "rows are needed only beside a champion",
+    (
+        "lifecycle.gate.slices",
+        "return dict(zip(parts, statistics.adjusted([_worse(m, challenger, champion) for m in parts.",
+        "True -> False",
+    ): "there are as many p-values as parts",
+}
 """Mutants that decide nothing differently: (module, line of the source, mutation) and why."""
 
 Ask = Callable[[Mutant | None, str], dict[str, Any]]

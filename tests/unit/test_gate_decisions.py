@@ -126,7 +126,9 @@ def test_with_too_few_rows_nothing_else_is_asked() -> None:
     assert "to see a difference of 0.05 in f1_macro with a power of 80% takes about" in verdict.reasons[1]
 
 
-@pytest.mark.parametrize(("asked", "told"), [(case("ab", "ab"), False), (case("a", "a", "b"), False)])
+@pytest.mark.parametrize(
+    ("asked", "told"), [(case("ab", "ab"), False), (case("a", "a", "b"), False), (case("ab", "ab", "ba"), True)]
+)
 def test_how_many_rows_it_takes_is_told_where_two_models_can_tell(asked: Case, told: bool) -> None:
     assert ("takes about" in judged(asked, min_rows=9).reasons[0]) is told
 
@@ -192,6 +194,12 @@ def test_one_broken_limit_is_enough(limit: str) -> None:
     word = "below 0.99" if limit == "floors" else "above 0.1"
     assert verdict.decision == "keep"
     assert verdict.reasons[0].endswith(word)
+
+
+def test_what_cannot_be_measured_refuses_and_says_why() -> None:
+    verdict = judged(case("ab" * 20, "ab" * 20, "ba" * 20), floors={"recall.none": 0.5})
+    assert verdict.decision == "keep"
+    assert [reason.partition("measured")[0] for reason in verdict.reasons] == ["floor recall.none: cannot be "]
 
 
 # The gain
@@ -452,10 +460,11 @@ def test_the_p_of_many_parts_is_adjusted_and_only_judged_parts_count() -> None:
 
 
 def test_what_fails_comes_first_then_what_loses_most() -> None:
-    new, old = "b" * 6 + "aaab" + "bbbb" + "aaaa", "a" * 6 + "aaaa" + "bbbb" + "bbbb"
-    desks = ["w"] * 6 + ["x"] * 4 + ["y"] * 4 + ["z"] * 4
+    new, old = "aaaa" + "bbbb" + "aaab" + "b" * 6, "bbbb" + "bbbb" + "aaaa" + "a" * 6
+    desks = ["w"] * 4 + ["x"] * 4 + ["y"] * 4 + ["z"] * 6
     lines = sliced(new, old, rows_of(new, source_desk=desks), by=("desk",))
-    assert [(line.name[-1], line.outcome) for line in lines] == list(zip("wxyz", ["fail", *["pass"] * 3], strict=True))
+    assert [(line.name[-1], line.outcome) for line in lines] == list(zip("zyxw", ["fail", *["pass"] * 3], strict=True))
+    assert [line.gain for line in lines] == [-1, -0.25, 0, 1]
 
 
 def test_lengths_make_quarters() -> None:
@@ -469,6 +478,9 @@ def test_lengths_make_quarters() -> None:
     ]
     (one,) = sliced("aaaa", "bbbb", rows_of("aaaa", text=["same"] * 4), by=("text_length",))
     assert (one.name, one.rows) == ("text_length = 4 to 4", 4)
+    most = ["four", *["fives"] * 8]
+    (all_alike,) = sliced("a" * 9, "b" * 9, rows_of("a" * 9, text=most), by=("text_length",))
+    assert (all_alike.name, all_alike.rows) == ("text_length = 4 to 5", 9)
 
 
 @pytest.mark.parametrize(("most", "refused"), [(3, True), (4, False), (5, False)])
@@ -496,6 +508,8 @@ def test_parts_are_judged_in_a_verdict_and_one_that_breaks_refuses_a_better_mode
     verdict = judged(case(truth, new, old), slices=SliceRules(by=("label",)))
     assert [name for name, outcome in outcomes(verdict).items() if outcome == "fail"] == ["parts of the rows"]
     assert verdict.decision == "keep"
+    (reason,) = verdict.reasons
+    assert reason.startswith("parts of the rows: label = a: accuracy from 1.000 to 0.600 on 30 rows (p = 0.0")
     assert [(line.name, line.outcome) for line in verdict.slices] == [("label = a", "fail"), ("label = b", "pass")]
     assert judged(case(truth, new, old)).decision == "promote"
 
@@ -651,6 +665,8 @@ def test_a_verdict_holds_what_it_rests_on() -> None:
     verdict = judged(asked, costs=costs, metric="cost", floors={"accuracy": 0.5})
     assert verdict.reasons == ("better than the champion old",)
     assert (verdict.rows, verdict.left_out) == (40, {"challenger": 3, "champion": 0})
+    assert (verdict.broken_rows, verdict.repaired_rows) == (0, 10)
+    assert {flip.champion for flip in verdict.repaired} == {"a", "b"}
     assert verdict.metrics["cost"].value == 0
     assert verdict.champion_metrics["cost"].value == pytest.approx(2000)
     assert verdict.gains["cost"].value == pytest.approx(2000)
