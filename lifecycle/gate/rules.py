@@ -137,6 +137,14 @@ class GateRules(Frozen):
                     raise ValueError(f"{place}: of {name} {'more' if higher else 'less'} is better: it goes to {other}")
         return self
 
+    @model_validator(mode="after")
+    def _limits_can_be_reached(self) -> Self:
+        """A floor above what a metric can reach refuses everything: that is a slip of the pen."""
+        for name, limit in self.floors.items():
+            if name not in self.own_metrics and not -1 <= limit <= 1:
+                raise ValueError(f"floors.{name}={limit:g}: the metric lies between -1 and 1")
+        return self
+
     def more_is_better(self, metric: str) -> bool:
         """Whether more of a metric is better.
 

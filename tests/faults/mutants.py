@@ -39,18 +39,19 @@ SAID = {
 
 
 class Mutant(NamedTuple):
-    """One change: the module, the place and number of the change there, and what it is."""
+    """One change: the module, the number and place of the change there, and what it is."""
 
     module: str
     number: int
+    column: int
     place: str
     line: str
     change: str
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, int, str]:
         """What stays the same when lines move."""
-        return self.module, self.line[:90], self.change
+        return self.module, self.line[:90], self.column, self.change
 
 
 def mutants(path: Path, functions: set[str] | None) -> list[Mutant]:
@@ -59,7 +60,12 @@ def mutants(path: Path, functions: set[str] | None) -> list[Mutant]:
     lines = source.splitlines()
     return [
         Mutant(
-            f"lifecycle.gate.{path.stem}", number, f"{path.name}:{node.lineno}", lines[node.lineno - 1].strip(), told
+            f"lifecycle.gate.{path.stem}",
+            number,
+            node.col_offset,
+            f"{path.name}:{node.lineno}",
+            lines[node.lineno - 1].strip(),
+            told,
         )
         for number, (node, told, _) in enumerate(_changes(ast.parse(source)))
         if functions is None or _function(ast.parse(source), node) in functions

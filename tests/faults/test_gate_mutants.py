@@ -31,28 +31,43 @@ DECIDING = {
     "comparable": None,
     "statistics": {"accepts_gain", "discordance", "randomised_p", "differing", "wilson", "adjusted"},
 }
-"""The modules that decide, and of one the functions that do; how its numbers come about is compared with scipy's, and how
-many rows it takes is an estimate."""
+"""The modules that decide, and of one the functions that do; how its numbers come about is compared with scipy's,
+and how many rows it takes is an estimate."""
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {
+EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     (
         "lifecycle.gate.checks",
         "return _against(name, None, rules.min_gain, False, measured, rules.metric)",
+        52,
         "False -> True",
-    ): ("what was not measured fails whatever is said of it"),
+    ): "what was not measured fails whatever is said of it",
+    (
+        "lifecycle.gate.slices",
+        "return dict(zip(parts, statistics.adjusted([_worse(m, challenger, champion) for m in parts",
+        114,
+        "True -> False",
+    ): "there are as many p-values as parts",
     (
         "lifecycle.gate.weigh",
         'side = "below" if check.value < check.limit else "above"',
+        22,
         "check.value < check.limit -> check.value <= check.limit",
-    ): ("a check that failed is not at its limit"),
-    ("lifecycle.gate.weigh", "return 0", "0 -> 1"): "rows are needed only beside a champion",
+    ): "a check that failed is not at its limit",
+    ("lifecycle.gate.weigh", "return 0", 15, "0 -> 1"): "rows are needed only beside a champion",
     (
-        "lifecycle.gate.slices",
-        "return dict(zip(parts, statistics.adjusted([_worse(m, challenger, champion) for m in parts.",
-        "True -> False",
-    ): "there are as many p-values as parts",
+        "lifecycle.gate.statistics",
+        "p = float(stats.binomtest(repaired, broken + repaired).pvalue) if broken + repaired else 1",
+        70,
+        "broken + repaired -> broken - repaired",
+    ): "as many broken as repaired rows have a p of 1 too",
+    (
+        "lifecycle.gate.statistics",
+        "if new is not None and old is not None:",
+        11,
+        "new is not None and old is not None -> new is not None or old is not None",
+    ): "to numpy an array differs from None everywhere",
 }
-"""Mutants that decide nothing differently: (module, line of the source, mutation) and why."""
+"""Mutants that decide nothing differently: module, line, column and change, and why."""
 
 Ask = Callable[[Mutant | None, str], dict[str, Any]]
 

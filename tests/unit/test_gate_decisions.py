@@ -10,6 +10,7 @@ import pytest
 from lifecycle.errors import DataError, IntegrityError, TransientError
 from lifecycle.gate import checks, statistics
 from lifecycle.gate import slices as parts_of
+from lifecycle.gate.comparable import comparable
 from lifecycle.gate.infrastructure import Proof
 from lifecycle.gate.metrics import Predictions
 from lifecycle.gate.rules import BudgetRules, CalibrationRules, CostRules, GateRules, InfrastructureRules, SliceRules
@@ -89,6 +90,47 @@ def measured(
 
 
 # The rows
+
+
+def stored(score: float, sums: Sequence[float] | None) -> pd.DataFrame:
+    """Stored predictions of two rows, the second of which is usual."""
+    frame = pd.DataFrame({"row": [0, 1], "key": ["a" * 64, "b" * 64], "truth": ["a", "b"], "label": ["a", "b"]})
+    frame["score"] = [score, 0.5]
+    if sums is not None:
+        frame[[f"probability.{name}" for name in "abc"]] = [list(sums), [0.5, 0.25, 0.25]]
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("score", "probabilities", "words"),
+    [
+        (0.5, None, ""),
+        (0.0, None, ""),
+        (1.0, None, ""),
+        (1.0 + JUST, None, "score outside"),
+        (-JUST, None, "score outside"),
+        (math.nan, None, "score outside"),
+        (0.5, (1.0, 0.0, 0.0), ""),
+        (0.5, (0.5, 0.25, 0.25 + 5e-7), ""),
+        (0.5, (0.5, 0.25, 0.25 + 5e-6), "do not add up to 1"),
+        (0.5, (0.5, 0.25, 0.25 - 5e-6), "do not add up to 1"),
+        (0.5, (1.5, -0.5, 0.0), "do not add up to 1"),
+        (0.5, (0.6, 0.6, -0.2), "do not add up to 1"),
+        (0.5, (math.nan, 0.5, 0.5), "do not add up to 1"),
+        (0.5, (0.0, 0.0, 0.0), "do not add up to 1"),
+    ],
+)
+def test_what_no_probability_can_be_is_not_judged(
+    score: float, probabilities: Sequence[float] | None, words: str
+) -> None:
+    truth = stored(0.5, None)[["row", "key"]].assign(text=["x", "y"], label=["a", "b"])
+    models = {"challenger": stored(score, probabilities), "champion": stored(0.5, None)}
+    for found in (models, dict(zip(models, reversed(models.values()), strict=True))):
+        if words:
+            with pytest.raises(IntegrityError, match=words):
+                comparable(truth, found, {})
+        else:
+            assert len(comparable(truth, found, {}).rows) == 2
 
 
 @pytest.mark.parametrize(
