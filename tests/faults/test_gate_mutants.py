@@ -29,7 +29,7 @@ DECIDING = {
     "slices": None,
     "weigh": None,
     "comparable": None,
-    "statistics": {"accepts_gain", "discordance", "randomised_p", "differing", "wilson", "adjusted"},
+    "statistics": {"accepts_gain", "discordance", "differing", "wilson", "adjusted"},
 }
 """The modules that decide, and of one the functions that do; how its numbers come about is compared with scipy's,
 and how many rows it takes is an estimate."""
@@ -66,6 +66,12 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         11,
         "new is not None and old is not None -> new is not None or old is not None",
     ): "to numpy an array differs from None everywhere",
+    (
+        "lifecycle.gate.statistics",
+        "differs |= (new != old).reshape(len(differs), -1).any(axis=1)",
+        58,
+        "1 -> 2",
+    ): "numpy takes every number below 0 for what remains",
 }
 """Mutants that decide nothing differently: module, line, column and change, and why."""
 
