@@ -106,7 +106,23 @@ class Expected(NamedTuple):
 
 
 def run(rules: GateRules, env: Environment) -> SelftestResult:
-    """Plant every challenger and judge it by the rules of an environment; takes a few seconds and keeps nothing."""
+    """Plant every challenger and judge it by the rules of an environment; takes a few seconds and keeps nothing.
+
+    If only a measured time was not as expected, all is measured once more: a machine may be busy for a moment.
+    """
+    result = _run(rules, env)
+    if any(map(_by_its_time, result.lines)):
+        logger.info("Measuring once more: a planted challenger was not as fast, or as slow, as expected")
+        result = _run(rules, env)
+    for line in result.lines:
+        if line.outcome == "unguarded":
+            logger.warning("The gate of %s is UNGUARDED against '%s': %s", env, line.name, "; ".join(line.reasons))
+    for reason in result.reasons:
+        logger.error("In %s %s", env, reason)
+    return result
+
+
+def _run(rules: GateRules, env: Environment) -> SelftestResult:
     from lifecycle.gate.planted import Nursery
 
     began = time.perf_counter()
@@ -114,13 +130,12 @@ def run(rules: GateRules, env: Environment) -> SelftestResult:
     used = stand_in(rules, nursery)
     lines = tuple(_line(name, expected, nursery, used, env) for name, expected in expectations(rules).items())
     replaced = tuple(_differences(rules.model_dump(), used.model_dump(), "gate"))
-    result = SelftestResult(env=env, lines=lines, replaced=replaced, seconds=time.perf_counter() - began)
-    for line in lines:
-        if line.outcome == "unguarded":
-            logger.warning("The gate of %s is UNGUARDED against '%s': %s", env, line.name, "; ".join(line.reasons))
-    for reason in result.reasons:
-        logger.error("In %s %s", env, reason)
-    return result
+    return SelftestResult(env=env, lines=lines, replaced=replaced, seconds=time.perf_counter() - began)
+
+
+def _by_its_time(line: Line) -> bool:
+    timed = line.name == "slow" or any("milliseconds" in reason for reason in line.reasons)
+    return line.outcome == "MISSED" and timed
 
 
 def ensure(rules: GateRules, env: Environment, evidence_root: Path) -> SelftestResult:
