@@ -635,7 +635,8 @@ def test_a_cancelled_run_leaves_no_process(
     run = fetch(client, "runs/get", run_id=run_id)
     assert [task["state"]["life_cycle_state"] for task in run["tasks"]] == ["RUNNING", "BLOCKED"]
     client.jobs.cancel_run(run_id if whole else task_of(run)["run_id"])
-    assert fetch(client, "runs/get", run_id=task_of(run)["run_id"])["status"]["state"] == "TERMINATING"
+    at_once = fetch(client, "runs/get", run_id=task_of(run)["run_id"])["status"]["state"]
+    assert at_once in {"TERMINATING", "TERMINATED"}  # a process may end before the question comes
     run = ended(client, run_id)
     assert triple(run) == triple(task_of(run)) == ("TERMINATED", "CANCELED", "USER_CANCELED")
     assert task_of(run, "later")["state"]["result_state"] == ("CANCELED" if whole else "UPSTREAM_CANCELED")
