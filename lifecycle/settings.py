@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     platform: Literal["local", "databricks"] = Field(
         "local", description="Where heavy steps run: in this process, or as Databricks jobs."
     )
-    home: Path = Field(Path(".mlops"), description="Local state; elsewhere is only a cache of empty databases.")
+    home: Path = Field(Path(".mlops"), description="Local state; elsewhere is only what may be removed at any time.")
     data_root: Path | None = Field(None, description="Dataset versions; default <home>/data, or <volume>/data.")
     output_root: Path | None = Field(None, description="Predictions; default <home>/predictions, or likewise.")
     tracking_uri: str | None = Field(None, description="MLflow tracking and registry; default sqlite under <home>.")

@@ -48,7 +48,8 @@ SAMPLE = ROOT / "examples" / "financial_news.csv"
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test sees the settings of the repository, not those of whoever runs it."""
+    """A test sees the settings of the repository and a wide page, not those of whoever runs it."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     for variable in [name for name in os.environ if name.startswith("MLOPS_")]:
         monkeypatch.delenv(variable)
 

@@ -10,7 +10,7 @@ from lifecycle import evaluation, settings
 from lifecycle.data import dataset
 from lifecycle.errors import IntegrityError, TransientError
 from lifecycle.evaluation import EvaluateRequest
-from lifecycle.files import write_json
+from lifecycle.files import cache_folder, write_json
 from lifecycle.frozen import Frozen
 from lifecycle.gate import replay
 from lifecycle.gate.rules import GateRules
@@ -109,7 +109,7 @@ def _selftested(request: JudgeRequest) -> Iterator[Check]:
     if request.rules.selftest:
         from lifecycle.gate import selftest
 
-        done = selftest.ensure(request.rules, request.env, request.evidence_root)
+        done = selftest.ensure(request.rules, request.env, cache_folder() / "selftests")
         if not done.passed:
             raise IntegrityError(f"{'; '.join(done.reasons)}.", "See: mlops gate selftest")
         caught = sum(line.outcome == "caught" for line in done.lines)
