@@ -77,8 +77,7 @@ def _coded(rows: pd.DataFrame, predictions: pd.DataFrame, classes: tuple[str, ..
 def _check(role: str, truth: pd.DataFrame, predictions: pd.DataFrame) -> None:
     probabilities = predictions.filter(regex=f"^{PROBABILITY.replace('.', '[.]')}").to_numpy(np.float64)
     unusual = probabilities.size > 0 and not (
-        ((probabilities >= 0) & (probabilities <= 1)).all()
-        and (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING).all()
+        (probabilities >= 0).all() and (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING).all()
     )
     problems = {
         "repeats a row": predictions["key"].duplicated().any(),

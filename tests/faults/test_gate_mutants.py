@@ -55,10 +55,13 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     ): "a check that failed is not at its limit",
     (
         "lifecycle.gate.comparable",
-        "and (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING).all()",
-        13,
+        "(probabilities >= 0).all() and (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING).all()",
+        40,
         "np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING -> np.abs(probabilities.sum(axis=1) - 1) < ROUNDING",
     ): "no sum of floats is off by exactly that",
+    ("lifecycle.gate.comparable", "kept = truth[unseen].reset_index(drop=True)", 42, "True -> False"): (
+        "the column that it would add is not taken"
+    ),
     ("lifecycle.gate.weigh", "return 0", 15, "0 -> 1"): "rows are needed only beside a champion",
     (
         "lifecycle.gate.statistics",

@@ -90,3 +90,20 @@ def test_probabilities_must_be_some(value: float) -> None:
     broken.loc[2, "probability.a"] = value
     with pytest.raises(IntegrityError, match="challenger are not usable: has probabilities that do not add up to 1"):
         comparable(truth, {"challenger": broken}, {})
+
+
+def test_a_single_probability_must_be_one_too() -> None:
+    truth = truth_of(1)
+    alone = truth[["row", "key"]].assign(truth=truth["label"], label="a", score=0.5)
+    comparable(truth, {"challenger": alone.assign(**{"probability.a": 1.0})}, {})
+    with pytest.raises(IntegrityError, match="do not add up to 1"):
+        comparable(truth, {"challenger": alone.assign(**{"probability.a": 0.5})}, {})
+
+
+@pytest.mark.parametrize("label", [None, ""])
+def test_a_label_must_be_one(label: str | None) -> None:
+    truth = truth_of(6)
+    plain = predictions_of(truth, 0)
+    broken = plain.assign(label=[label, *plain["label"][1:]])
+    with pytest.raises(IntegrityError, match="champion are not usable: has an empty label"):
+        comparable(truth, {"challenger": plain, "champion": broken}, {})
