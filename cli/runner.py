@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli import console
 from cli.server import own_server
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, is_name
@@ -59,7 +60,8 @@ PROVING = ("train", "promote", "check", "release")
 
 
 def quiet(*, verbose: bool = False) -> None:
-    """Set what must stand in the environment before Prefect, MLflow and Great Expectations are imported."""
+    """Set what must stand before Prefect, MLflow and Great Expectations are imported: they are not to use stdout."""
+    console.quiet()
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
     if not verbose:
@@ -169,15 +171,16 @@ def _warm_up(modules: Sequence[str]) -> None:
 def progress(title: str) -> Iterator[None]:
     """Show on stderr what is going on: each effect as a line with its time, and a spinner on a terminal."""
     from rich.console import Console
+    from rich.markup import escape
 
-    console, start = Console(stderr=True, highlight=False, soft_wrap=True), time.monotonic()
-    handler = _Lines(console, start)
+    page, start = Console(stderr=True, highlight=False, soft_wrap=True), time.monotonic()
+    handler = _Lines(page, start)
     logger = logging.getLogger("lifecycle")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    console.print(f"[bold]{title}[/bold]")
+    page.print(f"[bold]{escape(title)}[/bold]")
     try:
-        with console.status("Starting …") if console.is_terminal else nullcontext():
+        with page.status("Starting …") if page.is_terminal else nullcontext():
             yield
     finally:
         logger.removeHandler(handler)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from lifecycle import migrated
 from lifecycle.errors import TransientError
+from mlops_lifecycle import start
 
 START_SECONDS = 180
 CHOSEN_BY_THE_USER = {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE"}
@@ -53,7 +54,7 @@ def own_server(home: Path) -> Iterator[Server]:
         return
     folder.mkdir(parents=True, exist_ok=True)
     environment = {BLOCKS: "false", **os.environ, "PREFECT_HOME": str(folder)}
-    command = [sys.executable, "-m", "cli.server"]
+    command = start.command("cli.server")
     with (
         (folder / "server.log").open("w") as log,
         subprocess.Popen(  # noqa: S603  our own interpreter and module

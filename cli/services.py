@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from lifecycle.names import Environment
+from mlops_lifecycle import start
 
 if TYPE_CHECKING:
     from cli.operations.services import Plan
@@ -63,7 +64,7 @@ def down(env: options.Env = DEV, as_json: options.Json = False) -> None:
     if as_json:
         show.print_json({"stopped": found})
     else:
-        typer.echo("Stopped." if found else "Nothing is up.")
+        console.echo("Stopped." if found else "Nothing is up.")
 
 
 def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
@@ -81,7 +82,7 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
     elif stack:
         show.table(("service", "state", "address", "pid", "since"), [tuple(row.values()) for row in rows])
     else:
-        typer.echo(f"Nothing is up for {home}.")
+        console.echo(f"Nothing is up for {home}.")
     if not stack or stack.phase != "up" or any(row["state"] not in GOOD for row in rows):
         raise typer.Exit(NOT_HEALTHY)
 
@@ -116,7 +117,7 @@ def _in_background(plan: "Plan", as_json: bool) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     deploy = "--deploy" if plan.deploy else "--no-deploy"
     ports = ["--port", str(plan.port), "--mlflow-port", str(plan.mlflow_port)]
-    command = [sys.executable, "-m", "cli.main", "up", "--env", plan.env, *ports, deploy, "--no-follow"]
+    command = start.command("cli.main", "up", "--env", plan.env, *ports, deploy, "--no-follow")
     with log.open("ab") as output:  # two at once write one file, and both wait for the one that comes up
         said = output.tell()
         supervisor = subprocess.Popen(  # noqa: S603  our own interpreter and module
@@ -177,7 +178,7 @@ def _announce(stack: "Stack", as_json: bool, what: str) -> None:
     if as_json:
         show.print_json({"phase": stack.phase, "prefect": stack.prefect, "mlflow": stack.mlflow})
         return
-    typer.echo(f"Everything {what}.\n  Prefect  {stack.prefect}\n  MLflow   {stack.mlflow}")
+    console.echo(f"Everything {what}.\n  Prefect  {stack.prefect}\n  MLflow   {stack.mlflow}")
 
 
 def _rows(stack: "Stack") -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
 """`mlops serve`: answer single requests with a registered model on this machine."""
 
 import json
+import sys
 from typing import Annotated
 
 import typer
 
-from cli import options, runner
+from cli import console, options, runner
 from lifecycle.names import Environment
 
 
@@ -33,9 +34,9 @@ def serve(
 
     def ready(address: str) -> None:
         facts = {"address": address, "model": model.name, "version": model.version}
-        typer.echo(json.dumps(facts) if as_json else address)
+        console.echo(json.dumps(facts) if as_json else address)
         body = '{"dataframe_split": {"columns": ["text"], "data": [["profit rose"]]}}'
         ask = f"curl -s {address}/invocations -H 'Content-Type: application/json' -d '{body}'"
-        typer.echo(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}", err=True)
+        sys.stderr.write(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}\n")
 
     local.serve(model, port, ready)

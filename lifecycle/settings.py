@@ -221,12 +221,10 @@ def checked(model: type[T], /, **values: Any) -> T:
 
 
 def config_dir() -> Path:
-    """The folder of the YAML files: `MLOPS_CONFIG_DIR`, else the checkout's `config/`, else the wheel's copy."""
+    """The folder of the YAML files: `MLOPS_CONFIG_DIR`, else `config/` beside our packages, in a wheel too."""
     if chosen := os.environ.get("MLOPS_CONFIG_DIR"):
         return Path(chosen).expanduser()
-    here = Path(__file__).parent
-    checkout = here.parent / "config"
-    return checkout if checkout.is_dir() else here / "config"
+    return Path(__file__).parents[1] / "config"
 
 
 def load(env: Environment | str, **flags: Any) -> Settings:

@@ -20,6 +20,7 @@ from cli.operations.state import Process, Service, Stack
 from cli.runner import QUIET
 from lifecycle import tracking
 from lifecycle.errors import ConfigError, TransientError
+from mlops_lifecycle import start
 
 START_SECONDS = 180
 END_SECONDS = 120
@@ -78,7 +79,7 @@ class Supervisor:
         Raises:
             TransientError: A service ended or is not healthy in time; the last lines of its log are in the message.
         """
-        plan, prefect, ours = self.plan, [sys.executable, "-m", "prefect"], [sys.executable, "-m", "cli.main"]
+        plan, prefect, ours = self.plan, start.command("prefect"), start.command("cli.main")
         where = ["--host", "127.0.0.1", "--port"]
         self._launch("prefect", [*prefect, "server", "start", *where, str(plan.port)], plan.prefect)
         if plan.own_mlflow:
@@ -122,7 +123,7 @@ class Supervisor:
         plan, database = self.plan, tracking.database_path(self.plan.tracking_uri)
         if database and not database.exists():
             self._run("database", [sys.executable, "-c", MAKE_DATABASE, plan.tracking_uri])
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", plan.tracking_uri, "--workers", "1"]
+        command = start.command("mlflow", "server", "--backend-store-uri", plan.tracking_uri, "--workers", "1")
         artifacts = (plan.home / "artifacts").as_uri()
         command += ["--artifacts-destination", artifacts, "--host", "127.0.0.1", "--port", str(plan.mlflow_port)]
         self._launch("mlflow", command, plan.mlflow)

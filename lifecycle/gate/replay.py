@@ -36,6 +36,7 @@ from lifecycle.gate.infrastructure import TOLERANCE, Proof
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
 from lifecycle.training import PACKAGES, TrainRequest, is_trained
+from mlops_lifecycle import start
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,12 +234,12 @@ def _fresh_process() -> Iterator[subprocess.Popen[str]]:
 
 def _start() -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "lifecycle.gate.replay"],
+        start.command("lifecycle.gate.replay"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
+        encoding="utf-8",
+        cwd=start.HOME,
     )
 
 

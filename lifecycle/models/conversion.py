@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from lifecycle.files import publish_file, sha256_of
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import untrusted_types
 from lifecycle.models.unpickle import ANSWER, CONVERTED
+from mlops_lifecycle import start
 
 MEMORY_LIMIT_MB, TIMEOUT_SECONDS = 2048, 120
 LEAST_MEMORY_MB = 1024
@@ -147,7 +147,7 @@ def _ask(
         "timeout_seconds": timeout_seconds,
         "more_memory": f"If you expect that of it: --memory-limit-mb {memory_limit_mb * 2}",
     }
-    command = [sys.executable, "-P", "-m", "lifecycle.models.unpickle", json.dumps(request)]
+    command = start.command("lifecycle.models.unpickle", json.dumps(request))
     with (folder.parent / "stderr").open("wb") as said:
         process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command,
@@ -176,7 +176,6 @@ def _environment(folder: Path) -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
         **single,  # each thread reserves memory, which is limited
-        "PYTHONPATH": str(Path(__file__).parents[2]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": str(folder),
         "TMPDIR": str(folder),
