@@ -4,6 +4,7 @@ What libraries print is for a person, whether they use Python or write to descri
 goes away early changes nothing but what is read, and a console's code page shows what it cannot as `?`.
 """
 
+import copy
 import io
 import logging
 import os
@@ -43,8 +44,8 @@ def quiet() -> None:
 
 @contextmanager
 def streams() -> Iterator[None]:
-    """Hold the streams for one command. Where they are not those of the process, as in a test, they stay as they are."""
-    global _out
+    """Hold the streams for one command. Where they are not those of the process, as in a test, they stay."""
+    global _out  # noqa: PLW0603  a process has one standard output
     before = sys.stdout, sys.stderr
     if before == (sys.__stdout__, sys.__stderr__):
         _take_over()
@@ -57,6 +58,29 @@ def streams() -> Iterator[None]:
             sys.stdout, sys.stderr = before
 
 
+def without_tracebacks(*loggers: str) -> None:
+    """Let what loggers print keep to sentences; their other handlers, as that of a flow run's log, tell all."""
+    last = [logging.lastResort] if logging.lastResort else []
+    for handler in (*last, *(each for name in loggers for each in logging.getLogger(name).handlers)):
+        if getattr(handler, "stream", None) in {sys.stderr, sys.__stderr__} and not isinstance(
+            handler.formatter, _Sentences
+        ):
+            handler.setFormatter(_Sentences(handler.formatter))
+
+
+class _Sentences(logging.Formatter):
+    """Formats a record as another formatter does, without the traceback."""
+
+    def __init__(self, inner: logging.Formatter | None) -> None:
+        super().__init__()
+        self._inner = inner or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        bare = copy.copy(record)
+        bare.exc_info = bare.exc_text = bare.stack_info = None
+        return self._inner.format(bare)
+
+
 def _take_over() -> None:
     """Keep descriptor 1 for results under another number: whoever writes to 1 writes to stderr."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -64,7 +88,7 @@ def _take_over() -> None:
     os.dup2(2, 1)
     sys.stdout = _text(kept, encoding, "replace")
     sys.stderr = _text(2, getattr(sys.stderr, "encoding", None) or encoding, "backslashreplace")
-    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: PTH123, SIM115  closed by whoever started us
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115  closed by whoever started us
     logging.raiseExceptions = False  # a log line that cannot be written is not worth a traceback
     threading.excepthook = lambda _: None  # a thread that fails is told by whoever waits for it
     sys.unraisablehook = lambda _: None

@@ -1,8 +1,8 @@
 """`mlops gate …`: judge without promoting, show a verdict again, prove that the gate can refuse."""
 
+import sys
 import webbrowser
 from pathlib import Path
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer

@@ -126,6 +126,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
         from lifecycle.gate import replay
 
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        console.without_tracebacks("", "prefect._internal")
         flow = flow.with_options(on_running=[*flow.on_running_hooks, _tag])
         server.wait()
         with replay.ahead() if name in PROVING else nullcontext(), server.run():

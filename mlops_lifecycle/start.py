@@ -21,7 +21,7 @@ HOME = _HERE if os.path.isdir(os.path.join(_HERE, "lifecycle")) else os.path.dir
 CHILDREN = os.path.join(_HERE, "children")
 """On the PYTHONPATH of every Python that is started below us, by a library too: its `sitecustomize` calls `find`."""
 GIVEN = "_MLOPS_PYTHONPATH"
-"""The PYTHONPATH that a person gave: searched last, it may add modules, such as metrics of one's own, and hides none."""
+"""The PYTHONPATH that a person gave: searched last, it adds modules, such as metrics of one's own, and hides none."""
 ALTERING = ("PYTHONINSPECT", "PYTHONOPTIMIZE", "PYTHONWARNINGS")
 """They make another interpreter: one with a prompt, without docstrings and assertions, with warnings as errors."""
 RESTARTED = "_MLOPS_RESTARTED"
@@ -104,7 +104,7 @@ def _entries(variable: str) -> "list[str]":
 
 
 def _restart_unaltered() -> None:
-    """Start again without what alters the interpreter and with UTF-8 for names of files, if we are the whole process."""
+    """Start again without what alters the interpreter and with UTF-8 for file names, if we are the whole process."""
     altered = any(name in os.environ for name in ALTERING) or sys.getfilesystemencoding() != "utf-8"
     again = os.environ.pop(RESTARTED, None)
     if again or not altered or sys.orig_argv[1:2] != sys.argv[:1]:

@@ -233,7 +233,7 @@ def _fresh_process() -> Iterator[subprocess.Popen[str]]:
 
 
 def _start() -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603  our own interpreter and module
         start.command("lifecycle.gate.replay"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
