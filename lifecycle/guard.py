@@ -94,9 +94,9 @@ class Guard:
         hosts = [value.lower() for value in _values(scope, "host")]
         if len(hosts) != 1 or hosts[0] not in self._names(scope):
             return f"{', '.join(hosts) or 'no host'} is not this server's name; --allowed-host adds one"
-        origins = [value for value in _values(scope, "origin") if urlsplit(value).netloc.lower() != hosts[0]]
-        if origins:
-            return f"the request comes from a page of {origins[0]}"
+        ours = {f"{scheme}://{hosts[0]}" for scheme in ("http", "https")}
+        if origins := [value for value in _values(scope, "origin") if value.lower() not in ours]:
+            return f"the request comes from a page of {origins[0] or 'no origin'}"
         sites = set(_values(scope, "sec-fetch-site")) - {"same-origin", "none"}
         if sites and not self._is_led_here(scope):
             return f"the request comes from a page of elsewhere ({', '.join(sorted(sites))})"
@@ -222,7 +222,7 @@ def _token(message: Message) -> str:
     """What the first message on a websocket says, as Prefect's clients send it; empty if it says something else."""
     try:
         said = json.loads(message.get("text") or message.get("bytes") or "")
-        return str(said["token"]) if said["type"] == "auth" else ""
+        return str(said["token"] if said["type"] == "auth" else "")
     except (ValueError, LookupError, TypeError):
         return ""
 
