@@ -1,13 +1,33 @@
 """Options that several commands share, each declared once."""
 
+import re
 from typing import Annotated, Any
 
 import typer
 
 from lifecycle.names import Environment, ModelType
 
+HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
+
+def _hosts(names: list[str] | None) -> list[str]:
+    """Take names as `Host` has them."""
+    for name in names or ():
+        if not HOST.fullmatch(name):
+            raise typer.BadParameter(f"{name!r} is no name or name:port; for example: mlops.example.com")
+    return names or []
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log as well.")]
+AllowedHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allowed-host",
+        callback=_hosts,
+        help="A further name by which it is reached, such as a proxy's; may be repeated.",
+    ),
+]
 Env = Annotated[Environment, typer.Option("--env", help="Environment.")]
 ModelName = Annotated[str, typer.Option("--model-name", help="Name of the model, without environment.")]
 DataName = Annotated[str, typer.Option("--data-name", help="Name of the dataset.")]

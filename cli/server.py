@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import NamedTuple
 
-from lifecycle import migrated
+from lifecycle import guard, migrated
 from lifecycle.errors import TransientError
 from mlops_lifecycle import start
 
@@ -42,18 +42,20 @@ def own_server(home: Path) -> Iterator[Server]:
 
     Prefect must not be imported before: it reads the address from the environment then.
     """
-    if CHOSEN_BY_THE_USER & os.environ.keys():
-        yield Server(wait=lambda: None, run=nullcontext)
-        return
-    from cli.operations.state import api_url  # its psutil comes with the extra, which is there by now
+    from cli.operations.state import LOGIN, api_url, login  # its psutil comes with the extra, which is there by now
 
+    if CHOSEN_BY_THE_USER & os.environ.keys():
+        with _set(login(home, os.environ.get("PREFECT_API_URL", ""))):
+            yield Server(wait=lambda: None, run=nullcontext)
+        return
     folder = home / "prefect"
     if api := api_url(home):
-        with _at(folder, api, **_links(home)):
+        with _set({**_at(folder, api), **login(home, api), **_links(home)}):
             yield Server(wait=lambda: None, run=nullcontext)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {BLOCKS: "false", **os.environ, "PREFECT_HOME": str(folder)}
+    credential = guard.new_credential()
+    environment = {BLOCKS: "false", **os.environ, "PREFECT_HOME": str(folder), guard.VARIABLE: credential}
     command = start.command("cli.server")
     with (
         (folder / "server.log").open("w") as log,
@@ -70,24 +72,31 @@ def own_server(home: Path) -> Iterator[Server]:
         port = process.stdout.readline().strip() if process.stdout else ""
         api = f"http://127.0.0.1:{port}/api"
         try:
-            with _at(folder, api):
-                yield Server(wait=lambda: _wait(api, folder / "server.log"), run=_alone)
+            with _set({**_at(folder, api), LOGIN: credential}):
+                yield Server(wait=lambda: _wait(api, credential, folder / "server.log"), run=_alone)
         finally:
             if "prefect" in sys.modules:
                 _drain()
             process.terminate()
 
 
+def _at(folder: Path, api: str) -> dict[str, str]:
+    """The variables by which Prefect finds a server when it is imported."""
+    return {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api}
+
+
 @contextmanager
-def _at(folder: Path, api: str, **variables: str) -> Iterator[None]:
-    """Name a server in the environment, where Prefect looks for it when it is imported."""
-    added = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, **variables}
-    os.environ.update(added)
+def _set(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a while; then they are what they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name in added:
+        for name, value in before.items():
             os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _links(home: Path) -> dict[str, str]:
@@ -98,10 +107,11 @@ def _links(home: Path) -> dict[str, str]:
     return {"MLOPS_MLFLOW_UI": found} if found else {}
 
 
-def _wait(api: str, log: Path) -> None:
+def _wait(api: str, credential: str, log: Path) -> None:
     """Return once the server answers: it listens from the start, so one request waits for it."""
+    request = urllib.request.Request(f"{api}/health", headers=guard.authorization(credential))  # noqa: S310  our own
     try:
-        urllib.request.urlopen(f"{api}/health", timeout=START_SECONDS).close()  # noqa: S310  our own address
+        urllib.request.urlopen(request, timeout=START_SECONDS).close()  # noqa: S310  our own address
     except OSError as error:
         what = f"Prefect's server did not start: {error}. See {log}."
         raise TransientError(what, "Try again, or start one: prefect server start") from None
@@ -145,11 +155,10 @@ def serve() -> None:
     threading.Thread(target=_end_with_the_command, daemon=True).start()
 
     _migrate(Path(os.environ["PREFECT_HOME"]) / "prefect.db")
-    import uvicorn
-    from prefect.server.api.server import create_app
+    from cli import guarded
 
-    app = create_app(ephemeral=True, final=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listener])
+    with guarded.prefect(ephemeral=True) as app:
+        guarded.run(app, listener, "error")
 
 
 def _migrate(database: Path) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +38,7 @@ def up(
     mlflow_port: MlflowPort = 5000,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="In the background; mlops down ends it.")] = False,
     deploy: Annotated[bool, typer.Option("--deploy/--no-deploy", help="Run mlops setup and mlops deploy.")] = True,
+    allowed_host: options.AllowedHosts = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the services' logs on stderr.")] = True,
     as_json: options.Json = False,
 ) -> None:
@@ -44,7 +46,7 @@ def up(
 
     Example: mlops up --detach
     """
-    plan = _plan(env, port, mlflow_port, deploy)
+    plan = _plan(env, port, mlflow_port, deploy, allowed_host or ())
     if detach:
         _in_background(plan, as_json)
     else:
@@ -76,11 +78,14 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
 
     home = _home(env)
     stack = state.read(home)
-    rows = _rows(stack) if stack else []
+    rows = _rows(home, stack) if stack else []
     if as_json:
-        show.print_json({"phase": stack.phase if stack else "down", "home": str(home), "services": rows})
+        links = state.links(home)
+        show.print_json({"phase": stack.phase if stack else "down", "home": str(home), "services": rows, "open": links})
     elif stack:
         show.table(("service", "state", "address", "pid", "since"), [tuple(row.values()) for row in rows])
+        if stack.phase == "up":
+            console.echo(_opening(home, stack))
     else:
         console.echo(f"Nothing is up for {home}.")
     if not stack or stack.phase != "up" or any(row["state"] not in GOOD for row in rows):
@@ -93,14 +98,14 @@ def _supervise(plan: "Plan", follow: bool, as_json: bool) -> None:
 
     with services.claimed(plan) as other:
         if other:
-            _announce(other, as_json, "is up already")
+            _announce(plan.home, other, as_json, "is up already")
             return
         services.interruptible()
         supervisor = services.Supervisor(plan)
         try:
             with runner.progress(f"Bringing up the services of {plan.home}"):
                 supervisor.start()
-            _announce(supervisor.stack, as_json, "is up")
+            _announce(plan.home, supervisor.stack, as_json, "is up")
             supervisor.watch(_print_line if follow else None)
         except KeyboardInterrupt:
             sys.stderr.write("\n")
@@ -117,14 +122,15 @@ def _in_background(plan: "Plan", as_json: bool) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     deploy = "--deploy" if plan.deploy else "--no-deploy"
     ports = ["--port", str(plan.port), "--mlflow-port", str(plan.mlflow_port)]
-    command = start.command("cli.main", "up", "--env", plan.env, *ports, deploy, "--no-follow")
+    hosts = [f"--allowed-host={name}" for name in plan.allowed_hosts]
+    command = start.command("cli.main", "up", "--env", plan.env, *ports, *hosts, deploy, "--no-follow")
     with log.open("ab") as output:  # two at once write one file, and both wait for the one that comes up
         said = output.tell()
         supervisor = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output, start_new_session=True
         )
     stack = _wait_until_up(plan.home, supervisor, log, said)
-    _announce(stack, as_json, "is up" if stack.supervisor.pid == supervisor.pid else "is up already")
+    _announce(plan.home, stack, as_json, "is up" if stack.supervisor.pid == supervisor.pid else "is up already")
 
 
 def _wait_until_up(home: Path, supervisor: "subprocess.Popen[bytes]", log: Path, said: int) -> "Stack":
@@ -149,7 +155,7 @@ def _wait_until_up(home: Path, supervisor: "subprocess.Popen[bytes]", log: Path,
         raise
 
 
-def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool) -> "Plan":
+def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool, hosts: Iterable[str]) -> "Plan":
     from lifecycle import settings
 
     runner.require_prefect()
@@ -163,6 +169,7 @@ def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool) -> "Plan"
         port=port,
         mlflow_port=mlflow_port,
         deploy=deploy,
+        allowed_hosts=tuple(hosts),
     )
 
 
@@ -173,15 +180,26 @@ def _home(env: Environment) -> Path:
     return settings.load(env).state
 
 
-def _announce(stack: "Stack", as_json: bool, what: str) -> None:
-    """Say where everything is."""
+def _announce(home: Path, stack: "Stack", as_json: bool, what: str) -> None:
+    """Say where everything is, and how a browser gets in."""
+    from cli.operations import state
+
     if as_json:
-        show.print_json({"phase": stack.phase, "prefect": stack.prefect, "mlflow": stack.mlflow})
+        facts = {"phase": stack.phase, "prefect": stack.prefect, "mlflow": stack.mlflow, "open": state.links(home)}
+        show.print_json(facts)
         return
-    console.echo(f"Everything {what}.\n  Prefect  {stack.prefect}\n  MLflow   {stack.mlflow}")
+    console.echo(f"Everything {what}.\n{_opening(home, stack)}")
 
 
-def _rows(stack: "Stack") -> list[dict[str, Any]]:
+def _opening(home: Path, stack: "Stack") -> str:
+    """The two UIs, each by a link that a browser needs once."""
+    from cli.operations import state
+
+    found = {"prefect": stack.prefect, "mlflow": stack.mlflow} | state.links(home)
+    return f"  Prefect  {found['prefect']}\n  MLflow   {found['mlflow']}"
+
+
+def _rows(home: Path, stack: "Stack") -> list[dict[str, Any]]:
     """The supervisor, then each service, with what a person asks of it."""
     from cli.operations.state import is_healthy
 
@@ -192,7 +210,7 @@ def _rows(stack: "Stack") -> list[dict[str, Any]]:
     first = stack.supervisor
     rows = [row("supervisor", "healthy" if first.alive else "dead", "", first.pid, first.created)]
     for each in stack.services:
-        found = "healthy" if is_healthy(stack, each) else "no answer" if each.alive else "dead"
+        found = "healthy" if is_healthy(home, stack, each) else "no answer" if each.alive else "dead"
         rows.append(row(each.name, found, each.address, each.pid, each.created))
     if stack.phase == "up" and not stack.service("mlflow"):
         rows.append({"service": "mlflow", "state": "elsewhere", "address": stack.mlflow, "pid": None, "since": None})

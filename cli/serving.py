@@ -1,6 +1,7 @@
 """`mlops serve`: answer single requests with a registered model on this machine."""
 
 import json
+import os
 import sys
 from typing import Annotated
 
@@ -8,6 +9,9 @@ import typer
 
 from cli import console, options, runner
 from lifecycle.names import Environment
+
+CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
+"""With it, only programs that show this `user:password` are answered, not every user of the machine."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,6 +25,7 @@ def serve(
     alias: Annotated[str | None, typer.Option(help="Default champion.")] = None,
     version: options.Version = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 5001,
+    allowed_host: options.AllowedHosts = None,
     as_json: options.Json = False,
 ) -> None:
     """Serve a verified model with MLflow's scoring server, on this machine only, until Ctrl-C.
@@ -30,13 +35,15 @@ def serve(
     from lifecycle.registry import catalog
     from lifecycle.serving import local
 
+    credential = os.environ.get(CREDENTIAL, "")
     model = catalog.resolve(runner.registered(env, model_name), alias=alias, version=version)
 
     def ready(address: str) -> None:
         facts = {"address": address, "model": model.name, "version": model.version}
         console.echo(json.dumps(facts) if as_json else address)
         body = '{"dataframe_split": {"columns": ["text"], "data": [["profit rose"]]}}'
-        ask = f"curl -s {address}/invocations -H 'Content-Type: application/json' -d '{body}'"
+        who = f'-u "${CREDENTIAL}" ' if credential else ""
+        ask = f"curl -s {who}{address}/invocations -H 'Content-Type: application/json' -d '{body}'"
         sys.stderr.write(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}\n")
 
-    local.serve(model, port, ready)
+    local.serve(model, port, ready, hosts=allowed_host or (), credential=credential)

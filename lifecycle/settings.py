@@ -25,7 +25,7 @@ from lifecycle.gate.rules import ApprovalRules, GateRules
 from lifecycle.names import Environment, StepName
 
 ENV_PREFIX = "MLOPS_"
-NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL"}
+NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL", "MLOPS_SERVE_AUTH_STRING"}
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.operations.state import api_url
+from cli.operations.state import api_url, login
 from cli.runner import quiet, require_prefect
 from lifecycle.errors import ConfigError, TransientError
 
@@ -29,7 +29,7 @@ def connect(home: Path) -> str:
     found = os.environ.get(ADDRESS) or api_url(home)
     if not found:
         raise ConfigError("There is no Prefect server.", f"Start one here: mlops up. Or name one: export {ADDRESS}=…")
-    os.environ[ADDRESS] = found
+    os.environ |= {ADDRESS: found, **login(home, found)}
     return found
 
 

@@ -18,8 +18,9 @@ from filelock import FileLock, Timeout
 from cli.operations import processes, state
 from cli.operations.state import Process, Service, Stack
 from cli.runner import QUIET
-from lifecycle import tracking
+from lifecycle import guard, tracking
 from lifecycle.errors import ConfigError, TransientError
+from lifecycle.guard import LOOPBACK
 from mlops_lifecycle import start
 
 START_SECONDS = 180
@@ -28,6 +29,7 @@ NOT_INHERITED = {"PREFECT_API_KEY", "PREFECT_PROFILE"}
 PATHS = ("MLOPS_CONFIG_DIR", "MLOPS_DATA_ROOT", "MLOPS_OUTPUT_ROOT")
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 """Kept in memory, a lease is forgotten when the server ends, and the slot of its limit is never free again."""
+OPTIONS = {"prefect": "--port", "mlflow": "--mlflow-port"}
 MAKE_DATABASE = "import sys; from lifecycle import tracking; tracking.client(sys.argv[1])"
 
 _interrupts: list[int] = []
@@ -45,11 +47,12 @@ class Plan:
     port: int = 4200
     mlflow_port: int = 5000
     deploy: bool = True
+    allowed_hosts: tuple[str, ...] = ()
 
     @property
     def prefect(self) -> str:
         """The address of Prefect's UI; its API is below it."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{LOOPBACK}:{self.port}"
 
     @property
     def own_mlflow(self) -> bool:
@@ -59,14 +62,22 @@ class Plan:
     @property
     def mlflow(self) -> str:
         """The address of MLflow's UI."""
-        return f"http://127.0.0.1:{self.mlflow_port}" if self.own_mlflow else self.tracking_uri
+        return f"http://{LOOPBACK}:{self.mlflow_port}" if self.own_mlflow else self.tracking_uri
 
 
 class Supervisor:
-    """Starts the services of a plan and watches them; the first that ends is an error."""
+    """Starts the services of a plan and watches them; the first that ends is an error.
+
+    Their ports are taken before anything is started, and handed over: nobody can listen there in between.
+
+    Raises:
+        ConfigError: A port cannot be used.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.listeners = _listeners(plan)
+        self.credential = state.new_credential(plan.home)
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.stack = Stack(
             supervisor=Process.of(os.getpid()), env=plan.env, phase="starting", prefect=plan.prefect, mlflow=plan.mlflow
@@ -80,8 +91,7 @@ class Supervisor:
             TransientError: A service ended or is not healthy in time; the last lines of its log are in the message.
         """
         plan, prefect, ours = self.plan, start.command("prefect"), start.command("cli.main")
-        where = ["--host", "127.0.0.1", "--port"]
-        self._launch("prefect", [*prefect, "server", "start", *where, str(plan.port)], plan.prefect)
+        self._serve("prefect", plan.prefect)
         if plan.own_mlflow:
             self._start_mlflow()
         self._until_healthy("prefect")
@@ -123,12 +133,15 @@ class Supervisor:
         plan, database = self.plan, tracking.database_path(self.plan.tracking_uri)
         if database and not database.exists():
             self._run("database", [sys.executable, "-c", MAKE_DATABASE, plan.tracking_uri])
-        command = start.command("mlflow", "server", "--backend-store-uri", plan.tracking_uri, "--workers", "1")
-        artifacts = (plan.home / "artifacts").as_uri()
-        command += ["--artifacts-destination", artifacts, "--host", "127.0.0.1", "--port", str(plan.mlflow_port)]
-        self._launch("mlflow", command, plan.mlflow)
+        self._serve("mlflow", plan.mlflow, plan.tracking_uri, (plan.home / "artifacts").as_uri())
 
-    def _launch(self, name: str, command: Sequence[str], address: str) -> None:
+    def _serve(self, name: str, address: str, *place: str) -> None:
+        """Start a server on its port, behind the guard."""
+        with self.listeners[name] as listener:
+            fd, names = listener.fileno(), ",".join(self.plan.allowed_hosts)
+            self._launch(name, start.command("cli.guarded", name, str(fd), names, *place), address, fd)
+
+    def _launch(self, name: str, command: Sequence[str], address: str, *fds: int) -> None:
         log_file = state.folder(self.plan.home) / f"{name}.log"
         with log_file.open("wb") as output:
             child = subprocess.Popen(  # noqa: S603  our own interpreter and its modules
@@ -136,7 +149,8 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(self.plan, name),
+                env=_environment(self.plan, name, self.credential),
+                pass_fds=fds,
                 start_new_session=True,  # Ctrl-C is for the supervisor, which stops them in order
             )
         self.children[name] = child
@@ -155,7 +169,7 @@ class Supervisor:
 
     def _until_healthy(self, name: str) -> None:
         service = self.stack.service(name)
-        self._until(lambda: service is not None and state.is_healthy(self.stack, service), name)
+        self._until(lambda: service is not None and state.is_healthy(self.plan.home, self.stack, service), name)
         log.info("%s is healthy", name)
 
     def _until(self, reached: Callable[[], bool], name: str) -> None:
@@ -194,9 +208,6 @@ def claimed(plan: Plan) -> Iterator[Stack | None]:
     """Hold the state directory's lock: yield None, or the stack of whoever holds it already, once that is up.
 
     What a killed supervisor left is stopped first.
-
-    Raises:
-        ConfigError: A port is in use.
     """
     state.folder(plan.home).mkdir(parents=True, exist_ok=True)
     lock = _lock(plan.home)
@@ -204,7 +215,6 @@ def claimed(plan: Plan) -> Iterator[Stack | None]:
         stack = _other(lock, plan.home)
         if stack is None:
             processes.stop(plan.home)
-            _require_free_ports(plan)
         yield stack
     finally:
         lock.release()
@@ -242,24 +252,27 @@ def down(home: Path) -> bool:
     return found
 
 
-def _environment(plan: Plan, name: str) -> dict[str, str]:
-    """What a service and its flow runs see: quiet libraries, this home whatever their working directory is."""
+def _environment(plan: Plan, name: str, credential: str) -> dict[str, str]:
+    """What a service and its flow runs see: quiet libraries, this home whatever their working directory is.
+
+    The servers are told the credential, the others show it.
+    """
     home, inherited = plan.home, {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
     absolute = {key: str(Path(inherited[key]).expanduser().absolute()) for key in PATHS if inherited.get(key)}
-    login = inherited.get("PREFECT_SERVER_API_AUTH_STRING")
     return {
         **QUIET,
         "MLOPS_MLFLOW_UI": plan.mlflow,
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
-        **({"PREFECT_API_AUTH_STRING": login} if login else {}),
         **inherited,
         **absolute,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
         "MLOPS_HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": f"{plan.prefect}/api",
+        "PREFECT_UI_API_URL": "/api",  # by whichever name the browser knows the server
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nobody needs its three processes
         "PYTHONUNBUFFERED": "1",
+        guard.VARIABLE if name in state.HEALTH else state.LOGIN: credential,
         **processes.marked(home, name),
     }
 
@@ -300,26 +313,27 @@ def _end_supervisor(lock: FileLock, home: Path) -> bool:
     return asked is not None
 
 
-def _require_free_ports(plan: Plan) -> None:
-    ports = {"--port": plan.port, "--mlflow-port": plan.mlflow_port} if plan.own_mlflow else {"--port": plan.port}
+def _listeners(plan: Plan) -> dict[str, socket.socket]:
+    """A socket that listens for each server of a plan, or none."""
+    ports = {"prefect": plan.port, "mlflow": plan.mlflow_port} if plan.own_mlflow else {"prefect": plan.port}
     if len(set(ports.values())) < len(ports):
         raise ConfigError(f"Port {plan.port} is named twice.", "Choose another one with --mlflow-port.")
-    for option, port in ports.items():
-        if reason := _unusable(port):
-            raise ConfigError(f"Port {port} cannot be used: {reason}.", f"Choose another one with {option}.")
+    with ExitStack() as opened:
+        found = {name: opened.enter_context(_listener(port, OPTIONS[name])) for name, port in ports.items()}
+        opened.pop_all()
+        return found
 
 
-def _unusable(port: int) -> str:
-    """Why nothing can listen there; a listener on all addresses does not everywhere keep others from binding."""
-    with socket.socket() as client, socket.socket() as listener:
-        if client.connect_ex(("127.0.0.1", port)) == 0:
-            return "it is in use"
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError as error:
-            return os.strerror(error.errno or 0)
-    return ""
+def _listener(port: int, option: str) -> socket.socket:
+    """A socket on loopback; a listener on all addresses does not everywhere keep others from binding, so ask first."""
+    fix = f"Choose another one with {option}."
+    with socket.socket() as client:
+        if client.connect_ex((LOOPBACK, port)) == 0:
+            raise ConfigError(f"Port {port} cannot be used: it is in use.", fix)
+    try:
+        return socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        raise ConfigError(f"Port {port} cannot be used: {os.strerror(error.errno or 0)}.", fix) from None
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """What is up for a state directory: `<home>/services/services.json`, which `mlops up` writes.
 
-Every command asks here whether a server is there, so this module imports only what costs milliseconds.
+Beside it lies the credential of this start, which only its user can read. Every command asks here whether a server is
+there, so this module imports only what costs milliseconds.
 """
 
-import base64
+import hashlib
 import http.client
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -15,12 +15,16 @@ from urllib.parse import urlsplit
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lifecycle import guard
+from lifecycle.errors import ConfigError
 from lifecycle.files import write_json
 
 POOL = "local-process"
 WORKER_NAME = "mlops-up"
 ANSWER_SECONDS = 0.5
 HEALTH = {"prefect": "/api/health", "mlflow": "/health"}
+LOGIN = "PREFECT_API_AUTH_STRING"
+"""The variable that says what Prefect's client shows to its server."""
 
 
 class Process(BaseModel):
@@ -90,8 +94,49 @@ def write(home: Path, stack: Stack) -> None:
 
 
 def forget(home: Path) -> None:
-    """Remove the state file: nothing is up."""
+    """Remove the state file and the credential: nothing is up."""
     _file(home).unlink(missing_ok=True)
+    credential_file(home).unlink(missing_ok=True)
+
+
+def credential_file(home: Path) -> Path:
+    """Where the credential of the servers that are up is kept."""
+    return folder(home) / "credential"
+
+
+def new_credential(home: Path) -> str:
+    """Make the credential of a start, which ends that of the start before."""
+    made = guard.new_credential(f"mlops-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}")
+    path = credential_file(home)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(made, encoding="ascii")
+    return made
+
+
+def credential(home: Path) -> str:
+    """What lets programs into the servers of this home; empty if they ask for nothing or none is up.
+
+    Raises:
+        ConfigError: They are another user's.
+    """
+    try:
+        return credential_file(home).read_text(encoding="ascii").strip()
+    except PermissionError:
+        what = f"The servers of {home} are another user's: {credential_file(home)} cannot be read."
+        fix = "Use a state directory of your own (MLOPS_HOME), or name a server: export PREFECT_API_URL=…"
+        raise ConfigError(what, fix) from None
+    except OSError:
+        return ""
+
+
+def links(home: Path) -> dict[str, str]:
+    """Addresses that open the UIs of this home in a browser, each once; empty where nothing is up."""
+    stack, found = read(home), credential(home)
+    if not stack or not found:
+        return {}
+    ours = [each for each in stack.services if each.name in HEALTH]
+    return {each.name: guard.link(found, each.address) for each in ours}
 
 
 def api_url(home: Path) -> str | None:
@@ -105,28 +150,47 @@ def mlflow_url(home: Path) -> str | None:
     return _answering(home, "mlflow")
 
 
-def is_healthy(stack: Stack, service: Service) -> bool:
+def login(home: Path, api: str) -> dict[str, str]:
+    """The variable by which Prefect's client gets into the server of this home; empty for any other server.
+
+    What stands in the environment may be another server's, so for ours it does not count.
+    """
+    stack = read(home)
+    service = stack.service("prefect") if stack else None
+    ours = service is not None and service.alive and _place(api) == _place(f"{service.address}/api")
+    found = credential(home) if ours else ""
+    return {LOGIN: found} if found else {}
+
+
+def is_healthy(home: Path, stack: Stack, service: Service) -> bool:
     """Tell whether a service runs and answers; a worker's answer is its heartbeat at the server."""
     if not service.alive:
         return False
     if service.name == "worker":
-        return _is_polling(stack, service)
-    return _answer(service.address, "GET", HEALTH[service.name]) is not None
+        return _is_polling(home, stack, service)
+    return _answer(home, service.address, "GET", HEALTH[service.name]) is not None
 
 
 def _file(home: Path) -> Path:
     return folder(home) / "services.json"
 
 
+def _place(api: str) -> tuple[str, int | None, str]:
+    """Where an address leads, whichever name of this machine it uses."""
+    parts = urlsplit(api)
+    name = parts.hostname or ""
+    return "localhost" if name in {guard.LOOPBACK, "::1"} else name, parts.port, parts.path.rstrip("/")
+
+
 def _answering(home: Path, name: str) -> str | None:
     stack = read(home)
     service = stack.service(name) if stack else None
-    return service.address if stack and service and is_healthy(stack, service) else None
+    return service.address if stack and service and is_healthy(home, stack, service) else None
 
 
-def _is_polling(stack: Stack, worker: Service) -> bool:
+def _is_polling(home: Path, stack: Stack, worker: Service) -> bool:
     """Whether the server has had a heartbeat of this worker, not only of one before it."""
-    text = _answer(stack.prefect, "POST", f"/api/work_pools/{POOL}/workers/filter", "{}")
+    text = _answer(home, stack.prefect, "POST", f"/api/work_pools/{POOL}/workers/filter", "{}")
     found = [each for each in json.loads(text or "[]") if each["name"] == WORKER_NAME]
     return any(
         each["status"] == "ONLINE" and datetime.fromisoformat(each["last_heartbeat_time"]).timestamp() > worker.created
@@ -134,21 +198,15 @@ def _is_polling(stack: Stack, worker: Service) -> bool:
     )
 
 
-def _answer(address: str, method: str, path: str, body: str | None = None) -> str | None:
+def _answer(home: Path, address: str, method: str, path: str, body: str | None = None) -> str | None:
     """The body of a good answer, else None. `http.client` asks no proxy for what is on this machine."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=ANSWER_SECONDS)
+    headers = {"Content-Type": "application/json", **guard.authorization(credential(home))}
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json", **_authorization()})
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.read().decode() if answer.status == http.client.OK else None
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
-
-
-def _authorization() -> dict[str, str]:
-    """The header for a server that asks for a login, as Prefect's own client sends it."""
-    names = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
-    secret = next((os.environ[name] for name in names if os.environ.get(name)), "")
-    return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"} if secret else {}

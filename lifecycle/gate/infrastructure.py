@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from lifecycle import guard
 from lifecycle.errors import IntegrityError
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import NOT_CONTENT, ModelRef
@@ -123,9 +124,10 @@ def serve_and_compare(folder: Path, model: Any, ref: ModelRef, recorded: "pd.Dat
     """
     from lifecycle.serving import local
 
-    with local.serving(folder, model, ref) as port:
+    credential = guard.new_credential()
+    with local.serving(folder, model, ref, credential) as port:
         try:
-            answers = [answer for part in _parts(recorded) for answer in _ask(port, list(part["text"]))]
+            answers = [answer for part in _parts(recorded) for answer in _ask(port, credential, list(part["text"]))]
         except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
             what = f"{ref.label}: MLflow's scoring server did not answer with predictions: {error!s:.300}."
             raise IntegrityError(what) from None
@@ -152,12 +154,13 @@ def _parts(rows: "pd.DataFrame") -> "Iterator[pd.DataFrame]":
     return (rows.iloc[start : start + ROWS_PER_QUERY] for start in range(0, len(rows), ROWS_PER_QUERY))
 
 
-def _ask(port: int, texts: list[str]) -> list[Any]:
+def _ask(port: int, credential: str, texts: list[str]) -> list[Any]:
     """Ask a scoring server for predictions; not by `requests`, which would ask a proxy for loopback too."""
     body = json.dumps({"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}})
-    connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    connection = HTTPConnection(guard.LOOPBACK, port, timeout=ANSWER_SECONDS)
+    headers = {"Content-Type": "application/json", **guard.authorization(credential)}
     try:
-        connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+        connection.request("POST", "/invocations", body, headers)
         reply = connection.getresponse()
         answer = reply.read().decode()
     finally:

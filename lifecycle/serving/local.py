@@ -2,26 +2,30 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.errors import ConfigError, IntegrityError
+from lifecycle.guard import LOOPBACK, Guard
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
 
 if TYPE_CHECKING:
     import uvicorn
 
-LOOPBACK = "127.0.0.1"
 SERVED = "served-model-name"
 """The header in which Databricks says which served model has answered; ours says the same."""
 
 
-def serve(ref: ModelRef, port: int, ready: Callable[[str], None]) -> None:
+def serve(
+    ref: ModelRef, port: int, ready: Callable[[str], None], *, hosts: Sequence[str] = (), credential: str = ""
+) -> None:
     """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C; `ready` is told the address.
+
+    Whoever shows the credential is answered, and without one everybody of this machine but foreign web pages.
 
     Raises:
         ConfigError: The port is taken.
@@ -29,20 +33,22 @@ def serve(ref: ModelRef, port: int, ready: Callable[[str], None]) -> None:
     """
     with closing(_listener(port)) as listener:
         with loading.private_copy(ref) as folder:
-            server = _server(folder, loading.load_verified(folder, ref), ref)
+            server = _server(folder, loading.load_verified(folder, ref), ref, credential, hosts)
         ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}")
         server.run(sockets=[listener])
 
 
 @contextmanager
-def serving(folder: Path, model: Any, ref: ModelRef) -> Iterator[int]:
+def serving(folder: Path, model: Any, ref: ModelRef, credential: str) -> Iterator[int]:
     """Serve a model that was loaded from a verified folder, by a thread, until the block ends; yields the port.
+
+    Only whoever shows the credential is answered.
 
     Raises:
         IntegrityError: The server did not start.
     """
     with closing(_listener(0)) as listener:
-        port, server = listener.getsockname()[1], _server(folder, model, ref)
+        port, server = listener.getsockname()[1], _server(folder, model, ref, credential)
         thread = Thread(target=server.run, args=([listener],), name="scoring server", daemon=True)
         thread.start()
         try:
@@ -56,7 +62,7 @@ def serving(folder: Path, model: Any, ref: ModelRef) -> Iterator[int]:
             thread.join()
 
 
-def _server(folder: Path, model: Any, ref: ModelRef) -> "uvicorn.Server":
+def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
     """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it."""
     import uvicorn
     from mlflow.models import Model
@@ -64,7 +70,8 @@ def _server(folder: Path, model: Any, ref: ModelRef) -> "uvicorn.Server":
 
     app = scoring_server.init(PyFuncModel(Model.load(str(folder)), _Contract(model)))
     named = _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
-    return uvicorn.Server(uvicorn.Config(named, log_level="warning"))
+    guarded = Guard(named, credentials=[credential] if credential else [], hosts=hosts)
+    return uvicorn.Server(uvicorn.Config(guarded, log_level="warning"))
 
 
 class _Contract:
