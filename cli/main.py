@@ -11,7 +11,9 @@ from cli import (
     databricks,
     databricks_deploy,
     deployment,
+    environment,
     gate,
+    interrupts,
     lifecycle_commands,
     model,
     services,
@@ -62,8 +64,10 @@ def _root(
 
 def main() -> None:
     """Run the command; our own errors end in one line on stderr and their exit code, a bug keeps its traceback."""
+    environment.spare_loopback()
     try:
-        app()
+        with interrupts.orderly():
+            app()
     except MlopsError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(error.exit_code)
