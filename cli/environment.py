@@ -14,6 +14,7 @@ import io
 import ipaddress
 import os
 import sys
+import tempfile
 import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
@@ -105,7 +106,7 @@ def server_in_use(
 def for_own_server(folder: Path) -> dict[str, str]:
     """The environment of a server of ours that is a process."""
     kept = {name: value for name, value in os.environ.items() if not _is_of_another(name) and name != PROFILE}
-    return kept | {HOME: str(folder), PROFILES: os.devnull}
+    return kept | {HOME: str(folder), PROFILES: os.devnull, "TMPDIR": tempfile.gettempdir()}
 
 
 def import_prefect(folder: Path) -> None:

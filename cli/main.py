@@ -20,6 +20,7 @@ from cli import (
     serving,
     system,
 )
+from lifecycle import owner
 from lifecycle.errors import MlopsError
 
 app = typer.Typer(
@@ -66,7 +67,7 @@ def main() -> None:
     """Run the command; our own errors end in one line on stderr and their exit code, a bug keeps its traceback."""
     environment.spare_loopback()
     try:
-        with interrupts.orderly():
+        with interrupts.orderly(), owner.temporary_folder():
             app()
     except MlopsError as error:
         sys.stderr.write(f"Error: {error}\n")

@@ -209,9 +209,12 @@ class _OwnServer:
     def _error(self) -> TransientError:
         code = self.process.poll()
         how = self._problem or (children.ended(code) if code is not None else "ended")
-        last = "" if code is None or code < 0 else _last_line(self.log)
-        what = f"Prefect's server, which this command runs for itself, {how}{f' ({last})' if last else ''}. "
-        return TransientError(f"{what}See {self.log}.", f"Nothing is lost; give the command again: {_command()}")
+        if not self._problem and code == -signal.SIGKILL:
+            how += ", as the system does when memory is short"
+        elif code is not None and code >= 0:
+            how += f" ({_last_line(self.log)})"
+        what = f"Prefect's server, which this command runs for itself, {how}. See {self.log}."
+        return TransientError(what, f"Give the command again: {_command()}")
 
 
 def _last_line(log: Path) -> str:

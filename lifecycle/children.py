@@ -41,7 +41,7 @@ def ended(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"was killed by {name}" + (" (as the system does when memory is short)" if name == "SIGKILL" else "")
+    return f"was killed by {name}"
 
 
 def from_outside(code: int) -> bool:
