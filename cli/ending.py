@@ -17,7 +17,7 @@ from pathlib import Path
 
 import typer
 
-from cli import console
+from cli import console, interrupts
 from lifecycle.errors import ConfigError, MlopsError, TransientError
 from mlops_lifecycle import start
 
@@ -32,7 +32,8 @@ def of(app: typer.Typer) -> int:
     """Run a command line to its end and return the exit code."""
     try:
         _require_working_directory()
-        code = int(app(prog_name="mlops", standalone_mode=False) or 0)  # no value, or the code of a `typer.Exit`
+        with interrupts.orderly():
+            code = int(app(prog_name="mlops", standalone_mode=False) or 0)  # no value, or the code of a `typer.Exit`
         console.results().flush()
     except MlopsError as error:
         code = _said(error)
@@ -43,7 +44,7 @@ def of(app: typer.Typer) -> int:
     except MemoryError:
         code = _said(TransientError("There is not enough memory.", "End other programs, or ask for less at a time."))
     except SystemExit as error:
-        if not isinstance(error.__context__, BrokenPipeError):
+        if error.code != 1 or not isinstance(error.__context__, BrokenPipeError):
             raise
         code = _bug(app, error.__context__)  # typer takes every broken pipe for that of stdout, which cannot break here
     except BaseException as error:

@@ -13,6 +13,7 @@ from cli import (
     databricks_deploy,
     deployment,
     ending,
+    environment,
     gate,
     lifecycle_commands,
     model,
@@ -20,6 +21,7 @@ from cli import (
     serving,
     system,
 )
+from lifecycle import owner
 from mlops_lifecycle import start
 
 app = typer.Typer(
@@ -64,7 +66,8 @@ def _root(
 
 def main() -> None:
     """Run the command in this process."""
-    with console.streams():
+    environment.spare_loopback()
+    with console.streams(), owner.temporary_folder():
         code = ending.of(app)
     sys.exit(code)
 

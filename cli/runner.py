@@ -118,11 +118,9 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     require_prefect()
     quiet(verbose=verbose)
     _spare_the_collector()
-    with progress(title), own_server(home) as server:
+    with progress(title), own_server(home) as server, _usage():
         imports = threading.Thread(target=_warm_up, args=(HEAVY.get(name, ()),), daemon=True)
         imports.start()
-        from prefect.exceptions import ParameterTypeError
-
         from lifecycle.gate import replay
 
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
@@ -131,10 +129,18 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
         server.wait()
         with replay.ahead() if name in PROVING else nullcontext(), server.run():
             imports.join()  # threads of one process share one core: to import beside the steps would only slow them
-            try:
-                return flow(**parameters)
-            except ParameterTypeError as error:
-                raise ConfigError(" ".join(str(error).split())[:500], "See --help.") from None
+            return flow(**parameters)
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """Turn what Prefect says about a flow's parameters into an error of usage."""
+    from prefect.exceptions import ParameterTypeError
+
+    try:
+        yield
+    except ParameterTypeError as error:
+        raise ConfigError(" ".join(str(error).split())[:500], "See --help.") from None
 
 
 def _tag(_flow: "Flow[..., Any]", run: "FlowRun", _state: "State[Any]") -> None:

@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from lifecycle.owner import clear, mark
 
 TEMPORARY = ".tmp-"
 
@@ -17,10 +18,12 @@ TEMPORARY = ".tmp-"
 def publish_folder(final: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success it becomes `final` in one step, on any error it is gone without a trace.
 
-    If `final` appeared meanwhile the work is dropped: the caller compares and decides.
+    If `final` appeared meanwhile the work is dropped: the caller compares and decides. What killed processes have left
+    beside it is cleared.
     """
     created = _missing_parents(final.parent)
-    folder = final.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    clear(final.parent, TEMPORARY)
+    folder = final.parent / f"{TEMPORARY}{mark()}"
     folder.mkdir(parents=True)
     try:
         yield folder
@@ -43,7 +46,7 @@ def move_whole(folder: Path, final: Path) -> None:
 @contextmanager
 def publish_file(final: Path) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `final` in one step."""
-    temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex}-{final.name}")
+    temporary = final.with_name(f"{TEMPORARY}{mark()}-{final.name}")
     try:
         yield temporary
         _sync(temporary)

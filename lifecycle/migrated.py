@@ -9,12 +9,12 @@ import os
 import shutil
 import sqlite3
 import sys
-import uuid
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from lifecycle.files import cache_folder, publish_file
+from lifecycle.files import TEMPORARY, cache_folder, publish_file
+from lifecycle.owner import mark
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def template(product: str) -> Path:
 
 def copy(product: str, database: Path) -> bool:
     """Begin a database as a copy; False if there is nothing to copy. One that appeared meanwhile is left as it is."""
-    temporary = database.with_name(f".tmp-{uuid.uuid4().hex}-{database.name}")
+    temporary = database.with_name(f"{TEMPORARY}{mark()}-{database.name}")
     try:
         shutil.copyfile(template(product), temporary)
         _check(temporary)

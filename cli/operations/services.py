@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from cli.operations import processes, state
 from cli.operations.state import Process, Service, Stack
 from cli.runner import QUIET
-from lifecycle import guard, tracking
+from lifecycle import children, guard, tracking
 from lifecycle.errors import ConfigError, TransientError
 from lifecycle.guard import LOOPBACK
 from mlops_lifecycle import start
@@ -189,8 +189,10 @@ class Supervisor:
                 raise TransientError(*self._ended(name, child.returncode))
 
     def _ended(self, name: str, code: int) -> tuple[str, str]:
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"{name} {how}. Its last lines:\n{self._last_lines(name)}\n", f"See {self._log_of(name)}."
+        return (
+            f"{name} {children.ended(code)}. Its last lines:\n{self._last_lines(name)}\n",
+            f"See {self._log_of(name)}.",
+        )
 
     def _last_lines(self, name: str) -> str:
         return "\n".join(f"  {line}" for line in self._log_of(name).read_text(errors="replace").splitlines()[-15:])

@@ -1,6 +1,5 @@
 """Find what is inconsistent in the state, say what it means, and repair what needs no decision."""
 
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -8,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from lifecycle import databricks, training_runs, volumes
+from lifecycle import databricks, owner, training_runs, volumes
 from lifecycle.data import dataset
 from lifecycle.doctor.endpoints import examine_endpoints
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
@@ -113,14 +112,14 @@ def _predictions(root: Path) -> Iterator[Finding]:
 
 
 def _leftovers(root: Path, *, repair: bool) -> Iterator[Finding]:
+    """What no process is writing any more: its own has ended, or it is old, where that cannot be told."""
     for path in leftovers(root):
         age = time.time() - max((each.stat().st_mtime for each in [path, *path.rglob("*")]), default=0)
-        if age < ABANDONED_SECONDS:
+        if owner.is_left(path):
+            message = f"{path} was left by a process that was killed."
+            yield repairable("leftover", message, repair, partial(owner.remove, path))
+        elif age < ABANDONED_SECONDS:
             yield ok("leftover", f"{path} is not published yet, or was left by a step that was interrupted just now.")
         else:
             message = f"{path} was left by an interrupted step, {age / 3600:.0f} hours ago."
-            yield repairable("leftover", message, repair, partial(_remove, path))
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            yield repairable("leftover", message, repair, partial(owner.remove, path))

@@ -216,7 +216,7 @@ def run(line: list[str]) -> tuple[int, str, str]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(line=command_lines())
-def test_no_command_line_is_a_bug(place: Path, line: list[str]) -> None:
+def test_no_command_line_is_a_bug(place: Path, line: list[str]) -> None:  # noqa: ARG001  the working directory
     code, out, err = run(line)
     assert code in CODES, err
     assert "Traceback" not in out + err
