@@ -267,8 +267,9 @@ def collect(target: Target) -> tuple[str, ...]:
         uri = training_runs.withdraw(target.tracking_uri, run_id)
         if uri and run_id in _referred(target):
             training_runs.reinstate(target.tracking_uri, run_id)
+        elif uri and not delete_files(target.tracking_uri, uri):
+            training_runs.reinstate(target.tracking_uri, run_id)
         elif uri:
-            delete_files(target.tracking_uri, uri)
             training_runs.mark_collected(target.tracking_uri, run_id)
             logger.info("Collected the files of %s", uri)
             collected.append(uri)
