@@ -18,7 +18,7 @@ from cli import (
     serving,
     system,
 )
-from lifecycle.errors import MlopsError
+from lifecycle.errors import MlopsError, of_the_machine
 
 app = typer.Typer(
     name="mlops",
@@ -64,9 +64,12 @@ def main() -> None:
     """Run the command; our own errors end in one line on stderr and their exit code, a bug keeps its traceback."""
     try:
         app()
-    except MlopsError as error:
-        sys.stderr.write(f"Error: {error}\n")
-        sys.exit(error.exit_code)
+    except Exception as error:
+        expected = error if isinstance(error, MlopsError) else of_the_machine(error)
+        if expected is None:
+            raise
+        sys.stderr.write(f"Error: {expected}\n")
+        sys.exit(expected.exit_code)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import typer
 from cli.server import own_server
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, is_name
+from lifecycle.owner import name_the_user
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -62,6 +63,7 @@ def quiet(*, verbose: bool = False) -> None:
     """Set what must stand in the environment before Prefect, MLflow and Great Expectations are imported."""
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
+    name_the_user()
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 

@@ -1,9 +1,16 @@
-"""Which process writes something, so that what a dead one left half-written can be told from what is being written."""
+"""Which process writes something, so that what a dead one left half-written can be told from what is being written.
 
+And which user, who has neither a name nor a home where a container runs under any number.
+"""
+
+import getpass
 import os
 import socket
+from pathlib import Path
 
 OWNER = "mlops.owner"
+NO_HOME = "/nonexistent"
+"""What Debian gives to those without one. No folder that others can write to: libraries read settings there."""
 
 
 def owner() -> str:
@@ -23,3 +30,20 @@ def is_dead(name: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def user() -> str:
+    """The name of this process's user, or the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
+
+
+def name_the_user() -> None:
+    """Put name and home into the environment where the system knows none: libraries ask, and stop without an answer."""
+    os.environ.setdefault("LOGNAME", user())
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = NO_HOME

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle import databricks, embedded, moved
 from lifecycle.errors import ConfigError, IntegrityError, MlopsError, TransientError, beneath, of_the_machine
+from lifecycle.owner import name_the_user
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,6 +45,7 @@ def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    name_the_user()
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # else it logs what it raises, as a traceback
     for uri in (tracking_uri, registry_uri):
         databricks.require_credentials(uri)
