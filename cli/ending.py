@@ -18,7 +18,7 @@ from pathlib import Path
 import typer
 
 from cli import console, interrupts
-from lifecycle.errors import ConfigError, MlopsError, TransientError
+from lifecycle.errors import ConfigError, MlopsError, TransientError, of_the_machine
 from mlops_lifecycle import start
 
 BUG, INTERRUPTED = 1, 130
@@ -48,7 +48,8 @@ def of(app: typer.Typer) -> int:
             raise
         code = _bug(app, error.__context__)  # typer takes every broken pipe for that of stdout, which cannot break here
     except BaseException as error:
-        code = _said(_usage(error)) if isinstance(error, _USAGE) else _bug(app, error)
+        expected = _usage(error) if isinstance(error, _USAGE) else of_the_machine(error)
+        code = _said(expected) if expected else _bug(app, error)
     if code == INTERRUPTED:
         sys.stderr.write("Interrupted.\n")
     return code

@@ -24,6 +24,7 @@ from cli import console
 from cli.server import own_server
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, is_name
+from lifecycle.owner import name_the_user
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -64,6 +65,7 @@ def quiet(*, verbose: bool = False) -> None:
     console.quiet()
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
+    name_the_user()
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 

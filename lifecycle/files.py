@@ -3,15 +3,37 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lifecycle.errors import ConfigError
 from lifecycle.owner import clear, mark
 
 TEMPORARY = ".tmp-"
+MISREAD = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+"""What the addresses of databases read as something else than part of a path."""
+
+
+def check_place(path: Path) -> None:
+    """Check that state can lie at a path, before anything is written there.
+
+    Raises:
+        ConfigError: Databases would be made elsewhere, or something on the way there is not a folder.
+    """
+    fix = "Choose another folder: MLOPS_HOME=…"
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{os.fsencode(path)!r} is not UTF-8, so no database can lie there.", fix) from None
+    if found := MISREAD.search(str(path)):
+        raise ConfigError(f"{path} holds {found[0]!r}, which the address of a database cannot hold.", fix)
+    above = next((each for each in path.parents if os.path.lexists(each)), None)
+    if above and not above.is_dir():
+        raise ConfigError(f"{above} is not a folder, so {path} cannot be used.", fix)
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 `owner`, `is_dead`      as the value of a tag, which other machines see too
 `mark`, `is_left`       within the name of a file or folder, of this machine alone
 `temporary_folder`      one place for all that a command puts into the system's temporary folder
+`user`, `name_the_user`   the user, who has neither a name nor a home where a container runs under any number
 """
 
+import getpass
 import hashlib
 import os
 import re
@@ -20,6 +22,8 @@ OWNER = "mlops.owner"
 FOLDER = "mlops-"
 MARK = re.compile(r"(?P<machine>[0-9a-f]{8})\.(?P<pid>\d+)\.(?P<started>\d+)\.[0-9a-f]{8}")
 """Machine, process and the time at which that started: no later process has the same three."""
+NO_HOME = "/nonexistent"
+"""What Debian gives to those without one. No folder that others can write to: libraries read settings there."""
 
 
 def owner() -> str:
@@ -51,6 +55,23 @@ def is_left(path: Path) -> bool:
         return False
     pid, started = int(found["pid"]), int(found["started"])
     return mine and (not _exists(pid) or _started(pid) != started)
+
+
+def user() -> str:
+    """The name of this process's user, or the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
+
+
+def name_the_user() -> None:
+    """Put name and home into the environment where the system knows none: libraries ask, and stop without an answer."""
+    os.environ.setdefault("LOGNAME", user())
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = NO_HOME
 
 
 def clear(folder: Path, beginning: str) -> None:
