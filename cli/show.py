@@ -56,7 +56,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     heading = None if title is None else Text(title, "bold")
     drawn = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        drawn.add_column(column, no_wrap=column in WHOLE)
+        drawn.add_column(Text(column), no_wrap=column in WHOLE)
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row))
     _console().print(drawn)
@@ -89,11 +89,18 @@ def dataset(manifest: "Manifest", folder: str) -> None:
         f"Dataset {manifest.data_name} {manifest.data_version}: {manifest.rows_in:,} rows in = "
         f"{manifest.rows_split:,} split + {manifest.rows_quarantined:,} in quarantine"
     )
-    rows = [
-        (side, f"{sum(counts.values()):,}", *(f"{counts.get(name, 0):,}" for name in manifest.classes))
-        for side, counts in manifest.counts.items()
-    ]
-    table(("side", "rows", *manifest.classes), rows)
+    if len(manifest.classes) <= SHOWN:
+        rows = [
+            (side, f"{sum(counts.values()):,}", *(f"{counts.get(name, 0):,}" for name in manifest.classes))
+            for side, counts in manifest.counts.items()
+        ]
+        table(("side", "rows", *map(_cut, manifest.classes)), rows)
+    else:  # too many for columns
+        typer.echo(f"{len(manifest.classes)} classes, {_sides(manifest)}")
+        classes = [(name, *(counts.get(name, 0) for counts in manifest.counts.values())) for name in manifest.classes]
+        table(
+            ("class", *manifest.counts), sorted(classes, key=lambda row: -sum(row[1:]))[:SHOWN], "The largest classes"
+        )
     if manifest.quarantined:
         table(("quarantined as", "rows"), manifest.quarantined.items())
     console.echo(f"Report: {folder}/report.html")
