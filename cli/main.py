@@ -19,6 +19,7 @@ from cli import (
     system,
 )
 from lifecycle.errors import MlopsError
+from lifecycle.masking import guard
 
 app = typer.Typer(
     name="mlops",
@@ -62,6 +63,7 @@ def _root(
 
 def main() -> None:
     """Run the command; our own errors end in one line on stderr and their exit code, a bug keeps its traceback."""
+    guard()
     try:
         app()
     except MlopsError as error:

@@ -14,8 +14,11 @@ MlopsError                    catch this to catch ours and nothing else      exi
 A refused challenger is not an error: it is a `Verdict` whose decision is not `promote` (exit code 4).
 
 Each message says what, with the value, and why; then the command that gets out of it. Constructors hand exactly their
-own arguments to `Exception`, so that errors survive pickling between processes; `__str__` renders.
+own arguments to `Exception`, so that errors survive pickling between processes; `__str__` renders. What a message quotes of
+a library may hold a secret: it is masked here, before anybody shows or stores it.
 """
+
+from lifecycle.masking import masked
 
 
 class MlopsError(Exception):
@@ -24,9 +27,8 @@ class MlopsError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, fix: str = "") -> None:
-        super().__init__(what, fix)
-        self.what = what
-        self.fix = fix
+        self.what, self.fix = masked(what), masked(fix)
+        super().__init__(self.what, self.fix)
 
     def __str__(self) -> str:
         return f"{self.what} {self.fix}".strip()

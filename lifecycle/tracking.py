@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import databricks, migrated
+from lifecycle import databricks, migrated, secrets
 from lifecycle.errors import ConfigError, IntegrityError, MlopsError, TransientError
 from lifecycle.files import publish_file
 
@@ -34,8 +34,8 @@ def client(tracking_uri: str, registry_uri: str = "") -> "MlflowClient":
     found = _client(tracking_uri, registry_uri or tracking_uri)
     import mlflow
 
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(registry_uri or tracking_uri)
+    mlflow.set_tracking_uri(secrets.reachable(tracking_uri))
+    mlflow.set_registry_uri(secrets.reachable(registry_uri or tracking_uri))
     databricks.use_profile(registry_uri or tracking_uri)
     return found
 
@@ -53,7 +53,7 @@ def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
         for uri in (tracking_uri, registry_uri):
             if path := database_path(uri):
                 _make_database(path)
-        return MlflowClient(tracking_uri, registry_uri)
+        return MlflowClient(secrets.reachable(tracking_uri), secrets.reachable(registry_uri))
 
 
 def database_path(tracking_uri: str) -> Path | None:
@@ -107,7 +107,7 @@ def delete_files(tracking_uri: str, uri: str) -> None:
     try:
         with translated():
             location = mlflow.get_logged_model(model_id).artifact_location
-            get_artifact_repository(location, tracking_uri=tracking_uri).delete_artifacts()
+            get_artifact_repository(location, tracking_uri=secrets.reachable(tracking_uri)).delete_artifacts()
             mlflow.delete_logged_model(model_id)
     except MlflowException as error:
         if not is_missing(error):
