@@ -13,9 +13,9 @@ MlopsError                    catch this to catch ours and nothing else      exi
 
 A refused challenger is not an error: it is a `Verdict` whose decision is not `promote` (exit code 4).
 
-Each message says what, with the value, and why; then the command that gets out of it. Constructors hand exactly their
-own arguments to `Exception`, so that errors survive pickling between processes; `__str__` renders. What a message quotes of
-a library may hold a secret: it is masked here, before anybody shows or stores it.
+Each message says what, with the value, and why; then the command that gets out of it. Constructors hand their
+arguments to `Exception`, so that errors survive pickling between processes; `__str__` renders. What a message quotes
+may hold a secret, as addresses in the words of a library do: it is masked here, before anybody shows or stores it.
 """
 
 from lifecycle.masking import masked

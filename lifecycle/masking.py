@@ -25,8 +25,10 @@ SHORTEST = 4
 WHOLE = 8
 """A shorter secret is masked where it stands alone: `pass` is not masked in `passed`."""
 SECRET_WORDS = frozenset(
-    ("APIKEY", "AUTH", "CREDENTIAL", "CREDENTIALS", "DSN", "KEY", "KEYS", "PASS", "PASSPHRASE", "PASSWD", "PASSWORD")
-    + ("PASSWORDS", "SAS", "SECRET", "SECRETS", "TOKEN", "TOKENS", "WEBHOOK")
+    (
+        *("APIKEY", "AUTH", "CREDENTIAL", "CREDENTIALS", "DSN", "KEY", "KEYS", "PASS", "PASSPHRASE", "PASSWD"),
+        *("PASSWORD", "PASSWORDS", "SAS", "SECRET", "SECRETS", "TOKEN", "TOKENS", "WEBHOOK"),
+    )
 )
 """A variable with one of these in its name holds a secret."""
 NO_SECRET_WORDS = frozenset(("COMMAND", "DIR", "FILE", "HOME", "METHOD", "PATH", "SOCK", "TYPE"))

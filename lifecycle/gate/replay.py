@@ -217,7 +217,7 @@ def _in_fresh_process(request: EvaluateRequest, *, scoring_server: bool = False)
             raise IntegrityError(str(found["error"]))
         return Proof.model_validate(found["proof"])
     except (LookupError, ValueError, TypeError):
-        raise IntegrityError(f"{request.model.label} could not be loaded: {errors.strip()[-300:]}.") from None
+        raise IntegrityError(f"{request.model.label} could not be loaded: {' '.join(errors.split())[-300:]}.") from None
 
 
 @contextmanager

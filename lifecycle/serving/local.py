@@ -59,10 +59,9 @@ def serving(folder: Path, model: Any, ref: ModelRef) -> Iterator[int]:
 def _server(folder: Path, model: Any, ref: ModelRef) -> "uvicorn.Server":
     """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it."""
     import uvicorn
-    from mlflow.models import Model
     from mlflow.pyfunc import PyFuncModel, scoring_server
 
-    app = scoring_server.init(PyFuncModel(Model.load(str(folder)), _Contract(model)))
+    app = scoring_server.init(PyFuncModel(loading.as_mlflow(folder, ref.label), _Contract(model)))
     named = _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
     return uvicorn.Server(uvicorn.Config(named, log_level="warning"))
 
