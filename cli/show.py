@@ -99,8 +99,8 @@ def dataset(manifest: "Manifest", folder: str) -> None:
         console.echo(f"{len(manifest.classes)} classes, {_sides(manifest)}")
         sides = manifest.counts.values()
         largest = sorted(manifest.classes, key=lambda name: -sum(counts.get(name, 0) for counts in sides))
-        rows = [(name, *(counts.get(name, 0) for counts in sides)) for name in largest[:SHOWN]]
-        table(("class", *manifest.counts), rows, "The largest classes")
+        shown = [(name, *(counts.get(name, 0) for counts in sides)) for name in largest[:SHOWN]]
+        table(("class", *manifest.counts), shown, "The largest classes")
     if manifest.quarantined:
         table(("quarantined as", "rows"), manifest.quarantined.items())
     console.echo(f"Report: {folder}/report.html")
