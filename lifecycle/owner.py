@@ -6,9 +6,11 @@ And which user, who has neither a name nor a home where a container runs under a
 import getpass
 import os
 import socket
+import uuid
 from pathlib import Path
 
 OWNER = "mlops.owner"
+START = uuid.uuid4().hex
 NO_HOME = "/nonexistent"
 """What Debian gives to those without one. No folder that others can write to: libraries read settings there."""
 
@@ -16,6 +18,11 @@ NO_HOME = "/nonexistent"
 def owner() -> str:
     """The present process, as a tag's value."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def this_process() -> str:
+    """The present process and no other: containers give the same names and numbers again, a fork copies the rest."""
+    return f"{owner()}:{START}"
 
 
 def is_dead(name: str) -> bool:
