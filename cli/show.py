@@ -96,11 +96,12 @@ def dataset(manifest: "Manifest", folder: str) -> None:
         ]
         table(("side", "rows", *map(_cut, manifest.classes)), rows)
     else:  # too many for columns
-        typer.echo(f"{len(manifest.classes)} classes, {_sides(manifest)}")
-        classes = [(name, *(counts.get(name, 0) for counts in manifest.counts.values())) for name in manifest.classes]
-        table(
-            ("class", *manifest.counts), sorted(classes, key=lambda row: -sum(row[1:]))[:SHOWN], "The largest classes"
-        )
+        typer.echo(f"{len(manifest.classes)} classes; rows: {_sides(manifest)}")
+        rows = [
+            (name, *(f"{counts.get(name, 0):,}" for counts in manifest.counts.values()))
+            for name in manifest.largest(SHOWN)
+        ]
+        table(("class", *manifest.counts), rows, "The largest classes")
     if manifest.quarantined:
         table(("quarantined as", "rows"), manifest.quarantined.items())
     typer.echo(f"Report: {folder}/report.html")
