@@ -15,6 +15,7 @@ from typing import TextIO
 
 from filelock import FileLock, Timeout
 
+from cli import history
 from cli.operations import processes, state
 from cli.operations.state import Process, Service, Stack
 from cli.runner import QUIET
@@ -27,6 +28,7 @@ NOT_INHERITED = {"PREFECT_API_KEY", "PREFECT_PROFILE"}
 PATHS = ("MLOPS_CONFIG_DIR", "MLOPS_DATA_ROOT", "MLOPS_OUTPUT_ROOT")
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 """Kept in memory, a lease is forgotten when the server ends, and the slot of its limit is never free again."""
+OF_PREFECT = {"prefect", "worker"}
 MAKE_DATABASE = "import sys; from lifecycle import tracking; tracking.client(sys.argv[1])"
 
 _interrupts: list[int] = []
@@ -77,7 +79,10 @@ class Supervisor:
 
         Raises:
             TransientError: A service ended or is not healthy in time; the last lines of its log are in the message.
+        ConfigError: Prefect's history cannot be used.
+        ConflictError: It is of another release of Prefect.
         """
+        history.prepare(self.plan.home / "prefect")
         plan, prefect, ours = self.plan, [sys.executable, "-m", "prefect"], [sys.executable, "-m", "cli.main"]
         where = ["--host", "127.0.0.1", "--port"]
         self._launch("prefect", [*prefect, "server", "start", *where, str(plan.port)], plan.prefect)
@@ -128,6 +133,7 @@ class Supervisor:
         self._launch("mlflow", command, plan.mlflow)
 
     def _launch(self, name: str, command: Sequence[str], address: str) -> None:
+        """Start a service; Prefect would take settings from files of the folder that it is started in."""
         log_file = state.folder(self.plan.home) / f"{name}.log"
         with log_file.open("wb") as output:
             child = subprocess.Popen(  # noqa: S603  our own interpreter and its modules
@@ -136,6 +142,7 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=_environment(self.plan, name),
+                cwd=log_file.parent if name in OF_PREFECT else None,
                 start_new_session=True,  # Ctrl-C is for the supervisor, which stops them in order
             )
         self.children[name] = child
