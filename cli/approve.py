@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import options, show
+from cli import console, options, show
 from lifecycle.errors import ConfigError, ConflictError
 from lifecycle.names import Environment
 
@@ -63,7 +63,7 @@ def approve(
     if as_json:
         show.print_json({**done, "decision": decision, "by": who, "reason": reason, "link": run.link})
     else:
-        typer.echo(f"{run.name}: {decision} by {who}. The run goes on. {run.link}".rstrip())
+        console.echo(f"{run.name}: {decision} by {who}. The run goes on. {run.link}".rstrip())
 
 
 def _require(run: "Waiting", verdict: str | None) -> None:
@@ -94,4 +94,4 @@ def _list(found: "list[Waiting]", as_json: bool) -> None:
     if rows:
         show.table(("flow run", "name", "verdict", "since (UTC)", "until"), rows)
     else:
-        typer.echo("Nothing waits for an approval.")
+        console.echo("Nothing waits for an approval.")

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from lifecycle.names import Environment
 
 app = typer.Typer(help="Dataset versions: create, list, show, validate.", no_args_is_help=True)
@@ -139,6 +139,6 @@ def validate(
             {"data_name": data_name, "data_version": data_version, "valid": True, "digest": manifest.digest}
         )
     else:
-        typer.echo(
+        console.echo(
             f"Dataset {data_name} {data_version} is what was published: {manifest.rows_in:,} rows, {manifest.digest}"
         )

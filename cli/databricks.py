@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import databricks_deploy, options, runner, show
+from cli import console, databricks_deploy, options, runner, show
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, StepName
 
@@ -58,7 +58,7 @@ def run(
     if as_json:
         show.print_json({"step": step, "env": env})
     else:
-        typer.echo(f"{step} is done in {env}.")
+        console.echo(f"{step} is done in {env}.")
 
 
 @app.command()

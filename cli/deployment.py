@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from lifecycle.errors import MlopsError
 from lifecycle.names import Environment
 
@@ -104,8 +104,10 @@ def trigger(
     if as_json:
         show.print_json(ended)
     else:
-        typer.echo(f"{ended.deployment}: {ended.state}. {ended.message.removeprefix(f'{ended.state}: ') or ended.name}")
-        typer.echo(ended.link)
+        console.echo(
+            f"{ended.deployment}: {ended.state}. {ended.message.removeprefix(f'{ended.state}: ') or ended.name}"
+        )
+        console.echo(ended.link)
     raise typer.Exit(ended.exit_code)
 
 

@@ -1,12 +1,13 @@
 """`mlops gate …`: judge without promoting, show a verdict again, prove that the gate can refuse."""
 
+import sys
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment
 
@@ -93,14 +94,14 @@ def explain(
 
 def _others(known: "list[Record]", shown: str, promoted: str) -> None:
     """Which verdict was shown, and which others there are; the one that made the version a champion is marked."""
-    typer.echo(f"Verdict {shown}" + (", which promoted it" if shown == promoted else ""))
+    console.echo(f"Verdict {shown}" + (", which promoted it" if shown == promoted else ""))
     names = [
         f"{each.digest} (promoted it)" if promoted.startswith(each.digest) else each.digest
         for each in known
         if not shown.startswith(each.digest)
     ]
     if names:
-        typer.echo(f"Other verdicts on it, to be shown with --digest: {', '.join(names)}")
+        console.echo(f"Other verdicts on it, to be shown with --digest: {', '.join(names)}")
 
 
 def _report(record: "Record", wanted: Path | None, *, open_: bool) -> None:
@@ -115,9 +116,9 @@ def _report(record: "Record", wanted: Path | None, *, open_: bool) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise ConfigError(f"The report cannot be written: {error}.", "Name another file: --html FILE") from None
-    typer.echo(f"Report: {path}", err=True)
+    sys.stderr.write(f"Report: {path}\n")
     if open_ and not webbrowser.open(path.absolute().as_uri()):
-        typer.echo("There is no browser here; open the file yourself.", err=True)
+        sys.stderr.write("There is no browser here; open the file yourself.\n")
 
 
 @app.command()

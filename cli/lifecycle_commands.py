@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from cli.data import check_source
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, ModelType
@@ -105,7 +105,7 @@ def rollback(
     config, parameters = settings.load(env), options.parameters(context)
     title = f"{'Rehearsing a rollback of' if rehearse else 'Rolling back'} {model_name} in {env}"
     done = runner.run_flow("rollback", parameters, home=config.state, title=title, verbose=verbose)
-    show.print_json(done) if as_json else typer.echo(done.message)
+    show.print_json(done) if as_json else console.echo(done.message)
 
 
 def history(
@@ -147,7 +147,7 @@ def history(
     columns = ("version", "at (UTC)", "kind", "outcome", "from", "champion", "by", "why", "verdict", "run")
     show.table(columns, rows, target.name)
     if at is not None and not lines:
-        typer.echo(f"{target.name} had no champion at {at}.")
+        console.echo(f"{target.name} had no champion at {at}.")
 
 
 def _moment(text: str) -> datetime:
@@ -266,12 +266,8 @@ def _release(parameters: dict[str, Any], as_json: bool, verbose: bool) -> None:
 
 
 def _sample() -> Path:
-    """The bundled sample: in the checkout's `examples/`, else the wheel's copy."""
-    import lifecycle
-
-    here = Path(lifecycle.__file__).parent
-    name = "examples/financial_news.csv"
-    return here.parent / name if (here.parent / name).is_file() else here / name
+    """The bundled sample, beside our packages."""
+    return Path(__file__).parents[1] / "examples" / "financial_news.csv"
 
 
 def _next_steps(home: Path) -> None:
@@ -293,9 +289,9 @@ def _next_steps(home: Path) -> None:
         "Take your own table": f"{tools}/mlops release --source FILE.csv --text-column TEXT --label-column LABEL "
         "--data-name NAME --data-version 1.0.0 --model-name MODEL",
     }
-    typer.echo("\nNext:")
+    console.echo("\nNext:")
     for what, command in steps.items():
-        typer.echo(f"\n  {what}:\n    {command}")
+        console.echo(f"\n  {what}:\n    {command}")
 
 
 def _check_input(config: Any, uri: str, source_format: str | None) -> None:

@@ -7,10 +7,13 @@ import typer
 
 from cli import (
     approve,
+    console,
     data,
     databricks,
     databricks_deploy,
     deployment,
+    ending,
+    environment,
     gate,
     lifecycle_commands,
     model,
@@ -18,7 +21,8 @@ from cli import (
     serving,
     system,
 )
-from lifecycle.errors import MlopsError
+from lifecycle import owner
+from mlops_lifecycle import start
 
 app = typer.Typer(
     name="mlops",
@@ -47,7 +51,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"mlops {version('mlops-lifecycle')}")
+        console.echo(f"mlops {version('mlops-lifecycle')}")
         raise typer.Exit
 
 
@@ -61,13 +65,12 @@ def _root(
 
 
 def main() -> None:
-    """Run the command; our own errors end in one line on stderr and their exit code, a bug keeps its traceback."""
-    try:
-        app()
-    except MlopsError as error:
-        sys.stderr.write(f"Error: {error}\n")
-        sys.exit(error.exit_code)
+    """Run the command in this process."""
+    environment.spare_loopback()
+    with console.streams(), owner.temporary_folder():
+        code = ending.of(app)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
-    main()
+    start.main()

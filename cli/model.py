@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import model_labels, model_register, model_remove, options, runner, show
+from cli import console, model_labels, model_register, model_remove, options, runner, show
 from lifecycle.names import Environment
 
 app = typer.Typer(
@@ -86,7 +86,9 @@ def card(
     target = runner.registered(env, model_name)
     number = catalog.resolve(target, version=version, alias=alias).version or 0
     text = (cards.write if write else cards.read)(settings.load(env), model_name, number)
-    show.print_json({"model": target.name, "version": number, "card": text}) if as_json else typer.echo(text, nl=False)
+    show.print_json({"model": target.name, "version": number, "card": text}) if as_json else console.echo(
+        text, nl=False
+    )
 
 
 @app.command()
@@ -163,4 +165,4 @@ def adopt(
     from lifecycle.registry import promotion
 
     done = promotion.adopt(runner.registered(env, model_name), reason)
-    show.print_json(done) if as_json else typer.echo(done.message)
+    show.print_json(done) if as_json else console.echo(done.message)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from lifecycle.names import Environment
 
 alias = typer.Typer(help="Aliases other than champion: set, get, list, delete.", no_args_is_help=True)
@@ -42,7 +42,7 @@ def set_alias(
     before = aliases.put(target, name, version, settings.load(env).aliases)
     done = {"model": target.name, "alias": name.lower(), "version": version, "before": before}
     was = f" (was v{before})" if before else ""
-    show.print_json(done) if as_json else typer.echo(f"{target.name}@{name.lower()} is v{version}{was}.")
+    show.print_json(done) if as_json else console.echo(f"{target.name}@{name.lower()} is v{version}{was}.")
 
 
 @alias.command("get")
@@ -57,7 +57,9 @@ def get_alias(
 
     target = runner.registered(env, model_name)
     number = aliases.get(target, name)
-    show.print_json({"model": target.name, "alias": name.lower(), "version": number}) if as_json else typer.echo(number)
+    show.print_json({"model": target.name, "alias": name.lower(), "version": number}) if as_json else console.echo(
+        number
+    )
 
 
 @alias.command("list")
@@ -88,7 +90,7 @@ def delete_alias(
     target = runner.registered(env, model_name)
     number = aliases.remove(target, name, settings.load(env).aliases)
     done = {"model": target.name, "alias": name.lower(), "version": None, "before": number}
-    show.print_json(done) if as_json else typer.echo(f"{target.name}@{name.lower()} is gone (was v{number}).")
+    show.print_json(done) if as_json else console.echo(f"{target.name}@{name.lower()} is gone (was v{number}).")
 
 
 @tag.command("set")
@@ -152,4 +154,4 @@ def _say(name: str, version: int | None, what: str, as_json: bool, facts: dict[s
     if as_json:
         show.print_json({"model": name, "version": version, **facts})
     else:
-        typer.echo(f"{f'{name} v{version}' if version else name}: {what}.")
+        console.echo(f"{f'{name} v{version}' if version else name}: {what}.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment
 
@@ -43,7 +43,7 @@ def create(
     if as_json:
         show.print_json({"model": target.name, "created": made})
     else:
-        typer.echo(f"{target.name} {'is created, without versions' if made else 'is there already'}.")
+        console.echo(f"{target.name} {'is created, without versions' if made else 'is there already'}.")
 
 
 def register(
@@ -165,7 +165,7 @@ def _enter(target: "Target", env: Environment, model: "ModelRef", description: s
     if as_json:
         show.print_json(done)
     else:
-        typer.echo(f"Registered {target.name} v{number} as a candidate ({model.artifact_sha256[:12]}).")
+        console.echo(f"Registered {target.name} v{number} as a candidate ({model.artifact_sha256[:12]}).")
 
 
 def _announce(name: str, env: Environment, number: int) -> None:

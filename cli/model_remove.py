@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from lifecycle.names import Environment
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def rename(
         removal.rename(target, new.name)
     done = {"model": target.name, "to": new.name, "done": not dry_run}
     verb = "Would rename" if dry_run else "Renamed"
-    show.print_json(done) if as_json else typer.echo(f"{verb} {target.name} to {new.name}.")
+    show.print_json(done) if as_json else console.echo(f"{verb} {target.name} to {new.name}.")
 
 
 def migrate_stages(
@@ -125,7 +125,7 @@ def migrate_stages(
         gone = stages.undo(origin, targets, dry_run=dry_run)
         names = ", ".join(gone) or "nothing"
         say = f"{'Would remove' if dry_run else 'Removed'}: {names}."
-        show.print_json({"removed": gone, "done": not dry_run}) if as_json else typer.echo(say)
+        show.print_json({"removed": gone, "done": not dry_run}) if as_json else console.echo(say)
         return
     migration = stages.plan(origin, targets)
     if not dry_run:
@@ -139,11 +139,11 @@ def _removal(done: "Removal", as_json: bool) -> None:
         show.print_json(done)
         return
     numbers = ", ".join(f"v{number}" for number in done.deleted) or "nothing"
-    typer.echo(f"{done.name}: {'deleted' if done.done else 'would delete'} {numbers}.")
+    console.echo(f"{done.name}: {'deleted' if done.done else 'would delete'} {numbers}.")
     if done.kept:
         show.table(("stays", "because"), [(f"v{number}", why) for number, why in done.kept.items()])
     for uri in done.collected:
-        typer.echo(f"Removed the files of {uri}.")
+        console.echo(f"Removed the files of {uri}.")
 
 
 def _migration(done: "Migration") -> None:
@@ -158,8 +158,8 @@ def _migration(done: "Migration") -> None:
     ]
     show.table(("from", "stage", "entered as" if done.done else "would be entered in", "champion"), rows)
     for text in done.ambiguous:
-        typer.echo(f"Ambiguous: {text}.")
+        console.echo(f"Ambiguous: {text}.")
     for text in done.foreign:
-        typer.echo(f"MLflow goes on loading it, mlops does not: {text} To convert it: mlops model register-external")
+        console.echo(f"MLflow goes on loading it, mlops does not: {text} To convert it: mlops model register-external")
     if done.without_stage:
-        typer.echo(f"Without a stage, left alone: {', '.join(f'v{number}' for number in done.without_stage)}.")
+        console.echo(f"Without a stage, left alone: {', '.join(f'v{number}' for number in done.without_stage)}.")

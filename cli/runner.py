@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli import console
 from cli.server import own_server
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, is_name
+from lifecycle.owner import name_the_user
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -59,9 +61,11 @@ PROVING = ("train", "promote", "check", "release")
 
 
 def quiet(*, verbose: bool = False) -> None:
-    """Set what must stand in the environment before Prefect, MLflow and Great Expectations are imported."""
+    """Set what must stand before Prefect, MLflow and Great Expectations are imported: they are not to use stdout."""
+    console.quiet()
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
+    name_the_user()
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
@@ -116,22 +120,29 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     require_prefect()
     quiet(verbose=verbose)
     _spare_the_collector()
-    with progress(title), own_server(home) as server:
+    with progress(title), own_server(home) as server, _usage():
         imports = threading.Thread(target=_warm_up, args=(HEAVY.get(name, ()),), daemon=True)
         imports.start()
-        from prefect.exceptions import ParameterTypeError
-
         from lifecycle.gate import replay
 
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        console.without_tracebacks("", "prefect._internal")
         flow = flow.with_options(on_running=[*flow.on_running_hooks, _tag])
         server.wait()
         with replay.ahead() if name in PROVING else nullcontext(), server.run():
             imports.join()  # threads of one process share one core: to import beside the steps would only slow them
-            try:
-                return flow(**parameters)
-            except ParameterTypeError as error:
-                raise ConfigError(" ".join(str(error).split())[:500], "See --help.") from None
+            return flow(**parameters)
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """Turn what Prefect says about a flow's parameters into an error of usage."""
+    from prefect.exceptions import ParameterTypeError
+
+    try:
+        yield
+    except ParameterTypeError as error:
+        raise ConfigError(" ".join(str(error).split())[:500], "See --help.") from None
 
 
 def _tag(_flow: "Flow[..., Any]", run: "FlowRun", _state: "State[Any]") -> None:
@@ -169,15 +180,16 @@ def _warm_up(modules: Sequence[str]) -> None:
 def progress(title: str) -> Iterator[None]:
     """Show on stderr what is going on: each effect as a line with its time, and a spinner on a terminal."""
     from rich.console import Console
+    from rich.markup import escape
 
-    console, start = Console(stderr=True, highlight=False, soft_wrap=True), time.monotonic()
-    handler = _Lines(console, start)
+    page, start = Console(stderr=True, highlight=False, soft_wrap=True), time.monotonic()
+    handler = _Lines(page, start)
     logger = logging.getLogger("lifecycle")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    console.print(f"[bold]{title}[/bold]")
+    page.print(f"[bold]{escape(title)}[/bold]")
     try:
-        with console.status("Starting …") if console.is_terminal else nullcontext():
+        with page.status("Starting …") if page.is_terminal else nullcontext():
             yield
     finally:
         logger.removeHandler(handler)

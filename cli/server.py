@@ -1,31 +1,44 @@
 """Prefect's API for the time of one command.
 
 It is a process that is started first, comes up while this one imports, and ends with it. Run as a module it is that
-process: it listens on loopback only, on a port of the system's choice, and ends when its standard input closes, also
-when the command is killed.
+process: it takes the socket that the command listens with, on loopback only and on a port of the system's choice.
+While a flow runs it is watched: once it has ended or answers no more, so does the flow, with one error that says why.
 """
 
 import asyncio
+import gc
+import http.client
+import itertools
+import logging
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from lifecycle import guard, migrated
+from cli import environment, guarded, history
+from lifecycle import children, guard, migrated
 from lifecycle.errors import TransientError
+from mlops_lifecycle import start
 
 START_SECONDS = 180
-CHOSEN_BY_THE_USER = {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE"}
-DATABASES = {"PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL"}
-"""Variables by which a person puts Prefect's history elsewhere, for example into Postgres."""
+LOOK_SECONDS = 5
+"""How often a server that runs is asked whether it still answers."""
+ANSWER_SECONDS = 40
+"""For how long it may not; busy machines have kept one silent for half of it."""
+STOP_SECONDS = 10
 BLOCKS = "PREFECT_SERVER_REGISTER_BLOCKS_ON_START"
 """Not every block type of Prefect is entered into a new history: whoever saves a block enters its type."""
+WAKE = signal.SIGUSR1
+"""Ends what the main thread waits for, or computes, in vain."""
 
 
 class Server(NamedTuple):
@@ -37,65 +50,35 @@ class Server(NamedTuple):
 
 @contextmanager
 def own_server(home: Path) -> Iterator[Server]:
-    """Start a server with its history in `<home>/prefect`, unless the environment names one.
+    """Start a server with its history in `<home>/prefect`, unless the environment names one or `mlops up` runs one.
 
-    Prefect must not be imported before: it reads the address from the environment then.
+    Prefect is imported here, and must not be before: it reads the address from the environment then.
+
+    Raises:
+        ConfigError: Prefect's settings in the environment are not valid, or the history cannot be used.
+        ConflictError: The history is of another release of Prefect.
+        TransientError: The server does not start, ends or does not answer.
     """
+    from cli.operations.connection import require, translated
     from cli.operations.state import LOGIN, api_url, login  # its psutil comes with the extra, which is there by now
 
-    if CHOSEN_BY_THE_USER & os.environ.keys():
-        with _set(login(home, os.environ.get("PREFECT_API_URL", ""))):
-            yield Server(wait=lambda: None, run=nullcontext)
-        return
-    folder = home / "prefect"
-    if api := api_url(home):
-        with _set({**_at(folder, api), **login(home, api), **_links(home)}):
-            yield Server(wait=lambda: None, run=nullcontext)
+    address = environment.chosen_server()
+    folder = environment.history_folder(home)
+    if api := address or api_url(home):
+        folder.mkdir(parents=True, exist_ok=True)
+        also = login(home, api) | ({} if address else _links(home))
+        with environment.server_in_use(api, folder, also=also):
+            environment.import_prefect(folder)
+            yield Server(wait=lambda: require(api), run=lambda: translated(api))
         return
     folder.mkdir(parents=True, exist_ok=True)
-    credential = guard.new_credential()
-    environment = {BLOCKS: "false", **os.environ, "PREFECT_HOME": str(folder), guard.VARIABLE: credential}
-    command = [sys.executable, "-m", "cli.server"]
+    history.prepare(folder)
     with (
-        (folder / "server.log").open("w") as log,
-        subprocess.Popen(  # noqa: S603  our own interpreter and module
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the command, which then still reports its end
-        ) as process,
+        _started(folder) as server,
+        environment.server_in_use(server.api, folder, own=True, also={LOGIN: server.credential}),
     ):
-        port = process.stdout.readline().strip() if process.stdout else ""
-        api = f"http://127.0.0.1:{port}/api"
-        try:
-            with _set({**_at(folder, api), LOGIN: credential}):
-                yield Server(wait=lambda: _wait(api, credential, folder / "server.log"), run=_alone)
-        finally:
-            if "prefect" in sys.modules:
-                _drain()
-            process.terminate()
-
-
-def _at(folder: Path, api: str) -> dict[str, str]:
-    """The variables by which Prefect finds a server when it is imported."""
-    return {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api}
-
-
-@contextmanager
-def _set(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables of the environment for a while; then they are what they were."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        environment.import_prefect(folder)
+        yield Server(wait=server.wait, run=server.watched)
 
 
 def _links(home: Path) -> dict[str, str]:
@@ -106,33 +89,170 @@ def _links(home: Path) -> dict[str, str]:
     return {"MLOPS_MLFLOW_UI": found} if found else {}
 
 
-def _wait(api: str, credential: str, log: Path) -> None:
-    """Return once the server answers: it listens from the start, so one request waits for it."""
-    request = urllib.request.Request(f"{api}/health", headers=guard.authorization(credential))  # noqa: S310  our own
+@contextmanager
+def _started(folder: Path) -> Iterator["_OwnServer"]:
+    """A process that serves the history in a folder until the block ends; what it says is in `server.log` there."""
+    log, credential = folder / "server.log", guard.new_credential()
+    with ExitStack() as stack:
+        said = stack.enter_context(log.open("w"))
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
+        process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+            start.command("cli.server", str(listener.fileno()), str(os.getpid())),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env={BLOCKS: "false"} | environment.for_own_server(folder) | {guard.VARIABLE: credential},
+            pass_fds=[listener.fileno()],
+            start_new_session=True,  # Ctrl-C is for the command, which then still reports its end
+        )
+        port = listener.getsockname()[1]
+    server = _OwnServer(process, f"http://127.0.0.1:{port}/api", credential, log)
     try:
-        urllib.request.urlopen(request, timeout=START_SECONDS).close()  # noqa: S310  our own address
-    except OSError as error:
-        what = f"Prefect's server did not start: {error}. See {log}."
-        raise TransientError(what, "Try again, or start one: prefect server start") from None
+        yield server
+    finally:
+        server.stop()
+
+
+class _OwnServer:
+    """The process, and what is known of its end."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", api: str, credential: str, log: Path) -> None:
+        self.process, self.api, self.credential, self.log = process, api, credential, log
+        self._problem = ""
+        self._over = threading.Event()
+        self._waking = threading.Lock()
+
+    def wait(self) -> None:
+        """Return once it answers: it listens from the start, so one request waits for it.
+
+        Raises:
+            TransientError: It has ended, or does not answer in time.
+        """
+        if self._answers(START_SECONDS):
+            return
+        with suppress(subprocess.TimeoutExpired):  # its connections are gone a moment before
+            self.process.wait(1)
+        if self.process.poll() is None:
+            self._problem = f"did not answer within {START_SECONDS} s"
+        raise self._error()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Run a block as the only user of the server, and end it when the server has ended.
+
+        Nobody watches for a heartbeat, so none is sent; a slot of a limit that a killed command held would never come
+        back, so none is taken.
+
+        Raises:
+            TransientError: The server ended, or did not answer any more, whatever the block made of that.
+        """
+        from cli.operations.connection import translated
+        from tasks import limits
+
+        try:
+            with translated(self.api, self.log), limits.alone(), self._watch():
+                yield
+        except BaseException:
+            if self._has_ended():
+                raise self._error() from None
+            raise
+
+    def stop(self) -> None:
+        """Send what is queued while it is there, then end it; Prefect's own exit would wait for it in vain."""
+        if self.process.poll() is not None or self._problem:
+            _forget_what_is_queued()
+        elif "prefect.events" in sys.modules:
+            _drain()
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        with _wakeable():
+            threading.Thread(target=self._look, name="server watch", daemon=True).start()
+            try:
+                yield
+            finally:
+                with self._waking:
+                    self._over.set()
+
+    def _look(self) -> None:
+        """Wait for its end, and ask now and then whether it answers; one that does not is ended."""
+        while not self._over.is_set():
+            try:
+                self.process.wait(LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                if self._answers(ANSWER_SECONDS) or self._over.is_set():
+                    continue
+                if self.process.poll() is None:
+                    self._problem = f"did not answer for {ANSWER_SECONDS} s"
+                    self.process.kill()
+                    self.process.wait()
+            with self._waking:
+                if not self._over.is_set():
+                    _forget_what_is_queued()
+                    signal.pthread_kill(threading.main_thread().ident or 0, WAKE)
+            return
+
+    def _answers(self, seconds: float) -> bool:
+        connection = http.client.HTTPConnection(urlsplit(self.api).netloc, timeout=seconds)
+        try:
+            connection.request("GET", "/api/health", headers=guard.authorization(self.credential))
+            return connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _has_ended(self) -> bool:
+        return bool(self._problem) or self.process.poll() is not None
+
+    def _error(self) -> TransientError:
+        code = self.process.poll()
+        how = self._problem or (children.ended(code) if code is not None else "ended")
+        if not self._problem and code == -signal.SIGKILL:
+            how += ", as the system does when memory is short"
+        elif code is not None and code >= 0:
+            how += f" ({_last_line(self.log)})"
+        what = f"Prefect's server, which this command runs for itself, {how}. See {self.log}."
+        return TransientError(what, f"Give the command again: {_command()}")
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""
+
+
+def _command() -> str:
+    """What was called, without its options, which may hold what is not to be shown."""
+    words = itertools.takewhile(re.compile("[a-z][a-z-]*").fullmatch, sys.argv[1:])
+    return " ".join(["mlops", *words, "…"])
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Run flows as the only user of a server that ends with the command.
-
-    Nobody watches for a heartbeat, and to stop it takes a second; a slot of a limit that a killed command held would
-    never come back.
-    """
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from tasks import limits
-
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), limits.alone():
+def _wakeable() -> Iterator[None]:
+    """Let the main thread be interrupted by `WAKE`; in another thread nobody is."""
+    if threading.current_thread() is not threading.main_thread():
         yield
+        return
+    before = signal.signal(WAKE, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(WAKE, signal.SIG_IGN)  # one that is on its way ends nothing
+        signal.signal(WAKE, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _drain() -> None:
-    """Send what is queued while the server is there; Prefect's own exit would wait for it in vain."""
+    """Send what is queued."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
@@ -140,21 +260,22 @@ def _drain() -> None:
     EventsWorker.drain_all(timeout=10)
 
 
-def serve() -> None:
-    """Listen, tell the port, then import and run the server."""
-    import gc
-    import socket
+def _forget_what_is_queued() -> None:
+    """Let Prefect's client give up at once, and its threads say nothing about what they cannot send any more."""
+    logging.raiseExceptions = False
+    logging.getLogger("prefect").setLevel(logging.CRITICAL + 1)
+    if "prefect.settings" in sys.modules:
+        from prefect.settings import get_current_settings
 
+        get_current_settings().client.max_retries = 0
+
+
+def serve(listener: socket.socket) -> None:
+    """Answer on a socket that is listened with."""
     gc.set_threshold(100_000, 50, 50)
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(128)
-    sys.stdout.write(f"{listener.getsockname()[1]}\n")
-    sys.stdout.flush()
-    threading.Thread(target=_end_with_the_command, daemon=True).start()
-
-    _migrate(Path(os.environ["PREFECT_HOME"]) / "prefect.db")
-    from cli import guarded
+    folder = Path(os.environ[environment.HOME])
+    environment.import_prefect(folder)
+    _migrate(folder / history.NAME)
 
     with guarded.prefect(ephemeral=True) as app:
         guarded.run(app, listener, "error")
@@ -167,7 +288,7 @@ def _migrate(database: Path) -> None:
     """
     from filelock import FileLock
 
-    if database.exists() or DATABASES & os.environ.keys():
+    if database.exists() or history.is_elsewhere():
         return
     with FileLock(database.with_name(f".{database.name}.lock")):
         if database.exists() or migrated.copy("prefect", database):
@@ -179,10 +300,7 @@ def _migrate(database: Path) -> None:
             migrated.keep("prefect", database)
 
 
-def _end_with_the_command() -> None:
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    serve()
+    children.end_with(int(sys.argv[2]))
+    with socket.socket(fileno=int(sys.argv[1])) as inherited:
+        serve(inherited)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from lifecycle.names import Environment
+from mlops_lifecycle import start
 
 if TYPE_CHECKING:
     from cli.operations.services import Plan
@@ -65,7 +66,7 @@ def down(env: options.Env = DEV, as_json: options.Json = False) -> None:
     if as_json:
         show.print_json({"stopped": found})
     else:
-        typer.echo("Stopped." if found else "Nothing is up.")
+        console.echo("Stopped." if found else "Nothing is up.")
 
 
 def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
@@ -84,9 +85,9 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
     elif stack:
         show.table(("service", "state", "address", "pid", "since"), [tuple(row.values()) for row in rows])
         if stack.phase == "up":
-            typer.echo(_opening(home, stack))
+            console.echo(_opening(home, stack))
     else:
-        typer.echo(f"Nothing is up for {home}.")
+        console.echo(f"Nothing is up for {home}.")
     if not stack or stack.phase != "up" or any(row["state"] not in GOOD for row in rows):
         raise typer.Exit(NOT_HEALTHY)
 
@@ -122,7 +123,7 @@ def _in_background(plan: "Plan", as_json: bool) -> None:
     deploy = "--deploy" if plan.deploy else "--no-deploy"
     ports = ["--port", str(plan.port), "--mlflow-port", str(plan.mlflow_port)]
     hosts = [f"--allowed-host={name}" for name in plan.allowed_hosts]
-    command = [sys.executable, "-m", "cli.main", "up", "--env", plan.env, *ports, *hosts, deploy, "--no-follow"]
+    command = start.command("cli.main", "up", "--env", plan.env, *ports, *hosts, deploy, "--no-follow")
     with log.open("ab") as output:  # two at once write one file, and both wait for the one that comes up
         said = output.tell()
         supervisor = subprocess.Popen(  # noqa: S603  our own interpreter and module
@@ -187,7 +188,7 @@ def _announce(home: Path, stack: "Stack", as_json: bool, what: str) -> None:
         facts = {"phase": stack.phase, "prefect": stack.prefect, "mlflow": stack.mlflow, "open": state.links(home)}
         show.print_json(facts)
         return
-    typer.echo(f"Everything {what}.\n{_opening(home, stack)}")
+    console.echo(f"Everything {what}.\n{_opening(home, stack)}")
 
 
 def _opening(home: Path, stack: "Stack") -> str:

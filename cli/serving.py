@@ -2,11 +2,12 @@
 
 import json
 import os
+import sys
 from typing import Annotated
 
 import typer
 
-from cli import options, runner
+from cli import console, options, runner
 from lifecycle.names import Environment
 
 CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
@@ -39,10 +40,10 @@ def serve(
 
     def ready(address: str) -> None:
         facts = {"address": address, "model": model.name, "version": model.version}
-        typer.echo(json.dumps(facts) if as_json else address)
+        console.echo(json.dumps(facts) if as_json else address)
         body = '{"dataframe_split": {"columns": ["text"], "data": [["profit rose"]]}}'
         who = f'-u "${CREDENTIAL}" ' if credential else ""
         ask = f"curl -s {who}{address}/invocations -H 'Content-Type: application/json' -d '{body}'"
-        typer.echo(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}", err=True)
+        sys.stderr.write(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}\n")
 
     local.serve(model, port, ready, hosts=allowed_host or (), credential=credential)

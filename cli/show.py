@@ -2,11 +2,10 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
+from cli import console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,8 +41,7 @@ def print_json(value: Any) -> None:
     def plain(each: Any) -> Any:
         return each.model_dump(mode="json") if hasattr(each, "model_dump") else str(each)
 
-    json.dump(value, sys.stdout, default=plain, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    console.echo(json.dumps(value, default=plain, indent=2, ensure_ascii=not console.holds_all()))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
@@ -58,7 +56,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     heading = None if title is None else Text(title, "bold")
     drawn = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        drawn.add_column(column, no_wrap=column in WHOLE)
+        drawn.add_column(Text(column), no_wrap=column in WHOLE)
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row))
     _console().print(drawn)
@@ -68,7 +66,9 @@ def _console() -> "Console":
     """Standard output: as wide as the terminal, with colours only there and if NO_COLOR does not forbid them."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160, highlight=False)
+    out = console.results()
+    width = None if out.isatty() or "COLUMNS" in os.environ else 160
+    return Console(file=out, width=width, highlight=False)
 
 
 def _say(text: str, style: str = "") -> None:
@@ -85,18 +85,25 @@ def _outcome(outcome: str) -> "Text":
 
 def dataset(manifest: "Manifest", folder: str) -> None:
     """Show a dataset version."""
-    typer.echo(
+    console.echo(
         f"Dataset {manifest.data_name} {manifest.data_version}: {manifest.rows_in:,} rows in = "
         f"{manifest.rows_split:,} split + {manifest.rows_quarantined:,} in quarantine"
     )
-    rows = [
-        (side, f"{sum(counts.values()):,}", *(f"{counts.get(name, 0):,}" for name in manifest.classes))
-        for side, counts in manifest.counts.items()
-    ]
-    table(("side", "rows", *manifest.classes), rows)
+    if len(manifest.classes) <= SHOWN:
+        rows = [
+            (side, f"{sum(counts.values()):,}", *(f"{counts.get(name, 0):,}" for name in manifest.classes))
+            for side, counts in manifest.counts.items()
+        ]
+        table(("side", "rows", *map(_cut, manifest.classes)), rows)
+    else:  # too many for columns
+        typer.echo(f"{len(manifest.classes)} classes, {_sides(manifest)}")
+        classes = [(name, *(counts.get(name, 0) for counts in manifest.counts.values())) for name in manifest.classes]
+        table(
+            ("class", *manifest.counts), sorted(classes, key=lambda row: -sum(row[1:]))[:SHOWN], "The largest classes"
+        )
     if manifest.quarantined:
         table(("quarantined as", "rows"), manifest.quarantined.items())
-    typer.echo(f"Report: {folder}/report.html")
+    console.echo(f"Report: {folder}/report.html")
 
 
 def admission(outcome: "Admission") -> None:
@@ -106,8 +113,8 @@ def admission(outcome: "Admission") -> None:
         _checks(judged)
         _rows("newly broken", judged.broken_rows, judged.broken, 3)
         _rows("newly repaired", judged.repaired_rows, judged.repaired, 3)
-        typer.echo(f"Metrics, parts of the rows, plots: {_explain(outcome)}")
-    typer.echo(outcome.message)
+        console.echo(f"Metrics, parts of the rows, plots: {_explain(outcome)}")
+    console.echo(outcome.message)
 
 
 def _explain(outcome: "Admission") -> str:
@@ -260,10 +267,10 @@ def selftest(done: "SelftestResult") -> None:
 
 def model(page: "ModelPage") -> None:
     """Show a model: its champion and aliases, then each version."""
-    typer.echo(f"{page.name}: champion {version(page.champion) or 'none'}, alias {version(page.alias) or 'none'}")
+    console.echo(f"{page.name}: champion {version(page.champion) or 'none'}, alias {version(page.alias) or 'none'}")
     for text in (page.description, page.link, _pairs_of(page.tags)):
         if text:
-            typer.echo(text)
+            console.echo(text)
     for facts in page.details:
         model_version(facts, {})
 
@@ -296,12 +303,12 @@ def batch(done: "Batch") -> None:
     """Show a batch of predictions."""
     manifest = done.manifest
     rejected = sum(manifest.rejected.values())
-    typer.echo(
+    console.echo(
         f"Predictions of {manifest.model_name} {_version(manifest.model_version)}: {manifest.rows_in:,} rows in = "
         f"{manifest.scored:,} scored + {rejected:,} rejected"
     )
     table(("label", "rows"), manifest.labels.items())
-    typer.echo(f"In: {done.folder}")
+    console.echo(f"In: {done.folder}")
 
 
 def release(done: "Release") -> None:
@@ -322,9 +329,9 @@ def release(done: "Release") -> None:
         rows.append(("  rejected", f"{sum(found.rejected.values()):,} rows", _pairs(found.rejected) or "none"))
     table(("what", "value", "detail"), rows)
     if not any(outcome.verdict for outcome in done.admissions):
-        typer.echo("Nothing was changed: this release is in place.")
+        console.echo("Nothing was changed: this release is in place.")
     if done.batch:
-        typer.echo(f"Predictions: {done.batch.folder}")
+        console.echo(f"Predictions: {done.batch.folder}")
 
 
 def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:

@@ -15,7 +15,31 @@ A refused challenger is not an error: it is a `Verdict` whose decision is not `p
 
 Each message says what, with the value, and why; then the command that gets out of it. Constructors hand exactly their
 own arguments to `Exception`, so that errors survive pickling between processes; `__str__` renders.
+
+What the machine refuses (rights, room) is raised by whatever meets it; `of_the_machine` translates it where it surfaces.
 """
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+
+GET_RIGHTS = "Give this user the right to it (ls -ld, chown, chmod), or choose another folder: MLOPS_HOME=…"
+MAKE_ROOM = "Make room on the disk, or raise the limit (df -h, quota, ulimit -f), and run the same command again."
+REFUSALS = {
+    errno.EACCES: GET_RIGHTS,
+    errno.EPERM: GET_RIGHTS,
+    errno.EROFS: GET_RIGHTS,
+    errno.ENOSPC: MAKE_ROOM,
+    errno.EDQUOT: MAKE_ROOM,
+    errno.EFBIG: MAKE_ROOM,
+}
+SQLITE_REFUSALS = {
+    sqlite3.SQLITE_PERM: GET_RIGHTS,
+    sqlite3.SQLITE_READONLY: GET_RIGHTS,
+    sqlite3.SQLITE_CANTOPEN: GET_RIGHTS,
+    sqlite3.SQLITE_FULL: MAKE_ROOM,
+    sqlite3.SQLITE_IOERR: MAKE_ROOM,
+}
 
 
 class MlopsError(Exception):
@@ -76,3 +100,33 @@ class IntegrityError(MlopsError):
 
 class MetricError(IntegrityError):
     """A metric cannot be measured on these predictions, or gives no number; the gate then refuses the challenger."""
+
+
+def of_the_machine(error: BaseException, where: object = "") -> ConfigError | None:
+    """Our error for what the machine refused beneath any other error: a right, or room; None if it was neither.
+
+    `where` names the file if the error does not. Room too is for a person to make: it is not retried.
+    """
+    for each in beneath(error):
+        place = getattr(each, "filename", None) or where
+        fix = _way_out(each)
+        if fix == MAKE_ROOM or (fix and (place or isinstance(each, sqlite3.Error))):
+            said = getattr(each, "strerror", None) or each
+            return ConfigError(f"{place or 'A file'}: {said}.", fix)
+    return None
+
+
+def _way_out(error: BaseException) -> str:
+    """What to do about a refusal; empty if it is none."""
+    if isinstance(error, sqlite3.Error):
+        return SQLITE_REFUSALS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "")  # the rest says in which call
+    return REFUSALS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+
+
+def beneath(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -10,13 +10,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifecycle import class_metrics
 from lifecycle.data import dataset
-from lifecycle.errors import ConflictError, IntegrityError
+from lifecycle.errors import ConflictError, DataError, IntegrityError
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef, load
+from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.names import Side
 from lifecycle.tracking import client, download, translated
-from lifecycle.training import TRAINED_KEYS, class_metrics
+from lifecycle.training import TRAINED_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +74,15 @@ def evaluate(request: EvaluateRequest) -> None:
     rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
     _same_dataset(request)
     table = rows[["row", "key"]].assign(truth=rows["label"]).join(predicted(load(request.model), rows))
+    classes = class_metrics.by_class(table["truth"], table["label"])
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary, translated():
+        summary = Path(temporary) / f"{request.side}-{request.dataset_digest[:16]}.csv"
+        classes.to_csv(summary, index=False)
+        mlflow.log_artifact(request.model.run_id, str(summary), class_metrics.FOLDER)
         table.to_parquet(Path(temporary) / name, index=False)
         mlflow.log_artifact(request.model.run_id, str(Path(temporary) / name), folder)
         now = int(time.time() * 1000)
-        metrics = class_metrics(request.side, table["truth"], table["label"]).items()
+        metrics = class_metrics.metrics(request.side, classes).items()
         mlflow.log_batch(request.model.run_id, [Metric(name, value, now, 0) for name, value in metrics])
     logger.info("Evaluated %s on %s %s rows", request.model.label, f"{len(table):,}", request.side)
 
@@ -85,11 +91,13 @@ def predicted(model: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
     """What a loaded model says of texts: `label`, `score` and, if it tells them, `probability.<class>`."""
     import pandas as pd
 
-    if not hasattr(model, "probabilities"):
-        return pd.DataFrame(model.predict(None, rows[["text"]]))
-    probabilities = model.probabilities(rows["text"])
+    with refused_by_the_library("The model cannot score these texts: ", DataError, CANNOT_SCORE):
+        if not hasattr(model, "probabilities"):
+            return pd.DataFrame(model.predict(None, rows[["text"]]))
+        probabilities = model.probabilities(rows["text"])
+        labelled = model.labelled(probabilities)
     classes = [f"{PROBABILITY}{name}" for name in model.pipeline.classes_]
-    return pd.DataFrame(model.labelled(probabilities)).join(pd.DataFrame(probabilities, columns=classes))
+    return pd.DataFrame(labelled).join(pd.DataFrame(probabilities, columns=classes))
 
 
 def stored(request: EvaluateRequest) -> "pd.DataFrame":

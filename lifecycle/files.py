@@ -3,24 +3,49 @@
 import hashlib
 import json
 import os
+import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lifecycle.errors import ConfigError
+from lifecycle.owner import clear, mark
+
 TEMPORARY = ".tmp-"
+MISREAD = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+"""What the addresses of databases read as something else than part of a path."""
+
+
+def check_place(path: Path) -> None:
+    """Check that state can lie at a path, before anything is written there.
+
+    Raises:
+        ConfigError: Databases would be made elsewhere, or something on the way there is not a folder.
+    """
+    fix = "Choose another folder: MLOPS_HOME=…"
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{os.fsencode(path)!r} is not UTF-8, so no database can lie there.", fix) from None
+    if found := MISREAD.search(str(path)):
+        raise ConfigError(f"{path} holds {found[0]!r}, which the address of a database cannot hold.", fix)
+    above = next((each for each in path.parents if os.path.lexists(each)), None)
+    if above and not above.is_dir():
+        raise ConfigError(f"{above} is not a folder, so {path} cannot be used.", fix)
 
 
 @contextmanager
 def publish_folder(final: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success it becomes `final` in one step, on any error it is gone without a trace.
 
-    If `final` appeared meanwhile the work is dropped: the caller compares and decides.
+    If `final` appeared meanwhile the work is dropped: the caller compares and decides. What killed processes have left
+    beside it is cleared.
     """
     created = _missing_parents(final.parent)
-    folder = final.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    clear(final.parent, TEMPORARY)
+    folder = final.parent / f"{TEMPORARY}{mark()}"
     folder.mkdir(parents=True)
     try:
         yield folder
@@ -43,7 +68,7 @@ def move_whole(folder: Path, final: Path) -> None:
 @contextmanager
 def publish_file(final: Path) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `final` in one step."""
-    temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex}-{final.name}")
+    temporary = final.with_name(f"{TEMPORARY}{mark()}-{final.name}")
     try:
         yield temporary
         _sync(temporary)

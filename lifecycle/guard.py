@@ -206,8 +206,8 @@ def _cookies(scope: Message) -> Iterator[tuple[str, str]]:
 
 
 def _ticket(scope: Message) -> str:
-    query: bytes = scope["query_string"]
-    return parse_qs(query.decode("latin-1")).get("ticket", [""])[0]
+    query: str = scope["query_string"].decode("latin-1")
+    return parse_qs(query).get("ticket", [""])[0]
 
 
 def _decoded(value: str) -> str:

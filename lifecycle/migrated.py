@@ -9,12 +9,12 @@ import os
 import shutil
 import sqlite3
 import sys
-import uuid
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from lifecycle.files import cache_folder, publish_file
+from lifecycle.files import TEMPORARY, cache_folder, publish_file
+from lifecycle.owner import mark
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +25,17 @@ def template(product: str) -> Path:
     return cache_folder() / f"{product}-{version(product)}-python{python}.db"
 
 
+def revision(product: str) -> str:
+    """The revision of the tables of the installed release, if an empty database of it is kept; else empty."""
+    try:
+        return _check(template(product))
+    except (OSError, RuntimeError, sqlite3.Error):
+        return ""
+
+
 def copy(product: str, database: Path) -> bool:
     """Begin a database as a copy; False if there is nothing to copy. One that appeared meanwhile is left as it is."""
-    temporary = database.with_name(f".tmp-{uuid.uuid4().hex}-{database.name}")
+    temporary = database.with_name(f"{TEMPORARY}{mark()}-{database.name}")
     try:
         shutil.copyfile(template(product), temporary)
         _check(temporary)
@@ -56,10 +64,11 @@ def keep(product: str, database: Path, *, without: tuple[str, ...] = ()) -> None
         logger.debug("The empty database of %s is not kept: %s", product, error)
 
 
-def _check(database: Path) -> None:
-    """Raise unless the file is a whole database whose tables were made."""
+def _check(database: Path) -> str:
+    """The revision of a whole database; raise unless it is one whose tables were made."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
         if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError(f"{database} is damaged")
-        if not connection.execute("SELECT version_num FROM alembic_version").fetchone():
-            raise sqlite3.DatabaseError(f"{database} has no tables")
+        if found := connection.execute("SELECT version_num FROM alembic_version").fetchone():
+            return str(found[0])
+        raise sqlite3.DatabaseError(f"{database} has no tables")

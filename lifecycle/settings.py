@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from lifecycle.errors import ConfigError
+from lifecycle.files import check_place
 from lifecycle.frozen import Frozen
 from lifecycle.gate.rules import ApprovalRules, GateRules
 from lifecycle.names import Environment, StepName
@@ -221,30 +222,38 @@ def checked(model: type[T], /, **values: Any) -> T:
 
 
 def config_dir() -> Path:
-    """The folder of the YAML files: `MLOPS_CONFIG_DIR`, else the checkout's `config/`, else the wheel's copy."""
+    """The folder of the YAML files: `MLOPS_CONFIG_DIR`, else `config/` beside our packages, in a wheel too."""
     if chosen := os.environ.get("MLOPS_CONFIG_DIR"):
         return Path(chosen).expanduser()
-    here = Path(__file__).parent
-    checkout = here.parent / "config"
-    return checkout if checkout.is_dir() else here / "config"
+    return Path(__file__).parents[1] / "config"
 
 
 def load(env: Environment | str, **flags: Any) -> Settings:
     """Read the settings of one environment; `flags` win over every other layer.
 
     Raises:
-        ConfigError: A file is missing or not YAML; a value is missing, unknown or out of range.
+        ConfigError: A file is missing or not YAML; a value is missing, unknown or out of range; no state can lie in
+            its folder.
     """
     merged: dict[str, Any] = {}
     for _, values in reversed(list(_layers(env, flags))):
         merged = _merge(merged, values)
     try:
-        return Settings(**merged)
+        found = Settings(**merged)
     except ValidationError as error:
         raise ConfigError(
             f"The settings of '{env}' are not valid: {problems(error)}.",
             f"Correct config/{env}.yaml or the MLOPS_ variable.",
         ) from None
+    _check_home(found)
+    return found
+
+
+def _check_home(config: Settings) -> None:
+    try:
+        check_place(config.state / "mlflow.db")
+    except (RuntimeError, FileNotFoundError) as error:  # `~` of nobody; a working directory that was removed
+        raise ConfigError(f"No folder for state: {config.home}: {error}.", "Choose one: MLOPS_HOME=…") from None
 
 
 def origins(env: Environment | str) -> dict[str, tuple[Any, str]]:

@@ -1,22 +1,22 @@
-"""MLflow's clients, its first start, and the translation of its errors.
+"""MLflow's clients, and the translation of its errors."""
 
-A new sqlite database is migrated under a temporary name and renamed, so that neither a kill nor two processes that
-start at once leave a half-migrated one.
-"""
-
+import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import databricks, migrated
-from lifecycle.errors import ConfigError, IntegrityError, MlopsError, TransientError
-from lifecycle.files import publish_file
+from lifecycle import databricks, embedded, moved
+from lifecycle.errors import ConfigError, IntegrityError, MlopsError, TransientError, beneath, of_the_machine
+from lifecycle.owner import name_the_user
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
 
 REFUSED_CODES = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 TRANSIENT_CODES = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR", "RESOURCE_EXHAUSTED"}
@@ -45,6 +45,8 @@ def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    name_the_user()
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # else it logs what it raises, as a traceback
     for uri in (tracking_uri, registry_uri):
         databricks.require_credentials(uri)
     from mlflow import MlflowClient
@@ -52,14 +54,14 @@ def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     with translated():
         for uri in (tracking_uri, registry_uri):
             if path := database_path(uri):
-                _make_database(path)
+                embedded.prepare(path)
         return MlflowClient(tracking_uri, registry_uri)
 
 
 def database_path(tracking_uri: str) -> Path | None:
     """The file of an embedded sqlite database, or None for a server."""
     prefix = "sqlite:///"
-    return Path(tracking_uri.removeprefix(prefix)) if tracking_uri.startswith(prefix) else None
+    return Path(tracking_uri.removeprefix(prefix)).absolute() if tracking_uri.startswith(prefix) else None
 
 
 def experiment(tracking_uri: str, name: str) -> str:
@@ -72,7 +74,7 @@ def experiment(tracking_uri: str, name: str) -> str:
     mlflow, path = client(tracking_uri), database_path(tracking_uri)
     if databricks.is_databricks(tracking_uri) and not name.startswith("/"):
         name = f"/Shared/{name}"
-    location = (path.parent / "artifacts").as_uri() if path else None
+    location = (path.parent / moved.ARTIFACTS).as_uri() if path else None
     with translated():
         if found := mlflow.get_experiment_by_name(name):
             return str(found.experiment_id)
@@ -93,50 +95,61 @@ def download(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") 
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     except (MlflowException, OSError) as error:
+        if refused := of_the_machine(error):
+            raise refused from error
         if is_transient(error):
             raise TransientError(f"{uri}: {error}", "Try again.") from error
         raise IntegrityError(f"{uri}: its artifacts cannot be read: {error}", "Run: mlops doctor") from error
 
 
-def delete_files(tracking_uri: str, uri: str) -> None:
-    """Delete a logged model (`models:/m-…`) with its files; one that is gone already is no error."""
+def delete_files(tracking_uri: str, uri: str) -> bool:
+    """Delete a logged model (`models:/m-…`) with its files; one that is gone already is no error.
+
+    Files that do not lie in the state directory of an embedded database may be another one's: they stay (False).
+    """
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    mlflow, model_id = client(tracking_uri), uri.removeprefix("models:/")
+    mlflow, model_id, database = client(tracking_uri), uri.removeprefix("models:/"), database_path(tracking_uri)
     try:
         with translated():
             location = mlflow.get_logged_model(model_id).artifact_location
+            if database and not moved.lies_within(location, database.parent):
+                logger.warning("The files of %s stay: they lie in %s, not in %s", uri, location, database.parent)
+                return False
             get_artifact_repository(location, tracking_uri=tracking_uri).delete_artifacts()
             mlflow.delete_logged_model(model_id)
     except MlflowException as error:
         if not is_missing(error):
             raise
+    return True
 
 
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn MLflow's errors into ours, as far as they have a meaning whatever the call.
 
-    What waiting may cure is a `TransientError`, refused credentials a `ConfigError`, a damaged database an
-    `IntegrityError`; the rest is left to the caller.
+    What the machine or a server refuses is a `ConfigError`, what waiting may cure a `TransientError`, a damaged database
+    an `IntegrityError`; the rest is left to the caller.
     """
     from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import DatabaseError, OperationalError
+    from sqlalchemy.exc import DatabaseError
 
     try:
         yield
     except MlopsError:
         raise
-    except (MlflowException, OperationalError, ConnectionError, TimeoutError) as error:
+    except (MlflowException, DatabaseError, OSError, UnicodeDecodeError) as error:
+        if refused := of_the_machine(error):
+            raise refused from error
         if is_transient(error):
             raise TransientError(f"MLflow did not answer: {error!s:.300}", "Try again.") from error
         if getattr(error, "error_code", None) in REFUSED_CODES:
             what = f"MLflow's server refused the credentials: {error!s:.300}."
             raise ConfigError(what, "Check the token, the profile or the grants.") from error
+        if _is_damaged(error):
+            raise IntegrityError(f"The MLflow database is damaged: {error!s:.200}", "Run: mlops doctor") from error
         raise
-    except (DatabaseError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"The MLflow database is damaged: {error!s:.200}", "Run: mlops doctor") from error
 
 
 def is_transient(error: BaseException) -> bool:
@@ -152,25 +165,19 @@ def is_transient(error: BaseException) -> bool:
     return code in TRANSIENT_CODES or busy or isinstance(error, ConnectionError | TimeoutError)
 
 
+def _is_damaged(error: BaseException) -> bool:
+    """Tell whether a database could not be read for what it holds; MLflow's own errors hide that."""
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    if any(getattr(each, "sqlite_errorcode", None) in codes for each in beneath(error)):
+        return True
+    return isinstance(error, DatabaseError | UnicodeDecodeError) and not isinstance(error, OperationalError)
+
+
 def is_missing(error: Any) -> bool:
     """Tell whether MLflow says that a model, version, alias or run does not exist.
 
     Its codes differ: a missing alias is INVALID_PARAMETER_VALUE, a missing model RESOURCE_DOES_NOT_EXIST.
     """
     return error.error_code == "RESOURCE_DOES_NOT_EXIST" or "not found" in str(error)
-
-
-def _make_database(path: Path) -> None:
-    from filelock import FileLock
-    from mlflow import MlflowClient
-
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        if not path.exists():
-            with publish_file(path) as temporary:
-                copied = migrated.copy("mlflow", temporary)
-                MlflowClient(f"sqlite:///{temporary}").search_experiments(max_results=1)
-            if not copied:  # its one experiment names a folder of this process
-                migrated.keep("mlflow", path, without=("experiments",))

@@ -1,7 +1,7 @@
 """Fit a model on the train side of a dataset version and record everything in one MLflow run.
 
-`plan` finds or opens the run (its id is the name of the result), `train` fills it. The same data, parameters, seed and
-code lead to the same run, so a repeated training finds what is there.
+`plan` finds or opens the run (its id is the name of the result), `train` fills it. The same data, parameters (given or
+by default), seed and code that fits lead to the same run, so a repeated training finds what is there.
 """
 
 import hashlib
@@ -10,13 +10,14 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED
 
 from pydantic import Field
 
-from lifecycle import training_runs, volumes
+from lifecycle import class_metrics, plots, training_runs, volumes
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.errors import ConflictError, NotFoundError
@@ -29,7 +30,7 @@ from lifecycle.parameters import Name, Params
 from lifecycle.settings import Settings
 from lifecycle.tracking import client, experiment, translated
 from lifecycle.training_runs import ARTIFACT_SHA256, COLLECTED, MODEL_URI, TRAIN_KEY
-from lifecycle.version import code_version, git_commit
+from lifecycle.version import code_version, digest_of, git_commit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
+FITTING = ("training.py", "models/estimators.py", "models/tokens.py", "models/text_model.py")
+"""The sources that decide what becomes of rows and parameters: another model comes of a change to one of them."""
 TRAINED_KEYS = "training/keys.parquet"
 
 
@@ -74,9 +77,9 @@ def plan(
     Raises:
         ConfigError: A model parameter is unknown, or the dataset version does not exist; no run is opened.
     """
-    estimators.build(model_type, model_params, seed)
+    pipeline = estimators.build(model_type, model_params, seed)
     manifest = dataset.load(config.datasets, data_name, data_version)
-    key = _train_key(manifest, model_name, model_type, model_params, seed)
+    key = train_key(manifest, model_name, pipeline, seed)
     experiment_id = experiment(config.mlflow_uri, experiment_name or f"{model_name}-{config.env}")
     with translated():
         run_id = training_runs.finished_run(config.mlflow_uri, experiment_id, key)
@@ -115,7 +118,10 @@ def train(request: TrainRequest) -> None:
     sides = {side: rows[rows["split"] == side].reset_index(drop=True) for side in (Side.TRAIN, Side.TEST)}
     fitted = sides[Side.TRAIN]
     logger.info("Training %s on %s rows", request.model_type, f"{len(fitted):,}")
-    pipeline = estimators.fit(request.model_type, request.model_params, request.seed, fitted[["text"]], fitted["label"])
+    with training_runs.failed_by_us(request.tracking_uri, request.run_id):
+        pipeline = estimators.fit(
+            request.model_type, request.model_params, request.seed, fitted[["text"]], fitted["label"]
+        )
     with translated(), mlflow.start_run(run_id=request.run_id):
         _log_facts(request, manifest, pipeline, sides)
         model_uri = _log_model(pipeline, fitted)
@@ -186,18 +192,18 @@ def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
     return {name: value for name, value in tags.items() if value}
 
 
-def _train_key(
-    manifest: Manifest, model_name: str, model_type: ModelType, model_params: Mapping[str, Any], seed: int
-) -> str:
-    from importlib.metadata import version
+def train_key(manifest: Manifest, model_name: str, pipeline: Any, seed: int) -> str:
+    """What a training depends on: rows, every parameter of the unfitted pipeline, seed, code that fits, libraries.
 
+    How texts are cut into tokens depends on the rows and on the code, so it is named by them.
+    """
     content = {
         "dataset": manifest.digest,
+        "rows": manifest.files.get(dataset.SPLIT),
         "model": model_name,
-        "type": model_type,
-        "params": dict(model_params),
+        "pipeline": estimators.described(pipeline),
         "seed": seed,
-        "code": code_version(),
+        "code": digest_of(Path(__file__).parent, FITTING),
         "packages": {package: version(package) for package in PACKAGES},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -212,6 +218,7 @@ def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: 
         "model_type": request.model_type,
         "seed": request.seed,
         **{f"model.{k}": v for k, v in classifier.items()},
+        **{f"tfidf.{k}": v for k, v in estimators.text_parameters(pipeline).items()},
     }
     mlflow.log_params({**params, "data_name": request.data_name, "data_version": request.data_version})
     source = _table(request)
@@ -223,16 +230,26 @@ def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: 
             data = mlflow.data.from_pandas(frame, source, "label", name=name, digest=manifest.digest[:32])
         tags = {"dataset_version": request.data_version, "dataset_digest": manifest.digest}
         mlflow.log_input(data, context=context, tags=tags)
-    metrics: dict[str, float] = {}
-    for side, rows in sides.items():
-        metrics |= class_metrics(side, rows["label"], pipeline.predict(rows[["text"]]))
-    mlflow.log_metrics(metrics)
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         folder = Path(temporary)
-        _plot(pipeline, sides[Side.TEST], folder)
+        _measure(pipeline, sides, folder)
         (folder / "training").mkdir()
         storing.short_keys(sides[Side.TRAIN]["key"]).to_parquet(folder / TRAINED_KEYS, index=False)
         mlflow.log_artifacts(temporary)
+
+
+def _measure(pipeline: Any, sides: Mapping[Side, "pd.DataFrame"], folder: Path) -> None:
+    """Log the metrics of both sides, and write the tables of their classes and the plots of the test side."""
+    import mlflow
+
+    (folder / class_metrics.FOLDER).mkdir()
+    for side, rows in sides.items():
+        truth, probabilities = rows["label"].to_numpy(object), pipeline.predict_proba(rows[["text"]])
+        classes = class_metrics.by_class(truth, pipeline.classes_[probabilities.argmax(axis=1)])
+        classes.to_csv(folder / class_metrics.FOLDER / f"{side}.csv", index=False)
+        mlflow.log_metrics(class_metrics.metrics(side, classes))
+        if side is Side.TEST:
+            plots.draw(pipeline.classes_, truth, probabilities, folder / "plots")
 
 
 def _table(request: TrainRequest) -> Any:
@@ -245,26 +262,6 @@ def _table(request: TrainRequest) -> Any:
     return UCVolumeDatasetSource(str(path))
 
 
-def class_metrics(side: Side, truth: Any, predicted: Any) -> dict[str, float]:
-    """Metrics of one side as MLflow names: `test.f1_macro`, `test.accuracy`, `test.recall.<class>` and so on.
-
-    Characters of a class name that MLflow does not allow in a metric become `_`.
-    """
-    import re
-
-    from sklearn.metrics import classification_report
-
-    report = classification_report(truth, predicted, output_dict=True, zero_division=0.0)
-    accuracy = report.pop("accuracy", None)
-    metrics = {} if accuracy is None else {f"{side}.accuracy": float(accuracy)}
-    for name, values in report.items():
-        suffix = {"macro avg": "macro", "weighted avg": "weighted"}.get(name, re.sub(r"[^\w .:/-]", "_", name))
-        for metric, key in (("f1", "f1-score"), ("precision", "precision"), ("recall", "recall")):
-            joint = "_" if name in {"macro avg", "weighted avg"} else "."
-            metrics[f"{side}.{metric}{joint}{suffix}"] = float(values[key])
-    return metrics
-
-
 def _log_model(pipeline: Any, rows: "pd.DataFrame") -> str:
     """Log the whole pipeline under the contract of all text models; returns its `models:/m-…` URI."""
     import skops.io
@@ -274,25 +271,3 @@ def _log_model(pipeline: Any, rows: "pd.DataFrame") -> str:
         skops.io.dump(pipeline, path, compression=ZIP_DEFLATED, compresslevel=1)  # a tenth of the size, in no time
         artifacts, code = {"pipeline": path}, Path(estimators.__file__).with_name("text_model.py")
         return storing.log_text_model(code, artifacts, PACKAGES, rows[["text"]].head(2))
-
-
-def _plot(pipeline: Any, rows: "pd.DataFrame", folder: Path) -> None:
-    """Draw the confusion matrix and the one-versus-rest PR and ROC curves of the test side."""
-    from matplotlib.figure import Figure
-    from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
-
-    (folder / "plots").mkdir()
-    classes, truth = list(pipeline.classes_), rows["label"].to_numpy(object)
-    probabilities = pipeline.predict_proba(rows[["text"]])
-    figure = Figure(figsize=(5, 4.5), layout="constrained")
-    predicted = pipeline.classes_[probabilities.argmax(axis=1)]
-    ConfusionMatrixDisplay.from_predictions(truth, predicted, labels=classes, ax=figure.subplots(), colorbar=False)
-    figure.savefig(folder / "plots" / "confusion_matrix.png", dpi=120)
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for i, name in enumerate(classes[:20]):
-        hit = truth == name
-        if 0 < hit.sum() < len(hit):
-            PrecisionRecallDisplay.from_predictions(hit, probabilities[:, i], name=str(name), ax=axes[0])
-            RocCurveDisplay.from_predictions(hit, probabilities[:, i], name=str(name), ax=axes[1])
-    figure.savefig(folder / "plots" / "pr_roc.png", dpi=120)

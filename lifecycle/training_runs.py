@@ -1,8 +1,11 @@
 """What a training run in MLflow says of its model: finished, withdrawn, collected, deleted, left by a dead process."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
+from lifecycle.errors import MlopsError
 from lifecycle.owner import OWNER, is_dead
 from lifecycle.tracking import client, is_missing, translated
 
@@ -24,6 +27,17 @@ def finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
         if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags and COLLECTED not in run.data.tags
     ]
     return str(done[0].info.run_id) if done else None
+
+
+@contextmanager
+def failed_by_us(tracking_uri: str, run_id: str) -> Iterator[None]:
+    """Mark a run as failed when what is done for it ends in an error of ours: it will never hold a model."""
+    try:
+        yield
+    except MlopsError:
+        with translated():
+            client(tracking_uri).set_terminated(run_id, "FAILED")
+        raise
 
 
 def withdraw(tracking_uri: str, run_id: str) -> str:

@@ -1,6 +1,8 @@
 """Which code made something."""
 
+import hashlib
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,3 +33,11 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip() or None
+
+
+def digest_of(folder: Path, sources: Iterable[str]) -> str:
+    """The sha256 of source files as they are now, committed or not, whatever their line ends."""
+    total = hashlib.sha256()
+    for name in sources:
+        total.update(f"{name}\n".encode() + (folder / name).read_bytes().replace(b"\r\n", b"\n"))
+    return total.hexdigest()

@@ -9,6 +9,7 @@
 
 # COMMAND ----------
 
+import mlops_lifecycle  # noqa: F401  makes its packages findable
 from lifecycle import notebooks
 
 PARAMETERS = {

@@ -10,6 +10,7 @@
 
 # COMMAND ----------
 
+import mlops_lifecycle  # noqa: F401  makes its packages findable
 from lifecycle import notebooks
 
 PARAMETERS = {

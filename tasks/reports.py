@@ -8,6 +8,7 @@ from prefect import runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.utilities.urls import url_for
 
+from lifecycle.class_names import as_markdown
 from lifecycle.data.dataset import Manifest
 from lifecycle.gate import markdown
 from lifecycle.gate.verdict import Verdict
@@ -19,6 +20,9 @@ from lifecycle.serving.endpoint import Served
 from lifecycle.settings import Settings
 from tasks import registry
 from tasks.policies import in_the_ui
+
+SHOWN = 20
+"""Classes in a line of an artifact."""
 
 
 def links() -> dict[str, str]:
@@ -67,7 +71,8 @@ def show_verdict(verdict: Verdict) -> None:
         for check in verdict.checks
     ]
     dry = "DRY RUN, nothing is protected: " if verdict.mode == "dry_run" else ""
-    description = f"{dry}**{verdict.decision}** in {verdict.env}: {'; '.join(verdict.reasons)}"
+    reasons = as_markdown("; ".join(verdict.reasons))
+    description = f"{dry}**{verdict.decision}** in {verdict.env}: {reasons}"
     create_table_artifact(table=rows, key=_key(f"verdict-{verdict.env}"), description=description)
     _markdown(f"verdict-{verdict.env}-explained", markdown.text(verdict), description)
 
@@ -88,11 +93,12 @@ def show_promotion(promotion: Promotion) -> None:
     """Show who is champion now and how to go back."""
     env, _, model = promotion.name.split(".", 2)
     before = f"v{promotion.previous}" if promotion.previous else "none"
+    message = as_markdown(promotion.message)
     text = (
-        f"# {promotion.name} v{promotion.champion} is champion\n\n{promotion.message}\n\nBefore: {before}. "
+        f"# {promotion.name} v{promotion.champion} is champion\n\n{message}\n\nBefore: {before}. "
         f"To go back: `mlops rollback --model-name {model} --env {env}`"
     )
-    _markdown(f"champion-{promotion.name}", text, promotion.message)
+    _markdown(f"champion-{promotion.name}", text, message)
 
 
 @in_the_ui("show the endpoint")
@@ -124,7 +130,10 @@ def _key(text: str) -> str:
 
 
 def _pairs(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    """Counts by name, the largest first where there are too many to read."""
+    shown = counts if len(counts) <= SHOWN else dict(sorted(counts.items(), key=lambda pair: -pair[1])[:SHOWN])
+    more = f" and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
+    return ", ".join(f"{as_markdown(name)} {count:,}" for name, count in shown.items()) + more
 
 
 def _number(value: Any) -> str:

@@ -1,36 +1,60 @@
-"""The Prefect server that operating commands talk to. There must be one: a command of its own ends with the command."""
+"""The Prefect server that flows and operating commands talk to, and what it means when it does not answer.
+
+Operating commands need one that stays: a command's own ends with the command.
+"""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli import environment
+from cli.environment import ADDRESS
 from cli.operations.state import api_url, login
 from cli.runner import quiet, require_prefect
-from lifecycle.errors import ConfigError, TransientError
+from lifecycle.errors import ConfigError, MlopsError, TransientError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-ADDRESS = "PREFECT_API_URL"
+ANSWER_SECONDS = 20
+REFUSED = {401, 403}
+LOGIN = "Set PREFECT_API_KEY (Prefect Cloud) or PREFECT_API_AUTH_STRING."
 
 
 def connect(home: Path) -> str:
     """Point Prefect to the server in the environment, else to the one that `mlops up` has started for this state.
 
-    Prefect must not be imported before: it reads the address from the environment then.
+    Prefect is imported here, and must not be before: it reads the address from the environment then.
 
     Raises:
         ConfigError: There is neither.
     """
     require_prefect()
     quiet()
-    found = os.environ.get(ADDRESS) or api_url(home)
+    found = environment.chosen_server() or api_url(home)
     if not found:
         raise ConfigError("There is no Prefect server.", f"Start one here: mlops up. Or name one: export {ADDRESS}=…")
-    os.environ |= {ADDRESS: found, **login(home, found)}
+    folder = environment.history_folder(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    environment.use_server(found, folder, also=login(home, found))
+    environment.import_prefect(folder)
     return found
+
+
+def require(address: str) -> None:
+    """Return if something answers at an address; it is not told who asks.
+
+    Raises:
+        ConfigError: The address is none, or a proxy in the environment cannot be used.
+        TransientError: Nothing does.
+    """
+    import httpx
+
+    with translated(address):
+        httpx.get(f"{address.rstrip('/')}/health", timeout=ANSWER_SECONDS, verify=False)  # noqa: S501  the client verifies
 
 
 @contextmanager
@@ -41,18 +65,56 @@ def client() -> "Iterator[SyncPrefectClient]":
         ConfigError: The server does not let us in.
         TransientError: It does not answer.
     """
-    import httpx
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import PrefectHTTPStatusError
 
-    address = os.environ[ADDRESS]
+    with translated(os.environ[ADDRESS]), get_client(sync_client=True) as connected:
+        yield connected
+
+
+@contextmanager
+def translated(address: str, log: Path | None = None) -> Iterator[None]:
+    """Turn what Prefect's client raises when it cannot work with its server into our errors, whoever called it.
+
+    Raises:
+        ConfigError: The server does not let us in, or cannot be reached with the settings of the environment.
+        TransientError: It does not answer, or fails.
+    """
     try:
-        with get_client(sync_client=True) as connected:
-            yield connected
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code not in {401, 403}:
-            raise
-        what = f"The Prefect server at {address} does not let us in ({error.response.status_code})."
-        raise ConfigError(what, "Set PREFECT_API_KEY (Prefect Cloud) or PREFECT_API_AUTH_STRING.") from None
-    except httpx.TransportError as error:
-        raise TransientError(f"The Prefect server at {address} does not answer: {error}.", "Try again.") from None
+        yield
+    except MlopsError:
+        raise
+    except Exception as error:
+        for cause in _causes(error):
+            if found := _meaning(cause, address, log):
+                raise found from None
+        raise
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, unless that was handled before."""
+    cause: BaseException | None = error
+    while cause:
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def _meaning(error: BaseException, address: str, log: Path | None) -> MlopsError | None:
+    """What an error of Prefect's client says about the server, if it does."""
+    import httpx
+
+    name, text = f"The Prefect server at {_shown(address)}", " ".join(str(error).split())
+    code = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
+    if code in REFUSED:
+        return ConfigError(f"{name} does not let us in ({code}).", LOGIN)
+    if code >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return TransientError(f"{name} failed ({code}).{f' See {log}.' if log else ''}", "Try again.")
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL) or re.search("SOCKS proxy|proxy URL", text):
+        return ConfigError(f"{name} cannot be asked: {text:.300}.", f"Correct {ADDRESS}, the proxies or NO_PROXY.")
+    if isinstance(error, httpx.TransportError) or text.startswith("Failed to reach API"):
+        return TransientError(f"{name} does not answer: {text or type(error).__name__}.", "Start it, then try again.")
+    return None
+
+
+def _shown(address: str) -> str:
+    """The address without a login in it."""
+    return re.sub(r"//[^/@]*@", "//", address)

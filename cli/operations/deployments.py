@@ -3,7 +3,6 @@
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from lifecycle.errors import ConfigError, TransientError
 from lifecycle.frozen import Frozen
 from lifecycle.names import Environment
 from lifecycle.settings import Settings
+from mlops_lifecycle import start
 
 logger = logging.getLogger("lifecycle.deployments")
 
@@ -43,12 +43,11 @@ def deploy(environments: Iterable[Settings], only: Iterable[Environment] = ()) -
         switches[f"SCHEDULES_{env}"] = str(config.schedules).lower()
         switches[f"RECONCILES_{env}"] = str(config.schedules and remote).lower()
     names = [argument for env in only for pattern in _patterns(env) for argument in ("--name", pattern)]
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *(names or ["--all"])]
+    command = start.command("prefect", "--no-prompt", "deploy", *(names or ["--all"]))
     environment = {
         **os.environ,
         **switches,
         "PROJECT_DIR": os.environ.get("PROJECT_DIR") or str(folder),
-        "PYTHONPATH": str(folder),
     }
     try:
         done = subprocess.run(  # noqa: S603  our own interpreter

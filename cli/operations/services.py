@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 from cli.operations import processes, state
 from cli.operations.state import Process, Service, Stack
 from cli.runner import QUIET
-from lifecycle import guard, tracking
+from lifecycle import children, guard, tracking
 from lifecycle.errors import ConfigError, TransientError
 from lifecycle.guard import LOOPBACK
+from mlops_lifecycle import start
 
 START_SECONDS = 180
 END_SECONDS = 120
@@ -89,7 +90,7 @@ class Supervisor:
         Raises:
             TransientError: A service ended or is not healthy in time; the last lines of its log are in the message.
         """
-        plan, prefect, ours = self.plan, [sys.executable, "-m", "prefect"], [sys.executable, "-m", "cli.main"]
+        plan, prefect, ours = self.plan, start.command("prefect"), start.command("cli.main")
         self._serve("prefect", plan.prefect)
         if plan.own_mlflow:
             self._start_mlflow()
@@ -138,7 +139,7 @@ class Supervisor:
         """Start a server on its port, behind the guard."""
         with self.listeners[name] as listener:
             fd, names = listener.fileno(), ",".join(self.plan.allowed_hosts)
-            self._launch(name, [sys.executable, "-m", "cli.guarded", name, str(fd), names, *place], address, fd)
+            self._launch(name, start.command("cli.guarded", name, str(fd), names, *place), address, fd)
 
     def _launch(self, name: str, command: Sequence[str], address: str, *fds: int) -> None:
         log_file = state.folder(self.plan.home) / f"{name}.log"
@@ -188,8 +189,10 @@ class Supervisor:
                 raise TransientError(*self._ended(name, child.returncode))
 
     def _ended(self, name: str, code: int) -> tuple[str, str]:
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"{name} {how}. Its last lines:\n{self._last_lines(name)}\n", f"See {self._log_of(name)}."
+        return (
+            f"{name} {children.ended(code)}. Its last lines:\n{self._last_lines(name)}\n",
+            f"See {self._log_of(name)}.",
+        )
 
     def _last_lines(self, name: str) -> str:
         return "\n".join(f"  {line}" for line in self._log_of(name).read_text(errors="replace").splitlines()[-15:])

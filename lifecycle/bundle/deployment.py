@@ -9,7 +9,6 @@ import copy
 import hashlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +18,7 @@ from lifecycle.errors import ConfigError, ConflictError
 from lifecycle.files import sha256_of
 from lifecycle.frozen import Frozen
 from lifecycle.workspace import answers, client
+from mlops_lifecycle import start
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -54,7 +54,7 @@ def build_wheel(root: Path, folder: Path) -> Path:
     Raises:
         ConfigError: It cannot be built here.
     """
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    command = start.command("hatchling", "build", "-t", "wheel", "-d", str(folder))
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603  our own words
     if done.returncode or not (wheels := list(folder.glob("*.whl"))):
         what = f"The wheel cannot be built: {done.stderr.strip()[-300:]}."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from lifecycle import volumes
+from lifecycle import class_names, volumes
 from lifecycle.data import ingest, report, split, validation
 from lifecycle.data.ingest import Source
 from lifecycle.data.quarantine import check_classes, set_aside
@@ -347,12 +347,15 @@ def _digest(rows_digest: str, request: CreateDataRequest, parent_digest: str | N
 
 
 def _canonical(raw: "pd.DataFrame", request: CreateDataRequest) -> tuple["pd.DataFrame", int]:
-    """Name the columns as every later step does, and strip text and label; the other columns stay as they are."""
+    """Name the columns as every later step does, strip text and label, and give each class one form of its name.
+
+    The other columns stay as they are.
+    """
     roles = {request.text_column: "text", request.label_column: "label"}
     frame = raw.rename(columns={column: roles.get(column, f"source_{column}") for column in raw.columns})
     stripped = frame[["text", "label"]].apply(lambda column: column.str.strip())
     trimmed = int((stripped != frame[["text", "label"]]).to_numpy().sum())
-    return frame.assign(text=stripped["text"], label=stripped["label"]), trimmed
+    return frame.assign(text=stripped["text"], label=stripped["label"].map(class_names.canonical)), trimmed
 
 
 def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest | None) -> "pd.DataFrame":
@@ -372,9 +375,17 @@ def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest |
     divided = divided[ordered + [column for column in divided.columns if column not in ordered]]
     if lacking := set(divided["label"]) - set(divided.loc[divided["split"] == Side.TRAIN, "label"]):
         raise DataError(f"Class {min(lacking)!r} has no row in train.", "Stratify by the label.")
+    _tell_other_classes(divided, parent)
     counts = {str(side): int((divided["split"] == side).sum()) for side in request.fractions}
     logger.info("Split %s rows: %s", f"{len(divided):,}", ", ".join(f"{k} {v:,}" for k, v in counts.items()))
     return divided
+
+
+def _tell_other_classes(rows: "pd.DataFrame", parent: Manifest | None) -> None:
+    """Warn of classes that come or go: they may be meant, or the same ones under other names."""
+    before = map(class_names.canonical, parent.classes) if parent else ()
+    if parent and (told := class_names.difference(before, rows["label"])):
+        logger.warning("The classes differ from those of %s %s: %s", parent.data_name, parent.data_version, told)
 
 
 def _counts(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:

@@ -1,6 +1,6 @@
 """Find what is inconsistent in the state, say what it means, and repair what needs no decision."""
 
-import shutil
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from lifecycle import databricks, training_runs, volumes
+from lifecycle import databricks, embedded, moved, owner, training_runs, volumes
 from lifecycle.data import dataset
 from lifecycle.doctor.endpoints import examine_endpoints
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
@@ -35,9 +35,9 @@ def examine(environments: Sequence[Settings], *, repair: bool) -> list[Finding]:
     """
     findings: list[Finding] = []
     for uri in dict.fromkeys(config.mlflow_uri for config in environments):
-        database = list(_database(uri))
+        database = list(_database(uri, repair=repair))
         findings += database
-        if all(finding.state == "ok" for finding in database) and _exists(uri):
+        if all(finding.state != "problem" for finding in database) and _exists(uri):
             findings += _registries([config for config in environments if config.mlflow_uri == uri], repair=repair)
     for config in environments:
         findings += examine_endpoints(config, repair=repair)
@@ -50,22 +50,39 @@ def examine(environments: Sequence[Settings], *, repair: bool) -> list[Finding]:
     return findings
 
 
-def _database(uri: str) -> Iterator[Finding]:
+def _database(uri: str, *, repair: bool) -> Iterator[Finding]:
     path = database_path(uri)
     if path is None:
         return
-    if not path.exists():
+    if not os.path.lexists(path):
         yield ok("database", f"{path} is not there yet: nothing was trained.")
         return
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            answer = connection.execute("PRAGMA integrity_check").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        answer = str(error)
-    if answer == "ok":
-        yield ok("database", f"{path} is intact.")
-    else:
+        older, places = embedded.is_older(path), moved.former_places(path)
+        answer = _integrity(path)
+    except MlopsError as error:
+        yield problem("database", str(error))
+        return
+    if answer != "ok":
         yield problem("database", f"{path} is damaged: {answer}. Restore it from a copy.")
+        return
+    yield ok("database", f"{path} is intact.")
+    bring = partial(embedded.prepare, path)
+    if older:
+        message = f"{path} was made by an older MLflow; the next command upgrades it, and keeps a copy."
+        yield repairable("database", message, repair, bring)
+    if places:
+        former = " and ".join(map(str, places))
+        message = f"the state was moved: its addresses name {former}; the next command lets them name {path.parent}."
+        yield repairable("database", message, repair, bring)
+
+
+def _integrity(path: Path) -> str:
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        return str(error)
 
 
 def _exists(uri: str) -> bool:
@@ -113,14 +130,14 @@ def _predictions(root: Path) -> Iterator[Finding]:
 
 
 def _leftovers(root: Path, *, repair: bool) -> Iterator[Finding]:
+    """What no process is writing any more: its own has ended, or it is old, where that cannot be told."""
     for path in leftovers(root):
-        age = time.time() - max((each.stat().st_mtime for each in [path, *path.rglob("*")]), default=0)
-        if age < ABANDONED_SECONDS:
+        age = time.time() - max((each.lstat().st_mtime for each in [path, *path.rglob("*")]), default=0)
+        if owner.is_left(path):
+            message = f"{path} was left by a process that was killed."
+            yield repairable("leftover", message, repair, partial(owner.remove, path))
+        elif age < ABANDONED_SECONDS:
             yield ok("leftover", f"{path} is not published yet, or was left by a step that was interrupted just now.")
         else:
             message = f"{path} was left by an interrupted step, {age / 3600:.0f} hours ago."
-            yield repairable("leftover", message, repair, partial(_remove, path))
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            yield repairable("leftover", message, repair, partial(owner.remove, path))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lifecycle.class_names import canonical
 from lifecycle.errors import IntegrityError
 from lifecycle.evaluation import PROBABILITY
 from lifecycle.gate.metrics import Predictions
@@ -21,6 +22,8 @@ class Comparable(NamedTuple):
     challenger: Predictions
     champion: Predictions | None
     left_out: dict[str, int]
+    knows: dict[str, set[str]]
+    """The classes of each model that tells their probabilities."""
 
 
 def comparable(
@@ -38,6 +41,8 @@ def comparable(
     """
     for role, frame in predictions.items():
         _check(role, truth, frame)
+    truth = truth.assign(label=truth["label"].map(canonical))
+    predictions = {role: frame.assign(label=frame["label"].map(canonical)) for role, frame in predictions.items()}
     short = truth["key"].str[:16].map(lambda key: int(key, 16))
     trained = {role: short.isin(keys).to_numpy(bool) for role, keys in seen.items()}
     unseen = ~np.logical_or.reduce([*trained.values(), np.zeros(len(truth), bool)])
@@ -50,27 +55,40 @@ def comparable(
         challenger=models["challenger"],
         champion=models.get("champion"),
         left_out={role: int(mask.sum()) for role, mask in trained.items()},
+        knows={role: known for role, frame in predictions.items() if (known := {*_told(frame).values()})},
     )
+
+
+def _told(predictions: pd.DataFrame) -> dict[str, str]:
+    """The columns of probabilities with their classes, named as in new dataset versions: older ones have both forms."""
+    columns = [str(name) for name in predictions.columns if str(name).startswith(PROBABILITY)]
+    return {name: canonical(name.removeprefix(PROBABILITY)) for name in columns}
 
 
 def _labels(truth: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> Iterator[set[str]]:
     yield set(truth["label"])
     for frame in predictions.values():
         yield set(frame["label"])
-        yield {name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)}
+        yield set(_told(frame).values())
 
 
 def _coded(rows: pd.DataFrame, predictions: pd.DataFrame, classes: tuple[str, ...]) -> Predictions:
     """Labels as numbers that mean the same for both models; a class that a model does not know has probability 0."""
-    known, frame = np.array(classes, dtype=object), predictions.set_index("key").loc[rows["key"]]
-    given = any(name.startswith(PROBABILITY) for name in frame.columns)
-    probabilities = frame.reindex(columns=[PROBABILITY + name for name in classes], fill_value=0.0) if given else None
+    known, frame, told = (
+        np.array(classes, dtype=object),
+        predictions.set_index("key").loc[rows["key"]],
+        _told(predictions),
+    )
+    probabilities = np.zeros((len(rows), len(classes))) if told else None
+    if probabilities is not None:
+        for column, name in told.items():
+            probabilities[:, classes.index(name)] += frame[column].to_numpy(np.float64)
     return Predictions(
         classes=classes,
         truth=np.searchsorted(known, rows["label"].to_numpy(object)).astype(np.int64),
         label=np.searchsorted(known, frame["label"].to_numpy(object)).astype(np.int64),
         score=frame["score"].to_numpy(np.float64),
-        probabilities=None if probabilities is None else probabilities.to_numpy(np.float64),
+        probabilities=probabilities,
     )
 
 

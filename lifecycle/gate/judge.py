@@ -61,6 +61,8 @@ def judge(request: JudgeRequest) -> Verdict:
 
 
 def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     from lifecycle.gate import behaviour
     from lifecycle.gate.comparable import comparable
     from lifecycle.gate.report import render
@@ -75,13 +77,14 @@ def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
     same = comparable(truth, predictions, seen)
     infrastructure = request.rules.infrastructure
     case = Case(
-        *same,
+        **same._asdict(),
         predict=lambda texts: evaluation.predicted(loading.load(request.challenger), texts),
         prove=lambda: replay.check(challenger, request.evidence_root, scoring_server=infrastructure.scoring_server),
     )
     parties = Parties(**_parties(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
     suites = behaviour.load(request.rules.behaviour, settings.config_dir() / "behaviour")
-    verdict = weigh(parties, case, request.rules, suites)
+    with threadpool_limits(1, user_api="blas"):  # on sums of this size several threads mostly wait for each other
+        verdict = weigh(parties, case, request.rules, suites)
     verdict = verdict.model_copy(update={"checks": (*trusted, *verdict.checks)})
     return verdict, render(verdict, same.challenger, same.champion)
 

@@ -1,16 +1,14 @@
 """A verdict as Markdown: what stands in Prefect's UI, before an approver, and in the summary of a CI job."""
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from lifecycle.class_names import as_markdown
 from lifecycle.gate.rules import OF_A_CLASS
 from lifecycle.gate.verdict import Flip, Interval, SliceLine, Verdict
 
 SHOWN = 12
 TEXT = 120
-MARKUP = re.compile(r"[\\|`*<>#]|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
-"""What would not be shown as it stands: the brackets of a link, but not those of an interval."""
 WORDS = {"promote": "Accepted", "keep": "Refused", "not_enough_data": "Not enough data"}
 
 
@@ -35,7 +33,7 @@ def _blocks(verdict: Verdict) -> Iterator[str]:
     yield f"# {WORDS[verdict.decision]} in {verdict.env}: {verdict.challenger}"
     if verdict.mode == "dry_run":
         yield f"**DRY RUN: the gate of {verdict.env} protects nothing.** What it refuses is promoted all the same."
-    yield "\n".join(f"- {_plain(reason)}" for reason in verdict.reasons)
+    yield "\n".join(f"- {as_markdown(reason)}" for reason in verdict.reasons)
     yield _where(verdict)
     yield from _table(("metric", "challenger", "champion", "gain"), _metrics(verdict))
     parts = [_part(line) for line in verdict.slices[:SHOWN]]
@@ -88,15 +86,10 @@ def _flips(what: str, count: int, flips: Sequence[Flip]) -> Iterator[str]:
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Iterator[str]:
     """A table with its heading; without rows there is neither."""
-    lines = [f"| {' | '.join(map(_plain, row))} |" for row in rows]
+    lines = [f"| {' | '.join(map(as_markdown, row))} |" for row in rows]
     if lines:
         head = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
         yield (f"## {title}\n\n" if title else "") + "\n".join([*head, *lines])
-
-
-def _plain(value: str) -> str:
-    """A text that stays in its cell and is no markup, whoever wrote it."""
-    return MARKUP.sub(r"\\\g<0>", " ".join(value.split()))
 
 
 def _interval(found: Interval | None, sign: str = "") -> str:

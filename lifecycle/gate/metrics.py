@@ -167,7 +167,14 @@ def _weighted(score: str, predictions: Predictions, drawn: Drawn) -> Floats:
 
 
 def _single(score: str, label: str, predictions: Predictions, drawn: Drawn) -> Floats:
-    return np.asarray(PER_CLASS[score](_counts(predictions, drawn))[_code(label, predictions)])
+    """Of one class alone: of hundreds of classes all counts again for each would take minutes."""
+    code = _code(label, predictions)
+    truth, predicted = predictions.truth == code, predictions.label == code
+    return PER_CLASS[score](_Counts(*(_sum_of(rows, drawn) for rows in (truth & predicted, truth, predicted))))
+
+
+def _sum_of(rows: NDArray[np.bool_], drawn: Drawn) -> Floats:
+    return np.asarray(drawn[rows].sum(axis=0))
 
 
 def _code(label: str, predictions: Predictions) -> int:
@@ -264,7 +271,21 @@ class _Ranked(NamedTuple):
     others: Floats  # all rows of other classes, (resamples,)
 
 
+SMALL = 40
+"""A class of so few rows is compared with all others at once, which is faster than to sort and to sum them."""
+
+
 def _ranked(score: Floats, belongs: NDArray[np.bool_], drawn: Drawn) -> _Ranked:
+    if belongs.sum() <= SMALL:
+        own, others = score[belongs][:, None], np.where(belongs, np.nan, score)  # a NaN is neither above nor tied
+        weight = drawn[belongs]
+        return _Ranked(
+            weight=weight,
+            above=(score[belongs] >= own) @ weight,
+            others_above=(others > own).astype(float) @ drawn,
+            others_tied=(others == own).astype(float) @ drawn if (others == own).any() else np.zeros((1, 1)),
+            others=drawn.sum(axis=0) - weight.sum(axis=0),
+        )
     order = np.argsort(-score, kind="stable")
     inside, outside = order[belongs[order]], order[~belongs[order]]
     own, other = -score[inside], -score[outside]

@@ -88,7 +88,7 @@ class Nursery:
         )
         asked = TextModel(challenger.pipeline)
         return Case(
-            *rows,
+            **rows._asdict(),
             predict=lambda texts: asked.predict(None, texts),
             prove=lambda: _prove(name, challenger, self.holdout),
         )

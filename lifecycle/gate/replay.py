@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle import evaluation
+from lifecycle import children, evaluation
 from lifecycle.data import dataset
 from lifecycle.errors import IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.evaluation import EvaluateRequest
@@ -36,6 +37,7 @@ from lifecycle.gate.infrastructure import TOLERANCE, Proof
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
 from lifecycle.training import PACKAGES, TrainRequest, is_trained
+from mlops_lifecycle import start
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 600
+LOOK_SECONDS = 10
+"""How often it is looked whether the process is stopped; twice in a row ends the wait."""
 
 NEEDED = (
     "lifecycle.models.text_model",
@@ -77,7 +81,7 @@ def check(request: EvaluateRequest, evidence_root: Path, *, anew: bool = False, 
 
     Raises:
         IntegrityError: It does not load, or predicts something else.
-        TransientError: The process did not end in time.
+        TransientError: The process did not end in time, or somebody ended it, as the system does when memory is short.
     """
     path = evidence_root / f"{_evidence_key(request, scoring_server)}.json"
     if not anew and (proof := _kept(path)):
@@ -205,19 +209,47 @@ def compare(again: "pd.DataFrame", recorded: "pd.DataFrame") -> None:
 
 
 def _in_fresh_process(request: EvaluateRequest, *, scoring_server: bool = False) -> Proof:
+    """Ask a fresh process, and read its answer.
+
+    One that was ended from outside says nothing about the model, so that is transient; one that came to an end of its
+    own, a crash within a library as well, has not reproduced the predictions, and the gate refuses the model.
+    """
     with _files(request, scoring_server) as given, _fresh_process() as process:
-        try:
-            answer, errors = process.communicate(given.model_dump_json(), timeout=DEADLINE_SECONDS)
-        except subprocess.TimeoutExpired:
-            what = f"{request.model.label} did not predict within {DEADLINE_SECONDS} s."
-            raise TransientError(what, "Try again on a quieter machine.") from None
+        answer, errors = _answer(process, given)
+        code = process.wait()
+    if children.from_outside(code):
+        what = f"The process that replays {request.model.label} {children.ended(code)}, so nothing is decided."
+        raise TransientError(what, "Give the command again, with more memory free.")
     try:
         found = json.loads(answer.splitlines()[-1])
         if "error" in found:
             raise IntegrityError(str(found["error"]))
         return Proof.model_validate(found["proof"])
     except (LookupError, ValueError, TypeError):
-        raise IntegrityError(f"{request.model.label} could not be loaded: {errors.strip()[-300:]}.") from None
+        reason = errors.strip()[-300:] or f"its process {children.ended(code)}"
+        raise IntegrityError(f"{request.model.label} could not be loaded: {reason}.") from None
+
+
+def _answer(process: subprocess.Popen[str], given: ReplayRequest) -> tuple[str, str]:
+    """What the process writes, once it has ended.
+
+    Raises:
+        TransientError: It does not end.
+    """
+    label, deadline, looks = given.evaluation.model.label, time.monotonic() + DEADLINE_SECONDS, 0
+    text: str | None = given.model_dump_json()
+    while True:
+        try:
+            return process.communicate(text, timeout=LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            text = None  # it has it, or will have
+            looks = looks + 1 if children.is_stopped(process) else 0
+        if looks > 1:
+            what = f"The process that replays {label} was stopped (SIGSTOP), so nothing is decided."
+            raise TransientError(what, "Give the command again.")
+        if time.monotonic() > deadline:
+            what = f"{label} did not predict within {DEADLINE_SECONDS} s."
+            raise TransientError(what, "Try again on a quieter machine.")
 
 
 @contextmanager
@@ -232,13 +264,14 @@ def _fresh_process() -> Iterator[subprocess.Popen[str]]:
 
 
 def _start() -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "lifecycle.gate.replay"],
+    return subprocess.Popen(  # noqa: S603  our own interpreter and module
+        start.command("lifecycle.gate.replay", str(os.getpid())),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
+        encoding="utf-8",
+        cwd=start.HOME,
+        env={**os.environ, "TMPDIR": tempfile.gettempdir()},
     )
 
 
@@ -258,6 +291,7 @@ def _version_of(package: str) -> str:
 
 
 def _main() -> None:
+    children.end_with(int(sys.argv[1]))
     gc.set_threshold(100_000, 50, 50)  # imports make objects that live as long as the process
     received: list[str] = []
     reader = threading.Thread(target=_receive, args=(received,), daemon=True)
@@ -272,13 +306,15 @@ def _main() -> None:
         }
     except MlopsError as error:
         answer = {"error": str(error)}
+    except MemoryError:
+        os.kill(os.getpid(), signal.SIGKILL)  # as the system would have done a little later
     sys.stdout.write(f"\n{json.dumps(answer)}\n")
     sys.stdout.flush()
     os._exit(0)  # freeing what was imported would take as long as the replay
 
 
 def _receive(received: list[str]) -> None:
-    """Take the request as soon as it comes; a parent that has gone without one ends this process, also mid-import."""
+    """Take the request as soon as it comes; a block that ends without one ends this process, also mid-import."""
     received.append(sys.stdin.read())
     if not received[0]:
         os._exit(0)

@@ -21,6 +21,8 @@ def slices(
 ) -> tuple[SliceLine, ...]:
     """Judge each part by accuracy, those that fail first.
 
+    Of more classes than a rule allows values, the largest are parts and all others together are one.
+
     A part fails if it loses more than `max_loss` against the champion and the exact one-sided McNemar test, adjusted
     for the number of parts, says that this is no chance; or if it does not reach the floor.
 
@@ -44,6 +46,10 @@ def _parts(by: str, rows: pd.DataFrame, max_values: int) -> Iterator[tuple[str, 
     else:
         values = rows[_column(by, rows)]
         names = {value: str(value) for value in values.dropna().unique()}
+    if by == "label" and len(names) > max_values:
+        largest = values.value_counts().index[: max_values - 1]
+        yield f"the {len(names) - len(largest)} smaller classes", ~values.isin(largest).to_numpy(bool)
+        names = {value: names[value] for value in largest}
     if len(names) > max_values:
         what = f"The column {by} has {len(names)} values, too many to make parts of the rows (at most {max_values})."
         raise DataError(what, "Choose another for gate.slices.by, or raise gate.slices.max_values.")

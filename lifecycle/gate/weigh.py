@@ -1,11 +1,12 @@
 """`weigh`: a case and the rules of an environment become a verdict. Pure: nothing is read, nothing is kept."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from lifecycle.class_names import difference
 from lifecycle.errors import IntegrityError
 from lifecycle.frozen import Frozen
 from lifecycle.gate import behaviour, checks, metrics, statistics
@@ -43,6 +44,7 @@ class Case(NamedTuple):
     left_out: dict[str, int]
     predict: Callable[[pd.DataFrame], pd.DataFrame]
     prove: Callable[[], Proof]
+    knows: Mapping[str, Collection[str]] = {}
 
 
 class _Findings(NamedTuple):
@@ -159,6 +161,7 @@ def _reasons(
     if decision == "promote":
         who = parties.champion
         yield f"better than the champion {who}" if who else "first champion: every floor is reached"
+    yield from _other_classes(case)
     for check in done:
         if check.outcome == "not_enough_data":
             yield f"{check.value:g} {check.name}, {check.detail}; needed are {check.limit:g}{_worthwhile(case, rules)}"
@@ -169,6 +172,13 @@ def _reasons(
             )
         elif check.outcome == "fail":
             yield _failed(check)
+
+
+def _other_classes(case: Case) -> Iterator[str]:
+    """A champion cannot be right on classes that it does not know: to beat it there shows little."""
+    new, old = case.knows.get("challenger"), case.knows.get("champion")
+    if new and old and (told := difference(old, new)):
+        yield f"the classes differ from the champion's: {told}"
 
 
 def _failed(check: Check) -> str:

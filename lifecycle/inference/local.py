@@ -1,8 +1,10 @@
 """The engine `local`: a stream of chunks, scored by one process or by all cores; the memory of a few chunks."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain, islice
@@ -10,8 +12,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import progress
+from lifecycle import children, progress
 from lifecycle.data import ingest
+from lifecycle.errors import TransientError
 from lifecycle.files import publish_file
 from lifecycle.inference.batch import REJECTED, BatchRequest, Counts
 from lifecycle.models import loading
@@ -73,9 +76,14 @@ def _on_cores(
         model = loading.load_verified(model_folder, request.model)
         yield from (score_part(request, model, folder, part) for part in chain(first, chunks))
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (request, model_folder))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (os.getpid(), request, model_folder))
     stack.callback(pool.shutdown, cancel_futures=True)
-    yield from bounded(pool, partial(_score_in_worker, folder), chain(first, chunks), 2 * workers)
+    try:
+        yield from bounded(pool, partial(_score_in_worker, folder), chain(first, chunks), 2 * workers)
+    except BrokenProcessPool:
+        what = f"One of the {workers} processes that score was killed, as the system does when memory is short."
+        fix = "Give the command again: what is scored is kept. Fewer need less: export MLOPS_INFERENCE__WORKERS=1"
+        raise TransientError(what, fix) from None
 
 
 def bounded(
@@ -91,9 +99,10 @@ def bounded(
     yield from (future.result() for future in running)
 
 
-def _prepare(request: BatchRequest, model_folder: Path) -> None:
+def _prepare(parent: int, request: BatchRequest, model_folder: Path) -> None:
     """Load the verified model once per process."""
     global _request, _model
+    children.end_with(parent)
     _request, _model = request, loading.load_verified(model_folder, request.model)
 
 

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,11 +18,13 @@ from string import hexdigits
 
 from pydantic import ValidationError
 
-from lifecycle.errors import ConfigError, DataError, IntegrityError, NotFoundError
+from lifecycle import children
+from lifecycle.errors import ConfigError, DataError, IntegrityError, NotFoundError, TransientError
 from lifecycle.files import publish_file, sha256_of
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import untrusted_types
 from lifecycle.models.unpickle import ANSWER, CONVERTED
+from mlops_lifecycle import start
 
 MEMORY_LIMIT_MB, TIMEOUT_SECONDS = 2048, 120
 LEAST_MEMORY_MB = 1024
@@ -89,6 +90,7 @@ def convert(
         ConfigError: The sha256 is none, or a limit is too low.
         IntegrityError: The file has another sha256, or holds types that are not trusted and may not stay a pickle.
         DataError: It is not a fitted text classifier, or reading it breaks a limit.
+        TransientError: Somebody ended the process that read it, as the system does when memory is short.
     """
     expected = _checked(path, sha256, memory_limit_mb, timeout_seconds)
     with tempfile.TemporaryDirectory(prefix="mlops-external-") as temporary:
@@ -141,13 +143,14 @@ def _ask(
 ) -> Answer:
     """Let a child process read the file; whatever it does, this ends in time with an answer or a clear error."""
     request = {
+        "parent": os.getpid(),
         "source": str(source),
         "samples": list(samples),
         "memory_limit_mb": memory_limit_mb,
         "timeout_seconds": timeout_seconds,
         "more_memory": f"If you expect that of it: --memory-limit-mb {memory_limit_mb * 2}",
     }
-    command = [sys.executable, "-P", "-m", "lifecycle.models.unpickle", json.dumps(request)]
+    command = start.command("lifecycle.models.unpickle", json.dumps(request))
     with (folder.parent / "stderr").open("wb") as said:
         process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command,
@@ -176,7 +179,6 @@ def _environment(folder: Path) -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
         **single,  # each thread reserves memory, which is limited
-        "PYTHONPATH": str(Path(__file__).parents[2]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": str(folder),
         "TMPDIR": str(folder),
@@ -195,10 +197,12 @@ def _answer(path: Path, folder: Path, code: int) -> Answer:
     try:
         return Answer.model_validate_json((folder / ANSWER).read_text(encoding="utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError):
-        ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if children.from_outside(code):
+            what = f"{path}: the process that read it {children.ended(code)}; nothing of it was kept."
+            raise TransientError(what, "Give the command again, with more memory free.") from None
         said = (folder.parent / "stderr").read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
         reason = f" ({said[-1][:200]})" if said else ""
-        what = f"{path}: the process that read it ended without an answer, {ended}{reason}."
+        what = f"{path}: the process that read it gave no answer, it {children.ended(code)}{reason}."
         raise DataError(what, "Do not use this file, unless that is explained.") from None
 
 

@@ -7,13 +7,13 @@ holds no secrets. It leaves `answer.json` there and, if the model converts, `pip
 import gc
 import json
 import resource
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lifecycle import children
 from lifecycle.errors import DataError
 
 ANSWER, CONVERTED = "answer.json", "pipeline.skops"
@@ -38,7 +38,7 @@ class Origin(NamedTuple):
 
 
 def limit(memory_mb: int, seconds: int) -> None:
-    """Bound this process for good: memory, processor time, the size of a file, and how long it may sleep.
+    """Bound this process for good: memory, processor time and the size of a file.
 
     Not a sandbox: it stops an accident and a bomb, not code that means to reach other files.
     """
@@ -50,7 +50,6 @@ def limit(memory_mb: int, seconds: int) -> None:
         hard = resource.getrlimit(kind)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (bound, bound))
-    signal.alarm(seconds + 5)  # should the parent be killed, which ends us otherwise
 
 
 def examine(source: Path, samples: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -168,6 +167,7 @@ def _short(error: BaseException) -> str:
 def _main() -> None:
     gc.set_threshold(100_000, 50, 50)  # imports make objects that live as long as the process
     request = json.loads(sys.argv[1])
+    children.end_with(request["parent"])
     limit(request["memory_limit_mb"], request["timeout_seconds"])
     try:
         answer = examine(Path(request["source"]), request["samples"], Path.cwd())

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lifecycle.class_names import as_markdown
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.errors import IntegrityError, NotFoundError
@@ -222,5 +223,4 @@ def _number(value: float | None) -> str:
 
 def _inline(value: Any) -> str:
     """A value on one line of markdown, whatever a label or a reason holds: no table, tag or code of its own."""
-    line = re.sub(r"\s+", " ", "" if value is None else str(value))
-    return line.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    return as_markdown("" if value is None else str(value))

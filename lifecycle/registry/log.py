@@ -12,7 +12,6 @@ Deleting is an entry too (`retire`): it names versions that nothing may lead bac
 they said, so that the log stays whole when they are gone. A rollback and a deletion that race are thereby in an order.
 """
 
-import getpass
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,7 @@ from pydantic import Field
 
 from lifecycle.errors import IntegrityError
 from lifecycle.frozen import Frozen
+from lifecycle.owner import user
 from lifecycle.registry.store import Version
 
 Kind = Literal["promotion", "rollback", "adopt", "retire"]
@@ -50,7 +50,7 @@ def is_owned(tag: str) -> bool:
 
 def author() -> str:
     """Who a change is recorded for: the person behind a GitHub run, else the user of this process."""
-    return os.environ.get("GITHUB_ACTOR") or getpass.getuser()
+    return os.environ.get("GITHUB_ACTOR") or user()
 
 
 def carry(version: Version) -> str:

@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import lifecycle
+import mlops_lifecycle
 from lifecycle import evaluation, settings, training
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
@@ -18,7 +18,7 @@ from lifecycle.inference.batch import BatchRequest
 from lifecycle.names import ModelType
 
 DATA = {"data_name": "news", "data_version": "1.0.0"}
-SAMPLE = Path(lifecycle.__file__).parent / "examples" / "financial_news.csv"
+SAMPLE = Path(mlops_lifecycle.__file__).parent / "examples" / "financial_news.csv"
 
 
 def main(folder: Path) -> None:

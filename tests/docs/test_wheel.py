@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import ROOT
 
 FLOORS = ("cli", "flows", "tasks", "lifecycle")
+NAME = "mlops_lifecycle"
 EXTRA_OF = {
     "vader.py": "vader",
     "external.py": "vader",
@@ -42,12 +43,17 @@ def test_it_carries_the_floors_the_settings_and_the_sample(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for floor in FLOORS:
         for path in (ROOT / floor).rglob("*.py"):
-            assert path.relative_to(ROOT).as_posix() in names
-    assert {"lifecycle/config/prod.yaml", "lifecycle/config/expectations/default.json"} <= names
-    assert {f"lifecycle/config/behaviour/{path.name}" for path in (ROOT / "config/behaviour").iterdir()} <= names
-    assert {"lifecycle/examples/financial_news.csv", "lifecycle/templates/dataset.html"} <= names
-    assert "lifecycle/templates/model_card.md.j2" in names
-    assert not [name for name in names if name.startswith(("tests", "config", "examples"))]
+            assert f"{NAME}/{path.relative_to(ROOT).as_posix()}" in names
+    assert {f"{NAME}/start.py", f"{NAME}/children/sitecustomize.py"} <= names
+    assert {f"{NAME}/config/prod.yaml", f"{NAME}/config/expectations/default.json"} <= names
+    assert {f"{NAME}/config/behaviour/{path.name}" for path in (ROOT / "config/behaviour").iterdir()} <= names
+    assert {f"{NAME}/examples/financial_news.csv", f"{NAME}/lifecycle/templates/dataset.html"} <= names
+    assert f"{NAME}/lifecycle/templates/model_card.md.j2" in names
+
+
+def test_no_other_distribution_has_a_file_of_the_same_name(wheel: Path) -> None:
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top.partition("-")[0] for top in tops} == {NAME}
 
 
 def test_it_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
@@ -56,22 +62,27 @@ def test_it_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     site = next((tmp_path / "env" / "lib").glob("python*")) / "site-packages"
     zipfile.ZipFile(wheel).extractall(site)
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (site / "cli").mkdir()  # another distribution's
+    (site / "cli" / "__init__.py").write_text("raise ImportError('not the one you want')")
     python = tmp_path / "env" / "bin" / "python"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLOPS_")}
 
     def mlops(*arguments: str) -> str:
-        program = "import sys, cli.main; sys.argv[0] = 'mlops'; cli.main.main()"
+        program = "import sys; sys.argv[0] = 'mlops'; from mlops_lifecycle.start import main; main()"
         command = [str(python), "-c", program, *arguments]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     where = subprocess.run(
-        [str(python), "-c", "import cli; print(cli.__file__)"], capture_output=True, text=True, cwd=tmp_path
+        [str(python), "-c", "import mlops_lifecycle, cli; print(cli.__file__)"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
-    assert where.stdout.startswith(str(site))
+    assert where.stdout.startswith(str(site / NAME))
     points = next(site.glob("mlops_lifecycle-*.dist-info")).joinpath("entry_points.txt").read_text()
-    assert "mlops-step = lifecycle.steps:main" in points
+    assert "mlops-step = mlops_lifecycle.start:step" in points
     assert "release" in mlops("--help")
     assert "floors" in mlops("config", "show", "--env", "prod")
     mlops("data", "list")
@@ -87,7 +98,7 @@ def test_every_import_is_declared() -> None:
             allowed = base | (prefect if floor in {"flows", "tasks", "cli"} else set())
             for extra in EXTRA_OF.get(path.name, "").split():
                 allowed |= _names(extras[extra])
-            for module in _imports(path) - set(FLOORS) - sys.stdlib_module_names:
+            for module in _imports(path) - {*FLOORS, NAME} - sys.stdlib_module_names:
                 dist = {name.lower().replace("_", "-") for name in owners[module]}
                 assert dist & allowed, (
                     f"{path.relative_to(ROOT)} imports {module}, which pyproject.toml does not declare"

@@ -249,12 +249,12 @@ def test_what_it_starts_ends_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("expression", "match"),
     [
-        ("__import__('os')._exit(0)", "ended without an answer, exit code 0"),
-        ("__import__('os').abort()", "ended without an answer, killed by SIGABRT"),
+        ("__import__('os')._exit(0)", "gave no answer, it ended with exit code 0"),
+        ("__import__('os').abort()", "gave no answer, it was killed by SIGABRT"),
         ("__import__('sys').exit('bye')", "cannot be unpickled: SystemExit: bye"),
         ("1 / 0", "cannot be unpickled: ZeroDivisionError"),
         ("print('{}' * 1000) or 1 / 0", "cannot be unpickled: ZeroDivisionError"),
-        ("open('answer.json', 'w').write('junk') and __import__('os')._exit(0)", "without an answer"),
+        ("open('answer.json', 'w').write('junk') and __import__('os')._exit(0)", "gave no answer"),
         ("__import__('no_such_package')", "ModuleNotFoundError: No module named 'no_such_package'"),
         ("open('big', 'wb').truncate(3 << 30)", "cannot be unpickled: OSError"),
     ],

@@ -1,0 +1,135 @@
+"""How a command ends: what went wrong in one line on stderr, and an exit code that says of which kind it is.
+
+What nobody foresaw is a bug. Its traceback is for those who mend it, so it goes to a file.
+"""
+
+import os
+import platform
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import typer
+
+from cli import console, interrupts
+from lifecycle.errors import ConfigError, MlopsError, TransientError, of_the_machine
+from mlops_lifecycle import start
+
+BUG, INTERRUPTED = 1, 130
+_USAGE = typer.BadParameter.__mro__[1]
+"""What typer raises for a command line that is none; of its kinds it exports this one."""
+_SECRET_NAME = re.compile("TOKEN|SECRET|PASSW|KEY|AUTH|CREDENTIAL|WEBHOOK|ALERTS_URL")
+_SECRET_IN_URL = re.compile(r"(?<=://)[^/\s'\"@]+@|(?<=[?&])[^\s'\"&]+")
+
+
+def of(app: typer.Typer) -> int:
+    """Run a command line to its end and return the exit code."""
+    try:
+        _require_working_directory()
+        with interrupts.orderly():
+            code = int(app(prog_name="mlops", standalone_mode=False) or 0)  # no value, or the code of a `typer.Exit`
+        console.results().flush()
+    except MlopsError as error:
+        code = _said(error)
+    except (EOFError, typer.Abort):
+        code = _said(ConfigError("Nothing was changed: the question was not answered."))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except MemoryError:
+        code = _said(TransientError("There is not enough memory.", "End other programs, or ask for less at a time."))
+    except SystemExit as error:
+        if error.code != 1 or not isinstance(error.__context__, BrokenPipeError):
+            raise
+        code = _bug(app, error.__context__)  # typer takes every broken pipe for that of stdout, which cannot break here
+    except BaseException as error:
+        expected = _usage(error) if isinstance(error, _USAGE) else of_the_machine(error)
+        code = _said(expected) if expected else _bug(app, error)
+    if code == INTERRUPTED:
+        sys.stderr.write("Interrupted.\n")
+    return code
+
+
+def _require_working_directory() -> None:
+    try:
+        Path.cwd()
+    except OSError:
+        raise ConfigError("The working directory is no longer there.", "Change to one that is: cd") from None
+
+
+def _said(error: MlopsError) -> int:
+    if text := str(error):
+        sys.stderr.write(f"Error: {text}\n")
+    return error.exit_code
+
+
+def _usage(error: BaseException) -> ConfigError:
+    """What is wrong with a command line; where help was asked for by giving nothing, it has been printed."""
+    message, context = " ".join(error.format_message().split()), error.ctx  # type: ignore[attr-defined]
+    where = context.command_path if context else "mlops"
+    return ConfigError(f"{message.rstrip('.')}.", f"See: {where} --help") if message else ConfigError("")
+
+
+def _bug(app: typer.Typer, error: BaseException) -> int:
+    """Say what was run and where the traceback lies. What the exception says may be secret, so only the file has it."""
+    command, where = " ".join(_words(app)), _place(error)
+    text = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, mlops {version('mlops-lifecycle')}, {platform.platform()}, "
+    text += f"Python {platform.python_version()}\n{command}\n\n{''.join(traceback.format_exception(error))}"
+    kept = _keep(_without_secrets(text))
+    said = f"The traceback is in {kept}; please report it." if kept else "Its traceback could not be kept anywhere."
+    sys.stderr.write(f"Error: This is a bug: {type(error).__name__} at {where}, while running {command}. {said}\n")
+    return BUG
+
+
+def _words(app: typer.Typer) -> Iterator[str]:
+    """The command without its options, whose values are nobody else's business."""
+    yield "mlops"
+    command = typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        if found := getattr(command, "commands", {}).get(word):
+            command = found
+            yield word
+
+
+def _place(error: BaseException) -> str:
+    """The last line of ours that was running, else the last one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [
+        frame for frame in frames if Path(frame.filename).is_relative_to(start.HOME) and "lib" not in frame.filename
+    ]
+    last = (ours or frames)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
+
+
+def _keep(text: str) -> Path | None:
+    """Write a report for its owner only, to the logs of the state, else to the temporary folder."""
+    for folder in _folders():
+        path = folder / f"bug-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+        with suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(text.encode("utf-8", "backslashreplace").decode())
+            return path
+    return None
+
+
+def _folders() -> Iterator[Path]:
+    with suppress(Exception):  # whatever is wrong may be wrong with the settings
+        from lifecycle import settings
+
+        if (state := settings.load("dev").state).is_dir():
+            yield state / "logs"
+    with suppress(OSError):
+        yield Path(tempfile.gettempdir())
+
+
+def _without_secrets(text: str) -> str:
+    for name, value in os.environ.items():
+        if len(value) > 3 and _SECRET_NAME.search(name.upper()):
+            text = text.replace(value, f"<{name}>")
+    return _SECRET_IN_URL.sub("…", text)

@@ -1,0 +1,66 @@
+"""How a command ends when somebody ends it: in order, with nothing left behind, and the exit code that shells expect.
+
+Ctrl-C, SIGTERM and a closed terminal unwind the command as an error would, so that whatever it has begun is removed.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+BASE = 128
+"""A shell reports the end by a signal as this and the signal's number."""
+
+_received: list[int] = []
+
+
+@contextmanager
+def orderly() -> Iterator[None]:
+    """Run a command; one that was ended by a signal exits with 128 + its number and without a traceback.
+
+    A signal that the caller ignores, as nohup does, is ignored here. Whatever error the command makes of the
+    interruption is its consequence.
+    """
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    sys.unraisablehook = partial(_again, sys.unraisablehook)
+    try:
+        yield
+    except BaseException:
+        if not _received:
+            raise
+        _leave()
+    if _received:  # typer makes an exit code of its own of Ctrl-C
+        _leave()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Only the first one unwinds; the second ends what takes too long to unwind."""
+    if _received:
+        os._exit(BASE + number)
+    _received.append(number)
+    raise KeyboardInterrupt
+
+
+def _again(otherwise: "Callable[[UnraisableHookArgs], object]", dropped: "UnraisableHookArgs") -> None:
+    """Send a signal once more whose interruption came within a finaliser, where Python drops and prints it."""
+    if isinstance(dropped.exc_value, KeyboardInterrupt) and _received:
+        threading.Timer(0.1, os.kill, (os.getpid(), _received.pop())).start()
+    else:
+        otherwise(dropped)
+
+
+def _leave() -> None:
+    name = signal.Signals(_received[0]).name
+    sys.stderr.write(f"\nEnded by {name}.\n" if sys.stderr else "")
+    sys.exit(BASE + _received[0])
