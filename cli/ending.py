@@ -5,7 +5,6 @@ What nobody foresaw is a bug. Its traceback is for those who mend it, so it goes
 
 import os
 import platform
-import re
 import sys
 import tempfile
 import traceback
@@ -19,13 +18,12 @@ import typer
 
 from cli import console, interrupts
 from lifecycle.errors import ConfigError, MlopsError, TransientError, of_the_machine
+from lifecycle.masking import masked
 from mlops_lifecycle import start
 
 BUG, INTERRUPTED = 1, 130
 _USAGE = typer.BadParameter.__mro__[1]
 """What typer raises for a command line that is none; of its kinds it exports this one."""
-_SECRET_NAME = re.compile("TOKEN|SECRET|PASSW|KEY|AUTH|CREDENTIAL|WEBHOOK|ALERTS_URL")
-_SECRET_IN_URL = re.compile(r"(?<=://)[^/\s'\"@]+@|(?<=[?&])[^\s'\"&]+")
 
 
 def of(app: typer.Typer) -> int:
@@ -80,7 +78,7 @@ def _bug(app: typer.Typer, error: BaseException) -> int:
     command, where = " ".join(_words(app)), _place(error)
     text = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, mlops {version('mlops-lifecycle')}, {platform.platform()}, "
     text += f"Python {platform.python_version()}\n{command}\n\n{''.join(traceback.format_exception(error))}"
-    kept = _keep(_without_secrets(text))
+    kept = _keep(masked(text))
     said = f"The traceback is in {kept}; please report it." if kept else "Its traceback could not be kept anywhere."
     sys.stderr.write(f"Error: This is a bug: {type(error).__name__} at {where}, while running {command}. {said}\n")
     return BUG
@@ -126,10 +124,3 @@ def _folders() -> Iterator[Path]:
             yield state / "logs"
     with suppress(OSError):
         yield Path(tempfile.gettempdir())
-
-
-def _without_secrets(text: str) -> str:
-    for name, value in os.environ.items():
-        if len(value) > 3 and _SECRET_NAME.search(name.upper()):
-            text = text.replace(value, f"<{name}>")
-    return _SECRET_IN_URL.sub("…", text)

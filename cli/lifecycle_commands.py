@@ -164,7 +164,9 @@ def infer(
     alias: Annotated[str | None, typer.Option(help="Default champion.")] = None,
     version: Annotated[int | None, typer.Option(help="Version number.")] = None,
     run_id: Annotated[str | None, typer.Option(help="Training run.")] = None,
-    input: Annotated[str | None, typer.Option(help="Path or URL of the table to score.")] = None,
+    input: Annotated[
+        str | None, typer.Option(callback=options.sealed, help="Path or URL of the table to score.")
+    ] = None,
     data_name: Annotated[str | None, typer.Option(help="Dataset to score, instead of a table.")] = None,
     data_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
     text_column: options.TextColumn = "text",
@@ -172,10 +174,15 @@ def infer(
     source_format: options.Format = None,
     encoding: options.Encoding = "utf-8",
     delimiter: options.Delimiter = ",",
-    output: Annotated[str | None, typer.Option(help="Folder of predictions; default the environment's.")] = None,
+    output: Annotated[
+        str | None, typer.Option(callback=options.sealed, help="Folder of predictions; default the environment's.")
+    ] = None,
     engine: Annotated[Literal["local", "spark"] | None, typer.Option(help="Default the environment's.")] = None,
     table: Annotated[
-        str | None, typer.Option(help="Delta table that gets them too: a path, a URL, or catalog.schema.table.")
+        str | None,
+        typer.Option(
+            callback=options.sealed, help="Delta table that gets them too: a path, a URL, or catalog.schema.table."
+        ),
     ] = None,
     logical_date: Annotated[
         str | None, typer.Option(help="Day of the batch; `{logical_date}` in --input stands for it.")

@@ -21,7 +21,7 @@ from cli import (
     serving,
     system,
 )
-from lifecycle import owner
+from lifecycle import masking, owner
 from mlops_lifecycle import start
 
 app = typer.Typer(
@@ -66,6 +66,7 @@ def _root(
 
 def main() -> None:
     """Run the command in this process."""
+    masking.guard()
     environment.spare_loopback()
     with console.streams(), owner.temporary_folder():
         code = ending.of(app)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lifecycle import secrets
 from lifecycle.names import Environment, ModelType
 
 HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -32,10 +33,19 @@ Env = Annotated[Environment, typer.Option("--env", help="Environment.")]
 ModelName = Annotated[str, typer.Option("--model-name", help="Name of the model, without environment.")]
 DataName = Annotated[str, typer.Option("--data-name", help="Name of the dataset.")]
 DataVersion = Annotated[str, typer.Option("--data-version", help="Version of the dataset.")]
+
+
+def sealed(value: str | None) -> str | None:
+    """The address that a person gave; its secrets go no further than this process, which holds them by reference."""
+    return value and secrets.sealed(value)
+
+
 SourceFile = Annotated[
     str,
     typer.Option(
-        "--source", help="Path or URL of the table: CSV, JSON Lines, Parquet, Delta; or catalog.schema.table."
+        "--source",
+        callback=sealed,
+        help="Path or URL of the table: CSV, JSON Lines, Parquet, Delta; or catalog.schema.table.",
     ),
 ]
 TextColumn = Annotated[str, typer.Option("--text-column", help="Column of the texts.")]

@@ -96,11 +96,11 @@ def dataset(manifest: "Manifest", folder: str) -> None:
         ]
         table(("side", "rows", *map(_cut, manifest.classes)), rows)
     else:  # too many for columns
-        typer.echo(f"{len(manifest.classes)} classes, {_sides(manifest)}")
-        classes = [(name, *(counts.get(name, 0) for counts in manifest.counts.values())) for name in manifest.classes]
-        table(
-            ("class", *manifest.counts), sorted(classes, key=lambda row: -sum(row[1:]))[:SHOWN], "The largest classes"
-        )
+        console.echo(f"{len(manifest.classes)} classes, {_sides(manifest)}")
+        sides = manifest.counts.values()
+        largest = sorted(manifest.classes, key=lambda name: -sum(counts.get(name, 0) for counts in sides))
+        shown = [(name, *(counts.get(name, 0) for counts in sides)) for name in largest[:SHOWN]]
+        table(("class", *manifest.counts), shown, "The largest classes")
     if manifest.quarantined:
         table(("quarantined as", "rows"), manifest.quarantined.items())
     console.echo(f"Report: {folder}/report.html")

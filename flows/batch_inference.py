@@ -16,7 +16,7 @@ from lifecycle.inference import tables
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.names import Environment
 from lifecycle.outcomes import Batch
-from lifecycle.parameters import Format, Name, VersionNumber
+from lifecycle.parameters import Format, Location, Name, VersionNumber
 from lifecycle.registry.store import target_of
 from lifecycle.settings import InferenceRules, Settings
 from tasks import compute, data, inference, registry, reports
@@ -35,7 +35,7 @@ def batch_inference(
     alias: str | None = None,
     version: VersionNumber | None = None,
     run_id: str | None = None,
-    input: str | None = None,
+    input: Location | None = None,
     data_name: Name | None = None,
     data_version: Name | None = None,
     text_column: str = "text",
@@ -43,9 +43,9 @@ def batch_inference(
     source_format: Format | None = None,
     encoding: str = "utf-8",
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
-    output: str | None = None,
+    output: Location | None = None,
     engine: Literal["local", "spark"] | None = None,
-    table: str | None = None,
+    table: Location | None = None,
     logical_date: date | None = None,
     time_zone: str | None = None,
 ) -> State[Batch]:

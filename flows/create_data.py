@@ -9,7 +9,7 @@ from pydantic import Field
 from lifecycle.data.dataset import Manifest
 from lifecycle.data.ingest import Source
 from lifecycle.names import Environment
-from lifecycle.parameters import Columns, Flag, Format, Fraction, Name
+from lifecycle.parameters import Columns, Flag, Format, Fraction, Location, Name
 from tasks import compute, data, reports
 
 
@@ -19,7 +19,7 @@ from tasks import compute, data, reports
 def create_data(
     data_name: Name,
     data_version: Name,
-    source: str,
+    source: Location,
     text_column: str = "text",
     label_column: str = "label",
     test_size: Fraction = 0.2,

@@ -15,7 +15,7 @@ from lifecycle.data.dataset import Manifest
 from lifecycle.data.ingest import Source
 from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission, Release
-from lifecycle.parameters import Columns, Flag, Format, Fraction, Name, Params
+from lifecycle.parameters import Columns, Flag, Format, Fraction, Location, Name, Params
 from tasks import approvals, compute
 
 
@@ -26,7 +26,7 @@ from tasks import approvals, compute
     result_serializer="json",
 )
 def release(
-    source: str,
+    source: Location,
     data_name: Name,
     data_version: Name,
     model_name: Name,

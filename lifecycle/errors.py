@@ -13,8 +13,9 @@ MlopsError                    catch this to catch ours and nothing else      exi
 
 A refused challenger is not an error: it is a `Verdict` whose decision is not `promote` (exit code 4).
 
-Each message says what, with the value, and why; then the command that gets out of it. Constructors hand exactly their
-own arguments to `Exception`, so that errors survive pickling between processes; `__str__` renders.
+Each message says what, with the value, and why; then the command that gets out of it. Constructors hand their
+arguments to `Exception`, so that errors survive pickling between processes; `__str__` renders. What a message quotes
+may hold a secret, as addresses in the words of a library do: it is masked here, before anybody shows or stores it.
 
 What the machine refuses (rights, room) is raised by whatever meets it; `of_the_machine` translates it where it surfaces.
 """
@@ -22,6 +23,8 @@ What the machine refuses (rights, room) is raised by whatever meets it; `of_the_
 import errno
 import sqlite3
 from collections.abc import Iterator
+
+from lifecycle.masking import masked
 
 GET_RIGHTS = "Give this user the right to it (ls -ld, chown, chmod), or choose another folder: MLOPS_HOME=…"
 MAKE_ROOM = "Make room on the disk, or raise the limit (df -h, quota, ulimit -f), and run the same command again."
@@ -48,9 +51,8 @@ class MlopsError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, fix: str = "") -> None:
-        super().__init__(what, fix)
-        self.what = what
-        self.fix = fix
+        self.what, self.fix = masked(what), masked(fix)
+        super().__init__(self.what, self.fix)
 
     def __str__(self) -> str:
         return f"{self.what} {self.fix}".strip()

@@ -5,10 +5,13 @@ They are parsed as literals and checked by type: never by truthiness (`bool("fal
 
 import ast
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from lifecycle import secrets
+from lifecycle.errors import ConfigError
 from lifecycle.names import NAME_PATTERN
 
 
@@ -38,7 +41,31 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) else value
 
 
+LOCATIONS = ("source", "input", "output", "table")
+"""The parameters of flows that may be a URL."""
+
+
+def require_sealed(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that would be stored with a secret in them.
+
+    Raises:
+        ConfigError: One is a URL with a user, a query or a fragment of its own.
+    """
+    for name in LOCATIONS:
+        secrets.require_sealed(name, parameters.get(name))
+
+
+def _unsealed(value: str) -> str:
+    try:
+        secrets.require_sealed("A URL", value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`.")]
+Location = Annotated[str, AfterValidator(_unsealed), Field(json_schema_extra={"pattern": secrets.SEALED})]
+"""A path, a URL or the name of a table: it is stored, so a secret in it is a reference (`lifecycle.secrets`)."""
 Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number)]
 Format = Literal["csv", "jsonl", "parquet", "delta"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from lifecycle import secrets
 from lifecycle.errors import ConfigError
 from lifecycle.files import check_place
 from lifecycle.frozen import Frozen
@@ -27,6 +28,8 @@ from lifecycle.names import Environment, StepName
 
 ENV_PREFIX = "MLOPS_"
 NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL", "MLOPS_SERVE_AUTH_STRING"}
+ServerAddress = Annotated[str, AfterValidator(secrets.server)]
+"""What is public of the address of a server: its credentials are kept by the process, not by the settings."""
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -60,7 +63,7 @@ class InferenceRules(Frozen):
     rows_per_part: int = Field(20_000, ge=1, description="Rows read, scored and written at a time.")
     workers: int = Field(0, ge=0, description="Processes, or tasks of Spark, that score; 0 means one per core.")
     engine: Literal["local", "spark"] = Field("local", description="What scores: the cores of this machine, or Spark.")
-    table: str | None = Field(
+    table: Annotated[str, AfterValidator(secrets.sealed)] | None = Field(
         None, description="Delta table that gets the predictions too: a path, a URL, or catalog.schema.table."
     )
 
@@ -136,8 +139,10 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".mlops"), description="Local state; elsewhere is only what may be removed at any time.")
     data_root: Path | None = Field(None, description="Dataset versions; default <home>/data, or <volume>/data.")
     output_root: Path | None = Field(None, description="Predictions; default <home>/predictions, or likewise.")
-    tracking_uri: str | None = Field(None, description="MLflow tracking and registry; default sqlite under <home>.")
-    registry_uri: str | None = Field(
+    tracking_uri: ServerAddress | None = Field(
+        None, description="MLflow tracking and registry, default sqlite under <home>; without its credentials."
+    )
+    registry_uri: ServerAddress | None = Field(
         None, description="Registry, if not the tracking server's own: databricks-uc, databricks-uc://<profile>."
     )
     allow_pickle: bool = Field(False, description="Load models that were registered as a pickle: it runs their code.")
@@ -152,7 +157,7 @@ class Settings(BaseSettings):
         description="Prefect notification block that is told of refusals, promotions, rollbacks and failures, as "
         "type/name: slack-webhook/mlops-alerts.",
     )
-    mlflow_ui: str | None = Field(
+    mlflow_ui: ServerAddress | None = Field(
         None, description="Address of a server that shows an embedded tracking database, for links."
     )
     catalog: str | None = Field(None, description="First level of registered names; default the environment.")
@@ -286,6 +291,8 @@ def _layers(env: Environment | str, flags: Mapping[str, Any]) -> Iterator[tuple[
 def _refuse_unknown_variables() -> None:
     known = {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields if field != "env"} | NOT_SETTINGS
     for variable in os.environ:
+        if variable.startswith(secrets.PREFIX):
+            continue
         if variable.startswith(ENV_PREFIX) and variable.split("__")[0] not in known:
             raise ConfigError(
                 f"{variable} is not a setting: known are {', '.join(sorted(known))}.", f"Try: unset {variable}"

@@ -17,6 +17,7 @@ from lifecycle.data import dataset
 from lifecycle.errors import ConfigError
 from lifecycle.frozen import Frozen
 from lifecycle.inference import batch
+from lifecycle.masking import guard
 
 
 class Step(NamedTuple):
@@ -62,6 +63,7 @@ def main() -> None:
     if len(sys.argv) != 3 or not sys.argv[2]:
         what = f"A step and its request are needed, not {sys.argv[1:]}."
         raise ConfigError(what, "Usage: mlops-step <step> <request as JSON, or @<path of a file that holds it>>")
+    guard()
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("lifecycle").setLevel(logging.INFO)

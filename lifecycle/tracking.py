@@ -2,14 +2,17 @@
 
 import logging
 import os
+import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from lifecycle import databricks, embedded, moved
+from lifecycle import databricks, embedded, moved, secrets
 from lifecycle.errors import ConfigError, IntegrityError, MlopsError, TransientError, beneath, of_the_machine
 from lifecycle.owner import name_the_user
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
+WEB = ("http", "https", "ftp", "sftp")
+MOST_FILES = 10_000
+NOT_OURS = "Do not use it: it was not registered by this command."
 
 REFUSED_CODES = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 TRANSIENT_CODES = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR", "RESOURCE_EXHAUSTED"}
@@ -34,8 +40,8 @@ def client(tracking_uri: str, registry_uri: str = "") -> "MlflowClient":
     found = _client(tracking_uri, registry_uri or tracking_uri)
     import mlflow
 
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(registry_uri or tracking_uri)
+    mlflow.set_tracking_uri(secrets.reachable(tracking_uri))
+    mlflow.set_registry_uri(secrets.reachable(registry_uri or tracking_uri))
     databricks.use_profile(registry_uri or tracking_uri)
     return found
 
@@ -55,7 +61,7 @@ def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
         for uri in (tracking_uri, registry_uri):
             if path := database_path(uri):
                 embedded.prepare(path)
-        return MlflowClient(tracking_uri, registry_uri)
+        return MlflowClient(secrets.reachable(tracking_uri), secrets.reachable(registry_uri))
 
 
 def database_path(tracking_uri: str) -> Path | None:
@@ -93,13 +99,64 @@ def download(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") 
 
     client(tracking_uri, registry_uri)
     try:
+        _require_plain(uri, folder)
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, RecursionError, ValueError) as error:
         if refused := of_the_machine(error):
             raise refused from error
+        said = " ".join(str(error).split())[:300]
         if is_transient(error):
-            raise TransientError(f"{uri}: {error}", "Try again.") from error
-        raise IntegrityError(f"{uri}: its artifacts cannot be read: {error}", "Run: mlops doctor") from error
+            raise TransientError(f"{uri}: {said}", "Try again.") from error
+        raise IntegrityError(f"{uri}: its artifacts cannot be read: {said}", "Run: mlops doctor") from error
+
+
+def _require_plain(uri: str, folder: Path) -> None:
+    """Look at what is to be copied before it is: whoever can write to a registry can name any place as a model.
+
+    A link leads elsewhere or in a circle, a pipe or a device has no end, and a web server need not answer at all.
+
+    Raises:
+        IntegrityError: It is no tree of plain files that fits here; of a model, one with its description.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
+
+    place, below = ModelsArtifactRepository.split_models_uri(uri) if uri.startswith("models:/") else (uri, "")
+    repository = get_artifact_repository(place)
+    while inner := getattr(repository, "repo", None):
+        repository = inner
+    scheme = urlsplit(repository.artifact_uri).scheme
+    if scheme in WEB and not uri.startswith(WEB) and "mlflow-artifacts" not in repository.artifact_uri:
+        raise IntegrityError(f"{uri} is said to lie on a web server ({scheme}), which is not asked.", NOT_OURS)
+    if not isinstance(repository, LocalArtifactRepository):
+        return
+    root = Path(repository.artifact_dir).resolve() / below
+    if uri.startswith("models:/") and root.is_dir() and not (root / "MLmodel").is_file():
+        raise IntegrityError(f"{uri}: there is no MLflow model in {root} (no MLmodel file).", NOT_OURS)
+    needed, free = sum(_sizes(root, uri)), shutil.disk_usage(folder).free
+    if needed > free:
+        raise IntegrityError(f"{uri} has {needed:,} bytes, and {folder} has room for {free:,}.", "Make room there.")
+
+
+def _sizes(root: Path, uri: str) -> Iterator[int]:
+    """The size of each file of a tree without links, pipes and devices."""
+    waiting, seen = [root], 0
+    while waiting:
+        path = waiting.pop()
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return  # MLflow says so
+        if stat.S_ISDIR(found.st_mode):
+            waiting += path.iterdir()
+        elif stat.S_ISREG(found.st_mode):
+            yield found.st_size
+        else:
+            raise IntegrityError(f"{uri}: {path} is no plain file.", NOT_OURS)
+        seen += 1
+        if seen > MOST_FILES:
+            raise IntegrityError(f"{uri}: more than {MOST_FILES:,} files lie in {root}.", NOT_OURS)
 
 
 def delete_files(tracking_uri: str, uri: str) -> bool:
@@ -117,7 +174,7 @@ def delete_files(tracking_uri: str, uri: str) -> bool:
             if database and not moved.lies_within(location, database.parent):
                 logger.warning("The files of %s stay: they lie in %s, not in %s", uri, location, database.parent)
                 return False
-            get_artifact_repository(location, tracking_uri=tracking_uri).delete_artifacts()
+            get_artifact_repository(location, tracking_uri=secrets.reachable(tracking_uri)).delete_artifacts()
             mlflow.delete_logged_model(model_id)
     except MlflowException as error:
         if not is_missing(error):

@@ -21,7 +21,7 @@ from prefect import runtime
 from prefect.artifacts import create_link_artifact
 from prefect.context import TaskRunContext
 
-from lifecycle import databricks, progress, volumes
+from lifecycle import databricks, progress, secrets, volumes
 from lifecycle import databricks_runs as runs
 from lifecycle.databricks_runs import Finished, Run
 from lifecycle.errors import ConfigError, MlopsError, TransientError
@@ -80,10 +80,13 @@ def run_step(step: StepName, request: Frozen, config: Settings) -> None:
     """Run a step as the job that the settings name, or as the user's own notebook.
 
     Raises:
+        ConfigError: The request refers to a secret that only this process was given.
         MlopsError: The error that the step raised, or the one that the end of the run means.
     """
+    body = json.dumps(request.model_dump(mode="json"))
+    _require_shared(body, step)
     workspace, flow_run = Workspace(config.mlflow_uri), str(runtime.flow_run.id or uuid4())
-    name, body = config.databricks.job(config.env, step), json.dumps(request.model_dump(mode="json"))
+    name = config.databricks.job(config.env, step)
     parameters = {"request": _portable(body, config), "env": str(config.env), FLOW_RUN: flow_run}
     of_the_same: dict[str, Any] = {"run_type": "SUBMIT_RUN"}
     if notebook := config.databricks.notebooks.get(step):
@@ -94,6 +97,14 @@ def run_step(step: StepName, request: Frozen, config: Settings) -> None:
     before = {run["run_id"] for run in workspace.runs(pages=PAGES, **of_the_same)}
     run = complete(workspace, start, config.databricks, shown(name), key=f"{flow_run}:{step}:{body}", before=before)
     raise_for(workspace, run, name)
+
+
+def _require_shared(body: str, step: StepName) -> None:
+    """A secret that was given here is not sent: what a job is sent stays readable in the workspace."""
+    if names := secrets.given_here(body):
+        what = f"The job of {step} would have to be sent the secret in the address: {', '.join(names)}."
+        fix = "Write the address with the variable, in single quotes: '…?${MLOPS_SECRET_…}', and set it for the job."
+        raise ConfigError(what, fix)
 
 
 def _submit(file: Path, config: Settings) -> Finished:

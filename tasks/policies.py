@@ -13,6 +13,7 @@ from prefect.cache_policies import DEFAULT, NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 
 from lifecycle.errors import TransientError
+from lifecycle.masking import shielded
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,8 +28,20 @@ async def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) 
     return isinstance(error, TRANSIENT)
 
 
-# DEFAULT keys a result by inputs, source and flow run: a rerun of a flow never sees another run's results.
-on_data = task(
+def on_data(step: Callable[P, R]) -> Task[P, R]:
+    """The policy of what is heavy or pure.
+
+    DEFAULT keys a result by inputs, source and flow run: a rerun of a flow never sees another run's results.
+    """
+    return _on_data(shielded(step))
+
+
+def on_registry(step: Callable[P, R]) -> Task[P, R]:
+    """The policy of what reads or changes the registry."""
+    return _on_registry(shielded(step))
+
+
+_on_data = task(
     persist_result=True,
     result_serializer="json",
     cache_policy=DEFAULT,
@@ -38,7 +51,7 @@ on_data = task(
     retry_condition_fn=is_transient,
 )
 
-on_registry = task(
+_on_registry = task(
     persist_result=False,
     cache_policy=NO_CACHE,
     retries=len(BACKOFF_SECONDS),

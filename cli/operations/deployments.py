@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cli.operations import connection, project
+from lifecycle import secrets
 from lifecycle.errors import ConfigError, TransientError
 from lifecycle.frozen import Frozen
 from lifecycle.names import Environment
+from lifecycle.parameters import require_sealed
 from lifecycle.settings import Settings
 from mlops_lifecycle import start
 
@@ -33,10 +35,12 @@ def deploy(environments: Iterable[Settings], only: Iterable[Environment] = ()) -
     An environment's schedules are active if its settings say so.
 
     Raises:
-        ConfigError: A deployment is not valid; those before it in the file are applied.
+        ConfigError: A deployment holds a secret, and nothing is applied; or one is not valid, and those before it are.
         TransientError: The server did not answer in time.
     """
     folder = project.folder()
+    for entry in project.deployments():
+        _require_no_secrets(entry)
     switches = {}
     for config in environments:
         env, remote = config.env.upper(), config.platform == "databricks"
@@ -60,6 +64,16 @@ def deploy(environments: Iterable[Settings], only: Iterable[Environment] = ()) -
         last = " ".join((done.stdout + done.stderr).split())[-600:]
         raise ConfigError(f"{folder / project.DEPLOYMENTS} was not applied: {last}", "Correct it and deploy again.")
     return list(deployed())
+
+
+def _require_no_secrets(entry: dict[str, Any]) -> None:
+    """Prefect stores and shows what stands in a deployment, the variables of its runs too."""
+    for each in (entry, *(entry.get("schedules") or ())):
+        require_sealed(each.get("parameters") or {})
+    variables = ((entry.get("work_pool") or {}).get("job_variables") or {}).get("env") or {}
+    if named := [name for name in variables if str(name).startswith(secrets.PREFIX)]:
+        what = f"{project.DEPLOYMENTS} sets {', '.join(named)}, which would be stored with the deployment."
+        raise ConfigError(what, "Set it in the environment of the worker.")
 
 
 def _patterns(env: Environment) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from lifecycle.errors import ConfigError, MlopsError, TransientError
 from lifecycle.frozen import Frozen
-from lifecycle.parameters import literal
+from lifecycle.parameters import literal, require_sealed
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -67,7 +67,7 @@ def start(
     """Start a run, or find the one that was started with the same key.
 
     Raises:
-        ConfigError: The server refuses a parameter; no run is started.
+        ConfigError: A parameter holds a secret, or the server refuses it; no run is started.
     """
     from prefect.exceptions import PrefectHTTPStatusError
 
@@ -75,6 +75,7 @@ def start(
     if unknown := set(parameters) - set(fields):
         known = ", ".join(fields)
         raise ConfigError(f"The deployment has no parameter {', '.join(sorted(unknown))}.", f"It has: {known}.")
+    require_sealed(parameters)
     try:
         return client.create_flow_run_from_deployment(
             deployment.id, parameters=dict(parameters), idempotency_key=key, tags=deployment.tags

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from lifecycle import volumes
+from lifecycle import secrets, volumes
 from lifecycle.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def _opened(table: str) -> "deltalake.DeltaTable":
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
     name, version = divided(table)
-    place = name if "://" in name else str(volumes.local(Path(name).absolute()))
+    place = secrets.revealed(name)
+    place = place if "://" in place else str(volumes.local(Path(place).absolute()))
     try:
         return deltalake.DeltaTable(place, version=version)
     except TableNotFoundError as error:

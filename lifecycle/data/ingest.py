@@ -20,14 +20,14 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from lifecycle import volumes
+from lifecycle import secrets, volumes
 from lifecycle.data import delta
-from lifecycle.errors import ConfigError, DataError
+from lifecycle.errors import ConfigError, DataError, TransientError
 from lifecycle.frozen import Frozen
 from lifecycle.parameters import Format
 from lifecycle.settings import DataRules
@@ -41,6 +41,9 @@ FIELD_LIMIT = 16_000_000
 
 UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters other than tab and line ends, and halves of surrogate pairs."""
+
+BUSY = {408, 425, 429}
+"""Answers of a server that waiting may cure, beside its own failures."""
 
 SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
@@ -59,7 +62,9 @@ Row = tuple[int, int, list[str]]
 class Source(Frozen):
     """A table and its declared form. Nothing about it is guessed but the format and compression, from the suffix."""
 
-    uri: str = Field(description="A path, a URL of an allowed scheme, or catalog.schema.table.")
+    uri: Annotated[str, AfterValidator(secrets.sealed)] = Field(
+        description="A path, a URL of an allowed scheme, or catalog.schema.table; its secrets are held by reference."
+    )
     format: Format | None = Field(None, description="Default: from the suffix, else csv; delta for a name of three.")
     encoding: str = Field("utf-8", description="Of CSV and JSON Lines.")
     delimiter: str = Field(",", pattern=r"^[^\"\r\n\x00]$", description="Of CSV: one character.")
@@ -68,16 +73,12 @@ class Source(Frozen):
     @property
     def name(self) -> str:
         """The last part of the path: what messages call the file."""
-        path = self.uri.split("?", 1)[0] if "://" in self.uri else self.uri
-        return path.rstrip("/").rsplit("/", 1)[-1]
+        return self.public_uri.rstrip("/").rsplit("/", 1)[-1]
 
     @property
     def public_uri(self) -> str:
         """The URI without query and user: signed URLs and passwords must not reach a manifest."""
-        parts = urlsplit(self.uri)
-        if "://" not in self.uri:
-            return self.uri
-        return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}{parts.path}"
+        return secrets.public(self.uri)
 
     @property
     def kind(self) -> str:
@@ -94,7 +95,7 @@ class Source(Frozen):
     @property
     def is_path(self) -> bool:
         """Whether it is a file or folder, of this machine or of a volume."""
-        return "://" not in self.uri and not self.is_in_catalog
+        return "://" not in self.uri and self.public_uri == self.uri and not self.is_in_catalog
 
     @property
     def _has_name_of_table(self) -> bool:
@@ -234,7 +235,8 @@ def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> 
     import fsspec
 
     _check_scheme(source, rules)
-    uri = source.uri if "://" in source.uri else str(volumes.local(Path(source.uri)))
+    uri = secrets.revealed(source.uri)
+    uri = uri if "://" in uri else str(volumes.local(Path(uri)))
     try:
         file = fsspec.open(uri, "rb").open()
     except (ConnectionError, TimeoutError):
@@ -245,13 +247,25 @@ def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> 
         raise ConfigError(f"{source.public_uri} {reason}.", "Check --source or --input.") from None
     except (ImportError, TypeError) as error:  # TypeError: a scheme's file system that lacks its credentials
         raise ConfigError(f"{source.public_uri}: {error}", "Install the package that serves this scheme.") from None
+    except Exception as error:
+        raise _refused(source, error) from None
     with file:
         packed = decompress and source.name.endswith(".gz")
         yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
 
 
+def _refused(source: Source, error: Exception) -> Exception:
+    """What a server's answer means to us; the libraries of the schemes have no error in common but its status."""
+    if (status := getattr(error, "status", None)) is None:
+        return error
+    what = f"{source.public_uri}: its server answers {status} {getattr(error, 'message', '')}".rstrip() + "."
+    if status in BUSY or status >= 500:
+        return TransientError(what, "Try again.")
+    return ConfigError(what, "Check the user and the signature in the address.")
+
+
 def _check_scheme(source: Source, rules: DataRules) -> None:
-    scheme = urlsplit(source.uri).scheme if "://" in source.uri else "file"
+    scheme = urlsplit(source.public_uri).scheme if "://" in source.public_uri else "file"
     if scheme not in rules.allowed_schemes and not source.is_in_catalog:
         allowed = ", ".join(rules.allowed_schemes)
         raise ConfigError(f"{source.public_uri}: scheme {scheme!r} is not allowed (data.allowed_schemes: {allowed}).")

@@ -226,7 +226,7 @@ def _in_fresh_process(request: EvaluateRequest, *, scoring_server: bool = False)
             raise IntegrityError(str(found["error"]))
         return Proof.model_validate(found["proof"])
     except (LookupError, ValueError, TypeError):
-        reason = errors.strip()[-300:] or f"its process {children.ended(code)}"
+        reason = " ".join(errors.split())[-300:] or f"its process {children.ended(code)}"
         raise IntegrityError(f"{request.model.label} could not be loaded: {reason}.") from None
 
 

@@ -138,7 +138,7 @@ def stand_in(request: BatchRequest, model_folder: Path, folder: Path) -> Path:
             str(folder),
             python_model=inspect.getfile(reader),
             artifacts={ARTIFACTS[path.name]: str(path) for path in files},
-            signature=mlflow.models.Model.load(str(model_folder)).signature,
+            signature=loading.as_mlflow(model_folder, request.model.label).signature,
             pip_requirements=[],
         )
     return folder

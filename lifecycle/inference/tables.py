@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle import volumes
+from lifecycle import secrets, volumes
 from lifecycle.data import delta
 from lifecycle.data.delta import is_name
 from lifecycle.errors import ConfigError, TransientError
@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 
 
 def absolute(table: str) -> str:
-    """The table, wherever the step runs: a path is made absolute."""
+    """The table, wherever the step runs: a path is made absolute, and secrets are held by reference."""
+    table = secrets.sealed(table)
     return table if is_name(table) or "://" in table else str(Path(table).expanduser().absolute())
 
 
@@ -89,11 +90,11 @@ def _by_deltalake(folder: Path, manifest: BatchManifest, table: str) -> bool:
     import deltalake
     from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 
-    rows = predicate(folder, manifest)
+    rows, place = predicate(folder, manifest), secrets.revealed(table)
     try:
-        if deltalake.DeltaTable.is_deltatable(table) and _count(deltalake.DeltaTable(table), rows) == manifest.scored:
+        if deltalake.DeltaTable.is_deltatable(place) and _count(deltalake.DeltaTable(place), rows) == manifest.scored:
             return False
-        deltalake.write_deltalake(table, _stream(folder, manifest), mode="overwrite", predicate=rows)
+        deltalake.write_deltalake(place, _stream(folder, manifest), mode="overwrite", predicate=rows)
     except CommitFailedError as error:
         raise TransientError(f"{table}: another writer was faster: {error}.", "Run it again.") from None
     except (SchemaMismatchError, DeltaError) as error:

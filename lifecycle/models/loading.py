@@ -6,13 +6,14 @@ of the model's is run, only files that our own classes read are accepted, and sk
 code, is read only where the environment's settings allow it.
 """
 
+import io
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import yaml
 from cachetools import LRUCache, cached
@@ -22,11 +23,17 @@ from lifecycle.files import tree_digest
 from lifecycle.frozen import Frozen
 from lifecycle.tracking import download
 
+if TYPE_CHECKING:
+    from mlflow.models import Model
+
 NOT_CONTENT = frozenset({"registered_model_meta"})
 """Files that MLflow writes beside a model when it is registered or downloaded."""
 
-UNREADABLE = (OSError, BadZipFile, KeyError, AttributeError, TypeError)
-"""What skops raises for a file that is not one of its own."""
+LOADER = "mlflow.pyfunc.loaders.code_model"
+MOST_DESCRIPTION = 1_000_000
+MOST_EXPANDED, MOST_FOLD = 64 * 2**20, 300
+"""A file that unpacks to more than both allow, bytes and times its size, is made to fill the memory."""
+DO_NOT_USE = "Do not use this model; roll back or train again."
 
 VADER_FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt")
 VADER_MISSING = "Install it: pip install 'mlops-lifecycle[vader]'"
@@ -66,7 +73,7 @@ def private_copy(ref: ModelRef) -> Iterator[Path]:
         found = artifact_digest(folder)
         if found != ref.artifact_sha256:
             what = f"{ref.label}: the files digest to {found}, registered was {ref.artifact_sha256 or 'no digest'}."
-            raise IntegrityError(what, "Do not use this model; roll back or train again.")
+            raise IntegrityError(what, DO_NOT_USE)
         yield folder
 
 
@@ -98,14 +105,81 @@ def untrusted_types(path: Path) -> list[str]:
     from lifecycle.models.text_model import TRUSTED_TYPES
 
     try:
+        _require_sound(path)
         return sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
-    except UNREADABLE as error:
-        raise ValueError(str(error)) from None
+    except Exception as error:  # skops and what it reads with raise whatever the file makes them run into
+        raise ValueError(_said(error)) from None
+
+
+def _require_sound(path: Path) -> None:
+    """Refuse an archive, or one in it, that unpacks to far more than it is.
+
+    Raises:
+        ValueError: It is one.
+    """
+    with ZipFile(path) as archive:
+        _require_size(archive, path.stat().st_size)
+        for member in archive.infolist():
+            if member.filename.endswith(".npz"):
+                with archive.open(member) as file, ZipFile(io.BytesIO(file.read())) as inner:
+                    _require_size(inner, member.file_size)
+
+
+def _require_size(archive: ZipFile, size: int) -> None:
+    expanded = sum(member.file_size for member in archive.infolist())
+    if expanded > max(MOST_EXPANDED, MOST_FOLD * size):
+        raise ValueError(f"{size:,} bytes that unpack to {expanded:,}")
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def load_verified(folder: Path, ref: ModelRef) -> Any:
     """Load a model folder whose digest was checked; only the forms of ours are accepted, and read by our classes."""
     return reader_of(folder, ref.label)(folder / "artifacts", ref)
+
+
+def description(folder: Path, label: str) -> dict[str, Any]:
+    """What a model's MLmodel file says; it is data from whoever has written it, and may be made to harm.
+
+    Raises:
+        IntegrityError: It is not there, or no such file of a sensible size.
+    """
+    path = folder / "MLmodel"
+    try:
+        if path.stat().st_size > MOST_DESCRIPTION:
+            raise ValueError(f"it has more than {MOST_DESCRIPTION:,} bytes")
+        found = yaml.load(path.read_text(encoding="utf-8"), _Plain)  # noqa: S506  a safe loader, and more than that
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds a {type(found).__name__}")
+    except Exception as error:  # the parser raises whatever the text makes it run into
+        raise IntegrityError(f"{label}: its MLmodel file cannot be read: {_said(error)}.", DO_NOT_USE) from None
+    return found
+
+
+def as_mlflow(folder: Path, label: str) -> "Model":
+    """MLflow's own reading of a description: the signature, for those who check queries by it.
+
+    Raises:
+        IntegrityError: It cannot be read.
+    """
+    from mlflow.models import Model
+
+    description(folder, label)
+    try:
+        return Model.load(str(folder))
+    except Exception as error:
+        raise IntegrityError(f"{label}: its MLmodel file cannot be read: {_said(error)}.", DO_NOT_USE) from None
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without merged mappings: nested, a few lines of them become more than fits into memory."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse what is to be merged."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.constructor.ConstructorError(None, None, "merged mappings are not read", node.start_mark)
 
 
 def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
@@ -114,16 +188,18 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
     Raises:
         IntegrityError: It is no form of ours.
     """
-    flavour = (yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")) or {}).get("flavors", {})
-    loader = flavour.get("python_function", {}).get("loader_module")
-    if set(flavour) != {"python_function"} or loader != "mlflow.pyfunc.loaders.code_model":
-        raise IntegrityError(f"{label}: not a text model of ours (flavours {sorted(flavour)}, loader {loader}).")
+    flavours = description(folder, label).get("flavors")
+    function = flavours.get("python_function") if isinstance(flavours, dict) else None
+    loader = function.get("loader_module") if isinstance(function, dict) else None
+    if not isinstance(flavours, dict) or set(flavours) != {"python_function"} or loader != LOADER:
+        named = sorted(map(str, flavours))[:5] if isinstance(flavours, dict) else "none"
+        raise IntegrityError(f"{label}: not a text model of ours (flavours {named}, loader {loader!r:.80}).")
     held = sorted(path.name for path in (folder / "artifacts").glob("*"))
     read = FORMS.get(tuple(held))
     if read is None:
         forms = "; ".join(", ".join(form) for form in FORMS)
         what = f"{label}: its files ({', '.join(held) or 'none'}) are no form of ours ({forms})."
-        raise IntegrityError(what, "Do not use this model; roll back or train again.")
+        raise IntegrityError(what, DO_NOT_USE)
     return read
 
 
@@ -137,13 +213,18 @@ def _skops(artifacts: Path, ref: ModelRef) -> Any:
 
     path = artifacts / "pipeline.skops"
     try:
+        _require_sound(path)
         # skops checks every type before it makes the first object; to ask for the types before reads the file twice
-        return text_model.TextModel(skops.io.load(path, trusted=text_model.TRUSTED_TYPES))
+        pipeline = skops.io.load(path, trusted=text_model.TRUSTED_TYPES)
     except UntrustedTypesFoundException:
         what = f"{ref.label}: holds types that are not trusted: {', '.join(untrusted_types(path)[:5])}."
         raise IntegrityError(what) from None
-    except UNREADABLE as error:
-        raise IntegrityError(f"{ref.label}: {path.name} is not a pipeline stored with skops: {error}.") from None
+    except Exception as error:
+        what = f"{ref.label}: {path.name} is not a pipeline stored with skops: {_said(error)}."
+        raise IntegrityError(what, DO_NOT_USE) from None
+    if not all(hasattr(pipeline, name) for name in ("predict_proba", "classes_")):
+        raise IntegrityError(f"{ref.label}: {path.name} holds a {type(pipeline).__name__}, no classifier.", DO_NOT_USE)
+    return text_model.TextModel(pipeline)
 
 
 def _pickled(artifacts: Path, ref: ModelRef) -> Any:

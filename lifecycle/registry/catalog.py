@@ -1,19 +1,21 @@
 """Look models up: what is registered, its lineage and its history, and the one exact version behind a reference."""
 
 import os
+import tempfile
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from lifecycle import databricks, training
 from lifecycle.errors import ConfigError, NotFoundError
 from lifecycle.frozen import Frozen
-from lifecycle.models.loading import ModelRef
+from lifecycle.models.loading import ModelRef, as_mlflow
 from lifecycle.names import CHAMPION
 from lifecycle.registry import aliases, labels, log, promotion, stages, store
 from lifecycle.registry.log import Entry
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import client, is_missing, translated
+from lifecycle.tracking import client, download, is_missing, translated
 
 
 class Line(Frozen):
@@ -117,12 +119,14 @@ def latest(target: Target) -> Version:
 
 
 def signature(ref: ModelRef) -> dict[str, Any]:
-    """The columns that a model takes and answers, as it declares them; empty if it declares none."""
-    from mlflow.models import get_model_info
+    """The columns that a model takes and answers, as it declares them; empty if it declares none.
 
-    client(ref.tracking_uri, ref.registry_uri)
-    with translated():
-        found = get_model_info(ref.uri).signature
+    Raises:
+        IntegrityError: Its description is not there, or cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
+        download(ref.tracking_uri, f"{ref.uri}/MLmodel", Path(temporary), ref.registry_uri)
+        found = as_mlflow(Path(temporary), ref.label).signature
     return {} if found is None else dict(found.to_dict())
 
 

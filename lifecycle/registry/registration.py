@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from lifecycle import databricks, training_runs
 from lifecycle.errors import ConfigError, ConflictError, IntegrityError, TransientError
-from lifecycle.models.loading import ModelRef, artifact_digest, private_copy
+from lifecycle.models.loading import ModelRef, artifact_digest, description, private_copy
 from lifecycle.owner import OWNER, is_dead, owner
 from lifecycle.registry import aliases, log, store
 from lifecycle.registry.store import Target, Version
@@ -85,10 +83,11 @@ def described(target: Target, source: str) -> ModelRef:
     source = _logged(target, source) or source
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         folder = download(target.tracking_uri, source, Path(temporary), target.registry_uri)
-        model = folder / "MLmodel"
-        if not model.is_file():
+        if not (folder / "MLmodel").is_file():
             raise IntegrityError(f"{source}: there is no MLflow model (no MLmodel file).", "Check the URI.")
-        run_id = (yaml.safe_load(model.read_text(encoding="utf-8")) or {}).get("run_id") or ""
+        run_id = description(folder, source).get("run_id") or ""
+        if not isinstance(run_id, str):
+            raise IntegrityError(f"{source}: its MLmodel file names no run, but {run_id!r:.80}.", "Check the URI.")
         return ModelRef(
             tracking_uri=target.tracking_uri,
             registry_uri=target.registry_uri,

@@ -65,10 +65,9 @@ def serving(folder: Path, model: Any, ref: ModelRef, credential: str) -> Iterato
 def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
     """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it."""
     import uvicorn
-    from mlflow.models import Model
     from mlflow.pyfunc import PyFuncModel, scoring_server
 
-    app = scoring_server.init(PyFuncModel(Model.load(str(folder)), _Contract(model)))
+    app = scoring_server.init(PyFuncModel(loading.as_mlflow(folder, ref.label), _Contract(model)))
     named = _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
     guarded = Guard(named, credentials=[credential] if credential else [], hosts=hosts)
     return uvicorn.Server(uvicorn.Config(guarded, log_level="warning"))

@@ -468,7 +468,7 @@ def test_a_relative_source_is_looked_up_among_the_raw_files(
     ("uri", "shown"),
     [
         ("s3://key:secret@bucket/a/b.csv?X-Signature=secret#secret", "s3://bucket/a/b.csv"),
-        ("abfss://container@account.net/b.csv?sig=secret", "abfss://account.net/b.csv"),
+        ("abfss://container@account.net/b.csv?sig=secret", "abfss://container@account.net/b.csv"),
         ("https://user@host:8080/b.csv", "https://host:8080/b.csv"),
         ("/data/who@home?.csv", "/data/who@home?.csv"),
     ],
