@@ -8,7 +8,9 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+from cli import environment
 from lifecycle import guard
 from lifecycle.guard import App, Guard
 
@@ -36,6 +38,9 @@ def run(app: App, listener: socket.socket, log_level: str = "warning") -> None:
 @contextmanager
 def prefect(hosts: Sequence[str] = (), ephemeral: bool = False) -> Iterator[App]:
     """Prefect's application. Who asks, and from where, is the guard's question alone, also with a login of its own."""
+    folder = Path(os.environ[environment.HOME])
+    folder.mkdir(parents=True, exist_ok=True)
+    environment.import_prefect(folder)
     from prefect.server.api.server import create_app
     from prefect.settings import (
         PREFECT_SERVER_API_AUTH_STRING,

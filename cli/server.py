@@ -276,7 +276,6 @@ def serve(listener: socket.socket) -> None:
     folder = Path(os.environ[environment.HOME])
     environment.import_prefect(folder)
     _migrate(folder / history.NAME)
-
     with guarded.prefect(ephemeral=True) as app:
         guarded.run(app, listener, "error")
 

@@ -176,10 +176,13 @@ def _file(home: Path) -> Path:
 
 
 def _place(api: str) -> tuple[str, int | None, str]:
-    """Where an address leads, whichever name of this machine it uses."""
-    parts = urlsplit(api)
-    name = parts.hostname or ""
-    return "localhost" if name in {guard.LOOPBACK, "::1"} else name, parts.port, parts.path.rstrip("/")
+    """Where an address leads, whichever name of this machine it uses; nowhere if it is none."""
+    try:
+        parts = urlsplit(api)
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "", None, ""
+    return "localhost" if name in {guard.LOOPBACK, "::1"} else name, port, parts.path.rstrip("/")
 
 
 def _answering(home: Path, name: str) -> str | None:

@@ -11,8 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import requests
 
-from lifecycle import migrated
+from lifecycle import guard, migrated
 from lifecycle.settings import Settings
 from tests.conftest import ROOT
 
@@ -84,6 +85,54 @@ def test_all_that_happened_reaches_the_server_but_a_heartbeat_that_nobody_watche
     artifacts = {str(key) for (key,) in rows(news.state, "SELECT key FROM artifact")}
     assert {"verdict-dev", "champion-dev-ml-sentiment"} <= artifacts
     assert processes_of(news.state) + processes_of(news.state, "lifecycle.gate.replay") == []
+
+
+WAITING = """
+import json, os, sys
+from pathlib import Path
+from cli.server import own_server
+names = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
+with own_server(Path(sys.argv[1])) as server:
+    server.wait()
+    print(json.dumps([os.environ[name] for name in names]), flush=True)
+    sys.stdin.read()
+print(json.dumps([os.environ.get(name) for name in names]))
+"""
+EVIL = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+
+
+def test_the_server_of_a_command_answers_this_command_alone(tmp_path: Path) -> None:
+    """Its credential stands in the environment of the two, and nowhere else."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = {**outside, "PYTHONPATH": str(ROOT), "PREFECT_API_AUTH_STRING": "admin:of another server"}
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(tmp_path)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout is not None
+        api, credential = json.loads(command.stdout.readline())
+        shown = guard.authorization(credential)
+        asked = [
+            shown,
+            {},
+            guard.authorization("admin:of another server"),
+            shown | EVIL,
+            shown | {"Host": "evil.example"},
+        ]
+        answers = [requests.post(f"{api}/flows/filter", json={}, headers=each, timeout=60) for each in asked]
+        preflight = {**EVIL, "Access-Control-Request-Method": "POST"}
+        answers.append(requests.options(f"{api}/flows/", headers=preflight, timeout=60))
+        commands = b"".join(Path(f"/proc/{number}/cmdline").read_bytes() for number in processes_of(tmp_path))
+        after = command.communicate("")[0]
+    assert [answer.status_code for answer in answers] == [200, 401, 401, 403, 403, 403]
+    assert not any("access-control-allow-origin" in answer.headers for answer in answers)
+    assert json.loads(after) == [None, "admin:of another server"]
+    word = credential.partition(":")[2].encode()
+    assert (b"cli.server" in commands, word in commands) == (True, False)
+    assert [file for file in tmp_path.rglob("*") if file.is_file() and word in file.read_bytes()] == []
 
 
 def test_a_killed_command_takes_its_server_with_it(news: Settings) -> None:

@@ -1,7 +1,9 @@
 """`mlops up`, `down` and `status` with real servers: from nothing to healthy, and every way back to nothing."""
 
+import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,10 +19,17 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
+from mlflow import MlflowClient
+from prefect.events import Event
+from prefect.events.clients import PrefectEventsClient, PrefectEventSubscriber
+from prefect.events.filters import EventFilter, EventNameFilter
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from cli.operations import processes, services, state
+from cli.operations import connection, processes, services, state
 from cli.operations.services import Plan
 from cli.operations.state import Process, Service, Stack
+from lifecycle import guard
 from lifecycle.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -41,14 +50,22 @@ class Place:
     def up(self) -> list[str]:
         return ["up", "--no-deploy", "--port", str(self.port), "--mlflow-port", str(self.mlflow_port)]
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    @property
+    def prefect(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def mlflow(self) -> str:
+        return f"http://127.0.0.1:{self.mlflow_port}"
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         outside = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_API", "PREFECT_HOME", "MLOPS_"))}
-        environment = {**outside, "MLOPS_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
+        environment = {**outside, "MLOPS_HOME": str(self.home), "PYTHONPATH": str(ROOT), **variables}
         command = [sys.executable, "-m", "cli.main", *arguments]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        process = self.start(*arguments)
+    def run(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        process = self.start(*arguments, **variables)
         output, errors = process.communicate(timeout=400)
         return process.returncode, output, errors
 
@@ -122,7 +139,7 @@ def test_of_two_at_once_one_starts_and_both_say_where(stack: Any) -> None:
     place, ends = stack
     assert [code for code, _, _ in ends] == [0, 0], ends
     assert sorted("is up already" in output for _, output, _ in ends) == [False, True]
-    assert all(f"http://127.0.0.1:{place.port}\n" in output for _, output, _ in ends)
+    assert all(f"{place.prefect}/?ticket=" in output for _, output, _ in ends)
     assert all("prefect is healthy" in errors for _, _, errors in ends)
     assert (state.folder(place.home) / "supervisor.log").read_text().count("Bringing up") == 1
 
@@ -140,37 +157,137 @@ def test_a_later_up_changes_nothing(stack: Any) -> None:
     place, _ = stack
     before = place.status()
     code, output, _ = place.run("up", "--port", "1", "--json")
-    assert (code, json.loads(output)["prefect"]) == (0, f"http://127.0.0.1:{place.port}")
+    assert (code, json.loads(output)["prefect"]) == (0, place.prefect)
     assert place.status() == before
 
 
 def test_commands_find_the_servers(stack: Any) -> None:
     place, _ = stack
-    assert state.api_url(place.home) == f"http://127.0.0.1:{place.port}/api"
-    assert state.mlflow_url(place.home) == f"http://127.0.0.1:{place.mlflow_port}"
+    assert state.api_url(place.home) == f"{place.prefect}/api"
+    assert state.mlflow_url(place.home) == place.mlflow
 
 
-def test_a_flow_runs_on_that_server(stack: Any) -> None:
+def test_a_flow_runs_on_that_server_however_it_was_named(stack: Any) -> None:
+    """A login of another server in the environment does not keep the command out of ours."""
     place, _ = stack
-    code, _, errors = place.run("rollback", "--model-name", "nobody", "--env", "prod")
-    assert (code, "prod.ml.nobody has no champion" in errors) == (2, True), errors
+    another = {"PREFECT_API_AUTH_STRING": "admin:of another server"}
+    for variables in ({}, another, another | {"PREFECT_API_URL": f"http://localhost:{place.port}/api/"}):
+        code, _, errors = place.run("rollback", "--model-name", "nobody", "--env", "prod", **variables)
+        assert (code, "prod.ml.nobody has no champion" in errors) == (2, True), errors
     with closing(sqlite3.connect(place.home / "prefect" / "prefect.db")) as connection:
         found = connection.execute("SELECT name, state_name FROM flow_run").fetchall()
-    assert found == [("roll back nobody in prod", "Failed")]
+    assert found == [("roll back nobody in prod", "Failed")] * 3
     assert not (place.home / "prefect" / "server.log").exists(), "the command had a server of its own"
+
+
+def test_operating_commands_get_in_too(stack: Any) -> None:
+    place, _ = stack
+    for variables in ({}, {"PREFECT_API_URL": f"{place.prefect}/api", "PREFECT_API_AUTH_STRING": "admin:another's"}):
+        code, _, errors = place.run("trigger", "train/dev", **variables)
+        assert (code, "There is no deployment 'train/dev'" in errors) == (2, True), errors
+
+
+EVIL = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+STRANGERS: dict[str, tuple[int, str, str, dict[str, str]]] = {
+    "another user": (401, "POST", "/api/flows/", {}),
+    "another user's look at MLflow": (401, "GET", "/ajax-api/2.0/mlflow/experiments/search?max_results=1", {}),
+    "a guess": (401, "GET", "/api/health", guard.authorization("mlops:guess")),
+    "health": (401, "GET", "/health", {}),
+    "the page": (401, "GET", "/", {}),
+    "a foreign page": (403, "POST", "/api/flows/", EVIL),
+    "a foreign page that may not read": (403, "POST", "/api/flows/", {**EVIL, "Content-Type": "text/plain"}),
+    "its preflight": (403, "OPTIONS", "/api/flows/", {**EVIL, "Access-Control-Request-Method": "POST"}),
+    "its look at artifacts": (403, "GET", "/get-artifact?path=model/MLmodel", {"Sec-Fetch-Site": "cross-site"}),
+    "a page of another port": (403, "POST", "/api/flows/", {"Origin": "http://localhost:8888"}),
+    "a page of no origin": (403, "POST", "/graphql", {"Origin": "null"}),
+    "a name that was bound here": (403, "GET", "/", {"Host": "evil.example"}),
+}
+
+
+@pytest.mark.parametrize("case", STRANGERS.values(), ids=STRANGERS)
+@pytest.mark.parametrize("service", ["prefect", "mlflow"])
+def test_strangers_and_foreign_pages_reach_no_server(stack: Any, service: str, case: Any) -> None:
+    place, _ = stack
+    status, method, path, headers = case
+    answer = requests.request(
+        method, getattr(place, service) + path, headers=headers, data=b"{}", timeout=30, allow_redirects=False
+    )
+    assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (status, False)
+    shown = guard.authorization(state.credential(place.home)) if status == 403 else {}
+    again = requests.request(
+        method, getattr(place, service) + path, headers=shown | headers, data=b"{}", timeout=30, allow_redirects=False
+    )
+    assert again.status_code == status
+
+
+def test_a_link_opens_both_uis(stack: Any) -> None:
+    """Whoever has followed one is in the other too: reports in Prefect's UI link to runs in MLflow's."""
+    place, _ = stack
+    _, said, _ = place.run("status")
+    links = re.findall(r"http://\S+ticket=\S+", said)
+    assert [link.partition("/?")[0] for link in links] == [place.prefect, place.mlflow]
+    for link in links:
+        browser = requests.Session()
+        page = browser.get(link, timeout=30)
+        assert (page.status_code, "<html" in page.text) == (200, True)
+        ours = {"Origin": place.prefect, "Sec-Fetch-Site": "same-origin"}
+        flows = browser.post(f"{place.prefect}/api/flows/filter", json={}, headers=ours, timeout=30)
+        assert (flows.status_code, isinstance(flows.json(), list)) == (200, True)
+        experiments = browser.get(f"{place.mlflow}/ajax-api/2.0/mlflow/experiments/search?max_results=9", timeout=30)
+        assert experiments.json()["experiments"]
+        assert requests.get(link, timeout=30).status_code == 401
+
+
+def test_the_ui_asks_the_server_that_it_came_from_and_for_no_password(stack: Any) -> None:
+    place, _ = stack
+    shown = guard.authorization(state.credential(place.home))
+    settings = requests.get(f"{place.prefect}/ui-settings", headers=shown, timeout=30).json()
+    assert (settings["api_url"], settings["auth"]) == ("/api", None)
+
+
+def test_plain_clients_get_in_with_the_credential(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, _ = stack
+    user, _, password = state.credential(place.home).partition(":")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+    assert MlflowClient(place.mlflow).search_experiments()
+    with temporary_settings({PREFECT_API_URL: f"{place.prefect}/api", PREFECT_API_AUTH_STRING: f"{user}:{password}"}):
+        assert asyncio.run(is_heard(Event(event="mlops.test", resource={"prefect.resource.id": "mlops.test"})))
+
+
+async def is_heard(event: Event) -> bool:
+    """Whether a subscriber hears an event: both are websockets of Prefect's client."""
+    chosen = EventFilter(event=EventNameFilter(name=[event.event]))
+    async with PrefectEventSubscriber(filter=chosen) as heard, PrefectEventsClient() as client:
+        await client.emit(event)
+        async for each in heard:
+            return each.id == event.id
+    return False
+
+
+def test_the_credential_is_its_users_and_stands_nowhere_else(stack: Any) -> None:
+    place, _ = stack
+    path, secret = state.credential_file(place.home), state.credential(place.home)
+    assert (path.stat().st_mode & 0o777, len(secret) > 40) == (0o600, True)
+    word = secret.partition(":")[2].encode()
+    assert [file for file in place.home.rglob("*") if file.is_file() and word in file.read_bytes()] == [path]
+    for process in processes.members(place.home):
+        assert word.decode() not in " ".join(process.cmdline())
 
 
 def test_down_leaves_no_process_and_no_port(stack: Any) -> None:
     place, _ = stack
     group = [psutil.Process(row["pid"]) for row in place.status().values()]
     group += [child for process in group for child in process.children(recursive=True)]
-    assert len({process.pid for process in group}) >= 5  # MLflow is two
+    assert len({process.pid for process in group}) >= 4
+    before = state.credential(place.home)
     assert place.run("down")[:2] == (0, "Stopped.\n")
     assert [process for process in group if runs(process)] == []
     assert not place.is_listened_to()
     assert place.run("down")[:2] == (0, "Nothing is up.\n")
     code, output, _ = place.run("status", "--json")
     assert (code, json.loads(output)["phase"]) == (6, "down")
+    assert (bool(before), state.credential(place.home), state.links(place.home)) == (True, "", {})
 
 
 def test_a_port_in_use_starts_nothing(place: Place) -> None:
@@ -184,6 +301,13 @@ def test_a_port_in_use_starts_nothing(place: Place) -> None:
             assert "--mlflow-port" in errors
     assert not (state.folder(place.home) / "prefect.log").exists()
     assert place.run("status")[0] == 6
+
+
+@pytest.mark.parametrize("name", ["https://mlops.example.com", "a b", "mlops.example.com/x", "*", ""])
+def test_a_name_that_is_none_is_refused(place: Place, name: str) -> None:
+    code, _, errors = place.run("up", "--allowed-host", name)
+    assert (code, "is no name" in errors) == (2, True), errors
+    assert not state.folder(place.home).exists()
 
 
 def test_one_port_for_both_is_refused(place: Place) -> None:
@@ -371,13 +495,13 @@ def test_services_see_absolute_paths_and_no_other_account(tmp_path: Path, monkey
     monkeypatch.setenv("MLOPS_CONFIG_DIR", "conf")
     monkeypatch.setenv("PREFECT_API_KEY", "secret")
     monkeypatch.setenv("PREFECT_API_URL", "https://example.org/api")
-    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "admin:word")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:of another server")
     plan = Plan(home=tmp_path / "state", env="dev", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db", port=4321)
-    seen = services._environment(plan, "worker")
+    seen = services._environment(plan, "worker", "mlops:word")
     assert seen["MLOPS_CONFIG_DIR"] == str(tmp_path / "conf")
     assert seen["PREFECT_API_URL"] == "http://127.0.0.1:4321/api"
     assert seen["PREFECT_HOME"] == str(tmp_path / "state" / "prefect")
-    assert (seen["PREFECT_API_AUTH_STRING"], seen["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) == ("admin:word", "30")
+    assert (seen["PREFECT_API_AUTH_STRING"], seen["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) == ("mlops:word", "30")
     assert (seen["PREFECT_SERVER_ANALYTICS_ENABLED"], seen["MLFLOW_DISABLE_TELEMETRY"]) == ("false", "true")
     assert "PREFECT_API_KEY" not in seen
     assert seen["PATH"].startswith(str(Path(sys.executable).parent))
@@ -389,4 +513,85 @@ def test_an_mlflow_that_is_elsewhere_is_shown_not_started(tmp_path: Path) -> Non
     own = Plan(home=tmp_path, env="dev", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db", port=5000)
     assert (own.own_mlflow, own.mlflow) == (True, "http://127.0.0.1:5000")
     with pytest.raises(ConfigError, match="named twice"):
-        services._require_free_ports(own)
+        services._listeners(own)
+
+
+HERE = "http://127.0.0.1:4321/api"
+ADDRESSES: dict[str, tuple[str, bool]] = {
+    "ours": (HERE, True),
+    "by name": ("http://localhost:4321/api", True),
+    "by IPv6": ("http://[::1]:4321/api", True),
+    "with a slash": (f"{HERE}/", True),
+    "another port": ("http://127.0.0.1:4322/api", False),
+    "HTTP's port": ("http://127.0.0.1/api", False),
+    "another machine": ("http://192.168.0.7:4321/api", False),
+    "another name": ("http://evil.example:4321/api", False),
+    "a user of our name": ("http://127.0.0.1:4321@evil.example/api", False),
+    "a name like ours": ("http://127.0.0.1.evil.example:4321/api", False),
+    "Prefect Cloud": ("https://api.prefect.cloud/api/accounts/1/workspaces/2", False),
+    "another path": ("http://127.0.0.1:4321/other", False),
+    "no port": ("http://127.0.0.1:port/api", False),
+    "nothing": ("", False),
+    "no address": ("http://[", False),
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The environment is afterwards what it was."""
+    before = dict(os.environ)
+    yield monkeypatch
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.parametrize(("address", "ours"), ADDRESSES.values(), ids=ADDRESSES)
+def test_the_credential_is_shown_to_our_server_alone(
+    tmp_path: Path, environment: pytest.MonkeyPatch, address: str, ours: bool
+) -> None:
+    """Whatever the environment says of another server stays as it is."""
+    place = Place(tmp_path, 4321, 5321)
+    written(place, Process.of(os.getpid()))
+    secret = state.new_credential(tmp_path)
+    assert state.login(tmp_path, address) == ({state.LOGIN: secret} if ours else {})
+    if not address:
+        return
+    environment.setenv("PREFECT_API_URL", address)
+    environment.setenv(state.LOGIN, "admin:of another server")
+    assert connection.connect(tmp_path) == address
+    assert os.environ[state.LOGIN] == (secret if ours else "admin:of another server")
+
+
+def test_a_server_that_has_ended_is_shown_nothing(tmp_path: Path) -> None:
+    """Another program may listen on its port now."""
+    own = Process.of(os.getpid())
+    written(Place(tmp_path, 4321, 5321), Process(pid=own.pid, created=own.created - 60))
+    state.new_credential(tmp_path)
+    assert state.login(tmp_path, HERE) == {}
+
+
+def test_a_credential_is_new_at_each_start_whatever_lies_there(tmp_path: Path) -> None:
+    state.folder(tmp_path).mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("kept")
+    state.credential_file(tmp_path).symlink_to(elsewhere)
+    made = {state.new_credential(tmp_path) for _ in range(3)}
+    assert (len(made), len({each.partition(":")[0] for each in made})) == (3, 1)
+    assert state.credential(tmp_path) in made
+    assert (elsewhere.read_text(), state.credential_file(tmp_path).is_symlink()) == ("kept", False)
+
+
+def test_servers_of_another_user_are_named(tmp_path: Path) -> None:
+    """Root may read everything, so it becomes somebody else for the moment."""
+    state.folder(tmp_path).mkdir()
+    state.new_credential(tmp_path)
+    state.credential_file(tmp_path).chmod(0)
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)
+        with pytest.raises(ConfigError, match="another user's"):
+            state.credential(tmp_path)
+    finally:
+        if root:
+            os.seteuid(0)

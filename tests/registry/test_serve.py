@@ -22,12 +22,25 @@ from tests.registry.conftest import State, promote
 
 MLOPS = [sys.executable, "-m", "cli.main", "serve", "--model-name=sentiment", "--env=dev", "--port=0", "--json"]
 
+FOREIGN: dict[str, dict[str, str]] = {
+    "a script": {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+    "a form": {"Origin": "https://evil.example", "Content-Type": "application/x-www-form-urlencoded"},
+    "a form of plain text": {"Origin": "null", "Content-Type": "text/plain"},
+    "a script that may not read": {"Origin": "https://evil.example", "Content-Type": "text/plain"},
+    "a page of another port": {"Origin": "http://127.0.0.1:8888", "Sec-Fetch-Site": "same-site"},
+    "a browser that names no origin": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+    "a link": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+    "a name that was bound here": {"Host": "evil.example"},
+    "a port that was forwarded unasked": {"Host": "localhost:1"},
+    "an address of every machine": {"Host": "10.0.0.1"},
+}
+
 
 @contextmanager
-def serving(state: State) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def serving(state: State, *options: str, **variables: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """The command as a person starts it, and the address that it says."""
-    environment = os.environ | {"MLOPS_HOME": str(state.config.state)}
-    with subprocess.Popen(MLOPS, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    environment = os.environ | {"MLOPS_HOME": str(state.config.state), **variables}
+    with subprocess.Popen([*MLOPS, *options], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             facts = json.loads(process.stdout.readline())
             assert (facts["model"], facts["version"]) == ("dev.ml.sentiment", 1)
@@ -52,8 +65,23 @@ def test_the_champion_answers_what_it_predicted(state: State) -> None:
         wrong = requests.post(f"{address}/invocations", json={"dataframe_records": [{"Sentence": "x"}]}, timeout=60)
         assert (wrong.status_code, wrong.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
         assert requests.get(f"{address}/ping", timeout=60).ok
+        for headers in FOREIGN.values():
+            refused = requests.post(f"{address}/invocations", json=body, headers=headers, timeout=60)
+            assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False), headers
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) in {0, -signal.SIGTERM}
+
+
+def test_it_answers_to_further_names_and_only_whom_it_is_told_to(state: State) -> None:
+    promote(state.target, state.bayes)
+    options = ("--allowed-host=models.example.com", "--allowed-host=localhost:8080")
+    with serving(state, *options, MLOPS_SERVE_AUTH_STRING="scorer:word") as (address, _):
+        hosts = ("models.example.com", "localhost:8080", "other.example.com")
+        for host, status in zip(hosts, (200, 200, 403), strict=True):
+            answer = requests.get(f"{address}/ping", auth=("scorer", "word"), headers={"Host": host}, timeout=60)
+            assert answer.status_code == status
+        for login in (None, ("scorer", "guess")):
+            assert requests.get(f"{address}/ping", auth=login, timeout=60).status_code == 401
 
 
 def test_files_that_were_changed_are_not_served(state: State) -> None:
