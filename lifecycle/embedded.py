@@ -67,9 +67,7 @@ def _revision(path: Path) -> str:
     """The revision of a database's tables."""
     restore = f"Restore it from a copy; if nothing was ever trained here, remove it: rm -r {shlex.quote(str(path))}"
     if not path.exists():
-        raise ConfigError(
-            f"{path} is a link to {os.readlink(path)}, which is not there.", "Mount it, or mend the link."
-        )
+        raise ConfigError(f"{path} is a link to {path.readlink()}, which is not there.", "Mount it, or mend the link.")
     if not path.is_file():
         raise IntegrityError(f"{path} is not a file, but MLflow's database belongs there.", restore)
     if not path.stat().st_size:

@@ -17,7 +17,7 @@ Each message says what, with the value, and why; then the command that gets out 
 arguments to `Exception`, so that errors survive pickling between processes; `__str__` renders. What a message quotes
 may hold a secret, as addresses in the words of a library do: it is masked here, before anybody shows or stores it.
 
-What the machine refuses (rights, room) is raised by whatever meets it; `of_the_machine` translates it where it surfaces.
+What the machine refuses (rights, room) is raised by whatever meets it: `of_the_machine` translates it where it shows.
 """
 
 import errno

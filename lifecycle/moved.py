@@ -118,7 +118,7 @@ def _is_same(root: Path, database: Path) -> bool:
     if os.path.realpath(root) == os.path.realpath(database.parent):
         return True
     with suppress(OSError):
-        return os.path.samefile(root / database.name, database)
+        return (root / database.name).samefile(database)
     return False
 
 
