@@ -121,7 +121,7 @@ def _model(target: Target) -> dict[str, Any]:
 
 
 def _without_owner(tags: dict[str, str]) -> dict[str, str]:
-    return {tag: value for tag, value in sorted(tags.items()) if tag != OWNER}
+    return {tag: value for tag, value in sorted(tags.items()) if tag not in {OWNER, log.REPORTED}}
 
 
 def _unusable(target: Target, number: int) -> str:

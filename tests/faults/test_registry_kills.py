@@ -24,8 +24,8 @@ KILLS = int(os.environ.get("TEST_KILLS", "10"))
 SEED = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
 SAMPLED = {"cleanup"}
 """Of these a run without TEST_KILLS tries so many kills only; of all others every one."""
-ONCE = {"rollback", "rename"}
-"""What cannot be told from a second order of the same kind once it is complete: `rollback` goes one more step back."""
+ONCE = {"rename"}
+"""What cannot be told from a second order of the same kind once it is complete."""
 
 
 class Template(NamedTuple):
