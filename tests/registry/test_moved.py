@@ -251,8 +251,9 @@ def test_plain_mlflow_reads_a_moved_state(lived: Lived, tmp_path: Path) -> None:
     home = rename(lived, tmp_path / "renamed")
     works_in(home)
     script = (
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///renamed/mlflow.db')\n"
-        "print(len(mlflow.pyfunc.load_model('models:/dev.ml.sentiment@champion').predict(['profit rose'])))"
+        "import mlflow, pandas as pd; mlflow.set_tracking_uri('sqlite:///renamed/mlflow.db')\n"
+        "model = mlflow.pyfunc.load_model('models:/dev.ml.sentiment@champion')\n"
+        "print(len(model.predict(pd.DataFrame({'text': ['profit rose']}))))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
