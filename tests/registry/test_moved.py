@@ -140,9 +140,8 @@ def plain_paths(lived: Lived, tmp_path: Path) -> Path:
     home = rename(lived, tmp_path / "plain")
     with closing(sqlite3.connect(home / "mlflow.db")) as connection, connection:
         for table, column in moved.ADDRESSES:
-            connection.execute(
-                f"UPDATE {table} SET {column} = replace({column}, 'file:///', '/') WHERE {column} LIKE 'f%'"
-            )  # noqa: S608, E501
+            change = f"UPDATE {table} SET {column} = replace({column}, 'file:///', '/')"  # noqa: S608
+            connection.execute(f"{change} WHERE {column} LIKE 'f%'")
     return home
 
 
