@@ -17,7 +17,7 @@ from flows.rollback import rollback
 from flows.train import train
 from lifecycle import settings, tracking
 from lifecycle.errors import AliasMovedError, ConfigError, ConflictError, NotFoundError
-from lifecycle.registry import catalog, store
+from lifecycle.registry import catalog, log, store
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from tests.conftest import ROOT, write_news
@@ -49,6 +49,7 @@ def test_the_story_of_a_model(easy: Settings) -> None:
 
     back = rollback("sentiment", "dev", reason="recall fell")
     assert (back.champion, store.alias_version(dev)) == (1, 1)
+    assert store.version(dev, 3).tags[log.REPORTED] == log.YES  # the run has completed: who repeats it means it
     with pytest.raises(ConflictError, match="nothing to roll back to"):
         rollback("sentiment", "dev")
     again = train(**NEWS, model_type="naive_bayes")

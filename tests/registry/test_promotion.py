@@ -1,5 +1,8 @@
 """Promotion, rollback and adoption: what the alias and the log say afterwards, the same in every registry."""
 
+import subprocess
+import sys
+from collections.abc import Callable
 from itertools import pairwise
 from threading import Timer
 
@@ -10,11 +13,12 @@ from lifecycle.errors import AliasMovedError, ConfigError, ConflictError, LostRa
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
-from lifecycle.owner import owner
-from lifecycle.registry import catalog, log, promotion, store
+from lifecycle.owner import owner, this_process
+from lifecycle.registry import catalog, log, promotion, removal, store
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
 from lifecycle.tracking import client
+from tests.conftest import ROOT
 from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
 
 
@@ -210,6 +214,88 @@ def test_an_interrupted_rollback_is_completed_not_doubled(three: Target) -> None
     assert "Completed an interrupted rollback" in done.message
     assert now(three) == (2, 2)
     assert len(store.versions(three)) == 4
+
+
+def rolled_back_by_another_process(target: Target) -> None:
+    """As a command does that is killed when it is done, before it says so."""
+    script = (
+        "import sys; from lifecycle.registry import promotion; from lifecycle.registry.store import Target\n"
+        "target = Target.model_validate_json(sys.argv[1])\n"
+        "promotion.promote(promotion.intend_rollback(target, None, 'bad'))"
+    )
+    subprocess.run([sys.executable, "-c", script, target.model_dump_json()], cwd=ROOT, check=True)
+
+
+AGAIN = {
+    "the same": (None, "bad"),
+    "another reason": (None, "it is bad, second try"),
+    "no reason": (None, ""),
+    "to the same version": (2, "bad"),
+}
+
+
+@not_in_unity_catalog
+def test_a_rollback_that_nobody_was_told_of_is_not_repeated_one_step_further(three: Target) -> None:
+    rolled_back_by_another_process(three)
+    assert now(three) == (2, 2)
+    for name, (to_version, reason) in AGAIN.items():
+        done = promotion.intend_rollback(three, to_version, reason)
+        assert isinstance(done, Promotion), name
+        assert done.champion == 2, name
+    assert now(three) == (2, 2)
+    assert "Completed an interrupted rollback" in promotion.intend_rollback(three, None, "bad").message
+    promotion.report(three)
+    further = promotion.intend_rollback(three, None, "worse still")
+    assert isinstance(further, Intent)
+    assert further.version == 1
+
+
+def untold(state: State) -> Target:
+    """Back to v2 by a process of another machine, which has told nobody."""
+    target = state.target
+    for model in (state.weak, state.bayes, state.regression):
+        promote(target, model)
+    roll_back(target)
+    store.tag(target, 4, log.REPORTED, "elsewhere:1:0123456789abcdef")
+    assert isinstance(promotion.intend_rollback(target, None, ""), Promotion)
+    return target
+
+
+ON_PURPOSE: dict[str, tuple[Callable[[Target], object], int]] = {
+    "it was told": (promotion.report, 1),
+    "the model was promoted since": (lambda target: promote(target, promotion.reference(target, 3)), 2),
+    "another release made the entry": (lambda target: store.untag(target, 4, log.REPORTED), 1),
+    "a clean-up has shown who is champion": (lambda target: removal.cleanup(target, 1, reason="tidy"), 1),
+    "this process made it": (lambda target: store.tag(target, 4, log.REPORTED, this_process()), 1),
+}
+
+
+@pytest.mark.parametrize("since", ON_PURPOSE)
+def test_a_second_rollback_on_purpose_goes_one_step_further(in_sqlite: State, since: str) -> None:
+    target, (happens, goal) = untold(in_sqlite), ON_PURPOSE[since]
+    happens(target)
+    assert roll_back(target).champion == goal
+
+
+def test_who_names_a_version_or_rehearses_is_not_taken_for_somebody_who_repeats(in_sqlite: State) -> None:
+    target = untold(in_sqlite)
+    for intent in (
+        promotion.intend_rollback(target, 1, "to the first"),
+        promotion.intend_rollback(target, None, "", rehearse=True),
+    ):
+        assert isinstance(intent, Intent)
+        assert intent.version == 1
+    assert now(target) == (2, 2)
+
+
+def test_to_report_what_was_no_rollback_changes_nothing(in_sqlite: State) -> None:
+    target = in_sqlite.target
+    promotion.report(target)
+    promote(target, in_sqlite.weak)
+    before = tags(target, 1)
+    promotion.report(target)
+    assert tags(target, 1) == before
+    assert log.REPORTED not in before
 
 
 @pytest.mark.parametrize("earlier", [0, 1])
