@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import console, options, runner, show
-from lifecycle.errors import MlopsError
+from lifecycle.errors import ConfigError, MlopsError
 from lifecycle.names import Environment
 
 DEV, PROD = Environment.DEV, Environment.PROD

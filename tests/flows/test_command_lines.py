@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.main import get_command
 
@@ -240,6 +240,7 @@ def run(line: list[str]) -> tuple[int, str, str]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(line=command_lines())
+@example(["trigger", "train/dev", "--summary", ""])
 def test_no_command_line_is_a_bug(line: list[str]) -> None:
     code, out, err = run(line)
     assert code in CODES, err
