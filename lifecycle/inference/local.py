@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle import children, progress
 from lifecycle.data import ingest
-from lifecycle.errors import TransientError
+from lifecycle.errors import DataError, TransientError
 from lifecycle.files import publish_file
 from lifecycle.inference.batch import REJECTED, BatchRequest, Counts
 from lifecycle.models import loading
+from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.settings import DataRules
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> d
 def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Table":
     import pyarrow as pa
 
-    predicted = model.predict(None, rows[[request.text_column]].rename(columns={request.text_column: "text"}))
+    texts = rows[[request.text_column]].rename(columns={request.text_column: "text"})
+    with refused_by_the_library(f"{request.model.label} cannot score these texts: ", DataError, CANNOT_SCORE):
+        predicted = model.predict(None, texts)
     made_by, count = request.model, len(rows)
     return pa.table(
         {
