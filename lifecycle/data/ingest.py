@@ -260,8 +260,11 @@ def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> 
 
 def _refusal(source: Source, error: Exception) -> ConfigError | TransientError | None:
     """What a server's answer means to us, if it is one: the libraries of the schemes have its status in common."""
-    status = getattr(error, "status", None) or getattr(error.__cause__, "status", None)
-    if not isinstance(status, int) or status == NOT_FOUND:
+    cause: BaseException | None = error
+    while cause and not isinstance(getattr(cause, "status", None), int):
+        cause = cause.__cause__
+    status: int = getattr(cause, "status", NOT_FOUND)
+    if status == NOT_FOUND:
         return None
     what = f"{source.public_uri}: its server answers {status}."
     if status in BUSY or status >= 500:
