@@ -51,13 +51,14 @@ except KeyboardInterrupt:
 }
 
 
-def run(body: str, place: Path, **options: object) -> "subprocess.Popen[str]":
+def run(body: str, place: Path) -> "subprocess.Popen[str]":
     indented = "\n".join(f"        {line}" for line in body.strip().splitlines())
     command = [sys.executable, "-c", COMMAND.format(body=indented), str(place)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload]
+    with (place / "said").open("w") as said:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=said, text=True)
     while not (place / "ready").exists() and process.poll() is None:
         pass
-    return process  # type: ignore[no-any-return]
+    return process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
@@ -65,9 +66,9 @@ def run(body: str, place: Path, **options: object) -> "subprocess.Popen[str]":
 def test_a_signal_ends_it_in_order(tmp_path: Path, body: str, number: signal.Signals) -> None:
     process = run(body, tmp_path)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
-    assert (process.returncode, errors.strip()) == (128 + number, f"Ended by {number.name}.")
-    assert [path.name for path in tmp_path.iterdir()] == ["ready"]
+    assert process.wait(120) == 128 + number
+    assert (tmp_path / "said").read_text().strip() == f"Ended by {number.name}."
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ready", "said"]
 
 
 def test_the_second_one_ends_what_does_not_end(tmp_path: Path) -> None:
