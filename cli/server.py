@@ -243,7 +243,8 @@ def _wakeable() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(WAKE, signal.SIG_IGN)  # one that is on its way ends nothing
+        with suppress(KeyboardInterrupt):  # one that is on its way ends nothing any more
+            signal.signal(WAKE, signal.SIG_IGN)
         signal.signal(WAKE, before)
 
 
