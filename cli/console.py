@@ -84,6 +84,9 @@ class _Sentences(logging.Formatter):
 
 def _take_over() -> None:
     """Keep descriptor 1 for results under another number: whoever writes to 1 writes to stderr."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        if not os.environ.get(name, "1").strip("0").isdecimal():
+            del os.environ[name]
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -42,8 +42,8 @@ def spare_loopback() -> None:
     kept = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     for name in ("NO_PROXY", "no_proxy"):
         hosts = [host.strip() for host in (os.environ.get(name) or kept).split(",") if host.strip()]
-        if "*" not in hosts:
-            os.environ[name] = ",".join([*hosts, *(host for host in LOOPBACK if host not in hosts)])
+        missing = [] if "*" in hosts else [host for host in LOOPBACK if host not in hosts]
+        os.environ[name] = ",".join([*hosts, *missing])
 
 
 def chosen_server() -> str:

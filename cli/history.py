@@ -63,7 +63,7 @@ def prepare(folder: Path) -> None:
 
 def _revision(database: Path) -> str:
     """The revision of the tables, after a look at the whole of it; empty if there are none."""
-    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True, timeout=5)) as connection:
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True, timeout=1)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         _require_writable(connection)
         if database.stat().st_size <= CHECKED_BYTES:
@@ -78,7 +78,9 @@ def _revision(database: Path) -> str:
 
 def _require_writable(connection: sqlite3.Connection) -> None:
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        number = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute("BEGIN IMMEDIATE")  # which one that may only be read allows, too
+        connection.execute(f"PRAGMA user_version = {number:d}")
         connection.rollback()
     except sqlite3.OperationalError as error:
         if "locked" not in str(error):  # by another command, which is as it should be

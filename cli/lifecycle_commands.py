@@ -101,11 +101,15 @@ def rollback(
     Example: mlops rollback --model-name sentiment --env prod --reason "recall of negative fell"
     """
     from lifecycle import settings
+    from lifecycle.registry import promotion
+    from lifecycle.registry.store import target_of
 
     config, parameters = settings.load(env), options.parameters(context)
     title = f"{'Rehearsing a rollback of' if rehearse else 'Rolling back'} {model_name} in {env}"
     done = runner.run_flow("rollback", parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else console.echo(done.message)
+    if not rehearse:
+        promotion.report(target_of(config, model_name))  # killed before, it is completed by the same command again
 
 
 def history(

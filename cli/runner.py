@@ -128,6 +128,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
         console.without_tracebacks("", "prefect._internal")
         flow = flow.with_options(on_running=[*flow.on_running_hooks, _tag])
+        flow.on_completion_hooks = []  # it is the command that tells its user, after the run has completed
         server.wait()
         with replay.ahead() if name in PROVING else nullcontext(), server.run():
             imports.join()  # threads of one process share one core: to import beside the steps would only slow them

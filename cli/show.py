@@ -96,11 +96,12 @@ def dataset(manifest: "Manifest", folder: str) -> None:
         ]
         table(("side", "rows", *map(_cut, manifest.classes)), rows)
     else:  # too many for columns
-        console.echo(f"{len(manifest.classes)} classes, {_sides(manifest)}")
-        sides = manifest.counts.values()
-        largest = sorted(manifest.classes, key=lambda name: -sum(counts.get(name, 0) for counts in sides))
-        shown = [(name, *(counts.get(name, 0) for counts in sides)) for name in largest[:SHOWN]]
-        table(("class", *manifest.counts), shown, "The largest classes")
+        console.echo(f"{len(manifest.classes)} classes; rows: {_sides(manifest)}")
+        rows = [
+            (name, *(f"{counts.get(name, 0):,}" for counts in manifest.counts.values()))
+            for name in manifest.largest(SHOWN)
+        ]
+        table(("class", *manifest.counts), rows, "The largest classes")
     if manifest.quarantined:
         table(("quarantined as", "rows"), manifest.quarantined.items())
     console.echo(f"Report: {folder}/report.html")

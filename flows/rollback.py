@@ -1,16 +1,33 @@
 """Champion → the champion before it."""
 
-from prefect import State, flow, runtime
+from typing import Any
+
+from prefect import Flow, State, flow, runtime
+from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed
 
 from lifecycle.names import Environment
 from lifecycle.parameters import Name, VersionNumber
+from lifecycle.registry import promotion as promotions
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
 from tasks import compute, events, limits, registry, reports, serving
 
 
-@flow(name="rollback", flow_run_name="roll back {model_name} in {env}", persist_result=True, result_serializer="json")
+def _report(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  Prefect's names
+    """That the run has completed is how people are told, unless a command does it: see `cli.runner`."""
+    asked = flow_run.parameters
+    if not asked.get("rehearse"):
+        promotions.report(target_of(compute.settings_of(asked.get("env", Environment.PROD)), asked["model_name"]))
+
+
+@flow(
+    name="rollback",
+    flow_run_name="roll back {model_name} in {env}",
+    persist_result=True,
+    result_serializer="json",
+    on_completion=[_report],
+)
 def rollback(
     model_name: Name,
     env: Environment = Environment.PROD,

@@ -23,7 +23,7 @@ NOT_IN_A_METRIC = re.compile(
     | _(?={ENCODED[1:]})        # what looks as if it was written so""",
     re.VERBOSE,
 )
-MARKUP = re.compile(r"[\\|`*<>#]|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
+MARKUP = re.compile(r"[\\|`*<>#$]|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
 """What would not be shown as it stands: the brackets of a link, but not those of an interval."""
 PLOTTED = 30
 NAMED = 5

@@ -13,12 +13,14 @@ import re
 import shutil
 import socket
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 OWNER = "mlops.owner"
+START = uuid.uuid4().hex
 FOLDER = "mlops-"
 MARK = re.compile(r"(?P<machine>[0-9a-f]{8})\.(?P<pid>\d+)\.(?P<started>\d+)\.[0-9a-f]{8}")
 """Machine, process and the time at which that started: no later process has the same three."""
@@ -29,6 +31,11 @@ NO_HOME = "/nonexistent"
 def owner() -> str:
     """The present process, as a tag's value."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def this_process() -> str:
+    """The present process and no other: containers give the same names and numbers again, a fork copies the rest."""
+    return f"{owner()}:{START}"
 
 
 def is_dead(name: str) -> bool:

@@ -83,7 +83,7 @@ def sealed(uri: str) -> str:
     if _is_sealed(uri):
         return uri
     found = _each(uri, _sealed)
-    return found if _is_sealed(found) else _keep("ADDRESS", revealed(uri))
+    return found if _is_sealed(found) else _keep("ADDRESS", uri)
 
 
 def revealed(uri: str) -> str:
@@ -95,7 +95,9 @@ def revealed(uri: str) -> str:
 
     def value(found: re.Match[str]) -> str:
         name = found[1]
-        if (held := _given.get(name) or os.environ.get(name)) is None:
+        if name in _given:
+            return revealed(_given[name])
+        if (held := os.environ.get(name)) is None:
             what = f"{uri} refers to the variable {name}, which is not set."
             raise ConfigError(what, f"Set it where the table is read: export {name}=…")
         know(held)
@@ -196,11 +198,11 @@ def _parsed(uri: str) -> _Address | None:
 def _sealed(address: _Address) -> str:
     user, query, fragment = address.user, address.query, address.fragment
     if user and not address.is_open and not _only(_USER, f"{user}@"):
-        user = _keep("USER", _UNFIT.sub(lambda sign: quote(sign[0], safe=""), revealed(user)))
+        user = _keep("USER", _UNFIT.sub(lambda sign: quote(sign[0], safe=""), user))
     if query and not _only(_QUERY, query):
-        query = _keep("QUERY", revealed(query))
+        query = _keep("QUERY", query)
     if fragment and not _only(_ONE, fragment):
-        fragment = _keep("FRAGMENT", revealed(fragment))
+        fragment = _keep("FRAGMENT", fragment)
     _know(address)
     return str(address._replace(user=user, query=query, fragment=fragment))
 

@@ -30,6 +30,7 @@ ENV_PREFIX = "MLOPS_"
 NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL", "MLOPS_SERVE_AUTH_STRING"}
 ServerAddress = Annotated[str, AfterValidator(secrets.server)]
 """What is public of the address of a server: its credentials are kept by the process, not by the settings."""
+PublicAddress = Annotated[str, AfterValidator(lambda uri: secrets.public(secrets.sealed(uri)))]
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -157,7 +158,7 @@ class Settings(BaseSettings):
         description="Prefect notification block that is told of refusals, promotions, rollbacks and failures, as "
         "type/name: slack-webhook/mlops-alerts.",
     )
-    mlflow_ui: ServerAddress | None = Field(
+    mlflow_ui: PublicAddress | None = Field(
         None, description="Address of a server that shows an embedded tracking database, for links."
     )
     catalog: str | None = Field(None, description="First level of registered names; default the environment.")

@@ -186,8 +186,8 @@ def delete_files(tracking_uri: str, uri: str) -> bool:
 def translated() -> Iterator[None]:
     """Turn MLflow's errors into ours, as far as they have a meaning whatever the call.
 
-    What the machine or a server refuses is a `ConfigError`, what waiting may cure a `TransientError`, a damaged database
-    an `IntegrityError`; the rest is left to the caller.
+    What the machine or a server refuses is a `ConfigError`, what waiting may cure a `TransientError`, a damaged
+    database an `IntegrityError`; the rest is left to the caller.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DatabaseError

@@ -15,10 +15,11 @@ from typing import TextIO
 
 from filelock import FileLock, Timeout
 
+from cli import history
 from cli.operations import processes, state
 from cli.operations.state import Process, Service, Stack
 from cli.runner import QUIET
-from lifecycle import children, guard, tracking
+from lifecycle import children, embedded, guard, tracking
 from lifecycle.errors import ConfigError, TransientError
 from lifecycle.guard import LOOPBACK
 from mlops_lifecycle import start
@@ -30,6 +31,7 @@ PATHS = ("MLOPS_CONFIG_DIR", "MLOPS_DATA_ROOT", "MLOPS_OUTPUT_ROOT")
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 """Kept in memory, a lease is forgotten when the server ends, and the slot of its limit is never free again."""
 OPTIONS = {"prefect": "--port", "mlflow": "--mlflow-port"}
+OF_PREFECT = {"prefect", "worker"}
 MAKE_DATABASE = "import sys; from lifecycle import tracking; tracking.client(sys.argv[1])"
 
 _interrupts: list[int] = []
@@ -89,7 +91,10 @@ class Supervisor:
 
         Raises:
             TransientError: A service ended or is not healthy in time; the last lines of its log are in the message.
+        ConfigError: Prefect's history cannot be used.
+        ConflictError: It is of another release of Prefect.
         """
+        history.prepare(self.plan.home / "prefect")
         plan, prefect, ours = self.plan, start.command("prefect"), start.command("cli.main")
         self._serve("prefect", plan.prefect)
         if plan.own_mlflow:
@@ -131,7 +136,7 @@ class Supervisor:
     def _start_mlflow(self) -> None:
         """Serve the tracking database; a missing one is made first, whole, as every command makes it."""
         plan, database = self.plan, tracking.database_path(self.plan.tracking_uri)
-        if database and not database.exists():
+        if database and (not database.exists() or embedded.is_older(database)):
             self._run("database", [sys.executable, "-c", MAKE_DATABASE, plan.tracking_uri])
         self._serve("mlflow", plan.mlflow, plan.tracking_uri, (plan.home / "artifacts").as_uri())
 
@@ -142,6 +147,7 @@ class Supervisor:
             self._launch(name, start.command("cli.guarded", name, str(fd), names, *place), address, fd)
 
     def _launch(self, name: str, command: Sequence[str], address: str, *fds: int) -> None:
+        """Start a service; Prefect would take settings from files of the folder that it is started in."""
         log_file = state.folder(self.plan.home) / f"{name}.log"
         with log_file.open("wb") as output:
             child = subprocess.Popen(  # noqa: S603  our own interpreter and its modules
@@ -151,6 +157,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 env=_environment(self.plan, name, self.credential),
                 pass_fds=fds,
+                cwd=log_file.parent if name in OF_PREFECT else None,
                 start_new_session=True,  # Ctrl-C is for the supervisor, which stops them in order
             )
         self.children[name] = child

@@ -119,6 +119,11 @@ class Manifest(Frozen):
     code_version: str
     files: dict[str, str] = Field(description="sha256 per file.")
 
+    def largest(self, most: int) -> list[str]:
+        """The classes with the most rows, those first."""
+        rows = {name: sum(counts.get(name, 0) for counts in self.counts.values()) for name in self.classes}
+        return sorted(rows, key=lambda name: -rows[name])[:most]
+
 
 def plan(config: Settings, source: Source, **arguments: Any) -> CreateDataRequest:
     """State a dataset version; if datasets are on a volume, a source of this machine is brought to `raw/` there.

@@ -42,7 +42,7 @@ FIELD_LIMIT = 16_000_000
 UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters other than tab and line ends, and halves of surrogate pairs."""
 
-BUSY = {408, 425, 429}
+NOT_FOUND, BUSY = 404, {408, 425, 429}
 """Answers of a server that waiting may cure, beside its own failures."""
 
 SUFFIXES: dict[str, Format] = {
@@ -242,23 +242,28 @@ def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> 
     except (ConnectionError, TimeoutError):
         raise  # waiting may cure it
     except OSError as error:
+        if refusal := _refusal(source, error):
+            raise refusal from None
         reasons = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}
         reason = reasons.get(type(error), f"is not readable ({error.strerror or type(error).__name__})")
         raise ConfigError(f"{source.public_uri} {reason}.", "Check --source or --input.") from None
     except (ImportError, TypeError) as error:  # TypeError: a scheme's file system that lacks its credentials
         raise ConfigError(f"{source.public_uri}: {error}", "Install the package that serves this scheme.") from None
     except Exception as error:
-        raise _refused(source, error) from None
+        if refusal := _refusal(source, error):
+            raise refusal from None
+        raise
     with file:
         packed = decompress and source.name.endswith(".gz")
         yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
 
 
-def _refused(source: Source, error: Exception) -> Exception:
-    """What a server's answer means to us; the libraries of the schemes have no error in common but its status."""
-    if (status := getattr(error, "status", None)) is None:
-        return error
-    what = f"{source.public_uri}: its server answers {status} {getattr(error, 'message', '')}".rstrip() + "."
+def _refusal(source: Source, error: Exception) -> ConfigError | TransientError | None:
+    """What a server's answer means to us, if it is one: the libraries of the schemes have its status in common."""
+    status = getattr(error, "status", None) or getattr(error.__cause__, "status", None)
+    if not isinstance(status, int) or status == NOT_FOUND:
+        return None
+    what = f"{source.public_uri}: its server answers {status}."
     if status in BUSY or status >= 500:
         return TransientError(what, "Try again.")
     return ConfigError(what, "Check the user and the signature in the address.")

@@ -89,7 +89,7 @@ def named(name: str, rules: GateRules) -> Metric:
         return _own(name, rules.own_metrics[name])
     if name == "cost" and rules.costs is not None:
         return _metric(name, partial(_cost, rules.costs), higher=False)
-    if name.startswith(OF_A_CLASS) and not name.endswith("."):
+    if name.startswith(OF_A_CLASS) and name not in OF_A_CLASS:
         return _of_a_class(*name.split(".", 1))
     if name in STANDARD:
         return STANDARD[name]

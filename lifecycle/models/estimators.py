@@ -111,7 +111,7 @@ def fit(model_type: ModelType, params: Mapping[str, Any], seed: int, texts: Any,
             _check_scores(classifier.predict_proba(terms[:100]))
     if "n_jobs" in classifier.get_params():
         classifier.set_params(n_jobs=1)
-    if "analyzer" not in of_texts and tokens.mostly_whole(terms.getnnz(axis=1)):
+    if "analyzer" not in of_texts and tokens.mostly_whole((terms != 0).sum(axis=1)):
         logger.warning("%s", tokens.WHOLE_TEXTS)
     return pipeline
 

@@ -5,10 +5,11 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-WORDS = r"(?u)\w+|[%$€£₹+-]"
+SIGNS = "[%$€£₹+-]"
+WORDS = rf"(?u)\w+|{SIGNS}"
 """Words, numbers and the signs that carry direction in financial text; no stop words: `not` and `up` matter."""
 
 UNSPACED = (
@@ -33,18 +34,18 @@ MARKS = (
 PICTURES = r"\u2190-\u21ff\u2300-\u2bff\u3297\u3299\U0001f000-\U0001f3fa\U0001f400-\U0001faff"
 """Arrows, shapes, dingbats and emoji, without the colours of a skin."""
 
-ALL_SCRIPTS = (
-    rf"(?u)[{UNSPACED}][{MARKS}]*"
+SPEAKING = (
+    rf"[{UNSPACED}][{MARKS}]*"
     rf"|(?:(?![{UNSPACED}])\w[{MARKS}]*)+"
     rf"|[{PICTURES}](?:[\ufe0f\U0001f3fb-\U0001f3ff]|\u200d[{PICTURES}])*"
-    r"|[%$€£₹+-]"
 )
+ALL_SCRIPTS = rf"(?u){SPEAKING}|{SIGNS}"
 """The same where words have signs above their letters, or no blanks between them, or where emoji speak."""
 
 RARE = 0.01
 """In so few texts a letter or sign that `WORDS` does not see is left aside."""
 WORDLESS = 0.1
-"""Where more texts than this hold no token, all of them are read by their characters."""
+"""Where more texts than this hold signs alone, all of them are read by their characters."""
 WHOLE = 0.5
 """Where more texts than this are one token, nobody can learn from what is in them."""
 WHOLE_TEXTS = (
@@ -62,8 +63,8 @@ def choice(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """
     if given.get("analyzer", "word") != "word":
         return {"ngram_range": (1, 3)}
-    token, unspaced = re.compile(ALL_SCRIPTS), re.compile(f"[{UNSPACED}]")
-    if not given and sum(token.search(text) is None for text in texts) > WORDLESS * len(texts):
+    speaking, unspaced = re.compile(SPEAKING), re.compile(f"[{UNSPACED}]")
+    if not given and sum(speaking.search(text) is None for text in texts) > WORDLESS * len(texts):
         return {"analyzer": "char", "ngram_range": (1, 3)}
     unseen = re.compile(f"[{UNSPACED}{MARKS}{PICTURES}]")
     if sum(unseen.search(text) is not None for text in texts) <= RARE * len(texts):
@@ -73,7 +74,6 @@ def choice(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     return {"analyzer": "word", "token_pattern": ALL_SCRIPTS, "ngram_range": (1, 3) if run_together else (1, 2)}
 
 
-def mostly_whole(terms: Iterable[int]) -> bool:
-    """Tell from the number of terms in each text whether most texts are a single one."""
-    counts = list(terms)
-    return sum(count <= 1 for count in counts) > WHOLE * len(counts)
+def mostly_whole(counts: Any) -> bool:
+    """Tell from the number of different terms in each text whether most texts are a single one."""
+    return bool((counts <= 1).mean() > WHOLE)

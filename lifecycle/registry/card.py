@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lifecycle.class_metrics import SINGLE
 from lifecycle.class_names import as_markdown
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.errors import IntegrityError, NotFoundError
+from lifecycle.gate.rules import OF_A_CLASS
 from lifecycle.gate.verdict import Interval, Verdict
 from lifecycle.registry import catalog, labels, log, promotion, store
 from lifecycle.registry.catalog import VersionFacts
@@ -205,10 +207,16 @@ def _lineage(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _measured(verdict: Verdict) -> Iterator[tuple[str, ...]]:
-    """A table of the metrics, its head first; with a champion to compare with, its metrics and the gain."""
+    """A table of the metrics, its head first; with a champion to compare with, its metrics and the gain.
+
+    Where there are many classes, the numbers of single ones stand in the verdict's report and in the run's tables.
+    """
     champion, gains = verdict.champion_metrics, verdict.gains
     yield ("metric", "this version", *((verdict.champion, "gain") if verdict.champion else ()))
+    single = len(verdict.classes) <= SINGLE
     for name, found in verdict.metrics.items():
+        if name.startswith(OF_A_CLASS) and not single:
+            continue
         compared = (_interval(champion.get(name)), _interval(gains.get(name))) if verdict.champion else ()
         yield (name, _interval(found), *compared)
 

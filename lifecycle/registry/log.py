@@ -37,7 +37,9 @@ APPROVED_BY, APPROVAL = "promotion.approved_by", "promotion.approval"
 ARTIFACT, DATASET, VERDICT = "artifact_sha256", "dataset_digest", "verdict_digest"
 GATE, REQUEST, SOURCE = "promotion.gate", "promotion.request", "promotion.source"
 """`SOURCE` is the URI of the model that a version was made of; a registry that keeps files of its own forgets it."""
-APPLIED, LOST = "applied", "lost"
+REPORTED = "promotion.reported"
+"""Whether whoever asked for a rollback was told that it is done: first the process that is to tell, then `yes`."""
+APPLIED, LOST, YES = "applied", "lost", "yes"
 CARRIED = {REASON: 200, APPROVED_BY: 60}
 """How many characters of these a `retire` entry keeps."""
 OWNED = (KEY, ARTIFACT, DATASET, VERDICT)
@@ -55,7 +57,7 @@ def author() -> str:
 
 def carry(version: Version) -> str:
     """What a `retire` entry keeps of a version: compact, because Unity Catalog's tags hold 1,000 characters."""
-    owned = [tag for tag in sorted(version.tags) if is_owned(tag) and tag != APPROVAL]
+    owned = [tag for tag in sorted(version.tags) if is_owned(tag) and tag not in {APPROVAL, REPORTED}]
     kept = {tag: version.tags[tag][: CARRIED.get(tag)] for tag in owned}
     return json.dumps([version.created_at, version.run_id, kept], separators=(",", ":"), ensure_ascii=False)
 

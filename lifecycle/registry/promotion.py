@@ -18,6 +18,7 @@ from lifecycle.errors import AliasMovedError, ConflictError, LostRaceError, NotF
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
+from lifecycle.owner import this_process
 from lifecycle.registry import aliases, log, registration, store
 from lifecycle.registry.log import Entry, Kind, Log
 from lifecycle.registry.store import Target, Version, alias_version
@@ -168,7 +169,9 @@ def intend_rollback(
 ) -> Intent | Promotion:
     """State a rollback; one that was interrupted, or that the same `request` has carried out, is the answer instead.
 
-    A rehearsal looks at neither.
+    Interrupted is also one that is done, but whose command ended before it said so: who repeats it wants that one, not
+    one step further. Naming a version is never taken for a repetition, for it means the same however often it is said.
+    A rehearsal looks at none of them.
 
     Raises:
         NotFoundError: The model has no champion.
@@ -182,8 +185,11 @@ def intend_rollback(
     if request and not rehearse and _has_carried_out(target, now, request):
         message = f"This run has rolled back before: {target.name} {_v(now.champion)} is champion."
         return _outcome(target, now, changed=False, message=message)
-    if interrupted:
-        message = f"Completed an interrupted rollback: {target.name} {_v(now.champion)} is champion."
+    if interrupted or (not rehearse and to_version is None and _is_unreported(target, now)):
+        message = (
+            f"Completed an interrupted rollback: {target.name} {_v(now.champion)} is champion. "
+            "To go back one further, roll back again."
+        )
         return _outcome(target, now, changed=True, message=message)
     if to_version == now.champion:
         return _outcome(target, now, changed=False, message=f"{target.name} {_v(to_version)} is champion already.")
@@ -208,6 +214,14 @@ def intend_rollback(
         reason=reason,
         request=request,
     )
+
+
+def report(target: Target) -> None:
+    """Note that whoever asked for a rollback was told that it is done: to ask again is now to ask for one more."""
+    last = next(reversed(read_log(target).changes), None)
+    if last and last.kind == "rollback":
+        with store.missing_is_none():
+            store.tag(target, last.number, log.REPORTED, log.YES)
 
 
 def mark_ready(intent: Intent) -> Promotion:
@@ -292,6 +306,12 @@ def _has_carried_out(target: Target, now: Log, request: str) -> bool:
     return any(v.tags.get(log.REQUEST) == request and v.version in applied for v in store.versions(target))
 
 
+def _is_unreported(target: Target, now: Log) -> bool:
+    """Tell whether the last change is a rollback of another process that nobody was told of."""
+    last = store.find(target, now.changes[-1].number)
+    return last is not None and last.tags.get(log.REPORTED, log.YES) not in {log.YES, this_process()}
+
+
 def note(target: Target, number: int, outcome: str) -> None:
     """Write on an entry what became of it; one that was deleted meanwhile needs it no more."""
     with store.missing_is_none():
@@ -302,6 +322,7 @@ def _tags(intent: Intent) -> dict[str, str]:
     return {
         log.KEY: intent.key,
         log.KIND: intent.kind,
+        log.REPORTED: this_process() if intent.kind == "rollback" else "",
         log.EXPECTED: str(intent.expected) if intent.expected else log.NONE,
         log.TARGET: str(intent.version or ""),
         log.ARTIFACT: intent.model.artifact_sha256,

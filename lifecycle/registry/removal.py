@@ -265,12 +265,14 @@ def collect(target: Target) -> tuple[str, ...]:
     collected = []
     for run_id in _unreferred(target):
         uri = training_runs.withdraw(target.tracking_uri, run_id)
-        if (uri and run_id in _referred(target)) or (uri and not delete_files(target.tracking_uri, uri)):
+        if not uri:
+            continue
+        if run_id in _referred(target) or not delete_files(target.tracking_uri, uri):
             training_runs.reinstate(target.tracking_uri, run_id)
-        elif uri:
-            training_runs.mark_collected(target.tracking_uri, run_id)
-            logger.info("Collected the files of %s", uri)
-            collected.append(uri)
+            continue
+        training_runs.mark_collected(target.tracking_uri, run_id)
+        logger.info("Collected the files of %s", uri)
+        collected.append(uri)
     return tuple(collected)
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from typer.main import get_command
 
 from cli.main import app, main
+from lifecycle.settings import Settings
 from tests.conftest import write_news
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "20"))
@@ -167,15 +168,37 @@ def leaves(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 COMMANDS = dict(leaves(get_command(app)))
 
 
+PLAUSIBLE = {
+    "model_name": "sentiment",
+    "data_name": "news",
+    "data_version": "1.0.0",
+    "source": "news.csv",
+    "input": "news.csv",
+    "sha256": "0" * 64,
+    "version": "1",
+    "deployment": "train/dev",
+    "alias": "shadow",
+    "to": "staging",
+    "from": "dev",
+    "env": "dev",
+    "step": "train",
+    "keep": "3",
+}
+"""What a person would give, so that a line gets past its other options to the odd one."""
+
+
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
-    """A command with most of what it needs and some of what it takes, in any order, and now and then something else."""
+    """A command with most of what it needs and some of what it takes, in any order; of the values few or all are odd."""
     path = draw(st.sampled_from(list(COMMANDS)))
-    groups = []
+    oddness, groups = draw(st.sampled_from([1, 1, 3, 10])), []
     for parameter in COMMANDS[path].params:
-        if draw(st.integers(0, 9)) >= (9 if parameter.required else 2):
+        if draw(st.integers(0, 19)) >= (19 if parameter.required else 4):
             continue
-        if parameter.param_type_name == "argument":
+        if parameter.name in PLAUSIBLE and draw(st.integers(0, 9)) >= oddness:
+            opts = parameter.opts[:1] if parameter.param_type_name == "option" else []
+            groups.append([*opts, PLAUSIBLE[parameter.name]])
+        elif parameter.param_type_name == "argument":
             groups.append([draw(VALUES)])
         elif parameter.is_flag:
             groups.append([draw(st.sampled_from([*parameter.opts, *parameter.secondary_opts]))])
@@ -189,15 +212,15 @@ def command_lines(draw: st.DrawFn) -> list[str]:
 
 
 @pytest.fixture
-def place(home: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a table and a folder, a state with an empty registry, a server for the flows."""
+def place(news: Settings, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a table and a folder, a state with a dataset and no model, a server for the flows."""
     work = tmp_path / "work"
     (work / "folder").mkdir(parents=True)
     write_news(work / "news.csv")
     monkeypatch.chdir(work)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PREFECT_API_URL", server)
-    return home
+    return news.state
 
 
 def run(line: list[str]) -> tuple[int, str, str]:
