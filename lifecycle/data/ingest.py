@@ -9,7 +9,6 @@ pandas' own readers guess: a row with a field too many shifts all columns, `NA` 
 So fields are counted here, and encoding and delimiter are declared.
 """
 
-import csv
 import gzip
 import hashlib
 import io
@@ -20,13 +19,15 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from lifecycle import volumes
 from lifecycle.data import delta
+from lifecycle.data.opening import check_scheme, open_bytes
+from lifecycle.data.readers import Row, csv, jsonl, parquet, text
 from lifecycle.errors import ConfigError, DataError
 from lifecycle.frozen import Frozen
 from lifecycle.parameters import Format
@@ -34,10 +35,6 @@ from lifecycle.settings import DataRules
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
-
-FIELD_LIMIT = 16_000_000
-"""Characters after which a CSV field is taken for an unclosed quote instead of being read to the end of the file."""
 
 UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters other than tab and line ends, and halves of surrogate pairs."""
@@ -51,9 +48,6 @@ SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
 }
 """The formats by the suffix of a file; any other one is CSV."""
-
-Row = tuple[int, int, list[str]]
-"""Number of the data row from 1, number of its first line in the file from 1, and its cells."""
 
 
 class Source(Frozen):
@@ -185,7 +179,7 @@ def pinned(source: Source, rules: DataRules) -> Source:
     """
     if source.kind != "delta":
         return source
-    _check_scheme(source, rules)
+    check_scheme(source, rules)
     return source.model_copy(update={"uri": delta.pinned(source.uri)})
 
 
@@ -205,7 +199,7 @@ def require(source: Source, rules: DataRules) -> None:
 def digest(source: Source, rules: DataRules) -> str:
     """The sha256 of the file's bytes; of a Delta table, that of its identity and version; of a view, of its rows."""
     if source.kind == "delta":
-        _check_scheme(source, rules)
+        check_scheme(source, rules)
         known = delta.identity(source.uri)
         content = [known] if known else (cells for _, _, cells in _delta_rows(source))
         total = hashlib.sha256()
@@ -228,164 +222,23 @@ def line_count(source: Source, rules: DataRules) -> int:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
-@contextmanager
-def open_bytes(source: Source, rules: DataRules, *, decompress: bool = True) -> Iterator[IO[bytes]]:
-    """Open a path or an allowed URL for reading; gzip is unpacked when the name ends in `.gz`."""
-    import fsspec
-
-    _check_scheme(source, rules)
-    uri = source.uri if "://" in source.uri else str(volumes.local(Path(source.uri)))
-    try:
-        file = fsspec.open(uri, "rb").open()
-    except (ConnectionError, TimeoutError):
-        raise  # waiting may cure it
-    except OSError as error:
-        reasons = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}
-        reason = reasons.get(type(error), f"is not readable ({error.strerror or type(error).__name__})")
-        raise ConfigError(f"{source.public_uri} {reason}.", "Check --source or --input.") from None
-    except (ImportError, TypeError) as error:  # TypeError: a scheme's file system that lacks its credentials
-        raise ConfigError(f"{source.public_uri}: {error}", "Install the package that serves this scheme.") from None
-    with file:
-        packed = decompress and source.name.endswith(".gz")
-        yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
-
-
-def _check_scheme(source: Source, rules: DataRules) -> None:
-    scheme = urlsplit(source.uri).scheme if "://" in source.uri else "file"
-    if scheme not in rules.allowed_schemes and not source.is_in_catalog:
-        allowed = ", ".join(rules.allowed_schemes)
-        raise ConfigError(f"{source.public_uri}: scheme {scheme!r} is not allowed (data.allowed_schemes: {allowed}).")
-
-
 def _records(source: Source, rules: DataRules) -> Generator[Row]:
     """Yield the header as row 0, then the data rows; the digest is checked before the first one."""
     if source.sha256 and (found := digest(source, rules)) != source.sha256:
         raise DataError(f"{source.name}: sha256 is {found}, expected {source.sha256}.", "Fetch the file again.")
     if source.kind == "delta":
-        _check_scheme(source, rules)
+        check_scheme(source, rules)
         yield from _delta_rows(source)
         return
-    read_rows = {"csv": _csv_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[source.kind]
+    read_rows = {"csv": csv.rows, "jsonl": jsonl.rows, "parquet": parquet.rows}[source.kind]
     with open_bytes(source, rules) as file:
         yield from read_rows(source, file)
-
-
-def _csv_rows(source: Source, file: IO[bytes]) -> Iterator[Row]:
-    csv.field_size_limit(FIELD_LIMIT)
-    number, header = 0, list[str]()
-    with _text(source, file) as text:
-        reader = csv.reader(text, delimiter=source.delimiter, strict=True)
-        while True:
-            line = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                break
-            except csv.Error as error:
-                hint = "Is a quote unclosed?" if "end of data" in str(error) or "limit" in str(error) else ""
-                raise DataError(f"{source.name}, row {number}, line {line}: {error}.", hint) from None
-            if not cells:
-                continue  # an empty line holds no row
-            if number and len(cells) != len(header):
-                raise DataError(_miscounted(source, number, line, cells, header), "Is a comma or quote missing there?")
-            header = header or cells
-            yield number, line, cells
-            number += 1
-    if not number:
-        raise DataError(f"{source.name}: the file is empty.", "Check that the export finished.")
-
-
-def _miscounted(source: Source, row: int, line: int, cells: list[str], header: list[str]) -> str:
-    where = (
-        f"column {header[len(cells)]!r} is missing" if len(cells) < len(header) else f"extra {cells[len(header)]!r:.60}"
-    )
-    return f"{source.name}, row {row}, line {line}: {len(cells)} fields instead of {len(header)} ({where})."
-
-
-def _jsonl_rows(source: Source, file: IO[bytes]) -> Iterator[Row]:
-    number, header = 0, list[str]()
-    with _text(source, file) as lines:
-        for line, text in enumerate(lines, 1):
-            if not text.strip():
-                continue
-            number += 1
-            where = f"{source.name}, row {number}, line {line}"
-            record = _json_object(text, where)
-            if not header:
-                header = list(record)
-                yield 0, line, header
-            if odd := sorted(record.keys() ^ set(header)):
-                state = "missing" if odd[0] in header else "not in the first row"
-                raise DataError(f"{where}: column {odd[0]!r} is {state}.", "Give every row the same keys.")
-            yield number, line, [_json_cell(record[column], f"{where}, column {column!r}") for column in header]
-    if not number:
-        raise DataError(f"{source.name}: the file is empty.", "Check that the export finished.")
-
-
-def _json_object(text: str, where: str) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({key for key, _ in pairs}) < len(pairs):
-            raise DataError(f"{where}: a key stands twice.", "Correct the row.")
-        return dict(pairs)
-
-    def constant(name: str) -> None:
-        raise DataError(f"{where}: {name} is not JSON.", "Write null or a string.")
-
-    try:
-        value = json.loads(text, object_pairs_hook=unique, parse_int=str, parse_float=str, parse_constant=constant)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where}: {error}.", "Each line must hold one JSON object.") from None
-    if not isinstance(value, dict) or not value:
-        raise DataError(f"{where}: {text.strip()!r:.60} is not a JSON object with keys.", "Correct the row.")
-    return value
-
-
-def _json_cell(value: Any, where: str) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, bool):
-        return json.dumps(value)
-    raise DataError(f"{where}: a {type(value).__name__} is not a cell.", "Write a string, a number, a boolean or null.")
-
-
-def _parquet_rows(source: Source, file: IO[bytes]) -> Iterator[Row]:
-    import pyarrow.parquet as pq
-
-    parquet = pq.ParquetFile(file)
-    header = parquet.schema_arrow.names
-    yield 0, 0, header
-    yield from _arrow_rows(source, header, parquet.iter_batches(batch_size=20_000))
 
 
 def _delta_rows(source: Source) -> Iterator[Row]:
     header = delta.columns(source.uri)
     yield 0, 0, header
-    yield from _arrow_rows(source, header, delta.batches(source.uri))
-
-
-def _arrow_rows(source: Source, header: list[str], batches: "Iterable[pa.RecordBatch]") -> Iterator[Row]:
-    import pyarrow as pa
-
-    number = 0
-    for batch in batches:
-        columns = []
-        for name, column in zip(header, batch.columns, strict=True):
-            try:
-                columns.append(["" if cell is None else cell for cell in column.cast(pa.string()).to_pylist()])
-            except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError):
-                where = f"{source.name}, rows {number + 1} to {number + len(column)}, column {name!r}"
-                raise DataError(f"{where}: {column.type} cannot be read as text.", "Write it as a string.") from None
-        for cells in zip(*columns, strict=True):
-            number += 1
-            yield number, 0, list(cells)
-
-
-def _text(source: Source, file: IO[bytes]) -> IO[str]:
-    encoding = "utf-8-sig" if source.encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else source.encoding
-    try:
-        return io.TextIOWrapper(file, encoding=encoding, errors="strict", newline="")
-    except (LookupError, ValueError):
-        raise ConfigError(f"--encoding {source.encoding!r} is not known to Python.", "Try utf-8 or cp1252.") from None
+    yield from parquet.of_batches(source, header, delta.batches(source.uri))
 
 
 def _check_header(source: Source, header: list[str], columns: Iterable[str]) -> None:
@@ -431,30 +284,6 @@ def _translating(source: Source) -> Iterator[None]:
         ):
             raise  # the disk or the network; Arrow raises a bare OSError for damaged content
         if isinstance(error, UnicodeError) and source.kind not in {"parquet", "delta"}:
-            raise _undecodable(source, error) from None
+            raise text.undecodable(source, error) from None
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{source.name}: damaged Parquet: {reason}.", "Fetch the file again.") from None
-
-
-def _undecodable(source: Source, error: UnicodeError) -> DataError:
-    """Find the place again in the whole file: the error itself counts from the start of a buffer."""
-    with open_bytes(source, DataRules(allowed_schemes=(urlsplit(source.uri).scheme or "file",))) as file:
-        raw = file.read()
-    try:
-        raw.decode(source.encoding)
-    except UnicodeDecodeError as whole:
-        line = raw[: whole.start].count(b"\n") + 1
-        byte = raw[whole.start : whole.start + 1].hex()
-        where = f"{source.name}, line {line}, byte offset {whole.start} (0x{byte})"
-        return DataError(f"{where}: not {source.encoding}: {whole.reason}.", _encoding_hint(raw))
-    except UnicodeError as whole:
-        return DataError(f"{source.name}: not {source.encoding}: {whole}.", _encoding_hint(raw))
-    return DataError(f"{source.name}: not {source.encoding}: {error}.", _encoding_hint(raw))
-
-
-def _encoding_hint(raw: bytes) -> str:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "Declare --encoding utf-16."
-    if raw.startswith(b"\x1f\x8b"):
-        return "The file is gzip: name it with .gz."
-    return "Declare the encoding it was written in, for example --encoding cp1252."
