@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle import progress
-from lifecycle.data import ingest
+from lifecycle.data import cells, ingest
 from lifecycle.files import publish_file
 from lifecycle.inference.batch import REJECTED, BatchRequest, Counts
 from lifecycle.models import loading
@@ -143,12 +143,11 @@ def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Tab
     )
 
 
-def _problem(rules: DataRules, text: str) -> str | None:
-    if not text.strip():
+def _problem(rules: DataRules, text: Any) -> str | None:
+    if isinstance(text, str) and not text.strip():
         return "blank_text"
-    if found := ingest.unreadable(text, rules):
-        return "unusable_character" if "U+" in found else "long_text"
-    return None
+    found = cells.unusable(text, rules)
+    return found[0] if found else None
 
 
 def _keys(rows: "pd.DataFrame", request: BatchRequest) -> list[str]:

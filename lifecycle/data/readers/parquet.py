@@ -1,9 +1,10 @@
-"""Parquet, and whatever else comes as Arrow's batches."""
+"""Parquet, and whatever else comes as Arrow's batches: each type as the text that CSV and JSON have for it."""
 
 from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lifecycle.data.readers import Row
+from lifecycle.data.opening import Content
+from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, header
 from lifecycle.errors import DataError
 
 if TYPE_CHECKING:
@@ -12,29 +13,84 @@ if TYPE_CHECKING:
     from lifecycle.data.ingest import Source
 
 
-def rows(source: "Source", file: IO[bytes]) -> Iterator[Row]:
-    """Read Parquet."""
+def blocks(source: "Source", content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:
+    """Read Parquet.
+
+    Raises:
+        DataError: It lacks a column, or one that is asked for holds no texts.
+    """
     import pyarrow.parquet as pq
 
-    parquet = pq.ParquetFile(file)
-    header = parquet.schema_arrow.names
-    yield 0, 0, header
-    yield from of_batches(source, header, parquet.iter_batches(batch_size=20_000))
+    _ = problems  # rows cannot be wrong: it is the columns that have a type
+    file = pq.ParquetFile(content.whole())
+    columns = chosen(source.name, file.schema_arrow, wanted)
+    yield from of_batches(columns, file.iter_batches(min(size, ROWS_PER_BLOCK), columns=columns))
 
 
-def of_batches(source: "Source", header: list[str], batches: "Iterable[pa.RecordBatch]") -> Iterator[Row]:
-    """Turn batches into rows of texts."""
+def chosen(name: str, schema: "pa.Schema", wanted: Wanted) -> list[str]:
+    """The columns to read, in their order.
+
+    Raises:
+        DataError: One that is asked for is not there, stands twice, or holds no texts; all such are named.
+    """
+    columns = header.columns(name, schema.names, wanted)
+    kinds = {column: schema.field(position).type for column, position in columns.items()}
+    nested = [column for column, kind in kinds.items() if not _is_text(kind)]
+    if asked := [f"column {column!r}: {kinds[column]!s:.60}" for column in nested if column in wanted.columns]:
+        raise DataError(f"{name}, {', '.join(asked)} cannot be read as text.", "Write it as a string.")
+    return [column for column in columns if column not in nested]
+
+
+def of_batches(columns: list[str], batches: "Iterable[pa.RecordBatch]") -> Iterator[Block]:
+    """Turn batches into blocks of texts."""
+    number = 1
+    for batch in batches:
+        cells = {name: _texts(batch.column(name)) for name in columns}
+        yield Block(list(range(number, number + len(batch))), cells)
+        number += len(batch)
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    """Whether Arrow turns values of a type into texts."""
     import pyarrow as pa
 
-    number = 0
-    for batch in batches:
-        columns = []
-        for name, column in zip(header, batch.columns, strict=True):
-            try:
-                columns.append(["" if cell is None else cell for cell in column.cast(pa.string()).to_pylist()])
-            except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError):
-                where = f"{source.name}, rows {number + 1} to {number + len(column)}, column {name!r}"
-                raise DataError(f"{where}: {column.type} cannot be read as text.", "Write it as a string.") from None
-        for cells in zip(*columns, strict=True):
-            number += 1
-            yield number, 0, list(cells)
+    try:
+        _plain(pa.array([None], kind))
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return False
+    return True
+
+
+def _texts(column: "pa.Array") -> list[Any]:
+    """The cells as texts; null and NaN are missing values, as an empty cell of CSV and null of JSON are."""
+    import pyarrow as pa
+
+    plain = _plain(column)
+    missing = (None, "nan") if pa.types.is_floating(_value_type(column)) else (None,)
+    try:
+        return ["" if cell in missing else cell for cell in plain.to_pylist()]
+    except UnicodeDecodeError:
+        raw = plain.cast(pa.large_binary()).to_pylist()
+        return ["" if cell is None else cell.decode("utf-8", "surrogateescape") for cell in raw]
+
+
+def _plain(column: "pa.Array") -> "pa.Array":
+    """The cells as strings, or as bytes that are meant to be strings."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    if any(is_binary(column.type) for is_binary in kinds):
+        return column.cast(pa.large_binary()).view(pa.large_string())
+    return column.cast(pa.string())
+
+
+def _value_type(column: "pa.Array") -> "pa.DataType":
+    import pyarrow as pa
+
+    return column.type.value_type if pa.types.is_dictionary(column.type) else column.type
