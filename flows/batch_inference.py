@@ -90,6 +90,7 @@ def batch_inference(
         rules=config.data,
         inference=_rules(config, engine, table),
     )
+    request = inference.pinned(request)
     folder, _ = inference.locate(request)
     compute.run_step("infer", request, config)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))

@@ -214,8 +214,8 @@ def create(request: CreateDataRequest) -> None:
 
 def read_source(request: CreateDataRequest) -> ingest.Table:
     """Read and check the source of a request; writes nothing."""
-    columns = dict.fromkeys(request.strata, "--stratify")
-    columns |= {request.text_column: "--text-column", request.label_column: "--label-column"}
+    roles = {request.text_column: "--text-column", request.label_column: "--label-column"}
+    columns = roles | dict.fromkeys([name for name in request.strata if name not in roles], "--stratify")
     table = ingest.read(request.source, request.rules, columns)
     if (count := len(table.rows)) < request.rules.min_rows:
         what = f"{request.source.name}: {count} data rows are fewer than {request.rules.min_rows} (data.min_rows)."
