@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from lifecycle import volumes
-from lifecycle.data import cells, delta
+from lifecycle.data import cells, delta, piped
 from lifecycle.data.opening import Content, changed, check_scheme, opened
 from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, csv, jsonl, parquet, text
 from lifecycle.errors import ConfigError, DataError
@@ -72,7 +72,9 @@ class Source(Frozen):
 
     @property
     def name(self) -> str:
-        """The last part of the path: what messages call the file."""
+        """The last part of the path, of a pipe the whole: what messages call the file."""
+        if (pipe := piped.original(self.uri)) != self.uri:
+            return pipe
         path = self.uri.split("?", 1)[0] if "://" in self.uri else self.uri
         return path.rstrip("/").rsplit("/", 1)[-1]
 
@@ -81,7 +83,7 @@ class Source(Frozen):
         """The URI without query and user: signed URLs and passwords must not reach a manifest."""
         parts = urlsplit(self.uri)
         if "://" not in self.uri:
-            return self.uri
+            return piped.original(self.uri)
         return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}{parts.path}"
 
     @property
