@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import itertools
 import json
 import lzma
 import os
@@ -71,6 +72,8 @@ def pairs(table: ingest.Table) -> list[tuple[str, str]]:
 
 FRAME = pd.DataFrame(ROWS, columns=["text", "label"])
 WIDE = [(*row, *["x"] * 10_000) for row in ROWS]
+MAP = pa.scalar([("k", 1)], pa.map_(pa.string(), pa.int8()))
+TWICE = pa.table(FRAME).append_column("x", [["1"] * 30]).append_column("x", [["2"] * 30])
 BESIDE = {
     "the index of pandas": ("a.csv", FRAME.to_csv().encode()),
     "the index of pandas, twice": ("a.csv", FRAME.reset_index().rename(columns={"index": ""}).to_csv().encode()),
@@ -92,8 +95,8 @@ BESIDE = {
     "a key twice in JSON": ("a.jsonl", of_json(x=1).replace(b'"x": 1', b'"x": 1, "x": {"y": 1, "y": 2}')),
     "a list in Parquet": ("a.parquet", of_arrow(embedding=[0.1, 0.2], deep=[{"a": [None]}])),
     "a structure and bytes in Parquet": ("a.parquet", of_arrow(meta={"page": 1}, image=b"\x89PNG\xff", none=None)),
-    "a map in Parquet": ("a.parquet", written(pa.table(FRAME).append_column("m", pa.array([[("k", 1)]] * 30, pa.map_(pa.string(), pa.int8()))))),
-    "names that stand twice in Parquet": ("a.parquet", written(pa.table(FRAME).append_column("x", [["1"] * 30]).append_column("x", [["2"] * 30]))),
+    "a map in Parquet": ("a.parquet", of_arrow(m=MAP)),
+    "names that stand twice in Parquet": ("a.parquet", written(TWICE)),
 }  # fmt: skip
 
 
@@ -207,7 +210,7 @@ HINTS = {  # a table that cannot be read as it is declared, and how: what is sai
     "utf-8 as ascii": ("a.csv", ACCENTS, "--encoding ascii"),
     "gzip without its suffix": ("it's.csv", gzip.compress(GOOD), ""),
     "a suffix without gzip": ("a b.csv.gz", GOOD, ""),
-    "xz": ("a.csv", lzma.compress(GOOD), ""),
+    "xz": ("a b.csv", lzma.compress(GOOD), ""),
     "a JSON array": ("a.json", ARRAY, ""),
     "JSON Lines in a text": ("a.txt", of_json(), ""),
     "CSV as JSON Lines": ("a.jsonl", GOOD, ""),
@@ -222,7 +225,7 @@ OPTIONS = {"--text-column": "text", "--label-column": "label"}
 
 def declared(words: list[str]) -> tuple[dict[str, str], list[str]]:
     """The form and the columns that the options of a command declare."""
-    given = {word: following for word, following in zip(words, words[1:], strict=False) if word.startswith("--")}
+    given = {word: following for word, following in itertools.pairwise(words) if word.startswith("--")}
     columns = [given.pop(option, column) for option, column in OPTIONS.items()]
     return {option.removeprefix("--"): value for option, value in given.items()}, columns
 
@@ -236,13 +239,10 @@ def test_what_a_message_says_works_when_it_is_pasted(tmp_path: Path, name: str, 
     fix = refused.value.fix.rstrip(".")
     form, columns = declared(shlex.split(fix) if "--" in fix else [])
     if found := re.search(r": ((mv|xz|python3) .*)", fix):
-        here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         before = set(tmp_path.iterdir())
-        if found[2] != "xz" or not path.suffix == ".csv":
-            subprocess.run(["bash", "-c", found[1]], check=True, env=here)
-            (path,) = set(tmp_path.iterdir()) - before
-        else:
-            path.write_bytes(lzma.decompress(content))
+        tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        subprocess.run(["bash", "-c", found[1]], check=True, env={"PATH": tools})
+        (path,) = set(tmp_path.iterdir()) - before
     table = ingest.read(Source(uri=str(path), **form), RULES, columns)
     assert len(table.rows) == 30
     assert set(table.rows[columns[1]]) == {"good", "bad"}

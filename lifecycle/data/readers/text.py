@@ -24,9 +24,9 @@ SIGNATURES: dict[bytes, tuple[str, str]] = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": EXCEL,  # .xls
     b"PK\x03\x04": ("a zip archive", "Unpack it, and give the file in it: unzip {here}"),
     b"PK\x05\x06": ("an empty zip archive", "Fetch the file again."),
-    b"BZh": ("bzip2", "Unpack it: bzip2 -dk {here}"),
-    b"\xfd7zXZ\x00": ("xz", "Unpack it: xz -dk {here}"),
-    b"\x28\xb5\x2f\xfd": ("zstd", "Unpack it: zstd -d {here}"),
+    b"BZh": ("bzip2", "Unpack it: bzip2 -dc < {here} > {plain}"),
+    b"\xfd7zXZ\x00": ("xz", "Unpack it: xz -dc < {here} > {plain}"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "Unpack it: zstd -dc < {here} > {plain}"),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "Unpack it: 7z x {here}"),
     b"PAR1": ("Parquet", "Declare --format parquet."),
     b"ARROW1": ("an Arrow file", "Write it as Parquet."),
@@ -143,7 +143,8 @@ def _require_text(source: "Source", head: bytes) -> None:
         if is_ascii_based and head.startswith(signature):
             is_zip = signature.startswith(b"PK")
             inside = next((told for part, told in IN_ZIP.items() if is_zip and part in head), (what, fix))
-            raise DataError(f"{source.name}: this is {inside[0]}.", inside[1].format(here=shlex.quote(source.uri)))
+            here, plain = shlex.quote(source.uri), shlex.quote(re.sub(r"(\.(bz2|xz|zst))?$", "", source.uri) + ".csv")
+            raise DataError(f"{source.name}: this is {inside[0]}.", inside[1].format(here=here, plain=plain))
 
 
 def _is_ascii_based(encoding: str) -> bool:
