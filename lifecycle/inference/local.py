@@ -142,7 +142,7 @@ def _labels(request: BatchRequest, model: Any, rows: "pd.DataFrame", path: Path)
 
 def _digest(rows: "pd.DataFrame") -> bytes:
     """What names the rows of a part: their numbers and their cells."""
-    content = [rows.index.to_list(), *(rows[name].map(str).to_list() for name in rows)]
+    content = [rows.index.to_list(), *([str(cell) for cell in rows[name]] for name in rows)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest().encode()
 
 
