@@ -1,7 +1,7 @@
 """Labels that are truth values or numbers: one spelling, whichever format and program wrote them.
 
 The same column is `True` in the CSV of pandas, `TRUE` in that of Excel, `true` in JSON and Parquet; `1.0` where a
-neighbour was missing, `1` where none was. So in a column of nothing but truth values each is `true` or `false`, and in
+neighbour was missing, `1` where none was. So in a column of nothing but truth values each is `True` or `False`, and in
 one of nothing but numbers each is written plainly: `1`, `0.5`. In any other column a label is a text as it is written:
 `007`, `1.0` beside `high`, `NA`.
 """
@@ -47,7 +47,7 @@ def _kind(label: str) -> str:
 def _plain(label: str) -> str:
     match _kind(label):
         case "truth value":
-            return label.lower()
+            return label.capitalize()
         case "number":
             number = f"{Decimal(label):f}"
             digits = number.rstrip("0").rstrip(".") if "." in number else number

@@ -16,10 +16,10 @@ from lifecycle.data.ingest import Source
 from lifecycle.settings import DataRules
 
 SPELLED = {
-    "pandas in CSV": (["True", "False"], ["true", "false"]),
-    "Excel": (["TRUE", "FALSE"], ["true", "false"]),
-    "JSON": (["true", "false"], ["true", "false"]),
-    "one label in two spellings": (["true", "True", "FALSE"], ["true", "true", "false"]),
+    "pandas in CSV": (["True", "False"], ["True", "False"]),
+    "Excel": (["TRUE", "FALSE"], ["True", "False"]),
+    "JSON": (["true", "false"], ["True", "False"]),
+    "one label in two spellings": (["true", "True", "FALSE"], ["True", "True", "False"]),
     "a third value": (["True", "False", "unknown"], ["True", "False", "unknown"]),
     "truth values and numbers": (["True", "1"], ["True", "1"]),
     "whole numbers": (["1", "-2", "30"], ["1", "-2", "30"]),
@@ -47,7 +47,7 @@ def test_a_column_of_values_has_one_spelling_and_any_other_is_text(labels: list[
 
 
 def test_the_spelling_of_the_parent_is_kept() -> None:
-    assert values.spelled(pd.Series(["true", "FALSE"]), ["False", "True"]).tolist() == ["True", "False"]
+    assert values.spelled(pd.Series(["true", "FALSE"]), ["false", "true"]).tolist() == ["true", "false"]
     assert values.spelled(pd.Series(["1", "2"]), ["1.0", "high"]).tolist() == ["1.0", "2"]
 
 
@@ -96,4 +96,4 @@ def test_datasets_of_one_table_in_three_formats_have_the_same_classes(tmp_path: 
     for name in ("csv", "parquet", "jsonl"):
         source = Source(uri=str(tmp_path / f"{name}.{name}"))
         dataset.create(dataset.plan(config, source, data_name=name, data_version="1"))
-        assert dataset.load(config.datasets, name, "1").classes == ("false", "true")
+        assert dataset.load(config.datasets, name, "1").classes == ("False", "True")
