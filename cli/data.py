@@ -71,12 +71,14 @@ def create(
     --label-column Sentiment --stratify "['Sentiment']"
     """
     from lifecycle import settings
+    from lifecycle.data import piped
 
     config = settings.load(env)
-    parameters = options.parameters(context)
-    check_source(config, parameters)
     title = f"Creating dataset {data_name} {data_version}"
-    manifest = runner.run_flow("create_data", parameters, home=config.state, title=title, verbose=verbose)
+    with piped.kept(source, config.state) as path:
+        parameters = options.parameters(context) | {"source": path}
+        check_source(config, parameters)
+        manifest = runner.run_flow("create_data", parameters, home=config.state, title=title, verbose=verbose)
     folder = str(config.datasets / data_name / data_version)
     show.print_json(manifest) if as_json else show.dataset(manifest, folder)
 

@@ -58,7 +58,7 @@ Stratify = Annotated[
 ]
 Format = Annotated[str | None, typer.Option("--format", help="csv, jsonl, parquet or delta; default by the suffix.")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of CSV and JSON Lines; it is never guessed.")]
-Delimiter = Annotated[str, typer.Option("--delimiter", help="Delimiter of CSV.")]
+Delimiter = Annotated[str, typer.Option("--delimiter", help="Delimiter of CSV: one character, or tab.")]
 Type = Annotated[ModelType, typer.Option("--model-type", help="What to train.")]
 Params = Annotated[
     str,

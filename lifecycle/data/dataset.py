@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from lifecycle import class_names, volumes
-from lifecycle.data import ingest, report, split, validation
+from lifecycle.data import ingest, report, split, validation, values
 from lifecycle.data.ingest import Source
-from lifecycle.data.quarantine import check_classes, set_aside
+from lifecycle.data.quarantine import check_budget, check_classes, set_aside
 from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import sha256_of, write_json
 from lifecycle.frozen import Frozen
@@ -171,17 +171,22 @@ def create(request: CreateDataRequest) -> None:
     """
     request = request.model_copy(update={"source": ingest.pinned(request.source, request.rules)})
     logger.info("Reading %s", request.source.name)
-    raw = read_source(request)
-    rows_digest = _rows_digest(raw)
+    table = read_source(request)
+    rows_digest = _rows_digest(table.rows)
     if volumes.is_published(request.folder):
         _same_or_conflict(request, rows_digest)
         return
     parent = _parent(request)
     digest = _digest(rows_digest, request, parent.digest if parent else None)
-    frame, trimmed = _canonical(raw, request)
+    frame, trimmed = _canonical(table.rows, request, parent.classes if parent else ())
+    check_budget(table.unusable, len(frame), request.source.name, request.rules, table.said)
+    if table.said:
+        logger.info("Set aside %s rows with cells that cannot be used. %s", f"{len(table.unusable):,}", table.said)
     with volumes.publishing(request.folder) as folder:
-        checked_by = validation.check(frame, request.suite, folder / "data_docs")
-        kept, quarantine = set_aside(frame, checked_by.quarantine, request.source.name, request.rules)
+        usable = frame.drop(index=[*table.unusable])
+        checked_by = validation.check(usable, request.suite, folder / "data_docs")
+        failed = {**checked_by.quarantine, **table.unusable}
+        kept, quarantine = set_aside(frame, failed, request.source.name, request.rules)
         divided = _divide(kept, request, parent)
         divided.to_parquet(folder / SPLIT, index=False)
         quarantine.to_parquet(folder / QUARANTINE, index=False)
@@ -190,7 +195,7 @@ def create(request: CreateDataRequest) -> None:
             data_version=request.data_version,
             digest=digest,
             source=request.source.public_uri,
-            source_sha256=ingest.digest(request.source, request.rules),
+            source_sha256=table.sha256,
             parameters=request.parameters,
             rows_in=len(frame),
             rows_split=len(divided),
@@ -212,14 +217,15 @@ def create(request: CreateDataRequest) -> None:
     _same_or_conflict(request, rows_digest)
 
 
-def read_source(request: CreateDataRequest) -> "pd.DataFrame":
+def read_source(request: CreateDataRequest) -> ingest.Table:
     """Read and check the source of a request; writes nothing."""
-    needed = dict.fromkeys((request.text_column, request.label_column, *request.strata))
-    raw = ingest.read(request.source, request.rules, needed)
-    if len(raw) < request.rules.min_rows:
-        what = f"{request.source.name}: {len(raw)} data rows are fewer than {request.rules.min_rows} (data.min_rows)."
+    roles = {request.text_column: "--text-column", request.label_column: "--label-column"}
+    columns = roles | dict.fromkeys([name for name in request.strata if name not in roles], "--stratify")
+    table = ingest.read(request.source, request.rules, columns)
+    if (count := len(table.rows)) < request.rules.min_rows:
+        what = f"{request.source.name}: {count} data rows are fewer than {request.rules.min_rows} (data.min_rows)."
         raise DataError(what, "Check that the export finished.")
-    return raw
+    return table
 
 
 def check_source(request: CreateDataRequest) -> None:
@@ -229,7 +235,10 @@ def check_source(request: CreateDataRequest) -> None:
         DataError: A malformed row or cell, too few rows, or classes that could not be split even if every row that
             is not blank were used.
     """
-    frame, _ = _canonical(read_source(request), request)
+    table = read_source(request)
+    frame, _ = _canonical(table.rows, request, ())
+    check_budget(table.unusable, len(frame), request.source.name, request.rules, table.said)
+    frame = frame.drop(index=[*table.unusable])
     usable = frame[(frame["text"] != "") & (frame["label"] != "")]
     check_classes(usable, request.source.name, request.label_column, request.fractions.values())
 
@@ -351,16 +360,18 @@ def _digest(rows_digest: str, request: CreateDataRequest, parent_digest: str | N
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _canonical(raw: "pd.DataFrame", request: CreateDataRequest) -> tuple["pd.DataFrame", int]:
+def _canonical(raw: "pd.DataFrame", request: CreateDataRequest, classes: tuple[str, ...]) -> tuple["pd.DataFrame", int]:
     """Name the columns as every later step does, strip text and label, and give each class one form of its name.
 
-    The other columns stay as they are.
+    Labels that are truth values or numbers are spelled alike, as those of the parent are. The other columns stay as
+    they are.
     """
     roles = {request.text_column: "text", request.label_column: "label"}
     frame = raw.rename(columns={column: roles.get(column, f"source_{column}") for column in raw.columns})
     stripped = frame[["text", "label"]].apply(lambda column: column.str.strip())
     trimmed = int((stripped != frame[["text", "label"]]).to_numpy().sum())
-    return frame.assign(text=stripped["text"], label=stripped["label"].map(class_names.canonical)), trimmed
+    labels = values.spelled(stripped["label"].map(class_names.canonical), classes)
+    return frame.assign(text=stripped["text"], label=labels), trimmed
 
 
 def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest | None) -> "pd.DataFrame":

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from lifecycle import volumes
 from lifecycle.data import ingest
 from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, DataError, IntegrityError, NotFoundError
+from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import leftovers, sha256_of, write_json
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
@@ -37,6 +37,7 @@ class BatchRequest(Frozen):
 
     model: ModelRef
     input: Source
+    input_sha256: str | None = Field(None, description="Digest of the content that is scored; another is refused.")
     text_column: str
     key_column: str | None = Field(None, description="Column that identifies a row for the reader; default its number.")
     logical_date: date | None = Field(None, description="Day that the batch is for.")
@@ -66,11 +67,19 @@ class BatchManifest(Frozen):
     output_schema: int = SCHEMA
 
 
+def pinned(request: BatchRequest) -> BatchRequest:
+    """The same batch, of the input as it is now: whatever it becomes, nothing else is published as this."""
+    if request.input_sha256:
+        return request
+    source = ingest.pinned(request.input, request.rules)
+    return request.model_copy(update={"input": source, "input_sha256": ingest.digest(source, request.rules)})
+
+
 def locate(request: BatchRequest) -> tuple[Path, str]:
     """The folder that a batch is published in, and the digest of its input: content, form and columns."""
     source = request.input
     form = [source.kind, source.encoding, source.delimiter, request.text_column, request.key_column]
-    content = [ingest.digest(source, request.rules), *form, SCHEMA]
+    content = [pinned(request).input_sha256, *form, SCHEMA]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     version = str(request.model.version) if request.model.version else f"run-{request.model.run_id}"
     day = f"{request.logical_date}-" if request.logical_date else ""
@@ -88,6 +97,7 @@ def infer(request: BatchRequest) -> None:
 
     Raises:
         ConfigError: The engine or the table cannot be used here; nothing is published.
+        ConflictError: The input changed while it was scored; nothing is published.
         DataError: The input is malformed or lacks the text column; nothing is published.
         IntegrityError: The model, or what was published before, is not what it should be.
     """
@@ -96,7 +106,7 @@ def infer(request: BatchRequest) -> None:
     table = request.inference.table
     if table:
         tables.require(table)
-    folder = _publish_once(request.model_copy(update={"input": ingest.pinned(request.input, request.rules)}))
+    folder = _publish_once(pinned(request))
     if table:
         tables.write(folder, table)
 
@@ -122,7 +132,7 @@ def _publish_once(request: BatchRequest) -> Path:
             unfinished.unlink()
         try:
             counts = {"local": local, "spark": spark}[request.inference.engine].score(request, folder)
-        except (ConfigError, DataError, IntegrityError):
+        except (ConfigError, ConflictError, DataError, IntegrityError):
             shutil.rmtree(folder)
             raise
         _publish(request, folder, final, digest, counts)

@@ -140,7 +140,9 @@ def plain_paths(lived: Lived, tmp_path: Path) -> Path:
     home = rename(lived, tmp_path / "plain")
     with closing(sqlite3.connect(home / "mlflow.db")) as connection, connection:
         for table, column in moved.ADDRESSES:
-            connection.execute(f"UPDATE {table} SET {column} = replace({column}, 'file:///', '/') WHERE {column} LIKE 'f%'")  # noqa: S608, E501
+            connection.execute(
+                f"UPDATE {table} SET {column} = replace({column}, 'file:///', '/') WHERE {column} LIKE 'f%'"
+            )  # noqa: S608, E501
     return home
 
 
@@ -171,7 +173,7 @@ WAYS: dict[str, Callable[[Lived, Path], Path]] = {
     "blanks and accents": lambda lived, tmp_path: rename(lived, tmp_path / "my état 日本" / "run (1)"),
     "hash": lambda lived, tmp_path: rename(lived, tmp_path / "C# models"),
     "percent": lambda lived, tmp_path: rename(lived, tmp_path / "100% done"),
-    "quotes": lambda lived, tmp_path: rename(lived, tmp_path / "it's \"new\"; `x`"),
+    "quotes": lambda lived, tmp_path: rename(lived, tmp_path / 'it\'s "new"; `x`'),
     "brackets and stars": lambda lived, tmp_path: rename(lived, tmp_path / "a[b]*{c}$HOME"),
     "line break": lambda lived, tmp_path: rename(lived, tmp_path / "a\nb"),
 }
@@ -201,11 +203,11 @@ LINKED = ("artifacts", "artifacts/models", "mlflow.db", "one model")
 
 
 @pytest.mark.parametrize("what", LINKED)
-def test_files_that_a_link_leads_out_of_the_state_to_are_never_removed(
-    lived: Lived, tmp_path: Path, what: str
-) -> None:
+def test_files_that_a_link_leads_out_of_the_state_to_are_never_removed(lived: Lived, tmp_path: Path, what: str) -> None:
     home = copied(lived, tmp_path)
-    parts = [p.relative_to(home) for p in (home / "artifacts/models").iterdir()] if what == "one model" else [Path(what)]
+    parts = (
+        [p.relative_to(home) for p in (home / "artifacts/models").iterdir()] if what == "one model" else [Path(what)]
+    )
     for part in parts:
         shutil.rmtree(home / part) if (home / part).is_dir() else (home / part).unlink()
         (home / part).symlink_to(lived.home / part)
