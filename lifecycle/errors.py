@@ -114,7 +114,8 @@ def of_the_machine(error: BaseException, where: object = "") -> ConfigError | No
         fix = _way_out(each)
         if fix == MAKE_ROOM or (fix and (place or isinstance(each, sqlite3.Error))):
             said = getattr(each, "strerror", None) or each
-            return ConfigError(f"{place or 'A file'}: {said}.", fix)
+            unnamed = "A database" if isinstance(each, sqlite3.Error) else "A file"
+            return ConfigError(f"{place or unnamed}: {said}.", fix)
     return None
 
 

@@ -140,9 +140,8 @@ def plain_paths(lived: Lived, tmp_path: Path) -> Path:
     home = rename(lived, tmp_path / "plain")
     with closing(sqlite3.connect(home / "mlflow.db")) as connection, connection:
         for table, column in moved.ADDRESSES:
-            connection.execute(
-                f"UPDATE {table} SET {column} = replace({column}, 'file:///', '/') WHERE {column} LIKE 'f%'"
-            )  # noqa: S608, E501
+            change = f"UPDATE {table} SET {column} = replace({column}, 'file:///', '/')"  # noqa: S608
+            connection.execute(f"{change} WHERE {column} LIKE 'f%'")
     return home
 
 
@@ -253,8 +252,9 @@ def test_plain_mlflow_reads_a_moved_state(lived: Lived, tmp_path: Path) -> None:
     home = rename(lived, tmp_path / "renamed")
     works_in(home)
     script = (
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///renamed/mlflow.db')\n"
-        "print(len(mlflow.pyfunc.load_model('models:/dev.ml.sentiment@champion').predict(['profit rose'])))"
+        "import mlflow, pandas as pd; mlflow.set_tracking_uri('sqlite:///renamed/mlflow.db')\n"
+        "model = mlflow.pyfunc.load_model('models:/dev.ml.sentiment@champion')\n"
+        "print(len(model.predict(pd.DataFrame({'text': ['profit rose']}))))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
