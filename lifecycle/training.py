@@ -118,7 +118,7 @@ def train(request: TrainRequest) -> None:
     pipeline = estimators.fit(request.model_type, request.model_params, request.seed, fitted[["text"]], fitted["label"])
     with translated(), mlflow.start_run(run_id=request.run_id):
         _log_facts(request, manifest, pipeline, sides)
-        model_uri = _log_model(pipeline, fitted)
+        model_uri = _log_model(pipeline)
         digest = storing.stored_digest(request.tracking_uri, model_uri)
         mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest})
     logger.info("Trained %s: run %s", request.model_type, request.run_id)
@@ -192,7 +192,7 @@ def _train_key(
     from importlib.metadata import version
 
     content = {
-        "dataset": manifest.digest,
+        "dataset": manifest.content,
         "model": model_name,
         "type": model_type,
         "params": dict(model_params),
@@ -265,7 +265,7 @@ def class_metrics(side: Side, truth: Any, predicted: Any) -> dict[str, float]:
     return metrics
 
 
-def _log_model(pipeline: Any, rows: "pd.DataFrame") -> str:
+def _log_model(pipeline: Any) -> str:
     """Log the whole pipeline under the contract of all text models; returns its `models:/m-…` URI."""
     import skops.io
 
@@ -273,7 +273,7 @@ def _log_model(pipeline: Any, rows: "pd.DataFrame") -> str:
         path = Path(temporary) / "pipeline.skops"
         skops.io.dump(pipeline, path, compression=ZIP_DEFLATED, compresslevel=1)  # a tenth of the size, in no time
         artifacts, code = {"pipeline": path}, Path(estimators.__file__).with_name("text_model.py")
-        return storing.log_text_model(code, artifacts, PACKAGES, rows[["text"]].head(2))
+        return storing.log_text_model(code, artifacts, PACKAGES)
 
 
 def _plot(pipeline: Any, rows: "pd.DataFrame", folder: Path) -> None:

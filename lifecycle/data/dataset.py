@@ -3,7 +3,8 @@
 `<data root>/<data_name>/<data_version>/` holds `split.parquet` (row, key, text, label, split, and the source's other
 columns as `source_…`), `quarantine.parquet` (row, text, label, reason, kept_row, …), `manifest.json`, `report.html` and
 `data_docs/`. It is written under a temporary name and renamed, so a version exists whole or not at all; on a volume,
-`lifecycle.volumes` says how.
+`lifecycle.volumes` says how. What a person has a right to have erased is the exception to the rule: the version keeps
+its name and digest, and its manifest says what went.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from lifecycle import volumes
 from lifecycle.data import ingest, report, split, validation
 from lifecycle.data.ingest import Source
 from lifecycle.data.quarantine import check_classes, set_aside
+from lifecycle.erasure import lock, tombstones
+from lifecycle.erasure.entry import Erased
 from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import sha256_of, write_json
 from lifecycle.frozen import Frozen
@@ -118,6 +121,13 @@ class Manifest(Frozen):
     parent_digest: str | None
     code_version: str
     files: dict[str, str] = Field(description="sha256 per file.")
+    rows_erased: int = Field(0, description="Rows of the source that are in no file: erased, now or before.")
+    erased: tuple[Erased, ...] = Field((), description="What was erased since the version was made.")
+
+    @property
+    def content(self) -> str:
+        """What the rows that are there now digest to: the digest, until something is erased."""
+        return hashlib.sha256(f"{self.digest} {self.files[SPLIT]}".encode()).hexdigest() if self.erased else self.digest
 
 
 def plan(config: Settings, source: Source, **arguments: Any) -> CreateDataRequest:
@@ -158,13 +168,17 @@ def state(config: Settings, source: Source, **arguments: Any) -> CreateDataReque
 def create(request: CreateDataRequest) -> None:
     """Make a dataset version, or verify that the same one exists.
 
-    Idempotent by name: the same rows and parameters again change nothing.
+    Idempotent by name: the same rows and parameters again change nothing. Rows that were erased do not come in again.
 
     Raises:
         DataError: The source is malformed or unfit; nothing is written.
         ConflictError: The version exists with other content; both digests are named.
     """
-    request = request.model_copy(update={"source": ingest.pinned(request.source, request.rules)})
+    with lock.undisturbed(request.data_root):
+        _create(request.model_copy(update={"source": ingest.pinned(request.source, request.rules)}))
+
+
+def _create(request: CreateDataRequest) -> None:
     logger.info("Reading %s", request.source.name)
     raw = read_source(request)
     rows_digest = _rows_digest(raw)
@@ -173,7 +187,7 @@ def create(request: CreateDataRequest) -> None:
         return
     parent = _parent(request)
     digest = _digest(rows_digest, request, parent.digest if parent else None)
-    frame, trimmed = _canonical(raw, request)
+    frame, trimmed = _canonical(_without_erased(raw, request), request)
     with volumes.publishing(request.folder) as folder:
         checked_by = validation.check(frame, request.suite, folder / "data_docs")
         kept, quarantine = set_aside(frame, checked_by.quarantine, request.source.name, request.rules)
@@ -187,12 +201,13 @@ def create(request: CreateDataRequest) -> None:
             source=request.source.public_uri,
             source_sha256=ingest.digest(request.source, request.rules),
             parameters=request.parameters,
-            rows_in=len(frame),
+            rows_in=len(raw),
             rows_split=len(divided),
             rows_quarantined=len(quarantine),
+            rows_erased=len(raw) - len(frame),
             quarantined={str(k): int(v) for k, v in quarantine["reason"].value_counts().sort_index().items()},
             trimmed=trimmed,
-            counts=_counts(divided),
+            counts=counts_of(divided),
             classes=tuple(sorted(divided["label"].unique())),
             validation=checked_by.results,
             parent=parent.data_version if parent else None,
@@ -200,7 +215,7 @@ def create(request: CreateDataRequest) -> None:
             code_version=code_version(),
             files={name: sha256_of(folder / name) for name in (SPLIT, QUARANTINE)},
         )
-        if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined:
+        if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined + manifest.rows_erased:
             raise IntegrityError(f"{len(frame)} rows became {len(divided)} and {len(quarantine)}.", "Report this bug.")
         report.write(manifest, quarantine, folder / REPORT)
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
@@ -224,7 +239,7 @@ def check_source(request: CreateDataRequest) -> None:
         DataError: A malformed row or cell, too few rows, or classes that could not be split even if every row that
             is not blank were used.
     """
-    frame, _ = _canonical(read_source(request), request)
+    frame, _ = _canonical(_without_erased(read_source(request), request), request)
     usable = frame[(frame["text"] != "") & (frame["label"] != "")]
     check_classes(usable, request.source.name, request.label_column, request.fractions.values())
 
@@ -270,11 +285,12 @@ def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
     files = {name: _verified(folder, name, manifest) for name in manifest.files}
     rows = pd.read_parquet(files[SPLIT])
     quarantined = pd.read_parquet(files[QUARANTINE], columns=["row"])
-    numbers = sorted([*rows["row"], *quarantined["row"]])
+    numbers = {*rows["row"], *quarantined["row"]}
+    distinct = len(numbers) == len(rows) + len(quarantined) == manifest.rows_in - manifest.rows_erased
     checks = {
-        "the row numbers are not 1 to n": numbers == list(range(1, manifest.rows_in + 1)),
+        "the row numbers are not 1 to n": distinct and numbers <= set(range(1, manifest.rows_in + 1)),
         "a text stands twice": not rows["text"].map(split.text_key).duplicated().any(),
-        "the counts differ": _counts(rows) == manifest.counts,
+        "the counts differ": counts_of(rows) == manifest.counts,
     }
     if broken := [problem for problem, fine in checks.items() if not fine]:
         raise IntegrityError(f"{data_name} {data_version}: {', '.join(broken)}.", "Restore it from a copy.")
@@ -346,6 +362,11 @@ def _digest(rows_digest: str, request: CreateDataRequest, parent_digest: str | N
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _without_erased(raw: "pd.DataFrame", request: CreateDataRequest) -> "pd.DataFrame":
+    """The rows of a source but those that were erased, here or in an earlier version."""
+    return raw[~tombstones.load(request.data_root).among(raw, request.text_column)]
+
+
 def _canonical(raw: "pd.DataFrame", request: CreateDataRequest) -> tuple["pd.DataFrame", int]:
     """Name the columns as every later step does, and strip text and label; the other columns stay as they are."""
     roles = {request.text_column: "text", request.label_column: "label"}
@@ -377,7 +398,7 @@ def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest |
     return divided
 
 
-def _counts(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
+def counts_of(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
     """Rows per side and class; a side without rows is left out."""
     per_side = {side: rows.loc[rows["split"] == side, "label"].value_counts().sort_index() for side in Side}
     return {
