@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.data import dataset
+from lifecycle.erasure import lock
 from lifecycle.errors import ConflictError, IntegrityError
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef, load
@@ -57,6 +58,7 @@ def request_for(model: ModelRef, data_root: Path, data_name: str, data_version: 
     )
 
 
+@lock.while_reading("data_root")
 def evaluate(request: EvaluateRequest) -> None:
     """Predict each row of the side with the stored model and keep `row, key, truth, label, score, probability.<class>`.
 

@@ -19,6 +19,7 @@ from pydantic import Field
 from lifecycle import training_runs, volumes
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
+from lifecycle.erasure import lock
 from lifecycle.errors import ConflictError, NotFoundError
 from lifecycle.frozen import Frozen
 from lifecycle.models import estimators, storing
@@ -99,6 +100,7 @@ def plan(
     )
 
 
+@lock.while_reading("data_root")
 def train(request: TrainRequest) -> None:
     """Fit, measure on train and test, and log the model into the request's run.
 

@@ -165,6 +165,7 @@ def state(config: Settings, source: Source, **arguments: Any) -> CreateDataReque
     )
 
 
+@lock.while_reading("data_root")
 def create(request: CreateDataRequest) -> None:
     """Make a dataset version, or verify that the same one exists.
 
@@ -174,11 +175,7 @@ def create(request: CreateDataRequest) -> None:
         DataError: The source is malformed or unfit; nothing is written.
         ConflictError: The version exists with other content; both digests are named.
     """
-    with lock.undisturbed(request.data_root):
-        _create(request.model_copy(update={"source": ingest.pinned(request.source, request.rules)}))
-
-
-def _create(request: CreateDataRequest) -> None:
+    request = request.model_copy(update={"source": ingest.pinned(request.source, request.rules)})
     logger.info("Reading %s", request.source.name)
     raw = read_source(request)
     rows_digest = _rows_digest(raw)

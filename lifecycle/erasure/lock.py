@@ -10,9 +10,11 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
+from typing import TypeVar
 
 from lifecycle import volumes
 from lifecycle.errors import ConflictError, TransientError
@@ -21,6 +23,9 @@ from lifecycle.files import write_json
 MARK = ".erasing.json"
 PATIENCE_SECONDS = 10.0
 """How long an erasure waits for those that read."""
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +43,20 @@ def undisturbed(*roots: Path) -> Iterator[None]:
                 stack.enter_context(_held(root, fcntl.LOCK_SH))
                 _require_whole(root)
         yield
+
+
+def while_reading(root: str) -> Callable[[Callable[[R], T]], Callable[[R], T]]:
+    """Make a step undisturbed below the folder that its request names so."""
+
+    def decorate(step: Callable[[R], T]) -> Callable[[R], T]:
+        @wraps(step)
+        def locked(request: R) -> T:
+            with undisturbed(getattr(request, root)):
+                return step(request)
+
+        return locked
+
+    return decorate
 
 
 @contextmanager

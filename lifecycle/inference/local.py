@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle import progress
 from lifecycle.data import ingest
+from lifecycle.erasure import tombstones
 from lifecycle.files import publish_file
 from lifecycle.inference.batch import REJECTED, BatchRequest, Counts
 from lifecycle.models import loading
@@ -49,7 +50,7 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
         expected = 0
         for done in engine(stack, request, folder, model_folder, chunks):
-            totals += Counter(rows_in=done["rows_in"], scored=done["scored"])
+            totals += Counter(rows_in=done["rows_in"], scored=done["scored"], rows_erased=done["rows_erased"])
             labels += Counter(done["labels"])
             rejected.append(done["rejected"])
             if done["rows_in"] == size:  # there may be more than this part
@@ -57,7 +58,11 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
             progress.report(totals["rows_in"], expected)
     reasons = _write_rejected(rejected, folder / REJECTED)
     return Counts(
-        rows_in=totals["rows_in"], scored=totals["scored"], rejected=reasons, labels=dict(sorted(labels.items()))
+        rows_in=totals["rows_in"],
+        scored=totals["scored"],
+        rows_erased=totals["rows_erased"],
+        rejected=reasons,
+        labels=dict(sorted(labels.items())),
     )
 
 
@@ -107,7 +112,8 @@ def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> d
     """Write one part file unless it is there, and report what it holds."""
     import pyarrow.parquet as pq
 
-    number, chunk = part
+    number, given = part
+    chunk = given[~tombstones.load(request.output_root).among(given, request.text_column)]
     problems = chunk[request.text_column].map(partial(_problem, request.rules))
     good, bad = chunk[problems.isna()], chunk[problems.notna()]
     path = folder / f"part-{number:05d}.parquet"
@@ -122,7 +128,13 @@ def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> d
             pq.write_table(table, temporary)
     texts = bad[[request.text_column]].set_axis(["text"], axis="columns")
     rejected = texts.assign(input_key=_keys(bad, request), reason=problems[problems.notna()])
-    return {"rows_in": len(chunk), "scored": len(good), "labels": Counter(labels), "rejected": rejected}
+    return {
+        "rows_in": len(given),
+        "rows_erased": len(given) - len(chunk),
+        "scored": len(good),
+        "labels": Counter(labels),
+        "rejected": rejected,
+    }
 
 
 def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Table":
