@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.server import own_server
+from lifecycle.erasure import lock
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, is_name
 
@@ -116,7 +117,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     require_prefect()
     quiet(verbose=verbose)
     _spare_the_collector()
-    with progress(title), own_server(home) as server:
+    with progress(title), own_server(home) as server, lock.undisturbed(home):
         imports = threading.Thread(target=_warm_up, args=(HEAVY.get(name, ()),), daemon=True)
         imports.start()
         from prefect.exceptions import ParameterTypeError

@@ -25,18 +25,17 @@ from typing import NamedTuple
 
 from lifecycle import databricks, volumes
 from lifecycle.data import dataset
-from lifecycle.erasure import artifacts, datasets, history, journal, lock, predictions, search, tombstones
+from lifecycle.erasure import artifacts, datasets, fitted, history, journal, lock, predictions, search, tombstones
 from lifecycle.erasure.forms import Forms
-from lifecycle.erasure.journal import Erasure, Fitted, Intent, Left, Touched
+from lifecycle.erasure.journal import Erasure, Intent, Left, Touched
 from lifecycle.erasure.predictions import Held
 from lifecycle.erasure.wanted import Subject, Wanted, resolve
 from lifecycle.errors import ConfigError, NotFoundError
 from lifecycle.files import leftovers
 from lifecycle.inference import batch
-from lifecycle.registry import log, promotion, store
-from lifecycle.registry.store import Target
+from lifecycle.registry import log
 from lifecycle.settings import Settings
-from lifecycle.tracking import client, database_path, translated
+from lifecycle.tracking import database_path
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +43,6 @@ ELSEWHERE = "docs/erasure.md#elsewhere"
 ABANDONED_SECONDS = 3600
 TEMPORARY = ("mlops-run-", "mlops-model-", "mlops-publish-", "mlops-spark-", "mlops-external-")
 """Folders that a killed process may have left in the system's folder for such."""
-TAG = "mlops.erased"
-"""A run whose model was fitted on erased rows has it; its value is the name of the erasure."""
 
 
 class Places(NamedTuple):
@@ -90,7 +87,8 @@ class Places(NamedTuple):
         apart = {*self.datasets, *self.predictions, *self.artifacts, *(root / journal.FOLDER for root in self.states)}
         inside = {path.parent for root in self.all for path in root.glob("*/**/mlflow.db")} - set(self.all)
         for path in search.files(self.all):
-            if not (apart | inside) & set(path.parents) and path.name != tombstones.FILE:
+            own = path.name == tombstones.FILE or path.name.endswith(history.BESIDE)
+            if not own and not (apart | inside) & set(path.parents):
                 yield path
 
 
@@ -117,7 +115,7 @@ def erase(
     with lock.alone(places.all):
         interrupted = journal.pending(state)
         if interrupted and not dry_run:
-            completed = _carry_out(interrupted, places, environments)
+            completed = _carry_out(interrupted, places)
             if subject in {None, interrupted.subject}:
                 return completed
         if subject is None:
@@ -143,7 +141,7 @@ def _erase(
     planned = planned.model_copy(update={"fingerprint": subject.fingerprint(tombstones.load(places.datasets[0]).key)})
     intent = Intent(subject=subject, texts=tuple(sorted(wanted.texts)), tables=tables, planned=planned)
     journal.begin(state, intent)
-    return _carry_out(intent, places, environments)
+    return _carry_out(intent, places)
 
 
 def _plan(places: Places, environments: Sequence[Settings], wanted: Wanted, reason: str) -> Erasure:
@@ -156,7 +154,7 @@ def _plan(places: Places, environments: Sequence[Settings], wanted: Wanted, reas
         by=log.author(),
         reason=reason,
         touched=tuple(_touched(places, wanted, forms)),
-        fitted=tuple(_fitted(environments, runs)),
+        fitted=tuple(fitted.versions(environments, runs)),
     )
 
 
@@ -177,7 +175,7 @@ def _bury(places: Places, wanted: Wanted) -> None:
         tombstones.add(root, {tombstones.TEXT: wanted.texts} | ({wanted.id_column: wanted.ids} if wanted.ids else {}))
 
 
-def _carry_out(intent: Intent, places: Places, environments: Sequence[Settings]) -> Erasure:
+def _carry_out(intent: Intent, places: Places) -> Erasure:
     planned, wanted = intent.planned, Wanted.of(intent.subject, intent.texts)
     forms, state = Forms(wanted.texts), places.states[0]
     roots = (*places.datasets, *places.predictions)
@@ -212,14 +210,21 @@ def _touched(places: Places, wanted: Wanted, forms: Forms) -> Iterator[Touched]:
     for root, data_root in _batches(places):
         for found in predictions.holding(root, wanted, forms, data_root):
             if isinstance(found, Held) and found.stored:
-                yield Touched(kind="predictions", what=str(found.folder), rows=found.stored)
+                yield Touched(kind="predictions", what=_shown(found.folder, places), rows=found.stored)
     for root in places.artifacts:
         for thing in artifacts.holding(root, wanted, forms):
-            yield Touched(kind=f"artifact ({thing.kind})", what=str(thing.path), rows={"entries": thing.rows})
+            yield Touched(
+                kind=f"artifact ({thing.kind})", what=_shown(thing.path, places), rows={"entries": thing.rows}
+            )
     for path in places.histories():
         entries = history.cells_with(path, forms) if history.is_database(path) else int(history.shows(path, forms))
         if entries:
-            yield Touched(kind="history", what=str(path), rows={"entries": entries})
+            yield Touched(kind="history", what=_shown(path, places), rows={"entries": entries})
+
+
+def _shown(path: Path, places: Places) -> str:
+    """A path as people see it: below the state directory."""
+    return next((str(path.relative_to(root)) for root in places.states if path.is_relative_to(root)), str(path))
 
 
 def _batches(places: Places) -> Iterator[tuple[Path, Path]]:
@@ -244,9 +249,8 @@ def _from_runs(places: Places, wanted: Wanted, forms: Forms, planned: Erasure) -
         for found in list(artifacts.holding(root, wanted, forms)):
             artifacts.erase(found, wanted, forms, uri)
             logger.info("Erased %s from %s", found.kind, found.path)
-        for fitted in planned.fitted:
-            with store.missing_is_none():
-                client(uri).set_tag(fitted.run_id, TAG, planned.erasure)
+        for run_id in {model.run_id for model in planned.fitted}:
+            fitted.mark(uri, run_id, planned.erasure)
 
 
 def _from_batches(places: Places, wanted: Wanted, forms: Forms, intent: Intent) -> list[Left]:
@@ -297,40 +301,6 @@ def _own_files(places: Places, forms: Forms) -> Iterator[Left]:
 def _beyond() -> Iterator[Left]:
     if url := os.environ.get("PREFECT_API_URL"):
         yield Left(what=url.rpartition("@")[2], why=f"the history of this Prefect server is not reached: {ELSEWHERE}")
-
-
-def _fitted(environments: Sequence[Settings], runs: Sequence[str]) -> Iterator[Fitted]:
-    """The versions of models that these runs made, and the runs whose model was never registered."""
-    registered = set()
-    for config in environments:
-        path = database_path(config.mlflow_uri)
-        if not runs or path is None or not path.exists():
-            continue
-        own = config.registered_name("")
-        for name in store.names(config.mlflow_uri, config.registry_uri or ""):
-            if not name.startswith(own):
-                continue
-            target = Target(tracking_uri=config.mlflow_uri, registry_uri=config.registry_uri or "", name=name)
-            champion = promotion.read_log(target).champion
-            for version in store.versions(target):
-                if version.run_id in runs:
-                    registered.add(version.run_id)
-                    yield _version(config, name.removeprefix(own), name, version.version, version.run_id, champion)
-    for run_id in sorted(set(runs) - registered):
-        yield Fitted(run_id=run_id, model="", command="none is needed: it is not registered")
-
-
-def _version(config: Settings, model_name: str, name: str, number: int, run_id: str, champion: int | None) -> Fitted:
-    named = f"--model-name {model_name} --env {config.env}"
-    command = f"mlops model delete {named} --version {number}"
-    if number == champion:
-        with translated():
-            tags = client(config.mlflow_uri).get_run(run_id).data.tags
-        data = f"--data-name {tags.get('mlops.data_name', 'NAME')} --data-version {tags.get('mlops.data_version', 'VERSION')}"
-        command = f"mlops train {data} {named}, then {command}"
-    return Fitted(
-        run_id=run_id, model=name, version=number, env=config.env, champion=number == champion, command=command
-    )
 
 
 def _require_here(config: Settings) -> None:

@@ -14,6 +14,8 @@ from lifecycle.errors import TransientError
 from lifecycle.files import publish_file
 
 SQLITE = b"SQLite format 3\0"
+BESIDE = ("-wal", "-shm", "-journal")
+"""How files of sqlite's end that belong to a database and go with it."""
 BUSY_SECONDS = 10
 
 
