@@ -5,6 +5,7 @@ manifest holds: they show rows as examples.
 """
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from lifecycle.erasure.entry import Erased
 from lifecycle.erasure.wanted import Wanted, source_column
 from lifecycle.errors import ConfigError, DataError
 from lifecycle.files import sha256_of, write_json
-from lifecycle.names import is_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,11 +115,7 @@ def _validated(kept: "dict[str, pd.DataFrame]", manifest: Manifest, docs: Path) 
     try:
         return validation.check(frame, tuple(manifest.parameters["suite"]), docs).results
     except (DataError, ConfigError):
-        docs.mkdir(exist_ok=True)
+        shutil.rmtree(docs, ignore_errors=True)
+        docs.mkdir()
         (docs / "index.html").write_text(NO_DOCS, encoding="utf-8")
         return tuple({**result, "examples": []} for result in manifest.validation)
-
-
-def names_only(root: Path) -> list[Path]:
-    """The folders of the versions below a root."""
-    return [path.parent for path in sorted(root.glob(f"*/*/{MANIFEST}")) if is_name(path.parent.name)]

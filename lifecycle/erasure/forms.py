@@ -30,7 +30,7 @@ WORDS, LETTERS = 3, 16
 
 AMP = "&(?:amp;)*"
 BLANK = rf"(?:\s|\\+[nrtvf]|\\+u(?:00[0a]\w|20\w\w|3000)|{AMP}(?:nbsp|#\d+|#x\w+);)+"
-END = r"(?=\\*[\"'<&|`\]]|\s*(?:\.\.\.|…|\||$))"
+END = r"(?=\s*(?:\\*[\"'<&|`\]]|\.\.\.|…|\Z))"
 """What comes after a text that was cut."""
 ENTITY = re.compile(r"<tr\b(?:(?!<tr\b).)*?</tr>", re.DOTALL | re.IGNORECASE)
 LINE = re.compile(r"(?:(?<=\n)|\A)\|[^\n]*(?:\n|\Z)")
@@ -146,21 +146,26 @@ def _pattern(text: str) -> str:
 
 
 def _letter(letter: str) -> str:
-    if letter.isascii() and letter.isalnum():
-        return letter
-    if letter == "\\":
-        return r"(?:\\+|\\*&(?:amp;)*#(?:92|x5c);)"
+    """What matches a letter, with its accents composed or not, in any case."""
     forms = {letter, unicodedata.normalize("NFD", letter), letter.casefold()}
-    units = letter.encode("utf-16-be", "surrogatepass").hex()
+    choices = ["".join(map(_point, form)) for form in sorted(forms, key=len, reverse=True)]
+    return choices[0] if len(choices) == 1 else f"(?:{'|'.join(choices)})"
+
+
+def _point(point: str) -> str:
+    """What matches one code point: itself, escaped for JSON, Markdown or Python, or an entity of HTML."""
+    if point.isascii() and point.isalnum():
+        return point
+    number, units = ord(point), point.encode("utf-16-be", "surrogatepass").hex()
+    names = [f"#0*{number}", f"#x0*{number:x}", *(html.entities.codepoint2name.get(number, "").split())]
+    if point == "'":
+        names.append("apos")
+    whole = rf"{AMP}(?:{'|'.join(names)});"
+    if point == "\\":
+        return rf"(?:\\+|\\*{whole})"
     escaped = "".join(rf"\\+u{units[i : i + 4]}" for i in range(0, len(units), 4))
-    choices = [*map(re.escape, sorted(forms, key=len, reverse=True)), escaped]
-    if len(letter) == 1:
-        number = ord(letter)
-        named = html.entities.codepoint2name.get(number)
-        names = [f"#0*{number}", f"#x0*{number:x}", *([named] if named else []), *(["apos"] if letter == "'" else [])]
-        whole = rf"{AMP}(?:{'|'.join(names)});"
-        choices = [whole, *choices, *([rf"\\+x{number:02x}"] if number < 256 else [])]
-    return rf"\\*(?:{'|'.join(choices)})"
+    python = [rf"\\+x{number:02x}"] if number < 256 else [rf"\\+U{number:08x}"] if number > 0xFFFF else []
+    return rf"\\*(?:{'|'.join([whole, re.escape(point), escaped, *python])})"
 
 
 def _plain_word(text: str) -> str:
