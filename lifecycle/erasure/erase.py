@@ -251,6 +251,8 @@ def _from_runs(places: Places, wanted: Wanted, forms: Forms, planned: Erasure) -
             logger.info("Erased %s from %s", found.kind, found.path)
         for run_id in {model.run_id for model in planned.fitted}:
             fitted.mark(uri, run_id, planned.erasure)
+        for run_id in {model.run_id for model in planned.fitted if not model.model}:
+            fitted.drop(uri, run_id)
 
 
 def _from_batches(places: Places, wanted: Wanted, forms: Forms, intent: Intent) -> list[Left]:

@@ -4,14 +4,18 @@ They are named, with what replaces or retires them. Which these are, the keys te
 erasure takes its own keys out of them, so the run gets a tag instead.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 
+from lifecycle import training_runs
 from lifecycle.erasure.journal import Fitted
 from lifecycle.names import Environment
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target, Version
 from lifecycle.settings import Settings
-from lifecycle.tracking import client, database_path, translated
+from lifecycle.tracking import client, database_path, delete_files, translated
+
+logger = logging.getLogger(__name__)
 
 TAG = "mlops.erased"
 """A run whose model was fitted on erased rows has it; its value is the name of the erasure."""
@@ -23,46 +27,49 @@ def mark(tracking_uri: str, run_id: str, erasure: str) -> None:
         client(tracking_uri).set_tag(run_id, TAG, erasure)
 
 
+def drop(tracking_uri: str, run_id: str) -> None:
+    """Remove the files of a model that was never registered: nobody reads it, and no other way removes it."""
+    if uri := training_runs.withdraw(tracking_uri, run_id):
+        if run_id in {version.run_id for _, version in _registered(tracking_uri, "")}:
+            training_runs.reinstate(tracking_uri, run_id)
+            return
+        delete_files(tracking_uri, uri)
+        training_runs.mark_collected(tracking_uri, run_id)
+        logger.info("Removed the model of run %s, which was fitted on the rows and never registered", run_id)
+
+
 def versions(environments: Sequence[Settings], runs: Sequence[str]) -> Iterator[Fitted]:
     """The versions of models that these runs made, and the runs whose model was never registered."""
     registered = set[str]()
-    for config in environments:
-        path = database_path(config.mlflow_uri)
-        if runs and path and path.exists():
-            for model_name, target in _models(config):
-                champion = promotion.read_log(target).champion
-                for version in store.versions(target):
-                    if version.run_id in runs:
-                        registered.add(version.run_id)
-                        yield _fitted(config, model_name, target, version, champion=version.version == champion)
+    registries = {(config.mlflow_uri, config.registry_uri or "") for config in environments}
+    for tracking_uri, registry_uri in sorted(registries):
+        path = database_path(tracking_uri)
+        for target, version in _registered(tracking_uri, registry_uri) if runs and path and path.exists() else ():
+            if version.run_id in runs:
+                registered.add(version.run_id)
+                yield _fitted(environments, target, version)
     for run_id in sorted(set(runs) - registered):
-        yield Fitted(
-            run_id=run_id, model="", command=f"mlflow runs delete --run-id {run_id}, then mlflow gc --run-ids {run_id}"
-        )
+        yield Fitted(run_id=run_id, model="", command="none: it was never registered, and its files go")
 
 
-def _models(config: Settings) -> Iterator[tuple[str, Target]]:
-    """The registered models of an environment, by their short names."""
-    own = config.registered_name("")
-    for name in store.names(config.mlflow_uri, config.registry_uri or ""):
-        if name.startswith(own):
-            target = Target(tracking_uri=config.mlflow_uri, registry_uri=config.registry_uri or "", name=name)
-            yield name.removeprefix(own), target
+def _registered(tracking_uri: str, registry_uri: str) -> Iterator[tuple[Target, Version]]:
+    """Every version of every model of a registry, whatever its environment."""
+    for name in store.names(tracking_uri, registry_uri):
+        target = Target(tracking_uri=tracking_uri, registry_uri=registry_uri, name=name)
+        yield from ((target, version) for version in store.versions(target))
 
 
-def _fitted(config: Settings, model_name: str, target: Target, version: Version, *, champion: bool) -> Fitted:
-    named = f"--model-name {model_name}"
+def _fitted(environments: Sequence[Settings], target: Target, version: Version) -> Fitted:
+    config = next((each for each in environments if target.name.startswith(each.registered_name(""))), None)
+    champion = version.version == promotion.read_log(target).champion
+    known = {"run_id": version.run_id, "model": target.name, "version": version.version, "champion": champion}
+    if config is None:
+        return Fitted(**known, command="retire it in its environment")
+    named = f"--model-name {target.name.removeprefix(config.registered_name(''))}"
     command = f"mlops model cleanup {named} --env {config.env} --keep 0"
     if champion:
         command = f"{_replacement(config, version, named)}, then {command}"
-    return Fitted(
-        run_id=version.run_id,
-        model=target.name,
-        version=version.version,
-        env=config.env,
-        champion=champion,
-        command=command,
-    )
+    return Fitted(**known, env=config.env, command=command)
 
 
 def _replacement(config: Settings, version: Version, named: str) -> str:
