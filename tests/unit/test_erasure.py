@@ -304,18 +304,13 @@ def test_a_file_that_nobody_knows_is_named(here: Settings) -> None:
     (inside / "note.txt").write_text(f"she said: {row.text}")
     pd.DataFrame({"t": [row.text]}).to_parquet(backup)
     done = erase([here], Subject(texts=(row.text,)))
-    assert {Path(each.what).name for each in done.left} == {
-        "note.txt",
-        "copy.parquet",
-        "people-1.0.0.csv",
-        "people-2.0.0.csv",
-    }
+    assert {Path(each.what).name for each in done.left} == {"note.txt", "copy.parquet", "people-1.0.0.csv"}
 
 
 DATABASES = {
     "in a cell": [("INSERT INTO log VALUES (1, ?)", "she said: {}")],
     "as JSON": [("INSERT INTO log VALUES (1, ?)", '{{"message": "{}"}}')],
-    "deleted": [("INSERT INTO log VALUES (1, ?)", "{}"), ("DELETE FROM log WHERE 1 OR ? = ''", "{}")],
+    "deleted": [("INSERT INTO log VALUES (1, ?)", "{}" * 300), ("DELETE FROM log WHERE 1 OR ? = ''", "{}")],
     "changed": [
         ("INSERT INTO log VALUES (1, ?)", "{}" * 300),
         ("UPDATE log SET message = 'x' WHERE 1 OR ? = ''", "{}"),
