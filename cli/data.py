@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console, options, runner, show
+from cli import console, data_erase, options, runner, show
 from lifecycle.names import Environment
 
-app = typer.Typer(help="Dataset versions: create, list, show, validate.", no_args_is_help=True)
+app = typer.Typer(help="Dataset versions: create, list, show, validate; erase rows.", no_args_is_help=True)
+app.command()(data_erase.erase)
 
 DEV = Environment.DEV
 DATA_PARAMETERS = (

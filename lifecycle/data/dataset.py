@@ -3,7 +3,8 @@
 `<data root>/<data_name>/<data_version>/` holds `split.parquet` (row, key, text, label, split, and the source's other
 columns as `source_…`), `quarantine.parquet` (row, text, label, reason, kept_row, …), `manifest.json`, `report.html` and
 `data_docs/`. It is written under a temporary name and renamed, so a version exists whole or not at all; on a volume,
-`lifecycle.volumes` says how.
+`lifecycle.volumes` says how. What a person has a right to have erased is the exception to the rule: the version keeps
+its name and digest, and its manifest says what went.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from lifecycle import class_names, volumes
 from lifecycle.data import ingest, report, split, validation, values
 from lifecycle.data.ingest import Source
 from lifecycle.data.quarantine import check_budget, check_classes, set_aside
+from lifecycle.erasure import lock, tombstones
+from lifecycle.erasure.entry import Erased
 from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import sha256_of, write_json
 from lifecycle.frozen import Frozen
@@ -118,6 +121,13 @@ class Manifest(Frozen):
     parent_digest: str | None
     code_version: str
     files: dict[str, str] = Field(description="sha256 per file.")
+    rows_erased: int = Field(0, description="Rows of the source that are in no file: erased, now or before.")
+    erased: tuple[Erased, ...] = Field((), description="What was erased since the version was made.")
+
+    @property
+    def content(self) -> str:
+        """What the rows that are there now digest to: the digest, until something is erased."""
+        return hashlib.sha256(f"{self.digest} {self.files[SPLIT]}".encode()).hexdigest() if self.erased else self.digest
 
     def largest(self, most: int) -> list[str]:
         """The classes with the most rows, those first."""
@@ -160,10 +170,11 @@ def state(config: Settings, source: Source, **arguments: Any) -> CreateDataReque
     )
 
 
+@lock.while_reading("data_root")
 def create(request: CreateDataRequest) -> None:
     """Make a dataset version, or verify that the same one exists.
 
-    Idempotent by name: the same rows and parameters again change nothing.
+    Idempotent by name: the same rows and parameters again change nothing. Rows that were erased do not come in again.
 
     Raises:
         DataError: The source is malformed or unfit; nothing is written.
@@ -178,14 +189,15 @@ def create(request: CreateDataRequest) -> None:
         return
     parent = _parent(request)
     digest = _digest(rows_digest, request, parent.digest if parent else None)
-    frame, trimmed = _canonical(table.rows, request, parent.classes if parent else ())
-    check_budget(table.unusable, len(frame), request.source.name, request.rules, table.said)
-    if table.said:
-        logger.info("Set aside %s rows with cells that cannot be used. %s", f"{len(table.unusable):,}", table.said)
+    left = _without_erased(table, request)
+    frame, trimmed = _canonical(left.rows, request, parent.classes if parent else ())
+    check_budget(left.unusable, len(frame), request.source.name, request.rules, left.said)
+    if left.unusable:
+        logger.info("Set aside %s rows with cells that cannot be used. %s", f"{len(left.unusable):,}", left.said)
     with volumes.publishing(request.folder) as folder:
-        usable = frame.drop(index=[*table.unusable])
+        usable = frame.drop(index=[*left.unusable])
         checked_by = validation.check(usable, request.suite, folder / "data_docs")
-        failed = {**checked_by.quarantine, **table.unusable}
+        failed = {**checked_by.quarantine, **left.unusable}
         kept, quarantine = set_aside(frame, failed, request.source.name, request.rules)
         divided = _divide(kept, request, parent)
         divided.to_parquet(folder / SPLIT, index=False)
@@ -197,12 +209,13 @@ def create(request: CreateDataRequest) -> None:
             source=request.source.public_uri,
             source_sha256=table.sha256,
             parameters=request.parameters,
-            rows_in=len(frame),
+            rows_in=len(table.rows),
             rows_split=len(divided),
             rows_quarantined=len(quarantine),
+            rows_erased=len(table.rows) - len(frame),
             quarantined={str(k): int(v) for k, v in quarantine["reason"].value_counts().sort_index().items()},
             trimmed=trimmed,
-            counts=_counts(divided),
+            counts=counts_of(divided),
             classes=tuple(sorted(divided["label"].unique())),
             validation=checked_by.results,
             parent=parent.data_version if parent else None,
@@ -210,7 +223,7 @@ def create(request: CreateDataRequest) -> None:
             code_version=code_version(),
             files={name: sha256_of(folder / name) for name in (SPLIT, QUARANTINE)},
         )
-        if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined:
+        if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined + manifest.rows_erased:
             raise IntegrityError(f"{len(frame)} rows became {len(divided)} and {len(quarantine)}.", "Report this bug.")
         report.write(manifest, quarantine, folder / REPORT)
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
@@ -235,7 +248,7 @@ def check_source(request: CreateDataRequest) -> None:
         DataError: A malformed row or cell, too few rows, or classes that could not be split even if every row that
             is not blank were used.
     """
-    table = read_source(request)
+    table = _without_erased(read_source(request), request)
     frame, _ = _canonical(table.rows, request, ())
     check_budget(table.unusable, len(frame), request.source.name, request.rules, table.said)
     frame = frame.drop(index=[*table.unusable])
@@ -284,11 +297,12 @@ def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
     files = {name: _verified(folder, name, manifest) for name in manifest.files}
     rows = pd.read_parquet(files[SPLIT])
     quarantined = pd.read_parquet(files[QUARANTINE], columns=["row"])
-    numbers = sorted([*rows["row"], *quarantined["row"]])
+    numbers = {*rows["row"], *quarantined["row"]}
+    distinct = len(numbers) == len(rows) + len(quarantined) == manifest.rows_in - manifest.rows_erased
     checks = {
-        "the row numbers are not 1 to n": numbers == list(range(1, manifest.rows_in + 1)),
+        "the row numbers are not 1 to n": distinct and numbers <= set(range(1, manifest.rows_in + 1)),
         "a text stands twice": not rows["text"].map(split.text_key).duplicated().any(),
-        "the counts differ": _counts(rows) == manifest.counts,
+        "the counts differ": counts_of(rows) == manifest.counts,
     }
     if broken := [problem for problem, fine in checks.items() if not fine]:
         raise IntegrityError(f"{data_name} {data_version}: {', '.join(broken)}.", "Restore it from a copy.")
@@ -360,6 +374,17 @@ def _digest(rows_digest: str, request: CreateDataRequest, parent_digest: str | N
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _without_erased(table: ingest.Table, request: CreateDataRequest) -> ingest.Table:
+    """A table without the rows that were erased, here or in an earlier version; of an unusable cell nothing is said."""
+    erased = tombstones.load(request.data_root).among(table.rows, request.text_column)
+    if not erased.any():
+        return table
+    rows = table.rows[~erased]
+    return table._replace(
+        rows=rows, unusable={row: reason for row, reason in table.unusable.items() if row in rows.index}, said=""
+    )
+
+
 def _canonical(raw: "pd.DataFrame", request: CreateDataRequest, classes: tuple[str, ...]) -> tuple["pd.DataFrame", int]:
     """Name the columns as every later step does, strip text and label, and give each class one form of its name.
 
@@ -404,7 +429,7 @@ def _tell_other_classes(rows: "pd.DataFrame", parent: Manifest | None) -> None:
         logger.warning("The classes differ from those of %s %s: %s", parent.data_name, parent.data_version, told)
 
 
-def _counts(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
+def counts_of(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
     """Rows per side and class; a side without rows is left out."""
     per_side = {side: rows.loc[rows["split"] == side, "label"].value_counts().sort_index() for side in Side}
     return {

@@ -19,6 +19,8 @@ from pydantic import Field, ValidationError
 from lifecycle import volumes
 from lifecycle.data import ingest
 from lifecycle.data.ingest import Source
+from lifecycle.erasure import lock
+from lifecycle.erasure.entry import Erased
 from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import leftovers, sha256_of, write_json
 from lifecycle.frozen import Frozen
@@ -47,7 +49,7 @@ class BatchRequest(Frozen):
 
 
 class BatchManifest(Frozen):
-    """What a published batch holds; rows_in = scored + rejected."""
+    """What a published batch holds; rows_in = scored + rejected + erased."""
 
     model_name: str
     model_version: int | None
@@ -65,6 +67,8 @@ class BatchManifest(Frozen):
     parts: dict[str, str] = Field(description="sha256 per file.")
     code_version: str
     output_schema: int = SCHEMA
+    rows_erased: int = Field(0, description="Rows of the input that are in no file: erased, now or before.")
+    erased: tuple[Erased, ...] = Field((), description="What was erased since the batch was published.")
 
 
 def pinned(request: BatchRequest) -> BatchRequest:
@@ -92,6 +96,7 @@ def of_day(output_root: Path, model_name: str, day: date) -> list[BatchManifest]
     return [load(path.parent) for path in found]
 
 
+@lock.while_reading("output_root")
 def infer(request: BatchRequest) -> None:
     """Score a batch, publish it, and enter it in the Delta table if there is one; again is a no-op.
 
@@ -161,16 +166,17 @@ def verify(folder: Path, request: BatchRequest | None = None) -> BatchManifest:
 
 
 class Counts(Frozen):
-    """What a scorer did: rows in all, scored, rejected by reason, and predicted labels."""
+    """What a scorer did: rows in all, scored, left out because they were erased, rejected by reason, and labels."""
 
     rows_in: int
     scored: int
+    rows_erased: int = 0
     rejected: dict[str, int]
     labels: dict[str, int]
 
 
 def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, counts: Counts) -> None:
-    if counts.rows_in != counts.scored + sum(counts.rejected.values()):
+    if counts.rows_in != counts.scored + counts.rows_erased + sum(counts.rejected.values()):
         raise IntegrityError(f"{counts.rows_in} rows in, but {counts.scored} scored and {counts.rejected} rejected.")
     manifest = BatchManifest(
         model_name=request.model.name or "unregistered",

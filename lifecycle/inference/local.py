@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle import children, progress
 from lifecycle.data import cells, ingest
+from lifecycle.erasure import tombstones
 from lifecycle.errors import DataError, TransientError
 from lifecycle.files import publish_file
 from lifecycle.inference.batch import REJECTED, BatchRequest, Counts
@@ -61,7 +62,7 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
         expected, written = 0, set[Path]()
         for done in engine(stack, request, folder, model_folder, chunks):
-            totals += Counter(rows_in=done["rows_in"], scored=done["scored"])
+            totals += Counter(rows_in=done["rows_in"], scored=done["scored"], rows_erased=done["rows_erased"])
             labels += Counter(done["labels"])
             rejected.append(done["rejected"])
             written.add(done["path"])
@@ -72,7 +73,11 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
         stale.unlink()
     reasons = _write_rejected(rejected, folder / REJECTED)
     return Counts(
-        rows_in=totals["rows_in"], scored=totals["scored"], rejected=reasons, labels=dict(sorted(labels.items()))
+        rows_in=totals["rows_in"],
+        scored=totals["scored"],
+        rows_erased=totals["rows_erased"],
+        rejected=reasons,
+        labels=dict(sorted(labels.items())),
     )
 
 
@@ -126,15 +131,22 @@ def _score_in_worker(folder: Path, part: Part) -> dict[str, Any]:
 
 def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> dict[str, Any]:
     """Write one part file unless it is there, of the same rows, and report what it holds."""
-    number, chunk = part
+    number, given = part
+    chunk = given[~tombstones.load(request.output_root).among(given, request.text_column)]
     problems = chunk[request.text_column].map(partial(_problem, request.rules))
     good, bad = chunk[problems.isna()], chunk[problems.notna()]
     path = folder / f"part-{number:05d}.parquet"
     labels = [] if good.empty else _labels(request, model, good, path)
     texts = bad[[request.text_column]].set_axis(["text"], axis="columns")
     rejected = texts.assign(input_key=_keys(bad, request), reason=problems[problems.notna()])
-    counts = {"rows_in": len(chunk), "scored": len(good), "labels": Counter(labels)}
-    return counts | {"rejected": rejected, "path": None if good.empty else path}
+    return {
+        "rows_in": len(given),
+        "rows_erased": len(given) - len(chunk),
+        "scored": len(good),
+        "labels": Counter(labels),
+        "rejected": rejected,
+        "path": None if good.empty else path,
+    }
 
 
 def _labels(request: BatchRequest, model: Any, rows: "pd.DataFrame", path: Path) -> list[str]:
