@@ -122,9 +122,10 @@ def upload(source: Path, path: Path) -> None:
 
 
 def glob(root: Path, pattern: str) -> list[Path]:
-    """The paths below a root that match a pattern, sorted; none if there is no such root. It knows no `**`."""
-    if not _is_remote(root):
-        return sorted(root.glob(pattern))
+    """The paths below a root that match a pattern, sorted; none if there is no such root. It knows no `**`.
+
+    A folder that may not be read is an error: to pass over it, as Python does, is to say that there is nothing.
+    """
     *folders, last = Path(pattern).parts
     found = [root]
     for part in folders:
@@ -265,8 +266,9 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
     if not re.search(r"[*?\[]", pattern):
         return [folder / pattern]
     try:
-        return [path for path, _ in _children(folder) if fnmatchcase(path.name, pattern)]
-    except NotFoundError:
+        children = [path for path, _ in _children(folder)] if _is_remote(folder) else folder.iterdir()
+        return [path for path in children if fnmatchcase(path.name, pattern)]
+    except (NotFoundError, FileNotFoundError, NotADirectoryError):
         return []
 
 
