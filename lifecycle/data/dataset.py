@@ -124,6 +124,11 @@ class Manifest(Frozen):
     rows_erased: int = Field(0, description="Rows of the source that are in no file: erased, now or before.")
     erased: tuple[Erased, ...] = Field((), description="What was erased since the version was made.")
 
+    def largest(self, most: int) -> list[str]:
+        """The classes with the most rows, those first."""
+        rows = {name: sum(counts.get(name, 0) for counts in self.counts.values()) for name in self.classes}
+        return sorted(rows, key=lambda name: -rows[name])[:most]
+
 
 def plan(config: Settings, source: Source, **arguments: Any) -> CreateDataRequest:
     """State a dataset version; if datasets are on a volume, a source of this machine is brought to `raw/` there.

@@ -104,7 +104,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str, str]] = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_the_machine_refuses_is_an_error_of_ours(tmp_path: Path, kind: str) -> None:
     meet, words, fix = REFUSED[kind]
-    with pytest.raises(Exception) as met:  # noqa: B017, PT011  what it is, the next line says
+    with pytest.raises(Exception) as met:  # noqa: PT011  what it is, the next line says
         meet(tmp_path)
     found = of_the_machine(met.value)
     assert found
