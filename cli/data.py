@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console, options, runner, show
+from cli import console, data_erase, options, runner, show
 from lifecycle.names import Environment
 
-app = typer.Typer(help="Dataset versions: create, list, show, validate.", no_args_is_help=True)
+app = typer.Typer(help="Dataset versions: create, list, show, validate; erase rows.", no_args_is_help=True)
+app.command()(data_erase.erase)
 
 DEV = Environment.DEV
 DATA_PARAMETERS = (
@@ -71,12 +72,14 @@ def create(
     --label-column Sentiment --stratify "['Sentiment']"
     """
     from lifecycle import settings
+    from lifecycle.data import piped
 
     config = settings.load(env)
-    parameters = options.parameters(context)
-    check_source(config, parameters)
     title = f"Creating dataset {data_name} {data_version}"
-    manifest = runner.run_flow("create_data", parameters, home=config.state, title=title, verbose=verbose)
+    with piped.kept(source, config.state) as path:
+        parameters = options.parameters(context) | {"source": path}
+        check_source(config, parameters)
+        manifest = runner.run_flow("create_data", parameters, home=config.state, title=title, verbose=verbose)
     folder = str(config.datasets / data_name / data_version)
     show.print_json(manifest) if as_json else show.dataset(manifest, folder)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import console, options, runner, show
-from lifecycle.errors import MlopsError
+from lifecycle.errors import ConfigError, MlopsError
 from lifecycle.names import Environment
 
 DEV, PROD = Environment.DEV, Environment.PROD
@@ -92,6 +92,7 @@ def trigger(
 
     given = os.environ.get("GITHUB_STEP_SUMMARY")
     path = summary or (Path(given) if given else None)
+    _append(path, "")  # before anything is started
     with runner.progress(f"Running {deployment}"), _explained(path, deployment):
         connection.connect(settings.load(DEV).state)
         from cli.operations import runs
@@ -152,6 +153,9 @@ def _explained(path: Path | None, deployment: str) -> Iterator[None]:
 
 
 def _append(path: Path | None, text: str) -> None:
-    if path:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
+    try:
+        if path:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The summary cannot be written: {error}.", "Name another file: --summary FILE") from None

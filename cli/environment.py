@@ -34,6 +34,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OF_ANOTHER_SERVER = ("PREFECT_API_", "PREFECT_CLOUD_", "PREFECT_SERVER_API_", "PREFECT_CLIENT_CUSTOM_HEADERS")
 """Beginnings of the variables that say where a server is and who we are to it: none of them is meant for our own."""
 DATABASE = "PREFECT_API_DATABASE_"
+UNENCRYPTED = {"PREFECT_API_SSL_CERT_FILE": ""}
+"""Its default is `SSL_CERT_FILE`, which every client reads as it is made, also one that needs no certificates."""
 HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 
 
@@ -60,8 +62,7 @@ def chosen_server() -> str:
         for name, value in _profile().items():
             os.environ.setdefault(name, str(value))
     address = os.environ.get(ADDRESS, "").strip()
-    parts = urlsplit(address)
-    if address and (parts.scheme not in {"http", "https"} or not parts.hostname):
+    if address and not _is_address(address):
         fix = f"It looks like http://127.0.0.1:4200/api. To use none: unset {ADDRESS}"
         raise ConfigError(f"{ADDRESS} is {address!r}, which is no address of a Prefect server.", fix)
     return address
@@ -79,7 +80,7 @@ def use_server(
 
     For our `own` one, what is meant for another server goes. Profiles are not looked for again.
     """
-    wanted = {HOME: str(folder), PROFILES: os.devnull, ADDRESS: address, **also}
+    wanted = {HOME: str(folder), PROFILES: os.devnull, ADDRESS: address, **(UNENCRYPTED if own else {}), **also}
     unwanted = {name for name in os.environ if name == PROFILE or (own and (_is_of_another(name) or name == HEARTBEAT))}
     before = {name: os.environ.get(name) for name in unwanted | wanted.keys()}
     for name in unwanted:
@@ -106,7 +107,7 @@ def server_in_use(
 def for_own_server(folder: Path) -> dict[str, str]:
     """The environment of a server of ours that is a process."""
     kept = {name: value for name, value in os.environ.items() if not _is_of_another(name) and name != PROFILE}
-    return kept | {HOME: str(folder), PROFILES: os.devnull, "TMPDIR": tempfile.gettempdir()}
+    return kept | {HOME: str(folder), PROFILES: os.devnull, "TMPDIR": tempfile.gettempdir(), **UNENCRYPTED}
 
 
 def import_prefect(folder: Path) -> None:
@@ -144,6 +145,13 @@ def is_loopback(address: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
+
+
+def _is_address(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    return False
 
 
 def _is_of_another(name: str) -> bool:
@@ -193,7 +201,7 @@ def _invalid(error: "ValidationError") -> str:
 
 
 def _without_proxies() -> None:
-    """Let clients of httpx look for no proxy in the environment; in our process only Prefect's are any."""
+    """Let clients of httpx look for no proxy in the environment, whoever makes one: here only Prefect does."""
     import httpx
 
     for kind in (httpx.Client, httpx.AsyncClient):
@@ -202,6 +210,6 @@ def _without_proxies() -> None:
 
 def _untrusting(make: Any) -> Any:
     def made(self: Any, *arguments: Any, **options: Any) -> None:
-        make(self, *arguments, **({"trust_env": False} | options))
+        make(self, *arguments, **(options | {"trust_env": False}))
 
     return made

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -199,12 +200,15 @@ def infer(
     Example: mlops infer --model-name sentiment --env prod --input news.csv --text-column Sentence
     """
     from lifecycle import settings
+    from lifecycle.data import piped
 
     config, parameters = settings.load(env), options.parameters(context)
-    if input is not None:
-        _check_input(config, input.replace("{logical_date}", logical_date or "{logical_date}"), source_format)
     title = f"Scoring {input or f'{data_name} {data_version}'} with {model_name} in {env}"
-    done = runner.run_flow("batch_inference", parameters, home=config.state, title=title, verbose=verbose)
+    with piped.kept(input, config.state) if input else nullcontext() as path:
+        if path:
+            _check_input(config, path.replace("{logical_date}", logical_date or "{logical_date}"), source_format)
+            parameters["input"] = path
+        done = runner.run_flow("batch_inference", parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else show.batch(done)
 
 
@@ -266,13 +270,16 @@ def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> Non
 
 def _release(parameters: dict[str, Any], as_json: bool, verbose: bool) -> None:
     from lifecycle import settings
+    from lifecycle.data import piped
     from lifecycle.models import estimators
 
     config = settings.load(DEV)
-    check_source(config, parameters)
-    estimators.build(parameters["model_type"], parameters["model_params"], parameters["seed"])
     title = f"Releasing {parameters['model_name']} from {parameters['source']}"
-    outcome = runner.run_flow("release", parameters, home=config.state, title=title, verbose=verbose)
+    with piped.kept(parameters["source"], config.state) as path:
+        parameters = parameters | {"source": path}
+        check_source(config, parameters)
+        estimators.build(parameters["model_type"], parameters["model_params"], parameters["seed"])
+        outcome = runner.run_flow("release", parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.release)
 
 

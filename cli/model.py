@@ -137,12 +137,16 @@ def predict(
     """
     import pandas as pd
 
+    from lifecycle.errors import DataError
     from lifecycle.models import loading
+    from lifecycle.models.refusals import refused_by_the_library
     from lifecycle.registry import catalog
 
     target = runner.registered(env, model_name)
     ref = catalog.resolve(target, alias=alias, version=version, run_id=run_id, stage=stage)
-    answers = loading.load(ref).predict(None, pd.DataFrame({"text": text}))
+    model = loading.load(ref)
+    with refused_by_the_library(f"{ref.label} cannot score this: ", DataError, "Try another text."):
+        answers = model.predict(None, pd.DataFrame({"text": text}))
     rows: list[dict[str, Any]] = answers.assign(text=text, model=ref.label).to_dict("records")
     if as_json:
         show.print_json(rows)

@@ -58,9 +58,14 @@ Stratify = Annotated[
 ]
 Format = Annotated[str | None, typer.Option("--format", help="csv, jsonl, parquet or delta; default by the suffix.")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of CSV and JSON Lines; it is never guessed.")]
-Delimiter = Annotated[str, typer.Option("--delimiter", help="Delimiter of CSV.")]
+Delimiter = Annotated[str, typer.Option("--delimiter", help="Delimiter of CSV: one character, or tab.")]
 Type = Annotated[ModelType, typer.Option("--model-type", help="What to train.")]
-Params = Annotated[str, typer.Option("--model-params", help="Estimator parameters, such as \"{'alpha': 1.0}\".")]
+Params = Annotated[
+    str,
+    typer.Option(
+        "--model-params", help="Of the estimator, and of its vectoriser: \"{'alpha': 1.0, 'tfidf__min_df': 2}\"."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Same data, parameters and seed give the same predictions.")]
 Version = Annotated[int | None, typer.Option("--version", help="Version number.")]
 AliasName = Annotated[str | None, typer.Option("--alias", help="Alias, in any case.")]

@@ -22,6 +22,7 @@ import typer
 
 from cli import console
 from cli.server import own_server
+from lifecycle.erasure import lock
 from lifecycle.errors import ConfigError
 from lifecycle.names import Environment, is_name
 from lifecycle.owner import name_the_user
@@ -120,7 +121,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     require_prefect()
     quiet(verbose=verbose)
     _spare_the_collector()
-    with progress(title), own_server(home) as server, _usage():
+    with progress(title), own_server(home) as server, _usage(), lock.undisturbed(home):
         imports = threading.Thread(target=_warm_up, args=(HEAVY.get(name, ()),), daemon=True)
         imports.start()
         from lifecycle.gate import replay

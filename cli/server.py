@@ -17,10 +17,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -39,6 +39,7 @@ BLOCKS = "PREFECT_SERVER_REGISTER_BLOCKS_ON_START"
 """Not every block type of Prefect is entered into a new history: whoever saves a block enters its type."""
 WAKE = signal.SIGUSR1
 """Ends what the main thread waits for, or computes, in vain."""
+WAKE_SECONDS = 0.2
 
 
 class Server(NamedTuple):
@@ -120,6 +121,7 @@ class _OwnServer:
         self.process, self.api, self.credential, self.log = process, api, credential, log
         self._problem = ""
         self._over = threading.Event()
+        self._woken = False
         self._waking = threading.Lock()
 
     def wait(self) -> None:
@@ -172,31 +174,48 @@ class _OwnServer:
 
     @contextmanager
     def _watch(self) -> Iterator[None]:
-        with _wakeable():
-            threading.Thread(target=self._look, name="server watch", daemon=True).start()
-            try:
-                yield
-            finally:
-                with self._waking:
-                    self._over.set()
+        """Let the end of the server interrupt a block of the main thread; in another one Prefect's client will tell."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(WAKE, self._interrupt)
+        threading.Thread(target=self._look, name="server watch", daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._waking:
+                self._over.set()
+            with suppress(KeyboardInterrupt):  # one that is on its way ends nothing any more
+                signal.signal(WAKE, signal.SIG_IGN)
+            signal.signal(WAKE, before)
 
     def _look(self) -> None:
         """Wait for its end, and ask now and then whether it answers; one that does not is ended."""
-        while not self._over.is_set():
-            try:
+        while self.process.poll() is None and not self._over.is_set():
+            with suppress(subprocess.TimeoutExpired):
                 self.process.wait(LOOK_SECONDS)
-            except subprocess.TimeoutExpired:
-                if self._answers(ANSWER_SECONDS) or self._over.is_set():
-                    continue
-                if self.process.poll() is None:
-                    self._problem = f"did not answer for {ANSWER_SECONDS} s"
-                    self.process.kill()
-                    self.process.wait()
+                break
+            if not self._answers(ANSWER_SECONDS) and self.process.poll() is None and not self._over.is_set():
+                self._problem = f"did not answer for {ANSWER_SECONDS} s"
+                self.process.kill()
+                self.process.wait()
+        if not self._over.is_set():
+            _forget_what_is_queued()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Interrupt the main thread; again, because a signal just before it begins to wait does not end the wait."""
+        while not self._woken:
             with self._waking:
-                if not self._over.is_set():
-                    _forget_what_is_queued()
-                    signal.pthread_kill(threading.main_thread().ident or 0, WAKE)
-            return
+                if self._over.is_set():
+                    return
+                signal.pthread_kill(threading.main_thread().ident or 0, WAKE)
+            time.sleep(WAKE_SECONDS)
+
+    def _interrupt(self, *_: object) -> None:
+        if not self._woken:
+            self._woken = True
+            raise KeyboardInterrupt
 
     def _answers(self, seconds: float) -> bool:
         connection = http.client.HTTPConnection(urlsplit(self.api).netloc, timeout=seconds)
@@ -231,24 +250,6 @@ def _command() -> str:
     """What was called, without its options, which may hold what is not to be shown."""
     words = itertools.takewhile(re.compile("[a-z][a-z-]*").fullmatch, sys.argv[1:])
     return " ".join(["mlops", *words, "…"])
-
-
-@contextmanager
-def _wakeable() -> Iterator[None]:
-    """Let the main thread be interrupted by `WAKE`; in another thread nobody is."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(WAKE, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(WAKE, signal.SIG_IGN)  # one that is on its way ends nothing
-        signal.signal(WAKE, before)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _drain() -> None:

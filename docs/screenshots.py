@@ -104,11 +104,12 @@ def ask_a_person(deployment: str, parameters: dict[str, str]) -> str:
 
 
 @contextmanager
-def window(browser: str) -> Iterator[BrowserContext]:
-    """A fresh browser that reaches nothing but this machine."""
+def window(browser: str, *addresses: str) -> Iterator[BrowserContext]:
+    """A fresh browser that reaches nothing but this machine, at further addresses of it too."""
+    rules = ", ".join([LOOPBACK_ONLY, *(f"EXCLUDE {each}" for each in addresses)])
     with (
         sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=browser, args=["--disable-gpu", LOOPBACK_ONLY]) as chromium,
+        playwright.chromium.launch(executable_path=browser, args=["--disable-gpu", rules]) as chromium,
     ):
         yield chromium.new_context(locale="en-US", timezone_id="Europe/Helsinki")
 

@@ -2,12 +2,11 @@
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prefect import State, flow, runtime
 from prefect.states import Completed
-from pydantic import Field
 
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
@@ -16,7 +15,7 @@ from lifecycle.inference import tables
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.names import Environment
 from lifecycle.outcomes import Batch
-from lifecycle.parameters import Format, Location, Name, VersionNumber
+from lifecycle.parameters import Delimiter, Format, Location, Name, VersionNumber
 from lifecycle.registry.store import target_of
 from lifecycle.settings import InferenceRules, Settings
 from tasks import compute, data, inference, registry, reports
@@ -42,7 +41,7 @@ def batch_inference(
     key_column: str | None = None,
     source_format: Format | None = None,
     encoding: str = "utf-8",
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
+    delimiter: Delimiter = ",",
     output: Location | None = None,
     engine: Literal["local", "spark"] | None = None,
     table: Location | None = None,
@@ -64,7 +63,7 @@ def batch_inference(
         key_column: Column that identifies a row to the reader; default its number.
         source_format: Default: by the suffix; delta for a Delta table at a path or URL.
         encoding: Of CSV and JSON Lines.
-        delimiter: Of CSV.
+        delimiter: Of CSV: one character, or tab.
         output: Folder of predictions; default the environment's.
         engine: What scores: the cores of this machine, or Spark; default the environment's.
         table: Delta table that gets the predictions too: a path, a URL, or catalog.schema.table.
@@ -91,6 +90,7 @@ def batch_inference(
         rules=config.data,
         inference=_rules(config, engine, table),
     )
+    request = inference.pinned(request)
     folder, _ = inference.locate(request)
     compute.run_step("infer", request, config)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))

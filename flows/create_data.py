@@ -1,15 +1,12 @@
 """Raw table → immutable dataset version."""
 
-from typing import Annotated
-
 from prefect import State, flow
 from prefect.states import Completed
-from pydantic import Field
 
 from lifecycle.data.dataset import Manifest
 from lifecycle.data.ingest import Source
 from lifecycle.names import Environment
-from lifecycle.parameters import Columns, Flag, Format, Fraction, Location, Name
+from lifecycle.parameters import Columns, Delimiter, Flag, Format, Fraction, Location, Name
 from tasks import compute, data, reports
 
 
@@ -29,7 +26,7 @@ def create_data(
     parent: Name | None = None,
     source_format: Format | None = None,
     encoding: str = "utf-8",
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
+    delimiter: Delimiter = ",",
     sha256: str | None = None,
     env: Environment = Environment.DEV,
 ) -> State[Manifest]:
@@ -48,7 +45,7 @@ def create_data(
         parent: Version whose sides are kept; default the latest.
         source_format: Default: by the suffix; delta for a Delta table at a path or URL.
         encoding: Of CSV and JSON Lines.
-        delimiter: Of CSV.
+        delimiter: Of CSV: one character, or tab.
         sha256: Expected digest of the file.
         env: Environment whose settings and data root are used.
     """

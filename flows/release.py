@@ -1,10 +1,9 @@
 """The whole way: raw table → dataset → dev → staging → prod → first batch in production."""
 
-from typing import Annotated, cast
+from typing import cast
 
 from prefect import State, flow
 from prefect.states import Completed
-from pydantic import Field
 
 from flows.batch_inference import batch_inference
 from flows.create_data import create_data
@@ -15,7 +14,7 @@ from lifecycle.data.dataset import Manifest
 from lifecycle.data.ingest import Source
 from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission, Release
-from lifecycle.parameters import Columns, Flag, Format, Fraction, Location, Name, Params
+from lifecycle.parameters import Columns, Delimiter, Flag, Format, Fraction, Location, Name, Params
 from tasks import approvals, compute
 
 
@@ -41,7 +40,7 @@ def release(
     seed: int = 0,
     source_format: Format | None = None,
     encoding: str = "utf-8",
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
+    delimiter: Delimiter = ",",
 ) -> State[Release]:
     """Take a table all the way: dataset version, training, the gate of each environment, predictions in production.
 
@@ -63,7 +62,7 @@ def release(
         seed: Same data, parameters and seed give the same predictions.
         source_format: Default: by the suffix; delta for a Delta table at a path or URL.
         encoding: Of CSV and JSON Lines.
-        delimiter: Of CSV.
+        delimiter: Of CSV: one character, or tab.
     """
     for env in Environment:
         approvals.require_reach(compute.settings_of(env))

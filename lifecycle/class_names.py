@@ -81,4 +81,4 @@ def difference(before: Iterable[str], after: Iterable[str]) -> str:
 def _some(names: Iterable[str]) -> str:
     ordered = sorted(names)
     more = f" and {len(ordered) - NAMED} more" if len(ordered) > NAMED else ""
-    return ", ".join(f"{name!r:.80}" for name in ordered[:NAMED]) + more
+    return ", ".join(f"{name!r:.40}" for name in ordered[:NAMED]) + more

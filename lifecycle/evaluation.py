@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle import class_metrics
 from lifecycle.data import dataset
+from lifecycle.erasure import lock
 from lifecycle.errors import ConflictError, DataError, IntegrityError
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef, load
@@ -59,6 +60,7 @@ def request_for(model: ModelRef, data_root: Path, data_name: str, data_version: 
     )
 
 
+@lock.while_reading("data_root")
 def evaluate(request: EvaluateRequest) -> None:
     """Predict each row of the side with the stored model and keep `row, key, truth, label, score, probability.<class>`.
 

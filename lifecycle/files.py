@@ -5,9 +5,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lifecycle.errors import ConfigError
@@ -90,13 +91,17 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def tree_digest(folder: Path, ignore: frozenset[str] = frozenset()) -> str:
+def tree_digest(
+    folder: Path, ignore: frozenset[str] = frozenset(), instead: Mapping[str, tuple[int, str]] = MappingProxyType({})
+) -> str:
     """The sha256 over the sorted list of (relative path, size, sha256) of all files in a folder.
 
-    `ignore` names files, by their relative path, that do not count.
+    `ignore` names files, by their relative path, that do not count; `instead` those that count with another size and
+    sha256 than they have.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    entries = [(p.relative_to(folder).as_posix(), p.stat().st_size, sha256_of(p)) for p in files]
+    names = [(path.relative_to(folder).as_posix(), path) for path in files]
+    entries = [(name, *instead.get(name, (p.stat().st_size, sha256_of(p)))) for name, p in names]
     listing = json.dumps([entry for entry in entries if entry[0] not in ignore])
     return hashlib.sha256(listing.encode()).hexdigest()
 

@@ -37,6 +37,10 @@ def _flag(value: Any) -> Any:
     return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
+def _delimiter(value: Any) -> Any:
+    return DELIMITERS.get(value.lower(), value) if isinstance(value, str) else value
+
+
 def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) else value
 
@@ -63,12 +67,20 @@ def _unsealed(value: str) -> str:
     return value
 
 
+DELIMITERS = {"tab": "\t", "\\t": "\t"}
+"""What a shell or a form lets one write for a delimiter that cannot be seen."""
+
 Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`.")]
 Location = Annotated[str, AfterValidator(_unsealed), Field(json_schema_extra={"pattern": secrets.SEALED})]
 """A path, a URL or the name of a table: it is stored, so a secret in it is a reference (`lifecycle.secrets`)."""
 Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number)]
 Format = Literal["csv", "jsonl", "parquet", "delta"]
+Delimiter = Annotated[
+    str,
+    BeforeValidator(_delimiter),
+    Field(pattern=r"^[^\"\r\n\x00]$", description="Of CSV: one character, or tab."),
+]
 VersionNumber = Annotated[int, Field(ge=1)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(literal)]
 Params = Annotated[dict[str, Any], BeforeValidator(literal)]

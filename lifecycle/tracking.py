@@ -116,10 +116,11 @@ def _require_plain(uri: str, folder: Path) -> None:
     A link leads elsewhere or in a circle, a pipe or a device has no end, and a web server need not answer at all.
 
     Raises:
-        IntegrityError: It is no tree of plain files that fits here; of a model, one with its description.
+        IntegrityError: It is no tree of plain files that fits here.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+    from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
     from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
     place, below = ModelsArtifactRepository.split_models_uri(uri) if uri.startswith("models:/") else (uri, "")
@@ -127,13 +128,11 @@ def _require_plain(uri: str, folder: Path) -> None:
     while inner := getattr(repository, "repo", None):
         repository = inner
     scheme = urlsplit(repository.artifact_uri).scheme
-    if scheme in WEB and not uri.startswith(WEB) and "mlflow-artifacts" not in repository.artifact_uri:
+    if scheme in WEB and not isinstance(repository, MlflowArtifactsRepository):
         raise IntegrityError(f"{uri} is said to lie on a web server ({scheme}), which is not asked.", NOT_OURS)
     if not isinstance(repository, LocalArtifactRepository):
         return
     root = Path(repository.artifact_dir).resolve() / below
-    if uri.startswith("models:/") and root.is_dir() and not (root / "MLmodel").is_file():
-        raise IntegrityError(f"{uri}: there is no MLflow model in {root} (no MLmodel file).", NOT_OURS)
     needed, free = sum(_sizes(root, uri)), shutil.disk_usage(folder).free
     if needed > free:
         raise IntegrityError(f"{uri} has {needed:,} bytes, and {folder} has room for {free:,}.", "Make room there.")

@@ -20,6 +20,7 @@ from pydantic import Field
 from lifecycle import class_metrics, plots, training_runs, volumes
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
+from lifecycle.erasure import lock
 from lifecycle.errors import ConflictError, NotFoundError
 from lifecycle.frozen import Frozen
 from lifecycle.models import estimators, storing
@@ -102,6 +103,7 @@ def plan(
     )
 
 
+@lock.while_reading("data_root")
 def train(request: TrainRequest) -> None:
     """Fit, measure on train and test, and log the model into the request's run.
 
@@ -124,7 +126,7 @@ def train(request: TrainRequest) -> None:
         )
     with translated(), mlflow.start_run(run_id=request.run_id):
         _log_facts(request, manifest, pipeline, sides)
-        model_uri = _log_model(pipeline, fitted)
+        model_uri = _log_model(pipeline)
         digest = storing.stored_digest(request.tracking_uri, model_uri)
         mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest})
     logger.info("Trained %s: run %s", request.model_type, request.run_id)
@@ -262,7 +264,7 @@ def _table(request: TrainRequest) -> Any:
     return UCVolumeDatasetSource(str(path))
 
 
-def _log_model(pipeline: Any, rows: "pd.DataFrame") -> str:
+def _log_model(pipeline: Any) -> str:
     """Log the whole pipeline under the contract of all text models; returns its `models:/m-…` URI."""
     import skops.io
 
@@ -270,4 +272,4 @@ def _log_model(pipeline: Any, rows: "pd.DataFrame") -> str:
         path = Path(temporary) / "pipeline.skops"
         skops.io.dump(pipeline, path, compression=ZIP_DEFLATED, compresslevel=1)  # a tenth of the size, in no time
         artifacts, code = {"pipeline": path}, Path(estimators.__file__).with_name("text_model.py")
-        return storing.log_text_model(code, artifacts, PACKAGES, rows[["text"]].head(2))
+        return storing.log_text_model(code, artifacts, PACKAGES)

@@ -214,10 +214,13 @@ def bring(path: Path, folder: Path) -> Path:
     """A file of this machine where those who read `folder` can read it: on a volume, a copy named by its content."""
     if not on_volume(folder) or on_volume(path):
         return path
-    target = folder / sha256_of(path)[:16] / path.name
-    found = _stat(target)
-    if found is None or found.size != path.stat().st_size:
-        upload(path, target)
+    with tempfile.TemporaryDirectory(prefix="mlops-bring-") as private:
+        copy = Path(private, "copy")  # what is digested is what is sent, whoever writes to the file meanwhile
+        shutil.copyfile(path, copy)
+        target = folder / sha256_of(copy)[:16] / path.name
+        found = _stat(target)
+        if found is None or found.size != copy.stat().st_size:
+            upload(copy, target)
     return target
 
 

@@ -55,10 +55,11 @@ def protect() -> None:
     foreign = [entry for entry in _entries("PYTHONPATH") if entry not in {CHILDREN, HOME}]
     os.environ[GIVEN] = os.pathsep.join([*_given(), *(entry for entry in foreign if entry not in _given())])
     os.environ |= {"PYTHONPATH": CHILDREN, "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
+    os.environ["UVICORN_APP_DIR"] = CHILDREN  # uvicorn itself puts one first, by default the working directory
     for name in (
         *ALTERING,
         "PYTHONIOENCODING",
-    ):  # the latter is for our console, not for what our processes tell each other
+    ):  # this one is for a console, not for what our processes tell each other
         os.environ.pop(name, None)
     find()
 

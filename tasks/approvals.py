@@ -23,7 +23,6 @@ from prefect.exceptions import NotPausedError
 from prefect.flow_runs import pause_flow_run, resume_flow_run, suspend_flow_run
 from prefect.input import RunInput, read_flow_run_input
 from prefect.settings import PREFECT_API_URL
-from prefect.utilities.urls import url_for
 from pydantic import Field, ValidationError, create_model
 
 from lifecycle.errors import ConfigError
@@ -32,6 +31,7 @@ from lifecycle.gate.verdict import Verdict
 from lifecycle.outcomes import Approval
 from lifecycle.settings import Settings
 from tasks import events, limits
+from tasks.links import page_of
 
 logger = logging.getLogger("lifecycle.approvals")
 
@@ -166,7 +166,7 @@ def _announce(verdict: Verdict, config: Settings, model: str, run: FlowRun) -> N
     """Say that somebody is waited for: in the log, to who is notified, and to the automation that ends the wait."""
     hours, how = config.approval.timeout_hours, f"mlops approve {run.id} --reason '…'"
     logger.info("Waiting for a person, %g h at most: in Prefect's UI, or %s", hours, how)
-    where = url_for("flow-run", run.id) or how
+    where = page_of(run.id) or how
     events.emit("approval-requested", model, config.env, reason=f"{'; '.join(verdict.reasons)}. Answer: {where}")
     events.emit_question(run.id, config.env)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from prefect import runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.utilities.urls import url_for
 
 from lifecycle.class_names import as_markdown
 from lifecycle.data.dataset import Manifest
@@ -19,6 +18,7 @@ from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.endpoint import Served
 from lifecycle.settings import Settings
 from tasks import registry
+from tasks.links import page_of
 from tasks.policies import in_the_ui
 
 SHOWN = 20
@@ -28,9 +28,9 @@ SHOWN = 20
 def links() -> dict[str, str]:
     """Tags that lead from an MLflow run back to this flow run."""
     run_id = runtime.flow_run.id
-    url = url_for("flow-run", run_id) if run_id else None
+    url = page_of(run_id) if run_id else ""
     text = f"[Its run in Prefect]({url})" if url else ""  # the description is where MLflow's UI follows links
-    tags = {"prefect.flow_run_id": str(run_id or ""), "prefect.flow_run_url": url or "", "mlflow.note.content": text}
+    tags = {"prefect.flow_run_id": str(run_id or ""), "prefect.flow_run_url": url, "mlflow.note.content": text}
     return {key: value for key, value in tags.items() if value}
 
 

@@ -76,9 +76,8 @@ def answer(client: "SyncPrefectClient", run: Waiting, *, approve: bool, by: str,
 
 
 def _waiting(client: "SyncPrefectClient", run: "FlowRun") -> Waiting:
-    from prefect.utilities.urls import url_for
-
     from tasks.approvals import GRACE_SECONDS
+    from tasks.links import page_of
 
     details = run.state.state_details if run.state else None
     keys = (details.run_input_keyset if details else None) or {}
@@ -90,7 +89,7 @@ def _waiting(client: "SyncPrefectClient", run: "FlowRun") -> Waiting:
         verdict_digest=form.get("properties", {}).get("verdict", {}).get("default", ""),
         since=run.state.timestamp if run.state else run.created,
         until=end - timedelta(seconds=GRACE_SECONDS) if end else None,
-        link=url_for("flow-run", run.id) or "",
+        link=page_of(run.id),
         text=str(_input(client, run, keys.get("description")) or ""),
     )
 

@@ -48,11 +48,18 @@ def require(address: str) -> None:
     """Return if something answers at an address; it is not told who asks.
 
     Raises:
-        ConfigError: The address is none, or a proxy in the environment cannot be used.
+        ConfigError: A proxy or certificates in the environment cannot be used.
         TransientError: Nothing does.
     """
     import httpx
+    from prefect.client.orchestration import get_client
 
+    try:
+        with translated(address):
+            get_client(sync_client=True)
+    except OSError as error:
+        what = f"The certificates for {_shown(address)} cannot be read: {error}."
+        raise ConfigError(what, "Correct SSL_CERT_FILE or PREFECT_API_SSL_CERT_FILE.") from None
     with translated(address):
         httpx.get(f"{address.rstrip('/')}/health", timeout=ANSWER_SECONDS, verify=False)  # noqa: S501  the client verifies
 

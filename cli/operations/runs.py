@@ -142,7 +142,7 @@ def summary(client: "SyncPrefectClient", ended: Ended) -> str:
 
 
 def _ended(deployment: str, run: "FlowRun") -> Ended:
-    from prefect.utilities.urls import url_for
+    from tasks.links import page_of
 
     state = run.state
     if state is None:
@@ -153,7 +153,7 @@ def _ended(deployment: str, run: "FlowRun") -> Ended:
         name=run.name,
         state=str(state.name),
         message=state.message or "",
-        link=url_for("flow-run", run.id) or "",
+        link=page_of(run.id),
         exit_code=_exit_code(state.type, str(state.name), state.message or ""),
     )
 

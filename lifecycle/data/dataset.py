@@ -3,7 +3,8 @@
 `<data root>/<data_name>/<data_version>/` holds `split.parquet` (row, key, text, label, split, and the source's other
 columns as `source_…`), `quarantine.parquet` (row, text, label, reason, kept_row, …), `manifest.json`, `report.html` and
 `data_docs/`. It is written under a temporary name and renamed, so a version exists whole or not at all; on a volume,
-`lifecycle.volumes` says how.
+`lifecycle.volumes` says how. What a person has a right to have erased is the exception to the rule: the version keeps
+its name and digest, and its manifest says what went.
 """
 
 import hashlib
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from lifecycle import class_names, volumes
-from lifecycle.data import ingest, report, split, validation
+from lifecycle.data import ingest, report, split, validation, values
 from lifecycle.data.ingest import Source
-from lifecycle.data.quarantine import check_classes, set_aside
+from lifecycle.data.quarantine import check_budget, check_classes, set_aside
+from lifecycle.erasure import lock, tombstones
+from lifecycle.erasure.entry import Erased
 from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import sha256_of, write_json
 from lifecycle.frozen import Frozen
@@ -118,6 +121,8 @@ class Manifest(Frozen):
     parent_digest: str | None
     code_version: str
     files: dict[str, str] = Field(description="sha256 per file.")
+    rows_erased: int = Field(0, description="Rows of the source that are in no file: erased, now or before.")
+    erased: tuple[Erased, ...] = Field((), description="What was erased since the version was made.")
 
     def largest(self, most: int) -> list[str]:
         """The classes with the most rows, those first."""
@@ -160,10 +165,11 @@ def state(config: Settings, source: Source, **arguments: Any) -> CreateDataReque
     )
 
 
+@lock.while_reading("data_root")
 def create(request: CreateDataRequest) -> None:
     """Make a dataset version, or verify that the same one exists.
 
-    Idempotent by name: the same rows and parameters again change nothing.
+    Idempotent by name: the same rows and parameters again change nothing. Rows that were erased do not come in again.
 
     Raises:
         DataError: The source is malformed or unfit; nothing is written.
@@ -171,17 +177,23 @@ def create(request: CreateDataRequest) -> None:
     """
     request = request.model_copy(update={"source": ingest.pinned(request.source, request.rules)})
     logger.info("Reading %s", request.source.name)
-    raw = read_source(request)
-    rows_digest = _rows_digest(raw)
+    table = read_source(request)
+    rows_digest = _rows_digest(table.rows)
     if volumes.is_published(request.folder):
         _same_or_conflict(request, rows_digest)
         return
     parent = _parent(request)
     digest = _digest(rows_digest, request, parent.digest if parent else None)
-    frame, trimmed = _canonical(raw, request)
+    left = _without_erased(table, request)
+    frame, trimmed = _canonical(left.rows, request, parent.classes if parent else ())
+    check_budget(left.unusable, len(frame), request.source.name, request.rules, left.said)
+    if left.unusable:
+        logger.info("Set aside %s rows with cells that cannot be used. %s", f"{len(left.unusable):,}", left.said)
     with volumes.publishing(request.folder) as folder:
-        checked_by = validation.check(frame, request.suite, folder / "data_docs")
-        kept, quarantine = set_aside(frame, checked_by.quarantine, request.source.name, request.rules)
+        usable = frame.drop(index=[*left.unusable])
+        checked_by = validation.check(usable, request.suite, folder / "data_docs")
+        failed = {**checked_by.quarantine, **left.unusable}
+        kept, quarantine = set_aside(frame, failed, request.source.name, request.rules)
         divided = _divide(kept, request, parent)
         divided.to_parquet(folder / SPLIT, index=False)
         quarantine.to_parquet(folder / QUARANTINE, index=False)
@@ -190,14 +202,15 @@ def create(request: CreateDataRequest) -> None:
             data_version=request.data_version,
             digest=digest,
             source=request.source.public_uri,
-            source_sha256=ingest.digest(request.source, request.rules),
+            source_sha256=table.sha256,
             parameters=request.parameters,
-            rows_in=len(frame),
+            rows_in=len(table.rows),
             rows_split=len(divided),
             rows_quarantined=len(quarantine),
+            rows_erased=len(table.rows) - len(frame),
             quarantined={str(k): int(v) for k, v in quarantine["reason"].value_counts().sort_index().items()},
             trimmed=trimmed,
-            counts=_counts(divided),
+            counts=counts_of(divided),
             classes=tuple(sorted(divided["label"].unique())),
             validation=checked_by.results,
             parent=parent.data_version if parent else None,
@@ -205,21 +218,22 @@ def create(request: CreateDataRequest) -> None:
             code_version=code_version(),
             files={name: sha256_of(folder / name) for name in (SPLIT, QUARANTINE)},
         )
-        if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined:
+        if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined + manifest.rows_erased:
             raise IntegrityError(f"{len(frame)} rows became {len(divided)} and {len(quarantine)}.", "Report this bug.")
         report.write(manifest, quarantine, folder / REPORT)
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     _same_or_conflict(request, rows_digest)
 
 
-def read_source(request: CreateDataRequest) -> "pd.DataFrame":
+def read_source(request: CreateDataRequest) -> ingest.Table:
     """Read and check the source of a request; writes nothing."""
-    needed = dict.fromkeys((request.text_column, request.label_column, *request.strata))
-    raw = ingest.read(request.source, request.rules, needed)
-    if len(raw) < request.rules.min_rows:
-        what = f"{request.source.name}: {len(raw)} data rows are fewer than {request.rules.min_rows} (data.min_rows)."
+    roles = {request.text_column: "--text-column", request.label_column: "--label-column"}
+    columns = roles | dict.fromkeys([name for name in request.strata if name not in roles], "--stratify")
+    table = ingest.read(request.source, request.rules, columns)
+    if (count := len(table.rows)) < request.rules.min_rows:
+        what = f"{request.source.name}: {count} data rows are fewer than {request.rules.min_rows} (data.min_rows)."
         raise DataError(what, "Check that the export finished.")
-    return raw
+    return table
 
 
 def check_source(request: CreateDataRequest) -> None:
@@ -229,7 +243,10 @@ def check_source(request: CreateDataRequest) -> None:
         DataError: A malformed row or cell, too few rows, or classes that could not be split even if every row that
             is not blank were used.
     """
-    frame, _ = _canonical(read_source(request), request)
+    table = _without_erased(read_source(request), request)
+    frame, _ = _canonical(table.rows, request, ())
+    check_budget(table.unusable, len(frame), request.source.name, request.rules, table.said)
+    frame = frame.drop(index=[*table.unusable])
     usable = frame[(frame["text"] != "") & (frame["label"] != "")]
     check_classes(usable, request.source.name, request.label_column, request.fractions.values())
 
@@ -275,11 +292,12 @@ def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
     files = {name: _verified(folder, name, manifest) for name in manifest.files}
     rows = pd.read_parquet(files[SPLIT])
     quarantined = pd.read_parquet(files[QUARANTINE], columns=["row"])
-    numbers = sorted([*rows["row"], *quarantined["row"]])
+    numbers = {*rows["row"], *quarantined["row"]}
+    distinct = len(numbers) == len(rows) + len(quarantined) == manifest.rows_in - manifest.rows_erased
     checks = {
-        "the row numbers are not 1 to n": numbers == list(range(1, manifest.rows_in + 1)),
+        "the row numbers are not 1 to n": distinct and numbers <= set(range(1, manifest.rows_in + 1)),
         "a text stands twice": not rows["text"].map(split.text_key).duplicated().any(),
-        "the counts differ": _counts(rows) == manifest.counts,
+        "the counts differ": counts_of(rows) == manifest.counts,
     }
     if broken := [problem for problem, fine in checks.items() if not fine]:
         raise IntegrityError(f"{data_name} {data_version}: {', '.join(broken)}.", "Restore it from a copy.")
@@ -351,16 +369,29 @@ def _digest(rows_digest: str, request: CreateDataRequest, parent_digest: str | N
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _canonical(raw: "pd.DataFrame", request: CreateDataRequest) -> tuple["pd.DataFrame", int]:
+def _without_erased(table: ingest.Table, request: CreateDataRequest) -> ingest.Table:
+    """A table without the rows that were erased, here or in an earlier version; of an unusable cell nothing is said."""
+    erased = tombstones.load(request.data_root).among(table.rows, request.text_column)
+    if not erased.any():
+        return table
+    rows = table.rows[~erased]
+    return table._replace(
+        rows=rows, unusable={row: reason for row, reason in table.unusable.items() if row in rows.index}, said=""
+    )
+
+
+def _canonical(raw: "pd.DataFrame", request: CreateDataRequest, classes: tuple[str, ...]) -> tuple["pd.DataFrame", int]:
     """Name the columns as every later step does, strip text and label, and give each class one form of its name.
 
-    The other columns stay as they are.
+    Labels that are truth values or numbers are spelled alike, as those of the parent are. The other columns stay as
+    they are.
     """
     roles = {request.text_column: "text", request.label_column: "label"}
     frame = raw.rename(columns={column: roles.get(column, f"source_{column}") for column in raw.columns})
     stripped = frame[["text", "label"]].apply(lambda column: column.str.strip())
     trimmed = int((stripped != frame[["text", "label"]]).to_numpy().sum())
-    return frame.assign(text=stripped["text"], label=stripped["label"].map(class_names.canonical)), trimmed
+    labels = values.spelled(stripped["label"].map(class_names.canonical), classes)
+    return frame.assign(text=stripped["text"], label=labels), trimmed
 
 
 def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest | None) -> "pd.DataFrame":
@@ -393,7 +424,7 @@ def _tell_other_classes(rows: "pd.DataFrame", parent: Manifest | None) -> None:
         logger.warning("The classes differ from those of %s %s: %s", parent.data_name, parent.data_version, told)
 
 
-def _counts(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
+def counts_of(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
     """Rows per side and class; a side without rows is left out."""
     per_side = {side: rows.loc[rows["split"] == side, "label"].value_counts().sort_index() for side in Side}
     return {

@@ -117,24 +117,24 @@ def count(table: str) -> int:
     return sum(file.count_rows() for file in _files(_opened(table))[1].values())
 
 
-def columns(table: str) -> list[str]:
-    """The names of the columns, in their order."""
+def schema(table: str) -> "pa.Schema":
+    """The columns with their types, in their order."""
     name, version = divided(table)
-    return list(_frame(name, version).columns if is_name(name) else _files(_opened(table))[0].names)
+    return _frame(name, version).limit(0).toArrow().schema if is_name(name) else _files(_opened(table))[0]
 
 
-def batches(table: str) -> Iterator["pa.RecordBatch"]:
-    """All rows in their order.
+def batches(table: str, columns: list[str]) -> Iterator["pa.RecordBatch"]:
+    """Some columns of all rows in their order.
 
     Raises:
         DataError: A file of the version is gone.
     """
     name, version = divided(table)
     if is_name(name):
-        yield from _of_frame(_frame(name, version))
+        yield from _of_frame(_frame(name, version), columns)
         return
     try:
-        yield from _of_files(_opened(table))
+        yield from _of_files(_opened(table), columns)
     except FileNotFoundError as error:
         what = f"{table}: a file of this version is gone: {_plain(error)}."
         raise DataError(what, "Was the table vacuumed? Name a later version.") from None
@@ -212,7 +212,7 @@ def _partition(opened: "deltalake.DeltaTable", entry: dict[str, Any], schema: "p
     return holds
 
 
-def _of_files(opened: "deltalake.DeltaTable") -> Iterator["pa.RecordBatch"]:
+def _of_files(opened: "deltalake.DeltaTable", columns: list[str]) -> Iterator["pa.RecordBatch"]:
     """The rows of each file but the deleted ones, whose file stays as it is until it is written anew."""
     import pyarrow as pa
 
@@ -221,7 +221,10 @@ def _of_files(opened: "deltalake.DeltaTable") -> Iterator["pa.RecordBatch"]:
     kept = {url.as_py(): mask for url, mask in zip(*marked.columns, strict=True)}
     for url, file in files.items():
         mask, start = kept.get(url), 0
-        for batch in file.to_batches(schema=schema, batch_size=ROWS_PER_BATCH, batch_readahead=1, use_threads=False):
+        batches = file.to_batches(
+            schema=schema, columns=columns, batch_size=ROWS_PER_BATCH, batch_readahead=1, use_threads=False
+        )
+        for batch in batches:
             end = start + len(batch)
             yield batch if mask is None else batch.filter(mask.values[start:end])
             start = end
@@ -266,19 +269,20 @@ def _quoted(name: str) -> str:
     return ".".join(f"`{part}`" for part in name.split("."))
 
 
-def _of_frame(frame: "DataFrame") -> Iterator["pa.RecordBatch"]:
+def _of_frame(frame: "DataFrame", columns: list[str]) -> Iterator["pa.RecordBatch"]:
     """The rows sorted by all their cells as text: rows that compare equal are equal, so the order is complete.
 
     The driver holds one partition of them at a time.
     """
     import pyarrow as pa
 
-    schema = pa.schema([(field.name, _in_utc(field.type)) for field in frame.limit(0).toArrow().schema])
+    chosen = [frame[f"`{name}`"] for name in columns]
+    schema = pa.schema([(field.name, _in_utc(field.type)) for field in frame.limit(0).select(*chosen).toArrow().schema])
     order = [frame[f"`{name}`"].cast("string") for name in frame.columns]
-    rows = frame.orderBy(*order).toLocalIterator()
+    rows = frame.orderBy(*order).select(*chosen).toLocalIterator()
     while chunk := list(islice(rows, ROWS_PER_BATCH)):
-        columns = zip(schema, zip(*chunk, strict=True), strict=True)
-        yield pa.RecordBatch.from_arrays([_array(field.type, cells) for field, cells in columns], schema=schema)
+        cells = zip(schema, zip(*chunk, strict=True), strict=True)
+        yield pa.RecordBatch.from_arrays([_array(field.type, each) for field, each in cells], schema=schema)
 
 
 def _in_utc(kind: "pa.DataType") -> "pa.DataType":

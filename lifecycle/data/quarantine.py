@@ -1,6 +1,7 @@
 """Which rows are set aside before a split, each with its reason, and whether what is left can be split."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def set_aside(
     first = pd.Series(frame.index[usable], index=frame.index[usable]).groupby(keys[usable]).transform("min")
     repeats = first.index[first != first.index]
     reasons.loc[repeats] = DUPLICATE
-    _check_budget(reasons, name, rules)
+    check_budget(reasons[~usable].to_dict() | dict.fromkeys(repeats, DUPLICATE), len(reasons), name, rules)
 
     kept_row = first.reindex(repeats).astype("Int64")
     table = frame.assign(key=keys, reason=reasons.astype("str"), kept_row=kept_row).reset_index(names="row")
@@ -71,10 +72,22 @@ def _conflicting(labels: "pd.Series[str]", keys: "pd.Series[str]", usable: "pd.S
     return different.index[different > 1]
 
 
-def _check_budget(reasons: "pd.Series[str]", name: str, rules: DataRules) -> None:
-    counted = reasons[reasons.notna() & (reasons != DUPLICATE)]
-    if len(counted) > rules.max_quarantine_fraction * len(reasons):
-        counts = ", ".join(f"{reason} {count}" for reason, count in counted.value_counts().items())
-        what = f"{name}: {len(counted)} of {len(reasons)} rows cannot be used ({counts}), such as row "
-        what += f"{counted.index[0]}: more than data.max_quarantine_fraction={rules.max_quarantine_fraction:g}."
-        raise DataError(what, "Correct the source, or raise the budget on purpose.")
+def check_budget(reasons: Mapping[int, str], count: int, name: str, rules: DataRules, said: str = "") -> None:
+    """Refuse a table of which too many rows cannot be used; repeats do not count.
+
+    Args:
+        reasons: Row number to reason.
+        count: How many rows there are.
+        name: What the table is called.
+        rules: The budget.
+        said: A sentence about the first of them.
+
+    Raises:
+        DataError: More rows than the budget cannot be used.
+    """
+    counted = {row: reason for row, reason in reasons.items() if reason != DUPLICATE}
+    if len(counted) > rules.max_quarantine_fraction * count:
+        counts = ", ".join(f"{reason} {n}" for reason, n in Counter(counted.values()).most_common())
+        what = f"{name}: {len(counted)} of {count} rows cannot be used ({counts}), such as row "
+        what += f"{min(counted)}: more than data.max_quarantine_fraction={rules.max_quarantine_fraction:g}."
+        raise DataError(what, said or "Correct the source, or raise the budget on purpose.")

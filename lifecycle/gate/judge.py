@@ -8,6 +8,7 @@ from typing import Any
 
 from lifecycle import evaluation, settings
 from lifecycle.data import dataset
+from lifecycle.erasure import lock
 from lifecycle.errors import IntegrityError, TransientError
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.files import cache_folder, write_json
@@ -36,6 +37,7 @@ class JudgeRequest(Frozen):
     evidence_root: Path
 
 
+@lock.while_reading("data_root")
 def judge(request: JudgeRequest) -> Verdict:
     """Decide, and keep the verdict and its report as artifacts of the challenger's run.
 

@@ -1,7 +1,7 @@
 """The verdicts that `judge` has kept with a model's run, found again and checked against the digests they are named by.
 
 One lies at `verdicts/<env>-<first 16 digits of its digest>.json`, its report beside it as `.html`; the run's tag
-`verdict.<env>` names the latest.
+`verdict.<env>` names the latest. If rows that it shows were erased, a tag of the run says what it digests to since.
 """
 
 import hashlib
@@ -21,6 +21,8 @@ from lifecycle.tracking import client, download, is_missing, translated
 
 FOLDER = "verdicts"
 DIGITS = 16
+ERASED = "mlops.erased."
+"""Followed by the name of a verdict, the tag of its run that says what it digests to since an erasure."""
 
 
 class Record(NamedTuple):
@@ -90,7 +92,7 @@ def read(record: Record) -> Verdict:
     except ValueError as error:
         raise _changed(record, f"it is not JSON: {error}") from None
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    if not digest.startswith(record.digest):
+    if not digest.startswith(record.digest) and digest != _erased(record):
         raise _changed(record, f"its content digests to {digest[:DIGITS]}")
     try:
         return Verdict.model_validate(content)
@@ -107,6 +109,19 @@ def report(record: Record) -> bytes:
         IntegrityError: It is not there.
     """
     return _content(record, ".html")
+
+
+def explain(tracking_uri: str, run_id: str, name: str, digest: str) -> None:
+    """Let a run say what one of its verdicts, `<env>-<first digits>`, digests to once rows are erased from it."""
+    with translated():
+        client(tracking_uri).set_tag(run_id, f"{ERASED}{name}", digest)
+
+
+def _erased(record: Record) -> str:
+    """What a verdict digests to since rows were erased from it; empty if none were."""
+    with translated():
+        tags: Mapping[str, str] = client(record.model.tracking_uri).get_run(record.model.run_id).data.tags
+    return tags.get(f"{ERASED}{record.env}-{record.digest}", "")
 
 
 def _latest(model: ModelRef, env: Environment) -> str:

@@ -40,7 +40,9 @@ class SliceRules(Frozen):
         description="What makes the parts: label, text_length (quarters), or a column of the dataset (source_…).",
     )
     min_rows: int = Field(30, ge=1, description="A smaller part is shown but not judged.")
-    max_values: int = Field(50, ge=2, description="A column with more values than this cannot make parts.")
+    max_values: int = Field(
+        50, ge=2, description="A column with more values cannot make parts; smaller classes are one part together."
+    )
     max_loss: float = Field(
         0.05, ge=0, le=1, description="Accuracy that a part may lose; fails if it loses more and that is no chance."
     )

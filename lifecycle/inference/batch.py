@@ -19,7 +19,9 @@ from pydantic import Field, ValidationError
 from lifecycle import volumes
 from lifecycle.data import ingest
 from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, DataError, IntegrityError, NotFoundError
+from lifecycle.erasure import lock
+from lifecycle.erasure.entry import Erased
+from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.files import leftovers, sha256_of, write_json
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
@@ -37,6 +39,7 @@ class BatchRequest(Frozen):
 
     model: ModelRef
     input: Source
+    input_sha256: str | None = Field(None, description="Digest of the content that is scored; another is refused.")
     text_column: str
     key_column: str | None = Field(None, description="Column that identifies a row for the reader; default its number.")
     logical_date: date | None = Field(None, description="Day that the batch is for.")
@@ -46,7 +49,7 @@ class BatchRequest(Frozen):
 
 
 class BatchManifest(Frozen):
-    """What a published batch holds; rows_in = scored + rejected."""
+    """What a published batch holds; rows_in = scored + rejected + erased."""
 
     model_name: str
     model_version: int | None
@@ -64,13 +67,23 @@ class BatchManifest(Frozen):
     parts: dict[str, str] = Field(description="sha256 per file.")
     code_version: str
     output_schema: int = SCHEMA
+    rows_erased: int = Field(0, description="Rows of the input that are in no file: erased, now or before.")
+    erased: tuple[Erased, ...] = Field((), description="What was erased since the batch was published.")
+
+
+def pinned(request: BatchRequest) -> BatchRequest:
+    """The same batch, of the input as it is now: whatever it becomes, nothing else is published as this."""
+    if request.input_sha256:
+        return request
+    source = ingest.pinned(request.input, request.rules)
+    return request.model_copy(update={"input": source, "input_sha256": ingest.digest(source, request.rules)})
 
 
 def locate(request: BatchRequest) -> tuple[Path, str]:
     """The folder that a batch is published in, and the digest of its input: content, form and columns."""
     source = request.input
     form = [source.kind, source.encoding, source.delimiter, request.text_column, request.key_column]
-    content = [ingest.digest(source, request.rules), *form, SCHEMA]
+    content = [pinned(request).input_sha256, *form, SCHEMA]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     version = str(request.model.version) if request.model.version else f"run-{request.model.run_id}"
     day = f"{request.logical_date}-" if request.logical_date else ""
@@ -83,11 +96,13 @@ def of_day(output_root: Path, model_name: str, day: date) -> list[BatchManifest]
     return [load(path.parent) for path in found]
 
 
+@lock.while_reading("output_root")
 def infer(request: BatchRequest) -> None:
     """Score a batch, publish it, and enter it in the Delta table if there is one; again is a no-op.
 
     Raises:
         ConfigError: The engine or the table cannot be used here; nothing is published.
+        ConflictError: The input changed while it was scored; nothing is published.
         DataError: The input is malformed or lacks the text column; nothing is published.
         IntegrityError: The model, or what was published before, is not what it should be.
     """
@@ -96,7 +111,7 @@ def infer(request: BatchRequest) -> None:
     table = request.inference.table
     if table:
         tables.require(table)
-    folder = _publish_once(request.model_copy(update={"input": ingest.pinned(request.input, request.rules)}))
+    folder = _publish_once(pinned(request))
     if table:
         tables.write(folder, table)
 
@@ -122,7 +137,7 @@ def _publish_once(request: BatchRequest) -> Path:
             unfinished.unlink()
         try:
             counts = {"local": local, "spark": spark}[request.inference.engine].score(request, folder)
-        except (ConfigError, DataError, IntegrityError):
+        except (ConfigError, ConflictError, DataError, IntegrityError):
             shutil.rmtree(folder)
             raise
         _publish(request, folder, final, digest, counts)
@@ -151,16 +166,17 @@ def verify(folder: Path, request: BatchRequest | None = None) -> BatchManifest:
 
 
 class Counts(Frozen):
-    """What a scorer did: rows in all, scored, rejected by reason, and predicted labels."""
+    """What a scorer did: rows in all, scored, left out because they were erased, rejected by reason, and labels."""
 
     rows_in: int
     scored: int
+    rows_erased: int = 0
     rejected: dict[str, int]
     labels: dict[str, int]
 
 
 def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, counts: Counts) -> None:
-    if counts.rows_in != counts.scored + sum(counts.rejected.values()):
+    if counts.rows_in != counts.scored + counts.rows_erased + sum(counts.rejected.values()):
         raise IntegrityError(f"{counts.rows_in} rows in, but {counts.scored} scored and {counts.rejected} rejected.")
     manifest = BatchManifest(
         model_name=request.model.name or "unregistered",

@@ -1,5 +1,7 @@
 """The engine `local`: a stream of chunks, scored by one process or by all cores; the memory of a few chunks."""
 
+import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -13,16 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle import children, progress
-from lifecycle.data import ingest
-from lifecycle.errors import TransientError
+from lifecycle.data import cells, ingest
+from lifecycle.erasure import tombstones
+from lifecycle.errors import DataError, TransientError
 from lifecycle.files import publish_file
 from lifecycle.inference.batch import REJECTED, BatchRequest, Counts
 from lifecycle.models import loading
+from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.settings import DataRules
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+ROWS_SHA256 = b"rows_sha256"
+"""In the metadata of a part: the digest of the rows that it was made of."""
 
 Part = tuple[int, "pd.DataFrame"]
 
@@ -44,23 +51,33 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
 
     A row whose text is blank or unreadable is rejected with its reason; a malformed table is an error.
     """
-    columns = [request.text_column, *([request.key_column] if request.key_column else [])]
+    columns = {request.key_column: "--key-column"} if request.key_column else {}
+    columns |= {request.text_column: "--text-column"}
     size = request.inference.rows_per_part
-    chunks = enumerate(ingest.stream(request.input, request.rules, columns, rows_per_chunk=size))
+    chunks = enumerate(
+        ingest.stream(request.input, request.rules, columns, rows_per_chunk=size, sha256=request.input_sha256)
+    )
     rejected: list[pd.DataFrame] = []
     totals, labels = Counter[str](), Counter[str]()
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
-        expected = 0
+        expected, written = 0, set[Path]()
         for done in engine(stack, request, folder, model_folder, chunks):
-            totals += Counter(rows_in=done["rows_in"], scored=done["scored"])
+            totals += Counter(rows_in=done["rows_in"], scored=done["scored"], rows_erased=done["rows_erased"])
             labels += Counter(done["labels"])
             rejected.append(done["rejected"])
+            written.add(done["path"])
             if done["rows_in"] == size:  # there may be more than this part
                 expected = expected or ingest.line_count(request.input, request.rules)
             progress.report(totals["rows_in"], expected)
+    for stale in set(folder.glob("part-*.parquet")) - written:  # of an interrupted run over other rows
+        stale.unlink()
     reasons = _write_rejected(rejected, folder / REJECTED)
     return Counts(
-        rows_in=totals["rows_in"], scored=totals["scored"], rejected=reasons, labels=dict(sorted(labels.items()))
+        rows_in=totals["rows_in"],
+        scored=totals["scored"],
+        rows_erased=totals["rows_erased"],
+        rejected=reasons,
+        labels=dict(sorted(labels.items())),
     )
 
 
@@ -113,31 +130,50 @@ def _score_in_worker(folder: Path, part: Part) -> dict[str, Any]:
 
 
 def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> dict[str, Any]:
-    """Write one part file unless it is there, and report what it holds."""
-    import pyarrow.parquet as pq
-
-    number, chunk = part
+    """Write one part file unless it is there, of the same rows, and report what it holds."""
+    number, given = part
+    chunk = given[~tombstones.load(request.output_root).among(given, request.text_column)]
     problems = chunk[request.text_column].map(partial(_problem, request.rules))
     good, bad = chunk[problems.isna()], chunk[problems.notna()]
     path = folder / f"part-{number:05d}.parquet"
-    if good.empty:
-        labels: list[str] = []
-    elif path.exists():
-        labels = pq.read_table(path, columns=["label"])["label"].to_pylist()
-    else:
-        table = _predict(request, model, good)
-        labels = table["label"].to_pylist()
-        with publish_file(path) as temporary:
-            pq.write_table(table, temporary)
+    labels = [] if good.empty else _labels(request, model, good, path)
     texts = bad[[request.text_column]].set_axis(["text"], axis="columns")
     rejected = texts.assign(input_key=_keys(bad, request), reason=problems[problems.notna()])
-    return {"rows_in": len(chunk), "scored": len(good), "labels": Counter(labels), "rejected": rejected}
+    return {
+        "rows_in": len(given),
+        "rows_erased": len(given) - len(chunk),
+        "scored": len(good),
+        "labels": Counter(labels),
+        "rejected": rejected,
+        "path": None if good.empty else path,
+    }
+
+
+def _labels(request: BatchRequest, model: Any, rows: "pd.DataFrame", path: Path) -> list[str]:
+    """The labels of a part, which is written unless an interrupted run has written it of these very rows."""
+    import pyarrow.parquet as pq
+
+    digest = _digest(rows)
+    if path.exists() and (pq.read_metadata(path).metadata or {}).get(ROWS_SHA256) == digest:
+        return list(pq.read_table(path, columns=["label"])["label"].to_pylist())
+    table = _predict(request, model, rows).replace_schema_metadata({ROWS_SHA256: digest})
+    with publish_file(path) as temporary:
+        pq.write_table(table, temporary)
+    return list(table["label"].to_pylist())
+
+
+def _digest(rows: "pd.DataFrame") -> bytes:
+    """What names the rows of a part: their numbers and their cells."""
+    content = [rows.index.to_list(), *([str(cell) for cell in rows[name]] for name in rows)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest().encode()
 
 
 def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Table":
     import pyarrow as pa
 
-    predicted = model.predict(None, rows[[request.text_column]].rename(columns={request.text_column: "text"}))
+    texts = rows[[request.text_column]].rename(columns={request.text_column: "text"})
+    with refused_by_the_library(f"{request.model.label} cannot score these texts: ", DataError, CANNOT_SCORE):
+        predicted = model.predict(None, texts)
     made_by, count = request.model, len(rows)
     return pa.table(
         {
@@ -152,12 +188,11 @@ def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Tab
     )
 
 
-def _problem(rules: DataRules, text: str) -> str | None:
-    if not text.strip():
+def _problem(rules: DataRules, text: Any) -> str | None:
+    if isinstance(text, str) and not text.strip():
         return "blank_text"
-    if found := ingest.unreadable(text, rules):
-        return "unusable_character" if "U+" in found else "long_text"
-    return None
+    found = cells.unusable(text, rules)
+    return found[0] if found else None
 
 
 def _keys(rows: "pd.DataFrame", request: BatchRequest) -> list[str]:

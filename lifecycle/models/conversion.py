@@ -22,6 +22,7 @@ from lifecycle import children
 from lifecycle.errors import ConfigError, DataError, IntegrityError, NotFoundError, TransientError
 from lifecycle.files import publish_file, sha256_of
 from lifecycle.frozen import Frozen
+from lifecycle.models.examples import EXAMPLE
 from lifecycle.models.loading import untrusted_types
 from lifecycle.models.unpickle import ANSWER, CONVERTED
 from mlops_lifecycle import start
@@ -31,8 +32,7 @@ LEAST_MEMORY_MB = 1024
 """What scikit-learn, pandas and MLflow need to be imported, with room for a small model."""
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 SAMPLES = (
-    "Profit rose to a record and orders grew by 12 %",
-    "Sales fell on weak demand; the loss widened to EUR 3.4m",
+    *EXAMPLE,
     "The company will hold its annual meeting in Helsinki",
     "not good, not bad",
     "Ärger über höhere Zölle 📉",

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from lifecycle.errors import ConfigError, IntegrityError
 from lifecycle.files import sha256_of
 from lifecycle.frozen import Frozen
 from lifecycle.models import storing
-from lifecycle.models.conversion import MEMORY_LIMIT_MB, SAMPLES, TIMEOUT_SECONDS, Converted, convert
+from lifecycle.models.conversion import MEMORY_LIMIT_MB, TIMEOUT_SECONDS, Converted, convert
 from lifecycle.models.loading import VADER_FILES, VADER_MISSING, ModelRef
 from lifecycle.names import Side
 from lifecycle.owner import OWNER, owner
@@ -209,16 +209,15 @@ def _tags(recording: Recording, key: str) -> dict[str, str]:
 
 def _fill(tracking_uri: str, run_id: str, recording: Recording, keys: "pd.DataFrame | None") -> None:
     import mlflow
-    import pandas as pd
 
-    samples: Sequence[str] = SAMPLES[:2]
-    example = pd.DataFrame({"text": list(samples)}) if recording.example else None
     with mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         if keys is not None:
             path = Path(temporary) / training.TRAINED_KEYS
             path.parent.mkdir()
             keys.to_parquet(path, index=False)
             mlflow.log_artifacts(temporary)
-        uri = storing.log_text_model(recording.code, recording.artifacts, recording.packages, example)
+        uri = storing.log_text_model(
+            recording.code, recording.artifacts, recording.packages, with_example=recording.example
+        )
         digest = storing.stored_digest(tracking_uri, uri)
         mlflow.set_tags({training_runs.MODEL_URI: uri, training_runs.ARTIFACT_SHA256: digest})

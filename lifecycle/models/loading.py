@@ -21,13 +21,14 @@ from cachetools import LRUCache, cached
 from lifecycle.errors import ConfigError, IntegrityError
 from lifecycle.files import tree_digest
 from lifecycle.frozen import Frozen
+from lifecycle.models import examples
 from lifecycle.tracking import download
 
 if TYPE_CHECKING:
     from mlflow.models import Model
 
-NOT_CONTENT = frozenset({"registered_model_meta"})
-"""Files that MLflow writes beside a model when it is registered or downloaded."""
+NOT_CONTENT = frozenset({"registered_model_meta", examples.RECORD})
+"""Files beside a model: what MLflow writes when it is registered or downloaded, and the record of an erasure."""
 
 LOADER = "mlflow.pyfunc.loaders.code_model"
 MOST_DESCRIPTION = 1_000_000
@@ -90,8 +91,8 @@ def load(ref: ModelRef) -> Any:
 
 
 def artifact_digest(folder: Path) -> str:
-    """The tree digest of a model folder."""
-    return tree_digest(folder, NOT_CONTENT)
+    """The tree digest of a model folder; an example that was erased counts as what it was."""
+    return tree_digest(folder, NOT_CONTENT, examples.replaced(folder))
 
 
 def untrusted_types(path: Path) -> list[str]:

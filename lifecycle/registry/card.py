@@ -4,26 +4,24 @@ The same version always gets the same card. It is an artifact of the version's r
 version beneath what people wrote there.
 """
 
-import json
 import re
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.class_metrics import SINGLE
 from lifecycle.class_names import as_markdown
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
-from lifecycle.errors import IntegrityError, NotFoundError
+from lifecycle.errors import ConfigError, IntegrityError, NotFoundError
+from lifecycle.gate import records
 from lifecycle.gate.rules import OF_A_CLASS
 from lifecycle.gate.verdict import Interval, Verdict
+from lifecycle.models.loading import ModelRef
 from lifecycle.registry import catalog, labels, log, promotion, store
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version
 from lifecycle.settings import CardRules, CardWords, Settings
-from lifecycle.tracking import download
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -151,14 +149,11 @@ def _entry(target: Target, number: int) -> Version | None:
 
 def _recorded_verdict(config: Settings, run_id: str, digest: str) -> Verdict | None:
     """The verdict of a digest; None if it cannot be read or is another one."""
-    artifact = f"runs:/{run_id}/verdicts/{config.env}-{digest[:16]}.json"
-    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
-        try:
-            path = download(config.mlflow_uri, artifact, Path(temporary))
-            verdict = Verdict.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except (IntegrityError, ValueError):
-            return None
-    return verdict if verdict.digest == digest else None
+    model = ModelRef(tracking_uri=config.mlflow_uri, uri="", run_id=run_id, artifact_sha256="")
+    try:
+        return records.read(records.Record(model, config.env, digest[: records.DIGITS]))
+    except (IntegrityError, ConfigError, NotFoundError):
+        return None
 
 
 def _use(words: CardWords) -> Iterator[tuple[str, str]]:

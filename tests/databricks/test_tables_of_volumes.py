@@ -80,5 +80,5 @@ def test_a_table_on_a_volume_is_read_in_the_version_that_was_planned(tmp_path: P
     assert planned.uri == f"{folder}@v0"
     write_deltalake(str(table), pa.table({"text": ["c"], "day": ["z"]}), mode="append")
     carried(table, folder)
-    assert sorted(ingest.read(planned, DataRules(), ["text"])["text"]) == ["a", "b"]
-    assert sorted(ingest.read(found, DataRules(), ["text"])["text"]) == ["a", "b", "c"]
+    assert sorted(ingest.read(planned, DataRules(), ["text"]).rows["text"]) == ["a", "b"]
+    assert sorted(ingest.read(found, DataRules(), ["text"]).rows["text"]) == ["a", "b", "c"]

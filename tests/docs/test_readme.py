@@ -80,6 +80,7 @@ def test_every_other_command_is_a_make_target() -> None:
         "README.md",
         "docs/concepts.md",
         "docs/how-to.md",
+        "docs/erasure.md",
         "docs/registry.md",
         "docs/server.md",
         "docs/operations.md",

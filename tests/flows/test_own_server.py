@@ -15,10 +15,10 @@ import requests
 
 from lifecycle import guard, migrated
 from lifecycle.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_news
 
 
-def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(home: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     outside = {
         k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_API", "PREFECT_HOME", "PREFECT_PROFILE"))
     }
@@ -27,6 +27,7 @@ def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
         "MLOPS_HOME": str(home),
         "PYTHONPATH": str(ROOT),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        **variables,
     }
     command = [sys.executable, "-m", "cli.main", *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -148,6 +149,52 @@ def test_a_killed_training_takes_the_process_that_waits_for_its_model_with_it(ne
     assert processes_of(news.state) == []
     with closing(sqlite3.connect(news.state / "mlflow.db")) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("when", ["", "Reading"], ids=["as it starts", "while the flow runs"])
+def test_a_server_that_was_killed_ends_the_command_and_the_same_again_completes(tmp_path: Path, when: str) -> None:
+    table, home = write_news(tmp_path / "news.csv"), tmp_path / "state"
+    arguments = ("data", "create", "--source", str(table), "--data-name", "news", "--data-version", "1")
+    command = start(home, *arguments)
+    assert command.stderr
+    said = ""
+    while when not in said:
+        said += command.stderr.readline()
+    while not (servers := processes_of(home)):
+        assert command.poll() is None
+    os.kill(servers[0], signal.SIGKILL)
+    _, errors = command.communicate(timeout=200)
+    *_, last = errors.splitlines()
+    assert command.returncode == 6, errors
+    assert "Traceback" not in errors
+    assert last.startswith("Error: Prefect's server, which this command runs for itself, was killed by SIGKILL")
+    assert f"See {home / 'prefect' / 'server.log'}." in last
+    assert list(home.rglob(".tmp-*")) == []
+    again = start(home, *arguments)
+    _, errors = again.communicate(timeout=200)
+    assert again.returncode == 0, errors
+    assert processes_of(home) == []
+
+
+def test_a_history_folder_of_ones_own_and_a_damaged_history(tmp_path: Path) -> None:
+    """`PREFECT_HOME` moves the history and chooses no other kind of server; what cannot be read there is kept."""
+    table, home, elsewhere = write_news(tmp_path / "news.csv"), tmp_path / "state", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "prefect.db").write_text("no database" * 500)
+    with pytest.MonkeyPatch.context() as outside:
+        outside.setenv("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "1")
+        command = start(
+            home,
+            *("data", "create", "--source", str(table), "--data-name", "news", "--data-version", "1"),
+            PREFECT_HOME=str(elsewhere),
+        )
+        _, errors = command.communicate(timeout=200)
+    assert command.returncode == 0, errors
+    assert "Prefect's history was damaged" in errors
+    with closing(sqlite3.connect(elsewhere / "prefect.db")) as connection:
+        assert connection.execute("SELECT state_name FROM flow_run").fetchall() == [("Completed",)]
+    assert not (home / "prefect").exists()
+    assert len(list(elsewhere.glob("prefect.db.damaged-*"))) == 1
 
 
 def kill_once_there(command: subprocess.Popen[str], home: Path, module: str) -> None:

@@ -296,7 +296,13 @@ def test_code_paths_and_requirements_of_a_model_are_not_followed(state: State, t
             "runs:/0123456789abcdef0123456789abcdef/model",
             "http://127.0.0.1:{port}/model",
         ),
-        *("https://127.0.0.1:{port}/model", "ftp://127.0.0.1:{port}/model", "file:///etc/passwd", "unknown://a/b"),
+        *(
+            "https://127.0.0.1:{port}/model",
+            "http://127.0.0.1:{port}/mlflow-artifacts/model",
+            "ftp://127.0.0.1:{port}/model",
+            "file:///etc/passwd",
+            "unknown://a/b",
+        ),
     ],
 )
 def test_a_version_said_to_lie_anywhere_else_is_not_fetched(state: State, source: str) -> None:

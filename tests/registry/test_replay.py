@@ -1,5 +1,6 @@
 """The process of the replay: fresh for each proof, started early where there will be one, and never left behind."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lifecycle import evaluation, training
-from lifecycle.errors import IntegrityError
+from lifecycle.errors import IntegrityError, MlopsError, TransientError
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.gate import replay
 from lifecycle.settings import Settings
@@ -106,3 +107,43 @@ def test_what_breaks_it_is_told(request_: EvaluateRequest, monkeypatch: pytest.M
 def _broken(program: str) -> "subprocess.Popen[str]":
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen([sys.executable, "-c", program], text=True, **pipes)
+
+
+ENDS: dict[str, tuple[type[MlopsError], str]] = {
+    "SIGKILL": (TransientError, "was killed by SIGKILL, so nothing is decided"),
+    "SIGTERM": (TransientError, "was killed by SIGTERM"),
+    "SIGHUP": (TransientError, "was killed by SIGHUP"),
+    "SIGSEGV": (IntegrityError, "its process was killed by SIGSEGV"),
+    "SIGABRT": (IntegrityError, "its process was killed by SIGABRT"),
+    "SIGBUS": (IntegrityError, "its process was killed by SIGBUS"),
+    "SIGSTOP": (TransientError, "was stopped"),
+}
+
+
+def test_however_the_process_ends_there_is_one_clear_error(
+    request_: EvaluateRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody else ends is tried again; what crashes by itself has not reproduced anything."""
+    start = replay._start
+
+    def ending(name: str) -> subprocess.Popen[str]:
+        process = start()
+        process.send_signal(signal.Signals[name])
+        return process
+
+    monkeypatch.setattr(replay, "LOOK_SECONDS", 0.2)
+    for name, (kind, said) in ENDS.items():
+        monkeypatch.setattr(replay, "_start", lambda name=name: ending(name))
+        with pytest.raises(kind, match=said) as raised:
+            replay.check(request_, tmp_path)
+        assert "\n" not in str(raised.value)
+    assert list(tmp_path.glob("*.json")) == []  # nothing is proven
+
+
+def test_a_process_that_was_killed_while_it_waited_is_replaced(
+    news: Settings, request_: EvaluateRequest, tmp_path: Path
+) -> None:
+    with replay.ahead(open_run(news)):
+        replay._ahead[0].kill()
+        replay._ahead[0].wait()
+        assert "48 predictions reproduced" in replay.check(request_, tmp_path).outcome

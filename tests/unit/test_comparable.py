@@ -107,3 +107,58 @@ def test_a_label_must_be_one(label: str | None) -> None:
     broken = plain.assign(label=[label, *plain["label"][1:]])
     with pytest.raises(IntegrityError, match="champion are not usable: has an empty label"):
         comparable(truth, {"challenger": plain, "champion": broken}, {})
+
+
+def test_a_class_in_two_unicode_forms_of_an_earlier_release_is_one() -> None:
+    """Earlier releases left both forms in a dataset version and in the predictions of its models."""
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    truth = truth_of(4).assign(label=[composed, decomposed, "b", "b"])
+    stored = truth[["row", "key"]].assign(
+        truth=truth["label"], label=[decomposed, composed, "b", "b"], score=[0.5, 0.5, 0.75, 1.0],
+        **{f"probability.{composed}": [0.25, 0.5, 0.25, 0.0], "probability.b": [0.25, 0.25, 0.75, 1.0],
+           f"probability.{decomposed}": [0.5, 0.25, 0.0, 0.0]},
+    )  # fmt: skip
+    found = comparable(truth, {"challenger": stored}, {})
+    assert found.challenger.classes == ("b", composed)
+    assert found.challenger.truth.tolist() == found.challenger.label.tolist() == [1, 1, 0, 0]
+    assert found.challenger.probabilities is not None
+    assert found.challenger.probabilities.tolist() == [[0.25, 0.75], [0.25, 0.75], [0.75, 0.25], [1.0, 0.0]]
+    assert found.rows["truth"].tolist() == [composed, composed, "b", "b"]
+    assert found.knows == {"challenger": {"b", composed}}
+
+
+def test_a_model_knows_the_classes_that_it_tells_probabilities_of() -> None:
+    truth = truth_of(6)
+    plain = predictions_of(truth, 0)
+    found = comparable(truth, {"challenger": plain.assign(**{"probability.z": 0.0}), "champion": plain}, {})
+    assert found.knows == {"challenger": {"a", "b", "c", "z"}, "champion": {"a", "b", "c"}}
+    silent = comparable(truth, {"challenger": plain, "champion": plain[["row", "key", "truth", "label", "score"]]}, {})
+    assert silent.knows == {"challenger": {"a", "b", "c"}}
+
+
+ODD = (
+    "accuracy",
+    "a//b",
+    "$5-$10",
+    ".",
+    "[red]",
+    "<b>",
+    "{{ x }}",
+    "a|b",
+    "two\nlines",
+    "👍🏽",
+    "l" * 600,
+    "label",
+    "score",
+)
+
+
+def test_any_label_makes_a_column_of_its_own() -> None:
+    truth = truth_of(len(ODD)).assign(label=list(ODD))
+    sure = pd.DataFrame(np.eye(len(ODD)), columns=[f"probability.{label}" for label in ODD])
+    stored = truth[["row", "key"]].assign(truth=list(ODD), label=list(ODD), score=1.0).join(sure)
+    found = comparable(truth, {"challenger": stored}, {}).challenger
+    assert found.classes == tuple(sorted(ODD))
+    assert (found.truth == found.label).all()
+    assert found.probabilities is not None
+    assert (found.probabilities[np.arange(len(ODD)), found.truth] == 1).all()

@@ -535,6 +535,24 @@ def test_a_column_of_too_many_values_makes_no_parts(most: int, refused: bool) ->
         assert len(sliced("aaaa", None, rows, by=("desk",), max_values=most)) == 4
 
 
+@pytest.mark.parametrize(
+    ("most", "parts"),
+    [
+        (2, {"label = b": 4, "the 3 smaller classes": 6}),
+        (3, {"label = b": 4, "label = a": 3, "the 2 smaller classes": 3}),
+        (4, {"label = b": 4, "label = a": 3, "label = d": 2, "label = c": 1}),
+        (5, {"label = b": 4, "label = a": 3, "label = d": 2, "label = c": 1}),
+    ],
+)
+def test_of_too_many_classes_the_smaller_ones_are_one_part(most: int, parts: dict[str, int]) -> None:
+    rows = rows_of("a" * 10).assign(truth=list("bbbbaaaddc"))
+    lines = sliced("b" * 7 + "a" * 3, None, rows, max_values=most)
+    assert {line.name: line.rows for line in lines} == parts
+    right = {line.name: line.challenger.value for line in lines}
+    if most == 3:
+        assert right == {"label = b": 0, "label = a": 0, "the 2 smaller classes": 1}
+
+
 def test_rows_without_a_value_are_in_no_part_and_an_unknown_column_is_an_error() -> None:
     rows = rows_of("aaaa", source_desk=["x", "x", None, None])
     assert [(line.name, line.rows) for line in sliced("aaaa", None, rows, by=("desk",))] == [("desk = x", 2)]
@@ -554,6 +572,27 @@ def test_parts_are_judged_in_a_verdict_and_one_that_breaks_refuses_a_better_mode
     assert reason.startswith("parts of the rows: label = a: accuracy from 1.000 to 0.600 on 30 rows (p = 0.0")
     assert [(line.name, line.outcome) for line in verdict.slices] == [("label = a", "fail"), ("label = b", "pass")]
     assert judged(case(truth, new, old)).decision == "promote"
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "told"),
+    [
+        ("abc", "abc", None),
+        ("abc", "ab", "new 'c'"),
+        ("ab", "abc", "gone 'c'"),
+        ("AB", "ab", "new 'A', 'B'; gone 'a', 'b'; none stays the same"),
+        ("abc", None, None),
+        (None, "abc", None),
+        ("abc", "", None),
+        ("", "abc", None),
+    ],
+)
+def test_other_classes_than_the_champions_are_told(new: str | None, old: str | None, told: str | None) -> None:
+    knows = {role: set(known) for role, known in (("challenger", new), ("champion", old)) if known is not None}
+    for truth, labels, champion in (("ab" * 30, "ab" * 30, "bb" * 30), ("ab" * 30, "bb" * 30, "ab" * 30)):
+        verdict = judged(case(truth, labels, champion)._replace(knows=knows))
+        found = [reason for reason in verdict.reasons if "classes differ" in reason]
+        assert found == ([f"the classes differ from the champion's: {told}"] if told else [])
 
 
 # The fresh process

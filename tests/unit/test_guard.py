@@ -122,6 +122,10 @@ FOREIGN: dict[str, tuple[str, str, dict[str, str | None]]] = {
         *("POST", "/api"),
         {"Origin": "https://evil.example", "Content-Type": "application/x-www-form-urlencoded", **NAVIGATION},
     ),
+    "a form to a page, of a browser that names no origin": (
+        *("POST", "/"),
+        {"Sec-Fetch-Site": "cross-site", **NAVIGATION},
+    ),
     "a simple request": ("POST", "/api", {"Origin": "https://evil.example", "Content-Type": "text/plain"}),
     "a request for its preflight": (
         *("OPTIONS", "/api"),

@@ -17,7 +17,7 @@ import pytest
 
 from lifecycle import progress, settings
 from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, DataError, IntegrityError
+from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.models import loading
@@ -343,6 +343,66 @@ def test_a_batch_resumes_after_its_finished_parts(models: Models, tmp_path: Path
     assert tree(final) == tree(batch.locate(undisturbed)[0])
     assert batch.load(final).scored == 20
     assert not partial.exists()
+
+
+def test_parts_of_other_rows_are_not_taken_over(models: Models, tmp_path: Path) -> None:
+    """An interrupted run has scored rows that were there for a moment only, under the digest of those before."""
+    letters = random.Random(1)
+    path = table(tmp_path / "in.csv", [f"{n},{NEGATIVE}" for n in range(15)], "id,text")
+    sound = batch.pinned(requested(models.champion, path, tmp_path / "out", rows_per_part=10, key_column="id"))
+    other = [
+        *(f"{n},{POSITIVE}" for n in range(20)),
+        *(f"{letters.randbytes(90_000).hex()},{NEUTRAL}" for _ in range(10)),
+    ]
+    table(path, other, "id,text")
+    with full_disk(800_000), pytest.raises(OSError, match="File too large"):
+        batch.infer(sound)
+    [partial] = batch.locate(sound)[0].parent.glob(".partial-*")
+    assert len(list(partial.glob("part-*.parquet"))) == 2
+    table(partial / "part-00007.parquet", [])
+    table(path, [f"{n},{NEGATIVE}" for n in range(15)], "id,text")
+    assert set(predicted(sound)["label"]) == {"negative"}
+    undisturbed = sound.model_copy(update={"output_root": tmp_path / "undisturbed"})
+    batch.infer(undisturbed)
+    assert tree(batch.locate(sound)[0]) == tree(batch.locate(undisturbed)[0])
+
+
+@pytest.mark.parametrize("moment", ["before it is scored", "while it is scored"])
+def test_an_input_that_is_replaced_publishes_nothing(models: Models, tmp_path: Path, moment: str) -> None:
+    path = table(tmp_path / "in.csv", [f"{POSITIVE} {n}" for n in range(100)])
+    request = batch.pinned(requested(models.champion, path, tmp_path / "out", rows_per_part=10))
+    final, _ = batch.locate(request)
+    seen: list[float] = []
+
+    def replace(fraction: float) -> None:
+        seen.append(fraction)
+        if len(seen) == 3:
+            table(tmp_path / "new.csv", [f"{NEGATIVE} {n}" for n in range(100)]).replace(path)
+
+    if moment == "before it is scored":
+        table(path, [f"{NEGATIVE} {n}" for n in range(100)])
+    with (
+        progress.heard_by(replace if moment == "while it is scored" else seen.append),
+        pytest.raises(ConflictError, match=f"{path} changed while it was read; nothing was published"),
+    ):
+        batch.infer(request)
+    assert len(seen) > 2
+    assert published(tmp_path / "out") == []
+    assert list((tmp_path / "out").rglob(".partial-*")) == []
+    again = batch.pinned(request.model_copy(update={"input_sha256": None}))
+    assert set(predicted(again)["label"]) == {"negative"}
+    assert batch.locate(again)[0] != final
+    with pytest.raises(ConflictError):
+        batch.infer(request)  # it is still another content than what was planned
+
+
+def test_what_lies_beside_text_and_key_does_not_stop_a_batch(models: Models, tmp_path: Path) -> None:
+    rows = [{"text": POSITIVE, "id": 7, "tags": ["a"], "\x00": {}}, {"text": ["no"], "n": float("nan")}, {"id": "\b"}]
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    request = requested(models.champion, path, tmp_path / "out", key_column="id")
+    assert predicted(request)["input_key"].tolist() == ["7"]
+    assert rejected(request) == [(2, "", "not_text", '["no"]'), (3, "\b", "blank_text", "")]
 
 
 @pytest.mark.parametrize("name", ["part-00000.parquet", "rejected.parquet", "manifest.json"])

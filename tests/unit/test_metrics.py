@@ -211,6 +211,14 @@ def test_a_metric_that_there_is_not_is_a_setting_to_change(name: str) -> None:
         metrics.named(name, GateRules())
 
 
+@pytest.mark.parametrize("label", [".", "a.", "..", "f1", "f1.", "https://x", "two\nlines", " "])
+def test_a_class_of_any_name_has_its_metrics(label: str) -> None:
+    rows = ROWS._replace(classes=("", label, "zz"))
+    for score in ("precision", "recall", "f1"):
+        measured = metrics.named(f"{score}.{label}", GateRules()).measure(rows, np.ones(4))
+        assert measured == metrics.named(f"{score}.0", GateRules()).measure(ROWS, np.ones(4))
+
+
 def test_a_class_may_have_a_dot_in_its_name() -> None:
     rows = ROWS._replace(classes=("a", "b.c", "d"))
     assert float(metrics.named("recall.b.c", GateRules()).measure(rows, np.ones(4))) == 0.5

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
+from uuid import UUID
 
 import jsonschema
 import pytest
@@ -25,6 +26,7 @@ from lifecycle.data.ingest import Source
 from lifecycle.errors import ConfigError, DataError, TransientError
 from lifecycle.masking import masked
 from tasks import databricks
+from tasks.links import page_of
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +76,7 @@ OPEN = (
 )
 """Addresses in which nothing is secret, or is a reference already."""
 
+RUN = UUID("7a3e6ad0-5d51-4a63-8f3c-6a8f1ed4d8a5")
 FORM = re.compile(secrets.SEALED)
 
 
@@ -382,3 +385,11 @@ def test_no_run_is_started_with_a_literal_secret() -> None:
         runs.start(nobody, deployment, {"input": "https://joe:CANARY@host/a.csv"})
     assert "CANARY" not in str(refused.value)
     assert "'https://${MLOPS_SECRET_USER}@host/a.csv'" in str(refused.value)
+
+
+def test_the_page_of_a_run_is_linked_without_the_credentials_of_the_server() -> None:
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+
+    for setting in ({PREFECT_API_URL: "https://joe:CANARY@host/api"}, {PREFECT_UI_URL: "https://joe:CANARY@host"}):
+        with temporary_settings(setting):
+            assert page_of(RUN) == f"https://host/runs/flow-run/{RUN}"

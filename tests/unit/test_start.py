@@ -65,6 +65,7 @@ below = {BELOW!r}
 print(run([sys.executable, "-c", below]), end="")
 again = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {{below!r}}], check=True)"
 print(run([sys.executable, "-c", again]), end="")
+subprocess.run([sys.executable, "-m", "uvicorn", "no.such:app"], capture_output=True)
 print(run(start.command("lifecycle.version")), run(start.command("json.tool", "--help"))[:6], sep="")
 """
     path = os.pathsep.join([str(somebodys), str(somebodys / "packages")])

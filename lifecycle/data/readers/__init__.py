@@ -1,0 +1,78 @@
+"""The readers of a table, one per format: each yields blocks of the columns that are asked for, every cell a text.
+
+`Wanted`    which columns are asked for, and whether the others come along
+`Block`     some rows of them
+`Problems`  what is wrong with a table: all of it in one error, rather than one per try
+`NotText`   what stands where a cell holds a list, a structure or bytes
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lifecycle.errors import DataError
+
+ROWS_PER_BLOCK = 20_000
+TOO_MANY = 1_000
+"""Problems after which a table is read no further."""
+
+
+class Wanted(NamedTuple):
+    """The columns to read, each with the option that names it, and whether all others that hold texts come along."""
+
+    columns: Mapping[str, str]
+    others: bool
+
+
+class NotText(NamedTuple):
+    """A cell that is no text, no number and no truth value."""
+
+    value: Any
+
+    def __str__(self) -> str:
+        return json.dumps(self.value, ensure_ascii=False, default=str)
+
+
+class Block(NamedTuple):
+    """The numbers of some rows, from 1, and their cells by column."""
+
+    rows: list[int]
+    cells: dict[str, list[Any]]
+
+
+class Problem(NamedTuple):
+    """A kind of problem: the first one with its place, the way out, its line, and the rows that have it."""
+
+    what: str
+    fix: str
+    line: int
+    rows: list[int]
+
+
+class Problems:
+    """What makes a table unreadable: each kind is counted, and its first place named."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kinds: dict[str, Problem] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.kinds)
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether reading on would tell nobody more."""
+        return sum(len(kind.rows) for kind in self.kinds.values()) >= TOO_MANY
+
+    def add(self, kind: str, row: int, what: str, fix: str = "", *, line: int = 0) -> None:
+        """Note one; `what` begins with its place."""
+        self.kinds.setdefault(kind, Problem(what, fix, line, [])).rows.append(row)
+
+    def error(self) -> DataError:
+        """All of them as one error."""
+        told, least = [], "at least " if self.are_too_many else ""
+        for what, _, _, rows in self.kinds.values():
+            others = ", ".join(map(str, rows[1:6])) + (", …" if len(rows) > 6 else "")
+            told.append(what + (f", also rows {others} ({least}{len(rows)} in all)" if others else ""))
+        fixes = dict.fromkeys(kind.fix for kind in self.kinds.values() if kind.fix)
+        return DataError(f"{self.name}, {'; '.join(told)}.", " ".join(fixes))

@@ -1,0 +1,102 @@
+"""CSV: fields are counted in every row, and a quote must be closed.
+
+Where tabs part the fields many writers know no quotes. So a file with tabs that cannot be read by quotes, but has the
+same number of fields on every line without them, is read without.
+"""
+
+import csv
+from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
+from typing import IO, TYPE_CHECKING, Any
+
+from lifecycle.data.opening import Content
+from lifecycle.data.readers import Block, Problems, Wanted, header, text
+from lifecycle.errors import DataError
+
+if TYPE_CHECKING:
+    from lifecycle.data.ingest import Source
+
+FIELD_LIMIT = 16_000_000
+"""Characters after which a field is taken for an unclosed quote instead of being read to the end of the file."""
+
+Line = tuple[int, int, list[str]]
+"""Number of the row, from 0 for the header; number of its first line in the file, from 1; and its fields."""
+
+
+def blocks(source: "Source", content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:
+    """Read CSV; what is wrong with rows is noted in `problems`.
+
+    Raises:
+        DataError: It is empty, no text, or lacks a column.
+    """
+    quoting = csv.QUOTE_MINIMAL if source.delimiter != "\t" or _has_quotes(source, content) else csv.QUOTE_NONE
+    with text.decoded(source, content.stream()) as file:
+        lines = _lines(source, file, quoting, problems)
+        _, _, names = next(lines)
+        names[0] = names[0].removeprefix(header.BYTE_ORDER_MARK)
+        columns = header.columns(source.name, names, wanted, delimiter=source.delimiter)
+        pick = itemgetter(*columns.values(), 0)  # the last one, so that there are always two
+        rows = ((row, line, pick(cells)) for row, line, cells in lines if _is_whole(row, line, cells, names, problems))
+        while chunk := list(islice(rows, size)):
+            numbers, begins, picked = zip(*chunk, strict=True)
+            block = Block(list(numbers), dict(zip(columns, map(list, zip(*picked, strict=True)), strict=False)))
+            text.note_undecodable(block, list(begins), wanted, problems)
+            yield block
+
+
+def _lines(source: "Source", file: IO[str], quoting: Any, problems: Problems) -> Iterator[Line]:
+    csv.field_size_limit(FIELD_LIMIT)
+    reader, number = csv.reader(file, delimiter=source.delimiter, strict=True, quoting=quoting), 0
+    while not problems.are_too_many:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            is_unclosed = "end of data" in str(error) or "limit" in str(error)
+            problems.add("quote", number, f"row {number}, line {line}: {error}", "Is a quote unclosed?" * is_unclosed)
+            if is_unclosed or not number:
+                break  # what comes next may stand inside the quotes
+            number += 1
+            continue
+        if cells:  # an empty line holds no row
+            yield number, line, cells
+            number += 1
+    if not number:
+        raise (
+            problems.error()
+            if problems
+            else DataError(f"{source.name}: the file is empty.", "Check that the export finished.")
+        )
+
+
+def _is_whole(row: int, line: int, cells: list[str], names: list[str], problems: Problems) -> bool:
+    if len(cells) == len(names):
+        return True
+    where = (
+        f"column {names[len(cells)]!r} is missing" if len(cells) < len(names) else f"extra {cells[len(names)]!r:.60}"
+    )
+    what = f"row {row}, line {line}: {len(cells)} fields instead of {len(names)} ({where})"
+    problems.add("fields", row, what, "Is a comma or quote missing there?")
+    return False
+
+
+def _has_quotes(source: "Source", content: Content) -> bool:
+    """Whether a file with tabs is to be read by quotes: unless only reading without them makes sense."""
+    by_quotes, plain = (_shape(source, content, quoting) for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE))
+    if by_quotes is None:
+        return plain is None
+    return by_quotes == plain or plain is None or plain[0] < 2
+
+
+def _shape(source: "Source", content: Content, quoting: Any) -> tuple[int, int] | None:
+    """The number of columns and of rows; None if not every row has every column."""
+    problems, rows, columns = Problems(source.name), 0, 0
+    with text.decoded(source, content.stream()) as file:
+        for _, _, cells in _lines(source, file, quoting, problems):
+            columns, rows = columns or len(cells), rows + 1
+            if problems or len(cells) != columns:
+                return None
+    return None if problems else (columns, rows)

@@ -1,0 +1,164 @@
+"""Texts in their declared encoding, and what is said of a file that is in another one, or no text at all."""
+
+import codecs
+import io
+import re
+import shlex
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from lifecycle.data.opening import BLOCK, GZIP, Content
+from lifecycle.data.readers import Block, Problems, Wanted
+from lifecycle.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from lifecycle.data.ingest import Source
+
+ENCODING = "encoding"
+
+UNDECODABLE = re.compile("[\udc80-\udcff]")
+"""What stands for a byte that does not decode, so that it stops a table only where somebody asked for it."""
+
+EXCEL = "an Excel workbook", "Save its sheet as CSV (UTF-8) and give that file."
+SIGNATURES: dict[bytes, tuple[str, str]] = {
+    GZIP: ("gzip", "Name it so: mv {here} {here}.gz"),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": EXCEL,  # .xls
+    b"PK\x03\x04": ("a zip archive", "Unpack it, and give the file in it: unzip {here}"),
+    b"PK\x05\x06": ("an empty zip archive", "Fetch the file again."),
+    b"BZh": ("bzip2", "Unpack it: bzip2 -dc < {here} > {plain}"),
+    b"\xfd7zXZ\x00": ("xz", "Unpack it: xz -dc < {here} > {plain}"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "Unpack it: zstd -dc < {here} > {plain}"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "Unpack it: 7z x {here}"),
+    b"PAR1": ("Parquet", "Declare --format parquet."),
+    b"ARROW1": ("an Arrow file", "Write it as Parquet."),
+    b"ORC": ("ORC", "Write it as Parquet."),
+    b"Obj\x01": ("Avro", "Write it as Parquet."),
+    b"%PDF-": ("a PDF", "Give a table."),
+    b"SQLite format 3\x00": ("an SQLite database", "Export the table as CSV."),
+}
+IN_ZIP = {b"xl/": EXCEL, b"[Content_Types].xml": EXCEL, b"opendocument.spreadsheet": EXCEL}
+
+
+def decoded(source: "Source", file: IO[bytes]) -> IO[str]:
+    """The file as text; a byte that does not decode is half a surrogate pair, where the encoding leaves that to us.
+
+    Raises:
+        ConfigError: The encoding is not known.
+        DataError: It is no text.
+    """
+    try:
+        encoding = "utf-8-sig" if _codec(source.encoding) == "utf-8" else source.encoding
+        errors = "surrogateescape" if _is_ascii_based(encoding) else "strict"
+        text = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
+    except (LookupError, ValueError):
+        raise ConfigError(f"--encoding {source.encoding!r} is not known to Python.", "Try utf-8 or cp1252.") from None
+    _require_text(source, cast(io.BufferedReader, file).peek(512)[:512])
+    return text
+
+
+def note_undecodable(block: Block, lines: list[int], wanted: Wanted, problems: Problems) -> None:
+    """Note the rows of a block in which a cell that is asked for does not decode.
+
+    `lines` says where each row begins, with 0 for those that decode.
+    """
+    for column in wanted.columns:
+        cells = block.cells[column]
+        if _is_unicode(cells):
+            continue
+        for row, line, cell in zip(block.rows, lines, cells, strict=True):
+            if line and isinstance(cell, str) and UNDECODABLE.search(cell):
+                problems.add(ENCODING, row, f"row {row}, line {line}", line=line)
+
+
+def undecodable(source: "Source", content: Content, line: int = 1) -> tuple[str, str]:
+    """What is said of the first byte from a line on that does not decode: its place, and the way out."""
+    find = _in_lines if _is_ascii_based(source.encoding) else _in_blocks
+    found = find(source.encoding, content.stream(), line)
+    return (found or f"line {line}: not {source.encoding}"), _encoding_hint(source, content)
+
+
+def _in_lines(encoding: str, file: IO[bytes], first: int) -> str:
+    offset = 0
+    for number, line in enumerate(file, 1):
+        if number >= first:
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as error:
+                return _place(encoding, error, number, offset + error.start)
+        offset += len(line)
+    return "" if first == 1 else _in_lines(encoding, file, 1)
+
+
+def _in_blocks(encoding: str, file: IO[bytes], _first: int) -> str:
+    decoder, offset, line = codecs.getincrementaldecoder(encoding)(), 0, 1
+    while True:
+        block, pending = file.read(BLOCK), decoder.getstate()[0]
+        try:
+            line += decoder.decode(block, final=not block).count("\n")
+        except UnicodeDecodeError as error:
+            line += error.object[: error.start].decode(encoding, "replace").count("\n")
+            return _place(encoding, error, line, offset - len(pending) + error.start)
+        except UnicodeError as error:  # no byte order mark
+            return f"line {line}: not {encoding}: {error}"
+        if not block:
+            return ""
+        offset += len(block)
+
+
+def _place(encoding: str, error: UnicodeDecodeError, line: int, offset: int) -> str:
+    byte = error.object[error.start : error.start + 1].hex()
+    return f"line {line}, byte offset {offset} (0x{byte}): not {encoding}: {error.reason}"
+
+
+def _encoding_hint(source: "Source", content: Content) -> str:
+    """The encoding that fits the whole file, as far as it can be told from others."""
+    if content.head().startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "Declare --encoding utf-16."
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    good, bad, is_cp1252, file = 0, 0, True, content.stream()
+    for block in iter(lambda: file.read(BLOCK), b""):
+        text = decoder.decode(block)
+        bad += len(UNDECODABLE.findall(text))
+        good += len(re.findall("[^\x00-\x7f\udc80-\udcff]", text))
+        is_cp1252 &= not re.search(rb"[\x81\x8d\x8f\x90\x9d]", block)
+    if not bad:
+        return "Declare --encoding utf-8."
+    if good > bad and _codec(source.encoding) == "utf-8":
+        return "All else in the file is UTF-8: correct what is not."
+    if not is_cp1252 or _codec(source.encoding) == "cp1252":
+        return "Declare the encoding it was written in: --encoding."
+    return "Declare the encoding it was written in, for example --encoding cp1252."
+
+
+def _require_text(source: "Source", head: bytes) -> None:
+    """Refuse what is no text by how it begins.
+
+    Raises:
+        DataError: It is something else, which is named.
+        UnicodeError: It is a text in another encoding.
+    """
+    is_ascii_based = _is_ascii_based(source.encoding)
+    if is_ascii_based and head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UnicodeError("it begins with the byte order mark of UTF-16")
+    for signature, (what, fix) in SIGNATURES.items():
+        if is_ascii_based and head.startswith(signature):
+            is_zip = signature.startswith(b"PK")
+            inside = next((told for part, told in IN_ZIP.items() if is_zip and part in head), (what, fix))
+            here, plain = shlex.quote(source.uri), shlex.quote(re.sub(r"(\.(bz2|xz|zst))?$", "", source.uri) + ".csv")
+            raise DataError(f"{source.name}: this is {inside[0]}.", inside[1].format(here=here, plain=plain))
+
+
+def _is_ascii_based(encoding: str) -> bool:
+    return 'a,"\n'.encode(encoding).endswith(b'a,"\n')
+
+
+def _codec(encoding: str) -> str:
+    return codecs.lookup(encoding).name
+
+
+def _is_unicode(cells: list[Any]) -> bool:
+    """Whether no cell holds half a surrogate pair."""
+    try:
+        "".join(cell for cell in cells if isinstance(cell, str)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

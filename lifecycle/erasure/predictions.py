@@ -1,0 +1,233 @@
+"""Erase rows from published batches, and from the Delta tables that they were entered in.
+
+A batch holds no texts but those of rejected rows. Which of its rows is whose, its input says, which is read again if it
+still digests to what was scored; a dataset version that was scored says it also after an erasure. A row that is named
+by its id in the key column needs no input.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lifecycle.data import dataset, delta, ingest
+from lifecycle.data.dataset import SPLIT
+from lifecycle.data.ingest import Source
+from lifecycle.erasure import swap
+from lifecycle.erasure.entry import Erased
+from lifecycle.erasure.forms import Forms
+from lifecycle.erasure.wanted import Wanted
+from lifecycle.errors import ConfigError, MlopsError
+from lifecycle.files import sha256_of, write_json
+from lifecycle.inference import batch, tables
+from lifecycle.inference.batch import MANIFEST, REJECTED, SCHEMA, BatchManifest
+from lifecycle.settings import DataRules
+
+if TYPE_CHECKING:
+    pass
+
+logger = logging.getLogger(__name__)
+
+ENCODINGS = ("utf-8", "cp1252", "latin-1", "utf-16", "utf-8-sig", "iso-8859-1", "ascii")
+DELIMITERS = (",", ";", "\t", "|")
+KINDS = ("csv", "jsonl", "parquet")
+
+
+class Held(NamedTuple):
+    """The rows of one batch that are looked for, by their number in its input."""
+
+    folder: Path
+    manifest: BatchManifest
+    rows: frozenset[int]
+    stored: dict[str, int]
+    """Those of them that are in its files: scored and rejected."""
+
+
+def settle(root: Path) -> None:
+    """End what an erasure before this one was interrupted in, and what scoring was: it is scored again."""
+    for folder in swap.interrupted(root, "*/*/*"):
+        swap.settle(folder)
+    for partial in root.glob("*/*/.partial-*"):
+        shutil.rmtree(partial)
+
+
+def holding(root: Path, wanted: Wanted, forms: Forms, data_root: Path) -> Iterator[Held | tuple[Path, str]]:
+    """The batches that hold rows which are looked for; and those of which nobody can say, with the reason."""
+    for path in sorted(root.glob(f"*/*/*/{MANIFEST}")):
+        folder = path.parent
+        if folder.name.startswith("."):
+            continue
+        manifest = batch.load(folder)
+        rows, unknown = _from_input(manifest, wanted, data_root)
+        rows |= _from_files(folder, manifest, wanted, forms)
+        stored = _stored(folder, manifest, rows)
+        if rows:
+            yield Held(folder, manifest, frozenset(rows), stored)
+        if unknown:
+            yield folder, unknown
+
+
+def erase(held: Held, facts: dict[str, str], delta_tables: Iterable[str]) -> None:
+    """Take the rows of a batch out of the Delta tables, then out of its files."""
+    for table in delta_tables:
+        _from_table(table, held)
+    if not held.stored:
+        return
+    with swap.replacing(held.folder) as new:
+        labels, rejected = Counter[str](), Counter[str]()
+        for name in held.manifest.parts:
+            counted = _without(held.folder / name, new / name, held.rows)
+            (rejected if name == REJECTED else labels).update(counted)
+        after = {path.name: sha256_of(path) for path in sorted(new.glob("*.parquet"))}
+        entry = Erased(**facts, rows=held.stored, before=held.manifest.parts, after=after)
+        changed = held.manifest.model_copy(
+            update={
+                "scored": labels.total(),
+                "labels": dict(sorted(labels.items())),
+                "rejected": dict(sorted(rejected.items())),
+                "rows_erased": held.manifest.rows_erased + sum(held.stored.values()),
+                "parts": after,
+                "erased": (*held.manifest.erased, entry),
+            }
+        )
+        write_json(new / MANIFEST, changed.model_dump(mode="json"))
+    logger.info("Erased %d rows from the predictions in %s", sum(held.stored.values()), held.folder)
+
+
+def _without(old: Path, new: Path, rows: frozenset[int]) -> list[str]:
+    """Write a file of a batch without some rows; the labels, or the reasons, of those that stay."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(old)
+    kept = table.filter(pc.invert(pc.is_in(table["row"], pa.array(sorted(rows), pa.int64()))))
+    pq.write_table(kept, new)
+    return [str(value) for value in kept["reason" if old.name == REJECTED else "label"].to_pylist()]
+
+
+def _stored(folder: Path, manifest: BatchManifest, rows: set[int]) -> dict[str, int]:
+    import pyarrow.parquet as pq
+
+    found = Counter[str]()
+    for name in manifest.parts:
+        there = rows & set(pq.read_table(folder / name, columns=["row"])["row"].to_pylist())
+        found["rejected" if name == REJECTED else "scored"] += len(there)
+    return {place: count for place, count in found.items() if count}
+
+
+def _from_files(folder: Path, manifest: BatchManifest, wanted: Wanted, forms: Forms) -> set[int]:
+    """The rows that its files tell: by the id in the key column, and by the text of a rejected row."""
+    import pandas as pd
+
+    by_key = "input_key" if manifest.key_column == wanted.id_column else ""
+    found: set[int] = set()
+    for name in manifest.parts:
+        rows = pd.read_parquet(folder / name)
+        theirs = wanted.among(rows, ids_in=by_key)
+        if name == REJECTED:
+            theirs |= rows["text"].map(lambda text: forms.is_row(str(text))).astype(bool)
+        found |= {int(row) for row in rows.loc[theirs, "row"]}
+    return found
+
+
+def _from_input(manifest: BatchManifest, wanted: Wanted, data_root: Path) -> tuple[set[int], str]:
+    """The rows that the input of a batch tells, or why it does not."""
+    path = Path(manifest.input)
+    if path.name == SPLIT and path.is_relative_to(data_root):
+        return _from_version(manifest, wanted, data_root, *path.relative_to(data_root).parts[:2])
+    if not path.is_absolute() or not path.is_file():
+        return set(), f"its input {manifest.input} cannot be read here"
+    source = next(
+        (each for each in _sources(path) if _digest(manifest, sha256_of(path), each) == manifest.input_digest), None
+    )
+    if source is None:
+        return set(), f"its input {manifest.input} has changed since"
+    found, columns = set[int](), [manifest.text_column]
+    try:
+        for chunk in ingest.stream(source, DataRules(), columns, rows_per_chunk=20_000):
+            rows = chunk.rename(columns={manifest.text_column: "text"}, errors="ignore")
+            found |= {int(row) for row in rows.index[wanted.among(rows, ids_in=wanted.id_column)]}
+    except MlopsError:
+        return found, f"its input {manifest.input} cannot be read to its end"
+    return found, ""
+
+
+def _from_version(
+    manifest: BatchManifest, wanted: Wanted, data_root: Path, data_name: str, data_version: str
+) -> tuple[set[int], str]:
+    """The rows of a dataset version that was scored, as it was then: what was erased since has left its place."""
+    import pandas as pd
+
+    with suppress(MlopsError):
+        version = dataset.load(data_root, data_name, data_version)
+        rows = pd.read_parquet(data_root / data_name / data_version / SPLIT)
+        theirs = wanted.among(rows, ids_in=f"source_{wanted.id_column}")
+        places: list[int] = [*range(len(rows))]
+        source, content = Source(uri=manifest.input), version.files[SPLIT]
+        for entry in (None, *reversed(version.erased)):
+            if entry:
+                content, places = entry.before[SPLIT], _before(places, entry)
+            if _digest(manifest, content, source) == manifest.input_digest:
+                return {places[i] + 1 for i in theirs.to_numpy().nonzero()[0]}, ""
+    return set(), f"its input {manifest.input} has changed since"
+
+
+def _before(places: list[int], entry: Erased) -> list[int]:
+    """Where rows stood, from 0, before an erasure."""
+    gone = {place - 1 for place in entry.positions}
+    stayed = [place for place in range(max(places, default=0) + 1 + len(gone)) if place not in gone]
+    return [stayed[place] for place in places]
+
+
+def _sources(path: Path) -> Iterator[Source]:
+    """A file in every form that it may have been declared in."""
+    kind = Source(uri=str(path)).kind
+    for form in dict.fromkeys((kind, *KINDS)):
+        for encoding in ENCODINGS:
+            for delimiter in DELIMITERS if form == "csv" else (",",):
+                yield Source.model_validate(
+                    {"uri": str(path), "format": form, "encoding": encoding, "delimiter": delimiter}
+                )
+
+
+def _digest(manifest: BatchManifest, content: str, source: Source) -> str:
+    """The digest of an input, as `batch.locate` makes it."""
+    form = [source.kind, source.encoding, source.delimiter, manifest.text_column, manifest.key_column]
+    return hashlib.sha256(json.dumps([content, *form, SCHEMA]).encode()).hexdigest()
+
+
+def _from_table(table: str, held: Held) -> None:
+    """Delete rows of a batch from a Delta table at a path, and the files of its earlier versions.
+
+    Raises:
+        ConfigError: The package that writes it is missing.
+    """
+    if not Path(table).is_dir():
+        return
+    delta.require_package()
+    import deltalake
+
+    opened = deltalake.DeltaTable(table)
+    rows = ", ".join(map(str, sorted(held.rows)))
+    deleted = opened.delete(f"{tables.predicate(held.folder, held.manifest)} AND row IN ({rows})")
+    opened = deltalake.DeltaTable(table)
+    opened.create_checkpoint()
+    opened.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    logger.info("Deleted %s rows from the table %s", deleted.get("num_deleted_rows", 0), table)
+
+
+def require_table(table: str) -> None:
+    """Refuse a table that cannot be changed from here, before anything is.
+
+    Raises:
+        ConfigError: It is one of a catalog, or at a URL.
+    """
+    if delta.is_name(table) or "://" in table:
+        what = f"{table} cannot be changed from here."
+        raise ConfigError(what, "Delete its rows there: docs/erasure.md#elsewhere")
