@@ -36,7 +36,6 @@ OF_ANOTHER_SERVER = ("PREFECT_API_", "PREFECT_CLOUD_", "PREFECT_SERVER_API_", "P
 DATABASE = "PREFECT_API_DATABASE_"
 UNENCRYPTED = {"PREFECT_API_SSL_CERT_FILE": ""}
 """Its default is `SSL_CERT_FILE`, which every client reads as it is made, also one that needs no certificates."""
-HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 
 
 def spare_loopback() -> None:
@@ -81,7 +80,7 @@ def use_server(
     For our `own` one, what is meant for another server goes. Profiles are not looked for again.
     """
     wanted = {HOME: str(folder), PROFILES: os.devnull, ADDRESS: address, **(UNENCRYPTED if own else {}), **also}
-    unwanted = {name for name in os.environ if name == PROFILE or (own and (_is_of_another(name) or name == HEARTBEAT))}
+    unwanted = {name for name in os.environ if name == PROFILE or (own and _is_of_another(name))}
     before = {name: os.environ.get(name) for name in unwanted | wanted.keys()}
     for name in unwanted:
         del os.environ[name]
@@ -194,10 +193,10 @@ def _profiles(path: Path) -> dict[str, Any]:
 def _invalid(error: "ValidationError") -> str:
     """The first problem of Prefect's settings, with the variables that hold the value."""
     first = error.errors(include_url=False)[0]
-    given = first.get("input")
-    names = [n for n, value in os.environ.items() if n.startswith("PREFECT_") and value in {given, str(given)}]
+    given = str(first.get("input"))  # of some it is in upper case by then
+    names = [n for n, value in os.environ.items() if n.startswith("PREFECT_") and value.lower() == given.lower()]
     where = " or ".join(names) or f"Prefect's setting {'.'.join(map(str, first['loc']))}"
-    return f"{where} is {str(given)!r:.100}: {' '.join(first['msg'].split())}."
+    return f"{where} is {given!r:.100}: {' '.join(first['msg'].split())}."
 
 
 def _without_proxies() -> None:

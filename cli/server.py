@@ -152,7 +152,7 @@ class _OwnServer:
         from tasks import limits
 
         try:
-            with translated(self.api, self.log), limits.alone(), self._watch():
+            with translated(self.api, self.log), _without_heartbeat(), limits.alone(), self._watch():
                 yield
         except BaseException:
             if self._has_ended():
@@ -250,6 +250,22 @@ def _command() -> str:
     """What was called, without its options, which may hold what is not to be shown."""
     words = itertools.takewhile(re.compile("[a-z][a-z-]*").fullmatch, sys.argv[1:])
     return " ".join(["mlops", *words, "…"])
+
+
+@contextmanager
+def _without_heartbeat() -> Iterator[None]:
+    """Send none within the block: to stop it takes a second.
+
+    By hand, because Prefect's `temporary_settings` reads the files of the working directory once more.
+    """
+    from prefect.settings import get_current_settings
+
+    flows = get_current_settings().flows
+    before, flows.heartbeat_frequency = flows.heartbeat_frequency, None
+    try:
+        yield
+    finally:
+        flows.heartbeat_frequency = before
 
 
 def _drain() -> None:

@@ -133,7 +133,7 @@ FILES: dict[str, dict[str, str]] = {
 }
 
 VARIABLES: dict[str, tuple[dict[str, str], str]] = {
-    "a level that is none": ({"PREFECT_LOGGING_LEVEL": "nonsense"}, "PREFECT_LOGGING_LEVEL is 'nonsense'"),
+    "a level that is none": ({"PREFECT_LOGGING_LEVEL": "nonsense"}, "PREFECT_LOGGING_LEVEL is 'NONSENSE'"),
     "a number that is none": ({"PREFECT_CLIENT_MAX_RETRIES": "many"}, "PREFECT_CLIENT_MAX_RETRIES is 'many'"),
     "a truth that is none": ({"PREFECT_RESULTS_PERSIST_BY_DEFAULT": "perhaps"}, "PREFECT_RESULTS_PERSIST_BY_DEFAULT"),
     "a negative number": ({"PREFECT_CLIENT_MAX_RETRIES": "-3"}, "PREFECT_CLIENT_MAX_RETRIES is '-3'"),
