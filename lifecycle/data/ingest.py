@@ -293,7 +293,7 @@ def _require_expected(source: Source, found: str, sha256: str | None) -> None:
 
 def _delta_blocks(source: Source, wanted: Wanted) -> Iterator[Block]:
     names = parquet.chosen(source.name, delta.schema(source.uri), wanted)
-    return parquet.of_batches(names, delta.batches(source.uri, names))
+    yield from parquet.of_batches(names, delta.batches(source.uri, names))
 
 
 def _digested(blocks: Iterable[Block], total: Any) -> Iterator[Block]:
