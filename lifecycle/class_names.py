@@ -24,7 +24,7 @@ NOT_IN_A_METRIC = re.compile(
     re.VERBOSE,
 )
 MARKUP = re.compile(r"[\\|`*<>#$]|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
-"""What would not be shown as it stands: the brackets of a link, but not those of an interval."""
+"""What would not be shown as it stands: the brackets of a link, but not those of an interval. `<` could begin a tag."""
 PLOTTED = 30
 NAMED = 5
 
@@ -66,7 +66,8 @@ def as_plotted(label: str) -> str:
 
 def as_markdown(text: str) -> str:
     """A text that stays on its line and in its cell and is no markup, whoever wrote it."""
-    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+    line = re.sub(r"\s+", " ", text)
+    return MARKUP.sub(lambda found: "&lt;" if found[0] == "<" else f"\\{found[0]}", line)
 
 
 def difference(before: Iterable[str], after: Iterable[str]) -> str:

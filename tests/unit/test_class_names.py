@@ -100,3 +100,31 @@ def test_the_form_of_a_class_is_stable(label: str) -> None:
 )
 def test_the_difference_between_two_sets_of_classes_is_told(before: str, after: str, told: str) -> None:
     assert class_names.difference(before, after) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("positive", "positive"),
+        ("class_weight 0.5 [0.4, 0.6]", "class_weight 0.5 [0.4, 0.6]"),
+        ("a|b", r"a\|b"),
+        ("<b>", r"&lt;b\>"),
+        ("two\nlines", "two lines"),
+        ("*bold* `code` _it_", r"\*bold\* \`code\` \_it\_"),
+        ("[x](http://e)", r"[x]\(http://e)"),
+        ("# head", r"\# head"),
+        ("$5-$10", r"\$5-\$10"),
+        ("a\\", r"a\\"),
+        ("said ", "said "),
+    ],
+)
+def test_a_text_is_no_markup(text: str, written: str) -> None:
+    assert class_names.as_markdown(text) == written
+
+
+@pytest.mark.parametrize(
+    ("label", "drawn"),
+    [("plain", "plain"), ("$5-$10", r"\$5-\$10"), ("_x", " _x"), ("a\nb", "a b"), ("l" * 40, "l" * 29 + "…")],
+)
+def test_a_label_on_a_plot_is_no_formula_and_in_the_legend(label: str, drawn: str) -> None:
+    assert class_names.as_plotted(label) == drawn

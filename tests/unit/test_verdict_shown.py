@@ -159,7 +159,7 @@ def test_markdown_tells_the_same_and_takes_texts_as_texts() -> None:
     assert "| f1_macro | 0.800 [0.750, 0.850] | 0.820" in text
     assert "Left out: 7 rows that the champion was trained on." in text
     assert "## Rows newly broken: 30, of them the surest 12" in text
-    assert r"[/red]\(a \_link\_) \| \<b\>row 0\</b\> of \*some_body\*" in text
+    assert r"[/red]\(a \_link\_) \| &lt;b\>row 0&lt;/b\> of \*some_body\*" in text
     tables = re.findall(r"(?:^\|.*\|$\n?)+", text, re.M)
     assert len(tables) == 5
     for table in tables:
