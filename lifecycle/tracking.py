@@ -121,10 +121,8 @@ def _require_plain(uri: str, folder: Path) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
     from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
-    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
-    place, below = ModelsArtifactRepository.split_models_uri(uri) if uri.startswith("models:/") else (uri, "")
-    repository = get_artifact_repository(place)
+    repository = get_artifact_repository(uri)
     while inner := getattr(repository, "repo", None):
         repository = inner
     scheme = urlsplit(repository.artifact_uri).scheme
@@ -132,7 +130,7 @@ def _require_plain(uri: str, folder: Path) -> None:
         raise IntegrityError(f"{uri} is said to lie on a web server ({scheme}), which is not asked.", NOT_OURS)
     if not isinstance(repository, LocalArtifactRepository):
         return
-    root = Path(repository.artifact_dir).resolve() / below
+    root = Path(repository.artifact_dir).resolve()
     needed, free = sum(_sizes(root, uri)), shutil.disk_usage(folder).free
     if needed > free:
         raise IntegrityError(f"{uri} has {needed:,} bytes, and {folder} has room for {free:,}.", "Make room there.")

@@ -125,8 +125,8 @@ def signature(ref: ModelRef) -> dict[str, Any]:
         IntegrityError: Its description is not there, or cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
-        download(ref.tracking_uri, f"{ref.uri}/MLmodel", Path(temporary), ref.registry_uri)
-        found = as_mlflow(Path(temporary), ref.label).signature
+        folder = download(ref.tracking_uri, ref.uri, Path(temporary), ref.registry_uri)
+        found = as_mlflow(folder, ref.label).signature
     return {} if found is None else dict(found.to_dict())
 
 
