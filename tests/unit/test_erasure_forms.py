@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lifecycle.class_names import as_markdown
 from lifecycle.erasure.forms import Forms, is_distinct
 from lifecycle.gate.behaviour import CHANGES
-from lifecycle.gate.markdown import _plain
 
 TEXTS = [
     'Anna\'s loan <b>über</b> 12 % was "refused" & closed.',
@@ -36,8 +36,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     "json": json.dumps,
     "json in letters": lambda text: json.dumps(text, ensure_ascii=False),
     "json in json": lambda text: json.dumps(json.dumps(json.dumps(text))),
-    "markdown": _plain,
-    "markdown in json": lambda text: json.dumps(_plain(text)),
+    "markdown": as_markdown,
+    "markdown in json": lambda text: json.dumps(as_markdown(text)),
     "repr": repr,
     "ascii": ascii,
     "html in json": lambda text: json.dumps(html.escape(text)),
@@ -78,7 +78,7 @@ def test_an_entry_goes_whole_with_the_prediction_that_it_shows() -> None:
     assert kept == {"broken": [_flip(2, "another")], "rows": 9, "behaviour": [{"examples": []}]}
     page = f"<table><tr><td>1</td><td>{html.escape(text)}</td></tr><tr><td>2</td><td>another</td></tr></table>"
     assert forms.cleaned(page) == "<table><tr><td>2</td><td>another</td></tr></table>"
-    lines = f"| row | text |\n|---|---|\n| 1 | {_plain(text)} |\n| 2 | another |\n"
+    lines = f"| row | text |\n|---|---|\n| 1 | {as_markdown(text)} |\n| 2 | another |\n"
     assert forms.cleaned(lines) == "| row | text |\n|---|---|\n| 2 | another |\n"
     assert json.loads(forms.cleaned(json.dumps(lines))) == "| row | text |\n|---|---|\n| 2 | another |\n"
 

@@ -350,6 +350,7 @@ def test_a_websocket_may_show_it_in_its_first_message_as_prefects_clients_do(clo
         "",
         '{"type": "auth", "token": "\\ud800"}',
     ],
+    ids=("guess", "nothing", "another kind", "no token", "in a list", "bare", "empty", "half a letter"),
 )
 def test_a_websocket_that_shows_something_else_is_closed_unheard(closed: Server, first: str) -> None:
     closed.application.reached.clear()
