@@ -322,7 +322,9 @@ def socket_to(server: Server, **headers: str) -> Any:
     return connect(f"ws://127.0.0.1:{server.port}/api/events/in", additional_headers=headers, proxy=None)
 
 
-@pytest.mark.parametrize("headers", [SHOWN, {"Cookie": cookie(), "Origin": "http://127.0.0.1:PORT"}], ids=str)
+@pytest.mark.parametrize(
+    "headers", [SHOWN, {"Cookie": cookie(), "Origin": "http://127.0.0.1:PORT"}], ids=str, ids=("a program", "a browser")
+)
 def test_a_websocket_that_shows_the_credential_is_open(closed: Server, headers: dict[str, str]) -> None:
     mine = {name: value.replace("PORT", str(closed.port)) for name, value in headers.items()}
     with socket_to(closed, **mine) as client:
