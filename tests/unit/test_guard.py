@@ -323,7 +323,7 @@ def socket_to(server: Server, **headers: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "headers", [SHOWN, {"Cookie": cookie(), "Origin": "http://127.0.0.1:PORT"}], ids=str, ids=("a program", "a browser")
+    "headers", [SHOWN, {"Cookie": cookie(), "Origin": "http://127.0.0.1:PORT"}], ids=("a program", "a browser")
 )
 def test_a_websocket_that_shows_the_credential_is_open(closed: Server, headers: dict[str, str]) -> None:
     mine = {name: value.replace("PORT", str(closed.port)) for name, value in headers.items()}
