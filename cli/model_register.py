@@ -170,8 +170,12 @@ def _enter(target: "Target", env: Environment, model: "ModelRef", description: s
 
 def _announce(name: str, env: Environment, number: int) -> None:
     """Emit the event where a Prefect server is there to hear it."""
-    if "PREFECT_API_URL" not in os.environ:
+    if not (address := os.environ.get("PREFECT_API_URL", "")):
         return
+    from cli.operations.state import login
+    from lifecycle import settings
+
+    os.environ |= login(settings.load(env).state, address)
     from tasks import events
 
     events.emit("registered", name, env, version=number)

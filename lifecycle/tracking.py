@@ -159,7 +159,7 @@ def _sizes(root: Path, uri: str) -> Iterator[int]:
 def delete_files(tracking_uri: str, uri: str) -> bool:
     """Delete a logged model (`models:/m-…`) with its files; one that is gone already is no error.
 
-    Files that do not lie in the state directory of an embedded database may be another one's: they stay (False).
+    Files that do not lie among the artifacts beside an embedded database may be another state's: they stay (False).
     """
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -168,8 +168,8 @@ def delete_files(tracking_uri: str, uri: str) -> bool:
     try:
         with translated():
             location = mlflow.get_logged_model(model_id).artifact_location
-            if database and not moved.lies_within(location, database.parent):
-                logger.warning("The files of %s stay: they lie in %s, not in %s", uri, location, database.parent)
+            if database and not moved.lies_within(location, artifacts := database.parent / moved.ARTIFACTS):
+                logger.warning("The files of %s stay: they lie in %s, not in %s", uri, location, artifacts)
                 return False
             get_artifact_repository(location, tracking_uri=secrets.reachable(tracking_uri)).delete_artifacts()
             mlflow.delete_logged_model(model_id)
