@@ -200,7 +200,7 @@ def _invalid(error: "ValidationError") -> str:
 
 
 def _without_proxies() -> None:
-    """Let clients of httpx look for no proxy in the environment, whoever makes one: here only Prefect does."""
+    """Let clients of httpx whose server is on this machine look for no proxy in the environment; others keep theirs."""
     import httpx
 
     for kind in (httpx.Client, httpx.AsyncClient):
@@ -209,6 +209,7 @@ def _without_proxies() -> None:
 
 def _untrusting(make: Any) -> Any:
     def made(self: Any, *arguments: Any, **options: Any) -> None:
-        make(self, *arguments, **(options | {"trust_env": False}))
+        here = is_loopback(str(options.get("base_url", "")))
+        make(self, *arguments, **(options | {"trust_env": False} if here else options))
 
     return made

@@ -33,6 +33,8 @@ SECRET_WORDS = frozenset(
 """A variable with one of these in its name holds a secret."""
 NO_SECRET_WORDS = frozenset(("COMMAND", "DIR", "FILE", "HOME", "METHOD", "PATH", "SOCK", "TYPE"))
 """A variable whose name ends so says where a secret is, or of which kind it is."""
+NESTED = re.compile(r"MLOPS_\w+__")
+"""A variable that begins so is a setting of a group, and may name a block of credentials: none of them is a secret."""
 ADDRESSES = ("MLOPS_ALERTS",)
 """Variables that begin so hold an address which is a secret itself, as that of a webhook is."""
 PLAIN = frozenset(("true", "false", "none", "null", "basic", "bearer", "default", "password", "token", "secret"))
@@ -115,7 +117,7 @@ def _of_variables(variables: Iterable[tuple[str, str]]) -> Iterator[str]:
         if len(value) < SHORTEST or value.lower() in PLAIN:
             continue
         words = name.upper().split("_")
-        is_secret = SECRET_WORDS.intersection(words) and words[-1] not in NO_SECRET_WORDS
+        is_secret = SECRET_WORDS.intersection(words) and words[-1] not in NO_SECRET_WORDS and not NESTED.match(name)
         if is_secret or (name.startswith(ADDRESSES) and "://" in value):
             yield from _spellings(value)
             _, separator, password = value.partition(":")

@@ -61,7 +61,12 @@ def require(address: str) -> None:
         what = f"The certificates for {_shown(address)} cannot be read: {error}."
         raise ConfigError(what, "Correct SSL_CERT_FILE or PREFECT_API_SSL_CERT_FILE.") from None
     with translated(address):
-        httpx.get(f"{address.rstrip('/')}/health", timeout=ANSWER_SECONDS, verify=False)  # noqa: S501  the client verifies
+        httpx.get(
+            f"{address.rstrip('/')}/health",
+            timeout=ANSWER_SECONDS,
+            verify=False,  # noqa: S501  the client verifies
+            trust_env=not environment.is_loopback(address),
+        )
 
 
 @contextmanager

@@ -108,10 +108,13 @@ def test_nobody_waits_for_a_run_that_is_older_than_two_deadlines(
     client: WorkspaceClient, job_id: int, workspace: Emulator
 ) -> None:
     forgotten = {start(client, job_id, flow_run(Running())), start(client, job_id, str(uuid4()))}
-    config = settings.load("dev", databricks={"timeout_seconds": 0.5})
-    assert until(
-        lambda: {run.run_id for run in orphans.reconcile.fn(config) if run.outcome == "cancelled"} == forgotten
-    )
+    config, cancelled = settings.load("dev", databricks={"timeout_seconds": 0.5}), set[int]()
+
+    def all_are_cancelled() -> bool:
+        cancelled.update(run.run_id for run in orphans.reconcile.fn(config) if run.outcome == "cancelled")
+        return cancelled == forgotten
+
+    assert until(all_are_cancelled)
     assert until(lambda: not active(workspace))
 
 

@@ -60,7 +60,7 @@ for case, variables in cases.items():
         for client, ask in {
             "urllib": lambda: urllib.request.urlopen(url).status,
             "requests": lambda: requests.get(url).status_code,
-            "httpx": lambda: httpx.get(url).status_code,
+            "httpx": lambda: httpx.Client(base_url=url).get("").status_code,
             "prefect": lambda: get_client(sync_client=True).api_healthcheck() or 200,
             "websockets": lambda: 200 if get_proxy(parse_uri(url.replace("http", "ws"))) is None else "proxy",
         }.items():
@@ -117,6 +117,24 @@ def test_no_client_asks_a_proxy_for_this_machine(healthy: str, tmp_path: Path) -
     assert kept["the user's exceptions"] == [f"example.org,.corp,{ours}"] * 2
     assert kept["exceptions in both spellings"] == [f"a.org,{ours}", f"b.org,{ours}"]
     assert kept["every host"][0] == "*"
+
+
+ASK_ELSEWHERE = """
+import os, sys
+from cli import environment
+os.environ.update(PREFECT_API_URL=sys.argv[1], PREFECT_HOME=os.getcwd(), PREFECT_PROFILES_PATH=os.devnull)
+environment.import_prefect(os.getcwd())
+import httpx
+print(httpx.Client(base_url="http://workspace.invalid").get("/").status_code)
+"""
+
+
+def test_a_server_elsewhere_is_asked_by_the_proxy_as_the_user_wants(healthy: str, tmp_path: Path) -> None:
+    """Databricks behind a company's proxy, from a command whose own Prefect server is here."""
+    command = [sys.executable, "-c", ASK_ELSEWHERE, healthy]
+    proxy = {"HTTP_PROXY": healthy.removesuffix("/api")}
+    done = subprocess.run(command, env=plain() | proxy, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("200\n", 0), done.stderr
 
 
 FILES: dict[str, dict[str, str]] = {
