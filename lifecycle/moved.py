@@ -108,9 +108,12 @@ def local_path(address: str) -> Path | None:
 
 
 def lies_within(address: str, folder: Path) -> bool:
-    """Tell whether an address names something below a folder, with every link followed."""
-    path = local_path(address)
-    return path is not None and Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+    """Tell whether an address names something below a folder, with every link followed.
+
+    Of the folder itself none is: what a link in its place leads to may be another state's.
+    """
+    path, place = local_path(address), Path(os.path.realpath(folder.parent), folder.name)
+    return path is not None and place in Path(os.path.realpath(path)).parents
 
 
 def _is_same(root: Path, database: Path) -> bool:

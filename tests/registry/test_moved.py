@@ -63,6 +63,11 @@ def addresses(database: Path) -> list[str]:
         ]
 
 
+def within(address: str, folder: Path) -> bool:
+    path = moved.local_path(address)
+    return path is not None and path.resolve().is_relative_to(folder.resolve())
+
+
 def works_in(home: Path) -> None:
     """History, models, training and rollback work, everything named lies in the state, and doctor is content."""
     target = target_in(home)
@@ -71,10 +76,10 @@ def works_in(home: Path) -> None:
         loading.verify(promotion.reference(target, number))
     named = [each for each in addresses(home / "mlflow.db") if "mlruns" not in each]
     assert named
-    assert [each for each in named if not moved.lies_within(each, home)] == []
+    assert [each for each in named if not within(each, home / "artifacts")] == []
     with closing(sqlite3.connect(home / "mlflow.db")) as connection:
         sources = [json.loads(text)["uri"] for (text,) in connection.execute("SELECT dataset_source FROM datasets")]
-    assert {moved.lies_within(source, home) for source in sources} == {True}
+    assert {within(source, home / "data") for source in sources} == {True}
     intent = promotion.intend_rollback(target, None, "it was worse")
     assert isinstance(intent, promotion.Intent)
     assert promotion.promote(intent).champion == 1
@@ -109,6 +114,11 @@ def through_a_link(lived: Lived, tmp_path: Path) -> Path:
     rename(lived, tmp_path / "disk" / "state")
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     return tmp_path / "link" / "state"
+
+
+def linked_itself(lived: Lived, tmp_path: Path) -> Path:
+    (tmp_path / "state").symlink_to(rename(lived, tmp_path / "disk" / "state"))
+    return tmp_path / "state"
 
 
 def past_a_link(lived: Lived, tmp_path: Path) -> Path:
@@ -165,6 +175,7 @@ WAYS: dict[str, Callable[[Lived, Path], Path]] = {
     "twice": twice,
     "two former places": two_former_places,
     "through a link": through_a_link,
+    "through a link to itself": linked_itself,
     "past a link": past_a_link,
     "link changed": link_changed,
     "database alone": database_alone,
@@ -214,6 +225,21 @@ def test_files_that_a_link_leads_out_of_the_state_to_are_never_removed(lived: Li
     doctor.examine([settings.load("dev", home=home)], repair=True)
     after = {name: content for name, content in tree(lived.home).items() if name.startswith("artifacts")}
     assert after == {name: content for name, content in lived.before.items() if name.startswith("artifacts")}
+
+
+def test_a_clean_up_through_a_link_to_the_state_removes_what_lies_there(lived: Lived, tmp_path: Path) -> None:
+    home = linked_itself(lived, tmp_path)
+    [collected] = removal.cleanup(target_in(home), 0, reason="tidy").collected
+    assert not (home / "artifacts" / "models" / collected.removeprefix("models:/") / "artifacts").exists()
+
+
+@pytest.mark.parametrize("part", ["data", "mlflow.db", "artifacts/../data", "artifacts"])
+def test_an_address_within_the_state_that_names_no_artifact_is_not_removed(lived: Lived, part: str) -> None:
+    with closing(sqlite3.connect(lived.home / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE logged_models SET artifact_location = ?", (f"{lived.home.as_uri()}/{part}",))
+    before = set(tree(lived.home))
+    assert removal.cleanup(target_in(lived.home), 0, reason="tidy").collected == ()
+    assert before <= set(tree(lived.home))
 
 
 def test_what_is_trained_after_a_move_lies_in_the_state(lived: Lived, tmp_path: Path) -> None:
