@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lifecycle.data.dataset import Manifest
     from lifecycle.gate.selftest import SelftestResult
     from lifecycle.gate.verdict import Flip, Interval, Verdict
+    from lifecycle.inference.batch import BatchManifest
     from lifecycle.outcomes import Admission, Batch, Release
     from lifecycle.registry.catalog import ModelPage, VersionFacts
 
@@ -83,11 +84,15 @@ def _outcome(outcome: str) -> "Text":
     return Text(outcome.replace("_", " "), OUTCOMES.get(outcome, ""))
 
 
+def _erased(manifest: "Manifest | BatchManifest") -> str:
+    return f" + {manifest.rows_erased:,} erased" if manifest.rows_erased else ""
+
+
 def dataset(manifest: "Manifest", folder: str) -> None:
     """Show a dataset version."""
     console.echo(
         f"Dataset {manifest.data_name} {manifest.data_version}: {manifest.rows_in:,} rows in = "
-        f"{manifest.rows_split:,} split + {manifest.rows_quarantined:,} in quarantine"
+        f"{manifest.rows_split:,} split + {manifest.rows_quarantined:,} in quarantine{_erased(manifest)}"
     )
     if len(manifest.classes) <= SHOWN:
         rows = [
@@ -306,7 +311,7 @@ def batch(done: "Batch") -> None:
     rejected = sum(manifest.rejected.values())
     console.echo(
         f"Predictions of {manifest.model_name} {_version(manifest.model_version)}: {manifest.rows_in:,} rows in = "
-        f"{manifest.scored:,} scored + {rejected:,} rejected"
+        f"{manifest.scored:,} scored + {rejected:,} rejected{_erased(manifest)}"
     )
     table(("label", "rows"), manifest.labels.items())
     console.echo(f"In: {done.folder}")

@@ -39,9 +39,11 @@ def show_dataset(manifest: Manifest, folder: str) -> None:
     """Show a dataset version: rows per side and class, quarantine by reason, and where its report lies."""
     sides = [f"| {side} | {sum(c.values()):,} | {_pairs(c)} |" for side, c in manifest.counts.items()]
     aside = [f"| {reason} | {count:,} |" for reason, count in manifest.quarantined.items()] or ["| – | 0 |"]
+    erased = f" + {manifest.rows_erased:,} erased" if manifest.rows_erased else ""
     lines = [
         f"# {manifest.data_name} {manifest.data_version}",
-        f"{manifest.rows_in:,} rows in = {manifest.rows_split:,} split + {manifest.rows_quarantined:,} in quarantine.",
+        f"{manifest.rows_in:,} rows in = {manifest.rows_split:,} split + {manifest.rows_quarantined:,} in quarantine"
+        f"{erased}.",
         "\n".join(["| side | rows | classes |", "|---|---|---|", *sides]),
         "\n".join(["| quarantined as | rows |", "|---|---|", *aside]),
         f"Report: `{folder}/report.html`, Data Docs: `{folder}/data_docs/index.html`, digest `{manifest.digest}`.",
@@ -112,10 +114,12 @@ def show_endpoint(served: Served) -> None:
 def show_batch(batch: Batch) -> None:
     """Show what a batch scored and rejected, and where it lies."""
     manifest = batch.manifest
+    erased = f" + {manifest.rows_erased:,} erased" if manifest.rows_erased else ""
     text = (
         f"# {manifest.scored:,} predictions by {manifest.model_name} v{manifest.model_version}\n\n"
         f"{manifest.rows_in:,} rows in = {manifest.scored:,} scored + {sum(manifest.rejected.values()):,} rejected "
-        f"({_pairs(manifest.rejected) or 'none'}).\n\nLabels: {_pairs(manifest.labels)}.\n\nIn `{batch.folder}`."
+        f"({_pairs(manifest.rejected) or 'none'}){erased}.\n\n"
+        f"Labels: {_pairs(manifest.labels)}.\n\nIn `{batch.folder}`."
     )
     _markdown(f"batch-{manifest.model_name}", text, "Batch inference")
 

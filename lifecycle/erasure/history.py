@@ -35,7 +35,7 @@ def text_of(path: Path) -> str | None:
 
 def cells_with(path: Path, forms: Forms) -> int:
     """How many cells of a database hold one of the texts, or show a row of them."""
-    with closing(_connected(path)) as database:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as database:
         return sum(1 for _ in _changes(database, forms))
 
 
@@ -45,7 +45,7 @@ def clean_database(path: Path, forms: Forms) -> int:
     Raises:
         TransientError: Another process has the database open and is busy with it.
     """
-    with closing(_connected(path)) as database:
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as database:
         try:
             database.execute("PRAGMA secure_delete = ON")
             database.execute("BEGIN IMMEDIATE")
@@ -77,10 +77,6 @@ def shows(path: Path, forms: Forms) -> bool:
     """Whether `clean_file` would change a file."""
     before = text_of(path)
     return before is not None and forms.cleaned(before) != before
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
 
 
 def _changes(database: sqlite3.Connection, forms: Forms) -> Iterator[tuple[str, str, int, str, bytes]]:

@@ -97,7 +97,9 @@ def shows(path: Path) -> bool:
 
 
 def places(home: Path) -> set[str]:
-    return {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file() and shows(path)}
+    return {
+        str(path.relative_to(home)).removesuffix("-wal") for path in home.rglob("*") if path.is_file() and shows(path)
+    }
 
 
 def test_no_byte_of_a_person_is_left_but_in_models_that_are_named(lived: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -67,7 +68,7 @@ def scored(state: State, source: Path, **arguments: object) -> Path:
     return batch.locate(request)[0]
 
 
-def letters(path: Path, rows: list[tuple[str, str]], **form: object) -> Path:
+def letters(path: Path, rows: list[tuple[str, str]], **form: Any) -> Path:
     pd.DataFrame(rows, columns=["text", "customer"]).to_csv(path, index=False, **form)
     return path
 

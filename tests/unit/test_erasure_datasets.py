@@ -149,6 +149,9 @@ def test_report_docs_and_examples_are_made_again_of_what_stays(here: Settings) -
     erase([here], Subject(texts=("a text without a label",)))
     assert (folder / "data_docs" / "index.html").exists()
     assert "two minds" in (folder / "report.html").read_text()
+    assert "65 rows in = 60 split + 4 in quarantine + 1 erased" in (folder / "report.html").read_text().replace(
+        "\n", " "
+    )
     assert not holds(here, "a text without a label")
 
 
