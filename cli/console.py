@@ -32,8 +32,9 @@ def holds_all() -> bool:
 
 
 def echo(text: object = "", *, nl: bool = True) -> None:
-    """Print a line of the result."""
+    """Print a line of the result, at once: whoever reads may wait for it while the command goes on."""
     results().write(f"{text}\n" if nl else str(text))
+    results().flush()
 
 
 def quiet() -> None:
