@@ -102,6 +102,15 @@ with console.streams():
         assert word in done.stderr
 
 
+def test_a_line_is_there_while_the_command_goes_on() -> None:
+    program = "import sys; from cli import console\nwith console.streams(): console.echo('up'); sys.stdin.read()"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "up\n"
+        assert process.poll() is None
+
+
 class Odd(BaseException):
     """No `Exception`, as an event loop's cancellation."""
 
