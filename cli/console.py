@@ -32,11 +32,7 @@ def holds_all() -> bool:
 
 
 def echo(text: object = "", *, nl: bool = True) -> None:
-<<<<<<< HEAD
     """Print a line of the result, at once: a command that goes on says by it where it serves."""
-=======
-    """Print a line of the result, at once: whoever reads may wait for it while the command goes on."""
->>>>>>> start
     results().write(f"{text}\n" if nl else str(text))
     results().flush()
 
