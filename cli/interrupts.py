@@ -55,7 +55,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _again(otherwise: "Callable[[UnraisableHookArgs], object]", dropped: "UnraisableHookArgs") -> None:
     """Send a signal once more whose interruption came within a finaliser, where Python drops and prints it."""
     if isinstance(dropped.exc_value, KeyboardInterrupt) and _received:
-        threading.Timer(0.1, os.kill, (os.getpid(), _received.pop())).start()
+        main = threading.main_thread().ident or 0  # another thread would wake nobody
+        threading.Timer(0.1, signal.pthread_kill, (main, _received.pop())).start()
     else:
         otherwise(dropped)
 

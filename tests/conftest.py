@@ -34,9 +34,11 @@ if main_module.__spec__ is None and not hasattr(main_module, "__file__"):
     # a worker of pytest-xdist: pyspark takes it for its own doctests, and ends it where grpc is not installed
     main_module.__spec__ = ModuleSpec("pytest.__main__", None)
 
+# started in the background by a shell, or by nohup: commands that a test interrupts would inherit that they are deaf
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # started in the background by a shell: commands that a test interrupts would inherit that they are deaf
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # a busy machine is no counterexample
 hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)

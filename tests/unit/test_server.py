@@ -48,7 +48,7 @@ def running(folder: Path, do: str = "pass", first: str = "", *, is_up: bool = Tr
         process = subprocess.Popen(command, stdout=said, stderr=said)
     while is_up and "up" not in log.read_text():
         assert process.poll() is None, log.read_text()
-    own = server._OwnServer(process, f"http://127.0.0.1:{port}/api", log)
+    own = server._OwnServer(process, f"http://127.0.0.1:{port}/api", "somebody:word", log)
     try:
         yield own
     finally:
