@@ -66,6 +66,7 @@ def masked(text: str) -> str:
 
 def guard() -> None:
     """Mask every log record of this process, whoever writes and whoever shows it, and the traceback of its end."""
+    sys.excepthook = _show
     if getattr(logging.getLogRecordFactory(), "masks", False):
         return
     made = logging.getLogRecordFactory()
@@ -75,7 +76,6 @@ def guard() -> None:
 
     factory.masks = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(factory)
-    sys.excepthook = _show
 
 
 def shielded(function: Callable[P, R]) -> Callable[P, R]:

@@ -80,6 +80,7 @@ class _Address(NamedTuple):
 
 def sealed(uri: str) -> str:
     """The address with references in place of what is secret in it, which this process keeps; again it is the same."""
+    uri = uri.strip() if "://" in uri else uri  # in a path blanks are letters
     if _is_sealed(uri):
         return uri
     found = _each(uri, _sealed)

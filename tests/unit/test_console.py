@@ -128,7 +128,8 @@ class Odd(BaseException):
         (ValueError("hunter2"), 1, "This is a bug: ValueError at test_console.py:"),
         (RecursionError(), 1, "This is a bug: RecursionError"),
         (BrokenPipeError(32, "Broken pipe"), 1, "This is a bug: BrokenPipeError"),
-        (OSError(28, "hunter2"), 1, "This is a bug: OSError"),
+        (OSError(5, "hunter2"), 1, "This is a bug: OSError"),
+        (OSError(28, "No space left on device"), 2, "No space left on device. Make room"),
         (asyncio.CancelledError(), 1, "This is a bug: CancelledError"),
         (ExceptionGroup("hunter2", [ValueError("hunter2")]), 1, "This is a bug: ExceptionGroup"),
         (UnicodeEncodeError("ascii", "hunter2é", 7, 8, "odd"), 1, "This is a bug: UnicodeEncodeError"),
@@ -176,7 +177,7 @@ from mlops_lifecycle.start import main; main()
         assert str(path) in said
         kept = path.read_text()
         assert "Traceback" in kept
-        assert "ValueError: <DATABRICKS_TOKEN> at https://…host/t.csv?… and hooks" in kept
+        assert "ValueError: *** at https://***@host/t.csv?sig=*** and hooks" in kept
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
