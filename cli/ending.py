@@ -6,7 +6,6 @@ What nobody foresaw is a bug. Its traceback is for those who mend it, so it goes
 import os
 import platform
 import sys
-import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 import typer
 
 from cli import console, interrupts
+from lifecycle import owner
 from lifecycle.errors import ConfigError, MlopsError, TransientError, of_the_machine
 from lifecycle.masking import masked
 from mlops_lifecycle import start
@@ -123,4 +123,4 @@ def _folders() -> Iterator[Path]:
         if (state := settings.load("dev").state).is_dir():
             yield state / "logs"
     with suppress(OSError):
-        yield Path(tempfile.gettempdir())
+        yield owner.temporary_place()

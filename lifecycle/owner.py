@@ -120,6 +120,12 @@ def temporary_folder() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def temporary_place() -> Path:
+    """Where what must outlive this process can lie: around the folder that goes with it."""
+    folder = Path(tempfile.gettempdir())
+    return folder.parent if MARK.search(folder.name) else folder
+
+
 def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)

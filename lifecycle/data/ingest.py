@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -150,18 +150,24 @@ def read(source: Source, rules: DataRules, columns: Columns) -> Table:
 
 
 def stream(
-    source: Source, rules: DataRules, columns: Columns, *, rows_per_chunk: int, sha256: str | None = None
+    source: Source,
+    rules: DataRules,
+    columns: Columns,
+    *,
+    rows_per_chunk: int,
+    sha256: str | None = None,
+    also: Collection[str] = (),
 ) -> Iterator["pd.DataFrame"]:
     """Yield the columns that are asked for in chunks of object columns, indexed by row number, from 1.
 
-    Structure is checked as it streams; cells are not (`cells.unusable`). With `sha256` any other content is a change.
+    With them come those of `also` that are there. Structure is checked as it streams; cells are not (`cells.unusable`). With `sha256` any other content is a change.
 
     Raises:
         ConflictError: It changed while it was read, which shows after the last chunk.
     """
-    wanted, problems = Wanted(_options(columns), others=False), Problems(source.name)
+    wanted, problems = Wanted(_options(columns), others=bool(also)), Problems(source.name)
     with _reading(source, rules, wanted, rows_per_chunk, problems, sha256) as reading:
-        for frame in _in_chunks(reading.blocks, wanted, rows_per_chunk):
+        for frame in _in_chunks(reading.blocks, {*wanted.columns, *also}, rows_per_chunk):
             if not problems:  # from the first problem on it is read only to tell all of them
                 yield frame
 
@@ -303,14 +309,14 @@ def _digested(blocks: Iterable[Block], total: Any) -> Iterator[Block]:
         yield block
 
 
-def _in_chunks(blocks: Iterable[Block], wanted: Wanted, size: int) -> Iterator["pd.DataFrame"]:
+def _in_chunks(blocks: Iterable[Block], columns: Collection[str], size: int) -> Iterator["pd.DataFrame"]:
     """The blocks as frames of equal size, but the last one."""
     import pandas as pd
 
     waiting = list["pd.DataFrame"]()
     for block in chain(blocks, [None]):
         if block:
-            kept = {name: block.cells[name] for name in wanted.columns}
+            kept = {name: cells for name, cells in block.cells.items() if name in columns}
             waiting.append(pd.DataFrame(kept, index=pd.Index(block.rows, name="row"), dtype=object))
         while waiting and (sum(map(len, waiting)) >= size or not block):
             whole = pd.concat(waiting) if len(waiting) > 1 else waiting[0]

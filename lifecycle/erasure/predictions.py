@@ -150,7 +150,7 @@ def _from_input(manifest: BatchManifest, wanted: Wanted, data_root: Path) -> tup
         return set(), f"its input {manifest.input} has changed since"
     found, columns = set[int](), [manifest.text_column]
     try:
-        for chunk in ingest.stream(source, DataRules(), columns, rows_per_chunk=20_000):
+        for chunk in ingest.stream(source, DataRules(), columns, rows_per_chunk=20_000, also=[wanted.id_column]):
             rows = chunk.rename(columns={manifest.text_column: "text"}, errors="ignore")
             found |= {int(row) for row in rows.index[wanted.among(rows, ids_in=wanted.id_column)]}
     except MlopsError:

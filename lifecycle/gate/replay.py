@@ -240,7 +240,7 @@ def _answer(process: subprocess.Popen[str], given: ReplayRequest) -> tuple[str, 
     text: str | None = given.model_dump_json()
     while True:
         try:
-            return process.communicate(text, timeout=LOOK_SECONDS)
+            return process.communicate(text, timeout=min(LOOK_SECONDS, max(0, deadline - time.monotonic())))
         except subprocess.TimeoutExpired:
             text = None  # it has it, or will have
             looks = looks + 1 if children.is_stopped(process) else 0

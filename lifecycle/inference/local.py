@@ -54,9 +54,15 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     columns = {request.key_column: "--key-column"} if request.key_column else {}
     columns |= {request.text_column: "--text-column"}
     size = request.inference.rows_per_part
-    chunks = enumerate(
-        ingest.stream(request.input, request.rules, columns, rows_per_chunk=size, sha256=request.input_sha256)
+    given = ingest.stream(
+        request.input,
+        request.rules,
+        columns,
+        rows_per_chunk=size,
+        sha256=request.input_sha256,
+        also=tombstones.load(request.output_root).columns,  # by them it is told whose rows were erased
     )
+    chunks = enumerate(given)
     rejected: list[pd.DataFrame] = []
     totals, labels = Counter[str](), Counter[str]()
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
