@@ -160,7 +160,8 @@ def stream(
 ) -> Iterator["pd.DataFrame"]:
     """Yield the columns that are asked for in chunks of object columns, indexed by row number, from 1.
 
-    With them come those of `also` that are there. Structure is checked as it streams; cells are not (`cells.unusable`). With `sha256` any other content is a change.
+    With them come those of `also` that are there. Structure is checked as it streams; cells are not
+    (`cells.unusable`). With `sha256` any other content is a change.
 
     Raises:
         ConflictError: It changed while it was read, which shows after the last chunk.
