@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,25 @@ except KeyboardInterrupt:
 }
 
 
+started: list["subprocess.Popen[str]"] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays() -> Iterator[None]:
+    """A command that does not end is a failure, not a load on the machine."""
+    yield
+    for process in started:
+        process.kill()
+        process.wait()
+    started.clear()
+
+
 def run(body: str, place: Path) -> "subprocess.Popen[str]":
     indented = "\n".join(f"        {line}" for line in body.strip().splitlines())
     command = [sys.executable, "-c", COMMAND.format(body=indented), str(place)]
     with (place / "said").open("w") as said:
         process = subprocess.Popen(command, cwd=ROOT, stderr=said, text=True)
+    started.append(process)
     while not (place / "ready").exists() and process.poll() is None:
         pass
     return process
