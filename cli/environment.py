@@ -209,7 +209,8 @@ def _without_proxies() -> None:
 
 def _untrusting(make: Any) -> Any:
     def made(self: Any, *arguments: Any, **options: Any) -> None:
-        here = is_loopback(str(options.get("base_url", "")))
+        address = str(options.get("base_url", ""))
+        here = address.startswith("http:") and is_loopback(address)  # where there are certificates they are the user's
         make(self, *arguments, **(options | {"trust_env": False} if here else options))
 
     return made

@@ -23,8 +23,8 @@ NOT_IN_A_METRIC = re.compile(
     | _(?={ENCODED[1:]})        # what looks as if it was written so""",
     re.VERBOSE,
 )
-MARKUP = re.compile(r"[\\|`*<>#$]|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
-"""What would not be shown as it stands: the brackets of a link, but not those of an interval. `<` could begin a tag."""
+MARKUP = re.compile(r"[\\|`*<>$]|^#|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
+"""What would not be shown as it stands: a `#` at the start, the brackets of a link, but not those of an interval. `<` could begin a tag."""
 PLOTTED = 30
 NAMED = 5
 

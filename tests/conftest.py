@@ -49,11 +49,16 @@ SAMPLE = ROOT / "examples" / "financial_news.csv"
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test sees the settings of the repository and a wide page, not those of whoever runs it."""
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test sees the settings of the repository and a wide page, not those of whoever runs it or ran before it."""
+    before = dict(os.environ)
     monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     for variable in [name for name in os.environ if name.startswith("MLOPS_")]:
         monkeypatch.delenv(variable)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")
