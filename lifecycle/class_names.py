@@ -24,7 +24,10 @@ NOT_IN_A_METRIC = re.compile(
     re.VERBOSE,
 )
 MARKUP = re.compile(r"[\\|`*<>$]|^#|(?<=\])[(\[]|(?<!\w)_|_(?!\w)")
-"""What would not be shown as it stands: a `#` at the start, the brackets of a link, but not those of an interval. `<` could begin a tag."""
+"""What would not be shown as it stands: a `#` at the start, the brackets of a link, but not those of an interval.
+
+`<` could begin a tag.
+"""
 PLOTTED = 30
 NAMED = 5
 

@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 FLOORS = ("cli", "flows", "tasks", "lifecycle")
 NAME = "mlops_lifecycle"
 EXTRA_OF = {
+    "predictions.py": "delta",
     "vader.py": "vader",
     "external.py": "vader",
     "definition.py": "databricks",
