@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from lifecycle import secrets, volumes
@@ -24,8 +24,6 @@ from lifecycle.errors import ConfigError, ConflictError, DataError, TransientErr
 from lifecycle.settings import DataRules
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from lifecycle.data.ingest import Source
 
 GZIP = b"\x1f\x8b"
@@ -109,7 +107,7 @@ class _Digesting(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer).cast("B")
         block = self._file.read(len(view))
         view[: len(block)] = block

@@ -343,6 +343,7 @@ def test_a_service_that_ends_stops_the_others(place: Place) -> None:
     assert command.stdout.readline() == "Everything is up.\n"
     worker = recorded(place, "worker")
     assert worker is not None
+    until(lambda: "started!" in worker.log.read_text())  # it has shown its heartbeat before
     os.kill(worker.pid, signal.SIGKILL)
     _, errors = command.communicate(timeout=100)
     assert command.returncode == 6, errors

@@ -278,7 +278,7 @@ def test_no_label_or_reason_can_break_the_page(state: State) -> None:
     keep(judged, state.bayes)
     intent = promotion.intend(state.target, state.bayes, None, reason=hostile, verdict_digest=judged.digest)
     shown = card.read(state.config, "sentiment", promotion.promote(intent).champion)
-    assert r"| recall.a\|b \# c &lt;script\>\`x\` | 0.500" in shown
+    assert r"| recall.a\|b # c &lt;script\>\`x\` | 0.500" in shown
     assert "- Reason: a\\|b # c &lt;script\\>\\`x\\`\n" in shown
     assert "<script" not in shown
 
