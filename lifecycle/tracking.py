@@ -99,6 +99,7 @@ def download(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") 
 
     client(tracking_uri, registry_uri)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         _require_plain(uri, folder)
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     except (MlflowException, OSError, RecursionError, ValueError) as error:
