@@ -20,8 +20,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from cli import environment, guarded, history
@@ -178,7 +179,8 @@ class _OwnServer:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(WAKE, self._interrupt)
+        before, hook = signal.signal(WAKE, self._interrupt), sys.unraisablehook
+        sys.unraisablehook = partial(self._dropped, hook)
         threading.Thread(target=self._look, name="server watch", daemon=True).start()
         try:
             yield
@@ -188,6 +190,7 @@ class _OwnServer:
             with suppress(KeyboardInterrupt):  # one that is on its way ends nothing any more
                 signal.signal(WAKE, signal.SIG_IGN)
             signal.signal(WAKE, before)
+            sys.unraisablehook = hook
 
     def _look(self) -> None:
         """Wait for its end, and ask now and then whether it answers; one that does not is ended."""
@@ -205,17 +208,25 @@ class _OwnServer:
 
     def _wake(self) -> None:
         """Interrupt the main thread; again, because a signal just before it begins to wait does not end the wait."""
-        while not self._woken:
+        while True:
             with self._waking:
                 if self._over.is_set():
                     return
-                signal.pthread_kill(threading.main_thread().ident or 0, WAKE)
+                if not self._woken:
+                    signal.pthread_kill(threading.main_thread().ident or 0, WAKE)
             time.sleep(WAKE_SECONDS)
 
     def _interrupt(self, *_: object) -> None:
         if not self._woken:
             self._woken = True
             raise KeyboardInterrupt
+
+    def _dropped(self, otherwise: Callable[[Any], object], what: Any) -> None:
+        """Wake it once more where the interruption came within a finaliser: Python drops it there, and goes on."""
+        if isinstance(what.exc_value, KeyboardInterrupt) and self._woken:
+            self._woken = False
+        else:
+            otherwise(what)
 
     def _answers(self, seconds: float) -> bool:
         connection = http.client.HTTPConnection(urlsplit(self.api).netloc, timeout=seconds)

@@ -61,7 +61,14 @@ DEATHS: dict[str, tuple[Callable[["subprocess.Popen[bytes]"], None], str]] = {
     for name in ("SIGKILL", "SIGTERM", "SIGSEGV", "SIGABRT", "SIGHUP", "SIGBUS", "SIGQUIT")
 } | {"SIGSTOP": (lambda process: process.send_signal(signal.SIGSTOP), "did not answer for 1 s")}
 
+
+class Finalised:
+    def __del__(self) -> None:
+        time.sleep(600)
+
+
 BLOCKS: dict[str, Callable[[], object]] = {
+    "within a finaliser": lambda: (Finalised(), time.sleep(600)),
     "waiting": lambda: time.sleep(600),
     "computing": lambda: all(True for _ in iter(int, 1)),
     "in a lock": lambda: threading.Event().wait(),
