@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FULL := $(VENV)/.installed-with-databricks-and-spark
 UV := $(shell command -v uv 2>/dev/null)
+# tests wait for processes much of their time: one worker more than there are cores
+WORKERS := PYTEST_XDIST_AUTO_NUM_WORKERS=$$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 
 .PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint format bench screenshots wheel wheel-test constraints clean
 
@@ -24,10 +26,10 @@ demo-databricks: $(FULL)  ## the same on Databricks, emulated: every heavy step 
 	$(BIN)/python -m tests.databricks_emulator.demo
 
 test: $(FULL)  ## every test; needs no network
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(WORKERS) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: $(FULL)  ## the same with the long versions of the fault tests
-	TEST_KILLS=50 TEST_ROUNDS=200 TEST_EXAMPLES=200 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(WORKERS) TEST_KILLS=50 TEST_ROUNDS=200 TEST_EXAMPLES=200 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 selftest: $(STAMP)  ## the gate must refuse planted challengers, by the rules of prod
 	$(BIN)/mlops gate selftest --env prod
