@@ -34,15 +34,16 @@ _PAIR = rf"(?:[^=&#?$]*=)?(?:{_ONE}|\{{logical_date\}})"
 _SCHEME = rf"(?:[hH][tT][tT][pP][sS]?://{_USER}?|(?![hH][tT][tT][pP])[A-Za-z][A-Za-z0-9+.-]*://(?:{_USER}|[^:/?#@]+@)?)"
 _PLACE = r"(?:\[[^\]/?#@]*\]|[^:/?#@\[]*)(?::\d*)?(?:/(?:(?!://|::)[^?#])*)?"
 _QUERY = rf"{_PAIR}(?:&{_PAIR})*"
-_PART = rf"(?:{_SCHEME}{_PLACE}(?:\?(?:{_QUERY})?)?(?:#(?:{_ONE})?)?|(?:(?!://|::)[\s\S])*)"
-SEALED = rf"^{_PART}(?:::{_PART})*$"
+_NEXT = r"::(?=[A-Za-z][A-Za-z0-9+.-]*://)"
+_URL = rf"{_SCHEME}{_PLACE}(?:\?(?:{_QUERY})?)?(?:#(?:{_ONE})?)?"
+SEALED = rf"^(?:{_URL}|(?:(?!://|{_NEXT})[\s\S])*)(?:{_NEXT}{_URL})*$"
 """What is no URL, or one without secrets. It stands in the forms of deployments too: a server stores no other one."""
 
 SERVERS = ("MLOPS_TRACKING_URI", "MLOPS_REGISTRY_URI")
 USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
 _is_sealed = re.compile(SEALED).fullmatch
-_CHAIN = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+_CHAIN = re.compile(_NEXT)
 """Between the addresses of a chain: `zip://news.csv::https://…`."""
 _SCHEME_NAME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _AUTHORITY = re.compile(r"[^/?#]*")

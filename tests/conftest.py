@@ -12,7 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from lifecycle import settings, tracking, training
+from lifecycle import masking, settings, tracking, training
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
 from lifecycle.models.loading import ModelRef
@@ -59,6 +59,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test gives as a password is an everyday word in the messages of the next one."""
+    monkeypatch.setattr(masking, "_known", set(masking._known))
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,13 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from lifecycle import secrets, volumes
-from lifecycle.errors import ConfigError, ConflictError, DataError, TransientError
+from lifecycle.errors import ConfigError, ConflictError, DataError, TransientError, of_the_machine
 from lifecycle.settings import DataRules
 
 if TYPE_CHECKING:
@@ -208,14 +208,19 @@ def _downloaded(source: "Source", uri: str) -> BinaryIO:
 
     kind = fsspec.get_filesystem_class(urlsplit(uri).scheme)
     system = kind(**kind._get_kwargs_from_urls(uri))
-    copy = tempfile.NamedTemporaryFile(prefix="mlops-fetched-")  # noqa: SIM115  # whoever reads it closes it
-    try:
-        system.get_file(kind._strip_protocol(uri), copy.name)
-    except (OSError, ImportError, TypeError):
-        raise
-    except Exception as error:  # each scheme has its own; what they say may hold a signed URL
-        what = f"{source.public_uri} cannot be fetched: {type(error).__name__}."
-        raise _refusal(source, error) or TransientError(what, "Check the URL, or try again.") from None
+    with ExitStack() as unfinished:
+        copy = unfinished.enter_context(tempfile.NamedTemporaryFile(prefix="mlops-fetched-"))
+        try:
+            system.get_file(kind._strip_protocol(uri), copy.name)
+        except (FileNotFoundError, IsADirectoryError, PermissionError, ImportError, TypeError):
+            raise
+        except OSError as error:
+            what = f"{source.public_uri} cannot be reached: {error.strerror or type(error).__name__}."
+            raise of_the_machine(error) or TransientError(what, "Check the URL, or try again.") from None
+        except Exception as error:  # each scheme has its own; what they say may hold a signed URL
+            what = f"{source.public_uri} cannot be fetched: {type(error).__name__}."
+            raise _refusal(source, error) or TransientError(what, "Check the URL, or try again.") from None
+        unfinished.pop_all()  # whoever reads it closes it
     return cast(BinaryIO, copy)
 
 

@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,11 +26,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from lifecycle import settings
-from lifecycle.data import dataset, ingest, piped
+from lifecycle.data import dataset, ingest, opening, piped
 from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, ConflictError, DataError
+from lifecycle.errors import ConfigError, ConflictError, DataError, TransientError
 from lifecycle.settings import DataRules
-from tests.conftest import tree
+from tests.conftest import free_port, tree
 
 ROWS = [(f"text number {n}", ("good", "bad")[n % 2]) for n in range(30)]
 RULES, ASKED = DataRules(), {"text": "--text-column", "label": "--label-column"}
@@ -466,6 +467,18 @@ def pipe(content: bytes) -> Iterator[str]:
     finally:
         thread.join()
         os.close(out)
+
+
+def test_of_a_url_that_cannot_be_fetched_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while somebody still holds the error."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (
+        pytest.raises(TransientError, match="a.csv cannot be reached: ") as met,
+        opening.opened(Source(uri=f"http://127.0.0.1:{free_port()}/a.csv"), DataRules(allowed_schemes=("http",))),
+    ):
+        pass
+    assert met.value.__traceback__
+    assert tree(tmp_path) == {}
 
 
 def test_a_pipe_is_kept_while_it_is_needed(tmp_path: Path) -> None:

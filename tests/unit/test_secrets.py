@@ -13,7 +13,7 @@ from uuid import UUID
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prefect.utilities.callables import parameter_schema
 
@@ -123,6 +123,8 @@ word = st.from_regex(r"CANARY[a-z0-9]{4}", fullmatch=True)
     part,
     st.sampled_from(("user", "query", "end")),
 )
+@example("http", "::", "CANARY0000", "", "query")
+@example("http", "::/x", "CANARY0000", "::y", "end")
 def test_no_part_of_an_address_lets_a_secret_through(scheme: str, odd: str, word: str, more: str, where: str) -> None:
     """Whatever stands around it: sealing twice is sealing once, and what is sealed has the form."""
     uri = {
