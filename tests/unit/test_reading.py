@@ -473,7 +473,7 @@ def test_of_a_url_that_cannot_be_fetched_nothing_is_kept(tmp_path: Path, monkeyp
     """Also while somebody still holds the error."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with (
-        pytest.raises(TransientError, match="a.csv cannot be reached: ") as met,
+        pytest.raises(TransientError, match=r"a\.csv cannot be reached: ") as met,
         opening.opened(Source(uri=f"http://127.0.0.1:{free_port()}/a.csv"), DataRules(allowed_schemes=("http",))),
     ):
         pass
