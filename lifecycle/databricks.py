@@ -57,11 +57,34 @@ def require_credentials(uri: str) -> None:
     """
     if not is_databricks(uri):
         return
-    profile = uri.partition("://")[2] or os.environ.get("DATABRICKS_CONFIG_PROFILE", "")
-    if profile:
-        _require_profile(profile)
-    elif not OWN_IDENTITY & os.environ.keys():  # otherwise Databricks' own client knows what it needs
+    section = _section(uri)
+    if not section and not OWN_IDENTITY & os.environ.keys():  # otherwise Databricks' own client knows what it needs
         _require_variables(uri)
+    _require_one_way(section)
+
+
+def require_answer(uri: str) -> None:
+    """Check that the workspace behind a URI answers: MLflow would ask one that is not there for five minutes a call.
+
+    Raises:
+        ConfigError: Its address is none, or its certificate is not trusted.
+        TransientError: It does not answer.
+    """
+    if not is_databricks(uri) or not (host := _section(uri).get("host") or os.environ.get("DATABRICKS_HOST")):
+        return
+    import requests
+
+    host = host if "://" in host else f"https://{host}"
+    try:
+        requests.get(f"{host.rstrip('/')}/.well-known/databricks-config", timeout=ANSWER_SECONDS)
+    except requests.exceptions.SSLError:
+        what = f"The certificate of {host} is not trusted here."
+        raise ConfigError(what, "Name the file of its authority: export REQUESTS_CA_BUNDLE=…") from None
+    except ValueError as error:
+        raise ConfigError(f"{host} is no address of a workspace: {error!s:.200}.", "Check DATABRICKS_HOST.") from None
+    except requests.RequestException as error:
+        what = f"The Databricks workspace at {host} does not answer ({type(error).__name__})."
+        raise TransientError(what, "Check DATABRICKS_HOST and the way there, or try again.") from None
 
 
 def use_profile(uri: str) -> None:
@@ -130,7 +153,13 @@ def _config(*, anew: bool) -> "Config":
         return _configs[identity]
 
 
-def _require_profile(profile: str) -> None:
+def _section(uri: str) -> Mapping[str, str]:
+    """What the profile holds that a URI or the environment names; empty where neither names one."""
+    profile = uri.partition("://")[2] or os.environ.get("DATABRICKS_CONFIG_PROFILE", "")
+    return _profile(profile) if profile else {}
+
+
+def _profile(profile: str) -> Mapping[str, str]:
     path = Path(os.environ.get("DATABRICKS_CONFIG_FILE", "~/.databrickscfg")).expanduser()
     file = configparser.ConfigParser(interpolation=None)
     try:
@@ -150,6 +179,24 @@ def _require_profile(profile: str) -> None:
         raise ConfigError(
             f"Profile {profile!r} in {path} has no credentials: it needs {PROFILE_NEEDS}.", _login(profile)
         )
+    return section
+
+
+def _require_one_way(section: Mapping[str, str]) -> None:
+    """Refuse two ways to sign in at once, as Databricks' client does, by its own table of them."""
+    from databricks.sdk.config import Config
+
+    if section.get("auth_type") or os.environ.get("DATABRICKS_AUTH_TYPE"):
+        return
+    used: dict[str, list[str]] = {}
+    for each in Config.attributes():
+        name = each.env if each.env and os.environ.get(each.env) else f"`{each.name}` of the profile"
+        if each.auth and (section.get(each.name) or name == each.env):
+            used.setdefault(each.auth, []).append(name)
+    if len(used) > 1:
+        ways = " and ".join(f"{way} ({', '.join(names)})" for way, names in sorted(used.items()))
+        what = f"There is more than one way to sign in to Databricks: {ways}."
+        raise ConfigError(what, "Unset all but one, or say which is meant: export DATABRICKS_AUTH_TYPE=…")
 
 
 def _require_variables(uri: str) -> None:

@@ -55,6 +55,8 @@ def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # else it logs what it raises, as a traceback
     for uri in (tracking_uri, registry_uri):
         databricks.require_credentials(uri)
+    for uri in dict.fromkeys((tracking_uri, registry_uri)):
+        databricks.require_answer(uri)
     from mlflow import MlflowClient
 
     with translated():

@@ -23,17 +23,19 @@ def client(uri: str = "databricks") -> "WorkspaceClient":
 
     Raises:
         ConfigError: Credentials are missing; it says which.
+        TransientError: The workspace does not answer.
     """
     databricks.require_credentials(uri)
     databricks.use_profile(uri)
     try:
-        return _client(tuple(os.environ.get(name) for name in databricks.IDENTITY))
+        return _client(uri, tuple(os.environ.get(name) for name in databricks.IDENTITY))
     except ValueError as error:
         raise ConfigError(f"No workspace can be reached: {error!s:.300}.", GRANTS) from None
 
 
 @lru_cache(maxsize=4)
-def _client(identity: tuple[str | None, ...]) -> "WorkspaceClient":  # noqa: ARG001  a key, not an input
+def _client(uri: str, identity: tuple[str | None, ...]) -> "WorkspaceClient":  # noqa: ARG001  a key, not an input
+    databricks.require_answer(uri)
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.config import Config
 

@@ -16,7 +16,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from lifecycle import databricks, evaluation, settings, tracking, training, training_runs
+from lifecycle import databricks, evaluation, settings, tracking, training, training_runs, workspace
 from lifecycle.errors import (
     ConfigError,
     ConflictError,
@@ -43,6 +43,7 @@ from lifecycle.registry import (
 )
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
+from tests.conftest import free_port
 from tests.databricks_emulator import Emulator
 from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
 
@@ -1092,6 +1093,77 @@ def test_a_profile_must_hold_a_workspace_and_credentials(
 def test_the_default_profile_is_one_like_any_other(bare: Path) -> None:
     bare.write_text("[DEFAULT]\nhost = https://x\ntoken = secret\n", encoding="utf-8")
     databricks.require_credentials("databricks-uc://DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("given", "profile", "ways"),
+    [
+        (
+            TOKEN | ID | SECRET,
+            "",
+            r"oauth \(DATABRICKS_CLIENT_ID, DATABRICKS_CLIENT_SECRET\) and pat \(",
+        ),
+        (TOKEN | SECRET, "", r"oauth \(DATABRICKS_CLIENT_SECRET\) and pat"),
+        (TOKEN | {"DATABRICKS_USERNAME": "joe", "DATABRICKS_PASSWORD": "secret"}, "", r"basic .* and pat"),
+        (
+            ID | SECRET | {"ARM_CLIENT_ID": "id", "ARM_TENANT_ID": "x"},
+            "",
+            r"azure \(ARM_CLIENT_ID, ARM_TENANT_ID\) and oauth",
+        ),
+        (TOKEN | {"GOOGLE_CREDENTIALS": "secret"}, "", r"google \(GOOGLE_CREDENTIALS\) and pat"),
+        (TOKEN | {"DATABRICKS_OIDC_TOKEN_FILEPATH": "/x"}, "", r"file-oidc .* and pat"),
+        (
+            TOKEN,
+            "client_id = a\nclient_secret = b\n",
+            r"oauth \(`client_id` of the profile, .*\) and pat \(",
+        ),
+        (ID | SECRET, "token = secret\n", r"oauth \(DATABRICKS_CLIENT_ID.* and pat \(`token` of the profile"),
+        ({}, "token = secret\nclient_id = a\nclient_secret = b\n", r"oauth .* and pat"),
+        (TOKEN, "token = secret\n", None),
+        (ID | SECRET | {"DATABRICKS_TOKEN": ""}, "", None),
+        (TOKEN | ID | SECRET | {"DATABRICKS_AUTH_TYPE": "pat"}, "", None),
+        (TOKEN, "client_id = a\nclient_secret = b\nauth_type = pat\n", None),
+    ],
+)
+def test_two_ways_to_sign_in_at_once_are_named(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], profile: str, ways: str | None
+) -> None:
+    """Databricks' client refuses them too, but only after the workspace has answered, or after minutes."""
+    for name, value in (HOST | given).items():
+        monkeypatch.setenv(name, value)
+    bare.write_text(f"[prod]\nhost = https://x\n{profile}", encoding="utf-8")
+    uri = "databricks://prod" if profile else "databricks"
+    if ways is None:
+        databricks.require_credentials(uri)
+        return
+    with pytest.raises(ConfigError, match=f"more than one way to sign in to Databricks: {ways}") as refused:
+        databricks.require_credentials(uri)
+    assert "= secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "error", "words"),
+    [
+        ("http://127.0.0.1:{port}", TransientError, "does not answer"),
+        ("127.0.0.1:{port}", TransientError, "at https://127.0.0.1:.* does not answer"),
+        ("https://nowhere.invalid", TransientError, "does not answer"),
+        ("http://[x", ConfigError, "is no address of a workspace"),
+        ("what ever", ConfigError, "is no address of a workspace"),
+        ("ftp://x", ConfigError, "is no address of a workspace"),
+    ],
+)
+@pytest.mark.usefixtures("bare")
+def test_a_workspace_that_does_not_answer_is_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, host: str, error: type[Exception], words: str
+) -> None:
+    """MLflow asks it for five minutes a call."""
+    for name, value in {"DATABRICKS_HOST": host.format(port=free_port()), **TOKEN}.items():
+        monkeypatch.setenv(name, value)
+    for uri, registry in (("databricks", ""), ("sqlite:////nowhere/at/all.db", "databricks-uc")):
+        with pytest.raises(error, match=words):
+            tracking.client(uri, registry)
+    with pytest.raises(error, match=words):
+        workspace.client()
 
 
 def test_a_wrong_token_is_a_refusal_that_a_person_must_cure(
