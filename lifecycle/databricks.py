@@ -3,7 +3,8 @@
 In this order: a profile named in the URI (`databricks-uc://prod`) or in `DATABRICKS_CONFIG_PROFILE`; what
 `DATABRICKS_AUTH_TYPE` names (`github-oidc` and all else that Databricks' own client knows); a token in
 `DATABRICKS_TOKEN`; a service principal in `DATABRICKS_CLIENT_ID` and `DATABRICKS_CLIENT_SECRET`. One process speaks to
-one workspace as one identity: MLflow's uploads know no other way. No value is ever logged.
+one workspace as one identity: MLflow's uploads know no other way. Two at once are refused, unless the type is named. No
+value is ever logged.
 """
 
 import configparser
