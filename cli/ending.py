@@ -39,7 +39,8 @@ def of(app: typer.Typer) -> int:
         code = _said(ConfigError("Nothing was changed: the question was not answered."))
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except MemoryError:
+    except MemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # what they hold is what the rest lacks
         code = _said(TransientError("There is not enough memory.", "End other programs, or ask for less at a time."))
     except SystemExit as error:
         if error.code != 1 or not isinstance(error.__context__, BrokenPipeError):

@@ -30,7 +30,11 @@ from lifecycle import children, guard, migrated
 from lifecycle.errors import TransientError
 from mlops_lifecycle import start
 
+logger = logging.getLogger("lifecycle.server")  # shown by `runner.progress`
+
 START_SECONDS = 180
+SAID_SECONDS = 20
+"""How long it is waited for without a word."""
 LOOK_SECONDS = 5
 """How often a server that runs is asked whether it still answers."""
 ANSWER_SECONDS = 40
@@ -131,8 +135,12 @@ class _OwnServer:
         Raises:
             TransientError: It has ended, or does not answer in time.
         """
-        if self._answers(START_SECONDS):
+        if self._answers(SAID_SECONDS):
             return
+        if self.process.poll() is None:
+            logger.info("Waiting for Prefect's server, up to %d s more; it writes %s", START_SECONDS, self.log)
+            if self._answers(START_SECONDS):
+                return
         with suppress(subprocess.TimeoutExpired):  # its connections are gone a moment before
             self.process.wait(1)
         if self.process.poll() is None:

@@ -15,12 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lifecycle import migrated, moved
-from lifecycle.errors import ConfigError, IntegrityError, of_the_machine
+from lifecycle.errors import ConfigError, IntegrityError, TransientError, of_the_machine
 from lifecycle.files import check_place, publish_file
 
 logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 20
+BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def prepare(path: Path) -> None:
@@ -28,10 +29,12 @@ def prepare(path: Path) -> None:
 
     Raises:
         ConfigError: A newer MLflow made it, or its path cannot hold one.
-        IntegrityError: What is there is no database of MLflow, or a damaged one.
+        IntegrityError: What is there is no database of MLflow, or a damaged one; or there is none beside its models.
+        TransientError: Another process holds it.
     """
     check_place(path)
     if not os.path.lexists(path):
+        _require_no_models(path)
         _make(path)
     if is_older(path):
         _upgrade(path)
@@ -81,8 +84,22 @@ def _revision(path: Path) -> str:
     except sqlite3.Error as error:
         if refused := of_the_machine(error, path):
             raise refused from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in BUSY:
+            what = f"{path} has been held by another process for {LOCK_SECONDS} s."
+            raise TransientError(what, "Try again when its command has ended.") from error
         raise IntegrityError(f"{path} is damaged, or no database: {error}.", restore) from error
     return str(found[0]) if found else ""
+
+
+def _require_no_models(path: Path) -> None:
+    """A new database would know nothing of them, and number its versions as if they had never been."""
+    artifacts = path.parent / moved.ARTIFACTS
+    if any(artifacts.glob("models/m-*/artifacts/MLmodel")):
+        what = f"{path} is missing, but the models that it describes are in {artifacts}."
+        fix = "Restore it from a copy; to begin anew, move the state directory away: mv {0} {0}.old".format(
+            shlex.quote(str(path.parent))
+        )
+        raise IntegrityError(what, fix)
 
 
 def _make(path: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -82,7 +82,13 @@ class Supervisor:
         self.credential = state.new_credential(plan.home)
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.stack = Stack(
-            supervisor=Process.of(os.getpid()), env=plan.env, phase="starting", prefect=plan.prefect, mlflow=plan.mlflow
+            supervisor=Process.of(os.getpid()),
+            home=plan.home.resolve(),
+            folder=state.identity(plan.home),
+            env=plan.env,
+            phase="starting",
+            prefect=plan.prefect,
+            mlflow=plan.mlflow,
         )
         state.write(plan.home, self.stack)
 
@@ -127,7 +133,8 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop every service, the worker first, and forget them."""
-        self._record(phase="stopping")
+        with suppress(OSError):  # somebody has moved the folder, or removed it
+            self._record(phase="stopping")
         processes.stop(self.plan.home)
         for child in self.children.values():
             child.wait()
@@ -223,7 +230,8 @@ def claimed(plan: Plan) -> Iterator[Stack | None]:
     try:
         stack = _other(lock, plan.home)
         if stack is None:
-            processes.stop(plan.home)
+            for known_as in dict.fromkeys((state.started_as(plan.home), plan.home.resolve())):
+                processes.stop(known_as)
         yield stack
     finally:
         lock.release()
@@ -253,8 +261,9 @@ def down(home: Path) -> bool:
         return left
     lock = _lock(home)
     try:
-        found = _end_supervisor(lock, home) or bool(processes.members(home))
-        processes.stop(home)
+        known_as = state.started_as(home)
+        found = _end_supervisor(lock, home) or bool(processes.members(known_as))
+        processes.stop(known_as)
         state.forget(home)
     finally:
         lock.release()

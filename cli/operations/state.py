@@ -16,7 +16,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lifecycle import guard
-from lifecycle.errors import ConfigError
+from lifecycle.errors import ConfigError, ConflictError
 from lifecycle.files import write_json
 
 POOL = "local-process"
@@ -64,6 +64,10 @@ class Stack(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     supervisor: Process
+    home: Path
+    """Where the state directory was: the services know it by that name, wherever it has been moved since."""
+    folder: str
+    """Which folder that was: a copy of it has no services."""
     env: str
     phase: Literal["starting", "up", "stopping"]
     prefect: str
@@ -81,11 +85,24 @@ def folder(home: Path) -> Path:
 
 
 def read(home: Path) -> Stack | None:
-    """The stack that was written last; None if there is none, or if it is another release's."""
+    """The stack that was written last; None if there is none, or if it is another release's or another folder's."""
     try:
-        return Stack.model_validate_json(_file(home).read_bytes())
+        stack = Stack.model_validate_json(_file(home).read_bytes())
+        return stack if stack.folder == identity(home) else None
     except (OSError, ValidationError):
         return None
+
+
+def identity(home: Path) -> str:
+    """What a folder keeps when it is renamed, and what a copy of it does not have."""
+    found = home.stat()
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def started_as(home: Path) -> Path:
+    """The path by which the services of this folder know it."""
+    stack = read(home)
+    return stack.home if stack else home.resolve()
 
 
 def write(home: Path, stack: Stack) -> None:
@@ -140,13 +157,21 @@ def links(home: Path) -> dict[str, str]:
 
 
 def api_url(home: Path) -> str | None:
-    """The API of this home's own Prefect server, if it is up and answers."""
+    """The API of this home's own Prefect server, if it is up and answers.
+
+    Raises:
+        ConflictError: The directory was moved while it was up.
+    """
     address = _answering(home, "prefect")
     return f"{address}/api" if address else None
 
 
 def mlflow_url(home: Path) -> str | None:
-    """The address of this home's own MLflow UI, if it is up and answers."""
+    """The address of this home's own MLflow UI, if it is up and answers.
+
+    Raises:
+        ConflictError: The directory was moved while it was up.
+    """
     return _answering(home, "mlflow")
 
 
@@ -188,6 +213,9 @@ def _place(api: str) -> tuple[str, int | None, str]:
 def _answering(home: Path, name: str) -> str | None:
     stack = read(home)
     service = stack.service(name) if stack else None
+    if stack and service and service.alive and stack.home != home.resolve():
+        what = f"The services that are up know this state directory as {stack.home}, from where it was moved."
+        raise ConflictError(what, "Stop them: mlops down")
     return service.address if stack and service and is_healthy(home, stack, service) else None
 
 

@@ -223,9 +223,28 @@ def _skops(artifacts: Path, ref: ModelRef) -> Any:
     except Exception as error:
         what = f"{ref.label}: {path.name} is not a pipeline stored with skops: {_said(error)}."
         raise IntegrityError(what, DO_NOT_USE) from None
+    if _opens_files(pipeline):
+        raise IntegrityError(f"{ref.label}: {path.name} takes texts for the names of files.", DO_NOT_USE)
     if not all(hasattr(pipeline, name) for name in ("predict_proba", "classes_")):
         raise IntegrityError(f"{ref.label}: {path.name} holds a {type(pipeline).__name__}, no classifier.", DO_NOT_USE)
     return text_model.TextModel(pipeline)
+
+
+def _opens_files(pipeline: Any) -> bool:
+    """Whether a step reads the files that its input names, as scikit-learn's vectorisers do when they are told to."""
+    seen: set[int] = set()
+
+    def parts(value: Any) -> Iterator[Any]:
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        yield value
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        for each in (*inner, *(vars(value).values() if hasattr(value, "get_params") else ())):
+            yield from parts(each)
+
+    steps = (part for part in parts(pipeline) if hasattr(part, "get_params"))
+    return any(getattr(step, "input", "content") != "content" for step in steps)
 
 
 def _pickled(artifacts: Path, ref: ModelRef) -> Any:

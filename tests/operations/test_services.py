@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from cli.operations import connection, processes, services, state
 from cli.operations.services import Plan
 from cli.operations.state import Process, Service, Stack
 from lifecycle import guard
-from lifecycle.errors import ConfigError
+from lifecycle.errors import ConfigError, ConflictError
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.timeout(600)
@@ -325,13 +325,33 @@ def test_ctrl_c_while_starting_stops_what_was_started(place: Place) -> None:
     assert (processes.members(place.home), state.read(place.home)) == ([], None)
 
 
-def test_down_stops_what_a_killed_supervisor_left(place: Place) -> None:
+@pytest.mark.parametrize("moved", [False, True])
+def test_down_stops_what_a_killed_supervisor_left(place: Place, moved: bool) -> None:
     killed_while_starting(place)
-    code, output, _ = place.run("status")
+    copied = replace(place, home=place.home.with_name("copied"))
+    shutil.copytree(place.home, copied.home)
+    assert copied.run("down")[:2] == (0, "Nothing is up.\n"), "a copy has no services"
+    now = replace(place, home=place.home.with_name("moved"))
+    if moved:
+        place.home.rename(now.home)
+    else:
+        now = place
+    code, output, _ = now.run("status")
     assert (code, "dead" in output) == (6, True), output
-    assert place.run("down")[:2] == (0, "Stopped.\n")
-    assert (processes.members(place.home), state.read(place.home)) == ([], None)
+    assert processes.members(place.home)
+    assert now.run("down")[:2] == (0, "Stopped.\n")
+    assert (processes.members(place.home), state.read(now.home)) == ([], None)
     assert not place.is_listened_to()
+
+
+def test_a_running_supervisor_is_stopped_by_the_name_that_its_directory_has_now(place: Place) -> None:
+    command = place.start(*place.up)
+    until(lambda: recorded(place, "mlflow"))
+    now = replace(place, home=place.home.with_name("moved"))
+    place.home.rename(now.home)
+    assert now.run("down")[:2] == (0, "Stopped.\n")
+    command.communicate()
+    assert (processes.members(place.home), now.is_listened_to()) == ([], False)
 
 
 def test_a_service_that_ends_stops_the_others(place: Place) -> None:
@@ -372,8 +392,17 @@ def written(place: Place, process: Process) -> Stack:
     """A state file that takes this process for the supervisor and for Prefect's server."""
     address, log = f"http://127.0.0.1:{place.port}", place.home / "prefect.log"
     service = Service(name="prefect", address=address, log=log, **process.model_dump())
-    found = Stack(supervisor=process, env="dev", phase="up", prefect=address, mlflow="", services=(service,))
     state.folder(place.home).mkdir(exist_ok=True)
+    found = Stack(
+        supervisor=process,
+        home=place.home.resolve(),
+        folder=state.identity(place.home),
+        env="dev",
+        phase="up",
+        prefect=address,
+        mlflow="",
+        services=(service,),
+    )
     state.write(place.home, found)
     return found
 
@@ -405,6 +434,14 @@ def test_a_server_is_named_only_if_its_own_process_answers(place: Place) -> None
         assert state.api_url(place.home) == f"http://127.0.0.1:{place.port}/api"
         written(place, Process(pid=own.pid, created=own.created - 60))
         assert state.api_url(place.home) is None  # it answers, but is another's
+        written(place, own)
+        copied, moved = place.home.with_name("copied"), place.home.with_name("moved")
+        shutil.copytree(place.home, copied)
+        assert (state.read(copied), state.api_url(copied), state.links(copied)) == (None, None, {})
+        place.home.rename(moved)
+        with pytest.raises(ConflictError, match=r"know this state directory as .*Stop them: mlops down"):
+            state.api_url(moved)
+        moved.rename(place.home)
     (state.folder(place.home) / "services.json").write_text("{")
     assert state.api_url(place.home) is None
 

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,23 @@ def test_each_end_has_its_code_and_one_line(
     assert words in said.err
     assert "hunter2" not in said.err
     assert [path.parent.name for path in home.rglob("bug-*")] == (["logs"] if code == 1 else [])
+
+
+def test_when_memory_is_short_what_held_it_is_let_go_before_a_word_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Large:
+        pass
+
+    app, held = typer.Typer(), list[weakref.ref[Large]]()
+
+    @app.command()
+    def go() -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        raise MemoryError
+
+    monkeypatch.setattr(sys, "argv", ["mlops"])
+    monkeypatch.setattr(ending, "_said", lambda _: 6 if held[0]() is None else 1)
+    assert ending.of(app) == 6
 
 
 def test_a_bug_names_the_file_of_its_traceback_which_holds_no_secret(tmp_path: Path) -> None:

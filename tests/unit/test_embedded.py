@@ -16,7 +16,7 @@ from mlflow.store.db.utils import _get_alembic_config
 
 from cli import ending, main
 from lifecycle import doctor, embedded, migrated, settings, tracking
-from lifecycle.errors import ConfigError, IntegrityError, MlopsError
+from lifecycle.errors import ConfigError, IntegrityError, MlopsError, TransientError
 from tests.conftest import ROOT, tree
 
 
@@ -205,3 +205,32 @@ def test_a_database_that_is_linked_to_is_used_where_it_is(home: Path, tmp_path: 
     tracking.client(f"sqlite:///{home / 'mlflow.db'}").create_registered_model("x")
     assert (home / "mlflow.db").is_symlink()
     assert tracking.client(f"sqlite:///{tmp_path / 'shared.db'}").get_registered_model("x").name == "x"
+
+
+def test_a_database_that_another_process_holds_is_waited_for_and_not_called_damaged(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "LOCK_SECONDS", 0.2)
+    with closing(sqlite3.connect(home / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TransientError, match=r"mlflow\.db has been held by another process") as met:
+            embedded.prepare(home / "mlflow.db")
+        assert "rm " not in str(met.value)
+        other.execute("ROLLBACK")
+    embedded.prepare(home / "mlflow.db")
+
+
+def test_beside_models_no_database_is_begun_anew(tmp_path: Path) -> None:
+    """It would number its versions as if those had never been."""
+    folder = tmp_path / "my state" / "artifacts" / "models" / "m-1" / "artifacts"
+    folder.mkdir(parents=True)
+    path = tmp_path / "my state" / "mlflow.db"
+    embedded.prepare(path)  # a folder that only looks like it
+    path.unlink()
+    (folder / "MLmodel").touch()
+    before = tree(tmp_path)
+    with pytest.raises(IntegrityError, match="is missing, but the models that it describes are in") as met:
+        embedded.prepare(path)
+    assert tree(tmp_path) == before
+    subprocess.run(["bash", "-c", met.value.fix.rpartition(": ")[2]], check=True)
+    embedded.prepare(path)
