@@ -21,7 +21,7 @@ from tests.faults.mutants import Mutant, mutants
 
 pytestmark = pytest.mark.timeout(3600)  # all of them take minutes
 
-ROUNDS = int(os.environ.get("TEST_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "12"))
 SEED = int(os.environ.get("TEST_SEED", "0"))
 GATE = ROOT / "lifecycle" / "gate"
 DECIDING = {

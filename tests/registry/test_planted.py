@@ -25,6 +25,7 @@ import yaml
 from lifecycle.errors import ConfigError, ConflictError, IntegrityError, MlopsError
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
+from lifecycle.models.text_model import TRUSTED_TYPES
 from lifecycle.registry import catalog, log, promotion, registration, store
 from lifecycle.tracking import client
 from tests.registry.conftest import State
@@ -102,6 +103,14 @@ def function_as_a_type(folder: Path, canary: Path) -> None:
         '{"__class__": "mkdir", "__module__": "os", "__loader__": "OperatorFuncNode", "__id__": 1, "attrs": '
         f'{content}, "protocol": 2, "_skops_version": "0.16.0"}}',
     )
+
+
+def texts_that_name_files(folder: Path, canary: Path) -> None:  # noqa: ARG001
+    """Every type is trusted; what it is told to do is not."""
+    found = skops.io.load(pipeline(folder), trusted=TRUSTED_TYPES)
+    vectoriser = found.steps[0][1].transformers_[0][1]
+    (vectoriser.steps[0][1] if hasattr(vectoriser, "steps") else vectoriser).input = "filename"
+    skops.io.dump(found, pipeline(folder))
 
 
 def no_classifier(folder: Path, canary: Path) -> None:  # noqa: ARG001
@@ -194,7 +203,7 @@ PLANTS: dict[str, Plant] = {
             *(loader_module, loader_of_mlflow, sklearn_flavour, pickle_as_pipeline, pickle_beside, pickle_named_skops),
             *(pickled_array, partial_in_skops, type_trusted_by_its_beginning, function_as_a_type, no_classifier),
             *(deep_schema, bomb, nested_bomb, endless_array, link_out, links_in_circles, endless_device, pipe),
-            *(pipe_as_description, file_without_end),
+            *(pipe_as_description, file_without_end, texts_that_name_files),
         )
     },
     **{name: written(text) for name, text in {**DESCRIPTIONS, **SERVED_UNREAD}.items()},
