@@ -17,7 +17,7 @@ import typer
 
 from cli import console, interrupts
 from lifecycle import owner
-from lifecycle.errors import ConfigError, MlopsError, TransientError, of_the_machine
+from lifecycle.errors import ConfigError, MlopsError, TransientError, of_a_path, of_the_machine
 from lifecycle.masking import masked
 from mlops_lifecycle import start
 
@@ -47,7 +47,7 @@ def of(app: typer.Typer) -> int:
             raise
         code = _bug(app, error.__context__)  # typer takes every broken pipe for that of stdout, which cannot break here
     except BaseException as error:
-        expected = _usage(error) if isinstance(error, _USAGE) else of_the_machine(error)
+        expected = _usage(error) if isinstance(error, _USAGE) else of_the_machine(error) or of_a_path(error)
         code = _said(expected) if expected else _bug(app, error)
     if code == INTERRUPTED:
         sys.stderr.write("Interrupted.\n")

@@ -180,7 +180,7 @@ def infer(
     encoding: options.Encoding = "utf-8",
     delimiter: options.Delimiter = ",",
     output: Annotated[
-        str | None, typer.Option(callback=options.sealed, help="Folder of predictions; default the environment's.")
+        str | None, typer.Option(callback=options.folder, help="Folder of predictions; default the environment's.")
     ] = None,
     engine: Annotated[Literal["local", "spark"] | None, typer.Option(help="Default the environment's.")] = None,
     table: Annotated[
@@ -190,7 +190,8 @@ def infer(
         ),
     ] = None,
     logical_date: Annotated[
-        str | None, typer.Option(help="Day of the batch; `{logical_date}` in --input stands for it.")
+        str | None,
+        typer.Option(callback=options.day, help="Day of the batch; `{logical_date}` in --input stands for it."),
     ] = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,

@@ -1,11 +1,12 @@
 """Options that several commands share, each declared once."""
 
 import re
+from datetime import datetime, time
 from typing import Annotated, Any
 
 import typer
 
-from lifecycle import secrets
+from lifecycle import files, secrets
 from lifecycle.names import Environment, ModelType
 
 HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -40,6 +41,11 @@ def sealed(value: str | None) -> str | None:
     return value and secrets.sealed(value)
 
 
+def folder(value: str | None) -> str | None:
+    """The folder that a person gave, as its path."""
+    return str(files.folder_of(value)) if value else value
+
+
 SourceFile = Annotated[
     str,
     typer.Option(
@@ -67,11 +73,26 @@ Params = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Same data, parameters and seed give the same predictions.")]
-Version = Annotated[int | None, typer.Option("--version", help="Version number.")]
+LARGEST = 2**31 - 1
+"""What the databases of registries can hold as a version."""
+Version = Annotated[int | None, typer.Option("--version", max=LARGEST, help="Version number.")]
 AliasName = Annotated[str | None, typer.Option("--alias", help="Alias, in any case.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Reason = Annotated[str, typer.Option("--reason", help="Recorded in the promotion log.")]
+
+
+def day(value: str | None) -> str | None:
+    """A day as the flow takes it, `2026-11-21`; a moment at midnight is one too."""
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        moment = None
+    if moment is None or moment.time() != time() or value.isdigit():
+        raise typer.BadParameter(f"{value!r:.100} is no day, such as 2026-11-21.")
+    return str(moment.date())
 
 
 def parameters(context: typer.Context) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """One pinned model + one table → published predictions."""
 
 from datetime import date, datetime
-from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prefect import State, flow, runtime
 from prefect.states import Completed
 
+from lifecycle import files
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
 from lifecycle.errors import ConfigError
@@ -71,6 +71,7 @@ def batch_inference(
         time_zone: Without a logical date, the day is that of the scheduled start in this zone; without both, none.
     """
     config = compute.settings_of(env)
+    output_root = files.folder_of(output) if output else config.predictions
     model = registry.resolve(target_of(config, model_name), alias=alias, version=version, run_id=run_id)
     day = logical_date or _scheduled_day(time_zone)
     if input is not None and data_name is None and data_version is None:
@@ -86,7 +87,7 @@ def batch_inference(
         text_column=text_column,
         key_column=key_column,
         logical_date=day,
-        output_root=Path(output).absolute() if output else config.predictions,
+        output_root=output_root,
         rules=config.data,
         inference=_rules(config, engine, table),
     )

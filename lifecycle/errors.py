@@ -36,6 +36,8 @@ REFUSALS = {
     errno.EDQUOT: MAKE_ROOM,
     errno.EFBIG: MAKE_ROOM,
 }
+OTHER_PATH = "Name another one: a part of it is too long, is a file where a folder belongs, or the other way round."
+NO_PLACES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
 SQLITE_REFUSALS = {
     sqlite3.SQLITE_PERM: GET_RIGHTS,
     sqlite3.SQLITE_READONLY: GET_RIGHTS,
@@ -117,6 +119,13 @@ def of_the_machine(error: BaseException, where: object = "") -> ConfigError | No
             unnamed = "A database" if isinstance(each, sqlite3.Error) else "A file"
             return ConfigError(f"{place or unnamed}: {said}.", fix)
     return None
+
+
+def of_a_path(error: BaseException) -> ConfigError | None:
+    """Our error for a path that a person gave and that cannot be one; None if it was anything else."""
+    if not isinstance(error, OSError) or error.errno not in NO_PLACES or not error.filename:
+        return None
+    return ConfigError(f"{str(error.filename)!r:.300} cannot be used: {error.strerror}.", OTHER_PATH)
 
 
 def _way_out(error: BaseException) -> str:

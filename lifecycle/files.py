@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.request import url2pathname
 
 from lifecycle.errors import ConfigError
 from lifecycle.owner import clear, mark
@@ -148,3 +149,15 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
     except OSError:
         return
+
+
+def folder_of(given: str) -> Path:
+    """The absolute folder that a path, or the URL of a file, names.
+
+    Raises:
+        ConfigError: It is a URL of another kind.
+    """
+    scheme, separator, path = given.partition("://")
+    if separator and scheme != "file":
+        raise ConfigError(f"{given} is no folder: predictions are published to a disk or a volume.", "Give a path.")
+    return Path(url2pathname(path.removeprefix("localhost")) if separator else given).absolute()

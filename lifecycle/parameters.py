@@ -81,6 +81,6 @@ Delimiter = Annotated[
     BeforeValidator(_delimiter),
     Field(pattern=r"^[^\"\r\n\x00]$", description="Of CSV: one character, or tab."),
 ]
-VersionNumber = Annotated[int, Field(ge=1)]
+VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(literal)]
 Params = Annotated[dict[str, Any], BeforeValidator(literal)]

@@ -4,6 +4,7 @@ Precedence: command-line flag > environment (`MLOPS_…`, nested with `__`) > `c
 `config/platforms/<platform>.yaml` > the defaults below.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -219,6 +220,9 @@ class Settings(BaseSettings):
         return f"{self.catalog or self.env}.{self.schema_name}.{model_name}"
 
 
+CHOOSE_CONFIG = "Set MLOPS_CONFIG_DIR to the folder with dev.yaml."
+
+
 def checked(model: type[T], /, **values: Any) -> T:
     """Build a request from arguments that a person gave; what is wrong with them is a `ConfigError`."""
     try:
@@ -230,7 +234,10 @@ def checked(model: type[T], /, **values: Any) -> T:
 def config_dir() -> Path:
     """The folder of the YAML files: `MLOPS_CONFIG_DIR`, else `config/` beside our packages, in a wheel too."""
     if chosen := os.environ.get("MLOPS_CONFIG_DIR"):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:  # `~` of nobody
+            raise ConfigError(f"MLOPS_CONFIG_DIR={chosen}: {error}.", CHOOSE_CONFIG) from None
     return Path(__file__).parents[1] / "config"
 
 
@@ -258,6 +265,8 @@ def load(env: Environment | str, **flags: Any) -> Settings:
 def _check_home(config: Settings) -> None:
     try:
         check_place(config.state / "mlflow.db")
+        if config.datasets.is_file():
+            raise ConfigError(f"{config.datasets}: Not a directory.", "Choose a folder for data: MLOPS_DATA_ROOT=…")
     except (RuntimeError, FileNotFoundError) as error:  # `~` of nobody; a working directory that was removed
         raise ConfigError(f"No folder for state: {config.home}: {error}.", "Choose one: MLOPS_HOME=…") from None
 
@@ -304,14 +313,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            f"No settings: {path} does not exist.", "Set MLOPS_CONFIG_DIR to the folder with dev.yaml."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"No settings: {path} does not exist.", CHOOSE_CONFIG) from None
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise ConfigError(f"No settings: {path}: {error.strerror}.", CHOOSE_CONFIG) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date or a number that is none is a ValueError
         raise ConfigError(f"{path} is not YAML: {error}.", "Correct the file.") from None
     if not isinstance(values, dict | None) or not all(isinstance(key, str) for key in values or ()):
         raise ConfigError(f"{path} must hold `name: value` lines, not a {type(values).__name__}.", "Correct the file.")
+    _require_an_end(path, values)
     return values or {}
+
+
+def _require_an_end(path: Path, values: object) -> None:
+    try:
+        json.dumps(values, default=str, skipkeys=True)
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{path}: a value refers to itself, or is nested too deep.", "Correct the file.") from None
 
 
 def _merge(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

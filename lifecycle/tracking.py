@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
+SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", *databricks.SCHEMES}
+"""What MLflow keeps runs and models in that keeps a promotion log too."""
 WEB = ("http", "https", "ftp", "sftp")
 MOST_FILES = 10_000
 NOT_OURS = "Do not use it: it was not registered by this command."
@@ -54,6 +56,7 @@ def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     name_the_user()
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # else it logs what it raises, as a traceback
     for uri in (tracking_uri, registry_uri):
+        _require_known(uri)
         databricks.require_credentials(uri)
     for uri in dict.fromkeys((tracking_uri, registry_uri)):
         databricks.require_answer(uri)
@@ -63,7 +66,20 @@ def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
         for uri in (tracking_uri, registry_uri):
             if path := database_path(uri):
                 embedded.prepare(path)
-        return MlflowClient(secrets.reachable(tracking_uri), secrets.reachable(registry_uri))
+        try:
+            return MlflowClient(secrets.reachable(tracking_uri), secrets.reachable(registry_uri))
+        except (ImportError, ValueError) as error:  # a driver that is not installed, an address that is none
+            what = f"MLflow cannot use {tracking_uri} with {registry_uri}: {error!s:.200}."
+            raise ConfigError(what, "Check MLOPS_TRACKING_URI and MLOPS_REGISTRY_URI, or install the driver.") from None
+
+
+def _require_known(uri: str) -> None:
+    """Refuse what is no place of a tracking server, before anything is made for it."""
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in SCHEMES or (scheme == "sqlite" and (":memory:" in uri or len(uri) <= len("sqlite:///"))):
+        what = f"{uri!r:.200} is no address of a tracking server or a registry."
+        fix = "Set MLOPS_TRACKING_URI (MLOPS_REGISTRY_URI) to sqlite:///<file>, http(s)://<server> or databricks."
+        raise ConfigError(what, fix)
 
 
 def database_path(tracking_uri: str) -> Path | None:

@@ -331,7 +331,7 @@ def _options(columns: Columns) -> dict[str, str]:
 
 def _latin_hint(source: Source, said: str) -> str:
     """Where latin-1 has controls, cp1252 has quotes."""
-    is_latin = codecs.lookup(source.encoding).name == "iso8859-1" and source.kind != "parquet"
+    is_latin = source.kind != "parquet" and codecs.lookup(source.encoding).name == "iso8859-1"
     is_quote = re.search("U\\+00(8[0234-9A-CE]|9[1-9A-CEF])", said)
     return " If the file is cp1252, declare --encoding cp1252." if is_latin and is_quote else ""
 

@@ -152,7 +152,10 @@ def check_scheme(source: "Source", rules: DataRules) -> None:
     Raises:
         ConfigError: It is not.
     """
-    scheme = urlsplit(source.public_uri).scheme if "://" in source.public_uri else "file"
+    try:
+        scheme = urlsplit(source.public_uri).scheme if "://" in source.public_uri else "file"
+    except ValueError as error:  # such as half of an IPv6 address
+        raise ConfigError(f"{source.public_uri!r:.300} is no address: {error}.", "Check --source or --input.") from None
     if scheme not in rules.allowed_schemes and not source.is_in_catalog:
         allowed = ", ".join(rules.allowed_schemes)
         raise ConfigError(f"{source.public_uri}: scheme {scheme!r} is not allowed (data.allowed_schemes: {allowed}).")

@@ -32,7 +32,7 @@ OWN_METRIC = r"^-?[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class SliceRules(Frozen):
+class SliceRules(Frozen, allow_inf_nan=False):
     """Parts of the rows on which a challenger may not be much worse, though it be better on the whole."""
 
     by: tuple[str, ...] = Field(
@@ -49,14 +49,14 @@ class SliceRules(Frozen):
     floor: Share | None = Field(None, description="Accuracy that every judged part must reach, champion or not.")
 
 
-class CalibrationRules(Frozen):
+class CalibrationRules(Frozen, allow_inf_nan=False):
     """How far a challenger's confidence may be from how often it is right."""
 
     max_ece: Share | None = Field(None, description="Expected calibration error that it may have at most.")
     max_ece_increase: Share | None = Field(0.1, description="How much above the champion's it may be.")
 
 
-class BudgetRules(Frozen):
+class BudgetRules(Frozen, allow_inf_nan=False):
     """What a model may cost to run."""
 
     max_milliseconds_per_1000: float | None = Field(
@@ -65,7 +65,7 @@ class BudgetRules(Frozen):
     max_megabytes: float | None = Field(None, gt=0, description="Size of its files.")
 
 
-class CostRules(Frozen):
+class CostRules(Frozen, allow_inf_nan=False):
     """What each mistake costs: `cost` is then a metric, in this currency per 1,000 rows; less is better."""
 
     currency: str = "EUR"
@@ -74,7 +74,7 @@ class CostRules(Frozen):
     )
 
 
-class InfrastructureRules(Frozen):
+class InfrastructureRules(Frozen, allow_inf_nan=False):
     """What it takes for a model to count as one that runs."""
 
     max_load_seconds: float = Field(60, gt=0, description="Time to load it in a fresh process.")
@@ -84,7 +84,7 @@ class InfrastructureRules(Frozen):
     scoring_server: bool = Field(False, description="Whether MLflow's scoring server must repeat the predictions too.")
 
 
-class GateRules(Frozen):
+class GateRules(Frozen, allow_inf_nan=False):
     """What a challenger must achieve on rows that neither model was trained on."""
 
     mode: Literal["enforce", "dry_run"] = Field(
@@ -167,7 +167,7 @@ class GateRules(Frozen):
         )
 
 
-class ApprovalRules(Frozen):
+class ApprovalRules(Frozen, allow_inf_nan=False):
     """Whether a person must agree before an accepted challenger becomes champion."""
 
     required: bool = Field(False, description="Whether a promotion waits for a person.")

@@ -202,7 +202,10 @@ def _problem(rules: DataRules, text: Any) -> str | None:
 
 
 def _keys(rows: "pd.DataFrame", request: BatchRequest) -> list[str]:
-    return [_storable(str(key)) for key in (rows[request.key_column] if request.key_column else rows.index)]
+    return [
+        str(key).encode("utf-8", "backslashreplace").decode()
+        for key in (rows[request.key_column] if request.key_column else rows.index)
+    ]
 
 
 def _storable(text: str) -> str:

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from cli.main import app, main
-from lifecycle import errors
+from lifecycle import errors, files
 from lifecycle.registry import store
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
@@ -87,6 +88,49 @@ def test_unknown_model_type_and_parameter_name_the_valid_ones(
             main()
         assert end.value.code == 2
         assert word in capsys.readouterr().err
+
+
+LONG = "x" * 300
+CREATE = ["data", "create", "--data-name", "d", "--data-version", "1", "--source"]
+SAMPLE = ["examples/financial_news.csv", "--text-column", "Sentence", "--label-column", "Sentiment"]
+INFER = ["infer", "--model-name", "m", "--env", "dev", "--input", "examples/financial_news.csv"]
+UNUSABLE: dict[str, tuple[list[str], dict[str, str], str]] = {
+    "a name of a file that is too long": ([*CREATE, f"{LONG}.csv"], {}, "File name too long"),
+    "half of an address": ([*CREATE, "s3://[::1/x.csv"], {}, "is no address"),
+    "a state with too long a name": (["data", "list"], {"MLOPS_HOME": f"/srv/{LONG}"}, "File name too long"),
+    "data in a file": ([*CREATE, *SAMPLE], {"MLOPS_DATA_ROOT": "README.md"}, "Not a directory"),
+    "an odd encoding of Parquet": ([*CREATE, "t.parquet", "--encoding", "odd"], {}, "t.parquet"),
+    "a version that no database holds": (
+        ["model", "show", "--model-name", "m", "--version", "9" * 20],
+        {},
+        "2147483647",
+    ),
+    "predictions in a bucket": ([*INFER, "--output", "s3://b/x"], {}, "is no folder"),
+    "a number for a day": ([*INFER, "--logical-date", "0"], {}, "is no day"),
+    "a moment for a day": ([*INFER, "--logical-date", "2026-10-25T07:00"], {}, "is no day"),
+    **{
+        f"a registry at {uri}": (["model", "list", "--env", "dev"], {"MLOPS_TRACKING_URI": uri}, "is no address")
+        for uri in ("nonsense", "ftp://x", "file:///tmp/ft", "sqlite:///:memory:", "sqlite://", "sqlite:x")
+    },
+    "half of a registry's address": (["model", "list"], {"MLOPS_TRACKING_URI": "http://[::1"}, "MLOPS_TRACKING_URI"),
+    "a registry that is none": (["model", "list"], {"MLOPS_REGISTRY_URI": "nonsense"}, "is no address"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE.values(), ids=UNUSABLE)
+def test_what_a_person_gave_is_no_bug(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], case: Any
+) -> None:
+    arguments, variables, words = case
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["mlops", *arguments])
+    before = tree(home)
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = " ".join(capfd.readouterr().err.split())
+    assert (end.value.code, words in said) == (2, True), said
+    assert tree(home) == before
 
 
 def test_each_of_our_errors_has_its_exit_code() -> None:
@@ -175,3 +219,13 @@ def test_a_moment_that_is_none_is_refused(
         main()
     assert end.value.code == 2
     assert "is not an ISO time" in capsys.readouterr().err
+
+
+def test_a_folder_may_be_named_by_a_url_of_a_file(tmp_path: Path) -> None:
+    named = tmp_path / "my folder"
+    assert files.folder_of(named.as_uri()) == files.folder_of(str(named)) == named
+    assert files.folder_of(named.as_uri().replace("file://", "file://localhost")) == named
+    assert files.folder_of("out") == Path.cwd() / "out"
+    for uri in ("s3://b/x", "https://h/x", "dbfs://x"):
+        with pytest.raises(errors.ConfigError, match="is no folder"):
+            files.folder_of(uri)

@@ -5,6 +5,7 @@ import json
 import random
 import resource
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -219,12 +221,23 @@ def test_any_name_of_the_text_column_will_do(models: Models, tmp_path: Path, tex
     assert rejected(request) == [(2, "b", "unusable_character", "\x07bell")]
 
 
+def test_keys_that_are_no_texts_stay_apart(models: Models, tmp_path: Path) -> None:
+    ids = [uuid.UUID(int=n << 120 | 0xFFFE) for n in range(3)]
+    kinds = {"uuid": pa.array([each.bytes for each in ids], pa.uuid()), "raw": pa.array([each.bytes for each in ids])}
+    for name, column in kinds.items():
+        pq.write_table(pa.table({"text": [POSITIVE, NEGATIVE, POSITIVE], "id": column}), tmp_path / f"{name}.parquet")
+        request = requested(models.champion, tmp_path / f"{name}.parquet", tmp_path / name, key_column="id")
+        found = predicted(request)["input_key"].tolist()
+        assert len(set(found)) == 3
+        assert name == "raw" or found == [str(each) for each in ids]
+
+
 def test_a_text_or_key_that_is_no_unicode_cannot_stop_a_batch(models: Models, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     cells = [("a", POSITIVE), ("b", "half \ud83d"), ("half \ud83d", NEGATIVE), ("d", "")]
     path.write_text("\n".join(json.dumps({"id": key, "text": text}) for key, text in cells))
     request = requested(models.champion, path, tmp_path / "out", key_column="id")
-    assert predicted(request)["input_key"].tolist() == ["a", "half ?"]
+    assert predicted(request)["input_key"].tolist() == ["a", "half \\ud83d"]
     assert [row[:3] for row in rejected(request)] == [(2, "b", "unusable_character"), (4, "d", "blank_text")]
 
 

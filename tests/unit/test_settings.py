@@ -120,6 +120,15 @@ WRONG_FILES = [
     ("home: [", "is not YAML"),
     ("home: !!python/object/apply:os.system ['touch ran']", "is not YAML"),
     ("\x80", "is not YAML"),
+    ("home: 2026-02-30", "is not YAML"),
+    ("home: !!int abc", "is not YAML"),
+    (f"home: {'9' * 5000}", "is not YAML"),
+    ("home: " + "[" * 3000, "is not YAML"),
+    ("gate: &x {floors: *x}", "refers to itself"),
+    ("gate: {min_gain: .nan}", "gate.min_gain=nan"),
+    ("gate: {min_gain: .inf}", "gate.min_gain=inf"),
+    ("gate: {ceilings: {log_loss: .nan}}", "gate.ceilings.log_loss=nan"),
+    ("gate: {slices: {max_loss: .nan}}", "gate.slices.max_loss=nan"),
 ]
 
 
@@ -131,6 +140,14 @@ def test_a_wrong_file_names_what_is_wrong(folder: Path, name: str, content: str,
         settings.load("dev")
     assert message in str(refused.value)
     assert ("dev.yaml" if "=" in message else name) in str(refused.value)
+
+
+@pytest.mark.parametrize("chosen", ["{0}/dev.yaml", "~nobody-of-that-name/config", "{0}/folders"])
+def test_a_folder_of_settings_that_is_none_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
+    (folder / "folders" / "dev.yaml").mkdir(parents=True)
+    monkeypatch.setenv("MLOPS_CONFIG_DIR", chosen.format(folder))
+    with pytest.raises(ConfigError, match="Set MLOPS_CONFIG_DIR to the folder"):
+        settings.load("dev")
 
 
 def test_a_missing_environment_file_is_named(folder: Path) -> None:

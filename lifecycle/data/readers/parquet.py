@@ -78,6 +78,8 @@ def _plain(column: "pa.Array") -> "pa.Array":
     """The cells as strings, or as bytes that are meant to be strings."""
     import pyarrow as pa
 
+    if isinstance(column, pa.UuidArray):
+        return pa.array([each and str(each) for each in column.to_pylist()], pa.string())
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     if pa.types.is_dictionary(column.type):
