@@ -16,6 +16,7 @@ from lifecycle.models.loading import ModelRef
 if TYPE_CHECKING:
     import uvicorn
 
+CONTENT_TYPE = b"content-type"
 SERVED = "served-model-name"
 """The header in which Databricks says which served model has answered; ours says the same."""
 
@@ -92,9 +93,18 @@ def _named(app: Any, name: str) -> Any:
                 message["headers"] = [*message["headers"], (SERVED.encode(), name.encode())]
             await send(message)
 
-        await app(scope, receive, answer)
+        await app(_with_a_kind(scope), receive, answer)
 
     return call
+
+
+def _with_a_kind(scope: Any) -> Any:
+    """The request with the media type of its content in lower case, which MLflow asks for, and with one at all."""
+    if scope["type"] != "http":
+        return scope
+    kinds = [value.lower() for name, value in scope["headers"] if name == CONTENT_TYPE] or [b"application/octet-stream"]
+    others = [(name, value) for name, value in scope["headers"] if name != CONTENT_TYPE]
+    return {**scope, "headers": [*others, *((CONTENT_TYPE, kind) for kind in kinds)]}
 
 
 def _listener(port: int) -> socket.socket:

@@ -64,6 +64,12 @@ def test_the_champion_answers_what_it_predicted(state: State) -> None:
         assert [row["score"] for row in given] == pytest.approx(list(recorded["score"]))
         wrong = requests.post(f"{address}/invocations", json={"dataframe_records": [{"Sentence": "x"}]}, timeout=60)
         assert (wrong.status_code, wrong.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        loud = requests.post(
+            f"{address}/invocations", json=body, headers={"Content-Type": "APPLICATION/JSON"}, timeout=60
+        )
+        assert loud.json()["predictions"] == given
+        unnamed = requests.post(f"{address}/invocations", data=json.dumps(body).encode(), timeout=60)
+        assert unnamed.status_code == 415, unnamed.text
         assert requests.get(f"{address}/ping", timeout=60).ok
         for headers in FOREIGN.values():
             refused = requests.post(f"{address}/invocations", json=body, headers=headers, timeout=60)
