@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import zipfile
@@ -192,6 +193,16 @@ def test_too_many_rows_that_cannot_be_used_stop_a_table_and_the_first_is_shown(t
 
 GOOD = of_csv(ROWS)
 ARRAY = json.dumps([{"text": text, "label": label} for text, label in ROWS]).encode()
+
+
+def of_tar(name: str, content: bytes) -> bytes:
+    buffer, member = io.BytesIO(), tarfile.TarInfo(name)
+    member.size = len(content)
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
 TWO_LINES = json.dumps([{"text": "a", "label": "b"}], indent=1).encode()
 ACCENTS = of_csv([(f"déjà vu {n}", label) for n, (_, label) in enumerate(ROWS)])
 HINTS = {  # a table that cannot be read as it is declared, and how: what is said helps when it is pasted
@@ -208,6 +219,11 @@ HINTS = {  # a table that cannot be read as it is declared, and how: what is sai
     "utf-16": ("a.csv", GOOD.decode().encode("utf-16"), ""),
     "utf-16 without its mark": ("a.csv", GOOD.decode().encode("utf-16-le"), ""),
     "utf-16, the other way round": ("a.csv", GOOD.decode().encode("utf-16-be"), ""),
+    "utf-32": ("a.csv", GOOD.decode().encode("utf-32"), ""),
+    "tar": ("a b.tar", of_tar("c d.csv", GOOD), ""),
+    "tar in gzip": ("a.tar.gz", gzip.compress(of_tar("c.csv", GOOD)), ""),
+    "tar in gzip, in short": ("a.tgz", gzip.compress(of_tar("c.csv", GOOD)), ""),
+    "gzip within gzip": ("a.csv.gz", gzip.compress(gzip.compress(GOOD)), ""),
     "utf-8 as ascii": ("a.csv", ACCENTS, "--encoding ascii"),
     "gzip without its suffix": ("it's.csv", gzip.compress(GOOD), ""),
     "a suffix without gzip": ("a b.csv.gz", GOOD, ""),
@@ -239,10 +255,10 @@ def test_what_a_message_says_works_when_it_is_pasted(tmp_path: Path, name: str, 
         read(path, **declared(options.split())[0])
     fix = refused.value.fix.rstrip(".")
     form, columns = declared(shlex.split(fix) if "--" in fix else [])
-    if found := re.search(r": ((mv|xz|python3) .*)", fix):
+    if found := re.search(r": ((mv|xz|gzip|tar|python3) .*)", fix):
         before = set(tmp_path.iterdir())
         tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        subprocess.run(["bash", "-c", found[1]], check=True, env={"PATH": tools})
+        subprocess.run(["bash", "-c", found[1]], check=True, env={"PATH": tools}, cwd=tmp_path)
         (path,) = set(tmp_path.iterdir()) - before
     table = ingest.read(Source(uri=str(path), **form), RULES, columns)
     assert len(table.rows) == 30
@@ -251,7 +267,7 @@ def test_what_a_message_says_works_when_it_is_pasted(tmp_path: Path, name: str, 
 
 FOREIGN = {
     "Excel": ("a.xlsx", ["[Content_Types].xml", "xl/workbook.xml"], "an Excel workbook"),
-    "OpenDocument": ("a.ods", ["mimetype", "content.xml"], "an Excel workbook"),
+    "OpenDocument": ("a.ods", ["mimetype", "content.xml"], "an OpenDocument spreadsheet"),
     "zip": ("a.csv.zip", ["a.csv"], "a zip archive"),
     "old Excel": ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "an Excel workbook"),
     "zstd": ("a.csv.zst", b"\x28\xb5\x2f\xfd" + bytes(50), "zstd"),

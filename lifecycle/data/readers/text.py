@@ -35,7 +35,17 @@ SIGNATURES: dict[bytes, tuple[str, str]] = {
     b"%PDF-": ("a PDF", "Give a table."),
     b"SQLite format 3\x00": ("an SQLite database", "Export the table as CSV."),
 }
-IN_ZIP = {b"xl/": EXCEL, b"[Content_Types].xml": EXCEL, b"opendocument.spreadsheet": EXCEL}
+IN_ZIP = {
+    b"xl/": EXCEL,
+    b"[Content_Types].xml": EXCEL,
+    b"opendocument.spreadsheet": ("an OpenDocument spreadsheet", EXCEL[1]),
+}
+TAR, TAR_AT = b"ustar", 257
+UNTAR = "a tar archive", "Unpack it, and give the file in it: tar -xf {here}"
+GUNZIP = "gzip within gzip", "Unpack it: gzip -dc < {here} > {plain}.gz"
+UTF_32 = codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE
+UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+"""Of which the first begins that of UTF-32."""
 
 
 def decoded(source: "Source", file: IO[bytes]) -> IO[str]:
@@ -111,8 +121,9 @@ def _place(encoding: str, error: UnicodeDecodeError, line: int, offset: int) -> 
 
 def _encoding_hint(source: "Source", content: Content) -> str:
     """The encoding that fits the whole file, as far as it can be told from others."""
-    if content.head().startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "Declare --encoding utf-16."
+    for marks, encoding in ((UTF_32, "utf-32"), (UTF_16, "utf-16")):
+        if content.head().startswith(marks):
+            return f"Declare --encoding {encoding}."
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     good, bad, is_cp1252, file = 0, 0, True, content.stream()
     for block in iter(lambda: file.read(BLOCK), b""):
@@ -137,14 +148,24 @@ def _require_text(source: "Source", head: bytes) -> None:
         UnicodeError: It is a text in another encoding.
     """
     is_ascii_based = _is_ascii_based(source.encoding)
-    if is_ascii_based and head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UnicodeError("it begins with the byte order mark of UTF-16")
-    for signature, (what, fix) in SIGNATURES.items():
-        if is_ascii_based and head.startswith(signature):
-            is_zip = signature.startswith(b"PK")
-            inside = next((told for part, told in IN_ZIP.items() if is_zip and part in head), (what, fix))
-            here, plain = shlex.quote(source.uri), shlex.quote(re.sub(r"(\.(bz2|xz|zst))?$", "", source.uri) + ".csv")
-            raise DataError(f"{source.name}: this is {inside[0]}.", inside[1].format(here=here, plain=plain))
+    if is_ascii_based and head.startswith((*UTF_32, *UTF_16)):
+        raise UnicodeError(f"it begins with the byte order mark of UTF-{32 if head.startswith(UTF_32) else 16}")
+    if is_ascii_based and (known := _signed(source.name, head)):
+        what, fix = known
+        here, plain = shlex.quote(source.uri), shlex.quote(re.sub(r"(\.(bz2|xz|zst|gz))?$", "", source.uri) + ".csv")
+        raise DataError(f"{source.name}: this is {what}.", fix.format(here=here, plain=plain))
+
+
+def _signed(name: str, head: bytes) -> tuple[str, str] | None:
+    """What a file is by its first bytes, and the way out; None where they are no sign of anything."""
+    if head[TAR_AT:].startswith(TAR) or (head.startswith(GZIP) and name.endswith(".tgz")):
+        return UNTAR
+    if head.startswith(GZIP) and name.endswith(".gz"):  # one layer has been taken off
+        return GUNZIP
+    found = next((signature for signature in SIGNATURES if head.startswith(signature)), None)
+    if found and found.startswith(b"PK"):
+        return next((told for part, told in IN_ZIP.items() if part in head), SIGNATURES[found])
+    return SIGNATURES[found] if found else None
 
 
 def _is_ascii_based(encoding: str) -> bool:
