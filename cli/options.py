@@ -42,8 +42,8 @@ def sealed(value: str | None) -> str | None:
 
 
 def folder(value: str | None) -> str | None:
-    """The folder that a person gave, as its path."""
-    return str(files.folder_of(value)) if value else value
+    """The folder that a person gave, as its path; a URL that is none is named without its secrets."""
+    return str(files.folder_of(secrets.sealed(value))) if value else value
 
 
 SourceFile = Annotated[

@@ -106,6 +106,7 @@ UNUSABLE: dict[str, tuple[list[str], dict[str, str], str]] = {
         "2147483647",
     ),
     "predictions in a bucket": ([*INFER, "--output", "s3://b/x"], {}, "is no folder"),
+    "predictions behind a secret": ([*INFER, "--output", "https://joe:CANARY@h/x?CANARYbare"], {}, "is no folder"),
     "a number for a day": ([*INFER, "--logical-date", "0"], {}, "is no day"),
     "a moment for a day": ([*INFER, "--logical-date", "2026-10-25T07:00"], {}, "is no day"),
     **{
@@ -129,7 +130,7 @@ def test_what_a_person_gave_is_no_bug(
     with pytest.raises(SystemExit) as end:
         main()
     said = " ".join(capfd.readouterr().err.split())
-    assert (end.value.code, words in said) == (2, True), said
+    assert (end.value.code, words in said, "CANARY" in said) == (2, True, False), said
     assert tree(home) == before
 
 
