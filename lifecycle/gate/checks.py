@@ -5,11 +5,12 @@ What cannot be measured does not pass.
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pandas as pd
 
-from lifecycle.gate import statistics
+from lifecycle.gate import statistics, trivial
 from lifecycle.gate.infrastructure import Proof
-from lifecycle.gate.metrics import Predictions, named
+from lifecycle.gate.metrics import Metric, Predictions, named
 from lifecycle.gate.rules import GateRules
 from lifecycle.gate.statistics import Measured
 from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Interval, SliceLine
@@ -49,13 +50,36 @@ def floors(measured: Measured, rules: GateRules) -> Iterator[Check]:
 
 def gain(measured: Measured, challenger: Predictions, champion: Predictions, rules: GateRules) -> Check:
     """The paired comparison: the gain must lie above `min_gain` by more than chance. A tie keeps the champion."""
-    name, found = f"gain in {rules.metric}", measured.gain.get(rules.metric)
-    if found is None:
-        return _against(name, None, rules.min_gain, False, measured, rules.metric)
-    flips = statistics.discordance(challenger, champion)
     metric = named(rules.metric, rules)
-    p = statistics.randomised_p(metric, challenger, champion, resamples=rules.resamples)
-    differs = bool(statistics.differing(metric, challenger, champion).any())
+    return _gained(f"gain in {rules.metric}", metric, measured, challenger, champion, rules)
+
+
+def beyond_trivial(challenger: Predictions, rules: GateRules) -> Iterator[Check]:
+    """A first champion must be better, by more than chance, than what takes no model, and know every larger class."""
+    asked = rules.model_copy(update={"min_gain": 0.0})
+    for name, metric, answer in trivial.answers(challenger, rules):
+        measured = statistics.measure(
+            [metric], challenger, answer, confidence=rules.confidence, resamples=rules.resamples
+        )
+        yield _gained(f"gain in {metric.name} over {name}", metric, measured, challenger, answer, asked)
+    if rules.missed_class_rows is not None:
+        found, counts = challenger.truth[challenger.label == challenger.truth], np.bincount(challenger.truth)
+        missed = [code for code in np.flatnonzero(counts >= rules.missed_class_rows) if code not in found]
+        told = ", ".join(f"{challenger.classes[code]} (0 of {counts[code]})" for code in missed[:TOLD_PARTS])
+        more = f" and {len(missed) - TOLD_PARTS} more" if len(missed) > TOLD_PARTS else ""
+        outcome, detail = ("fail", f"none of its rows is found: {told}{more}") if missed else ("pass", "")
+        yield Check(name="classes never found", outcome=outcome, value=len(missed), limit=0, detail=detail)
+
+
+def _gained(
+    name: str, metric: Metric, measured: Measured, challenger: Predictions, other: Predictions, rules: GateRules
+) -> Check:
+    found = measured.gain.get(metric.name)
+    if found is None:
+        return _against(name, None, rules.min_gain, False, measured, metric.name)
+    flips = statistics.discordance(challenger, other)
+    p = statistics.randomised_p(metric, challenger, other, resamples=rules.resamples)
+    differs = bool(statistics.differing(metric, challenger, other).any())
     accepted = differs and statistics.accepts_gain(found, p, min_gain=rules.min_gain, confidence=rules.confidence)
     return Check(
         name=name,

@@ -94,7 +94,7 @@ class GateRules(Frozen, allow_inf_nan=False):
     min_gain: float = Field(
         0.0, description="The interval of the gain must lie above this; below 0 it is a tolerated loss."
     )
-    floors: dict[str, float] = Field({"f1_macro": 0.4}, description="Least values, of metrics of which more is better.")
+    floors: dict[str, float] = Field({}, description="Least values, of metrics of which more is better.")
     ceilings: dict[str, float] = Field({}, description="Largest values, of metrics of which less is better.")
     confidence: float = Field(
         0.95,
@@ -107,6 +107,9 @@ class GateRules(Frozen, allow_inf_nan=False):
     worthwhile_gain: float = Field(0.05, gt=0, description="Gain that rows should be able to show; tells how many.")
     min_rows: int = Field(50, ge=1, description="Fewer comparable rows than this give `not_enough_data`.")
     min_rows_per_class: int = Field(5, ge=1, description="Likewise for the rarest class.")
+    missed_class_rows: int | None = Field(
+        30, ge=1, description="A class of so many comparable rows of which a first champion finds none is a refusal."
+    )
     max_churn: Share | None = Field(None, description="Share of predictions that may differ from the champion's.")
     slices: SliceRules = SliceRules()
     calibration: CalibrationRules = CalibrationRules()

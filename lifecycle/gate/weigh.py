@@ -19,6 +19,7 @@ from lifecycle.gate.statistics import Measured
 from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Decision, Flip, SliceLine, Verdict
 from lifecycle.names import Environment
 
+FIRST = "first champion: better than any constant answer and than chance"
 SHOWN_FLIPS = 20
 SHOWN_TEXT = 200
 
@@ -101,6 +102,8 @@ def _compared(case: Case, found: _Findings, rules: GateRules) -> Iterator[Check]
         if rules.min_gain < 0:
             yield checks.rows_for_margin(len(case.rows), _rows_needed(case, rules), rules)
         yield from checks.churn(case.challenger, case.champion, rules)
+    else:
+        yield from checks.beyond_trivial(case.challenger, rules)
     yield from checks.calibration(found.measured, rules)
     if found.slices:
         yield checks.parts(found.slices, rules)
@@ -160,7 +163,7 @@ def _reasons(
         yield "DRY RUN, nothing is protected"
     if decision == "promote":
         who = parties.champion
-        yield f"better than the champion {who}" if who else "first champion: every floor is reached"
+        yield f"better than the champion {who}" if who else FIRST
     yield from _other_classes(case)
     for check in done:
         if check.outcome == "not_enough_data":

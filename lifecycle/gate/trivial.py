@@ -1,0 +1,65 @@
+"""Answers that take no model: always the same class, and classes drawn as often as they occur.
+
+A first champion has nobody to beat but these. Both are made of the truth of the very rows that are judged, which no
+model knows: what does not beat them there has learnt nothing that its metric can tell.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lifecycle.gate import metrics
+from lifecycle.gate.metrics import Codes, Metric, Predictions
+from lifecycle.gate.rules import GateRules
+
+SEED = 20_240_229
+DRAWS = 101
+"""Chance is lucky or not: of so many draws the middle one stands for it."""
+SYMMETRIC = "mcc"
+"""What decides where a constant answer is perfect, as in the recall of one class: here it is worth 0."""
+
+
+def answers(challenger: Predictions, rules: GateRules) -> Iterator[tuple[str, Metric, Predictions]]:
+    """The best constant answer and a draw by chance, each with its name and the metric by which it is to be beaten.
+
+    Raises:
+        MetricError: The metric of the rules cannot be measured.
+    """
+    metric = metrics.named(rules.metric, rules)
+    constant = max(_constants(challenger), key=lambda each: _worth(metric, each))
+    if _is_perfect(metric, constant, rules):
+        metric = metrics.named(SYMMETRIC, rules)
+        constant = max(_constants(challenger), key=lambda each: _worth(metric, each))
+    yield f"always {challenger.classes[constant.label[0]]!r}", metric, constant
+    drawn = sorted(_draws(challenger), key=lambda each: _worth(metric, each))
+    yield "chance", metric, drawn[DRAWS // 2]
+
+
+def _constants(like: Predictions) -> Iterator[Predictions]:
+    """Each class that the truth has as the only answer, the most frequent first."""
+    codes, counts = np.unique(like.truth, return_counts=True)
+    for code in codes[np.argsort(-counts, kind="stable")]:
+        yield _answering(like, np.full_like(like.truth, code), np.eye(len(like.classes))[code])
+
+
+def _draws(like: Predictions) -> Iterator[Predictions]:
+    """The true classes dealt to the rows at random; how sure they are is how frequent they are."""
+    rng = np.random.default_rng(SEED)
+    shares = np.bincount(like.truth, minlength=len(like.classes)) / len(like.truth)
+    for _ in range(DRAWS):
+        yield _answering(like, rng.permutation(like.truth), shares)
+
+
+def _answering(like: Predictions, label: Codes, shares: metrics.Floats) -> Predictions:
+    probabilities = None if like.probabilities is None else np.tile(shares, (len(label), 1))
+    return like._replace(label=label, score=shares[label], probabilities=probabilities)
+
+
+def _worth(metric: Metric, predictions: Predictions) -> float:
+    value = float(metric.measure(predictions, np.ones(len(predictions.truth))))
+    return value if metric.higher else -value
+
+
+def _is_perfect(metric: Metric, constant: Predictions, rules: GateRules) -> bool:
+    best = 1.0 if metric.higher else 0.0
+    return metric.name not in rules.own_metrics and abs(_worth(metric, constant)) == best
