@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 SHOWN, TEXT = 12, 70
 """Rows of a table about rows of the data, and letters of their texts."""
-DECISIONS = {
-    "promote": ("ACCEPTED", "bold green"),
-    "keep": ("REFUSED", "bold red"),
-    "not_enough_data": ("NOT ENOUGH DATA", "bold red"),
-}
 OUTCOMES = {"pass": "green", "caught": "green", "too_few": "dim", "unguarded": "yellow"} | dict.fromkeys(
     ("fail", "MISSED", "not_enough_data"), "bold red"
 )
@@ -154,8 +149,9 @@ def _decision(judged: "Verdict") -> None:
         for who, count in judged.left_out.items()
         if count
     )
-    word, style = DECISIONS[judged.decision]
-    _say(f"{word} in {judged.env}: {judged.challenger} against {judged.champion or 'no champion'}", style)
+    style = "bold green" if judged.decision == "promote" else "bold red"
+    whom = f"{judged.challenger} against {judged.champion or 'no champion'}"
+    _say(f"{judged.title.upper()} in {judged.env}: {whom}", style)
     _say(f"On {where}{aside}")
     if judged.mode == "dry_run":
         what = (
@@ -166,6 +162,8 @@ def _decision(judged: "Verdict") -> None:
         _say(f"DRY RUN: the gate of {judged.env} protects nothing; {what}.", "bold yellow")
     for reason in judged.reasons:
         _say(f"- {reason}")
+    if judged.terms:
+        _say(judged.terms)
 
 
 def _checks(judged: "Verdict") -> None:

@@ -49,7 +49,7 @@ def check(
     if verdict.promote:
         after = ", once a person has approved it" if config.approval.required else ""
         return Completed(message=f"{challenger.label} would become champion of {env}{after}.", data=verdict)
-    return Completed(name="Rejected", message=f"Rejected: {'; '.join(verdict.reasons)}", data=verdict)
+    return Completed(name=verdict.title, message=f"{verdict.title}: {'; '.join(verdict.reasons)}", data=verdict)
 
 
 def data_of(challenger: ModelRef, config: Settings, data_name: str | None, data_version: str | None) -> tuple[str, str]:
@@ -73,13 +73,18 @@ def judged(
 ) -> Verdict:
     """Judge on the environment's data and show the verdict."""
     name, version = data_of(challenger, config, data_name, data_version)
-    for model in (challenger, champion):
+    choice = gate.rule_for(challenger, champion, config.datasets, config.gate)
+    rivals: tuple[ModelRef, ...] = ()
+    if champion and choice.rule == "retraining":
+        rivals = registry.earlier_champions(champion, config.gate.retraining.champions)
+    for model in (challenger, champion, *rivals):
         if model:
             evaluated(model, config, name, version)
     request = JudgeRequest(
         env=config.env,
         challenger=challenger,
         champion=champion,
+        rivals=rivals,
         data_root=config.datasets,
         data_name=name,
         data_version=version,

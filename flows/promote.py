@@ -105,9 +105,10 @@ def _unmoved(outcome: Admission, challenger: ModelRef) -> State[Admission]:
     """Nothing to do, or the gate refused."""
     if outcome.verdict is None:
         return _ended(outcome, outcome.message)
-    message = f"Rejected: {'; '.join(outcome.verdict.reasons)}"
+    title = outcome.verdict.title
+    message = f"{title}: {'; '.join(outcome.verdict.reasons)}"
     events.emit("refused", outcome.model, outcome.env, version=challenger.version, reason=message)
-    return _ended(outcome, message, name="Rejected")
+    return _ended(outcome, message, name=title)
 
 
 def _not_approved(outcome: Admission, approval: Approval) -> State[Admission]:

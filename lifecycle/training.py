@@ -86,6 +86,7 @@ def plan(
         run_id = training_runs.finished_run(config.mlflow_uri, experiment_id, key)
         if run_id is None:
             tags = _run_tags(manifest, model_name, key) | dict(links)
+            tags[training_runs.DEFINITION] = definition(model_name, pipeline, seed)
             run = client(config.mlflow_uri).create_run(
                 experiment_id, run_name=f"{model_name} {model_type} on {data_name} {data_version}", tags=tags
             )
@@ -208,6 +209,12 @@ def train_key(manifest: Manifest, model_name: str, pipeline: Any, seed: int) -> 
         "code": digest_of(Path(__file__).parent, FITTING),
         "packages": {package: version(package) for package in PACKAGES},
     }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def definition(model_name: str, pipeline: Any, seed: int) -> str:
+    """What makes a training the same but for its rows: every parameter of the unfitted pipeline, and the seed."""
+    content = {"model": model_name, "pipeline": estimators.described(pipeline), "seed": seed}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -11,6 +11,8 @@ from lifecycle.tracking import client, is_missing, translated
 
 TRAIN_KEY = "mlops.train_key"
 MODEL_URI, ARTIFACT_SHA256 = "mlops.model_uri", "mlops.artifact_sha256"
+DEFINITION = "mlops.definition"
+"""The tag that says how a model was defined, whatever it was trained on."""
 COLLECTED, COLLECTING = "mlops.collected", "collecting"
 
 

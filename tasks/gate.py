@@ -2,7 +2,9 @@
 
 from lifecycle import evaluation
 from lifecycle.gate import judge as judging
+from lifecycle.gate import retrained
 from tasks.policies import on_data
 
 request_for = on_data(evaluation.request_for).with_options(name="choose the rows to judge on")
+rule_for = on_data(retrained.rule_for).with_options(name="choose the rule")
 judge = on_data(judging.judge)

@@ -3,21 +3,34 @@
 What cannot be measured does not pass.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from lifecycle.class_names import difference
+from lifecycle.errors import MetricError
 from lifecycle.gate import statistics, trivial
+from lifecycle.gate.contest import Contest
 from lifecycle.gate.infrastructure import Proof
 from lifecycle.gate.metrics import Metric, Predictions, named
 from lifecycle.gate.rules import GateRules
 from lifecycle.gate.statistics import Measured
 from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Interval, SliceLine
 
-ROWS = "comparable rows"
+ROWS, GAIN = "comparable rows", "gain in"
 TOLD_PARTS = 2
 """How many of the parts that fail a reason names; the verdict lists all."""
+
+
+class Rival(NamedTuple):
+    """An earlier champion, and the challenger on the same rows."""
+
+    label: str
+    challenger: Predictions
+    predictions: Predictions
 
 
 def enough_rows(rows: pd.DataFrame, left_out: Mapping[str, int], rules: GateRules) -> Check:
@@ -48,20 +61,52 @@ def floors(measured: Measured, rules: GateRules) -> Iterator[Check]:
         )
 
 
-def gain(measured: Measured, challenger: Predictions, champion: Predictions, rules: GateRules) -> Check:
-    """The paired comparison: the gain must lie above `min_gain` by more than chance. A tie keeps the champion."""
+def gain(
+    measured: Measured, challenger: Predictions, champion: Predictions, rules: GateRules, contest: Contest
+) -> Check:
+    """The paired comparison: the gain must lie above the limit by more than chance. A tie keeps the champion.
+
+    Only a retraining may answer the same in every row: it is newer, and not worse.
+    """
     metric = named(rules.metric, rules)
-    return _gained(f"gain in {rules.metric}", metric, measured, challenger, champion, rules)
+    return _gained(f"{GAIN} {rules.metric}", metric, measured, (challenger, champion), rules, contest)
 
 
-def beyond_trivial(challenger: Predictions, rules: GateRules) -> Iterator[Check]:
-    """A first champion must be better, by more than chance, than what takes no model, and know every larger class."""
+def predecessors(rivals: Sequence[Rival], rules: GateRules, contest: Contest) -> Iterator[Check]:
+    """The best of some earlier champions, each on the rows that it and the challenger have not seen.
+
+    Many small losses, each of which is tolerated, would add up if each were measured from the one before.
+    """
+    if rivals:
+        metric = named(rules.metric, rules)
+        best = min(rivals, key=lambda rival: _lead(metric, rival))
+        models = best.challenger, best.predictions
+        measured = _measured(metric, models, rules)
+        name = f"{GAIN} {rules.metric} over the earlier champion {best.label}"
+        yield _gained(name, metric, measured, models, rules, contest)
+
+
+def _lead(metric: Metric, rival: Rival) -> float:
+    """How far the challenger is ahead of an earlier champion; nobody is ahead of one that cannot be measured."""
+    found = statistics.difference(metric, rival.challenger, rival.predictions)
+    return -math.inf if math.isnan(found) else found
+
+
+def beyond_trivial(challenger: Predictions, rules: GateRules, contest: Contest) -> Iterator[Check]:
+    """A first champion must be better, by more than chance, than what takes no model."""
     asked = rules.model_copy(update={"min_gain": 0.0})
-    for name, metric, answer in trivial.answers(challenger, rules):
-        measured = statistics.measure(
-            [metric], challenger, answer, confidence=rules.confidence, resamples=rules.resamples
-        )
-        yield _gained(f"gain in {metric.name} over {name}", metric, measured, challenger, answer, asked)
+    try:
+        for name, metric, answer in trivial.answers(challenger, rules):
+            models = challenger, answer
+            measured = _measured(metric, models, rules)
+            yield _gained(f"{GAIN} {metric.name} over {name}", metric, measured, models, asked, contest)
+    except MetricError as error:
+        detail = f"cannot be measured: {error}"
+        yield Check(name=f"{GAIN} {rules.metric} over any constant answer", outcome="fail", limit=0, detail=detail)
+
+
+def never_found(challenger: Predictions, rules: GateRules) -> Iterator[Check]:
+    """Every class of sufficient size must be found at least once by a first champion."""
     if rules.missed_class_rows is not None:
         found, counts = challenger.truth[challenger.label == challenger.truth], np.bincount(challenger.truth)
         missed = [code for code in np.flatnonzero(counts >= rules.missed_class_rows) if code not in found]
@@ -71,36 +116,61 @@ def beyond_trivial(challenger: Predictions, rules: GateRules) -> Iterator[Check]
         yield Check(name="classes never found", outcome=outcome, value=len(missed), limit=0, detail=detail)
 
 
+def lost_classes(knows: Mapping[str, Collection[str]], rules: GateRules) -> Iterator[Check]:
+    """What the champion could say the challenger must be able to say too; asked if there is a difference."""
+    new, old = set(knows.get("challenger", ())), set(knows.get("champion", ()))
+    if new and old and old - new:
+        allowed = rules.lost_classes == "allow"
+        way_out = "" if allowed else "; if that is meant: gate.lost_classes: allow"
+        yield Check(
+            name="classes of the champion",
+            outcome="pass" if allowed else "fail",
+            value=len(old - new),
+            limit=0,
+            detail=f"{difference(old, new)}{way_out}",
+        )
+
+
+def _measured(metric: Metric, models: tuple[Predictions, Predictions], rules: GateRules) -> Measured:
+    return statistics.measure([metric], *models, confidence=rules.confidence, resamples=rules.resamples)
+
+
 def _gained(
-    name: str, metric: Metric, measured: Measured, challenger: Predictions, other: Predictions, rules: GateRules
+    name: str,
+    metric: Metric,
+    measured: Measured,
+    models: tuple[Predictions, Predictions],
+    rules: GateRules,
+    contest: Contest,
 ) -> Check:
-    found = measured.gain.get(metric.name)
+    limit, risk, found = contest.limit(rules), contest.risk(rules), measured.gain.get(metric.name)
     if found is None:
-        return _against(name, None, rules.min_gain, False, measured, metric.name)
-    flips = statistics.discordance(challenger, other)
-    p = statistics.randomised_p(metric, challenger, other, resamples=rules.resamples)
-    differs = bool(statistics.differing(metric, challenger, other).any())
-    accepted = differs and statistics.accepts_gain(found, p, min_gain=rules.min_gain, confidence=rules.confidence)
+        return _against(name, None, limit, False, measured, metric.name)
+    flips = statistics.discordance(*models)
+    p = statistics.randomised_p(metric, *models, resamples=rules.resamples)
+    differs = contest.rule == "retraining" or bool(statistics.differing(metric, *models).any())
+    asked = statistics.at_risk(found, rules.confidence, risk)
+    accepted = differs and statistics.accepts_gain(asked, p, min_gain=limit, risk=risk)
     return Check(
         name=name,
         outcome="pass" if accepted else "fail",
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        limit=rules.min_gain,
+        value=asked.value,
+        low=asked.low,
+        high=asked.high,
+        limit=limit,
         detail=f"{flips.repaired} rows repaired, {flips.broken} broken, McNemar p = {flips.p:.2g}, "
-        f"randomisation p = {p:.2g}",
+        f"randomisation p = {p:.2g}" + (f", judged at a risk of {risk:.2g}" if risk != rules.risk else ""),
     )
 
 
-def rows_for_margin(rows: int, needed: int, rules: GateRules) -> Check:
+def rows_for_margin(rows: int, needed: int, margin: float, rules: GateRules) -> Check:
     """Whether there are enough rows to tell a tolerated loss from a larger one; asked where one is tolerated."""
     return Check(
         name="rows for the margin",
         outcome="pass" if rows >= needed else "not_enough_data",
         value=rows,
         limit=needed,
-        detail=f"to tell a loss of {-rules.min_gain:g} with a power of {rules.power:.0%}",
+        detail=f"to tell a loss of {margin:g} with a power of {rules.power:.0%}",
     )
 
 

@@ -4,7 +4,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lifecycle import evaluation, settings
 from lifecycle.data import dataset
@@ -13,13 +13,20 @@ from lifecycle.errors import IntegrityError, TransientError
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.files import cache_folder, write_json
 from lifecycle.frozen import Frozen
-from lifecycle.gate import replay
+from lifecycle.gate import replay, retrained, reuse
+from lifecycle.gate.contest import Contest
 from lifecycle.gate.rules import GateRules
-from lifecycle.gate.verdict import Check, Verdict
+from lifecycle.gate.verdict import Verdict
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import Environment
 from lifecycle.tracking import client, translated
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lifecycle.gate.checks import Rival
+    from lifecycle.gate.comparable import Comparable
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +37,8 @@ class JudgeRequest(Frozen):
     env: Environment
     challenger: ModelRef
     champion: ModelRef | None
+    rivals: tuple[ModelRef, ...] = ()
+    """Earlier champions, which a retraining must not be worse than either."""
     data_root: Path
     data_name: str
     data_version: str
@@ -41,8 +50,8 @@ class JudgeRequest(Frozen):
 def judge(request: JudgeRequest) -> Verdict:
     """Decide, and keep the verdict and its report as artifacts of the challenger's run.
 
-    `promote` only if every check passed. Too few rows give `not_enough_data`; everything else, a tie, a failed check,
-    an unreadable champion or any exception, gives `keep` with its reason. Only what waiting may cure is raised.
+    `promote` only if every check passed. An unreadable champion or any exception gives `keep` with its reason. Only
+    what waiting may cure is raised. The model's run remembers that it was judged on these rows.
     """
     from lifecycle.gate.report import render
 
@@ -66,29 +75,56 @@ def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from lifecycle.gate import behaviour
-    from lifecycle.gate.comparable import comparable
     from lifecycle.gate.report import render
     from lifecycle.gate.weigh import Case, Parties, weigh
 
-    trusted = [*_selftested(request)]
-    models = {"challenger": request.challenger} | ({"champion": request.champion} if request.champion else {})
+    _selftested(request)
     challenger = _evaluation(request, request.challenger)
     truth = dataset.load_rows(request.data_root, request.data_name, request.data_version, challenger.side)
-    predictions = {role: evaluation.stored(_evaluation(request, model)) for role, model in models.items()}
-    seen = {role: {int(key) for key in evaluation.trained_keys(model)} for role, model in models.items()}
-    same = comparable(truth, predictions, seen)
+    same = _comparable(request, truth, request.champion)
+    contest = _contest(request, challenger)
     infrastructure = request.rules.infrastructure
     case = Case(
         **same._asdict(),
         predict=lambda texts: evaluation.predicted(loading.load(request.challenger), texts),
         prove=lambda: replay.check(challenger, request.evidence_root, scoring_server=infrastructure.scoring_server),
+        contest=contest,
+        rivals=tuple(_rivals(request, truth)) if contest.rule == "retraining" else (),
     )
     parties = Parties(**_parties(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
     suites = behaviour.load(request.rules.behaviour, settings.config_dir() / "behaviour")
     with threadpool_limits(1, user_api="blas"):  # on sums of this size several threads mostly wait for each other
         verdict = weigh(parties, case, request.rules, suites)
-    verdict = verdict.model_copy(update={"checks": (*trusted, *verdict.checks)})
+    if contest.rule != "retraining" and verdict.metrics:  # what was not measured has told nobody anything
+        reuse.note(challenger)
     return verdict, render(verdict, same.challenger, same.champion)
+
+
+def _contest(request: JudgeRequest, challenger: EvaluateRequest) -> Contest:
+    """The rule of the comparison; of a retraining nobody could choose among many, so it spends nothing."""
+    choice = retrained.rule_for(request.challenger, request.champion, request.data_root, request.rules)
+    asked = reuse.before(challenger)
+    return Contest(rule=choice.rule, why=choice.why, judged_before=asked.challengers, spent=asked.share)
+
+
+def _comparable(request: JudgeRequest, truth: "pd.DataFrame", other: ModelRef | None) -> "Comparable":
+    """The challenger and another model on the rows that neither was trained on."""
+    from lifecycle.gate.comparable import comparable
+
+    models = {"challenger": request.challenger} | ({"champion": other} if other else {})
+    predictions = {role: evaluation.stored(_evaluation(request, model)) for role, model in models.items()}
+    seen = {role: {int(key) for key in evaluation.trained_keys(model)} for role, model in models.items()}
+    return comparable(truth, predictions, seen)
+
+
+def _rivals(request: JudgeRequest, truth: "pd.DataFrame") -> "Iterator[Rival]":
+    """The earlier champions that there are rows enough to compare with: others have seen these rows."""
+    from lifecycle.gate.checks import Rival
+
+    for model in request.rivals:
+        same = _comparable(request, truth, model)
+        if same.champion and len(same.rows) >= request.rules.min_rows:
+            yield Rival(model.label, same.challenger, same.champion)
 
 
 def _parties(request: JudgeRequest) -> dict[str, Any]:
@@ -105,8 +141,10 @@ def _evaluation(request: JudgeRequest, model: ModelRef) -> EvaluateRequest:
     return evaluation.request_for(model, request.data_root, request.data_name, request.data_version)
 
 
-def _selftested(request: JudgeRequest) -> Iterator[Check]:
+def _selftested(request: JudgeRequest) -> None:
     """Before a judgement counts, the gate shows on planted challengers that it can refuse.
+
+    That is about the gate and says nothing about the model, so no verdict shows it as a point in its favour.
 
     Raises:
         IntegrityError: It accepted a bad one, or refused a good one.
@@ -117,12 +155,6 @@ def _selftested(request: JudgeRequest) -> Iterator[Check]:
         done = selftest.ensure(request.rules, request.env, cache_folder() / "selftests")
         if not done.passed:
             raise IntegrityError(f"{'; '.join(done.reasons)}.", "See: mlops gate selftest")
-        caught = sum(line.outcome == "caught" for line in done.lines)
-        unguarded = [line.name for line in done.lines if line.outcome == "unguarded"]
-        aside = f"; nothing in the rules guards against: {', '.join(unguarded)}" if unguarded else ""
-        yield Check(
-            name="selftest", outcome="pass", detail=f"{caught} planted challengers judged as they must be{aside}"
-        )
 
 
 def _refusal(request: JudgeRequest, reason: str) -> Verdict:

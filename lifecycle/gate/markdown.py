@@ -9,7 +9,6 @@ from lifecycle.gate.verdict import Flip, Interval, SliceLine, Verdict
 
 SHOWN = 12
 TEXT = 120
-WORDS = {"promote": "Accepted", "keep": "Refused", "not_enough_data": "Not enough data"}
 
 
 def text(verdict: Verdict) -> str:
@@ -30,7 +29,7 @@ def _of_the_whole(name: str, asked: Sequence[str]) -> bool:
 
 
 def _blocks(verdict: Verdict) -> Iterator[str]:
-    yield f"# {WORDS[verdict.decision]} in {verdict.env}: {verdict.challenger}"
+    yield f"# {verdict.title} in {verdict.env}: {verdict.challenger}"
     if verdict.mode == "dry_run":
         yield f"**DRY RUN: the gate of {verdict.env} protects nothing.** What it refuses is promoted all the same."
     yield "\n".join(f"- {as_markdown(reason)}" for reason in verdict.reasons)
@@ -52,7 +51,8 @@ def _where(verdict: Verdict) -> str:
     against = f"the champion {verdict.champion}" if verdict.champion else "no champion"
     left = [f"{count:,} rows that the {who} was trained on" for who, count in verdict.left_out.items() if count]
     aside = f" Left out: {' and '.join(left)}." if left else ""
-    return f"Against {against}, on {verdict.rows:,} rows of {data}.{aside}"
+    terms = f" {as_markdown(verdict.terms)}" if verdict.terms else ""
+    return f"Against {against}, on {verdict.rows:,} rows of {data}.{aside}{terms}"
 
 
 def _metrics(verdict: Verdict) -> Iterator[tuple[str, ...]]:

@@ -20,7 +20,9 @@ from lifecycle import evaluation
 from lifecycle.data.split import text_key
 from lifecycle.gate import infrastructure, replay
 from lifecycle.gate.comparable import comparable
+from lifecycle.gate.contest import Contest
 from lifecycle.gate.infrastructure import Proof
+from lifecycle.gate.verdict import Rule
 from lifecycle.gate.weigh import Case
 from lifecycle.models import estimators, loading, storing
 from lifecycle.models.loading import ModelRef
@@ -36,8 +38,14 @@ DESK = "source_desk"
 WORDS_OF_A_CLASS = 50
 """Words that a desk has for a class."""
 WRONG_LABELS = 0.1
-TRAINED, SOME, FEW, HELD_OUT = 1200, 150, 75, 800
-"""Rows that the better model has learnt from, the overconfident one, the champion, and nobody."""
+TRAINED, EARLIER, SOME, FEW, HELD_OUT = 1200, 900, 150, 75, 800
+"""Rows that the better model has learnt from, the one to train again, the overconfident one, the champion, and nobody."""
+RULES: dict[str, Rule] = {
+    "constant": "first",
+    "retrained": "retraining",
+    "retrained on wrong labels": "retraining",
+}
+"""How those are compared that are not by their gain."""
 SHARPER, STRETCHES, BALLAST_MB = 30.0, 40, 12
 
 
@@ -66,6 +74,11 @@ class Nursery:
         return self._fitted(self.train.iloc[:FEW])
 
     @cached_property
+    def earlier(self) -> Planted:
+        """What was trained on fewer rows, for a retraining to stand beside."""
+        return self._fitted(self.train.iloc[:EARLIER])
+
+    @cached_property
     def better(self) -> Planted:
         """An honest model that has learnt from more."""
         return self._fitted(self.train)
@@ -78,8 +91,9 @@ class Nursery:
         return _milliseconds(TextModel(self.better.pipeline), self.holdout), megabytes
 
     def case(self, name: str) -> Case:
-        """The case of a planted challenger against the champion; the constant one would be the first champion."""
-        challenger, champion = self._made(name), None if name == "constant" else self.champion
+        """The case of a planted challenger under the rule that it is there to test."""
+        challenger, rule = self._made(name), RULES.get(name, "gain")
+        champion = {"first": None, "gain": self.champion, "retraining": self.earlier}[rule]
         models = {"challenger": challenger} | ({"champion": champion} if champion else {})
         rows = comparable(
             self.holdout,
@@ -91,6 +105,7 @@ class Nursery:
             **rows._asdict(),
             predict=lambda texts: asked.predict(None, texts),
             prove=lambda: _prove(name, challenger, self.holdout),
+            contest=Contest(rule=rule, why="planted"),
         )
 
     def _made(self, name: str) -> Planted:
@@ -109,6 +124,8 @@ class Nursery:
             "unreadable": lambda: better._replace(damaged=True),
             "better": lambda: better,
             "equal": lambda: self._fitted(train.iloc[:FEW]),
+            "retrained": lambda: better,
+            "retrained on wrong labels": lambda: self._fitted(_mislabelled(train, train["row"] % 3 == 0)),
             "as good": lambda: self._fitted(train.iloc[FEW : 2 * FEW]),
         }
         return makers[name]()

@@ -84,6 +84,18 @@ class InfrastructureRules(Frozen, allow_inf_nan=False):
     scoring_server: bool = Field(False, description="Whether MLflow's scoring server must repeat the predictions too.")
 
 
+class RetrainingRules(Frozen, allow_inf_nan=False):
+    """What is asked of the champion's own definition, trained again on a newer version of its dataset."""
+
+    rule: Literal["non_inferiority", "gain"] = Field(
+        "non_inferiority", description="Whether it must not be worse by more than `margin`, or better as any other."
+    )
+    margin: float | None = Field(None, gt=0, description="Loss that is no matter; default `worthwhile_gain`.")
+    champions: int = Field(
+        3, ge=0, description="It must not be worse than the best of so many earlier champions either."
+    )
+
+
 class GateRules(Frozen, allow_inf_nan=False):
     """What a challenger must achieve on rows that neither model was trained on."""
 
@@ -104,7 +116,15 @@ class GateRules(Frozen, allow_inf_nan=False):
     )
     resamples: int = Field(2000, ge=200, description="Bootstrap resamples.")
     power: float = Field(0.8, gt=0.5, lt=1, description="Chance of seeing a true gain of `worthwhile_gain`.")
-    worthwhile_gain: float = Field(0.05, gt=0, description="Gain that rows should be able to show; tells how many.")
+    worthwhile_gain: float = Field(0.02, gt=0, description="Least gain that is worth having; tells how many rows.")
+    retraining: RetrainingRules = RetrainingRules()
+    reuse: Literal["spend", "count"] = Field(
+        "spend",
+        description="What earlier challengers on the same rows cost: a part of the risk, or they are only told.",
+    )
+    lost_classes: Literal["refuse", "allow"] = Field(
+        "refuse", description="Whether a challenger may not know a class that the champion knows."
+    )
     min_rows: int = Field(50, ge=1, description="Fewer comparable rows than this give `not_enough_data`.")
     min_rows_per_class: int = Field(5, ge=1, description="Likewise for the rarest class.")
     missed_class_rows: int | None = Field(
@@ -149,6 +169,16 @@ class GateRules(Frozen, allow_inf_nan=False):
             if name not in self.own_metrics and not -1 <= limit <= 1:
                 raise ValueError(f"floors.{name}={limit:g}: the metric lies between -1 and 1")
         return self
+
+    @property
+    def risk(self) -> float:
+        """The risk of promoting a model that is not better: what an interval leaves out at either end."""
+        return (1 - self.confidence) / 2
+
+    @property
+    def margin(self) -> float:
+        """The loss that does not matter where the champion's own definition was trained again."""
+        return self.retraining.margin or self.worthwhile_gain
 
     def more_is_better(self, metric: str) -> bool:
         """Whether more of a metric is better.

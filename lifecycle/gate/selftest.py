@@ -60,11 +60,15 @@ SLOWER, HEAVIER = 8.0, 3.0
 """How many times the time and the size of an honest model are within the budget."""
 
 
+Fate = Literal["promote", "refused"]
+REFUSED: Fate = "refused"
+
+
 class Line(Frozen):
     """What the gate made of one planted challenger."""
 
     name: str
-    expected: Decision
+    expected: Fate
     expected_reason: str = Field(description="The check that must fail; empty for an honest challenger.")
     decision: Decision | None = Field(description="None if nothing in the rules guards against it: it was not judged.")
     reasons: tuple[str, ...]
@@ -99,7 +103,7 @@ class SelftestResult(Frozen):
 class Expected(NamedTuple):
     """What must become of a planted challenger, and what in the rules guards against it."""
 
-    decision: Decision
+    decision: Fate
     reason: str = ""
     """The check that must fail, by how its name begins; empty for an honest one."""
     unguarded: str = ""
@@ -163,21 +167,23 @@ def ensure(rules: GateRules, env: Environment, evidence_root: Path) -> SelftestR
 def expectations(rules: GateRules) -> dict[str, Expected]:
     """What must become of each planted challenger under these rules."""
     expected = {
-        "label-shuffled": Expected("keep", "gain in"),
-        "constant": Expected("keep", "gain in"),
-        "leaky": Expected("not_enough_data", "comparable rows"),
-        "part-broken": Expected("keep", "parts of the rows"),
-        "class-broken": Expected("keep", "parts of the rows"),
-        "overconfident": Expected("keep", "calibration"),
-        "slow": Expected("keep", "milliseconds"),
-        "heavy": Expected("keep", "megabytes"),
-        "other model in the file": Expected("keep", REPLAY),
-        "unreadable": Expected("keep", REPLAY),
+        "label-shuffled": Expected(REFUSED, "gain in"),
+        "constant": Expected(REFUSED, "gain in"),
+        "leaky": Expected(REFUSED, "comparable rows"),
+        "part-broken": Expected(REFUSED, "parts of the rows"),
+        "class-broken": Expected(REFUSED, "parts of the rows"),
+        "overconfident": Expected(REFUSED, "calibration"),
+        "slow": Expected(REFUSED, "milliseconds"),
+        "heavy": Expected(REFUSED, "megabytes"),
+        "other model in the file": Expected(REFUSED, REPLAY),
+        "unreadable": Expected(REFUSED, REPLAY),
         "better": Expected("promote"),
-        "equal": Expected("keep", "gain in"),
+        "equal": Expected(REFUSED, "gain in"),
+        "retrained": Expected("promote"),
+        "retrained on wrong labels": Expected(REFUSED, "gain in"),
     }
     if rules.min_gain >= 0:  # where a loss is tolerated, another model that is as good may go in
-        expected["as good"] = Expected("keep", "gain in")
+        expected["as good"] = Expected(REFUSED, "gain in")
     return {name: each._replace(unguarded=_unguarded(name, rules)) for name, each in expected.items()}
 
 
@@ -188,6 +194,7 @@ def _unguarded(name: str, rules: GateRules) -> str:
     large = slices.max_loss > MAX_LOSS
     reasons = {
         "label-shuffled": (rules.min_gain < -LOSS, "min_gain tolerates so large a loss"),
+        "retrained on wrong labels": (rules.margin > LOSS, "retraining tolerates so large a loss"),
         "part-broken": (
             large or not {*slices.by} - {"label"},
             "slices names no part of the texts, or allows this loss",
@@ -214,6 +221,8 @@ def stand_in(rules: GateRules, nursery: "Nursery") -> GateRules:
         "min_rows": min(rules.min_rows, ROWS),
         "min_rows_per_class": min(rules.min_rows_per_class, ROWS_OF_A_CLASS),
         "max_churn": None,
+        "worthwhile_gain": min(rules.worthwhile_gain, GAIN),
+        "retraining": rules.retraining.model_dump() | {"margin": max(rules.margin, GAIN)},
         "slices": _slices(rules.slices),
         "calibration": {
             name: None if limit is None else max(limit, MAX_ECE[name])
@@ -294,7 +303,7 @@ def _as_expected(verdict: Verdict, expected: Expected) -> bool:
     """The decision, and for a bad one the check that is there for its fault."""
     failed = [check.name for check in verdict.checks if check.outcome != "pass"]
     right = not expected.reason or any(name.startswith(expected.reason) for name in failed)
-    return right and verdict.decision == expected.decision and verdict.promote == (expected.decision == "promote")
+    return right and {verdict.decision == "promote", verdict.promote} == {expected.decision == "promote"}
 
 
 def _differences(asked: Mapping[str, Any], used: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -2,9 +2,12 @@
 
 `measure`         every metric of both models and every gain, with intervals of one bootstrap
 `accepts_gain`    the decision whether a gain is more than chance
+`at_risk`         an interval of another level
 `discordance`     rows that one model breaks and the other repairs, with McNemar's exact test
 `randomised_p`    the paired randomisation test of a gain
+`spread`          how much the gain of two models varies
 `rows_needed`     how many rows it takes to see a gain
+`visible`         the gain that some rows can show
 `wilson`          the interval of a share
 `adjusted`        p-values for many tests at once (Benjamini and Hochberg)
 
@@ -31,6 +34,8 @@ CELLS = 400_000
 """Draws that a batch of resamples holds at once: 3 MB stay in a processor's cache, and memory stays bounded."""
 ERROR_RESAMPLES = 400
 """Enough for a standard error; the limits of an interval lie in the tails and need more."""
+COUNTED = 5
+"""A tail of fewer random swaps is measured by how many standard deviations lie before it, not by their number."""
 
 
 class Measured(NamedTuple):
@@ -80,7 +85,7 @@ def measure(
     return found
 
 
-def accepts_gain(gain: Interval, p: float, *, min_gain: float, confidence: float) -> bool:
+def accepts_gain(gain: Interval, p: float, *, min_gain: float, risk: float) -> bool:
     """Whether the challenger is better than chance explains, or not worse by more than is tolerated.
 
     The whole interval must lie above `min_gain`; a tie therefore keeps the champion. Unless a loss is tolerated, the
@@ -91,11 +96,25 @@ def accepts_gain(gain: Interval, p: float, *, min_gain: float, confidence: float
         gain: The gain and its interval, of `measure`.
         p: Of `randomised_p`.
         min_gain: As in the rules; below 0 it is a tolerated loss.
-        confidence: Level of the interval; the risk of a wrong promotion is (1 - confidence) / 2.
+        risk: Of a wrong promotion: what the interval leaves out below itself.
     """
     if not all(map(math.isfinite, (gain.value, gain.low, gain.high))) or gain.low <= min_gain:
         return False
-    return min_gain < 0 or p <= (1 - confidence) / 2
+    return min_gain < 0 or p <= risk
+
+
+def at_risk(gain: Interval, confidence: float, risk: float) -> Interval:
+    """An interval that leaves out `risk` at either end, made of one of another level.
+
+    It is as much wider as the quantiles of the normal distribution lie further out: there a bootstrap has no draws.
+    """
+    from scipy.stats import norm
+
+    if risk == (1 - confidence) / 2:
+        return gain
+    wider = float(norm.isf(risk) / norm.isf((1 - confidence) / 2))
+    low, high = (gain.value + wider * (limit - gain.value) for limit in (gain.low, gain.high))
+    return Interval(value=gain.value, low=low, high=high)
 
 
 def discordance(challenger: Predictions, champion: Predictions) -> Discordance:
@@ -113,7 +132,8 @@ def randomised_p(metric: Metric, challenger: Predictions, champion: Predictions,
 
     In each row the two predictions are swapped or not; p is the share of such swaps whose gain is at least the one
     that was seen. Only rows that differ matter. Where they have no more than `resamples` ways of being swapped, all
-    are tried and p is exact.
+    are tried and p is exact. Of more ways some are drawn; where fewer than `COUNTED` of these reach the gain, p is that
+    of a normal distribution with their mean and spread, as wide a tail as sums of swaps have.
 
     Raises:
         MetricError: The metric cannot be measured.
@@ -124,20 +144,39 @@ def randomised_p(metric: Metric, challenger: Predictions, champion: Predictions,
         raise MetricError("there are fewer than two rows")
     differ = np.flatnonzero(differing(metric, challenger, champion))
     rows = np.append(differ, np.setdiff1d([0, 1], differ))[: max(2, len(differ))]  # one alone scipy does not take
-    gain = _gain_of_swaps(metric, challenger, champion, rows)
+    gain, tried = _gain_of_swaps(metric, challenger, champion, rows), min(resamples, _limit(metric))
     found = stats.permutation_test(
         (np.zeros(len(rows)), np.ones(len(rows))),
         lambda swapped, _, axis: gain(np.moveaxis(swapped, axis, 0).reshape(len(rows), -1)).reshape(swapped.shape[:-1]),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=min(resamples, _limit(metric)),
+        n_resamples=tried,
         batch=max(1, CELLS // len(rows)),
         alternative="greater",
         rng=np.random.default_rng(SEED),
     )
     if not np.isfinite([found.statistic, *found.null_distribution]).all():
         raise MetricError(f"{metric.name} is undefined on these rows")
-    return float(found.pvalue)
+    return _tail(float(found.statistic), found.null_distribution, float(found.pvalue), exact=2 ** len(rows) <= tried)
+
+
+def _tail(seen: float, swapped: Floats, p: float, *, exact: bool) -> float:
+    """How probable so large a gain is among the swaps."""
+    from scipy.stats import norm
+
+    if exact or p * (len(swapped) + 1) >= COUNTED or not swapped.std():
+        return p
+    return float(norm.sf((seen - swapped.mean()) / swapped.std()))
+
+
+def difference(metric: Metric, challenger: Predictions, champion: Predictions) -> float:
+    """The gain itself, above 0 where the challenger is better; not a number if it cannot be measured."""
+    once = np.ones(len(challenger.truth))
+    try:
+        found = float(metric.measure(challenger, once)) - float(metric.measure(champion, once))
+    except MetricError:
+        return math.nan
+    return found if metric.higher else -found
 
 
 def differing(metric: Metric, challenger: Predictions, champion: Predictions) -> NDArray[np.bool_]:
@@ -152,26 +191,15 @@ def differing(metric: Metric, challenger: Predictions, champion: Predictions) ->
     return differs
 
 
-def rows_needed(
-    metric: Metric,
-    challenger: Predictions,
-    champion: Predictions,
-    *,
-    margin: float,
-    confidence: float,
-    power: float,
-    resamples: int,
-) -> int:
-    """How many rows two models like these need before a gain of `margin` is seen with `power`.
+def spread(
+    metric: Metric, challenger: Predictions, champion: Predictions, *, confidence: float, resamples: int
+) -> float:
+    """The variance of the gain of two models like these, times the rows.
 
-    The usual normal approximation for a paired difference at a one-sided level: n = v (z_a + z_b)^2 / margin^2, with
-    a = (1 - confidence) / 2, b = 1 - power, and v the variance of the gain times the rows, from the bootstrap. Few
-    rows that differ say little about how many will: v is raised in the proportion in which the upper Wilson limit of
-    their share exceeds the share itself, and is at least that limit, the variance of a gain in accuracy if each of
-    them were repaired or broken.
+    Few rows that differ say little about how many will: the bootstrap's variance is raised in the proportion in which
+    the upper Wilson limit of their share exceeds the share itself, and is at least that limit, the variance of a gain
+    in accuracy if each of them were repaired or broken.
     """
-    from scipy.stats import norm
-
     rows = len(challenger.truth)
     differs = wilson(int(differing(metric, challenger, champion).sum()), rows, confidence)
     models = {"challenger": challenger, "champion": champion}
@@ -180,8 +208,27 @@ def rows_needed(
     variance = error**2 * rows * (differs.high / differs.value if differs.value else 1)
     if "label" in metric.reads or not variance:
         variance = max(variance, differs.high)
-    spread = norm.ppf((1 + confidence) / 2) + norm.ppf(power)
-    return math.ceil(variance * (spread / margin) ** 2)
+    return float(variance)
+
+
+def rows_needed(variance: float, *, margin: float, risk: float, power: float) -> int:
+    """How many rows it takes to see a gain of `margin` with `power`, if chance may seem one with `risk`.
+
+    The usual normal approximation for a paired difference: n = v (z_a + z_b)^2 / margin^2, with a = risk, b = 1 - power
+    and v of `spread`.
+    """
+    return math.ceil(variance * (_quantiles(risk, power) / margin) ** 2)
+
+
+def visible(variance: float, rows: int, *, risk: float, power: float) -> float:
+    """The gain that so many rows show with `power`: `rows_needed` the other way round."""
+    return _quantiles(risk, power) * math.sqrt(variance / rows)
+
+
+def _quantiles(risk: float, power: float) -> float:
+    from scipy.stats import norm
+
+    return float(norm.isf(risk) + norm.ppf(power))
 
 
 def wilson(hits: int, rows: int, confidence: float) -> Interval:

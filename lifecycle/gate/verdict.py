@@ -9,7 +9,23 @@ from pydantic import Field
 from lifecycle.frozen import Frozen
 from lifecycle.names import Environment
 
-Decision = Literal["promote", "keep", "not_enough_data"]
+Decision = Literal["promote", "worse", "no_better", "cannot_tell", "keep", "not_enough_data"]
+"""`keep`: something else than the comparison speaks against it, or it could not be judged."""
+Rule = Literal["first", "gain", "retraining"]
+RULES: dict[Rule, str] = {
+    "first": "with answers that take no model",
+    "gain": "by the gain",
+    "retraining": "as a retraining, which must not be worse",
+}
+TITLES: dict[Decision, str] = {
+    "promote": "Accepted",
+    "worse": "Worse",
+    "no_better": "No better",
+    "cannot_tell": "Cannot tell",
+    "keep": "Rejected",
+    "not_enough_data": "Not enough data",
+}
+"""What a decision is called, in reports and as the state of a flow run."""
 Outcome = Literal["pass", "fail", "not_enough_data"]
 
 
@@ -74,10 +90,10 @@ class Flip(Frozen):
 class Verdict(Frozen):
     """The decision with everything it rests on."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = Field(2, description="1 knew `promote`, `keep` and `not_enough_data` alone.")
     decision: Decision
     mode: Literal["enforce", "dry_run"] = "enforce"
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = Field(description="A plain sentence, then the numbers.")
     env: Environment
     challenger: str
     champion: str | None
@@ -87,6 +103,10 @@ class Verdict(Frozen):
     side: str
     rows: int
     left_out: dict[str, int] = Field({}, description="Rows that the challenger or the champion was trained on.")
+    rule: Rule | None = Field(None, description="How the two were compared: by a gain, or as a retraining.")
+    rule_reason: str = ""
+    judged_before: int = Field(0, description="Other challengers that were judged on these rows, or some of them.")
+    risk: float | None = Field(None, description="Of a wrong promotion, after what earlier challengers have spent.")
     checks: tuple[Check, ...] = ()
     metrics: dict[str, Interval] = Field({}, description="What the challenger reaches on these rows.")
     champion_metrics: dict[str, Interval] = Field({}, description="The same of the champion.")
@@ -105,6 +125,23 @@ class Verdict(Frozen):
     def digest(self) -> str:
         """The sha256 of the verdict's content: what an approval and a promotion refer to."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def title(self) -> str:
+        """What the decision is called."""
+        return TITLES[self.decision]
+
+    @property
+    def terms(self) -> str:
+        """How the two were compared and why so, and how often these rows were asked before; empty if they were not."""
+        if self.rule is None or self.risk is None:
+            return ""
+        asked = "" if self.rule == "first" else f"Compared {RULES[self.rule]}: {self.rule_reason}. "
+        others = f"{self.judged_before:,} other challenger{'s were' if self.judged_before != 1 else ' was'}"
+        before = (
+            f"{others} judged on these rows, or some of them, before" if self.judged_before else "These rows are new"
+        )
+        return f"{asked}{before}; the risk of a wrong promotion is {self.risk:.2g}."
 
     @property
     def promote(self) -> bool:

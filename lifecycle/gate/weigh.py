@@ -9,17 +9,19 @@ import pandas as pd
 from lifecycle.class_names import difference
 from lifecycle.errors import IntegrityError
 from lifecycle.frozen import Frozen
-from lifecycle.gate import behaviour, checks, metrics, statistics
+from lifecycle.gate import behaviour, checks, metrics, reasons, statistics
 from lifecycle.gate.behaviour import Suite
+from lifecycle.gate.checks import Rival
+from lifecycle.gate.contest import Contest
 from lifecycle.gate.infrastructure import Proof
 from lifecycle.gate.metrics import Predictions
+from lifecycle.gate.reasons import Facts
 from lifecycle.gate.rules import GateRules
 from lifecycle.gate.slices import slices
 from lifecycle.gate.statistics import Measured
 from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Decision, Flip, SliceLine, Verdict
 from lifecycle.names import Environment
 
-FIRST = "first champion: better than any constant answer and than chance"
 SHOWN_FLIPS = 20
 SHOWN_TEXT = 200
 
@@ -45,13 +47,18 @@ class Case(NamedTuple):
     left_out: dict[str, int]
     predict: Callable[[pd.DataFrame], pd.DataFrame]
     prove: Callable[[], Proof]
+    contest: Contest
     knows: Mapping[str, Collection[str]] = {}
+    rivals: tuple[Rival, ...] = ()
+    """Earlier champions, which a retraining is compared with too."""
 
 
 class _Findings(NamedTuple):
     """What the checks rest on."""
 
     measured: Measured
+    variance: float
+    """Of the gain, times the rows."""
     slices: tuple[SliceLine, ...]
     behaviour: tuple[BehaviourLine, ...]
 
@@ -84,6 +91,7 @@ def _findings(case: Case, rules: GateRules, suites: tuple[Suite, ...]) -> _Findi
     )
     return _Findings(
         measured=measured,
+        variance=_variance(case, rules),
         slices=slices(case.rows, case.challenger, case.champion, rules),
         behaviour=behaviour.run(suites, case.rows, case.predict, confidence=rules.confidence),
     )
@@ -98,16 +106,27 @@ def _asked(rules: GateRules) -> list[str]:
 def _compared(case: Case, found: _Findings, rules: GateRules) -> Iterator[Check]:
     yield from checks.floors(found.measured, rules)
     if case.champion:
-        yield checks.gain(found.measured, case.challenger, case.champion, rules)
-        if rules.min_gain < 0:
-            yield checks.rows_for_margin(len(case.rows), _rows_needed(case, rules), rules)
-        yield from checks.churn(case.challenger, case.champion, rules)
+        yield from _against_champions(case, case.champion, found, rules)
     else:
-        yield from checks.beyond_trivial(case.challenger, rules)
+        yield from checks.beyond_trivial(case.challenger, rules, case.contest)
+        yield from checks.never_found(case.challenger, rules)
     yield from checks.calibration(found.measured, rules)
     if found.slices:
         yield checks.parts(found.slices, rules)
     yield from checks.behaviour(found.behaviour)
+
+
+def _against_champions(case: Case, champion: Predictions, found: _Findings, rules: GateRules) -> Iterator[Check]:
+    """Where a loss is tolerated and the challenger is not simply better, there must be rows enough to tell a loss."""
+    gained = checks.gain(found.measured, case.challenger, champion, rules, case.contest)
+    yield gained
+    limit = case.contest.limit(rules)
+    if limit < 0 and not (gained.low is not None and gained.low > 0):
+        yield checks.rows_for_margin(len(case.rows), _needed(case, found.variance, rules), -limit, rules)
+    if case.contest.rule == "retraining":
+        yield from checks.predecessors(case.rivals, rules, case.contest)
+    yield from checks.lost_classes(case.knows, rules)
+    yield from checks.churn(case.challenger, champion, rules)
 
 
 def _proven(case: Case, rules: GateRules) -> Iterator[Check]:
@@ -122,7 +141,7 @@ def _proven(case: Case, rules: GateRules) -> Iterator[Check]:
 def _verdict(
     parties: Parties, case: Case, rules: GateRules, done: tuple[Check, ...], found: _Findings | None
 ) -> Verdict:
-    decision = decide(done)
+    decision = decide(done, rules.worthwhile_gain)
     new, old = case.challenger, case.champion
     broken, repaired = _flips(case, old, new), _flips(case, new, old)
     lines = {} if found is None else {"slices": found.slices, "behaviour": found.behaviour}
@@ -131,9 +150,13 @@ def _verdict(
         **parties.model_dump(),
         decision=decision,
         mode=rules.mode,
-        reasons=tuple(_reasons(done, decision, parties, case, rules)),
+        reasons=tuple(_reasons(done, decision, parties, case, rules, found)),
         rows=len(case.rows),
         left_out=case.left_out,
+        rule=case.contest.rule,
+        rule_reason=case.contest.why,
+        judged_before=case.contest.judged_before,
+        risk=case.contest.risk(rules),
         checks=done,
         metrics=measured.challenger if measured else {},
         champion_metrics=measured.champion if measured else {},
@@ -149,32 +172,28 @@ def _verdict(
     )
 
 
-def decide(done: tuple[Check, ...]) -> Decision:
-    """`promote` only if there are checks and every one of them passed."""
+def decide(done: tuple[Check, ...], worthwhile: float) -> Decision:
+    """`promote` only if there are checks and every one of them passed; else what speaks most against the challenger.
+
+    Args:
+        done: The checks.
+        worthwhile: The least gain that is worth having.
+    """
+    failed = [check for check in done if check.outcome == "fail"]
+    gains = [check for check in failed if check.name.startswith(checks.GAIN) and check.high is not None]
+    if any(check.high < 0 for check in gains if check.high is not None):
+        return "worse"
     if any(check.outcome == "not_enough_data" for check in done):
         return "not_enough_data"
-    return "promote" if done and all(check.outcome == "pass" for check in done) else "keep"
+    if failed and failed == gains:
+        return "no_better" if all(_is_excluded(check, worthwhile) for check in gains) else "cannot_tell"
+    return "promote" if done and not failed else "keep"
 
 
-def _reasons(
-    done: tuple[Check, ...], decision: Decision, parties: Parties, case: Case, rules: GateRules
-) -> Iterator[str]:
-    if rules.mode == "dry_run" and decision != "promote":
-        yield "DRY RUN, nothing is protected"
-    if decision == "promote":
-        who = parties.champion
-        yield f"better than the champion {who}" if who else FIRST
-    yield from _other_classes(case)
-    for check in done:
-        if check.outcome == "not_enough_data":
-            yield f"{check.value:g} {check.name}, {check.detail}; needed are {check.limit:g}{_worthwhile(case, rules)}"
-        elif check.outcome == "fail" and check.name.startswith("gain") and check.value is not None:
-            yield (
-                f"{check.name} is {check.value:+.3f} [{check.low:+.3f}, {check.high:+.3f}]: "
-                f"its interval must lie above {check.limit:g} ({check.detail})"
-            )
-        elif check.outcome == "fail":
-            yield _failed(check)
+def _is_excluded(check: Check, worthwhile: float) -> bool:
+    """Whether the interval holds no gain worth having; where a loss is tolerated, that is not the question."""
+    high, limit = check.high, check.limit
+    return high is not None and limit is not None and limit >= 0 and high < max(worthwhile, limit)
 
 
 def _other_classes(case: Case) -> Iterator[str]:
@@ -184,36 +203,41 @@ def _other_classes(case: Case) -> Iterator[str]:
         yield f"the classes differ from the champion's: {told}"
 
 
-def _failed(check: Check) -> str:
-    if check.detail or check.value is None or check.limit is None:
-        return f"{check.name}: {check.detail}"
-    side = "below" if check.value < check.limit else "above"
-    return f"{check.name}: {check.value:.3f} is {side} {check.limit:g}"
+def _reasons(
+    done: tuple[Check, ...], decision: Decision, parties: Parties, case: Case, rules: GateRules, found: _Findings | None
+) -> Iterator[str]:
+    if rules.mode == "dry_run" and decision != "promote":
+        yield "DRY RUN, nothing is protected"
+    variance = found.variance if found else _variance(case, rules)
+    new, old = (each.get(rules.metric) for each in (found.measured[:2] if found else ({}, {})))
+    risk = case.contest.risk(rules)
+    facts = Facts(
+        rules=rules,
+        contest=case.contest,
+        champion=parties.champion,
+        rows=len(case.rows),
+        scores=(new, old) if new and old else None,
+        visible=statistics.visible(variance, len(case.rows), risk=risk, power=rules.power) if variance else 0,
+        needed=_needed(case, variance, rules),
+    )
+    sentence, *numbers = reasons.told(decision, done, facts)
+    yield from (sentence, *_other_classes(case), *numbers)
 
 
-def _worthwhile(case: Case, rules: GateRules) -> str:
-    """How many rows it would take, as far as two models on a few rows can tell."""
+def _needed(case: Case, variance: float, rules: GateRules) -> int:
+    """How many rows can tell a difference that matters; 0 where there are not two models to tell it from."""
+    limit = case.contest.limit(rules)
+    margin = -limit if limit < 0 else max(limit, rules.worthwhile_gain)
+    risk = case.contest.risk(rules)
+    return statistics.rows_needed(variance, margin=margin, risk=risk, power=rules.power) if variance else 0
+
+
+def _variance(case: Case, rules: GateRules) -> float:
+    """How much the gain of the two varies; 0 where there are not two, or not two rows."""
     if case.champion is None or len(case.rows) < 2:
-        return ""
-    margin = abs(rules.min_gain) if rules.min_gain < 0 else rules.worthwhile_gain
-    needed = f"{_rows_needed(case, rules):,} rows"
-    return (
-        f"; to see a difference of {margin:g} in {rules.metric} with a power of {rules.power:.0%} takes about {needed}"
-    )
-
-
-def _rows_needed(case: Case, rules: GateRules) -> int:
-    if case.champion is None:
-        return 0
-    return statistics.rows_needed(
-        metrics.named(rules.metric, rules),
-        case.challenger,
-        case.champion,
-        margin=abs(rules.min_gain) if rules.min_gain < 0 else rules.worthwhile_gain,
-        confidence=rules.confidence,
-        power=rules.power,
-        resamples=rules.resamples,
-    )
+        return 0.0
+    metric, models = metrics.named(rules.metric, rules), (case.challenger, case.champion)
+    return statistics.spread(metric, *models, confidence=rules.confidence, resamples=rules.resamples)
 
 
 def _flips(case: Case, right: Predictions | None, wrong: Predictions | None) -> list[Flip]:

@@ -95,6 +95,21 @@ def champion(target: Target) -> ModelRef | None:
     return reference(target, number) if number else None
 
 
+def earlier_champions(champion: ModelRef, most: int) -> tuple[ModelRef, ...]:
+    """The champions that a rollback would walk back to, the latest first; each model once, without this one."""
+    target = Target(
+        tracking_uri=champion.tracking_uri,
+        registry_uri=champion.registry_uri,
+        name=str(champion.name),
+        allow_pickle=champion.allow_pickle,
+    )
+    found = {champion.artifact_sha256: champion}
+    for number in reversed(read_log(target).line):
+        model = reference(target, number)
+        found.setdefault(model.artifact_sha256, model)
+    return tuple(found.values())[1 : most + 1]
+
+
 def reference(target: Target, number: int) -> ModelRef:
     """The exact model behind a version number, its digest as recorded at registration."""
     version = store.version(target, number)

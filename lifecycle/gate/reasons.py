@@ -1,0 +1,135 @@
+"""A decision in words: one plain sentence for whoever has to live with it, then the numbers it rests on."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from lifecycle.gate.checks import GAIN
+from lifecycle.gate.contest import Contest
+from lifecycle.gate.rules import GateRules
+from lifecycle.gate.verdict import REPLAY, Check, Decision, Interval
+
+PLAIN = {
+    "floor": "it does not reach what the rules ask for",
+    "ceiling": "it does not keep to what the rules allow",
+    GAIN: "it could not be shown to be better",
+    "classes never found": "it never finds one of the classes",
+    "classes of the champion": "it does not know every class that the champion knows",
+    "parts of the rows": "it is much worse on a part of the rows",
+    "calibration": "it is too sure of itself",
+    "changed predictions": "it changes too many predictions",
+    "behaviour": "it fails a behaviour suite",
+    REPLAY: "its stored files do not repeat its predictions",
+    "seconds to load": "it takes too long to load",
+    "milliseconds": "it takes too long to predict",
+    "megabytes": "it is too large",
+    "requirements": "what it needs is not installed here",
+}
+"""What a check that failed means, by how its name begins."""
+
+
+class Facts(NamedTuple):
+    """What a sentence speaks of."""
+
+    rules: GateRules
+    contest: Contest
+    champion: str | None
+    rows: int
+    scores: tuple[Interval, Interval] | None
+    """The deciding metric of the challenger and the champion, if both were measured."""
+    visible: float
+    """The gain that these rows can show."""
+    needed: int
+    """How many rows can tell; 0 if that is not known."""
+
+
+def told(decision: Decision, done: Sequence[Check], facts: Facts) -> Iterator[str]:
+    """The sentence, then each check that did not pass."""
+    yield _sentence(decision, done, facts)
+    for check in done:
+        if check.outcome == "not_enough_data":
+            yield f"{check.value:g} {check.name}, {check.detail}; needed are {check.limit:g}{_worthwhile(facts)}"
+        elif check.outcome == "fail" and check.name.startswith(GAIN) and check.value is not None:
+            yield (
+                f"{check.name} is {check.value:+.3f} [{check.low:+.3f}, {check.high:+.3f}]: "
+                f"its interval must lie above {check.limit:g} ({check.detail})"
+            )
+        elif check.outcome == "fail":
+            yield _failed(check)
+
+
+def _sentence(decision: Decision, done: Sequence[Check], facts: Facts) -> str:
+    rows, rival = f"{facts.rows:,} rows", _rival(done, facts)
+    worth = facts.rules.margin if facts.contest.rule == "retraining" else _worth(facts.rules)
+    match decision:
+        case "promote":
+            return _accepted(done, facts)
+        case "worse":
+            return f"worse than {rival}{_scores(facts)}"
+        case "no_better":
+            return f"no better than {rival} by as much as is worth having, {worth:g}{_scores(facts)}"
+        case "cannot_tell":
+            what = f"is no worse than {rival} by {worth:g}" if facts.contest.rule == "retraining" else f"beats {rival}"
+            return f"these {rows} cannot tell whether it {what}: {_shown(worth, facts)}"
+        case "not_enough_data":
+            return f"too few rows to judge on: {rows} that {'neither has' if facts.champion else 'it has not'} seen"
+    return "; ".join(dict.fromkeys(_plain(check) for check in done if check.outcome == "fail")) or "nothing was checked"
+
+
+def _shown(worth: float, facts: Facts) -> str:
+    """What the rows could have shown, and how many would tell."""
+    if facts.needed <= facts.rows:
+        return "more rows may tell"
+    return f"they show a difference of {facts.visible:.2g} or more; {worth:g} takes about {facts.needed:,} rows"
+
+
+def _accepted(done: Sequence[Check], facts: Facts) -> str:
+    champion, contest = f"the champion {facts.champion}", facts.contest
+    if facts.champion is None:
+        return f"first champion: better than any constant answer and than chance on {facts.rows:,} rows it has not seen"
+    if all(check.low is not None and check.low > 0 for check in done if check.name.startswith(GAIN)):
+        return f"better than {champion}{_scores(facts)}"
+    if contest.rule == "retraining":
+        return (
+            f"trained on newer data and not worse than {champion} by as much as {facts.rules.margin:g}{_scores(facts)}"
+        )
+    return f"not worse than {champion} by more than the {-facts.rules.min_gain:g} that is tolerated{_scores(facts)}"
+
+
+def _scores(facts: Facts) -> str:
+    if facts.scores is None:
+        return ""
+    new, old = (each.value for each in facts.scores)
+    return f": {facts.rules.metric} {new:.3f} instead of {old:.3f} on {facts.rows:,} rows that neither has seen"
+
+
+def _rival(done: Sequence[Check], facts: Facts) -> str:
+    """Who the challenger was not better than: the champion, or what the name of the check says."""
+    failed = [check.name for check in done if check.name.startswith(GAIN) and check.outcome != "pass"]
+    other = failed[0].partition(" over ")[2] if failed else ""
+    return other or (f"the champion {facts.champion}" if facts.champion else "an answer that takes no model")
+
+
+def _worth(rules: GateRules) -> float:
+    return abs(rules.min_gain) if rules.min_gain < 0 else max(rules.min_gain, rules.worthwhile_gain)
+
+
+def _plain(check: Check) -> str:
+    return next((words for name, words in PLAIN.items() if check.name.startswith(name)), check.name)
+
+
+def _failed(check: Check) -> str:
+    if check.detail or check.value is None or check.limit is None:
+        return f"{check.name}: {check.detail}"
+    side = "below" if check.value < check.limit else "above"
+    return f"{check.name}: {check.value:.3f} is {side} {check.limit:g}"
+
+
+def _worthwhile(facts: Facts) -> str:
+    """How many rows it would take, as far as two models on a few rows can tell."""
+    if not facts.needed:
+        return ""
+    margin = facts.rules.margin if facts.contest.rule == "retraining" else _worth(facts.rules)
+    return (
+        f"; to see a difference of {margin:g} in {facts.rules.metric} with a power of {facts.rules.power:.0%} "
+        f"takes about {facts.needed:,} rows"
+    )
