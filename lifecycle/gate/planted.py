@@ -39,7 +39,7 @@ WORDS_OF_A_CLASS = 50
 """Words that a desk has for a class."""
 WRONG_LABELS = 0.1
 TRAINED, EARLIER, SOME, FEW, HELD_OUT = 1200, 900, 150, 75, 800
-"""Rows that the better model has learnt from, the one to train again, the overconfident one, the champion, and nobody."""
+"""Rows that taught the better model, the one to train again, the overconfident one, the champion, and nobody."""
 RULES: dict[str, Rule] = {
     "constant": "first",
     "retrained": "retraining",

@@ -1,4 +1,4 @@
-"""Answers that take no model: always the same class, and classes drawn as often as they occur.
+"""Answers that take no model: always the same class or their frequencies, and classes drawn as often as they occur.
 
 A first champion has nobody to beat but these. Both are made of the truth of the very rows that are judged, which no
 model knows: what does not beat them there has learnt nothing that its metric can tell.
@@ -36,18 +36,22 @@ def answers(challenger: Predictions, rules: GateRules) -> Iterator[tuple[str, Me
 
 
 def _constants(like: Predictions) -> Iterator[Predictions]:
-    """Each class that the truth has as the only answer, the most frequent first."""
+    """Each class that the truth has as the only answer, the most frequent first: as sure as it is frequent, or sure."""
     codes, counts = np.unique(like.truth, return_counts=True)
     for code in codes[np.argsort(-counts, kind="stable")]:
-        yield _answering(like, np.full_like(like.truth, code), np.eye(len(like.classes))[code])
+        for shares in (_shares(like), np.eye(len(like.classes))[code]):
+            yield _answering(like, np.full_like(like.truth, code), shares)
+
+
+def _shares(like: Predictions) -> metrics.Floats:
+    return np.bincount(like.truth, minlength=len(like.classes)) / len(like.truth)
 
 
 def _draws(like: Predictions) -> Iterator[Predictions]:
     """The true classes dealt to the rows at random; how sure they are is how frequent they are."""
     rng = np.random.default_rng(SEED)
-    shares = np.bincount(like.truth, minlength=len(like.classes)) / len(like.truth)
     for _ in range(DRAWS):
-        yield _answering(like, rng.permutation(like.truth), shares)
+        yield _answering(like, rng.permutation(like.truth), _shares(like))
 
 
 def _answering(like: Predictions, label: Codes, shares: metrics.Floats) -> Predictions:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
 from benchmarks import gate_error_rates
@@ -250,13 +251,13 @@ def test_only_what_a_metric_reads_makes_rows_differ() -> None:
 )
 def test_a_gain_is_accepted_if_it_is_more_than_chance(low: float, p: float, min_gain: float, accepted: bool) -> None:
     gain = Interval(value=0.05, low=low, high=0.1)
-    assert statistics.accepts_gain(gain, p, min_gain=min_gain, confidence=0.95) is accepted
+    assert statistics.accepts_gain(gain, p, min_gain=min_gain, risk=0.025) is accepted
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_gain_that_is_no_number_is_refused(value: float) -> None:
     for gain in (Interval(value=value, low=0.1, high=0.2), Interval(value=0.1, low=0.1, high=value)):
-        assert not statistics.accepts_gain(gain, 0.001, min_gain=0, confidence=0.95)
+        assert not statistics.accepts_gain(gain, 0.001, min_gain=0, risk=0.025)
 
 
 @pytest.mark.parametrize(("repaired", "above", "accepted"), [(4, False, False), (5, True, False), (6, True, True)])
@@ -266,7 +267,32 @@ def test_a_handful_of_lucky_rows_is_not_a_gain(repaired: int, above: bool, accep
     gain = statistics.measure([STANDARD["accuracy"]], *models, confidence=0.95, resamples=2000).gain["accuracy"]
     p = statistics.randomised_p(STANDARD["accuracy"], *models, resamples=2000)
     assert (gain.low > 0, p) == (above, 0.5**repaired)
-    assert statistics.accepts_gain(gain, p, min_gain=0.0, confidence=0.95) is accepted
+    assert statistics.accepts_gain(gain, p, min_gain=0.0, risk=0.025) is accepted
+
+
+@pytest.mark.parametrize("risk", [0.025, 0.01, 0.001, 1e-5])
+def test_an_interval_of_less_risk_is_wider_as_the_normal_quantiles_are(risk: float) -> None:
+    found = statistics.at_risk(Interval(value=0.1, low=0.05, high=0.2), 0.95, risk)
+    wider = NormalDist().inv_cdf(1 - risk) / NormalDist().inv_cdf(0.975)
+    assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.1 - 0.05 * wider, 0.1 + 0.1 * wider))
+
+
+@pytest.mark.parametrize(("broken", "repaired"), [(20, 80), (40, 110), (5, 30)])
+def test_a_far_tail_is_as_small_as_the_exact_one(broken: int, repaired: int) -> None:
+    """Of so many swaps none is drawn that gains as much; the binomial distribution tells how rare that is."""
+    models = flips(broken, repaired, 300)
+    exact = binomtest(repaired, broken + repaired, alternative="greater").pvalue
+    found = statistics.randomised_p(STANDARD["accuracy"], *models, resamples=2000)
+    assert exact < 1e-4
+    assert exact / 4 < found < exact * 4
+
+
+def test_a_tail_that_can_be_counted_is_counted() -> None:
+    """Six repaired rows have 64 swaps, of which one gains as much; of 60 rows the share is drawn."""
+    assert statistics.randomised_p(STANDARD["accuracy"], *flips(0, 6, 60), resamples=2000) == 1 / 64
+    drawn = statistics.randomised_p(STANDARD["accuracy"], *flips(22, 38, 60), resamples=2000)
+    assert drawn * 2001 == pytest.approx(round(drawn * 2001))
+    assert drawn > 5 / 2001
 
 
 # What cannot be measured
@@ -374,8 +400,11 @@ def test_a_metric_of_ones_own_that_fails_on_some_resample_is_left_out(own: list[
 
 
 def needed(models: tuple[Predictions, Predictions], margin: float = 0.05, **changes: float) -> int:
-    level = {"confidence": 0.95, "power": 0.8, "resamples": 1000} | changes
-    return statistics.rows_needed(STANDARD["accuracy"], *models, margin=margin, **level)
+    level = {"risk": 0.025, "power": 0.8} | changes
+    variance = statistics.spread(STANDARD["accuracy"], *models, confidence=0.95, resamples=1000)
+    rows = statistics.rows_needed(variance, margin=margin, **level)
+    assert statistics.visible(variance, rows, **level) <= margin < statistics.visible(variance, rows - 1, **level)
+    return rows
 
 
 @given(broken=st.integers(0, 30), repaired=st.integers(0, 30), both=st.integers(20, 300))
@@ -404,14 +433,14 @@ def test_a_smaller_margin_more_power_and_more_confidence_take_more_rows() -> Non
     usual = needed(models)
     assert needed(models, 0.025) == pytest.approx(4 * usual, abs=4)
     assert needed(models, power=0.9) > usual
-    assert needed(models, confidence=0.99) > usual
+    assert needed(models, risk=0.005) > usual
 
 
 def test_a_metric_that_cannot_be_measured_still_gets_a_number_of_rows() -> None:
     models = noisy(14, 0.8, 0.5)
     bare = [model._replace(probabilities=None) for model in models]
-    level = {"margin": 0.05, "confidence": 0.95, "power": 0.8, "resamples": 200}
-    assert statistics.rows_needed(STANDARD["log_loss"], *bare, **level) > 0
+    variance = statistics.spread(STANDARD["log_loss"], *bare, confidence=0.95, resamples=200)
+    assert statistics.rows_needed(variance, margin=0.05, risk=0.025, power=0.8) > 0
 
 
 # Many tests at once
