@@ -162,8 +162,8 @@ def _decision(judged: "Verdict") -> None:
         _say(f"DRY RUN: the gate of {judged.env} protects nothing; {what}.", "bold yellow")
     for reason in judged.reasons:
         _say(f"- {reason}")
-    if judged.terms:
-        _say(judged.terms)
+    for term in judged.terms:
+        _say(term)
 
 
 def _checks(judged: "Verdict") -> None:

@@ -51,7 +51,7 @@ def _where(verdict: Verdict) -> str:
     against = f"the champion {verdict.champion}" if verdict.champion else "no champion"
     left = [f"{count:,} rows that the {who} was trained on" for who, count in verdict.left_out.items() if count]
     aside = f" Left out: {' and '.join(left)}." if left else ""
-    terms = f" {as_markdown(verdict.terms)}" if verdict.terms else ""
+    terms = "".join(f" {as_markdown(term)}" for term in verdict.terms)
     return f"Against {against}, on {verdict.rows:,} rows of {data}.{aside}{terms}"
 
 

@@ -132,16 +132,14 @@ class Verdict(Frozen):
         return TITLES[self.decision]
 
     @property
-    def terms(self) -> str:
+    def terms(self) -> tuple[str, ...]:
         """How the two were compared and why so, and how often these rows were asked before; empty if they were not."""
         if self.rule is None or self.risk is None:
-            return ""
-        asked = "" if self.rule == "first" else f"Compared {RULES[self.rule]}: {self.rule_reason}. "
+            return ()
         others = f"{self.judged_before:,} other challenger{'s were' if self.judged_before != 1 else ' was'}"
-        before = (
-            f"{others} judged on these rows, or some of them, before" if self.judged_before else "These rows are new"
-        )
-        return f"{asked}{before}; the risk of a wrong promotion is {self.risk:.2g}."
+        before = f"{others} judged on these rows before" if self.judged_before else "The first on these rows"
+        told = f"{before}: the risk of a wrong promotion is {self.risk:.2g}."
+        return (told,) if self.rule == "first" else (f"Compared {RULES[self.rule]}: {self.rule_reason}.", told)
 
     @property
     def promote(self) -> bool:

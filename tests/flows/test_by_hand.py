@@ -18,7 +18,7 @@ from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 
 NEWS: dict[str, Any] = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment"}
-WEAK: dict[str, Any] = {"model_type": "random_forest", "model_params": {"min_samples_leaf": 1000}}
+WEAK: dict[str, Any] = {"model_type": "random_forest", "model_params": {"max_depth": 1, "n_estimators": 1}}
 BY_HAND: dict[str, Any] = {"source_env": "dev", "target_env": "dev", "version": 1, "skip_gate": True}
 
 

@@ -70,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Court:
 def court(made: Court, server: str, monkeypatch: pytest.MonkeyPatch) -> Court:
     monkeypatch.setenv("MLOPS_HOME", str(made.config.state))
     monkeypatch.setenv("MLOPS_GATE__MIN_ROWS", "20")
-    monkeypatch.setenv("MLOPS_GATE__FLOORS", "{}")
+    monkeypatch.setenv("MLOPS_GATE__REUSE", "count")
     monkeypatch.setenv("MLOPS_GATE__RESAMPLES", "300")
     monkeypatch.setenv("PREFECT_API_URL", server)
     return made
@@ -146,7 +146,7 @@ def test_the_latest_of_several_is_shown_and_the_others_by_their_digest(
     for gain in ("0.01", "0.9", "0.02"):
         monkeypatch.setenv("MLOPS_GATE__MIN_GAIN", gain)
         found.append(Verdict.model_validate_json(mlops("check", *SENTIMENT, "--version", "2", "--json").out))
-    assert [verdict.decision for verdict in found] == ["promote", "keep", "promote"]
+    assert [verdict.decision for verdict in found] == ["promote", "no_better", "promote"]
     latest = mlops("explain", *SENTIMENT, "--version", "2")
     assert found[2].digest in latest.out
     assert found[0].digest[:16] in latest.out.splitlines()[-1]
@@ -178,7 +178,7 @@ def test_a_verdict_that_somebody_changed_is_refused(
 
 
 def test_a_verdict_of_a_later_version_of_this_project_is_told_from_a_changed_one(court: Court) -> None:
-    content = {"schema_version": 2}
+    content = {"schema_version": 3}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     record = records.Record(court.weak, Environment.STAGING, digest[:16])
     client(court.weak.tracking_uri).log_text(court.weak.run_id, json.dumps(content), f"{record.artifact}.json")
@@ -216,10 +216,10 @@ def test_what_is_not_there_says_so(
 
 def test_a_refusal_is_a_state_of_its_own_with_its_artifacts(court: Court) -> None:
     state: State[Verdict] = check("sentiment", Environment.DEV, run_id=court.weak.run_id, against=2, return_state=True)
-    assert (state.name, state.is_completed()) == ("Rejected", True)
+    assert (state.name, state.is_completed()) == ("Worse", True)
     verdict = state.result()
-    assert verdict.decision == "keep"
-    assert str(state.message) == f"Rejected: {'; '.join(verdict.reasons)}"
+    assert verdict.decision == "worse"
+    assert str(state.message) == f"Worse: {'; '.join(verdict.reasons)}"
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(state.state_details.flow_run_id)
         chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
@@ -245,13 +245,12 @@ def test_an_accepted_model_says_what_would_happen(monkeypatch: pytest.MonkeyPatc
 def test_the_selftest_is_a_command_that_ends_in_4_when_the_gate_does_not_do_what_it_must(
     mlops: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With so few resamples no gain can be surer than this level asks: such a gate would refuse everybody."""
-    monkeypatch.setenv("MLOPS_GATE__RESAMPLES", "200")
-    monkeypatch.setenv("MLOPS_GATE__CONFIDENCE", "0.999")
+    """No rows are enough to tell a loss with so much power: such a gate would refuse every retraining."""
+    monkeypatch.setenv("MLOPS_GATE__POWER", "0.9999999999")
     failed = mlops("selftest", "--env", "dev")
     assert failed.code == 4
-    assert re.search(r"^ better +MISSED +promote +keep +gain in", failed.out, re.M)
-    assert re.search(r"^ constant +caught +keep, floor +keep +floor f1_macro: ", failed.out, re.M)
+    assert re.search(r"^ retrained +MISSED +promote +not_enough_data +too few rows", failed.out, re.M)
+    assert re.search(r"^ constant +caught +refused, gain in +worse +worse than always ", failed.out, re.M)
     assert "The gate of dev DOES NOT DO WHAT IT MUST" in failed.out
 
 

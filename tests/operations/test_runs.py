@@ -66,13 +66,13 @@ def test_a_release_tells_its_story(site: Site, released: dict[str, Any]) -> None
     assert page in artifacts["model-card-prod-ml-sentiment"].data
 
 
-def test_a_refused_training_is_completed_as_rejected_and_exits_with_4(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
+def test_a_refused_training_is_completed_and_exits_with_4(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
     done = site.run("trigger", "train/dev", *WEAK, "--json")
     assert done.returncode == 4, done.stderr
     ended = json.loads(done.stdout)
     run = site.flow_run(ended["flow_run_id"])
-    assert (run.state_name, run.state_type.value, set(run.tags)) == ("Rejected", "COMPLETED", {"mlops", "env:dev"})
-    assert "Rejected: floor f1_macro" in ended["message"]
+    assert (run.state_name, run.state_type.value, set(run.tags)) == ("Worse", "COMPLETED", {"mlops", "env:dev"})
+    assert "Worse: worse than the champion" in ended["message"]
 
 
 def test_a_failed_run_exits_with_the_code_of_its_error(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
@@ -261,7 +261,7 @@ def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anythin
     before = _versions(site)
     with site.worker():
         assert site.prefect("flow-run", "retry", str(run.id)).returncode == 0
-        site.wait(run.id, "Completed", "Rejected")
+        site.wait(run.id, "Completed", "Rejected", "Worse", "Cannot tell", "No better")
         states = site.task_states(run.id)
         assert states["plan the training"] == ["Completed", "Cached"]
         assert len(_versions(site)) - len(before) <= 1

@@ -530,7 +530,7 @@ def test_a_gain_that_would_do_for_the_first_does_not_for_the_twentieth() -> None
         19,
     )
     assert "judged at a risk of 6.3e-05" in twentieth.reasons[1]
-    assert "19 other challengers were judged on these rows, or some of them, before" in twentieth.terms
+    assert twentieth.terms[-1].startswith("19 other challengers were judged on these rows before: the risk")
     clear = judged(case(*flipped(0, 60), contest=Contest(rule="gain", spent=19)))
     assert clear.decision == "promote"
 

@@ -349,7 +349,7 @@ def test_a_refusal_without_any_rows_says_why() -> None:
     headings = [text for around, text in page.texts if around.endswith(("h1", "h2"))]
     assert headings == ["dev.ml.sentiment v2 in prod", "What this rests on"]
     assert "could not be judged: the champion's files are missing" in page.text
-    assert "Refused" in page.text
+    assert "Rejected" in page.text
     assert "no rows were compared" in page.text
     assert not page.all("svg")
 

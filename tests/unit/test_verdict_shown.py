@@ -38,6 +38,10 @@ REFUSED = Verdict(
     dataset_digest="d" * 64,
     side="holdout",
     rows=961,
+    rule="gain",
+    rule_reason="another definition than the champion's",
+    judged_before=3,
+    risk=0.0016,
     left_out={"challenger": 0, "champion": 7},
     checks=(Check(name="comparable rows", outcome="pass", value=961, limit=50, detail="69 of the rarest class"), GAIN),
     metrics={name: near(0.8) for name in METRICS},
@@ -91,8 +95,13 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_terminal_shows_everything_within_100_columns(shown: str) -> None:
     lines = shown.splitlines()
-    assert lines[0] == "REFUSED in dev: run 0123456789abcdef0123456789abcdef against dev.ml.sentiment v2"
+    assert lines[0] == "REJECTED in dev: run 0123456789abcdef0123456789abcdef against dev.ml.sentiment v2"
     assert lines[1] == "On 961 rows of news 1.0.0 holdout; 7 rows that the champion was trained on are left out"
+    assert set(REFUSED.terms) <= {*lines}
+    assert REFUSED.terms == (
+        "Compared by the gain: another definition than the champion's.",
+        "3 other challengers were judged on these rows before: the risk of a wrong promotion is 0.0016.",
+    )
     assert [line for line in lines if line.startswith("- ")] == [f"- {reason}" for reason in REFUSED.reasons]
     assert max(map(len, lines)) <= 100
     assert shown.count("…") == 12  # the texts are cut, and nothing else
@@ -110,8 +119,16 @@ def test_a_terminal_shows_everything_within_100_columns(shown: str) -> None:
 
 
 def test_without_a_champion_or_rows_there_is_nothing_to_compare(capsys: pytest.CaptureFixture[str]) -> None:
-    changes = {"champion": None, "rows": 0, "checks": (), "champion_metrics": {}, "gains": {}, "metrics": {}}
-    none = {"slices": (), "behaviour": (), "confusion": (), "broken": (), "repaired": (), "left_out": {}}
+    changes = {
+        "champion": None,
+        "rows": 0,
+        "checks": (),
+        "champion_metrics": {},
+        "gains": {},
+        "metrics": {},
+        "rule": None,
+    }
+    none = {"rule": None, "slices": (), "behaviour": (), "confusion": (), "broken": (), "repaired": (), "left_out": {}}
     show.verdict(REFUSED.model_copy(update=changes | none))
     out = capsys.readouterr().out
     assert "against no champion" in out
@@ -154,7 +171,7 @@ def test_colours_are_for_terminals_that_want_them(
 
 def test_markdown_tells_the_same_and_takes_texts_as_texts() -> None:
     text = markdown.text(REFUSED)
-    assert text.startswith("# Refused in dev: run 0123456789abcdef0123456789abcdef\n")
+    assert text.startswith("# Rejected in dev: run 0123456789abcdef0123456789abcdef\n")
     assert "- gain in f1_macro is -0.020 [-0.060, +0.020]" in text
     assert "| f1_macro | 0.800 [0.750, 0.850] | 0.820" in text
     assert "Left out: 7 rows that the champion was trained on." in text
@@ -166,6 +183,7 @@ def test_markdown_tells_the_same_and_takes_texts_as_texts() -> None:
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.strip().splitlines()}
         assert len(cells) == 1, table
     assert f"`{REFUSED.digest}`" in text
+    assert all(term in text for term in REFUSED.terms)
 
 
 def test_a_metric_that_is_no_number_is_told_in_words() -> None:
