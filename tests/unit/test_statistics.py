@@ -462,7 +462,7 @@ def test_p_values_are_adjusted_as_benjamini_and_hochberg_say(values: list[float]
 @pytest.mark.parametrize(("discordance", "gain"), [(0.15, -0.05), (0.05, 0.03)])
 def test_simulated_models_differ_by_the_gain_that_is_claimed(discordance: float, gain: float) -> None:
     rng = np.random.default_rng(5)
-    new, old = gate_error_rates.simulate(gate_error_rates.Setting(200_000, discordance, gain), rng)
+    new, old = gate_error_rates.simulate(gate_error_rates.Setting("gain", 200_000, discordance, gain), rng)
     ones = np.ones(200_000)
     for name in ("accuracy", "f1_macro"):
         values = [float(STANDARD[name].measure(model, ones)) for model in (new, old)]
