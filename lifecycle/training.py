@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import ZIP_DEFLATED
 
 from pydantic import Field
 
@@ -273,10 +272,9 @@ def _table(request: TrainRequest) -> Any:
 
 def _log_model(pipeline: Any) -> str:
     """Log the whole pipeline under the contract of all text models; returns its `models:/m-…` URI."""
-    import skops.io
+    from lifecycle.models import text_model
 
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         path = Path(temporary) / "pipeline.skops"
-        skops.io.dump(pipeline, path, compression=ZIP_DEFLATED, compresslevel=1)  # a tenth of the size, in no time
-        artifacts, code = {"pipeline": path}, Path(estimators.__file__).with_name("text_model.py")
-        return storing.log_text_model(code, artifacts, PACKAGES)
+        text_model.store(pipeline, path)
+        return storing.log_text_model(Path(text_model.__file__), {"pipeline": path}, PACKAGES)

@@ -24,7 +24,7 @@ from lifecycle.gate.contest import Contest
 from lifecycle.gate.infrastructure import Proof
 from lifecycle.gate.verdict import Rule
 from lifecycle.gate.weigh import Case
-from lifecycle.models import estimators, loading, storing
+from lifecycle.models import estimators, loading, storing, text_model
 from lifecycle.models.loading import ModelRef
 from lifecycle.models.text_model import TextModel
 from lifecycle.names import ModelType
@@ -233,13 +233,11 @@ def _milliseconds(model: Any, holdout: pd.DataFrame) -> float:
 
 
 def _written(planted: Planted, folder: Path) -> Path:
-    import skops.io
-
     (folder / "artifacts").mkdir()
     flavour = "flavors: {python_function: {loader_module: mlflow.pyfunc.loaders.code_model}}\n"
     (folder / "MLmodel").write_text(flavour, encoding="utf-8")
     path = folder / "artifacts" / "pipeline.skops"
-    skops.io.dump(planted.stored or planted.pipeline, path)
+    text_model.store(planted.stored or planted.pipeline, path)
     if planted.damaged:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return folder

@@ -207,7 +207,6 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
 @cached(LRUCache(maxsize=2), key=lambda _, ref: ref.artifact_sha256, lock=Lock())
 def _skops(artifacts: Path, ref: ModelRef) -> Any:
     """Read a pipeline; champion and challenger are kept, since one flow run asks for each of them more than once."""
-    import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
     from lifecycle.models import text_model
@@ -216,7 +215,7 @@ def _skops(artifacts: Path, ref: ModelRef) -> Any:
     try:
         _require_sound(path)
         # skops checks every type before it makes the first object; to ask for the types before reads the file twice
-        pipeline = skops.io.load(path, trusted=text_model.TRUSTED_TYPES)
+        pipeline = text_model.read(path)
     except UntrustedTypesFoundException:
         what = f"{ref.label}: holds types that are not trusted: {', '.join(untrusted_types(path)[:5])}."
         raise IntegrityError(what) from None
@@ -232,16 +231,7 @@ def _skops(artifacts: Path, ref: ModelRef) -> Any:
 
 def _opens_files(pipeline: Any) -> bool:
     """Whether a step reads the files that its input names, as scikit-learn's vectorisers do when they are told to."""
-    seen: set[int] = set()
-
-    def parts(value: Any) -> Iterator[Any]:
-        if id(value) in seen:
-            return
-        seen.add(id(value))
-        yield value
-        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-        for each in (*inner, *(vars(value).values() if hasattr(value, "get_params") else ())):
-            yield from parts(each)
+    from lifecycle.models.text_model import parts
 
     steps = (part for part in parts(pipeline) if hasattr(part, "get_params"))
     return any(getattr(step, "input", "content") != "content" for step in steps)

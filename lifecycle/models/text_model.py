@@ -4,7 +4,11 @@ This file travels inside each logged model (MLflow's models-from-code), so it im
 `mlflow.pyfunc.load_model` runs it anywhere.
 """
 
+import json
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
+from zipfile import ZIP_DEFLATED
 
 import numpy as np
 import pandas as pd
@@ -35,6 +39,87 @@ def column_of(pipeline: Any) -> str | None:
     return None if rows == len(PROBE) else "text"
 
 
+def store(pipeline: Any, path: Any) -> None:
+    """Write a fitted pipeline as a skops file, each vocabulary in it as one array; the pipeline stays as it is.
+
+    Of a mapping skops writes, and reads, every entry as an object of its own: seconds and gigabytes for what is a list.
+    """
+    held = [(part, part.vocabulary_) for part in parts(pipeline) if is_list(vars_of(part).get("vocabulary_"))]
+    try:
+        for part, vocabulary in held:
+            part.vocabulary_ = packed(vocabulary)
+        skops.io.dump(pipeline, path, compression=ZIP_DEFLATED, compresslevel=1)  # a tenth of the size, in no time
+    finally:
+        for part, vocabulary in held:
+            part.vocabulary_ = vocabulary
+
+
+def read(path: Any) -> Any:
+    """Read a pipeline from a skops file, also from one that holds vocabularies as mappings.
+
+    A type outside skops' defaults and our list is refused.
+
+    Raises:
+        ValueError: An array in the place of a vocabulary holds none.
+    """
+    pipeline = skops.io.load(path, trusted=TRUSTED_TYPES)
+    for part in list(parts(pipeline)):
+        vocabulary = vars_of(part).get("vocabulary_")
+        if isinstance(vocabulary, np.ndarray):
+            part.vocabulary_ = unpacked(vocabulary)
+    return pipeline
+
+
+def parts(pipeline: Any) -> Iterator[Any]:
+    """A pipeline and everything that it is made of: its steps, what they hold, and theirs, each once."""
+    seen: set[int] = set()
+    left = [pipeline]
+    while left:
+        part = left.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        yield part
+        left.extend(part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ())
+        left.extend(vars_of(part).values())
+
+
+def vars_of(part: Any) -> dict[str, Any]:
+    """What an object holds by name; a class and a module belong to nobody's pipeline."""
+    return {} if isinstance(part, type | ModuleType) else getattr(part, "__dict__", {})
+
+
+def is_list(vocabulary: Any) -> bool:
+    """Whether a vocabulary is no more than a list of texts: each has its place, and no place is empty."""
+    if type(vocabulary) is not dict or any(type(term) is not str for term in vocabulary):
+        return False
+    return set(vocabulary.values()) == set(range(len(vocabulary)))
+
+
+def packed(vocabulary: dict[str, int]) -> Any:
+    """The terms of a vocabulary, in the order of their places, as the bytes of a list in JSON.
+
+    A term may hold half a character: an analyser of characters takes what the texts hold.
+    """
+    terms = sorted(vocabulary, key=vocabulary.__getitem__)
+    return np.frombuffer(json.dumps(terms, ensure_ascii=False).encode("utf-8", "surrogatepass"), dtype=np.uint8)
+
+
+def unpacked(array: Any) -> dict[str, int]:
+    """The vocabulary that was packed.
+
+    Raises:
+        ValueError: It is none.
+    """
+    terms = json.loads(array.tobytes())
+    if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
+        raise ValueError("its vocabulary is no list of texts")
+    vocabulary = {term: place for place, term in enumerate(terms)}
+    if len(vocabulary) != len(terms):
+        raise ValueError("its vocabulary holds a term twice")
+    return vocabulary
+
+
 class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
     """A scikit-learn pipeline, vectoriser and label names included, stored with skops; a foreign one may be pickled."""
 
@@ -54,7 +139,7 @@ class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
 
             self.use(joblib.load(path))
         else:
-            self.use(skops.io.load(path, trusted=TRUSTED_TYPES))
+            self.use(read(path))
 
     def probabilities(self, texts: Any) -> Any:
         """One row of probabilities for each text, in the order of the pipeline's classes."""

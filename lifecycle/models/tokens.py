@@ -37,7 +37,7 @@ PICTURES = r"\u2190-\u21ff\u2300-\u2bff\u3297\u3299\U0001f000-\U0001f3fa\U0001f4
 SPEAKING = (
     rf"[{UNSPACED}][{MARKS}]*"
     rf"|(?:(?![{UNSPACED}])\w[{MARKS}]*)+"
-    rf"|[{PICTURES}](?:[\ufe0f\U0001f3fb-\U0001f3ff]|\u200d[{PICTURES}])*"
+    rf"|[{PICTURES}](?:[\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]|\u200d[{PICTURES}])*"
 )
 ALL_SCRIPTS = rf"(?u){SPEAKING}|{SIGNS}"
 """The same where words have signs above their letters, or no blanks between them, or where emoji speak."""

@@ -140,16 +140,15 @@ def _on_one_core(model: Any) -> None:
 def _convert(model: Any, samples: Sequence[str], expected: Any, path: Path) -> tuple[list[str], str]:
     """Store with skops and read back; returns the types that are not trusted and why it cannot be used, if so."""
     import numpy as np
-    import skops.io
 
+    from lifecycle.models import text_model
     from lifecycle.models.loading import untrusted_types
-    from lifecycle.models.text_model import TRUSTED_TYPES, TextModel
 
     try:
-        skops.io.dump(model, path)
+        text_model.store(model, path)
         if untrusted := untrusted_types(path):
             return untrusted, f"holds types that are not trusted: {', '.join(untrusted[:5])}"
-        again = TextModel(skops.io.load(path, trusted=TRUSTED_TYPES)).probabilities(samples)
+        again = text_model.TextModel(text_model.read(path)).probabilities(samples)
     except MemoryError:
         raise
     except Exception as error:

@@ -14,6 +14,11 @@ from lifecycle.models import estimators, tokens
 from lifecycle.names import ModelType
 from tests.conftest import SAMPLE
 
+ENGLAND, SCOTLAND = (
+    "🏴" + "".join(chr(0xE0000 + ord(letter)) for letter in region) + "\U000e007f" for region in ("gbeng", "gbsct")
+)
+"""Flags that differ only in letters which nobody sees."""
+
 
 @pytest.mark.parametrize(
     ("text", "found"),
@@ -34,6 +39,7 @@ from tests.conftest import SAMPLE
         ("iPhone很好用", ["iPhone", "很", "好", "用"]),
         ("👍🏽🎉", ["👍🏽", "🎉"]),
         ("👨\u200d👩\u200d👧 ok ❤\ufe0f", ["👨\u200d👩\u200d👧", "ok", "❤\ufe0f"]),
+        (f"{ENGLAND}{SCOTLAND} won", [ENGLAND, SCOTLAND, "won"]),
         ("→ up ↓", ["→", "up", "↓"]),
         ("a b c", ["a", "b", "c"]),
         ("!? ...", []),
@@ -92,7 +98,7 @@ def test_the_bundled_sample_is_read_as_words() -> None:
     [
         ("👍🎉", "👎💔"), ("很好", "很差"), ("ดีมาก", "แย่มาก"), ("とても良い", "とても悪い"), ("अच्छा", "बुरा"),
         ("!!!", "???"), ("+", "-"), ("x", "y"), ("جيد", "سيئ"), ("좋아요", "싫어요"),
-        (":-)", ":-("), ("a👍", "a👎"), ("ឆ្នាំ", "ខ្មែរ"),
+        (":-)", ":-("), ("a👍", "a👎"), (f"go {ENGLAND}", f"go {SCOTLAND}"), ("ឆ្នាំ", "ខ្មែរ"),
     ],
 )  # fmt: skip
 def test_texts_that_differ_in_what_they_say_are_told_apart(good: str, bad: str) -> None:
