@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import class_metrics
+from lifecycle import claims, class_metrics
+from lifecycle.claims import Claim
 from lifecycle.data import dataset
 from lifecycle.erasure import lock
 from lifecycle.errors import ConflictError, DataError, IntegrityError
@@ -120,17 +121,35 @@ def trained_keys(model: ModelRef) -> "pd.Series[int]":
     """The first 64 bits of the text keys that a model was fitted on.
 
     Raises:
-        IntegrityError: Nobody recorded them, or they cannot be read.
+        IntegrityError: Nobody recorded them, they cannot be read, or they were recorded for another run or model.
     """
     import pandas as pd
 
+    tags = _tags(model)
+    if not _has_keys(model):
+        what = f"{model.label}: nobody said which rows it was trained on, so they cannot be kept out of the comparison."
+        raise IntegrityError(what, "Register it again with --data-name, --data-version and --trained-on.")
+    keys = pd.read_parquet(_artifact(model, TRAINED_KEYS))["key"]
+    claims.check(model.label, model.run_id, tags, keys)
+    return keys
+
+
+def claim(model: ModelRef) -> Claim:
+    """Who says on which rows a model was trained: our own training, a person, or nobody."""
+    return claims.of(model, _tags(model), has_keys=_has_keys(model))
+
+
+def _has_keys(model: ModelRef) -> bool:
     folder = TRAINED_KEYS.partition("/")[0]
     with translated():
-        known = {file.path for file in client(model.tracking_uri).list_artifacts(model.run_id, folder)}
-    if TRAINED_KEYS not in known:
-        what = f"{model.label}: nobody said which rows it was trained on, so they cannot be kept out of the comparison."
-        raise IntegrityError(what, "Register it again with --data-name and --data-version.")
-    return pd.read_parquet(_artifact(model, TRAINED_KEYS))["key"]
+        return any(
+            file.path == TRAINED_KEYS for file in client(model.tracking_uri).list_artifacts(model.run_id, folder)
+        )
+
+
+def _tags(model: ModelRef) -> dict[str, str]:
+    with translated():
+        return dict(client(model.tracking_uri).get_run(model.run_id).data.tags)
 
 
 def _artifact(model: ModelRef, path: str) -> io.BytesIO:
