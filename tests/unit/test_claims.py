@@ -8,12 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle import claims, evaluation, training
-from lifecycle.errors import IntegrityError
+from lifecycle.data import dataset
+from lifecycle.data.ingest import Source
+from lifecycle.errors import IntegrityError, NotFoundError
+from lifecycle.evaluation import EvaluateRequest
+from lifecycle.files import sha256_of
+from lifecycle.models import loading
+from lifecycle.models.conversion import Converted
+from lifecycle.models.external import TrainedOn, log_external
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import Side
 from lifecycle.settings import Settings
 from lifecycle.tracking import client, download
-from tests.conftest import train_model
+from tests.conftest import make_dataset, train_model, write_news
 
 MODEL = ModelRef(tracking_uri="sqlite:///none", uri="models:/m-1", run_id="1", artifact_sha256="a" * 64)
 ARTIFACT = {"mlops.artifact_sha256": "a" * 64}
@@ -101,3 +108,60 @@ def test_a_run_of_an_earlier_release_is_read_as_before(news: Settings) -> None:
         client(news.mlflow_uri).delete_tag(model.run_id, tag)
     assert evaluation.claim(model).origin == "recorded"
     assert len(evaluation.trained_keys(model))
+
+
+def on_test(model: ModelRef, config: Settings, data_name: str = "news") -> EvaluateRequest:
+    return evaluation.request_for(model, config.datasets, data_name, "1.0.0", Side.TEST)
+
+
+def said(config: Settings, sides: str, folder: Path) -> ModelRef:
+    """A model from outside, made of one that was trained here, and what it is said to have seen."""
+    original = train_model(config)
+    [path] = download(original.tracking_uri, original.uri, folder).rglob("pipeline.skops")
+    converted = Converted(path=path, sha256=sha256_of(path), source_sha256="0" * 64, classes=("negative", "positive"))
+    data = TrainedOn(data_root=config.datasets, data_name="news", data_version="1.0.0", sides=sides)
+    return log_external(config.mlflow_uri, "outside-dev", "outside", converted, trained_on=data)
+
+
+def test_of_a_training_here_the_test_side_is_known_whatever_else_is_evaluated_later(
+    news: Settings, tmp_path: Path
+) -> None:
+    model, rows = train_model(news), dataset.load_rows(news.datasets, "news", "1.0.0", Side.TEST)
+    right = int((evaluation.predicted(loading.load(model), rows)["label"] == rows["label"]).sum())
+    assert evaluation.hits(on_test(model, news)) == (right, len(rows))
+    texts = pd.read_csv(write_news(tmp_path / "other.csv", start=900))
+    texts.assign(label=texts["label"].iloc[::-1].to_numpy()).to_csv(tmp_path / "other.csv", index=False)
+    make_dataset(news, tmp_path / "other.csv", "other")
+    assert evaluation.hits(on_test(model, news, "other")) is None
+    evaluation.evaluate(on_test(model, news, "other"))
+    others = evaluation.hits(on_test(model, news, "other"))
+    assert others
+    assert others[0] / others[1] < right / len(rows)
+    assert evaluation.hits(on_test(model, news)) == (right, len(rows))
+    evaluation.evaluate(on_test(model, news))
+    assert evaluation.hits(on_test(model, news)) == (right, len(rows))
+    assert evaluation.hits(evaluation.request_for(model, news.datasets, "news", "1.0.0")) is None
+
+
+def test_of_a_declared_model_the_test_side_is_asked_for_and_counted_without_what_it_saw(
+    news: Settings, tmp_path: Path
+) -> None:
+    rows = dataset.load_rows(news.datasets, "news", "1.0.0", Side.TEST)
+    for sides, expected in (("train", len(rows)), ("train,test", None), ("all", None)):
+        model = said(news, sides, tmp_path / sides)
+        assert evaluation.hits(on_test(model, news)) is None
+        [request] = evaluation.further_requests(model, news.datasets, "news", "1.0.0")
+        assert request == on_test(model, news)
+        evaluation.evaluate(request)
+        found = evaluation.hits(request)
+        assert (found and found[1]) == expected
+    assert evaluation.further_requests(train_model(news), news.datasets, "news", "1.0.0") == ()
+
+
+def test_where_test_is_judged_on_nothing_else_is_asked_for(news: Settings, tmp_path: Path) -> None:
+    source = Source(uri=str(write_news(tmp_path / "whole.csv")))
+    dataset.create(dataset.plan(news, source, data_name="whole", data_version="1.0.0", holdout=False))
+    model = said(news, "train", tmp_path / "said")
+    assert evaluation.further_requests(model, news.datasets, "whole", "1.0.0") == ()
+    with pytest.raises(NotFoundError, match=r"whole 1\.0\.0 has no holdout side"):
+        evaluation.request_for(model, news.datasets, "whole", "1.0.0", Side.HOLDOUT)
