@@ -81,6 +81,13 @@ def register_external(
     ] = False,
     data_name: Annotated[str | None, typer.Option("--data-name", help="Dataset that it was trained on.")] = None,
     data_version: Annotated[str | None, typer.Option("--data-version", help="Its version.")] = None,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trained-on",
+            help="The sides of that version that it saw: train; train,test; all. May be repeated.",
+        ),
+    ] = None,
     memory_limit_mb: Annotated[
         int, typer.Option("--memory-limit-mb", help="Memory of the process that reads it.")
     ] = 2048,
@@ -92,6 +99,9 @@ def register_external(
 
     A pickle can run any code when it is loaded: that is why its digest is needed, and why it is loaded in a process of
     its own with a limit on memory and time.
+
+    What it saw the gate leaves out of the comparison: --data-name, --data-version and --trained-on say it. Without them
+    no gate accepts it.
 
     Example: mlops model register-external model.pkl --sha256 9f86d0… --model-name sentiment --env dev
     """
@@ -107,6 +117,7 @@ def register_external(
         allow_pickle=allow_pickle,
         data_name=data_name,
         data_version=data_version,
+        trained_on=trained_on or (),
         memory_limit_mb=memory_limit_mb,
         timeout_seconds=timeout_seconds,
     )

@@ -80,6 +80,8 @@ def judged(
     for model in (challenger, champion, *rivals):
         if model:
             evaluated(model, config, name, version)
+    for further in gate.further_requests(challenger, config.datasets, name, version):
+        compute.run_step("evaluate", further, config)
     request = JudgeRequest(
         env=config.env,
         challenger=challenger,

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import class_metrics
+from lifecycle import claims, class_metrics
+from lifecycle.claims import Claim
+from lifecycle.class_names import canonical
 from lifecycle.data import dataset
 from lifecycle.erasure import lock
-from lifecycle.errors import ConflictError, DataError, IntegrityError
+from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef, load
 from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+REPAIR = "Let its maker repair it: predict_proba has a row per text and a column per class. Then register it again."
 PROBABILITY = "probability."
 """What the columns of stored predictions begin with that hold the probability of a class."""
 
@@ -46,10 +49,19 @@ class EvaluateRequest(Frozen):
         return f"evaluations/{self.dataset_digest[:16]}-{self.side}-{self.model.artifact_sha256[:16]}.parquet"
 
 
-def request_for(model: ModelRef, data_root: Path, data_name: str, data_version: str) -> EvaluateRequest:
-    """The evaluation that the gate judges on: of the holdout, or of test where a version has no holdout."""
+def request_for(
+    model: ModelRef, data_root: Path, data_name: str, data_version: str, side: Side | None = None
+) -> EvaluateRequest:
+    """The evaluation of a side; default the one that the gate judges on: holdout, or test where there is no holdout.
+
+    Raises:
+        NotFoundError: The version has no rows on the side that is asked for.
+    """
     manifest = dataset.load(data_root, data_name, data_version)
-    side = Side.HOLDOUT if Side.HOLDOUT in manifest.counts else Side.TEST
+    side = side or (Side.HOLDOUT if Side.HOLDOUT in manifest.counts else Side.TEST)
+    if side not in manifest.counts:
+        what = f"{data_name} {data_version} has no {side} side, only {', '.join(manifest.counts)}."
+        raise NotFoundError(what, "See: mlops data show")
     return EvaluateRequest(
         model=model,
         data_root=data_root,
@@ -58,6 +70,19 @@ def request_for(model: ModelRef, data_root: Path, data_name: str, data_version: 
         side=side,
         dataset_digest=manifest.digest,
     )
+
+
+def further_requests(
+    model: ModelRef, data_root: Path, data_name: str, data_version: str
+) -> tuple[EvaluateRequest, ...]:
+    """What the gate must know besides: of a model whose training rows a person declared, the test side too.
+
+    Nothing where the version has no holdout, so that test is what is judged on.
+    """
+    counts = dataset.load(data_root, data_name, data_version).counts
+    if {Side.TEST, Side.HOLDOUT} <= counts.keys() and claim(model).origin == "declared":
+        return (request_for(model, data_root, data_name, data_version, Side.TEST),)
+    return ()
 
 
 @lock.while_reading("data_root")
@@ -70,9 +95,8 @@ def evaluate(request: EvaluateRequest) -> None:
 
     mlflow = client(request.model.tracking_uri)
     folder, name = request.artifact.split("/")
-    with translated():
-        if any(file.path == request.artifact for file in mlflow.list_artifacts(request.model.run_id, folder)):
-            return
+    if _holds(request.model, request.artifact):
+        return
     rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
     _same_dataset(request)
     table = rows[["row", "key"]].assign(truth=rows["label"]).join(predicted(load(request.model), rows))
@@ -90,16 +114,41 @@ def evaluate(request: EvaluateRequest) -> None:
 
 
 def predicted(model: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
-    """What a loaded model says of texts: `label`, `score` and, if it tells them, `probability.<class>`."""
+    """What a loaded model says of texts: `label`, `score` and, if it tells them, `probability.<class>`.
+
+    Raises:
+        DataError: It cannot, or its answer is no table of numbers with a row per text and a column per class.
+    """
     import pandas as pd
 
     with refused_by_the_library("The model cannot score these texts: ", DataError, CANNOT_SCORE):
         if not hasattr(model, "probabilities"):
             return pd.DataFrame(model.predict(None, rows[["text"]]))
-        probabilities = model.probabilities(rows["text"])
+        classes, probabilities = _classes(model.pipeline), model.probabilities(rows["text"])
+        _one_per_text(probabilities, (len(rows), len(classes)))
         labelled = model.labelled(probabilities)
-    classes = [f"{PROBABILITY}{name}" for name in model.pipeline.classes_]
-    return pd.DataFrame(labelled).join(pd.DataFrame(probabilities, columns=classes))
+    columns = [f"{PROBABILITY}{name}" for name in classes]
+    return pd.DataFrame(labelled).join(pd.DataFrame(probabilities, columns=columns))
+
+
+def _classes(pipeline: Any) -> list[str]:
+    """The classes of a pipeline as texts, as `TextModel` writes its labels."""
+    import numpy as np
+
+    classes = [str(name) for name in np.asarray(pipeline.classes_).astype(str)]
+    if repeated := sorted({name for name in classes if classes.count(name) > 1}):
+        raise DataError(f"The model has two classes that are both called {repeated[0]!r:.80}.", REPAIR)
+    return classes
+
+
+def _one_per_text(answer: Any, right: tuple[int, int]) -> None:
+    import numpy as np
+
+    if np.shape(answer) != right:
+        what = f"The model answers {right[0]:,} texts with a table of {np.shape(answer)}, not {right}."
+        raise DataError(what, REPAIR)
+    if np.asarray(answer).dtype.kind not in "fiu":
+        raise DataError(f"The model answers with {np.asarray(answer).dtype}, which are no probabilities.", REPAIR)
 
 
 def stored(request: EvaluateRequest) -> "pd.DataFrame":
@@ -107,6 +156,40 @@ def stored(request: EvaluateRequest) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.read_parquet(_artifact(request.model, request.artifact))
+
+
+def hits(request: EvaluateRequest) -> tuple[int, int] | None:
+    """How many rows of a side a model has right, and how many there are, without those that it was trained on.
+
+    From the stored evaluation; of the test side of the dataset version that our own training fitted it on, from what
+    that recorded. None if neither is there, or no row is left.
+
+    Raises:
+        IntegrityError: Nobody said what it was trained on, or that cannot be read.
+    """
+    if not _holds(request.model, request.artifact):
+        return _recorded_hits(request)
+    rows = stored(request)
+    known = set(trained_keys(request.model))
+    unseen = rows[[int(key[:16], 16) not in known for key in rows["key"]]]
+    right = int((unseen["truth"].map(canonical) == unseen["label"].map(canonical)).sum())
+    return (right, len(unseen)) if len(unseen) else None
+
+
+def _recorded_hits(request: EvaluateRequest) -> tuple[int, int] | None:
+    """From the table of classes that a training writes: a later evaluation of other rows does not change it."""
+    import pandas as pd
+
+    model, name = request.model, f"{class_metrics.FOLDER}/{Side.TEST}.csv"
+    if request.side is not Side.TEST or claim(model).origin != "recorded":
+        return None
+    if _tags(model).get("mlops.dataset_digest") != request.dataset_digest:
+        return None
+    if not _holds(model, name):
+        return None
+    classes = pd.read_csv(_artifact(model, name))
+    total = int(classes["rows"].sum())
+    return (int((classes["recall"] * classes["rows"]).round().sum()), total) if total else None
 
 
 def stored_names(model: ModelRef) -> set[str]:
@@ -120,17 +203,34 @@ def trained_keys(model: ModelRef) -> "pd.Series[int]":
     """The first 64 bits of the text keys that a model was fitted on.
 
     Raises:
-        IntegrityError: Nobody recorded them, or they cannot be read.
+        IntegrityError: Nobody recorded them, they cannot be read, or they were recorded for another run or model.
     """
     import pandas as pd
 
-    folder = TRAINED_KEYS.partition("/")[0]
-    with translated():
-        known = {file.path for file in client(model.tracking_uri).list_artifacts(model.run_id, folder)}
-    if TRAINED_KEYS not in known:
+    tags = _tags(model)
+    if not _holds(model, TRAINED_KEYS):
         what = f"{model.label}: nobody said which rows it was trained on, so they cannot be kept out of the comparison."
-        raise IntegrityError(what, "Register it again with --data-name and --data-version.")
-    return pd.read_parquet(_artifact(model, TRAINED_KEYS))["key"]
+        raise IntegrityError(what, "Register it again with --data-name, --data-version and --trained-on.")
+    keys = pd.read_parquet(_artifact(model, TRAINED_KEYS))["key"]
+    claims.check(model.label, model.run_id, tags, keys)
+    return keys
+
+
+def claim(model: ModelRef) -> Claim:
+    """Who says on which rows a model was trained: our own training, a person, or nobody."""
+    return claims.of(model, _tags(model), has_keys=_holds(model, TRAINED_KEYS))
+
+
+def _holds(model: ModelRef, path: str) -> bool:
+    """Whether something lies in a folder of the model's run."""
+    with translated():
+        found = client(model.tracking_uri).list_artifacts(model.run_id, path.rpartition("/")[0])
+    return any(file.path == path for file in found)
+
+
+def _tags(model: ModelRef) -> dict[str, str]:
+    with translated():
+        return dict(client(model.tracking_uri).get_run(model.run_id).data.tags)
 
 
 def _artifact(model: ModelRef, path: str) -> io.BytesIO:

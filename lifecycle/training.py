@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from lifecycle import class_metrics, plots, training_runs, volumes
+from lifecycle import claims, class_metrics, plots, training_runs, volumes
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.erasure import lock
@@ -124,11 +124,13 @@ def train(request: TrainRequest) -> None:
         pipeline = estimators.fit(
             request.model_type, request.model_params, request.seed, fitted[["text"]], fitted["label"]
         )
+    keys = storing.short_keys(fitted["key"])
     with translated(), mlflow.start_run(run_id=request.run_id):
-        _log_facts(request, manifest, pipeline, sides)
+        _log_facts(request, manifest, pipeline, sides, keys)
         model_uri = _log_model(pipeline)
         digest = storing.stored_digest(request.tracking_uri, model_uri)
-        mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest})
+        sealed = claims.seal(request.run_id, digest, keys["key"])
+        mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest, claims.SEAL: sealed})
     logger.info("Trained %s: run %s", request.model_type, request.run_id)
 
 
@@ -182,6 +184,7 @@ def trained_on(tracking_uri: str, run_id: str) -> tuple[str, str]:
 def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
     tags = {
         "mlflow.source.name": "mlops train",
+        claims.TRAINED_ON: claims.RECORDED,
         "mlflow.source.git.commit": git_commit() or "",
         TRAIN_KEY: key,
         OWNER: owner(),
@@ -217,7 +220,13 @@ def definition(model_name: str, pipeline: Any, seed: int) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: Mapping[Side, "pd.DataFrame"]) -> None:
+def _log_facts(
+    request: TrainRequest,
+    manifest: Manifest,
+    pipeline: Any,
+    sides: Mapping[Side, "pd.DataFrame"],
+    keys: "pd.DataFrame",
+) -> None:
     """Log parameters, dataset, metrics per side and class, plots, and which texts were trained on."""
     import mlflow
 
@@ -242,7 +251,7 @@ def _log_facts(request: TrainRequest, manifest: Manifest, pipeline: Any, sides: 
         folder = Path(temporary)
         _measure(pipeline, sides, folder)
         (folder / "training").mkdir()
-        storing.short_keys(sides[Side.TRAIN]["key"]).to_parquet(folder / TRAINED_KEYS, index=False)
+        keys.to_parquet(folder / TRAINED_KEYS, index=False)
         mlflow.log_artifacts(temporary)
 
 

@@ -7,4 +7,5 @@ from tasks.policies import on_data
 
 request_for = on_data(evaluation.request_for).with_options(name="choose the rows to judge on")
 rule_for = on_data(retrained.rule_for).with_options(name="choose the rule")
+further_requests = on_data(evaluation.further_requests).with_options(name="choose further rows to look at")
 judge = on_data(judging.judge)

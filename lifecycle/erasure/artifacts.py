@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from lifecycle import claims
 from lifecycle.erasure import history
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Wanted
@@ -67,8 +68,11 @@ def erase(found: Found, wanted: Wanted, forms: Forms, tracking_uri: str) -> None
     else:
         rows = _parquet(found.path)
         gone = (_short if found.kind == "keys" else _among)(wanted, rows)
+        kept = rows[~gone].reset_index(drop=True)
+        if found.kind == "keys":
+            claims.reseal(tracking_uri, found.path.parents[2].name, rows["key"], kept["key"])
         with publish_file(found.path) as temporary:
-            rows[~gone].reset_index(drop=True).to_parquet(temporary, index=False)
+            kept.to_parquet(temporary, index=False)
 
 
 def fitted(root: Path, wanted: Wanted) -> list[str]:

@@ -13,6 +13,7 @@ from lifecycle.gate.metrics import Predictions
 
 ROUNDING = 1e-6
 """How far the probabilities of a row may be from adding up to 1."""
+COLUMNS = ("key", "truth", "label", "score")
 
 
 class Comparable(NamedTuple):
@@ -93,6 +94,7 @@ def _coded(rows: pd.DataFrame, predictions: pd.DataFrame, classes: tuple[str, ..
 
 
 def _check(role: str, truth: pd.DataFrame, predictions: pd.DataFrame) -> None:
+    _check_form(role, predictions)
     probabilities = predictions.filter(regex=f"^{PROBABILITY.replace('.', '[.]')}").to_numpy(np.float64)
     unusual = probabilities.size > 0 and not (
         (probabilities >= 0).all() and (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING).all()
@@ -109,3 +111,18 @@ def _check(role: str, truth: pd.DataFrame, predictions: pd.DataFrame) -> None:
     recorded = predictions.set_index("key")["truth"].reindex(truth["key"]).to_numpy(object)
     if (recorded != truth["label"].to_numpy(object)).any():
         raise IntegrityError(f"The {role} was evaluated against other labels than the dataset's.")
+
+
+def _check_form(role: str, predictions: pd.DataFrame) -> None:
+    """That there are columns to look into, and in them what their names say; that a label is missing is told later."""
+    columns = [str(name) for name in predictions.columns]
+    numbers = ["score", *(name for name in columns if name.startswith(PROBABILITY))]
+    if wrong := [name for name in dict.fromkeys((*COLUMNS, *numbers)) if columns.count(name) != 1]:
+        raise IntegrityError(f"The stored predictions of the {role} lack or repeat the columns {', '.join(wrong)}.")
+    labels = predictions["label"].dropna()
+    problems = {
+        "has a label that is no text": not labels.map(lambda label: isinstance(label, str)).all(),
+        "has scores that are no numbers": not all(dtype.kind in "fiu" for dtype in predictions[numbers].dtypes),
+    }
+    if found := [problem for problem, broken in problems.items() if broken]:
+        raise IntegrityError(f"The stored predictions of the {role} are not usable: {', '.join(found)}.")

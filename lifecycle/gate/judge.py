@@ -13,13 +13,13 @@ from lifecycle.errors import IntegrityError, TransientError
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.files import cache_folder, write_json
 from lifecycle.frozen import Frozen
-from lifecycle.gate import replay, retrained, reuse
+from lifecycle.gate import doubt, replay, retrained, reuse
 from lifecycle.gate.contest import Contest
 from lifecycle.gate.rules import GateRules
-from lifecycle.gate.verdict import Verdict
+from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
-from lifecycle.names import Environment
+from lifecycle.names import Environment, Side
 from lifecycle.tracking import client, translated
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
         prove=lambda: replay.check(challenger, request.evidence_root, scoring_server=infrastructure.scoring_server),
         contest=contest,
         rivals=tuple(_rivals(request, truth)) if contest.rule == "retraining" else (),
+        doubts=_doubts(request, same),
+        trained_on={role: evaluation.claim(model).words for role, model in _models(request).items()},
     )
     parties = Parties(**_parties(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
     suites = behaviour.load(request.rules.behaviour, settings.config_dir() / "behaviour")
@@ -111,7 +113,7 @@ def _comparable(request: JudgeRequest, truth: "pd.DataFrame", other: ModelRef | 
     """The challenger and another model on the rows that neither was trained on."""
     from lifecycle.gate.comparable import comparable
 
-    models = {"challenger": request.challenger} | ({"champion": other} if other else {})
+    models = _models(request.model_copy(update={"champion": other}))
     predictions = {role: evaluation.stored(_evaluation(request, model)) for role, model in models.items()}
     seen = {role: {int(key) for key in evaluation.trained_keys(model)} for role, model in models.items()}
     return comparable(truth, predictions, seen)
@@ -125,6 +127,21 @@ def _rivals(request: JudgeRequest, truth: "pd.DataFrame") -> "Iterator[Rival]":
         same = _comparable(request, truth, model)
         if same.champion and len(same.rows) >= request.rules.min_rows:
             yield Rival(model.label, same.challenger, same.champion)
+
+
+def _doubts(request: JudgeRequest, same: "Comparable") -> tuple[Check, ...]:
+    """Whether the challenger's answers fit what is said of the rows that it has seen."""
+    claim, test = evaluation.claim(request.challenger), None
+    counts = dataset.load(request.data_root, request.data_name, request.data_version).counts
+    if {Side.TEST, Side.HOLDOUT} <= counts.keys():
+        data = request.data_root, request.data_name, request.data_version
+        test = evaluation.hits(evaluation.request_for(request.challenger, *data, Side.TEST))
+    enforce = request.rules.doubts == "refuse"
+    return doubt.doubts(claim, same.challenger, same.champion, test, enforce=enforce)
+
+
+def _models(request: JudgeRequest) -> dict[str, ModelRef]:
+    return {"challenger": request.challenger} | ({"champion": request.champion} if request.champion else {})
 
 
 def _parties(request: JudgeRequest) -> dict[str, Any]:

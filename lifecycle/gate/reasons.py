@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from lifecycle.gate.checks import GAIN
 from lifecycle.gate.contest import Contest
+from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD
 from lifecycle.gate.rules import GateRules
 from lifecycle.gate.verdict import REPLAY, Check, Decision, Interval
 
@@ -12,6 +13,8 @@ PLAIN = {
     "floor": "it does not reach what the rules ask for",
     "ceiling": "it does not keep to what the rules allow",
     GAIN: "it could not be shown to be better",
+    TOO_GOOD: "it is too good for a model that has not seen these rows",
+    TOO_FAR: "it is far better on the holdout than on the test rows, as if it had seen them",
     "classes never found": "it never finds one of the classes",
     "classes of the champion": "it does not know every class that the champion knows",
     "parts of the rows": "it is much worse on a part of the rows",
@@ -25,6 +28,10 @@ PLAIN = {
     "requirements": "what it needs is not installed here",
 }
 """What a check that failed means, by how its name begins."""
+
+
+WARNING = "warning: "
+"""What the detail of a check begins with that passes, and should be read all the same."""
 
 
 class Facts(NamedTuple):
@@ -55,6 +62,8 @@ def told(decision: Decision, done: Sequence[Check], facts: Facts) -> Iterator[st
             )
         elif check.outcome == "fail":
             yield _failed(check)
+        elif check.detail.startswith(WARNING):
+            yield f"{check.name}: {check.detail}"
 
 
 def _sentence(decision: Decision, done: Sequence[Check], facts: Facts) -> str:

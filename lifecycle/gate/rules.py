@@ -122,6 +122,9 @@ class GateRules(Frozen, allow_inf_nan=False):
         "spend",
         description="What earlier challengers on the same rows cost: a part of the risk, or they are only told.",
     )
+    doubts: Literal["refuse", "report"] = Field(
+        "refuse", description="What becomes of a model whose declared training rows its own answers contradict."
+    )
     lost_classes: Literal["refuse", "allow"] = Field(
         "refuse", description="Whether a challenger may not know a class that the champion knows."
     )

@@ -9,6 +9,7 @@
 `rows_needed`     how many rows it takes to see a gain
 `visible`         the gain that some rows can show
 `wilson`          the interval of a share
+`larger_p`        Fisher's exact test of two shares
 `adjusted`        p-values for many tests at once (Benjamini and Hochberg)
 
 Resampling, tests and corrections are scipy's; every draw is seeded, so that the same rows give the same verdict.
@@ -239,6 +240,14 @@ def wilson(hits: int, rows: int, confidence: float) -> Interval:
         return Interval(value=0.0, low=0.0, high=1.0)
     limits = stats.binomtest(hits, rows).proportion_ci(confidence, method="wilson")
     return Interval(value=hits / rows, low=float(limits.low), high=float(limits.high))
+
+
+def larger_p(one: tuple[int, int], other: tuple[int, int]) -> float:
+    """One-sided p of Fisher's exact test that one share of hits among rows is larger than another by chance alone."""
+    from scipy import stats
+
+    table = np.array([[hits, rows - hits] for hits, rows in (one, other)])
+    return float(stats.fisher_exact(table, alternative="greater").pvalue)
 
 
 def adjusted(p_values: Sequence[float]) -> list[float]:

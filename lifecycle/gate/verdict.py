@@ -103,6 +103,7 @@ class Verdict(Frozen):
     side: str
     rows: int
     left_out: dict[str, int] = Field({}, description="Rows that the challenger or the champion was trained on.")
+    trained_on: dict[str, str] = Field({}, description="Of each model, how it is known which rows it has seen.")
     rule: Rule | None = Field(None, description="How the two were compared: by a gain, or as a retraining.")
     rule_reason: str = ""
     judged_before: int = Field(0, description="Other challengers that were judged on these rows, or some of them.")

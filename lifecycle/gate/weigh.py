@@ -51,6 +51,9 @@ class Case(NamedTuple):
     knows: Mapping[str, Collection[str]] = {}
     rivals: tuple[Rival, ...] = ()
     """Earlier champions, which a retraining is compared with too."""
+    doubts: tuple[Check, ...] = ()
+    """What speaks against what somebody says of the rows that the challenger has seen."""
+    trained_on: Mapping[str, str] = {}
 
 
 class _Findings(NamedTuple):
@@ -77,7 +80,7 @@ def weigh(parties: Parties, case: Case, rules: GateRules, suites: tuple[Suite, .
     if size.outcome != "pass":
         return _verdict(parties, case, rules, (size,), None)
     found = _findings(case, rules, suites)
-    done = [size, *_compared(case, found, rules)]
+    done = [size, *case.doubts, *_compared(case, found, rules)]
     if rules.mode == "dry_run" or all(check.outcome == "pass" for check in done):
         done += _proven(case, rules)
     return _verdict(parties, case, rules, tuple(done), found)
@@ -153,6 +156,7 @@ def _verdict(
         reasons=tuple(_reasons(done, decision, parties, case, rules, found)),
         rows=len(case.rows),
         left_out=case.left_out,
+        trained_on=dict(case.trained_on),
         rule=case.contest.rule,
         rule_reason=case.contest.why,
         judged_before=case.contest.judged_before,

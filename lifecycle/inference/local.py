@@ -180,6 +180,9 @@ def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Tab
     texts = rows[[request.text_column]].rename(columns={request.text_column: "text"})
     with refused_by_the_library(f"{request.model.label} cannot score these texts: ", DataError, CANNOT_SCORE):
         predicted = model.predict(None, texts)
+    if len(predicted) != len(rows):
+        what = f"{request.model.label} answers {len(rows):,} texts with {len(predicted):,} predictions."
+        raise DataError(what, CANNOT_SCORE)
     made_by, count = request.model, len(rows)
     return pa.table(
         {

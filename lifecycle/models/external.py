@@ -7,13 +7,16 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from lifecycle import training, training_runs
+from pydantic import BeforeValidator, Field
+
+from lifecycle import claims, training, training_runs
 from lifecycle.data import dataset
+from lifecycle.data.dataset import Manifest
 from lifecycle.errors import ConfigError, IntegrityError
 from lifecycle.files import sha256_of
 from lifecycle.frozen import Frozen
@@ -34,15 +37,34 @@ logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 VADER_PACKAGES = ("mlflow", "numpy", "pandas", "vaderSentiment")
+WAYS_TO_SAY = (
+    "Say it: --trained-on train if it saw that side alone, --trained-on train,test, or all for the whole file."
+)
+
+
+def _sides(given: Any) -> Any:
+    """Sides as a person names them, one by one or between commas, each once; `all` are all of them."""
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, Sequence) or not all(isinstance(each, str) for each in given):
+        return given
+    named = {name.strip().lower() for each in given for name in each.split(",")}
+    unknown = sorted(named - {claims.ALL, *Side})
+    if unknown:
+        raise ValueError(f"{unknown[0]!r:.80} is no side: there are {', '.join(Side)}, and {claims.ALL}")
+    return tuple(side for side in Side if side in named or claims.ALL in named)
 
 
 class TrainedOn(Frozen):
-    """The rows that someone says a model was fitted on; the gate compares on none of them."""
+    """The rows that someone says a model was fitted on; the gate compares on none of them.
+
+    Which sides it saw nobody can know but its maker, so none is assumed.
+    """
 
     data_root: Path
     data_name: Name
     data_version: Name
-    sides: tuple[Side, ...] = (Side.TRAIN,)
+    sides: Annotated[tuple[Side, ...], BeforeValidator(_sides), Field(min_length=1)]
 
 
 class Recording(Frozen):
@@ -77,20 +99,18 @@ def register(
     allow_pickle: bool,
     data_name: str | None = None,
     data_version: str | None = None,
+    trained_on: Sequence[str] = (),
     memory_limit_mb: int = MEMORY_LIMIT_MB,
     timeout_seconds: int = TIMEOUT_SECONDS,
 ) -> ModelRef:
     """Convert a pickled scikit-learn model and log it in the experiment of its name and environment.
 
     Raises:
-        ConfigError: A file or dataset version is not there, or an argument is wrong.
+        ConfigError: A file or dataset version is not there, an argument is wrong, or the sides that it saw are not
+            named with the dataset.
         IntegrityError, DataError: As `conversion.convert`.
     """
-    trained_on = None
-    if data_name or data_version:
-        data = {"data_root": config.datasets, "data_name": data_name, "data_version": data_version}
-        trained_on = checked(TrainedOn, **data)
-        dataset.load(trained_on.data_root, trained_on.data_name, trained_on.data_version)
+    said = _said(config, data_name, data_version, trained_on)
     with tempfile.TemporaryDirectory(prefix="mlops-external-") as temporary:
         converted = convert(
             path,
@@ -105,7 +125,34 @@ def register(
         if converted.is_pickle:
             logger.warning("%s stays a pickle; to load it, environments need MLOPS_ALLOW_PICKLE=true", path)
         experiment_name = f"{model_name}-{config.env}"
-        return log_external(config.mlflow_uri, experiment_name, model_name, converted, trained_on=trained_on)
+        return log_external(config.mlflow_uri, experiment_name, model_name, converted, trained_on=said)
+
+
+def _said(config: Settings, data_name: str | None, data_version: str | None, sides: Sequence[str]) -> TrainedOn | None:
+    """What a person says that a model was fitted on; None if that is nothing."""
+    if not (data_name or data_version or sides):
+        return None
+    if not sides:
+        what = f"That it was trained on {data_name or ''} {data_version or ''} does not say which of its rows it saw."
+        raise ConfigError(what, WAYS_TO_SAY)
+    data = {"data_root": config.datasets, "data_name": data_name, "data_version": data_version}
+    said = checked(TrainedOn, **data, sides=sides)
+    _manifest(said)
+    return said
+
+
+def _manifest(said: TrainedOn) -> Manifest:
+    """The dataset version that somebody names.
+
+    Raises:
+        ConfigError: It has no rows on a side that is named; `all` names those that there are.
+    """
+    manifest = dataset.load(said.data_root, said.data_name, said.data_version)
+    there = [side for side in Side if side in manifest.counts]
+    if (absent := set(said.sides) - {*there}) and set(said.sides) != set(Side):
+        what = f"{said.data_name} {said.data_version} has no {min(absent)} side, only {', '.join(there)}."
+        raise ConfigError(what, WAYS_TO_SAY)
+    return manifest
 
 
 def log_external(
@@ -123,7 +170,7 @@ def log_external(
 
     Raises:
         IntegrityError: The file is no longer the one that was converted.
-        NotFoundError: There is no such dataset version.
+        ConfigError: There is no such dataset version, or it lacks a side.
     """
     if sha256_of(converted.path) != converted.sha256:
         raise IntegrityError(f"{converted.path} was changed since it was converted.", "Convert the model again.")
@@ -138,7 +185,8 @@ def log_external(
     if trained_on:
         data = (trained_on.data_root, trained_on.data_name, trained_on.data_version)
         tags |= {"mlops.data_name": data[1], "mlops.data_version": data[2]}
-        tags |= {"mlops.dataset_digest": dataset.load(*data).digest}
+        tags |= {"mlops.dataset_digest": _manifest(trained_on).digest}
+        tags |= {claims.TRAINED_ON: claims.declared(trained_on.sides)}
         keys = storing.short_keys(dataset.load_rows(*data, *trained_on.sides)["key"])
     recording = Recording(
         model_name=model_name,
@@ -175,7 +223,12 @@ def log_vader(
         code=HERE / "vader.py",
         artifacts={"lexicon": lexicon, "emoji": emoji},
         packages=VADER_PACKAGES,
-        tags={"mlflow.source.name": "mlops model register-vader", "mlops.origin": "vader", **(links or {})},
+        tags={
+            "mlflow.source.name": "mlops model register-vader",
+            "mlops.origin": "vader",
+            claims.TRAINED_ON: claims.RECORDED,
+            **(links or {}),
+        },
     )
     return _record(tracking_uri, experiment_name, recording, pd.DataFrame({"key": pd.Series(dtype="uint64")}))
 
@@ -220,4 +273,5 @@ def _fill(tracking_uri: str, run_id: str, recording: Recording, keys: "pd.DataFr
             recording.code, recording.artifacts, recording.packages, with_example=recording.example
         )
         digest = storing.stored_digest(tracking_uri, uri)
-        mlflow.set_tags({training_runs.MODEL_URI: uri, training_runs.ARTIFACT_SHA256: digest})
+        sealed = {} if keys is None else {claims.SEAL: claims.seal(run_id, digest, keys["key"])}
+        mlflow.set_tags({training_runs.MODEL_URI: uri, training_runs.ARTIFACT_SHA256: digest} | sealed)

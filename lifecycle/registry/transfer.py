@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle import training, training_runs
+from lifecycle import claims, evaluation, training, training_runs
 from lifecycle.errors import IntegrityError
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
@@ -26,7 +26,14 @@ logger = logging.getLogger(__name__)
 COPIED_FROM = "mlops.copied_from"
 BATCH = 100
 """What MLflow takes of each kind in one request."""
-NOT_CARRIED = (OWNER, training_runs.MODEL_URI, training_runs.ARTIFACT_SHA256, training_runs.COLLECTED)
+NOT_CARRIED = (
+    OWNER,
+    training_runs.MODEL_URI,
+    training_runs.ARTIFACT_SHA256,
+    training_runs.COLLECTED,
+    claims.SEAL,
+    claims.ERASED,
+)
 
 
 def bring(model: ModelRef, target: Target) -> ModelRef:
@@ -50,6 +57,7 @@ def bring(model: ModelRef, target: Target) -> ModelRef:
         run_id = _run_like(original, target.tracking_uri, experiment_id, {COPIED_FROM: source, OWNER: owner()})
         with translated():
             client(target.tracking_uri).log_artifacts(run_id, temporary)
+            _seal(original, model, target.tracking_uri, run_id)
         upload(target.tracking_uri, experiment_id, run_id, folder)
     return training.trained(target.tracking_uri, run_id).model_copy(update=trusted)
 
@@ -98,6 +106,13 @@ def _run_like(original: "Run", tracking_uri: str, experiment_id: str, tags: Mapp
             end = start + BATCH
             mlflow.log_batch(run_id, metrics=metrics[start:end], params=params[start:end])
     return run_id
+
+
+def _seal(original: "Run", model: ModelRef, tracking_uri: str, run_id: str) -> None:
+    """Bind the keys of texts to the copy of their run, if they were bound to the original."""
+    if claims.SEAL in original.data.tags:
+        sealed = claims.seal(run_id, model.artifact_sha256, evaluation.trained_keys(model))
+        client(tracking_uri).set_tag(run_id, claims.SEAL, sealed)
 
 
 def _copied(tracking_uri: str, experiment_id: str, source: str) -> str | None:

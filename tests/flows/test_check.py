@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from cli.main import main
 from flows.check import check
 from flows.promote import promote
-from lifecycle import settings
+from lifecycle import evaluation, settings
 from lifecycle.errors import ConfigError
 from lifecycle.gate import records
 from lifecycle.gate.verdict import Verdict
@@ -28,6 +28,7 @@ from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from lifecycle.tracking import client
 from tests.conftest import train_model
+from tests.unit.test_answers import registered
 
 pytestmark = pytest.mark.usefixtures("replayed_here")
 SENTIMENT = ("--model-name", "sentiment", "--env", "dev")
@@ -121,6 +122,36 @@ def test_another_environment_judges_a_version_of_dev_and_gets_nothing(
     assert court.registered() == before
     shown = mlops("explain", "--model-name", "sentiment", "--from", "dev", "--env", "prod", "--version", "1", "--json")
     assert Verdict.model_validate_json(shown.out) == verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"),
+    [
+        (lambda likely: likely[1:], 3, "answers 48 texts with a table of (47, 3), not (48, 3)"),
+        (lambda likely: likely * float("nan"), 4, "has probabilities that do not add up to 1"),
+        (lambda likely: likely, 4, "gain in f1_macro"),
+    ],
+    ids=["fewer", "no-numbers", "constant"],
+)
+def test_a_model_from_outside_is_asked_for_the_test_side_too_and_ends_clean_if_it_answers_wrongly(
+    court: Court,
+    mlops: Callable[..., Ended],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    answer: Callable[[Any], Any],
+    code: int,
+    told: str,
+) -> None:
+    monkeypatch.setenv("MLOPS_ALLOW_PICKLE", "true")
+    before, model = court.registered(), registered(court.config, answer, tmp_path, "sentiment")
+    done = mlops("check", *SENTIMENT, "--run-id", model.run_id, "--json")
+    assert done.code == code, done.err
+    assert told in done.out + done.err
+    assert "Traceback" not in done.err
+    assert court.registered() == before
+    sides = {name.split("-")[1] for name in evaluation.stored_names(model)}
+    assert sides == (set() if code == 3 else {"holdout", "test"})
+    assert not any("-test-" in name for name in evaluation.stored_names(court.good))
 
 
 def test_what_was_said_can_be_read_again(court: Court, mlops: Callable[..., Ended], tmp_path: Path) -> None:

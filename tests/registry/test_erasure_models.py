@@ -25,6 +25,7 @@ from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION, Side
 from lifecycle.registry import catalog, promotion
 from lifecycle.settings import InferenceRules
+from lifecycle.tracking import client, download
 from tests.conftest import train_model
 from tests.registry.conftest import State, promote
 
@@ -121,6 +122,20 @@ def test_keys_and_stored_predictions_go_and_the_gate_goes_on(state: State, side:
     assert not any("could not be judged" in reason for reason in verdict.reasons)
     assert verdict.rows == 48 - (side is Side.HOLDOUT)
     assert not [each for each in doctor.examine([state.config], repair=False) if each.state == "problem"]
+
+
+def test_an_erasure_keeps_keys_bound_to_their_run_and_binds_no_others(state: State, tmp_path: Path) -> None:
+    rows = dataset.load_rows(state.config.datasets, "news", "1.0.0", Side.TRAIN)
+    path = download(state.config.mlflow_uri, f"runs:/{state.bayes.run_id}/{evaluation.TRAINED_KEYS}", tmp_path)
+    keys = pd.read_parquet(path)
+    keys.head(40).to_parquet(path, index=False)
+    client(state.config.mlflow_uri).log_artifact(state.weak.run_id, str(path), "training")
+    for row in (0, 1):
+        erase([state.config], Subject(texts=(rows["text"][row],)))
+        assert len(evaluation.trained_keys(state.bayes)) == len(keys) - row - 1
+        assert evaluation.claim(state.bayes).origin == "recorded"
+    with pytest.raises(IntegrityError, match="not those that were recorded"):
+        evaluation.trained_keys(state.weak)
 
 
 def test_models_that_were_fitted_on_the_row_are_named_with_the_way_out(state: State) -> None:

@@ -275,7 +275,13 @@ DAMAGE: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame | bytes | None], s
     "lack a label": (lambda rows: rows.assign(label=[None, *rows["label"][1:]]), "empty label"),
     "hold an empty label": (lambda rows: rows.assign(label=["", *rows["label"][1:]]), "empty label"),
     "are judged by other labels": (other_labels, "evaluated against other labels"),
-    "lack a column": (lambda rows: rows.drop(columns="truth"), "KeyError"),
+    "lack a column": (lambda rows: rows.drop(columns="truth"), "IntegrityError: .* lack or repeat the columns truth"),
+    "hold numbers as labels": (lambda rows: rows.assign(label=1), "IntegrityError: .*label that is no text"),
+    "hold texts as scores": (lambda rows: rows.assign(score="high"), "IntegrityError: .*scores that are no numbers"),
+    "hold nothing as probability": (
+        lambda rows: rows.assign(**dict.fromkeys(UNCERTAIN)),
+        "IntegrityError: .*scores that are no numbers",
+    ),
     "are not there": (lambda rows: None, "IntegrityError: runs:/"),  # noqa: ARG005
     "are not Parquet": (lambda rows: b"PAR1 not parquet", "ArrowInvalid"),  # noqa: ARG005
 }

@@ -966,6 +966,9 @@ def test_a_model_is_carried_to_another_server_once_with_all_that_its_run_holds(
     loading.load(champion)
     here, there = (evaluation.request_for(m, state.config.datasets, "news", "1.0.0") for m in (model, champion))
     pd.testing.assert_frame_equal(evaluation.stored(here), evaluation.stored(there))
+    assert evaluation.claim(champion) == evaluation.claim(model)
+    assert evaluation.claim(champion).origin == "recorded"
+    assert list(evaluation.trained_keys(champion)) == list(evaluation.trained_keys(model))
     assert transfer.bring(champion, elsewhere) == champion
     trusting = elsewhere.model_copy(update={"allow_pickle": True})
     assert transfer.bring(champion, trusting).allow_pickle
@@ -989,6 +992,16 @@ def test_a_copy_that_was_interrupted_or_cleaned_up_is_made_again(
     second = transfer.bring(state.bayes, elsewhere)
     assert second.run_id != first.run_id
     loading.verify(second)
+
+
+def test_keys_of_another_run_are_not_carried(state: State, elsewhere: Target, tmp_path: Path) -> None:
+    mlflow = tracking.client(state.config.mlflow_uri)
+    path = tracking.download(state.config.mlflow_uri, f"runs:/{state.weak.run_id}/training/keys.parquet", tmp_path)
+    pd.read_parquet(path).head(3).to_parquet(path, index=False)
+    mlflow.log_artifact(state.bayes.run_id, str(path), "training")
+    with pytest.raises(IntegrityError, match="not those that were recorded with its model"):
+        transfer.bring(state.bayes, elsewhere)
+    assert all(run.info.status != "FINISHED" for run in runs_of(elsewhere, state.bayes))
 
 
 def test_a_damaged_model_is_not_carried(state: State, elsewhere: Target) -> None:

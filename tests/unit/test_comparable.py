@@ -100,6 +100,38 @@ def test_a_single_probability_must_be_one_too() -> None:
         comparable(truth, {"challenger": alone.assign(**{"probability.a": 0.5})}, {})
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"label": 1}, "has a label that is no text"),
+        ({"label": [1, "a", "b", "c", "a", "b"]}, "has a label that is no text"),
+        ({"label": [float("nan"), "a", "b", "c", "a", "b"]}, "has an empty label"),
+        ({"score": "high"}, "has scores that are no numbers"),
+        ({"score": [None, *["high"] * 5]}, "has scores that are no numbers"),
+        ({"score": True}, "has scores that are no numbers"),
+        ({"score": 1j}, "has scores that are no numbers"),
+        ({"probability.a": "0.1"}, "has scores that are no numbers"),
+        ({"score": float("inf")}, r"has a score outside \[0, 1\]"),
+    ],
+)
+def test_answers_of_another_kind_are_named(change: dict[str, object], words: str) -> None:
+    truth = truth_of(6)
+    broken = predictions_of(truth, 0).assign(**change)
+    with pytest.raises(IntegrityError, match=f"challenger are not usable: .*{words}"):
+        comparable(truth, {"challenger": broken}, {})
+
+
+@pytest.mark.parametrize("column", ["key", "truth", "label", "score"])
+def test_a_column_that_is_not_there_or_there_twice_is_named(column: str) -> None:
+    truth = truth_of(6)
+    plain = predictions_of(truth, 0)
+    with pytest.raises(IntegrityError, match=f"champion lack or repeat the columns {column}"):
+        comparable(truth, {"challenger": plain, "champion": plain.drop(columns=column)}, {})
+    twice = pd.concat([plain, plain[[column]]], axis=1)
+    with pytest.raises(IntegrityError, match=f"challenger lack or repeat the columns {column}"):
+        comparable(truth, {"challenger": twice}, {})
+
+
 @pytest.mark.parametrize("label", [None, ""])
 def test_a_label_must_be_one(label: str | None) -> None:
     truth = truth_of(6)

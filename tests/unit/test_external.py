@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from pydantic import ValidationError
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
@@ -33,6 +34,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
 from lifecycle import evaluation, training
+from lifecycle.data import dataset
+from lifecycle.data.ingest import Source
 from lifecycle.errors import ConfigError, DataError, IntegrityError, MlopsError, NotFoundError
 from lifecycle.files import sha256_of
 from lifecycle.models import conversion, external, loading, unpickle
@@ -40,8 +43,11 @@ from lifecycle.models.conversion import Answer, Converted, convert
 from lifecycle.models.external import TrainedOn, log_external
 from lifecycle.models.loading import ModelRef
 from lifecycle.models.text_model import TextModel
+from lifecycle.names import Side
+from lifecycle.owner import user
 from lifecycle.settings import Settings
 from lifecycle.tracking import client
+from tests.conftest import write_news
 
 TEXTS = ["profit rose", "sales fell", "the board met", "orders grew", "loss widened", "a meeting in the office"] * 3
 LABELS = ["positive", "negative", "neutral"] * 6
@@ -441,17 +447,62 @@ def test_a_file_that_changed_since_its_conversion_is_not_logged(
 
 
 def test_what_it_was_trained_on_is_recorded_if_it_is_said(news: Settings, skops_form: Converted) -> None:
-    data = TrainedOn(data_root=news.datasets, data_name="news", data_version="1.0.0")
+    data = TrainedOn(data_root=news.datasets, data_name="news", data_version="1.0.0", sides="train")
     said = log_external(news.mlflow_uri, "outside-dev", "outside", skops_form, trained_on=data)
     unsaid = log_external(news.mlflow_uri, "outside-dev", "outside", skops_form)
     assert said.run_id != unsaid.run_id
     assert len(evaluation.trained_keys(said)) > 50
     assert training.trained_on(news.mlflow_uri, said.run_id) == ("news", "1.0.0")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match="--trained-on"):
         evaluation.trained_keys(unsaid)
+    assert evaluation.claim(unsaid).origin == "none"
     request = evaluation.request_for(said, news.datasets, "news", "1.0.0")
     evaluation.evaluate(request)
     assert evaluation.stored(request)["score"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("said", "sides", "words"),
+    [
+        ("train", [Side.TRAIN], "train"),
+        (["test", "train"], [Side.TRAIN, Side.TEST], "train, test"),
+        (["test, Train", "test"], [Side.TRAIN, Side.TEST], "train, test"),
+        ((Side.HOLDOUT,), [Side.HOLDOUT], "holdout"),
+        ("all", list(Side), "all"),
+        (["train", "all"], list(Side), "all"),
+        (tuple(Side), list(Side), "all"),
+    ],
+)
+def test_the_sides_that_are_said_are_those_that_it_saw(
+    news: Settings, skops_form: Converted, said: Any, sides: list[Side], words: str
+) -> None:
+    data = TrainedOn(data_root=news.datasets, data_name="news", data_version="1.0.0", sides=said)
+    model = log_external(news.mlflow_uri, "outside-dev", "outside", skops_form, trained_on=data)
+    rows = dataset.load_rows(news.datasets, "news", "1.0.0", *sides)
+    assert sorted(evaluation.trained_keys(model)) == sorted(int(key[:16], 16) for key in rows["key"])
+    claim = evaluation.claim(model)
+    assert claim.origin == "declared"
+    assert claim.words == f"trained on {words} of news 1.0.0, as {user()} says"
+
+
+@pytest.mark.parametrize("said", [(), "", ["train", ""], "valid", ["train", 3], None])
+def test_no_side_is_assumed(news: Settings, said: Any) -> None:
+    place = {"data_root": news.datasets, "data_name": "news", "data_version": "1.0.0"}
+    with pytest.raises(ValidationError, match="sides"):
+        TrainedOn(**place, sides=said)
+    with pytest.raises(ValidationError, match="sides"):
+        TrainedOn(**place)
+
+
+def test_a_side_that_a_version_lacks_is_a_mistake_unless_all_are_meant(news: Settings, skops_form: Converted) -> None:
+    source = Source(uri=str(write_news(news.state / "news.csv")))
+    dataset.create(dataset.plan(news, source, data_name="whole", data_version="1", holdout=False))
+    place = {"data_root": news.datasets, "data_name": "whole", "data_version": "1"}
+    step = partial(log_external, news.mlflow_uri, "outside-dev", "outside", skops_form)
+    with pytest.raises(ConfigError, match="whole 1 has no holdout side, only train, test"):
+        step(trained_on=TrainedOn(**place, sides="train,holdout"))
+    everything = step(trained_on=TrainedOn(**place, sides="all"))
+    assert len(evaluation.trained_keys(everything)) == len(dataset.load_rows(news.datasets, "whole", "1"))
 
 
 def test_register_converts_and_logs_a_pickle_without_loading_it_here(
@@ -460,10 +511,17 @@ def test_register_converts_and_logs_a_pickle_without_loading_it_here(
     path = running(tmp_path / "model.pkl", writes(tmp_path / "pids", PID), own_class())
     step = partial(external.register, news, "outside", path, sha256_of(path).upper(), allow_pickle=True)
     with pytest.raises(NotFoundError, match=r"no version '9\.9\.9'"):
-        step(data_name="news", data_version="9.9.9")
+        step(data_name="news", data_version="9.9.9", trained_on=["train"])
     with pytest.raises(ConfigError, match="data_version"):
-        step(data_name="news")
-    model = step(data_name="news", data_version="1.0.0")
+        step(data_name="news", trained_on=["train"])
+    with pytest.raises(ConfigError, match="data_name"):
+        step(trained_on=["train"])
+    with pytest.raises(ConfigError, match=r"which of its rows it saw.*--trained-on train,test, or all"):
+        step(data_name="news", data_version="1.0.0")
+    with pytest.raises(ConfigError, match="'valid' is no side: there are train, test, holdout, and all"):
+        step(data_name="news", data_version="1.0.0", trained_on=["train,valid"])
+    assert not (tmp_path / "pids").exists()
+    model = step(data_name="news", data_version="1.0.0", trained_on=["train"])
     assert len(evaluation.trained_keys(model)) > 50
     assert "MLOPS_ALLOW_PICKLE=true" in caplog.text
     pids = (tmp_path / "pids").read_text().split()
