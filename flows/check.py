@@ -73,6 +73,7 @@ def judged(
 ) -> Verdict:
     """Judge on the environment's data and show the verdict."""
     name, version = data_of(challenger, config, data_name, data_version)
+    gate.require_before_judging(config, challenger, name, version)
     for model in (challenger, champion):
         if model:
             evaluated(model, config, name, version)

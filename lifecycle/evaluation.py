@@ -47,17 +47,21 @@ class EvaluateRequest(Frozen):
 
 
 def request_for(model: ModelRef, data_root: Path, data_name: str, data_version: str) -> EvaluateRequest:
-    """The evaluation that the gate judges on: of the holdout, or of test where a version has no holdout."""
+    """The evaluation that the gate judges on."""
     manifest = dataset.load(data_root, data_name, data_version)
-    side = Side.HOLDOUT if Side.HOLDOUT in manifest.counts else Side.TEST
     return EvaluateRequest(
         model=model,
         data_root=data_root,
         data_name=data_name,
         data_version=data_version,
-        side=side,
+        side=judged_side(manifest),
         dataset_digest=manifest.digest,
     )
+
+
+def judged_side(manifest: dataset.Manifest) -> Side:
+    """The side that the gate judges on: the holdout, or test where a version has no holdout."""
+    return Side.HOLDOUT if Side.HOLDOUT in manifest.counts else Side.TEST
 
 
 @lock.while_reading("data_root")

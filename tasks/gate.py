@@ -2,7 +2,11 @@
 
 from lifecycle import evaluation
 from lifecycle.gate import judge as judging
-from tasks.policies import on_data
+from lifecycle.gate import limits
+from tasks.policies import on_data, on_registry
 
 request_for = on_data(evaluation.request_for).with_options(name="choose the rows to judge on")
 judge = on_data(judging.judge)
+require_before_training = on_registry(limits.require_before_training).with_options(name="check the gate's rules")
+require_before_judging = on_registry(limits.require_before_judging).with_options(name="check the gate's rules")
+warn_of_too_few = on_registry(limits.warn_of_too_few).with_options(name="count the rows to judge on")

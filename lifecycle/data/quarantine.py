@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from lifecycle import class_names
 from lifecycle.data import split
 from lifecycle.errors import DataError
 from lifecycle.settings import DataRules
@@ -133,20 +134,11 @@ def _named(rare: Iterable[str], counts: Mapping[str, int], usable: Iterable[str]
     others = sorted(usable)
     ordered = sorted(rare)
     for label in ordered[:NAMED]:
-        meant = nearest(label, others)
+        meant = class_names.nearest(label, others)
         asked = f", did you mean {meant!r:.40}?" if meant is not None else ""
         yield f"{label!r:.40} ({counts[label]} row{'s' if counts[label] > 1 else ''}{asked})"
     if len(ordered) > NAMED:
         yield f"{len(ordered) - NAMED} more"
-
-
-def nearest(label: str, classes: Iterable[str]) -> str | None:
-    """The class whose name is most like a label, whatever their case; None if none is much like it."""
-    from difflib import get_close_matches
-
-    folded = {name.casefold(): name for name in reversed(list(classes))}
-    found = get_close_matches(label.casefold(), folded, n=1)
-    return folded[found[0]] if found else None
 
 
 def _tell_rare(rare: "pd.Series[str]", kept: "pd.Series[str]", classes: Wanted) -> None:

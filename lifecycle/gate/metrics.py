@@ -345,13 +345,18 @@ def _each_resample(path: str, predictions: Predictions, weights: Weights) -> Flo
     return np.array(values, dtype=float).reshape(weights.shape[:-1])
 
 
+def own_function(path: str) -> Callable[..., Any]:
+    """The function of a rule's `module:function`; whatever its module raises when it is imported is raised."""
+    module, name = path.removeprefix("-").split(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
 def _call(path: str, predictions: Predictions, rows: Codes) -> float:
     """Call one's own function on some rows; whatever it does, the answer is a number or a MetricError."""
     classes = np.array(predictions.classes, dtype=object)
-    module, name = path.split(":")
     try:
-        function = getattr(importlib.import_module(module), name)
-        value: Any = function(
+        value: Any = own_function(path)(
             classes[predictions.truth[rows]].tolist(),
             classes[predictions.label[rows]].tolist(),
             _frame(predictions, rows),

@@ -16,7 +16,7 @@ from lifecycle import settings
 from lifecycle.data import dataset, split
 from lifecycle.data.dataset import CreateDataRequest, Manifest
 from lifecycle.data.ingest import Source
-from lifecycle.data.quarantine import nearest, set_aside, wanted
+from lifecycle.data.quarantine import set_aside, wanted
 from lifecycle.errors import DataError
 from lifecycle.settings import DataRules
 from tests.conftest import tree
@@ -154,20 +154,6 @@ def test_whether_rare_classes_are_tolerated_is_no_part_of_a_version(tmp_path: Pa
     made = make(tmp_path, [*two_classes(60), ("a slip", "odd")])
     dataset.create(plan(tmp_path, [*two_classes(60), ("a slip", "odd")], rare_classes="fail"))
     assert "rare_classes" not in made.parameters
-
-
-@pytest.mark.parametrize(
-    ("label", "meant"),
-    [
-        ("Positve", "positive"),
-        ("POSITIVE", "positive"),
-        ("neg", "neg."),
-        ("odd", None),
-        ("", None),
-    ],
-)
-def test_the_nearest_class(label: str, meant: str | None) -> None:
-    assert nearest(label, ["neg.", "negative", "positive"]) == meant
 
 
 # Texts with different labels
