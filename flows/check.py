@@ -73,6 +73,7 @@ def judged(
 ) -> Verdict:
     """Judge on the environment's data and show the verdict."""
     name, version = data_of(challenger, config, data_name, data_version)
+    gate.require_before_judging(config, challenger, name, version)
     choice = gate.rule_for(challenger, champion, config.datasets, config.gate)
     rivals: tuple[ModelRef, ...] = ()
     if champion and choice.rule == "retraining":

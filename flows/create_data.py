@@ -7,7 +7,7 @@ from lifecycle.data.dataset import Manifest
 from lifecycle.data.ingest import Source
 from lifecycle.names import Environment
 from lifecycle.parameters import Columns, Delimiter, Flag, Format, Fraction, Location, Name
-from tasks import compute, data, reports
+from tasks import compute, data, gate, reports
 
 
 @flow(
@@ -66,5 +66,6 @@ def create_data(
     )
     compute.run_step("create-data", request, config)
     manifest = data.load(config.datasets, data_name, data_version)
+    gate.warn_of_too_few(config, manifest)
     reports.show_dataset(manifest, str(request.folder))
     return Completed(message=f"Dataset {data_name} {data_version}: {manifest.rows_split:,} rows", data=manifest)

@@ -8,7 +8,7 @@ from lifecycle.names import Environment, ModelType
 from lifecycle.outcomes import Admission
 from lifecycle.parameters import Name, Params
 from lifecycle.registry.store import target_of
-from tasks import approvals, compute, data, events, registry, reports, training
+from tasks import approvals, compute, data, events, gate, registry, reports, training
 
 
 @flow(
@@ -42,6 +42,7 @@ def train(
     config = compute.settings_of(env)
     approvals.require_reach(config)
     data_version = data.resolve(config.datasets, data_name, data_version)
+    gate.require_before_training(config, data_name, data_version)
     request = training.plan(
         config,
         data_name=data_name,

@@ -5,6 +5,7 @@
 `as_plotted`    in a plot
 `as_markdown`   in markdown, and so for any other text
 `difference`    which classes are new and which are gone, in words
+`nearest`       the class that a name may have been meant to be
 """
 
 import hashlib
@@ -80,6 +81,15 @@ def difference(before: Iterable[str], after: Iterable[str]) -> str:
     if old and new and not old & new:
         parts.append("none stays the same")
     return "; ".join(parts)
+
+
+def nearest(label: str, classes: Iterable[str]) -> str | None:
+    """The class whose name is most like a label, whatever their case; None if none is much like it."""
+    from difflib import get_close_matches
+
+    folded = {name.casefold(): name for name in sorted(classes, reverse=True)}
+    found = get_close_matches(label.casefold(), folded, n=1)
+    return folded[found[0]] if found else None
 
 
 def _some(names: Iterable[str]) -> str:

@@ -58,7 +58,7 @@ def request_for(
         NotFoundError: The version has no rows on the side that is asked for.
     """
     manifest = dataset.load(data_root, data_name, data_version)
-    side = side or (Side.HOLDOUT if Side.HOLDOUT in manifest.counts else Side.TEST)
+    side = side or judged_side(manifest)
     if side not in manifest.counts:
         what = f"{data_name} {data_version} has no {side} side, only {', '.join(manifest.counts)}."
         raise NotFoundError(what, "See: mlops data show")
@@ -67,9 +67,14 @@ def request_for(
         data_root=data_root,
         data_name=data_name,
         data_version=data_version,
-        side=side,
+        side=judged_side(manifest),
         dataset_digest=manifest.digest,
     )
+
+
+def judged_side(manifest: dataset.Manifest) -> Side:
+    """The side that the gate judges on: the holdout, or test where a version has no holdout."""
+    return Side.HOLDOUT if Side.HOLDOUT in manifest.counts else Side.TEST
 
 
 def further_requests(

@@ -44,8 +44,13 @@ class DataRules(Frozen):
     )
     min_rows: int = Field(20, ge=3, description="Fewer data rows than this are an error.")
     max_cell_bytes: int = Field(100_000, ge=100, description="A longer cell is an error (a lost quote, not a text).")
-    conflicting_labels: Literal["quarantine", "fail"] = Field(
-        "quarantine", description="What to do with all rows of a text that carries different labels."
+    conflicting_labels: Literal["quarantine", "majority", "fail"] = Field(
+        "quarantine",
+        description="What to do with all rows of a text that carries different labels; majority keeps the label that "
+        "two thirds of them have, and two more than have any other.",
+    )
+    rare_classes: Literal["quarantine", "fail"] = Field(
+        "quarantine", description="What to do with the rows of a class that is too small to be on every side."
     )
     allowed_schemes: tuple[str, ...] = Field(
         ("file", "dbfs", "s3", "abfss", "gs"), description="URL schemes that a source may have; http is not among them."

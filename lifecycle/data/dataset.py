@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from lifecycle import class_names, volumes
 from lifecycle.data import ingest, report, split, validation, values
 from lifecycle.data.ingest import Source
-from lifecycle.data.quarantine import check_budget, check_classes, set_aside
+from lifecycle.data.quarantine import check_budget, rare_rows, set_aside, wanted
 from lifecycle.erasure import lock, tombstones
 from lifecycle.erasure.entry import Erased
 from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
@@ -193,7 +193,8 @@ def create(request: CreateDataRequest) -> None:
         usable = frame.drop(index=[*left.unusable])
         checked_by = validation.check(usable, request.suite, folder / "data_docs")
         failed = {**checked_by.quarantine, **left.unusable}
-        kept, quarantine = set_aside(frame, failed, request.source.name, request.rules)
+        classes = wanted(request.label_column, request.fractions.values(), _classes_of(parent))
+        kept, quarantine = set_aside(frame, failed, request.source.name, request.rules, classes)
         divided = _divide(kept, request, parent)
         divided.to_parquet(folder / SPLIT, index=False)
         quarantine.to_parquet(folder / QUARANTINE, index=False)
@@ -247,8 +248,9 @@ def check_source(request: CreateDataRequest) -> None:
     frame, _ = _canonical(table.rows, request, ())
     check_budget(table.unusable, len(frame), request.source.name, request.rules, table.said)
     frame = frame.drop(index=[*table.unusable])
-    usable = frame[(frame["text"] != "") & (frame["label"] != "")]
-    check_classes(usable, request.source.name, request.label_column, request.fractions.values())
+    labels = frame["label"][(frame["text"] != "") & (frame["label"] != "")]
+    classes = wanted(request.label_column, request.fractions.values())
+    rare_rows(labels, table.unusable, request.source.name, request.rules, classes)
 
 
 def load(data_root: Path, data_name: str, data_version: str) -> Manifest:
@@ -395,7 +397,6 @@ def _canonical(raw: "pd.DataFrame", request: CreateDataRequest, classes: tuple[s
 
 
 def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest | None) -> "pd.DataFrame":
-    check_classes(rows, request.source.name, request.label_column, request.fractions.values())
     names = {request.text_column: "text", request.label_column: "label"}
     columns = [names.get(column, f"source_{column}") for column in request.strata]
     strata = (
@@ -419,9 +420,13 @@ def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest |
 
 def _tell_other_classes(rows: "pd.DataFrame", parent: Manifest | None) -> None:
     """Warn of classes that come or go: they may be meant, or the same ones under other names."""
-    before = map(class_names.canonical, parent.classes) if parent else ()
-    if parent and (told := class_names.difference(before, rows["label"])):
+    if parent and (told := class_names.difference(_classes_of(parent), rows["label"])):
         logger.warning("The classes differ from those of %s %s: %s", parent.data_name, parent.data_version, told)
+
+
+def _classes_of(parent: Manifest | None) -> set[str]:
+    """The classes of a version, as in a new one; of none, none."""
+    return {class_names.canonical(label) for label in parent.classes} if parent else set()
 
 
 def counts_of(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:

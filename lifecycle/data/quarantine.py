@@ -1,10 +1,12 @@
 """Which rows are set aside before a split, each with its reason, and whether what is left can be split."""
 
+import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
+from lifecycle import class_names
 from lifecycle.data import split
 from lifecycle.errors import DataError
 from lifecycle.settings import DataRules
@@ -12,64 +14,164 @@ from lifecycle.settings import DataRules
 if TYPE_CHECKING:
     import pandas as pd
 
-DUPLICATE, CONFLICT = "duplicate", "conflicting_label"
+logger = logging.getLogger(__name__)
+
+DUPLICATE, CONFLICT, RARE = "duplicate", "conflicting_label", "rare_class"
+MAJORITY, AHEAD = 2 / 3, 2
+"""What makes a label that of a text: so large a share of its rows, and so many more than any other label has."""
+NAMED = 5
+"""How many classes one line names."""
+
+
+class Wanted(NamedTuple):
+    """What the classes of a table must be, to be on every side.
+
+    Attributes:
+        column: What the source calls the labels.
+        needed: Rows that a class must have.
+        before: The classes of the parent version.
+    """
+
+    column: str
+    needed: int
+    before: frozenset[str] = frozenset()
+
+
+def wanted(column: str, fractions: Iterable[float], before: Iterable[str] = ()) -> Wanted:
+    """What the classes must be at these sizes of the sides."""
+    return Wanted(column, max(math.ceil(1 / share - 1e-9) for share in fractions), frozenset(before))
 
 
 def set_aside(
-    frame: "pd.DataFrame", failed: Mapping[int, str], name: str, rules: DataRules
+    frame: "pd.DataFrame", failed: Mapping[int, str], name: str, rules: DataRules, classes: Wanted
 ) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Part the rows that may be split from those in quarantine.
 
-    In this order: rows in `failed` (row number to reason); all rows of a text with different labels; repeats of a row,
-    each naming the row that is kept, the first one. Texts are compared in their normalised form.
+    In this order: rows in `failed` (row number to reason); the rows of a text with different labels, or those that its
+    majority is against; repeats of a row, each naming the row that is kept, the first one; and all rows of a class that
+    is too small to be on every side. Texts are compared in their normalised form.
 
     Returns:
         The rows to split (`row, key, text, label, …`) and the quarantine (`row, text, label, …, reason, kept_row`).
 
     Raises:
-        DataError: More rows than the budget fail, or conflicting labels are not tolerated.
+        DataError: More rows than the budget fail, what is left cannot be split, or what is wrong is not tolerated.
     """
     import pandas as pd
 
     reasons = pd.Series(dict(failed), dtype="object").reindex(frame.index)
     keys = frame["text"].map(split.text_key)
-    conflicting = _conflicting(frame["label"], keys, reasons.isna())
-    if len(conflicting) and rules.conflicting_labels == "fail":
-        what = f"{name}: {len(conflicting)} rows carry texts with different labels, such as row {conflicting[0]}."
-        raise DataError(what, "Correct them, or set data.conflicting_labels to quarantine.")
-    reasons.loc[conflicting] = CONFLICT
+    reasons.loc[_conflicting(frame["label"][reasons.isna()], keys, name, rules)] = CONFLICT
     usable = reasons.isna()
     first = pd.Series(frame.index[usable], index=frame.index[usable]).groupby(keys[usable]).transform("min")
     repeats = first.index[first != first.index]
     reasons.loc[repeats] = DUPLICATE
-    check_budget(reasons[~usable].to_dict() | dict.fromkeys(repeats, DUPLICATE), len(reasons), name, rules)
+    out: dict[int, str] = dict(reasons.dropna().items())  # type: ignore[arg-type]  # the index holds row numbers
+    check_budget(out, len(reasons), name, rules)
 
-    kept_row = first.reindex(repeats).astype("Int64")
+    rare = rare_rows(frame["label"][reasons.isna()], out, name, rules, classes)
+    reasons.loc[usable & frame["label"].isin(frame["label"][rare].unique())] = RARE  # their repeats repeat no kept row
+    kept_row = first.reindex(reasons.index[reasons == DUPLICATE]).astype("Int64")
     table = frame.assign(key=keys, reason=reasons.astype("str"), kept_row=kept_row).reset_index(names="row")
     aside = reasons.notna().to_numpy()
     kept = table[~aside].drop(columns=["reason", "kept_row"])
+    _tell_rare(frame["label"][reasons == RARE], kept["label"], classes)
     return kept.reset_index(drop=True), table[aside].drop(columns="key").reset_index(drop=True)
 
 
-def check_classes(rows: "pd.DataFrame", name: str, column: str, fractions: Iterable[float]) -> None:
-    """Refuse what cannot be split: fewer than two classes, or a class too small to be on every side."""
-    counts = {str(label): int(count) for label, count in rows["label"].value_counts().items()}
-    shown = ", ".join(f"{label!r}: {count}" for label, count in list(counts.items())[:10])
+def rare_rows(
+    labels: "pd.Series[str]", aside: Mapping[int, str], name: str, rules: DataRules, classes: Wanted
+) -> "pd.Index[int]":
+    """The rows of classes that are too small to be on every side, which can be set aside.
+
+    Args:
+        labels: Of the rows that are usable but for that.
+        aside: Row number to reason, of those that are not.
+        name: What the table is called.
+        rules: The budget, and whether rare classes are tolerated.
+        classes: What they must be.
+
+    Raises:
+        DataError: Fewer than two classes would be left, the budget does not allow it, a class of the parent has become
+            rare, which later models would then not know, or rare classes are not tolerated.
+    """
+    counts = {str(label): int(count) for label, count in labels.value_counts().items()}
+    rare = [label for label, count in counts.items() if count < classes.needed]
     if len(counts) < 2:
-        what = f"{name}: 1 class is left in column {column!r} ({shown})."
-        if not counts:
-            what = f"{name}: no row is left with a text and a label in column {column!r}."
-        raise DataError(what, "A classifier needs two classes or more.")
-    needed = max(math.ceil(1 / share - 1e-9) for share in fractions)
-    if rare := [label for label, count in counts.items() if count < needed]:
-        what = f"{name}: class {rare[0]!r} of column {column!r} has {counts[rare[0]]} usable rows; "
-        what += f"for one on every side it needs {needed} at these sizes ({shown})."
-        raise DataError(what, "Add rows, merge classes, or raise the smallest size.")
+        raise DataError(_too_few_classes(counts, name, classes.column), "A classifier needs two classes or more.")
+    shrunken = [label for label in rare if label in classes.before]
+    if shrunken or (rare and (rules.rare_classes == "fail" or len(counts) - len(rare) < 2)):
+        raise _rare_class((shrunken or rare)[0], counts, name, classes)
+    rows = labels.index[labels.isin(rare)]
+    if rare:
+        told = "; ".join(_named(rare, counts, counts.keys() - set(rare)))
+        fix = f"Rare are {told}. Correct them, choose another --label-column, or raise the budget on purpose."
+        check_budget({**aside, **dict.fromkeys(rows, RARE)}, len(labels) + len(aside), name, rules, fix)
+    return rows
 
 
-def _conflicting(labels: "pd.Series[str]", keys: "pd.Series[str]", usable: "pd.Series[bool]") -> "pd.Index[int]":
-    different = labels[usable].groupby(keys[usable]).transform("nunique")
-    return different.index[different > 1]
+def _too_few_classes(counts: Mapping[str, int], name: str, column: str) -> str:
+    if not counts:
+        return f"{name}: no row is left with a text and a label in column {column!r}."
+    return f"{name}: 1 class is left in column {column!r} ({_shown(counts)})."
+
+
+def _rare_class(label: str, counts: Mapping[str, int], name: str, classes: Wanted) -> DataError:
+    what = f"{name}: class {label!r} of column {classes.column!r} has {counts[label]} usable rows; "
+    what += f"for one on every side it needs {classes.needed} at these sizes ({_shown(counts)})."
+    if label in classes.before:
+        what += " The parent version has this class: later models would not know it any more."
+        return DataError(what, "Add rows, merge classes, or take its rows out of the source if it is to go.")
+    return DataError(what, "Add rows, merge classes, or raise the smallest size.")
+
+
+def _shown(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{label!r}: {count}" for label, count in list(counts.items())[:10])
+
+
+def _named(rare: Iterable[str], counts: Mapping[str, int], usable: Iterable[str]) -> Iterator[str]:
+    """Rare classes with their rows, each beside the class that it may have been meant to be."""
+    others = sorted(usable)
+    ordered = sorted(rare)
+    for label in ordered[:NAMED]:
+        meant = class_names.nearest(label, others)
+        asked = f", did you mean {meant!r:.40}?" if meant is not None else ""
+        yield f"{label!r:.40} ({counts[label]} row{'s' if counts[label] > 1 else ''}{asked})"
+    if len(ordered) > NAMED:
+        yield f"{len(ordered) - NAMED} more"
+
+
+def _tell_rare(rare: "pd.Series[str]", kept: "pd.Series[str]", classes: Wanted) -> None:
+    if not rare.empty:
+        counts = {str(label): int(count) for label, count in rare.value_counts().items()}
+        told = "; ".join(_named(counts, counts, kept.unique()))
+        logger.warning(
+            "Set aside the rows of classes with fewer than %d, too few for every side: %s", classes.needed, told
+        )
+
+
+def _conflicting(
+    labels: "pd.Series[str]", keys: "pd.Series[str]", name: str, rules: DataRules
+) -> "list[int] | pd.Index[int]":
+    """The rows to set aside because their text carries different labels; where a majority counts, those against it.
+
+    Raises:
+        DataError: There are such rows, and the rules do not tolerate them.
+    """
+    different = labels.groupby(keys[labels.index]).transform("nunique")
+    rows = different.index[different > 1]
+    if len(rows) and rules.conflicting_labels == "fail":
+        what = f"{name}: {len(rows)} rows carry texts with different labels, such as row {rows[0]}."
+        raise DataError(what, "Correct them, or set data.conflicting_labels to quarantine.")
+    if rules.conflicting_labels != "majority":
+        return rows
+    return [row for _, text in labels[rows].groupby(keys[rows]) for row in text.index[text != _majority(text)]]
+
+
+def _majority(labels: "pd.Series[str]") -> str | None:
+    """The label that a text has in two thirds of its rows and in two more than any other; None if there is none."""
+    (label, most), (_, second) = Counter(labels).most_common(2)
+    return label if most >= MAJORITY * len(labels) - 1e-9 and most - second >= AHEAD else None
 
 
 def check_budget(reasons: Mapping[int, str], count: int, name: str, rules: DataRules, said: str = "") -> None:

@@ -13,10 +13,10 @@ What cannot be measured is a `MetricError`, or a NaN where a resample leaves a m
 
 import importlib
 import math
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property, partial
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from lifecycle.errors import ConfigError, MetricError
 from lifecycle.gate.rules import OF_A_CLASS, CostRules, GateRules
 
+T = TypeVar("T")
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Weights = NDArray[np.float64]
@@ -39,8 +40,16 @@ TOLERATED = 1e-3
 """How far the probabilities of a row may be from 1 in sum; models that calculate in float32 are not exact."""
 
 
-class Predictions(NamedTuple):
-    """One model on the comparable rows; all arrays are aligned with the rows.
+class _Fields(NamedTuple):
+    classes: tuple[str, ...]
+    truth: Codes
+    label: Codes
+    score: Floats
+    probabilities: Floats | None
+
+
+class Predictions(_Fields):
+    """One model on the comparable rows; all arrays are aligned with the rows, and none is ever changed.
 
     Attributes:
         classes: Sorted union of the truth, both models' labels and their probability columns.
@@ -50,11 +59,15 @@ class Predictions(NamedTuple):
         probabilities: (n, len(classes)), each row sums to 1; None if the model gives none.
     """
 
-    classes: tuple[str, ...]
-    truth: Codes
-    label: Codes
-    score: Floats
-    probabilities: Floats | None
+    @cached_property
+    def _known(self) -> dict[Hashable, Any]:
+        return {}
+
+    def once(self, what: Hashable, find: Callable[[], T]) -> T:
+        """What depends on the rows alone and not on how often each is drawn: it is found once for all resamples."""
+        if what not in self._known:
+            self._known[what] = find()
+        return cast(T, self._known[what])
 
 
 class Metric(NamedTuple):
@@ -125,21 +138,22 @@ class _Counts(NamedTuple):
 
 
 def _counts(predictions: Predictions, drawn: Drawn) -> _Counts:
-    right = (predictions.truth == predictions.label)[:, None]
+    right = (predictions.truth == predictions.label).astype(float)
     count = len(predictions.classes)
     return _Counts(
-        _sum_by(predictions.truth, drawn * right, count),
+        _sum_by(predictions.truth, drawn, count, right),
         _sum_by(predictions.truth, drawn, count),
         _sum_by(predictions.label, drawn, count),
     )
 
 
-def _sum_by(codes: Codes, drawn: Drawn, count: int) -> Floats:
-    """Sums of the rows with the same code: (n, resamples) to (count, resamples)."""
+def _sum_by(codes: Codes, drawn: Drawn, count: int, values: Floats | None = None) -> Floats:
+    """Sums of the rows with the same code, each times its value: (n, resamples) to (count, resamples)."""
     from scipy import sparse
 
-    rows = np.arange(len(codes))
-    return np.asarray(sparse.csr_array((np.ones(len(codes)), (codes, rows)), shape=(count, len(codes))) @ drawn)
+    rows = len(codes)
+    each, ends = np.ones(rows) if values is None else values, np.arange(rows + 1, dtype=codes.dtype)
+    return np.asarray(sparse.csc_array((each, codes, ends), shape=(count, rows)) @ drawn)
 
 
 def _ratio(part: Floats, whole: Floats, otherwise: float = 0.0) -> Floats:
@@ -219,16 +233,24 @@ def _cost(costs: CostRules, predictions: Predictions, drawn: Drawn) -> Floats:
 
 
 def _log_loss(predictions: Predictions, drawn: Drawn) -> Floats:
+    return _mean(predictions.once("log_loss", lambda: _log_losses(predictions)), drawn)
+
+
+def _log_losses(predictions: Predictions) -> Floats:
     given = _probabilities(predictions)[np.arange(len(predictions.truth)), predictions.truth]
     smallest = np.finfo(given.dtype).eps
-    return _mean(-np.log(np.clip(given, smallest, 1 - smallest)), drawn)
+    return np.asarray(-np.log(np.clip(given, smallest, 1 - smallest)))
 
 
 def _brier(predictions: Predictions, drawn: Drawn) -> Floats:
     """The squared error summed over the classes, in [0, 2]; half of it, as is usual, where there are two classes."""
-    truth = np.eye(len(predictions.classes))[predictions.truth]
-    errors = ((truth - _probabilities(predictions)) ** 2).sum(axis=1)
+    errors = predictions.once("brier", lambda: _squared_errors(predictions))
     return _mean(errors, drawn) * (0.5 if len(predictions.classes) < 3 else 1)
+
+
+def _squared_errors(predictions: Predictions) -> Floats:
+    truth = np.eye(len(predictions.classes))[predictions.truth]
+    return np.asarray(((truth - _probabilities(predictions)) ** 2).sum(axis=1))
 
 
 def _ece(predictions: Predictions, drawn: Drawn) -> Floats:
@@ -239,16 +261,24 @@ def _ece(predictions: Predictions, drawn: Drawn) -> Floats:
 
     Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, equation 3.
     """
-    score = predictions.score
-    if not (np.isfinite(score).all() and (score >= 0).all() and (score <= 1).all()):
-        raise MetricError("a score is not a number in [0, 1]")
-    distance = (predictions.truth == predictions.label) - score
-    by_bin = _sum_by(np.searchsorted(EDGES, score), drawn * distance[:, None], len(EDGES) + 1)
+    bins, distance = predictions.once("ece", lambda: _distances(predictions))
+    by_bin = _sum_by(bins, drawn, len(EDGES) + 1, distance)
     return _ratio(np.abs(by_bin).sum(axis=0), drawn.sum(axis=0), math.nan)
 
 
+def _distances(predictions: Predictions) -> tuple[Codes, Floats]:
+    """The bin of each row, and how far its score is from being right or wrong."""
+    score = predictions.score
+    if not (np.isfinite(score).all() and (score >= 0).all() and (score <= 1).all()):
+        raise MetricError("a score is not a number in [0, 1]")
+    return np.searchsorted(EDGES, score), (predictions.truth == predictions.label) - score
+
+
 def _probabilities(predictions: Predictions) -> Floats:
-    found = predictions.probabilities
+    return predictions.once("probabilities", lambda: _sound(predictions.probabilities))
+
+
+def _sound(found: Floats | None) -> Floats:
     if found is None:
         raise MetricError("gives no probabilities")
     if not np.isfinite(found).all() or (found < 0).any() or (found > 1).any():
@@ -265,67 +295,85 @@ class _Ranked(NamedTuple):
     """The rows of a class and what lies around each of them in the order of its probability, each (rows, resamples)."""
 
     weight: Floats
-    above: Floats  # rows of the class with at least its probability
     others_above: Floats  # rows of other classes with a greater one
     others_tied: Floats
     others: Floats  # all rows of other classes, (resamples,)
 
 
-SMALL = 40
-"""A class of so few rows is compared with all others at once, which is faster than to sort and to sum them."""
+class _Order(NamedTuple):
+    """The rows of a class by its probability, the greatest first, and where all other rows lie among them.
+
+    Attributes:
+        rows: The rows of the class.
+        place: Which of their different probabilities each has; None if no two are the same.
+        last: Of each probability, the last row that has it.
+        below: Of every row, the first probability that is not above its own; one that there is not for their own rows.
+        tied: The same of rows of other classes that have just this probability, else one that there is not.
+    """
+
+    rows: Codes
+    place: Codes | None
+    last: Codes
+    below: Codes
+    tied: Codes | None
+
+    def ranked(self, drawn: Drawn) -> _Ranked:
+        """What lies around each row of the class if the rows are drawn so often."""
+        values = len(self.last)
+        others = np.cumsum(_sum_by(self.below, drawn, values + 2)[:-1], axis=0)
+        above, tied = others[:-1], np.zeros((1, 1))
+        if self.tied is not None:
+            tied = _sum_by(self.tied, drawn, values + 2)[:values]
+            above, tied = above - tied, tied if self.place is None else tied[self.place]
+        return _Ranked(drawn[self.rows], above if self.place is None else above[self.place], tied, others[-1])
+
+    def above(self, weight: Floats) -> Floats:
+        """How much of the class has at least the probability of each of its rows."""
+        sums = np.cumsum(weight, axis=0)
+        return sums if self.place is None else np.asarray(sums[self.last][self.place])
 
 
-def _ranked(score: Floats, belongs: NDArray[np.bool_], drawn: Drawn) -> _Ranked:
-    if belongs.sum() <= SMALL:
-        own, others = score[belongs][:, None], np.where(belongs, np.nan, score)  # a NaN is neither above nor tied
-        weight = drawn[belongs]
-        return _Ranked(
-            weight=weight,
-            above=(score[belongs] >= own) @ weight,
-            others_above=(others > own).astype(float) @ drawn,
-            others_tied=(others == own).astype(float) @ drawn if (others == own).any() else np.zeros((1, 1)),
-            others=drawn.sum(axis=0) - weight.sum(axis=0),
-        )
-    order = np.argsort(-score, kind="stable")
-    inside, outside = order[belongs[order]], order[~belongs[order]]
-    own, other = -score[inside], -score[outside]
-    weight = drawn[inside]
-    above, others = _sums(weight), _sums(drawn[outside])
-    before, upto = np.searchsorted(other, own, "left"), np.searchsorted(other, own, "right")
-    return _Ranked(
-        weight=weight,
-        above=above[np.searchsorted(own, own, "right")],
-        others_above=others[before],
-        others_tied=others[upto] - others[before] if (upto > before).any() else np.zeros((1, 1)),
-        others=others[-1],
+def _ordered(predictions: Predictions, code: int) -> _Order:
+    """Only the rows of the class are sorted; the others are looked up among them."""
+    score, belongs = _probabilities(predictions)[:, code], predictions.truth == code
+    rows = np.flatnonzero(belongs)
+    rows = rows[np.argsort(-score[rows], kind="stable")]
+    values, first, place = np.unique(-score[rows], return_index=True, return_inverse=True)
+    below = np.searchsorted(values, -score)
+    tied = ~belongs & (np.append(values, np.nan)[below] == -score)
+    nowhere = len(values) + 1
+    return _Order(
+        rows=rows,
+        place=None if len(values) == len(rows) else place,
+        last=np.append(first[1:], len(rows)) - 1,
+        below=np.where(belongs, nowhere, below).astype(np.int32),
+        tied=np.where(tied, below, nowhere).astype(np.int32) if tied.any() else None,
     )
 
 
-def _sums(weight: Floats) -> Floats:
-    """Sums of the first 0, 1, 2, … rows."""
-    return np.concatenate([np.zeros((1, weight.shape[1])), np.cumsum(weight, axis=0)])
-
-
-def _roc_auc(ranked: _Ranked) -> Floats:
+def _roc_auc(order: _Order, drawn: Drawn) -> Floats:
     """The share of pairs, one row of the class and one of another, that are in order; a tie counts half."""
+    ranked = order.ranked(drawn)
     rows = ranked.weight.sum(axis=0)
     wrong = (ranked.weight * (ranked.others_above + ranked.others_tied / 2)).sum(axis=0)
     return 1 - _ratio(wrong, rows * ranked.others, math.nan)
 
 
-def _average_precision(ranked: _Ranked) -> Floats:
+def _average_precision(order: _Order, drawn: Drawn) -> Floats:
     """The mean precision at the probabilities of the rows of the class."""
-    everything = ranked.above + ranked.others_above + ranked.others_tied
-    mean = (ranked.weight * _ratio(ranked.above, everything)).sum(axis=0)
+    ranked = order.ranked(drawn)
+    above = order.above(ranked.weight)
+    mean = (ranked.weight * _ratio(above, above + ranked.others_above + ranked.others_tied)).sum(axis=0)
     rows = ranked.weight.sum(axis=0)
     return _ratio(mean, rows * (ranked.others > 0), math.nan)
 
 
-def _one_versus_rest(of: Callable[[_Ranked], Floats], predictions: Predictions, drawn: Drawn) -> Floats:
+def _one_versus_rest(of: Callable[[_Order, Drawn], Floats], predictions: Predictions, drawn: Drawn) -> Floats:
     """The mean over the classes that have rows and do not have all of them; of two classes the second alone."""
-    probabilities = _probabilities(predictions)
-    codes: Iterable[int] = [1] if len(predictions.classes) == 2 else np.unique(predictions.truth)
-    each = np.stack([of(_ranked(probabilities[:, code], predictions.truth == code, drawn)) for code in codes])
+    codes = [1] if len(predictions.classes) == 2 else np.unique(predictions.truth).tolist()
+    each = np.stack(
+        [of(predictions.once(("order", code), partial(_ordered, predictions, code)), drawn) for code in codes]
+    )
     defined = np.isfinite(each)
     return _ratio(np.where(defined, each, 0).sum(axis=0), defined.sum(axis=0).astype(float), math.nan)
 
@@ -345,13 +393,18 @@ def _each_resample(path: str, predictions: Predictions, weights: Weights) -> Flo
     return np.array(values, dtype=float).reshape(weights.shape[:-1])
 
 
+def own_function(path: str) -> Callable[..., Any]:
+    """The function of a rule's `module:function`; whatever its module raises when it is imported is raised."""
+    module, name = path.removeprefix("-").split(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
 def _call(path: str, predictions: Predictions, rows: Codes) -> float:
     """Call one's own function on some rows; whatever it does, the answer is a number or a MetricError."""
     classes = np.array(predictions.classes, dtype=object)
-    module, name = path.split(":")
     try:
-        function = getattr(importlib.import_module(module), name)
-        value: Any = function(
+        value: Any = own_function(path)(
             classes[predictions.truth[rows]].tolist(),
             classes[predictions.label[rows]].tolist(),
             _frame(predictions, rows),

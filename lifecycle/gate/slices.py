@@ -1,6 +1,6 @@
 """Parts of the rows: a challenger that is better on the whole may be much worse on one of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -44,25 +44,40 @@ def _parts(by: str, rows: pd.DataFrame, max_values: int) -> Iterator[tuple[str, 
             value: f"{lengths[values == value].min()} to {lengths[values == value].max()}" for value in set(values)
         }
     else:
-        values = rows[_column(by, rows)]
+        values = rows[column_of(by, rows.columns)]
         names = {value: str(value) for value in values.dropna().unique()}
     if by == "label" and len(names) > max_values:
         largest = values.value_counts().index[: max_values - 1]
         yield f"the {len(names) - len(largest)} smaller classes", ~values.isin(largest).to_numpy(bool)
         names = {value: names[value] for value in largest}
-    if len(names) > max_values:
-        what = f"The column {by} has {len(names)} values, too many to make parts of the rows (at most {max_values})."
-        raise DataError(what, "Choose another for gate.slices.by, or raise gate.slices.max_values.")
+    require_few(by, len(names), max_values)
     for value in sorted(names):
         yield f"{by} = {names[value]}", (values == value).to_numpy(bool)
 
 
-def _column(by: str, rows: pd.DataFrame) -> str:
-    column = "truth" if by == "label" else by if by in rows else f"source_{by}"
-    if column not in rows:
-        there = ", ".join(name for name in rows.columns if name.startswith("source_")) or "none of its own"
-        raise DataError(f"The dataset has no column {by} to make parts of; it has {there}.", "See gate.slices.by.")
+def column_of(by: str, columns: Iterable[str]) -> str:
+    """Which of the columns of the rows makes the parts.
+
+    Raises:
+        DataError: None of them does.
+    """
+    there = list(columns)
+    column = "truth" if by == "label" else by if by in there else f"source_{by}"
+    if column not in there:
+        own = ", ".join(name for name in there if name.startswith("source_")) or "none of its own"
+        raise DataError(f"The dataset has no column {by} to make parts of; it has {own}.", "Correct gate.slices.by.")
     return column
+
+
+def require_few(by: str, values: int, max_values: int) -> None:
+    """Refuse a column that would make more parts than a rule allows.
+
+    Raises:
+        DataError: It would.
+    """
+    if values > max_values:
+        what = f"The column {by} has {values} values, too many to make parts of the rows (at most {max_values})."
+        raise DataError(what, "Choose another for gate.slices.by, or raise gate.slices.max_values.")
 
 
 def _adjusted(parts: dict[str, Mask], challenger: Predictions, champion: Predictions | None) -> dict[str, float | None]:

@@ -128,3 +128,17 @@ def test_a_text_is_no_markup(text: str, written: str) -> None:
 )
 def test_a_label_on_a_plot_is_no_formula_and_in_the_legend(label: str, drawn: str) -> None:
     assert class_names.as_plotted(label) == drawn
+
+
+@pytest.mark.parametrize(
+    ("label", "meant"),
+    [
+        ("Positve", "positive"),
+        ("POSITIVE", "positive"),
+        ("neg", "neg."),
+        ("odd", None),
+        ("", None),
+    ],
+)
+def test_the_nearest_class(label: str, meant: str | None) -> None:
+    assert class_names.nearest(label, ["neg.", "negative", "positive"]) == meant

@@ -145,7 +145,12 @@ MALFORMED = {
     "JSON too deep": ("a.jsonl", records("[" * 100_000), "", "row 31, line 31 | recursion"),
     "B19 all blank": ("a.csv", table(rows=[" ,good", "text, "] * 15), "", "no row is left | 'label'"),
     "B19 one class": ("a.csv", table(rows=[f"text {n},good" for n in range(30)]), "", "1 class is left | 'good': 30"),
-    "B19 rare class": ("a.csv", table("odd text,rare"), "", "class 'rare' of column 'label' has 1 | needs 5"),
+    "B19 rare class": (
+        "a.csv",
+        table(rows=[*(f"text {n},good" for n in range(30)), "odd text,rare"]),
+        "",
+        "class 'rare' of column 'label' has 1 | needs 5",
+    ),
     "other digest": ("a.csv", GOOD, f"--sha256 {'0' * 64}", f"sha256 is | expected {'0' * 64}"),
 }
 
@@ -232,6 +237,7 @@ def test_a_table_that_cannot_be_split_is_refused_and_leaves_nothing(
     news: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, str]], expected: str
 ) -> None:
     monkeypatch.setenv("MLOPS_DATA__CONFLICTING_LABELS", "fail")
+    monkeypatch.setenv("MLOPS_DATA__RARE_CLASSES", "fail")
     source = tmp_path / "unfit.csv"
     pd.DataFrame(rows, columns=["text", "label"]).to_csv(source, index=False)
     request = dataset.plan(settings.load("dev"), Source(uri=str(source)), data_name="unfit", data_version="1")

@@ -321,3 +321,26 @@ def test_a_minus_before_the_path_says_that_less_is_better(own) -> None:
 def test_ones_own_function_that_gives_no_number_cannot_be_measured(own, path: str, words: str) -> None:
     with pytest.raises(MetricError, match=words):
         own(path).measure(ROWS, np.ones(4))
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 9])
+@pytest.mark.parametrize("rows", [90, 400])
+def test_curves_of_many_rows_with_and_without_ties_are_scikit_learns(rows: int, decimals: int) -> None:
+    rng = np.random.default_rng(rows + decimals)
+    truth, score = rng.integers(0, 2, rows), rng.random(rows).round(decimals)
+    both = np.stack([1 - score, score], axis=1)
+    model = Predictions(("a", "b"), truth, both.argmax(axis=1), both.max(axis=1), both)
+    weights = rng.poisson(1.0, (4, rows)).astype(float)
+    for name, known in (("roc_auc", sk.roc_auc_score), ("average_precision", sk.average_precision_score)):
+        wanted = [known(truth, score, sample_weight=each) for each in weights]
+        assert STANDARD[name].measure(model, weights).tolist() == pytest.approx(wanted, abs=1e-12), name
+
+
+def test_what_is_found_once_belongs_to_its_rows_alone() -> None:
+    ones = np.ones(4)
+    for name in ("roc_auc", "log_loss", "brier", "ece"):
+        before = float(STANDARD[name].measure(ROWS, ones))
+        turned = ROWS._replace(truth=ROWS.truth[::-1].copy())
+        fresh = Predictions(*turned)
+        assert float(STANDARD[name].measure(turned, ones)) == float(STANDARD[name].measure(fresh, ones))
+        assert float(STANDARD[name].measure(ROWS, ones)) == before

@@ -469,3 +469,14 @@ def test_simulated_models_differ_by_the_gain_that_is_claimed(discordance: float,
         assert values == pytest.approx([0.7 + gain, 0.7], abs=0.004)
         assert values[0] - values[1] == pytest.approx(gain, abs=0.003)
     assert ((new.label == new.truth) != (old.label == old.truth)).mean() == pytest.approx(discordance, abs=0.003)
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "roc_auc", "log_loss"])
+def test_how_many_swaps_are_made_at_once_changes_no_p(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    new, old = noisy(11, 0.72, 0.7, rows=80)
+    usual = statistics.randomised_p(STANDARD[name], new, old, resamples=500)
+    assert 0.01 < usual < 0.99
+    for together, cells in ((1, 80 * 7), (3, 80 * 11), (8, 1)):
+        monkeypatch.setattr(statistics, "TOGETHER", together)
+        monkeypatch.setattr(statistics, "CELLS", cells)
+        assert statistics.randomised_p(STANDARD[name], new, old, resamples=500) == usual

@@ -1,0 +1,163 @@
+"""What a gate can ask of a dataset, found out before anything is computed that it would then refuse.
+
+`require_before_training`  the rules of an environment can be asked of the data that a new model will be judged on
+`require_before_judging`   the same for a model that there is
+`warn_of_too_few`          a dataset version on which no model could ever be judged
+"""
+
+import logging
+import math
+from collections.abc import Collection, Iterable, Iterator
+
+from lifecycle import class_names, evaluation, settings, training, volumes
+from lifecycle.data import dataset
+from lifecycle.data.dataset import Manifest
+from lifecycle.erasure import lock
+from lifecycle.errors import ConfigError, NotFoundError
+from lifecycle.gate import behaviour
+from lifecycle.gate.rules import OF_A_CLASS, GateRules
+from lifecycle.models.loading import ModelRef
+from lifecycle.names import Side
+from lifecycle.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 10
+"""How many classes a message names."""
+
+
+def require_before_training(config: Settings, data_name: str, data_version: str) -> None:
+    """Refuse rules that the gate could not ask of a model trained on a dataset version.
+
+    Raises:
+        ConfigError: A rule names a class, a suite or a function of one's own that there is not; or there is no such
+            dataset to judge on.
+        DataError: A column that is to make parts of the rows is not there, or makes too many.
+    """
+    chosen = config.gate_data
+    judged_on = _named(config, chosen.data_name or data_name, chosen.data_version or data_version)
+    _require(config, judged_on, _named(config, data_name, data_version))
+
+
+def require_before_judging(config: Settings, challenger: ModelRef, data_name: str, data_version: str) -> None:
+    """Refuse rules that the gate could not ask of a challenger on a dataset version.
+
+    Raises:
+        ConfigError, DataError: As before a training.
+    """
+    origin = _origin(config, challenger) if config.gate.costs else None
+    _require(config, _named(config, data_name, data_version), origin)
+
+
+def warn_of_too_few(config: Settings, manifest: Manifest) -> None:
+    """Say so if the gate judges on a dataset version that has too few rows for it, whatever the model."""
+    chosen, rules, name = config.gate_data, config.gate, f"{manifest.data_name} {manifest.data_version}"
+    if f"{chosen.data_name or manifest.data_name} {chosen.data_version or manifest.data_version}" != name:
+        return
+    side = evaluation.judged_side(manifest)
+    counts = manifest.counts.get(side, {})
+    if lacking := [*_lacking(counts, rules)]:
+        share = max(sum(counts.values()), 1) / manifest.rows_split
+        rows, each = (math.ceil(limit / share) for limit in (rules.min_rows, rules.min_rows_per_class))
+        option = "--holdout-size" if side == Side.HOLDOUT else "--test-size"
+        logger.warning(
+            "No model can be judged in %s on %s: its %s has %s. At this size it takes %s rows, and %s of each class: "
+            "add rows, raise %s, or lower these limits",
+            *(config.env, name, side, " and ".join(lacking), f"{rows:,}", f"{each:,}", option),
+        )
+
+
+def _lacking(counts: dict[str, int], rules: GateRules) -> Iterator[str]:
+    if (rows := sum(counts.values())) < rules.min_rows:
+        yield f"{rows:,} rows (gate.min_rows={rules.min_rows})"
+    rarest = min(counts, key=lambda label: counts[label], default=None)
+    if rarest is not None and counts[rarest] < rules.min_rows_per_class:
+        yield f"{counts[rarest]:,} of class {rarest!r:.40} (gate.min_rows_per_class={rules.min_rows_per_class})"
+
+
+def _named(config: Settings, data_name: str, data_version: str) -> Manifest:
+    version = dataset.resolve(config.datasets, data_name, data_version)
+    return dataset.load(config.datasets, data_name, version)
+
+
+def _origin(config: Settings, model: ModelRef) -> Manifest | None:
+    """What a model was trained on, as far as its run says and it lies here."""
+    try:
+        return _named(config, *training.trained_on(model.tracking_uri, model.run_id))
+    except NotFoundError:
+        return None
+
+
+def _require(config: Settings, judged_on: Manifest, origin: Manifest | None) -> None:
+    rules = config.gate
+    behaviour.load(rules.behaviour, settings.config_dir() / "behaviour")
+    _require_functions(rules)
+    side = evaluation.judged_side(judged_on)
+    where = f"the {side} of {judged_on.data_name} {judged_on.data_version}"
+    for rule, label in _classes_of_metrics(rules):
+        _require_class(rule, label, judged_on.counts.get(side, {}), where)
+    if origin is not None:  # what a model may answer costs something, even where no row is of that class
+        for rule, label in _classes_of_costs(rules):
+            _require_class(rule, label, (*judged_on.classes, *origin.classes), f"{where}, like what it is trained on,")
+    _require_parts(config, judged_on, side)
+
+
+def _require_functions(rules: GateRules) -> None:
+    from lifecycle.gate.metrics import own_function
+
+    for name, path in rules.own_metrics.items():
+        try:
+            own_function(path)
+        except (Exception, SystemExit) as error:  # a module may raise anything
+            what = f"gate.own_metrics: {name} is {path}, which cannot be imported: {type(error).__name__}: {error}."
+            raise ConfigError(what, "Correct it, or put the folder of its module on PYTHONPATH.") from None
+
+
+def _classes_of_metrics(rules: GateRules) -> Iterator[tuple[str, str]]:
+    """The classes whose metric a rule asks for, each with that rule."""
+    asked = [("metric", rules.metric), *(("floors", name) for name in rules.floors)]
+    for place, name in asked:
+        if name.startswith(OF_A_CLASS) and name not in rules.own_metrics:
+            yield f"gate.{place}: {name}", name.split(".", 1)[1]
+
+
+def _classes_of_costs(rules: GateRules) -> Iterator[tuple[str, str]]:
+    for truth, by_label in (rules.costs.matrix if rules.costs else {}).items():
+        for label in (truth, *by_label):
+            yield "gate.costs", label
+
+
+def _require_class(rule: str, label: str, there: Iterable[str], where: str) -> None:
+    known = sorted({class_names.canonical(each) for each in there})
+    if label in known:
+        return
+    meant = class_names.nearest(label, known)
+    asked = f" Did you mean {meant!r:.40}?" if meant is not None else ""
+    shown = ", ".join(f"{each!r:.40}" for each in known[:SHOWN]) + (", …" if len(known) > SHOWN else "")
+    what = f"{rule}: {where} has no class {label!r:.40}, only {shown}.{asked}"
+    raise ConfigError(what, "Correct the rule (mlops config show), or judge on data that has the class.")
+
+
+def _require_parts(config: Settings, judged_on: Manifest, side: Side) -> None:
+    """Look at the columns that make parts, and at no others."""
+    from pyarrow import parquet
+
+    from lifecycle.gate.slices import column_of, require_few
+
+    rules = config.gate.slices
+    columns = [by for by in rules.by if by not in {"label", "text_length"}]
+    if not columns:
+        return
+    with lock.undisturbed(config.datasets):
+        path = volumes.local(dataset.rows_file(config.datasets, judged_on.data_name, judged_on.data_version))
+        names = _columns_of_rows(parquet.read_schema(path).names)
+        stored = {by: names[column_of(by, names)] for by in columns}
+        rows = parquet.read_table(path, columns=[*{*stored.values(), "split"}], filters=[("split", "==", str(side))])
+    for by, name in stored.items():
+        require_few(by, len(rows[name].drop_null().unique()), rules.max_values)
+
+
+def _columns_of_rows(stored: Collection[str]) -> dict[str, str]:
+    """What the columns of a dataset are called where the gate sees them."""
+    own = {name: name for name in stored if name in {"row", "text"} or name.startswith("source_")}
+    return own | {"truth": "label"}
