@@ -85,7 +85,7 @@ def register_external(
         list[str] | None,
         typer.Option(
             "--trained-on",
-            help="The sides of that version that it saw: train; train,test; all. May be repeated.",
+            help="The sides of that version that it saw: train; train,test; all (default). May be repeated.",
         ),
     ] = None,
     memory_limit_mb: Annotated[

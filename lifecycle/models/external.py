@@ -37,8 +37,9 @@ logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 VADER_PACKAGES = ("mlflow", "numpy", "pandas", "vaderSentiment")
-WAYS_TO_SAY = (
-    "Say it: --trained-on train if it saw that side alone, --trained-on train,test, or all for the whole file."
+UNSAID = (
+    "Nobody says which rows of %s %s it saw, so it counts as having seen all of them, and none is left to judge it on. "
+    "If it saw some sides alone, say so: --trained-on train, or --trained-on train,test"
 )
 
 
@@ -58,7 +59,7 @@ def _sides(given: Any) -> Any:
 class TrainedOn(Frozen):
     """The rows that someone says a model was fitted on; the gate compares on none of them.
 
-    Which sides it saw nobody can know but its maker, so none is assumed.
+    Which sides it saw nobody can know but its maker: of one who does not say, all are assumed.
     """
 
     data_root: Path
@@ -106,8 +107,7 @@ def register(
     """Convert a pickled scikit-learn model and log it in the experiment of its name and environment.
 
     Raises:
-        ConfigError: A file or dataset version is not there, an argument is wrong, or the sides that it saw are not
-            named with the dataset.
+        ConfigError: A file or dataset version is not there, or an argument is wrong.
         IntegrityError, DataError: As `conversion.convert`.
     """
     said = _said(config, data_name, data_version, trained_on)
@@ -129,15 +129,14 @@ def register(
 
 
 def _said(config: Settings, data_name: str | None, data_version: str | None, sides: Sequence[str]) -> TrainedOn | None:
-    """What a person says that a model was fitted on; None if that is nothing."""
+    """What a person says that a model was fitted on, without sides the whole version; None if that is nothing."""
     if not (data_name or data_version or sides):
         return None
-    if not sides:
-        what = f"That it was trained on {data_name or ''} {data_version or ''} does not say which of its rows it saw."
-        raise ConfigError(what, WAYS_TO_SAY)
     data = {"data_root": config.datasets, "data_name": data_name, "data_version": data_version}
-    said = checked(TrainedOn, **data, sides=sides)
+    said = checked(TrainedOn, **data, sides=sides or (claims.ALL,))
     _manifest(said)
+    if not sides:
+        logger.warning(UNSAID, data_name, data_version)
     return said
 
 

@@ -106,7 +106,7 @@ def test_a_model_is_judged_and_nothing_moves(court: Court, mlops: Callable[..., 
 
     refused = mlops("check", *SENTIMENT, "--run-id", court.weak.run_id, "--against", "2")
     assert refused.code == 4, refused.err
-    assert refused.out.startswith("REFUSED in dev: run ")
+    assert refused.out.startswith("WORSE in dev: run ")
     assert "against dev.ml.sentiment v2" in refused.out
     assert court.registered() == before
 
@@ -259,7 +259,7 @@ def test_a_refusal_is_a_state_of_its_own_with_its_artifacts(court: Court) -> Non
     assert set(artifacts) == {"verdict-dev", "verdict-dev-explained"}
     rows = json.loads(artifacts["verdict-dev"].data)
     assert [row["check"] for row in rows] == [each.name for each in verdict.checks]
-    assert artifacts["verdict-dev-explained"].data.startswith("# Refused in dev: run ")
+    assert artifacts["verdict-dev-explained"].data.startswith("# Worse in dev: run ")
     assert verdict.digest in artifacts["verdict-dev-explained"].data
 
 
