@@ -150,7 +150,7 @@ def _manifest(said: TrainedOn) -> Manifest:
     there = [side for side in Side if side in manifest.counts]
     if (absent := set(said.sides) - {*there}) and set(said.sides) != set(Side):
         what = f"{said.data_name} {said.data_version} has no {min(absent)} side, only {', '.join(there)}."
-        raise ConfigError(what, WAYS_TO_SAY)
+        raise ConfigError(what, "Correct --trained-on; `all` names those that there are.")
     return manifest
 
 
