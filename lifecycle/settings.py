@@ -47,6 +47,10 @@ class DataRules(Frozen):
     conflicting_labels: Literal["quarantine", "fail"] = Field(
         "quarantine", description="What to do with all rows of a text that carries different labels."
     )
+    near_duplicates: Literal["together", "count", "off"] = Field(
+        "together",
+        description="Texts that are nearly the same: on one side of a new version, only counted, or not looked for.",
+    )
     allowed_schemes: tuple[str, ...] = Field(
         ("file", "dbfs", "s3", "abfss", "gs"), description="URL schemes that a source may have; http is not among them."
     )
