@@ -147,6 +147,15 @@ def test_every_class_is_on_every_side_whatever_its_twins(size: int) -> None:
         assert made.near_duplicates.beside_train == {"test": 0, "holdout": 0}
 
 
+def test_a_new_class_of_copies_of_train_is_on_every_side_all_the_same() -> None:
+    parent = divide(table([1] * 60), request())
+    in_train = [text for text, side in sides(parent).items() if side == "train"]
+    copies = [(f"{text} again", "rare", "") for text in in_train[:10]]
+    made = divide([*table([1] * 60), *copies], request(), parent)
+    assert set(made.rows.loc[made.rows["label"] == "rare", "split"]) == set(SIDES)
+    assert sides(parent).items() <= sides(made).items()
+
+
 grouped = st.lists(st.integers(1, 9), min_size=3, max_size=30)
 
 
@@ -280,6 +289,14 @@ def test_a_time_is_an_iso_date_or_a_number_as_most_of_them_are(cells: list[str],
     reasons, said = columns.unfit(frame, by)
     assert reasons == dict.fromkeys(bad, "no_time")
     assert said.startswith(f"Row {bad[0]}, column 'by': {cells[bad[0] - 1]!r} is not" if bad else "")
+
+
+def test_times_are_of_the_kind_that_the_parent_has() -> None:
+    frame = pd.DataFrame({"source_by": ["1", "2", "2026-05-01"]}, index=[1, 2, 3], dtype="str")
+    by = division.by_column(request(time_column="by"), Earlier(starts={"holdout": "2026-03-01", "test": "2026-02-01"}))
+    assert by
+    assert list(by.starts) == ["test", "holdout"]
+    assert columns.unfit(frame, by)[0] == {1: "no_time", 2: "no_time"}
 
 
 def test_numbers_are_compared_to_the_last_digit_and_times_across_offsets() -> None:
