@@ -20,6 +20,8 @@ DATA_PARAMETERS = (
     "holdout",
     "holdout_size",
     "stratify",
+    "group_column",
+    "time_column",
     "parent",
 )
 
@@ -57,6 +59,8 @@ def create(
     holdout: options.Holdout = True,
     holdout_size: options.HoldoutSize = 0.2,
     stratify: options.Stratify = None,
+    group_column: options.GroupColumn = None,
+    time_column: options.TimeColumn = None,
     parent: Annotated[str | None, typer.Option(help="Version whose sides are kept; default the latest.")] = None,
     source_format: options.Format = None,
     encoding: options.Encoding = "utf-8",

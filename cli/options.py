@@ -62,6 +62,14 @@ HoldoutSize = Annotated[float, typer.Option("--holdout-size", help="Fraction of 
 Stratify = Annotated[
     str | None, typer.Option("--stratify", help="Columns kept in proportion, such as \"['label']\"; default the label.")
 ]
+GroupColumn = Annotated[
+    str | None,
+    typer.Option("--group-column", help="Column of which no value is on two sides, such as the customer."),
+]
+TimeColumn = Annotated[
+    str | None,
+    typer.Option("--time-column", help="Column by which the newest rows are held out: ISO dates or numbers."),
+]
 Format = Annotated[str | None, typer.Option("--format", help="csv, jsonl, parquet or delta; default by the suffix.")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of CSV and JSON Lines; it is never guessed.")]
 Delimiter = Annotated[str, typer.Option("--delimiter", help="Delimiter of CSV: one character, or tab.")]

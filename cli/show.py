@@ -104,6 +104,8 @@ def dataset(manifest: "Manifest", folder: str) -> None:
         table(("class", *manifest.counts), rows, "The largest classes")
     if manifest.quarantined:
         table(("quarantined as", "rows"), manifest.quarantined.items())
+    for sentence in manifest.told:
+        console.echo(sentence)
     console.echo(f"Report: {folder}/report.html")
 
 

@@ -23,6 +23,8 @@ def create_data(
     holdout: Flag = True,
     holdout_size: Fraction = 0.2,
     stratify: Columns | None = None,
+    group_column: str | None = None,
+    time_column: str | None = None,
     parent: Name | None = None,
     source_format: Format | None = None,
     encoding: str = "utf-8",
@@ -42,6 +44,8 @@ def create_data(
         holdout: Whether to keep a holdout for the gate.
         holdout_size: Fraction of the whole.
         stratify: Columns that every side keeps in proportion; default the label.
+        group_column: Column of which no value is on two sides.
+        time_column: Column by which the newest rows are held out: ISO dates or numbers.
         parent: Version whose sides are kept; default the latest.
         source_format: Default: by the suffix; delta for a Delta table at a path or URL.
         encoding: Of CSV and JSON Lines.
@@ -62,6 +66,8 @@ def create_data(
         holdout=holdout,
         holdout_size=holdout_size,
         stratify=stratify,
+        group_column=group_column,
+        time_column=time_column,
         parent=parent,
     )
     compute.run_step("create-data", request, config)

@@ -52,6 +52,10 @@ class DataRules(Frozen):
     rare_classes: Literal["quarantine", "fail"] = Field(
         "quarantine", description="What to do with the rows of a class that is too small to be on every side."
     )
+    near_duplicates: Literal["together", "count", "off"] = Field(
+        "together",
+        description="Texts that are nearly the same: on one side of a new version, only counted, or not looked for.",
+    )
     allowed_schemes: tuple[str, ...] = Field(
         ("file", "dbfs", "s3", "abfss", "gs"), description="URL schemes that a source may have; http is not among them."
     )

@@ -23,6 +23,8 @@ PARAMETERS = {
     "holdout": "true",
     "holdout_size": "0.2",
     "stratify": "",
+    "group_column": "",
+    "time_column": "",
     "parent": "",
     "encoding": "utf-8",
     "delimiter": ",",

@@ -46,6 +46,7 @@ def show_dataset(manifest: Manifest, folder: str) -> None:
         f"{erased}.",
         "\n".join(["| side | rows | classes |", "|---|---|---|", *sides]),
         "\n".join(["| quarantined as | rows |", "|---|---|", *aside]),
+        *(f"{as_markdown(sentence)}." for sentence in manifest.told),
         f"Report: `{folder}/report.html`, Data Docs: `{folder}/data_docs/index.html`, digest `{manifest.digest}`.",
     ]
     _markdown(f"dataset-{manifest.data_name}", "\n\n".join(lines), "Dataset version")

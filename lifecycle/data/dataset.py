@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from lifecycle import class_names, volumes
-from lifecycle.data import ingest, report, split, validation, values
+from lifecycle.data import columns, division, ingest, report, split, validation, values
+from lifecycle.data.division import Earlier, NearDuplicates
 from lifecycle.data.ingest import Source
 from lifecycle.data.quarantine import check_budget, rare_rows, set_aside, wanted
 from lifecycle.erasure import lock, tombstones
@@ -54,6 +55,8 @@ class CreateDataRequest(Frozen):
     holdout: Flag = True
     holdout_size: Fraction = 0.2
     stratify: Columns | None = Field(None, description="Source columns; default the label, empty for none.")
+    group_column: str | None = Field(None, description="No value of this source column is on two sides.")
+    time_column: str | None = Field(None, description="Source column by which the newest rows are held out.")
     parent: Name | None = Field(None, description="Version whose sides are kept; default the latest one.")
     rules: DataRules = DataRules()
     suite: validation.Expectations = ()
@@ -72,7 +75,16 @@ class CreateDataRequest(Frozen):
             )
         if self.text_column == self.label_column:
             raise ValueError("text_column and label_column must differ")
+        self._check_columns()
         return self
+
+    def _check_columns(self) -> None:
+        if self.group_column and self.time_column:
+            raise ValueError("a split is by group_column or by time_column, not by both")
+        if self.time_column and self.stratify:
+            raise ValueError("by time_column no proportions can be kept: leave stratify out")
+        if {self.group_column, self.time_column} & {self.text_column, self.label_column}:
+            raise ValueError("group_column and time_column must differ from text_column and label_column")
 
     @property
     def folder(self) -> Path:
@@ -88,7 +100,7 @@ class CreateDataRequest(Frozen):
 
     @property
     def strata(self) -> tuple[str, ...]:
-        """The source columns that the split keeps in proportion."""
+        """The source columns that the split keeps in proportion; by group, as far as groups allow."""
         return (self.label_column,) if self.stratify is None else self.stratify
 
     @property
@@ -97,7 +109,17 @@ class CreateDataRequest(Frozen):
         chosen = {"text_column", "label_column", "test_size", "holdout", "stratify", "suite"}
         values = self.model_dump(mode="json", include=chosen)
         values |= {"holdout_size": self.holdout_size if self.holdout else 0.0, "stratify": list(self.strata)}
+        values |= {name: chosen for name in ("group_column", "time_column") if (chosen := getattr(self, name))}
         return values | {"conflicting_labels": self.rules.conflicting_labels}
+
+    @property
+    def keeps_twins(self) -> bool:
+        """Whether near twins are kept on one side; where a column decides, it alone does."""
+        return self.rules.near_duplicates == "together" and not (self.group_column or self.time_column)
+
+    def parameters_with(self, near: NearDuplicates | None) -> dict[str, Any]:
+        """The parameters of a version; of one without near twins they are what they were before these were kept."""
+        return self.parameters | ({"near_duplicates": "together"} if self.keeps_twins and near and near.pairs else {})
 
 
 class Manifest(Frozen):
@@ -123,6 +145,21 @@ class Manifest(Frozen):
     files: dict[str, str] = Field(description="sha256 per file.")
     rows_erased: int = Field(0, description="Rows of the source that are in no file: erased, now or before.")
     erased: tuple[Erased, ...] = Field((), description="What was erased since the version was made.")
+    near_duplicates: NearDuplicates | None = Field(None, description="None where they were not looked for.")
+    starts: dict[str, str] = Field({}, description="By time: the moment at which each side after train begins.")
+
+    @property
+    def told(self) -> list[str]:
+        """Sentences for people: by what the rows were divided, if not by their texts, and what is nearly the same."""
+        group, time = (self.parameters.get(option) for option in ("group_column", "time_column"))
+        said = [f"No value of {group!r} is on two sides"] if group else []
+        said += (
+            [f"By {time!r}: " + ", ".join(f"{k} from {v}" for k, v in division.in_order(self.starts).items())]
+            if time
+            else []
+        )
+        near = self.near_duplicates
+        return [*said, f"Near duplicates: {near.told}"] if near and near.rows else said
 
     def largest(self, most: int) -> list[str]:
         """The classes with the most rows, those first."""
@@ -183,28 +220,33 @@ def create(request: CreateDataRequest) -> None:
         _same_or_conflict(request, rows_digest)
         return
     parent = _parent(request)
-    digest = _digest(rows_digest, request, parent.digest if parent else None)
+    division.require_one_way(request, parent)
+    earlier = _earlier(request, parent)
+    by = division.by_column(request, earlier)
     left = _without_erased(table, request)
     frame, trimmed = _canonical(left.rows, request, parent.classes if parent else ())
-    check_budget(left.unusable, len(frame), request.source.name, request.rules, left.said)
-    if left.unusable:
-        logger.info("Set aside %s rows with cells that cannot be used. %s", f"{len(left.unusable):,}", left.said)
+    unusable, said = _unusable(left, frame, by)
+    check_budget(unusable, len(frame), request.source.name, request.rules, said)
+    if unusable:
+        logger.info("Set aside %s rows with cells that cannot be used. %s", f"{len(unusable):,}", said)
     with volumes.publishing(request.folder) as folder:
-        usable = frame.drop(index=[*left.unusable])
+        usable = frame.drop(index=[*unusable])
         checked_by = validation.check(usable, request.suite, folder / "data_docs")
-        failed = {**checked_by.quarantine, **left.unusable}
+        by = by and columns.settled(usable, by)
+        failed = {**(columns.moved(usable, by) if by else {}), **checked_by.quarantine, **unusable}
         classes = wanted(request.label_column, request.fractions.values(), _classes_of(parent))
         kept, quarantine = set_aside(frame, failed, request.source.name, request.rules, classes)
-        divided = _divide(kept, request, parent)
+        divided, near, starts = division.divide(kept, request, by, earlier)
+        _tell_other_classes(divided, parent)
         divided.to_parquet(folder / SPLIT, index=False)
         quarantine.to_parquet(folder / QUARANTINE, index=False)
         manifest = Manifest(
             data_name=request.data_name,
             data_version=request.data_version,
-            digest=digest,
+            digest=_digest(rows_digest, request.parameters_with(near), parent.digest if parent else None),
             source=request.source.public_uri,
             source_sha256=table.sha256,
-            parameters=request.parameters,
+            parameters=request.parameters_with(near),
             rows_in=len(table.rows),
             rows_split=len(divided),
             rows_quarantined=len(quarantine),
@@ -218,6 +260,8 @@ def create(request: CreateDataRequest) -> None:
             parent_digest=parent.digest if parent else None,
             code_version=code_version(),
             files={name: sha256_of(folder / name) for name in (SPLIT, QUARANTINE)},
+            near_duplicates=near,
+            starts=starts,
         )
         if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined + manifest.rows_erased:
             raise IntegrityError(f"{len(frame)} rows became {len(divided)} and {len(quarantine)}.", "Report this bug.")
@@ -229,8 +273,10 @@ def create(request: CreateDataRequest) -> None:
 def read_source(request: CreateDataRequest) -> ingest.Table:
     """Read and check the source of a request; writes nothing."""
     roles = {request.text_column: "--text-column", request.label_column: "--label-column"}
-    columns = roles | dict.fromkeys([name for name in request.strata if name not in roles], "--stratify")
-    table = ingest.read(request.source, request.rules, columns)
+    deciding = {request.group_column: "--group-column", request.time_column: "--time-column"}
+    roles |= {column: option for column, option in deciding.items() if column}
+    wanted = roles | dict.fromkeys([name for name in request.strata if name not in roles], "--stratify")
+    table = ingest.read(request.source, request.rules, wanted)
     if (count := len(table.rows)) < request.rules.min_rows:
         what = f"{request.source.name}: {count} data rows are fewer than {request.rules.min_rows} (data.min_rows)."
         raise DataError(what, "Check that the export finished.")
@@ -246,11 +292,12 @@ def check_source(request: CreateDataRequest) -> None:
     """
     table = _without_erased(read_source(request), request)
     frame, _ = _canonical(table.rows, request, ())
-    check_budget(table.unusable, len(frame), request.source.name, request.rules, table.said)
-    frame = frame.drop(index=[*table.unusable])
+    unusable, said = _unusable(table, frame, division.by_column(request, Earlier()))
+    check_budget(unusable, len(frame), request.source.name, request.rules, said)
+    frame = frame.drop(index=[*unusable])
     labels = frame["label"][(frame["text"] != "") & (frame["label"] != "")]
     classes = wanted(request.label_column, request.fractions.values())
-    rare_rows(labels, table.unusable, request.source.name, request.rules, classes)
+    rare_rows(labels, unusable, request.source.name, request.rules, classes)
 
 
 def load(data_root: Path, data_name: str, data_version: str) -> Manifest:
@@ -339,7 +386,8 @@ def natural(version: str) -> list[tuple[int, int, str]]:
 
 def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> None:
     stored = verify(request.data_root, request.data_name, request.data_version)
-    wanted = _digest(rows_digest, request, stored.parent_digest)
+    parameters = request.parameters_with(stored.near_duplicates)  # none: made before near twins were kept, as it is
+    wanted = _digest(rows_digest, parameters, stored.parent_digest)
     if request.parent not in (None, stored.parent) or wanted != stored.digest:
         what = f"Dataset {stored.data_name} {stored.data_version} exists with other content: "
         what += f"stored {stored.digest}, new {wanted}."
@@ -366,9 +414,21 @@ def _rows_digest(raw: "pd.DataFrame") -> str:
     return total.hexdigest()
 
 
-def _digest(rows_digest: str, request: CreateDataRequest, parent_digest: str | None) -> str:
-    content = {"rows": rows_digest, "parameters": request.parameters, "parent": parent_digest}
+def _digest(rows_digest: str, parameters: dict[str, Any], parent_digest: str | None) -> str:
+    content = {"rows": rows_digest, "parameters": parameters, "parent": parent_digest}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _earlier(request: CreateDataRequest, parent: Manifest | None) -> Earlier:
+    if not parent:
+        return Earlier()
+    return Earlier(load_rows(request.data_root, request.data_name, parent.data_version), parent.starts)
+
+
+def _unusable(table: ingest.Table, frame: "pd.DataFrame", by: columns.ByColumn | None) -> tuple[dict[int, str], str]:
+    """The rows with a cell that cannot be used, also as a group or a time, and a sentence about one of them."""
+    unfit, said = columns.unfit(frame.drop(index=[*table.unusable]), by) if by else ({}, "")
+    return {**unfit, **table.unusable}, table.said or said
 
 
 def _without_erased(table: ingest.Table, request: CreateDataRequest) -> ingest.Table:
@@ -394,28 +454,6 @@ def _canonical(raw: "pd.DataFrame", request: CreateDataRequest, classes: tuple[s
     trimmed = int((stripped != frame[["text", "label"]]).to_numpy().sum())
     labels = values.spelled(stripped["label"].map(class_names.canonical), classes)
     return frame.assign(text=stripped["text"], label=labels), trimmed
-
-
-def _divide(rows: "pd.DataFrame", request: CreateDataRequest, parent: Manifest | None) -> "pd.DataFrame":
-    names = {request.text_column: "text", request.label_column: "label"}
-    columns = [names.get(column, f"source_{column}") for column in request.strata]
-    strata = (
-        rows[columns].apply(lambda row: json.dumps(list(row)), axis=1) if columns else rows["label"].map(lambda _: "")
-    )
-    inherited: dict[str, str] = {}
-    if parent:
-        earlier = load_rows(request.data_root, request.data_name, parent.data_version)
-        inherited = dict(zip(earlier["key"], earlier["split"], strict=True))
-    sides = split.assign(rows["key"], strata, request.fractions, inherited)
-    ordered = ["row", "key", "text", "label", "split"]
-    divided = rows.assign(split=sides)
-    divided = divided[ordered + [column for column in divided.columns if column not in ordered]]
-    if lacking := set(divided["label"]) - set(divided.loc[divided["split"] == Side.TRAIN, "label"]):
-        raise DataError(f"Class {min(lacking)!r} has no row in train.", "Stratify by the label.")
-    _tell_other_classes(divided, parent)
-    counts = {str(side): int((divided["split"] == side).sum()) for side in request.fractions}
-    logger.info("Split %s rows: %s", f"{len(divided):,}", ", ".join(f"{k} {v:,}" for k, v in counts.items()))
-    return divided
 
 
 def _tell_other_classes(rows: "pd.DataFrame", parent: Manifest | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lifecycle import class_names
 from lifecycle.data import split
+from lifecycle.data.columns import OTHER_SIDE
 from lifecycle.errors import DataError
 from lifecycle.settings import DataRules
 
@@ -175,7 +176,7 @@ def _majority(labels: "pd.Series[str]") -> str | None:
 
 
 def check_budget(reasons: Mapping[int, str], count: int, name: str, rules: DataRules, said: str = "") -> None:
-    """Refuse a table of which too many rows cannot be used; repeats do not count.
+    """Refuse a table of which too many rows cannot be used; repeats, here or of a text on another side, do not count.
 
     Args:
         reasons: Row number to reason.
@@ -187,7 +188,7 @@ def check_budget(reasons: Mapping[int, str], count: int, name: str, rules: DataR
     Raises:
         DataError: More rows than the budget cannot be used.
     """
-    counted = {row: reason for row, reason in reasons.items() if reason != DUPLICATE}
+    counted = {row: reason for row, reason in reasons.items() if reason not in {DUPLICATE, OTHER_SIDE}}
     if len(counted) > rules.max_quarantine_fraction * count:
         counts = ", ".join(f"{reason} {n}" for reason, n in Counter(counted.values()).most_common())
         what = f"{name}: {len(counted)} of {count} rows cannot be used ({counts}), such as row "

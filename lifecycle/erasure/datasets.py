@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.data import dataset, report, validation
+from lifecycle.data import dataset, division, report, validation
 from lifecycle.data.dataset import MANIFEST, QUARANTINE, REPORT, SPLIT, Manifest
 from lifecycle.erasure import swap
 from lifecycle.erasure.entry import Erased
@@ -99,6 +99,7 @@ def _manifest(manifest: Manifest, kept: "dict[str, pd.DataFrame]", entry: Erased
             "quarantined": {str(reason): int(count) for reason, count in reasons.items()},
             "counts": dataset.counts_of(kept[SPLIT]),
             "classes": tuple(sorted(kept[SPLIT]["label"].unique())),
+            "near_duplicates": division.recounted(manifest.near_duplicates, kept[SPLIT]),
             "files": entry.after,
             "erased": (*manifest.erased, entry),
         }

@@ -1,0 +1,190 @@
+"""A split by a column of the table: no group on two sides, or the oldest rows for training and the newest held out.
+
+What a parent version settled stays: a known group keeps its side, and the moments at which sides begin stay. A row
+whose text the parent holds on another side than its column asks for is set aside: else the text would change its side.
+"""
+
+import re
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+from lifecycle.data import split, units
+from lifecycle.data.units import Unit
+from lifecycle.data.values import LONGEST, NUMBER
+from lifecycle.errors import ConfigError, DataError
+from lifecycle.names import Side
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BLANK_GROUP, NO_TIME, OTHER_SIDE = "blank_group", "no_time", "other_side"
+
+ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
+KINDS = ("an ISO date or time", "an ISO time with an offset", "a number")
+"""What a column of times may hold, one of them; where there is as much of two, the first."""
+
+Moment = Decimal | datetime
+
+
+class ByColumn(NamedTuple):
+    """The column that decides, and what the parent version settled."""
+
+    column: str
+    is_time: bool
+    name: str
+    fractions: Mapping[Side, float]
+    inherited: Mapping[str, str] = {}
+    groups: Mapping[str, str] = {}
+    starts: Mapping[str, str] = {}
+
+    @property
+    def cells(self) -> str:
+        """What its column is called in a canonical table."""
+        return f"source_{self.column}"
+
+    @property
+    def later(self) -> list[str]:
+        """The sides after train."""
+        return [str(side) for side in self.fractions if side is not Side.TRAIN]
+
+
+def unfit(frame: "pd.DataFrame", by: ByColumn) -> tuple[dict[int, str], str]:
+    """The rows whose cell tells no group or no time, with their reason, and a sentence about the first of them."""
+    cells = frame[by.cells].str.strip()
+    if not by.is_time:
+        return _reasons(frame, (cells == "").tolist(), BLANK_GROUP, by.column, "a group")
+    kind = _kind_of(list(by.starts.values()) or cells.tolist())
+    times = [_moment(cell) for cell in cells]
+    return _reasons(frame, [time is None or time[0] != kind for time in times], NO_TIME, by.column, kind)
+
+
+def _reasons(
+    frame: "pd.DataFrame", bad: Sequence[bool], reason: str, column: str, wanted: str
+) -> tuple[dict[int, str], str]:
+    rows = [int(row) for row, is_bad in zip(frame.index, bad, strict=True) if is_bad]
+    if not rows:
+        return {}, ""
+    cell = frame.loc[rows[0], f"source_{column}"]
+    what = f"Row {rows[0]}, column {column!r}: {cell!r:.60} is not {wanted}."
+    return dict.fromkeys(rows, reason), what
+
+
+def settled(frame: "pd.DataFrame", by: ByColumn) -> ByColumn:
+    """With the groups whose side is known: those of the parent, and renamed ones, most of whose texts it holds.
+
+    Raises:
+        ConfigError: The sides are not those that the parent's times are divided into.
+    """
+    if by.starts and list(by.starts) != by.later:
+        what = f"{by.name}: the parent's times are divided into {', '.join(['train', *by.starts])}; "
+        raise ConfigError(f"{what}these sizes ask for {', '.join(by.fractions)}.", "Choose another --data-name.")
+    texts: dict[str, set[str]] = defaultdict(set)
+    for cell, text in zip(frame[by.cells].str.strip(), frame["text"], strict=True):
+        texts[cell].add(split.text_key(text))
+    groups = dict(by.groups)
+    for group, keys in texts.items():
+        held = Counter(by.inherited[key] for key in keys if key in by.inherited)
+        if group not in groups and 2 * held.total() > len(keys):
+            groups[group] = min(held, key=lambda side: (-held[side], list(Side).index(Side(side))))
+    return by._replace(groups=groups)
+
+
+def moved(frame: "pd.DataFrame", by: ByColumn) -> dict[int, str]:
+    """The rows whose text the parent holds on another side than their group or time asks for, with their reason."""
+    cells, known = frame[by.cells].str.strip(), frame["text"].map(split.text_key).map(dict(by.inherited))
+    side_of = _later_side(by.starts) if by.is_time else by.groups.get
+    rows = known.index[known.notna()]
+    return {int(row): OTHER_SIDE for row in rows if side_of(cells[row]) != known[row]}
+
+
+def divide(rows: "pd.DataFrame", strata: "pd.Series[str]", by: ByColumn) -> tuple["pd.Series[str]", dict[str, str]]:
+    """The side of each row and, of a split by time, at what moment each later side begins.
+
+    Raises:
+        DataError: A side is left without a row.
+    """
+    cells = rows[by.cells].str.strip()
+    starts = (dict(by.starts) or _starts(cells, by)) if by.is_time else {}
+    sides = cells.map(_later_side(starts) if by.is_time else _sides_of_groups(cells, strata, by))
+    _require_every_side(sides, cells, by)
+    return sides.rename("split").astype("str"), starts
+
+
+def _sides_of_groups(cells: "pd.Series[str]", strata: "pd.Series[str]", by: ByColumn) -> dict[str, str]:
+    held: dict[str, Counter[str]] = defaultdict(Counter)
+    for cell, stratum in zip(cells, strata, strict=True):
+        held[cell][stratum] += 1
+    settled = {group: side for group, side in by.groups.items() if group in held}
+    taken: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, side in settled.items():
+        for stratum, count in held[group].items():
+            taken[stratum][side] += count
+    names = {split.text_key(f"group {group!r}"): group for group in held if group not in settled}
+    empty = {str(side) for side in by.fractions} - {*settled.values()}
+    room = units.rooms(Counter(strata), by.fractions, taken)
+    fresh = units.place((Unit(name, held[group]) for name, group in names.items()), room, by.fractions, empty)
+    return settled | {names[name]: side for name, side in fresh.items()}
+
+
+def _require_every_side(sides: "pd.Series[str]", cells: "pd.Series[str]", by: ByColumn) -> None:
+    if not (lacking := [str(side) for side in by.fractions if side not in set(sides)]):
+        return
+    counts = Counter(cells)
+    largest, rows = counts.most_common(1)[0]
+    one = "moment" if by.is_time else "group"
+    what = f"{by.name}: column {by.column!r} leaves the side {lacking[0]} without a row: of its {len(counts)} {one}s, "
+    what += f"none of which is parted, {largest!r:.60} has {rows:,} of {len(cells):,} rows."
+    raise DataError(what, f"Choose a column with more {one}s, or fewer sides: --no-holdout.")
+
+
+def _kind_of(cells: Sequence[str]) -> str:
+    """The kind of most cells."""
+    kinds = Counter(found[0] for cell in cells if (found := _moment(cell)))
+    return max(KINDS, key=lambda kind: kinds[kind])
+
+
+def _moment(cell: str) -> tuple[str, Moment] | None:
+    """Of a number, or an ISO date or time, its kind and a value that can be compared with others of the kind."""
+    if len(cell) <= LONGEST and NUMBER.fullmatch(cell):
+        return KINDS[2], Decimal(cell)
+    try:
+        time = datetime.fromisoformat(cell) if ISO.fullmatch(cell) else None
+    except ValueError:
+        return None
+    return (KINDS[0] if time.tzinfo is None else KINDS[1], time) if time else None
+
+
+def _value(cell: str) -> Moment:
+    found = _moment(cell)
+    if found is None:
+        raise DataError(f"{cell!r:.60} is no time.", "Report this bug: such rows are set aside.")
+    return found[1]
+
+
+def _later_side(starts: Mapping[str, str]) -> Callable[[str], str]:
+    """The side of a cell: the last one that begins no later."""
+    begins, sides = [_value(cell) for cell in starts.values()], [str(Side.TRAIN), *starts]
+    return lambda cell: sides[bisect_right(begins, _value(cell))]
+
+
+def _starts(cells: "pd.Series[str]", by: ByColumn) -> dict[str, str]:
+    """The cells at which sides begin: between two moments, as near to the quotas as whole moments allow."""
+    of_moment: dict[Moment, list[str]] = defaultdict(list)
+    for cell in cells:
+        of_moment[_value(cell)].append(cell)
+    moments = sorted(of_moment)
+    before = [0, *accumulate(len(of_moment[moment]) for moment in moments)]
+    wanted = [*accumulate(split.apportion(len(cells), list(by.fractions.values())))]
+    starts, first = dict[str, str](), 1
+    for place, side in enumerate(by.later):
+        last = len(moments) - len(by.later) + place  # each side after this one needs a moment
+        if first > last:
+            break
+        at = min(range(first, last + 1), key=lambda each: abs(before[each] - wanted[place]))
+        starts[side], first = min(of_moment[moments[at]]), at + 1
+    return starts

@@ -1,0 +1,227 @@
+"""Which row goes to which side: the one place that knows about strata, near twins, groups, times and the parent."""
+
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from pydantic import Field
+
+from lifecycle.data import columns, split, twins, units
+from lifecycle.data.columns import ByColumn
+from lifecycle.data.units import Unit
+from lifecycle.errors import ConfigError, DataError
+from lifecycle.frozen import Frozen
+from lifecycle.names import Side
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lifecycle.data.dataset import CreateDataRequest, Manifest
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class NearDuplicates(Frozen):
+    """What a version holds of texts that are nearly the same as another one of its texts."""
+
+    together: bool = Field(description="Whether near twins were kept on one side.")
+    similarity: float = Field(description="Share of words and pairs of words from which on two texts are near twins.")
+    pairs: int = Field(
+        description="Pairs of near twins when it was made, those with a text that only the parent holds included."
+    )
+    rows: int = Field(description="Rows with a near twin in the version.")
+    beside_train: dict[str, int] = Field(description="Rows per other side that have a near twin in train.")
+
+    @property
+    def told(self) -> str:
+        """One sentence for people."""
+        kept = ", kept on one side where the quotas allow" if self.together else ""
+        beside = ", ".join(f"{side} {count:,}" for side, count in in_order(self.beside_train).items())
+        return f"{self.rows:,} rows have a near twin{kept}; with one in train: {beside}"
+
+
+def in_order(by_side: Mapping[str, T]) -> dict[str, T]:
+    """Values by side in the order of the sides; a manifest has them by the alphabet."""
+    return {str(side): by_side[side] for side in Side if side in by_side}
+
+
+class Earlier(NamedTuple):
+    """What the parent version settled: its rows, and at which moments its sides begin."""
+
+    rows: "pd.DataFrame | None" = None
+    starts: Mapping[str, str] = {}
+
+    def of(self, column: str) -> dict[str, str]:
+        """The side of each value of a column."""
+        if self.rows is None or column not in self.rows:
+            return {}
+        return dict(zip(self.rows[column], self.rows["split"], strict=True))
+
+
+class Division(NamedTuple):
+    """The rows with their side, what was found of near twins, and at which moments later sides begin."""
+
+    rows: "pd.DataFrame"
+    near_duplicates: NearDuplicates | None
+    starts: dict[str, str]
+
+
+def require_one_way(request: "CreateDataRequest", parent: "Manifest | None") -> None:
+    """Refuse to divide by another column than the parent: its promise would end without a word.
+
+    Raises:
+        ConfigError: The parent was divided by another column, or by none.
+    """
+    if not parent:
+        return
+    for option in ("group_column", "time_column"):
+        before, flag = parent.parameters.get(option), f"--{option.replace('_', '-')}"
+        if before != (getattr(request, option) or None):
+            how = f"with {flag} {before}" if before else f"without {flag}"
+            what = f"{request.data_name} {parent.data_version} was made {how}, and its texts keep their sides."
+            raise ConfigError(what, "Say the same, or choose another --data-name.")
+
+
+def by_column(request: "CreateDataRequest", earlier: Earlier) -> ByColumn | None:
+    """How a column of the table decides, if one does."""
+    if not (column := request.group_column or request.time_column):
+        return None
+    starts = in_order(earlier.starts)
+    by = ByColumn(column, bool(request.time_column), request.source.name, request.fractions, starts=starts)
+    groups = {str(group).strip(): side for group, side in earlier.of(by.cells).items()}
+    return by._replace(inherited=earlier.of("key"), groups={} if by.is_time else groups)
+
+
+def divide(rows: "pd.DataFrame", request: "CreateDataRequest", by: ByColumn | None, earlier: Earlier) -> Division:
+    """Give each row its side, and look for near twins.
+
+    Raises:
+        DataError: A side stays empty, or a class has no row in train.
+    """
+    strata, starts = _strata(rows, request), dict[str, str]()
+    found = None if request.rules.near_duplicates == "off" else _twins(rows, earlier)
+    if by:
+        sides, starts = columns.divide(rows, strata, by)
+    else:
+        together = found if request.keeps_twins else None
+        sides = _by_quota(rows["key"], strata, request.fractions, earlier.of("key"), together or ())
+    near = None if found is None else _near(found, dict(zip(rows["key"], sides, strict=True)), request)
+    ordered = ["row", "key", "text", "label", "split"]
+    divided = rows.assign(split=sides)
+    divided = divided[ordered + [column for column in divided.columns if column not in ordered]]
+    _require_classes_in_train(divided, by)
+    _tell(divided, near, request)
+    return Division(divided, near, starts)
+
+
+def _strata(rows: "pd.DataFrame", request: "CreateDataRequest") -> "pd.Series[str]":
+    names = {request.text_column: "text", request.label_column: "label"}
+    chosen = [names.get(column, f"source_{column}") for column in request.strata]
+    if not chosen:
+        return rows["label"].map(lambda _: "")
+    return rows[chosen].apply(lambda row: json.dumps(list(row)), axis=1)
+
+
+def _twins(rows: "pd.DataFrame", earlier: Earlier) -> list[twins.Pair]:
+    """The near twins among the rows, and of the rows among the parent's texts, also of those that are gone."""
+    before = earlier.rows
+    texts = {} if before is None else dict(zip(before["key"], before["text"], strict=True))
+    return twins.pairs(texts | dict(zip(rows["key"], rows["text"], strict=True)))
+
+
+def _by_quota(
+    keys: "pd.Series[str]",
+    strata: "pd.Series[str]",
+    fractions: Mapping[Side, float],
+    inherited: Mapping[str, str],
+    found: Sequence[twins.Pair],
+) -> "pd.Series[str]":
+    """Sides by `split.assign`, near twins first; where they would leave a stratum without a side, they are parted."""
+    stratum_of = dict(zip(keys, strata, strict=True))
+    followers, groups = twins.linked(found, len(keys), inherited)
+    while True:
+        known = {**inherited, **followers}
+        sides = split.assign(keys, strata, fractions, known | _placed(groups, stratum_of, fractions, known))
+        lacking = _lacking(sides, strata, fractions)
+        fewer = {key: side for key, side in followers.items() if stratum_of[key] not in lacking}
+        kept = [group for group in groups if lacking.isdisjoint(stratum_of[key] for key in group)]
+        if len(fewer) == len(followers) and len(kept) == len(groups):
+            return sides
+        followers, groups = fewer, kept
+
+
+def _placed(
+    groups: Sequence[Sequence[str]],
+    stratum_of: Mapping[str, str],
+    fractions: Mapping[Side, float],
+    known: Mapping[str, str],
+) -> dict[str, str]:
+    """The side of each text of a group whose side is free, by key."""
+    taken: dict[str, Counter[str]] = defaultdict(Counter)
+    for key, stratum in stratum_of.items():
+        if key in known:
+            taken[stratum][known[key]] += 1
+    room = units.rooms(Counter(stratum_of.values()), fractions, taken)
+    named = {group[0]: group for group in groups}
+    whole = (Unit(name, Counter(stratum_of[key] for key in group)) for name, group in named.items())
+    chosen = units.place(whole, room, fractions)
+    return {key: chosen[name] for name, group in named.items() for key in group}
+
+
+def _lacking(sides: "pd.Series[str]", strata: "pd.Series[str]", fractions: Mapping[Side, float]) -> set[str]:
+    """The strata that are not on every side on which their quota has a row."""
+    there = set(zip(strata, sides, strict=True))
+    room = units.rooms(Counter(strata), fractions, {})
+    return {
+        stratum
+        for stratum, quotas in room.items()
+        if any(n and (stratum, side) not in there for side, n in quotas.items())
+    }
+
+
+def recounted(near: NearDuplicates | None, rows: "pd.DataFrame") -> NearDuplicates | None:
+    """The same of a version of which only these rows stay."""
+    if near is None:
+        return None
+    found = twins.pairs(dict(zip(rows["key"], rows["text"], strict=True)))
+    return near.model_copy(update=_counts(found, dict(zip(rows["key"], rows["split"], strict=True)), near.beside_train))
+
+
+def _near(found: Sequence[twins.Pair], sides: Mapping[str, str], request: "CreateDataRequest") -> NearDuplicates:
+    later = [str(side) for side in request.fractions if side is not Side.TRAIN]
+    return NearDuplicates(
+        together=request.keeps_twins,
+        similarity=twins.SIMILARITY,
+        pairs=sum(pair.one in sides or pair.other in sides for pair in found),
+        **_counts(found, sides, later),
+    )
+
+
+def _counts(found: Sequence[twins.Pair], sides: Mapping[str, str], later: Iterable[str]) -> dict[str, Any]:
+    here = [pair for pair in found if pair.one in sides and pair.other in sides]
+    beside = twins.beside(here, sides, Side.TRAIN)
+    return {
+        "rows": len({key for pair in here for key in pair[:2]}),
+        "beside_train": {each: beside[each] for each in later},
+    }
+
+
+def _require_classes_in_train(rows: "pd.DataFrame", by: ByColumn | None) -> None:
+    missing = {side: set(rows["label"]) - set(of_side["label"]) for side, of_side in rows.groupby("split")}
+    if lacking := missing.get(str(Side.TRAIN), set(rows["label"])):
+        hint = f"Its rows are all held out by the column {by.column!r}: choose another one." if by else ""
+        raise DataError(f"Class {min(lacking)!r} has no row in train.", hint or "Stratify by the label.")
+    for side, classes in missing.items() if by else ():
+        if classes:
+            logger.warning("Class %r has no row in %s: nothing will be known of it there", min(classes), side)
+
+
+def _tell(rows: "pd.DataFrame", near: NearDuplicates | None, request: "CreateDataRequest") -> None:
+    counts = {str(side): int((rows["split"] == side).sum()) for side in request.fractions}
+    logger.info("Split %s rows: %s", f"{len(rows):,}", ", ".join(f"{k} {v:,}" for k, v in counts.items()))
+    if near and near.rows:
+        logger.info("Near duplicates: %s", near.told)
