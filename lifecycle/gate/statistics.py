@@ -10,6 +10,7 @@
 `visible`         the gain that some rows can show
 `wilson`          the interval of a share
 `larger_p`        Fisher's exact test of two shares
+`rarer_p`         the exact test that something is so many times rarer
 `adjusted`        p-values for many tests at once (Benjamini and Hochberg)
 
 Resampling, tests and corrections are scipy's; every draw is seeded, so that the same rows give the same verdict.
@@ -257,6 +258,20 @@ def larger_p(one: tuple[int, int], other: tuple[int, int]) -> float:
 
     table = np.array([[hits, rows - hits] for hits, rows in (one, other)])
     return float(stats.fisher_exact(table, alternative="greater").pvalue)
+
+
+def rarer_p(one: tuple[int, int], other: tuple[int, int], times: float) -> float:
+    """One-sided p, if a share of hits among rows were another one divided by `times`, of it being as small as it is.
+
+    Given how many hits there are in all, those of the first are binomial (the conditional test of two Poisson rates).
+    Hits among rows spread less than that, so the test errs on the side of no finding.
+    """
+    from scipy import stats
+
+    hits, expected = one[0] + other[0], one[1] / times
+    if not hits:
+        return 1.0
+    return float(stats.binomtest(one[0], hits, expected / (expected + other[1]), alternative="less").pvalue)
 
 
 def adjusted(p_values: Sequence[float]) -> list[float]:

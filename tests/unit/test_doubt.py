@@ -9,7 +9,7 @@ from scipy import stats
 from lifecycle.claims import Claim
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD, doubts
 from lifecycle.gate.metrics import Predictions
-from lifecycle.gate.statistics import larger_p
+from lifecycle.gate.statistics import larger_p, rarer_p
 
 DECLARED = Claim(origin="declared", words="trained on train of e 1, as ada says")
 RECORDED = Claim(origin="recorded", words="recorded when it was trained")
@@ -37,6 +37,7 @@ def failed(
         (model(100, 100), model(48, 100), (100, 100), [TOO_GOOD]),
         (model(100, 100), None, (100, 100), [TOO_GOOD]),
         (model(978, 1000), model(740, 1000), (980, 1000), [TOO_GOOD]),
+        (model(176, 180), model(110, 180), (175, 180), [TOO_GOOD]),
         # fitted on train and holdout
         (model(100, 100), model(48, 100), (50, 100), [TOO_GOOD, TOO_FAR]),
         (model(96, 100), model(75, 100), (75, 100), [TOO_FAR]),
@@ -45,7 +46,7 @@ def failed(
         (model(81, 100), model(48, 100), (80, 100), []),
         (model(100, 100), model(99, 100), (100, 100), []),
         (model(50, 50), model(35, 50), (48, 50), []),
-        (model(49, 49), model(20, 49), (49, 49), []),
+        (model(49, 49), model(20, 49), None, []),
         (model(100, 100, classes=1), None, None, []),
         (model(978, 1000), None, (980, 1000), []),
         (model(60, 100), model(59, 100), (95, 100), []),
@@ -97,6 +98,19 @@ def test_fisher_s_test_is_the_hypergeometric_tail(rows: int, others: int, data: 
     one, other = data.draw(st.integers(0, rows)), data.draw(st.integers(0, others))
     tail = stats.hypergeom(rows + others, one + other, rows).sf(one - 1)
     assert larger_p((one, rows), (other, others)) == pytest.approx(tail, abs=1e-9)
+
+
+@given(st.integers(1, 200), st.integers(0, 200), st.data())
+def test_a_share_is_rarer_by_more_than_chance_only_where_it_is_rarer(
+    rows: int, others: int, data: st.DataObject
+) -> None:
+    few, many = data.draw(st.integers(0, rows)), data.draw(st.integers(0, others))
+    p = rarer_p((few, rows), (many, others), 5)
+    assert 0 <= p <= 1
+    if p < 0.001:
+        assert few / rows < many / others / 5
+    if few:
+        assert rarer_p((few - 1, rows), (many, others), 5) <= p or many == 0
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.data())

@@ -27,8 +27,9 @@ from lifecycle.models.loading import ModelRef
 from lifecycle.names import ModelType
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
-from lifecycle.settings import InferenceRules
+from lifecycle.settings import InferenceRules, Settings
 from tests.conftest import train_model, tree
+from tests.unit.test_answers import registered
 
 POSITIVE, NEGATIVE, NEUTRAL = (
     "profit rose to a record",
@@ -320,6 +321,14 @@ def test_a_model_that_is_not_what_was_registered_scores_nothing(models: Models, 
     other = models.champion.model_copy(update={"artifact_sha256": "0" * 64})
     with pytest.raises(IntegrityError, match="the files digest to"):
         batch.infer(requested(other, table(tmp_path / "in.csv", [POSITIVE]), tmp_path / "out"))
+    assert published(tmp_path / "out") == []
+
+
+def test_a_model_that_answers_fewer_texts_publishes_nothing(news: Settings, tmp_path: Path) -> None:
+    model = registered(news, lambda likely: likely[1:], tmp_path).model_copy(update={"name": "outside", "version": 1})
+    path = table(tmp_path / "in.csv", [f"{POSITIVE} {number}" for number in range(40)])
+    with pytest.raises(DataError, match="outside v1 answers 40 texts with 39 predictions"):
+        batch.infer(requested(model, path, tmp_path / "out"))
     assert published(tmp_path / "out") == []
 
 
