@@ -1,4 +1,4 @@
-"""`mlops model delete|cleanup|rename|migrate-stages`: what takes something away asks first, or is told `--yes`."""
+"""`mlops model delete|retire-missing|cleanup|rename|migrate-stages`: what takes away asks first, or is told `--yes`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +8,7 @@ from cli import console, options, runner, show
 from lifecycle.names import Environment
 
 if TYPE_CHECKING:
+    from lifecycle.registry.missing import Record
     from lifecycle.registry.removal import Removal
     from lifecycle.registry.stages import Migration
 
@@ -18,6 +19,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands under `mlops model`."""
     for command in (delete, cleanup, rename):
         app.command()(command)
+    app.command("retire-missing")(retire_missing)
     app.command("migrate-stages")(migrate_stages)
 
 
@@ -51,6 +53,33 @@ def delete(
         else:
             planned = removal.delete_version(target, version, reason=reason)
     _removal(planned, as_json)
+
+
+def retire_missing(
+    model_name: options.ModelName,
+    reason: Annotated[str, typer.Option("--reason", help="Recorded in the promotion log.")],
+    version: options.Version = None,
+    env: options.Env = PROD,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Record that versions were deleted past this command; until then no champion is judged or moved (exit code 7).
+
+    All that are missing, or one. If the champion is among them, the one before it is champion again.
+
+    Example: mlops model retire-missing --model-name sentiment --env dev --reason "tidied up in MLflow" --dry-run
+    """
+    from lifecycle.registry import missing
+
+    target = runner.registered(env, model_name)
+    found = missing.retire(target, version, reason=reason, dry_run=True)
+    if not dry_run:
+        if found.stories:
+            numbers = ", ".join(f"v{number}" for number in found.stories)
+            runner.confirm(f"Record {numbers} of {target.name} as deleted? {_falls(found)}".strip(), yes)
+        found = missing.retire(target, version, reason=reason)
+    show.print_json(found) if as_json else _missing(found)
 
 
 def cleanup(
@@ -144,6 +173,34 @@ def _removal(done: "Removal", as_json: bool) -> None:
         show.table(("stays", "because"), [(f"v{number}", why) for number, why in done.kept.items()])
     for uri in done.collected:
         console.echo(f"Removed the files of {uri}.")
+
+
+def _missing(found: "Record") -> None:
+    if not found.stories:
+        console.echo(f"{found.name}: nothing is missing that is not recorded.")
+    for number, what in found.stories.items():
+        verb = "recorded" if found.done else "would record"
+        console.echo(f"{found.name} v{number}: {verb} as deleted; {what}.")
+    if found.stories:
+        console.echo(f"{_falls(found)} {_still(found)}".strip())
+
+
+def _falls(found: "Record") -> str:
+    now = f"v{found.champion}" if found.champion else "none"
+    if not found.fell_back:
+        return f"The champion stays {now}."
+    again = "is champion again" if found.done else "would be champion again"
+    return (
+        f"The champion was among them: {now} {again}, as after a rollback."
+        if found.champion
+        else ("The champion was among them, and nobody is left before it: no champion.")
+    )
+
+
+def _still(found: "Record") -> str:
+    if not found.left:
+        return ""
+    return f"Still missing: {', '.join(f'v{number}' for number in found.left)}."
 
 
 def _migration(done: "Migration") -> None:

@@ -97,7 +97,7 @@ class TransientError(MlopsError):
 
 
 class IntegrityError(MlopsError):
-    """An artifact is not what was registered, or holds a type that we do not load."""
+    """An artifact is not what was registered or holds a type that we do not load, or versions are missing."""
 
     exit_code = 7
 

@@ -9,7 +9,7 @@ from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.errors import AliasMovedError, IntegrityError, MlopsError
 from lifecycle.models import loading
 from lifecycle.names import CHAMPION
-from lifecycle.registry import aliases, log, promotion, registration, removal, store
+from lifecycle.registry import aliases, log, promotion, registration, removal, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
 
@@ -17,6 +17,9 @@ from lifecycle.registry.store import Target, Version
 def examine_model(target: Target, *, repair: bool) -> Iterator[Finding]:
     """Examine a model; what ends the reading of its log ends the examination."""
     yield from _registrations(target, repair)
+    if missing := list(_missing(target)):
+        yield from missing
+        return
     try:
         alias = _champion_alias(target, repair)
     except (AliasMovedError, IntegrityError) as error:
@@ -38,13 +41,24 @@ def _registrations(target: Target, repair: bool) -> Iterator[Finding]:
     """Versions whose files never arrived."""
     for version in store.versions(target):
         what = f"{target.name} v{version.version}"
-        delete = partial(store.delete_version, target, version.version)
+        delete = partial(story.discard, target, version.version)
         if version.status == store.FAILED:
             yield repairable(what, "its registration failed: it has no files.", repair, delete)
         elif registration.is_abandoned(version):
             yield repairable(what, "the process that was registering it has ended.", repair, delete)
         elif version.status == store.PENDING:
             yield problem(what, "is still being registered; the log cannot be read beyond it. Look again later.")
+
+
+def _missing(target: Target) -> Iterator[Finding]:
+    """Versions that were deleted past this command: nobody may judge or move a champion until it is recorded."""
+    try:
+        now = promotion.read_log(target)
+    except IntegrityError:
+        return
+    for number in sorted(now.missing):
+        what = f"is missing: deleted past this command; {story.what_was(now, number)}."
+        yield problem(f"{target.name} v{number}", f"{what} {story.way_out(target)}")
 
 
 def _champion_alias(target: Target, repair: bool) -> Finding:

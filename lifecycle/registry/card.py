@@ -18,7 +18,7 @@ from lifecycle.gate import records
 from lifecycle.gate.rules import OF_A_CLASS
 from lifecycle.gate.verdict import Interval, Verdict
 from lifecycle.models.loading import ModelRef
-from lifecycle.registry import catalog, labels, log, promotion, store
+from lifecycle.registry import catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version
 from lifecycle.settings import CardRules, CardWords, Settings
@@ -142,9 +142,10 @@ def _trained_on(config: Settings, tags: dict[str, str]) -> Manifest | None:
 
 def _entry(target: Target, number: int) -> Version | None:
     """The entry of the log that last made a version champion, other than by going back to it."""
-    found = store.versions(target)
-    made = [e.number for e in promotion.fold(found).changes if e.kind != "rollback" and e.makes_champion == number]
-    return next((each for each in log.with_deleted(found) if made and each.version == made[-1]), None)
+    found = story.read(target)
+    back = {"rollback", "retire"}
+    made = [e.number for e in found.log.changes if e.kind not in back and e.makes_champion == number]
+    return next((each for each in found.versions if made and each.version == made[-1]), None)
 
 
 def _recorded_verdict(config: Settings, run_id: str, digest: str) -> Verdict | None:

@@ -12,8 +12,8 @@ from lifecycle.errors import ConfigError, NotFoundError
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef, as_mlflow
 from lifecycle.names import CHAMPION
-from lifecycle.registry import aliases, labels, log, promotion, stages, store
-from lifecycle.registry.log import Entry
+from lifecycle.registry import aliases, labels, log, promotion, stages, store, story
+from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import client, download, is_missing, translated
 
@@ -36,6 +36,8 @@ class Line(Frozen):
     approved_by: str
     approval: str
     deleted: bool
+    missing: bool = False
+    """Deleted past this project, and nobody has recorded it."""
 
 
 class ModelFacts(Frozen):
@@ -164,22 +166,21 @@ def search(
 def history(target: Target) -> list[Line]:
     """The story of a model in order: every version, whether it became champion, who did it and why.
 
-    Deleted versions are told as well, from what the log kept of them.
+    Deleted versions are told as well, from what the log kept of them, and missing ones from what the others say.
     """
-    found = log.with_deleted(store.versions(target))
-    if not found:
-        raise _no_model(target)
-    applied = {entry.number: entry for entry in promotion.read_log(target).applied}
-    return [_line(target, each, applied.get(each.version)) for each in found]
+    return _lines(target, story.read(target))
 
 
 def champion_at(target: Target, at: datetime) -> Line | None:
-    """The entry that made the champion of a moment, or None if there was none yet; a time without zone is UTC."""
+    """The entry that made the champion of a moment, or None if there was none then; a time without zone is UTC."""
     moment = at if at.tzinfo else at.replace(tzinfo=UTC)
-    made = [
-        line for line in history(target) if line.champion is not None and line.kind != "retire" and line.at <= moment
-    ]
-    return made[-1] if made else None
+    reading = story.read(target)
+    changes = {entry.number for entry in reading.log.changes}
+    made = [line for line in _lines(target, reading) if line.version in changes and line.at <= moment]
+    if not made or made[-1].champion is None:
+        return None
+    lost = made[-1].version <= reading.anew.after and _when(reading.anew.at) <= moment
+    return None if lost else made[-1]
 
 
 def resolve(
@@ -256,7 +257,7 @@ def _model(target: Target) -> ModelFacts:
     found, versions = store.model(target), store.versions(target)
     if found is None:
         raise _no_model(target)
-    now, alias = promotion.fold(versions), found.aliases.get(CHAMPION)
+    now, alias = story.fold(versions, found.tags), found.aliases.get(CHAMPION)
     return ModelFacts(
         name=target.name,
         description=found.description,
@@ -264,7 +265,7 @@ def _model(target: Target) -> ModelFacts:
         aliases=found.aliases,
         champion=now.champion,
         alias=alias,
-        settled=alias == now.champion and not now.unsettled,
+        settled=alias == now.champion and not now.unsettled and not now.missing,
         versions=len(versions),
         latest=versions[-1].version if versions else None,
         link=_model_link(target),
@@ -322,20 +323,28 @@ def _is_of(facts: VersionFacts, dataset: str) -> bool:
     return by_digest or dataset in {facts.dataset, facts.dataset.partition(" ")[0]}
 
 
-def _line(target: Target, version: Version, entry: Entry | None) -> Line:
+def _lines(target: Target, reading: story.Reading) -> list[Line]:
+    if not reading.versions:
+        raise _no_model(target)
+    return [_line(target, each, reading.log) for each in reading.versions]
+
+
+def _line(target: Target, version: Version, now: Log) -> Line:
     tags = version.tags
+    entry = next((each for each in now.applied if each.number == version.version), None)
+    missing = version.version in now.missing
     own = Entry.of(version.version, version.status, tags)
     candidate = own.expected is None
-    made = entry if entry and entry.kind != "retire" else None
+    made = entry if entry and entry.changes_champion else None
     return Line(
         version=own.number,
         at=_when(version.created_at),
         kind="candidate" if candidate else own.kind,
         outcome="candidate" if candidate else (log.APPLIED if entry else log.LOST),
-        champion=made.makes_champion if made else None,
+        champion=(made.makes_champion or None) if made else None,
         expected=own.expected or None,
         by=tags.get(log.BY, ""),
-        reason=tags.get(log.REASON, ""),
+        reason=f"deleted past mlops: {story.what_was(now, own.number)}" if missing else tags.get(log.REASON, ""),
         run_id=version.run_id,
         run_link=run_link(target.tracking_uri, version.run_id),
         verdict_digest=tags.get(log.VERDICT, ""),
@@ -343,6 +352,7 @@ def _line(target: Target, version: Version, entry: Entry | None) -> Line:
         approved_by=tags.get(log.APPROVED_BY, ""),
         approval=tags.get(log.APPROVAL, ""),
         deleted=version.deleted,
+        missing=missing,
     )
 
 

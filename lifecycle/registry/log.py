@@ -10,11 +10,14 @@ is a candidate and changes nothing. The same idempotency key counts once: its lo
 
 Deleting is an entry too (`retire`): it names versions that nothing may lead back to from there on, and carries what
 they said, so that the log stays whole when they are gone. A rollback and a deletion that race are thereby in an order.
+
+Versions that were deleted past this project are recorded by a `retire` entry as well, once a person has seen it; if the
+champion is among them, the entry says where the line falls back to (`target`).
 """
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import groupby
 from typing import Literal, Self
 
@@ -76,7 +79,10 @@ def with_deleted(found: Iterable[Version]) -> list[Version]:
 
 
 class Entry(Frozen):
-    """One version as the log sees it. `expected` and `target` are version numbers; 0 stands for no champion."""
+    """One version as the log sees it. `expected` and `target` are version numbers; 0 stands for no champion.
+
+    A `retire` entry has a target only if the champion is among what it retires: it is missing.
+    """
 
     number: int
     ready: bool = True
@@ -113,8 +119,13 @@ class Entry(Frozen):
 
     @property
     def makes_champion(self) -> int:
-        """The version number that becomes champion if the entry counts."""
-        return self.target or self.number
+        """The version number that becomes champion if the entry counts; 0 says that nobody is left."""
+        return self.target or (0 if self.kind == "retire" else self.number)
+
+    @property
+    def changes_champion(self) -> bool:
+        """Whether somebody else is champion if the entry counts."""
+        return self.kind != "retire" or self.target is not None
 
 
 class Log(Frozen):
@@ -125,16 +136,20 @@ class Log(Frozen):
     retired: frozenset[int] = frozenset()
     pending: int | None = None
     """The version still being written at which the reading ended."""
+    missing: frozenset[int] = frozenset()
+    """Versions that are not there although no entry let them go; `story` finds them, the log alone cannot."""
+    unknown: frozenset[int] = frozenset()
+    """Those of them of which nothing that is left tells whether they were champion."""
 
     @property
     def changes(self) -> tuple[Entry, ...]:
-        """The entries that made a champion."""
-        return tuple(entry for entry in self.applied if entry.kind != "retire")
+        """The entries that made a champion, or that recorded that it is missing."""
+        return tuple(entry for entry in self.applied if entry.changes_champion)
 
     @property
     def champion(self) -> int | None:
-        """The version number of the champion, or None if there has never been one."""
-        return self.changes[-1].makes_champion if self.changes else None
+        """The version number of the champion, or None if there has never been one, or all are recorded as missing."""
+        return self.line[-1] if self.line else None
 
     @property
     def head(self) -> int:
@@ -155,30 +170,40 @@ class Log(Frozen):
         """Tell whether an alias that is not the champion is the trace of an interrupted step, not of a hand.
 
         While an entry is unsettled the alias may still be what it was before it, or any later champion (a slow writer
-        that was killed after setting an older one).
+        that was killed after setting an older one). Where one of them was missing, the alias may have gone with it.
         """
-        first = next((place for place, entry in enumerate(self.changes) if entry.outcome != APPLIED), None)
+        changes = self.changes
+        first = next((place for place, entry in enumerate(changes) if entry.outcome != APPLIED), None)
         if first is None:
             return False
-        before = self.changes[first - 1].makes_champion if first else None
-        return alias in {before, *(entry.makes_champion for entry in self.changes[first:])}
+        since = changes[first:]
+        known = {since[0].expected or None, *(entry.makes_champion or None for entry in since)}
+        return alias in known or (alias is None and not known.isdisjoint(self.retired))
 
     def entry_of(self, key: str) -> Entry | None:
         """The entry with an idempotency key, if it counted."""
         return next((entry for entry in self.applied if entry.key == key), None)
 
 
-def fold(entries: Iterable[Entry]) -> Log:
+def fold(entries: Iterable[Entry], *, anew_after: int = 0) -> Log:
     """Read a log: pure, and the same for every order in which the entries are given.
 
-    A version that is still being written ends the reading: what comes after it cannot be known yet.
+    A version that is still being written ends the reading: what comes after it cannot be known yet. After the number
+    `anew_after` the line of champions begins anew: a person recorded that no version was left.
     """
-    applied: list[Entry] = []
-    line: list[int] = []
-    keys: set[str] = set()
-    retired: set[int] = set()
+    ordered = sorted(entries, key=lambda each: each.number)
+    now = _fold(Log(), (entry for entry in ordered if entry.number <= anew_after))
+    if anew_after:
+        gone = frozenset(range(1, anew_after + 1)) - {entry.number for entry in ordered if entry.retires}
+        now = now.model_copy(update={"line": (), "retired": now.retired | gone})
+    return _fold(now, (entry for entry in ordered if entry.number > anew_after))
+
+
+def _fold(before: Log, entries: Iterable[Entry]) -> Log:
+    applied, line, retired = list(before.applied), list(before.line), set(before.retired)
+    keys = {entry.key for entry in applied if entry.key}
     pending = None
-    for entry in sorted(entries, key=lambda each: each.number):
+    for entry in entries:
         if not entry.ready:
             pending = entry.number
             break
@@ -186,20 +211,31 @@ def fold(entries: Iterable[Entry]) -> Log:
         repeated = entry.key in keys
         if entry.key:
             keys.add(entry.key)
-        if repeated or entry.expected != champion or _contradicts(entry, champion, retired):
+        if repeated or entry.expected != champion or _contradicts(entry, line, retired):
             continue
         applied.append(entry)
         if entry.kind == "retire":
             retired |= entry.retires
-            line = [number for number, _ in groupby(number for number in line if number not in retired)]
+            line = without(line, retired)
         else:
             line = _walk(line, entry)
     return Log(applied=tuple(applied), line=tuple(line), retired=frozenset(retired), pending=pending)
 
 
-def _contradicts(entry: Entry, champion: int, retired: set[int]) -> bool:
-    """Nobody leads back to a version that was retired, and nobody retires the champion."""
-    return champion in entry.retires if entry.kind == "retire" else entry.makes_champion in retired
+def without(line: Iterable[int], retired: Set[int]) -> list[int]:
+    """A line of champions without some: who reigned before and after them reigned once."""
+    return [number for number, _ in groupby(number for number in line if number not in retired)]
+
+
+def _contradicts(entry: Entry, line: Sequence[int], retired: set[int]) -> bool:
+    """Nobody leads back to a version that was retired; nobody retires the champion without naming the one before."""
+    if entry.kind != "retire":
+        return entry.makes_champion in retired
+    champion = line[-1] if line else 0
+    if entry.target is None:
+        return champion in entry.retires
+    left = without(line, retired | entry.retires)
+    return champion not in entry.retires or entry.target != (left[-1] if left else 0)
 
 
 def _walk(line: list[int], entry: Entry) -> list[int]:

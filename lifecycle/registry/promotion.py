@@ -9,19 +9,25 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from lifecycle.errors import AliasMovedError, ConflictError, LostRaceError, NotFoundError, TransientError
+from lifecycle.errors import (
+    AliasMovedError,
+    ConflictError,
+    IntegrityError,
+    LostRaceError,
+    NotFoundError,
+    TransientError,
+)
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
 from lifecycle.owner import this_process
-from lifecycle.registry import aliases, log, registration, store
-from lifecycle.registry.log import Entry, Kind, Log
-from lifecycle.registry.store import Target, Version, alias_version
+from lifecycle.registry import aliases, log, registration, store, story
+from lifecycle.registry.log import Kind, Log
+from lifecycle.registry.store import Target, alias_version
 from lifecycle.tracking import database_path
 
 logger = logging.getLogger(__name__)
@@ -74,22 +80,18 @@ class Intent(Frozen):
 
 
 def read_log(target: Target) -> Log:
-    """Read the promotion log of a model; empty if the model does not exist."""
-    return fold(store.versions(target))
-
-
-def fold(versions: Iterable[Version]) -> Log:
-    """Read the log of the versions that are there, with what it kept of those that are not."""
-    return log.fold(Entry.of(each.version, each.status, each.tags) for each in log.with_deleted(versions))
+    """Read the promotion log of a model; empty if the model does not exist. It says which versions are missing."""
+    return story.read(target).log
 
 
 def champion(target: Target) -> ModelRef | None:
-    """The champion according to the log; None says that the model never had one.
+    """The champion according to the log; None says that the model never had one, or that a person recorded its loss.
 
     An interrupted step is completed first.
 
     Raises:
         AliasMovedError: The alias was moved by hand.
+        IntegrityError: Versions were deleted past this project, and nobody has recorded it.
     """
     number = settle(target).champion
     return reference(target, number) if number else None
@@ -129,9 +131,11 @@ def intend(target: Target, model: ModelRef, expected: ModelRef | None, **facts: 
     """State a promotion against the champion that the model was judged against.
 
     Raises:
+        IntegrityError: Versions are missing.
         LostRaceError: The champion has changed since.
     """
     now = read_log(target)
+    story.refuse_if_missing(target, now)
     number = expected.version if expected else None
     if now.champion != number:
         raise LostRaceError(
@@ -158,6 +162,7 @@ def promote(intent: Intent) -> Promotion:
     """Carry out an intent: enter it in the log and bring the alias to what the log says.
 
     Raises:
+        IntegrityError: Versions are missing; that of the entry itself may be among them.
         LostRaceError: Another entry came first; the champion is that one's.
     """
     number = register(intent)
@@ -165,6 +170,7 @@ def promote(intent: Intent) -> Promotion:
     now = settle(intent.target)
     entry = next((e for e in now.applied if e.number == number), None)
     if entry is None:
+        _refuse_if_gone(intent.target, number)
         note(intent.target, number, log.LOST)
         raise LostRaceError(
             f"{intent.target.name} v{number} lost against another promotion; the champion is {_v(now.champion)}.",
@@ -189,6 +195,7 @@ def intend_rollback(
     A rehearsal looks at none of them.
 
     Raises:
+        IntegrityError: Versions are missing.
         NotFoundError: The model has no champion.
         ConflictError: There is no earlier champion, the wanted version never was one, or it was deleted.
     """
@@ -256,8 +263,10 @@ def adopt(target: Target, reason: str) -> Promotion:
 
     Raises:
         ConflictError: The alias was removed or points to what was deleted, so that there is nothing to record.
+        IntegrityError: Versions are missing.
     """
     now, alias = read_log(target), alias_version(target)
+    story.refuse_if_missing(target, now)
     if alias is None:
         raise ConflictError(
             f"{target.name} has no champion alias to adopt; the log says {_v(now.champion)}.",
@@ -281,12 +290,13 @@ def adopt(target: Target, reason: str) -> Promotion:
 
 
 def settle(target: Target, *, override_hand: bool = False) -> Log:
-    """Bring the champion alias to what the log says, and confirm the entries that count.
+    """Bring the champion alias to what the log says, confirm the entries that count, and remember how far they go.
 
     Writes, then reads again until both agree, because a slower writer may have set an older champion meanwhile.
 
     Raises:
         AliasMovedError: The alias was moved by hand (unless `override_hand`).
+        IntegrityError: Versions are missing: the champion may be among them.
         TransientError: Other writers kept moving it.
     """
     mine: set[int] = set()
@@ -297,10 +307,11 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
     for attempt in count():
         if time.monotonic() - start > SETTLE_SECONDS:
             break
-        alias, now = alias_version(target), read_log(target)
+        reading = story.read(target)
+        alias, now = reading.alias, reading.log
+        story.refuse_if_missing(target, now)
         if alias == now.champion:
-            for entry in now.unsettled:
-                note(target, entry.number, log.APPLIED)
+            _confirm(target, reading)
             return now
         if now.explains(alias) or alias in mine or override_hand:
             if now.champion is None:
@@ -314,6 +325,20 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
             raise _moved(target, now, alias)
         time.sleep(random.uniform(0, min(0.4, 0.02 * attempt)))  # noqa: S311  jitter, not a secret
     raise TransientError(f"The champion alias of {target.name} kept moving.", "Try again.")
+
+
+def _confirm(target: Target, reading: story.Reading) -> None:
+    for entry in reading.log.unsettled:
+        note(target, entry.number, log.APPLIED)
+    if not reading.remembered:
+        story.remember(target)
+
+
+def _refuse_if_gone(target: Target, number: int) -> None:
+    """Tell an entry that was deleted right after it was made from one that lost."""
+    if store.find(target, number) is None:
+        what = f"{target.name} v{number} was deleted past this command right after it was entered."
+        raise IntegrityError(what, "See what is left: mlops history")
 
 
 def _has_carried_out(target: Target, now: Log, request: str) -> bool:
@@ -353,12 +378,11 @@ def _tags(intent: Intent) -> dict[str, str]:
 
 
 def _moved(target: Target, now: Log, alias: int | None) -> AliasMovedError:
-    env, _, model = target.name.split(".", 2) if target.name.count(".") >= 2 else ("", "", target.name)
     if alias is None:
         what = f"The champion alias of {target.name} was removed by hand; the log says {_v(now.champion)}."
         return AliasMovedError(what, "To restore it: mlops doctor --repair")
     what = f"The champion alias of {target.name} was moved by hand to v{alias}; the log says {_v(now.champion)}."
-    adopt_it = f"mlops model adopt --model-name {model} --env {env} --reason '…'"
+    adopt_it = f"mlops model adopt {target.options} --reason '…'"
     return AliasMovedError(what, f"To record it: {adopt_it}. To undo it: mlops doctor --repair")
 
 

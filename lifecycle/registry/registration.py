@@ -13,7 +13,7 @@ from lifecycle import databricks, training_runs
 from lifecycle.errors import ConfigError, ConflictError, IntegrityError, TransientError
 from lifecycle.models.loading import ModelRef, artifact_digest, description, private_copy
 from lifecycle.owner import OWNER, is_dead, owner
-from lifecycle.registry import aliases, log, store
+from lifecycle.registry import aliases, log, store, story
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import client, download, is_missing, translated
 
@@ -23,16 +23,21 @@ logger = logging.getLogger(__name__)
 def enter(target: Target, model: ModelRef, tags: Mapping[str, str], *, description: str = "") -> int:
     """Create the version of an idempotency key (in `tags`) and wait until it is ready; again gives the same number.
 
-    What a dead process left half-written under the same key is deleted.
+    What a dead process left half-written under the same key is deleted. The model remembers a candidate at once, an
+    entry of the log when its alias is settled.
 
     Raises:
         ConflictError: The model's files were cleaned up.
         IntegrityError: The registration failed.
         TransientError: Its files were still being written after `store.READY_SECONDS`.
     """
-    key = tags[log.KEY]
-    if existing := _existing(target, key):
-        return existing
+    number = _existing(target, tags[log.KEY]) or _make(target, model, tags, description)
+    if log.EXPECTED not in tags:
+        story.remember(target)
+    return number
+
+
+def _make(target: Target, model: ModelRef, tags: Mapping[str, str], description: str) -> int:
     if model.run_id and training_runs.is_withdrawn(target.tracking_uri, model.run_id):
         raise ConflictError(f"The files of {model.label} were cleaned up.", "Train again: mlops train")
     store.create_model(target)
@@ -46,7 +51,7 @@ def enter(target: Target, model: ModelRef, tags: Mapping[str, str], *, descripti
         raise
     store.await_ready(target, number)
     logger.info("Registered %s v%d", target.name, number)
-    return _existing(target, key) or number
+    return _existing(target, tags[log.KEY]) or number
 
 
 def _is_gone(model: ModelRef) -> bool:
@@ -145,7 +150,7 @@ def await_earlier(target: Target, number: int) -> None:
     while pending := [v for v in store.versions(target) if v.version < number and v.status == store.PENDING]:
         for version in pending:
             if is_abandoned(version) or version.tags.get(OWNER) == owner():
-                store.delete_version(target, version.version)
+                story.discard(target, version.version)
         if time.monotonic() - start > store.READY_SECONDS:
             what = f"{target.name} v{pending[0].version} is still being written by {pending[0].tags.get(OWNER)}."
             raise TransientError(what, "If nothing writes it any more: mlops doctor --repair")
@@ -163,7 +168,7 @@ def _existing(target: Target, key: str) -> int | None:
             continue
         if version.status == store.PENDING:
             if is_abandoned(version) or version.tags.get(OWNER) == owner():
-                store.delete_version(target, version.version)
+                story.discard(target, version.version)
                 continue
             store.await_ready(target, version.version)
         return version.version

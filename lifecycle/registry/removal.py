@@ -17,7 +17,7 @@ from lifecycle.errors import ConflictError, LostRaceError, NotFoundError
 from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
-from lifecycle.registry import log, promotion, registration, store
+from lifecycle.registry import log, promotion, registration, store, story
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import delete_files
@@ -45,9 +45,11 @@ def delete_version(target: Target, number: int, *, reason: str, dry_run: bool = 
 
     Raises:
         ConflictError: It is the champion or a rollback target, an alias or a copy depends on it; it says which.
+        IntegrityError: Versions are missing: whoever was champion may be among them.
         NotFoundError: There is no such version.
     """
     now = promotion.read_log(target)
+    story.refuse_if_missing(target, now)
     if number not in now.retired:
         version = store.version(target, number)
         if why := _needed(target, now).get(number) or _record_of(version):
@@ -60,9 +62,11 @@ def plan_cleanup(target: Target, keep: int) -> Removal:
     """What a clean-up would delete: all but the champion, the last `keep` champions before it, and what is needed.
 
     Raises:
+        IntegrityError: Versions are missing.
         NotFoundError: There is no such model.
     """
     now, found = promotion.read_log(target), store.versions(target)
+    story.refuse_if_missing(target, now)
     if not found:
         raise NotFoundError(f"There is no model {target.name}, or it has no version.", "See: mlops model list")
     needed = _needed(target, now, keep)
@@ -204,10 +208,13 @@ def _needed(target: Target, now: Log, keep: int | None = None) -> dict[int, str]
     return needed
 
 
+def is_record(version: Version) -> bool:
+    """Whether a version is the entry of a deletion, which carries what is known of others."""
+    return any(tag.startswith(log.RETIRED) for tag in version.tags)
+
+
 def _record_of(version: Version) -> str:
-    if any(tag.startswith(log.RETIRED) for tag in version.tags):
-        return "it is the record of deleted versions"
-    return ""
+    return "it is the record of deleted versions" if is_record(version) else ""
 
 
 def _under_test(version: Version, now: Log) -> str:

@@ -46,6 +46,12 @@ class Target(Frozen):
     registry_uri: str = ""
     allow_pickle: bool = False
 
+    @property
+    def options(self) -> str:
+        """The options by which a command names it."""
+        env, _, model = self.name.split(".", 2) if self.name.count(".") >= 2 else ("", "", self.name)
+        return f"--model-name {model} --env {env}"
+
     def named(self, name: str) -> "Target":
         """Another registered model of the same registry."""
         return self.model_copy(update={"name": name})
@@ -63,6 +69,7 @@ class Version(Frozen):
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict)
     deleted: bool = False
+    """Whether it is not there any more and this is what is known of it."""
 
     @property
     def ready(self) -> bool:

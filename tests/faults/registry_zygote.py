@@ -21,7 +21,7 @@ from lifecycle.errors import MlopsError
 from lifecycle.models import loading
 from lifecycle.names import Environment
 from lifecycle.owner import OWNER
-from lifecycle.registry import log, promotion, registration, removal, stages, store
+from lifecycle.registry import log, missing, promotion, registration, removal, stages, store, story
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
@@ -71,6 +71,11 @@ def delete(target: Target, models: dict[str, str]) -> None:  # noqa: ARG001
     removal.delete_version(target, 2, reason="never used")
 
 
+def retire_missing(target: Target, models: dict[str, str]) -> None:  # noqa: ARG001
+    store.delete_version(target, 2)  # as a hand would, and nobody of ours
+    missing.retire(target, 2, reason="tidied up in MLflow")
+
+
 def cleanup(target: Target, models: dict[str, str]) -> None:  # noqa: ARG001
     removal.cleanup(target, 0, reason="spring")
 
@@ -85,7 +90,8 @@ def migrate(target: Target, models: dict[str, str]) -> None:  # noqa: ARG001
 
 
 OPERATIONS: dict[str, Callable[[Target, dict[str, str]], None]] = {
-    each.__name__: each for each in (register, promote, rollback, rollback_to, delete, cleanup, rename, migrate)
+    each.__name__: each
+    for each in (register, promote, rollback, rollback_to, delete, retire_missing, cleanup, rename, migrate)
 }
 
 
@@ -110,6 +116,7 @@ def _model(target: Target) -> dict[str, Any]:
         "line": now.line,
         "retired": sorted(now.retired),
         "aliases": found.aliases if found else {},
+        "mark": found.tags.get(story.MARK) if found else None,
         "applied": [(e.number, e.kind, e.expected, e.makes_champion, e.outcome) for e in now.applied],
         "versions": {
             str(each.version): (each.status, each.source, each.run_id, each.stage, _without_owner(each.tags))

@@ -26,7 +26,7 @@ def _entry(draw: st.DrawFn, number: int, kind: str, before: list[Entry]) -> Entr
     """The next version of a log; an honest promotion where the kind is not possible yet."""
     now = fold(before)
     champion = now.champion or 0
-    reigned = sorted({entry.makes_champion for entry in now.applied} - {champion})
+    reigned = sorted({entry.makes_champion for entry in now.changes} - {champion})
     others = [entry.number for entry in before if entry.number != champion]
     removable = [entry.number for entry in before if entry.number != champion and not entry.retires]
     some = st.frozensets(st.sampled_from(removable or [0]), min_size=1, max_size=4)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from lifecycle.doctor.models import examine_model
-from lifecycle.errors import AliasMovedError, ConflictError, LostRaceError, NotFoundError
+from lifecycle.errors import AliasMovedError, ConflictError, IntegrityError, LostRaceError, NotFoundError
 from lifecycle.models.loading import ModelRef
 from lifecycle.names import CHAMPION
-from lifecycle.registry import aliases, catalog, log, promotion, registration, removal, store
+from lifecycle.registry import aliases, catalog, log, missing, promotion, registration, removal, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
 
@@ -46,6 +46,10 @@ class Expected:
         self.confirmed: set[int] = set()
         self.line: list[int] = []
         self.aliases: dict[str, int] = {}
+        self.taken: set[int] = set()
+        """Deleted by a hand: what others told of them before, nobody knows any more."""
+        self.falls: set[int] = set()
+        """Records after which somebody else is champion."""
 
     @property
     def champion(self) -> int | None:
@@ -61,7 +65,7 @@ class Expected:
 
     @property
     def changes(self) -> list[tuple[int, str, int]]:
-        return [entry for entry in self.applied if entry[1] != "retire"]
+        return [entry for entry in self.applied if entry[1] != "retire" or entry[0] in self.falls]
 
     @property
     def unsettled(self) -> list[str]:
@@ -112,6 +116,17 @@ class Expected:
         left = [each for each in self.line if each not in numbers]
         self.line = [each for place, each in enumerate(left) if not place or left[place - 1] != each]
         return number
+
+    def retire_missing(self, number: int) -> None:
+        """A hand has deleted a version, and a person records it."""
+        self.taken.add(number)
+        self.live.discard(number)
+        self.keys = {key: each for key, each in self.keys.items() if each != number}
+        self.aliases = {alias: each for alias, each in self.aliases.items() if each != number}
+        was = self.champion
+        if (entry := self.retire({number})) and was == number:
+            self.falls.add(entry)
+            self.applied[-1] = (entry, "retire", self.champion or 0)
 
     def settle(self) -> None:
         if self.champion is None:
@@ -254,6 +269,26 @@ class RegistryMachine(RuleBasedStateMachine):
         self.must.settle()
         self.must.finish()
 
+    @precondition(lambda self: len(self.must.live - self.must.records) > 1)
+    @rule(which=ANY, ask=st.booleans())
+    def delete_by_hand_and_record(self, which: int, ask: bool) -> None:
+        """What others need to be told of it is known; of an alias that was moved by hand only that it was moved."""
+        promotion.settle(self.target)
+        self.must.settle()
+        moved = {number for number, kind, _ in self.must.applied if kind == "adopt"}
+        found = sorted(self.must.live - self.must.records - moved)
+        assume(found)
+        number = found[which % len(found)]
+        store.mlflow_of(self.target).delete_model_version(self.target.name, str(number))
+        if ask:
+            with pytest.raises(IntegrityError, match=f"v{number} is missing"):
+                promotion.champion(self.target)
+            assert promotion.read_log(self.target).champion == self.must.champion
+        recorded = missing.retire(self.target, number, reason="by hand")
+        self.must.retire_missing(number)
+        self.must.settle()
+        assert (recorded.champion, recorded.left) == (self.must.champion, ())
+
     @precondition(lambda self: self.must.live)
     @rule(keep=st.integers(0, 3))
     def clean_up(self, keep: int) -> None:
@@ -373,7 +408,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @invariant()
     def the_registry_is_what_it_must_be(self) -> None:
         must, found, live = self.must, store.model(self.target), store.versions(self.target)
-        now, numbers = promotion.fold(live), {each.version for each in live}
+        now, numbers = promotion.read_log(self.target), {each.version for each in live}
         assert numbers == must.live
         assert (now.champion, now.line, now.retired) == (must.champion, tuple(must.line), must.retired)
         assert [(e.number, e.kind) for e in now.applied] == [(number, kind) for number, kind, _ in must.applied]
@@ -390,8 +425,14 @@ class RegistryMachine(RuleBasedStateMachine):
         if not self.must.kinds:
             return
         told = [line.model_dump() for line in catalog.history(self.target)]
-        assert [(line["version"], line["kind"]) for line in told] == list(enumerate(self.must.kinds, 1))
+        kinds = [line["kind"] for line in told]
+        known = [kind for number, kind in enumerate(kinds, 1) if number not in self.must.taken]
+        assert [line["version"] for line in told] == list(range(1, len(self.must.kinds) + 1))
+        assert known == [kind for number, kind in enumerate(self.must.kinds, 1) if number not in self.must.taken]
         for before, line in zip(self.history, told, strict=False):
+            if line["version"] in self.must.taken:
+                assert line["deleted"]
+                continue
             assert line == before | {"deleted": line["deleted"]}
             assert line["deleted"] >= before["deleted"]
         self.history = told
