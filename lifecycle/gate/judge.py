@@ -98,14 +98,14 @@ def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
     with threadpool_limits(1, user_api="blas"):  # on sums of this size several threads mostly wait for each other
         verdict = weigh(parties, case, request.rules, suites)
     if contest.rule != "retraining" and verdict.metrics:  # what was not measured has told nobody anything
-        reuse.note(challenger)
+        reuse.note(challenger, contest.rule)
     return verdict, render(verdict, same.challenger, same.champion)
 
 
 def _contest(request: JudgeRequest, challenger: EvaluateRequest) -> Contest:
     """The rule of the comparison; of a retraining nobody could choose among many, so it spends nothing."""
     choice = retrained.rule_for(request.challenger, request.champion, request.data_root, request.rules)
-    asked = reuse.before(challenger)
+    asked = reuse.before(challenger, choice.rule)
     return Contest(rule=choice.rule, why=choice.why, judged_before=asked.challengers, spent=asked.share)
 
 

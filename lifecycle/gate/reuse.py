@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lifecycle.data import dataset
 from lifecycle.errors import MlopsError
 from lifecycle.evaluation import EvaluateRequest
+from lifecycle.gate.verdict import Rule
 from lifecycle.names import Environment, Side
 from lifecycle.tracking import client, translated
 from lifecycle.training_runs import ARTIFACT_SHA256
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 JUDGED = "mlops.judged"
 """The tag of a run with the rows that its model was judged on, as JSON: where they lie, to when that was first."""
-KEPT = 60
+KEPT = 50
 """How many of them: a tag holds 5,000 characters."""
 
 
@@ -34,31 +35,31 @@ class Asked(NamedTuple):
     share: float
 
 
-def place_of(request: EvaluateRequest) -> str:
-    """What the rows of one side of one dataset version are called."""
-    return f"{request.data_name}/{request.dataset_digest[:16]}/{request.side}"
+def place_of(request: EvaluateRequest, rule: Rule) -> str:
+    """What the rows of one side of one dataset version are called where models are judged on them by a rule."""
+    return f"{request.data_name}/{request.dataset_digest[:16]}/{request.side}/{rule}"
 
 
-def note(request: EvaluateRequest) -> None:
+def note(request: EvaluateRequest, rule: Rule) -> None:
     """Remember that a model was judged on these rows; the first time counts."""
-    known = _judged(_tags(request)) or {}
-    if place_of(request) not in known:
+    known, place = _judged(_tags(request)) or {}, place_of(request, rule)
+    if place not in known:
         latest = dict(sorted(known.items(), key=lambda each: each[1])[1 - KEPT :])
-        value = json.dumps(latest | {place_of(request): round(time.time(), 3)}, separators=(",", ":"))
+        value = json.dumps(latest | {place: round(time.time(), 3)}, separators=(",", ":"))
         with translated():
             client(request.model.tracking_uri).set_tag(request.model.run_id, JUDGED, value)
 
 
-def before(request: EvaluateRequest) -> Asked:
-    """Who of the same model name was judged on these rows before this challenger was for the first time.
+def before(request: EvaluateRequest, rule: Rule) -> Asked:
+    """Who of the same model name was judged on these rows by a rule before this challenger was for the first time.
 
     The same file under several runs is one challenger. Rows that a dataset version has and an earlier one had not were
     not asked when that one was; of a version that is gone nobody knows, so it counts as the same rows.
     """
-    tags, place = _tags(request), place_of(request)
+    tags, place = _tags(request), place_of(request, rule)
     own = (_judged(tags) or {}).get(place, math.inf)
     shares = dict[str, float]()
-    overlap = _Overlap(request)
+    overlap = _Overlap(request, rule)
     for run in _runs(request, tags):
         artifact = run.data.tags.get(ARTIFACT_SHA256, run.info.run_id)
         known = _judged(run.data.tags)
@@ -72,20 +73,20 @@ def before(request: EvaluateRequest) -> Asked:
 class _Overlap:
     """Which share of the rows to judge on other rows cover."""
 
-    def __init__(self, request: EvaluateRequest) -> None:
-        self.request = request
+    def __init__(self, request: EvaluateRequest, rule: Rule) -> None:
+        self.request, self.rule = request, rule
         self.keys = self._keys(request.data_version, request.side)
-        self.known = {place_of(request): 1.0}
+        self.known = {place_of(request, rule): 1.0}
         self.versions = {each.digest[:16]: each for each in dataset.versions(request.data_root, request.data_name)}
 
     def share(self, place: str) -> float:
-        """Of the rows at a place; of rows of another dataset nothing is asked."""
+        """Of the rows at a place; of rows of another dataset, and by another rule, nothing is asked."""
         if place not in self.known:
             self.known[place] = self._measured(*place.split("/"))
         return self.known[place]
 
-    def _measured(self, name: str, digest: str, side: str) -> float:
-        if name != self.request.data_name:
+    def _measured(self, name: str, digest: str, side: str, rule: str) -> float:
+        if (name, rule) != (self.request.data_name, self.rule):
             return 0.0
         if digest not in self.versions:
             return 1.0
@@ -111,7 +112,7 @@ def _judged(tags: Mapping[str, str]) -> dict[str, float] | None:
         found = {str(place): float(when) for place, when in json.loads(tags.get(JUDGED, "{}")).items()}
     except (ValueError, AttributeError, TypeError):
         return None
-    return found if all(place.count("/") == 2 for place in found) else None
+    return found if all(place.count("/") == 3 for place in found) else None
 
 
 def _runs(request: EvaluateRequest, tags: Mapping[str, str]) -> Iterator["Run"]:
