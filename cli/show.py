@@ -334,6 +334,10 @@ def release(done: "Release") -> None:
         rows.append(("predictions", f"{found.scored:,} rows", labels))
         rows.append(("  rejected", f"{sum(found.rejected.values()):,} rows", _pairs(found.rejected) or "none"))
     table(("what", "value", "detail"), rows)
+    if alike := done.judged_alike:
+        console.echo(
+            f"{_and(alike)} judged on the same rows: that is one test. Other rows: gate_data in config/<env>.yaml"
+        )
     if not any(outcome.verdict for outcome in done.admissions):
         console.echo("Nothing was changed: this release is in place.")
     if done.batch:
@@ -350,6 +354,10 @@ def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:
         interval = f"[{found.low:.3f}, {found.high:.3f}] on {judged.rows:,} {judged.side} rows"
         rows.append((f"  {name}", f"{found.value:.3f}", interval))
     return rows
+
+
+def _and(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _sides(manifest: "Manifest") -> str:

@@ -67,7 +67,7 @@ def request_for(
         data_root=data_root,
         data_name=data_name,
         data_version=data_version,
-        side=judged_side(manifest),
+        side=side,
         dataset_digest=manifest.digest,
     )
 

@@ -1,5 +1,7 @@
 """What a flow answers: small values that say what happened and what is in place now."""
 
+from collections import Counter
+
 from lifecycle.data.dataset import Manifest
 from lifecycle.frozen import Frozen
 from lifecycle.gate.verdict import Verdict
@@ -51,6 +53,14 @@ class Release(Frozen):
     dataset: Manifest
     admissions: tuple[Admission, ...]
     batch: Batch | None = None
+
+    @property
+    def judged_alike(self) -> tuple[Environment, ...]:
+        """The environments whose gates judged on the very same rows: together they are one test."""
+        judged = [(each.env, each.verdict) for each in self.admissions if each.verdict]
+        rows = Counter((verdict.dataset_digest, verdict.side) for _, verdict in judged)
+        alike = [env for env, verdict in judged if rows[verdict.dataset_digest, verdict.side] > 1]
+        return tuple(alike)
 
     @property
     def refused(self) -> bool:
