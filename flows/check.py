@@ -49,7 +49,7 @@ def check(
     if verdict.promote:
         after = ", once a person has approved it" if config.approval.required else ""
         return Completed(message=f"{challenger.label} would become champion of {env}{after}.", data=verdict)
-    return Completed(name=verdict.title, message=f"{verdict.title}: {'; '.join(verdict.reasons)}", data=verdict)
+    return Completed(name=verdict.title, message="; ".join(verdict.reasons), data=verdict)
 
 
 def data_of(challenger: ModelRef, config: Settings, data_name: str | None, data_version: str | None) -> tuple[str, str]:

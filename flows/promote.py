@@ -105,8 +105,7 @@ def _unmoved(outcome: Admission, challenger: ModelRef) -> State[Admission]:
     """Nothing to do, or the gate refused."""
     if outcome.verdict is None:
         return _ended(outcome, outcome.message)
-    title = outcome.verdict.title
-    message = f"{title}: {'; '.join(outcome.verdict.reasons)}"
+    title, message = outcome.verdict.title, "; ".join(outcome.verdict.reasons)
     events.emit("refused", outcome.model, outcome.env, version=challenger.version, reason=message)
     return _ended(outcome, message, name=title)
 

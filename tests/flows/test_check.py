@@ -250,7 +250,7 @@ def test_a_refusal_is_a_state_of_its_own_with_its_artifacts(court: Court) -> Non
     assert (state.name, state.is_completed()) == ("Worse", True)
     verdict = state.result()
     assert verdict.decision == "worse"
-    assert str(state.message) == f"Worse: {'; '.join(verdict.reasons)}"
+    assert str(state.message) == "; ".join(verdict.reasons)
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(state.state_details.flow_run_id)
         chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
