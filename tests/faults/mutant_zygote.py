@@ -19,7 +19,11 @@ import pytest
 from tests.faults.mutants import mutated
 
 DECISIONS = "test_gate_decisions.py"
-TESTS = {"comparable": ("test_comparable.py", DECISIONS), "statistics": (DECISIONS, "test_statistics.py")}
+TESTS = {
+    "comparable": ("test_comparable.py", DECISIONS),
+    "statistics": (DECISIONS, "test_statistics.py"),
+    "doubt": ("test_doubt.py",),
+}
 """The tests of a module; those of the others are the decisions."""
 DEADLINE_SECONDS = 60
 

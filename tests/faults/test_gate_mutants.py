@@ -29,7 +29,10 @@ DECIDING = {
     "slices": None,
     "weigh": None,
     "comparable": None,
-    "statistics": {"accepts_gain", "discordance", "differing", "wilson", "adjusted"},
+    "contest": None,
+    "trivial": None,
+    "doubt": None,
+    "statistics": {"accepts_gain", "at_risk", "discordance", "difference", "differing", "wilson", "adjusted"},
 }
 """The modules that decide, and of one the functions that do; how its numbers come about is compared with scipy's,
 and how many rows it takes is an estimate."""
@@ -37,8 +40,8 @@ and how many rows it takes is an estimate."""
 EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     (
         "lifecycle.gate.checks",
-        "return _against(name, None, rules.min_gain, False, measured, rules.metric)",
-        52,
+        "return _against(name, None, limit, False, measured, metric.name)",
+        43,
         "False -> True",
     ): "what was not measured fails whatever is said of it",
     (
@@ -48,12 +51,6 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "True -> False",
     ): "there are as many p-values as parts",
     (
-        "lifecycle.gate.weigh",
-        'side = "below" if check.value < check.limit else "above"',
-        22,
-        "check.value < check.limit -> check.value <= check.limit",
-    ): "a check that failed is not at its limit",
-    (
         "lifecycle.gate.comparable",
         "(probabilities >= 0).all() and (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING).all()",
         40,
@@ -62,7 +59,6 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     ("lifecycle.gate.comparable", "kept = truth[unseen].reset_index(drop=True)", 42, "True -> False"): (
         "the column that it would add is not taken"
     ),
-    ("lifecycle.gate.weigh", "return 0", 15, "0 -> 1"): "rows are needed only beside a champion",
     (
         "lifecycle.gate.statistics",
         "p = float(stats.binomtest(repaired, broken + repaired).pvalue) if broken + repaired else 1",
