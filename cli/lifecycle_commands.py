@@ -137,7 +137,7 @@ def history(
     rows = [
         (
             f"{line.version} (deleted)" if line.deleted else line.version,
-            f"{line.at:%Y-%m-%d %H:%M:%S}",
+            "not known" if line.missing else f"{line.at:%Y-%m-%d %H:%M:%S}",
             line.kind,
             line.outcome,
             show.version(line.expected),

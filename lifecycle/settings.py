@@ -140,7 +140,12 @@ class Settings(BaseSettings):
     """All settings of one environment."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        env_parse_none_str="null",
     )
 
     env: Environment = Field(description="The environment these settings belong to.")
@@ -363,5 +368,6 @@ def problems(error: ValidationError) -> str:
     shown = []
     for each in error.errors()[:5]:
         where = ".".join(str(part) for part in each["loc"])
-        shown.append(f"{where}={each['input']!r:.80}: {each['msg']}" if where else each["msg"])
+        what = each["msg"].removeprefix("Value error, ")  # pydantic's name for what a check of ours has raised
+        shown.append(f"{where}={each['input']!r:.80}: {what}" if where else what)
     return "; ".join(shown)

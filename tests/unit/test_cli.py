@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from typer.main import get_command
 
 from cli.main import app, main
 from lifecycle import errors, files
-from lifecycle.registry import store
+from lifecycle.registry import catalog, store
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from tests.conftest import ROOT, train_model, tree
@@ -208,6 +209,26 @@ def test_what_takes_something_away_asks_and_without_anybody_to_ask_does_nothing(
         assert end.value.code == 2
         assert "--yes" in capsys.readouterr().err
         assert store.model(target)
+
+
+def test_the_history_gives_no_time_that_nobody_knows(
+    news: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.create_model(target_of(news, "sentiment"))
+    words: dict[str, Any] = dict.fromkeys(
+        ("kind", "outcome", "by", "reason", "run_id", "run_link", "verdict_digest", "gate", "approved_by", "approval"),
+        "",
+    )
+    line = catalog.Line(
+        version=1, at=datetime.fromtimestamp(0, UTC), champion=None, expected=None, deleted=True, missing=True, **words
+    )
+    monkeypatch.setattr(catalog, "history", lambda _: [line])
+    monkeypatch.setattr(sys, "argv", ["mlops", "history", "--model-name", "sentiment"])
+    with pytest.raises(SystemExit):
+        main()
+    out = capsys.readouterr().out
+    assert "not known" in out
+    assert "1970" not in out
 
 
 @pytest.mark.usefixtures("home")

@@ -112,6 +112,12 @@ MALFORMED = {
         "no columns 'text', 'label' | header row? | --text-column",
     ),
     "B10 other column": ("a.csv", GOOD, "--label-column mood", "no column 'mood'; there are 'text', 'label'"),
+    "B10 no column of groups": (
+        "a.csv",
+        GOOD,
+        "--group-column customer",
+        "no column 'customer' | with --group-column.",
+    ),
     "B10 no column to stratify by": ("a.csv", GOOD, "--stratify ['region']", "no column 'region'"),
     "B11 empty": ("a.csv", b"", "", "the file is empty"),
     "B11 blank lines only": ("a.csv", b"\n\r\n\n", "", "the file is empty"),

@@ -72,6 +72,8 @@ def test_nested_settings_are_merged_by_key(folder: Path, monkeypatch: pytest.Mon
         ("MLOPS_GATE_DATA__DATA_NAME", "fsa", "gate_data.data_name", "fsa"),
         ("MLOPS_INFERENCE__WORKERS", "2", "inference.workers", 2),
         ("MLOPS_SCHEMA_NAME", "", "schema_name", "ml"),
+        ("MLOPS_GATE__MISSED_CLASS_ROWS", "null", "gate.missed_class_rows", None),
+        ("MLOPS_GATE__RETRAINING__MARGIN", "null", "gate.retraining.margin", None),
     ],
 )
 @pytest.mark.usefixtures("folder")
@@ -98,6 +100,8 @@ WRONG_VARIABLES = [
     ("MLOPS_GATE__FLOORS", '{"f1_macro": 7}', "floors.f1_macro=7"),
     ("MLOPS_ENV", "prod", "MLOPS_ENV is not a setting"),
     ("MLOPS_PLATFORM", "../../etc", "platform='../../etc'"),
+    ("MLOPS_GATE__MIN_ROWS", "null", "gate.min_rows=None"),
+    ("MLOPS_GATE__METRIC", "cost", "gate={'metric': 'cost'}: `cost` needs `costs`"),
 ]
 
 

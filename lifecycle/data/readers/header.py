@@ -71,7 +71,8 @@ def _hint(there: list[str], missing: list[str], wanted: Wanted, delimiter: str) 
         guesses = ", ".join(repr(close) for close in nearest.values() if close)
         given = " ".join(f"{wanted.columns[c]} {shlex.quote(n)}" for c, n in nearest.items() if n and wanted.columns[c])
         return f"Did you mean {guesses}? Declare {given}." if given else f"Did you mean {guesses}?"
-    return "Does the file have a header row? Name the columns with --text-column and --label-column."
+    flags = " and ".join(filter(None, (wanted.columns[column] for column in missing)))
+    return f"Does the file have a header row? Name the columns with {flags or '--text-column and --label-column'}."
 
 
 def _delimiter(line: str, missing: list[str], declared: str) -> str:
