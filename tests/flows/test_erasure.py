@@ -54,7 +54,8 @@ def environment(home: Path) -> dict[str, str]:
     outside = {
         k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_API", "PREFECT_HOME", "PREFECT_PROFILE"))
     }
-    return {**outside, "MLOPS_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    apart = {"MLOPS_DATA__NEAR_DUPLICATES": "off"}  # the person's texts are alike, and must be on every side
+    return {**outside, **apart, "MLOPS_HOME": str(home), "PYTHONPATH": str(ROOT)}
 
 
 def mlops(home: Path, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
