@@ -56,7 +56,14 @@ def doubts(
     if claim.origin == "recorded":
         return tuple(_differs(challenger, test))
     found = (_too_good(claim, challenger, champion, test), _too_far(claim, challenger, test))
-    return found if enforce else tuple(check.model_copy(update={"outcome": "pass"}) for check in found)
+    return found if enforce else tuple(map(_as_warning, found))
+
+
+def _as_warning(check: Check) -> Check:
+    """A doubt that is told and refuses nothing."""
+    if check.outcome == "pass":
+        return check
+    return check.model_copy(update={"outcome": "pass", "detail": f"warning: {check.detail}"})
 
 
 def _differs(challenger: Predictions, test: tuple[int, int] | None) -> Iterator[Check]:

@@ -138,8 +138,8 @@ class Verdict(Frozen):
         if self.rule is None or self.risk is None:
             return ()
         others = f"{self.judged_before:,} other challenger{'s were' if self.judged_before != 1 else ' was'}"
-        before = f"{others} judged on these rows before" if self.judged_before else "The first on these rows"
-        told = f"{before}: the risk of a wrong promotion is {self.risk:.2g}."
+        before = f"{others} judged on these rows before: the" if self.judged_before else "The"
+        told = f"{before} risk of a wrong promotion is {self.risk:.2g}."
         return (told,) if self.rule == "first" else (f"Compared {RULES[self.rule]}: {self.rule_reason}.", told)
 
     @property
