@@ -146,13 +146,7 @@ def promoted(challenger: Predictions, champion: Predictions, rules: GateRules, c
     metric, limit = named(rules.metric, rules), contest.limit(rules)
     if statistics.difference(metric, challenger, champion) <= limit:
         return False
-    level = {"confidence": rules.confidence, "resamples": rules.resamples}
-    gain = checks.gain(_measured(challenger, champion, rules), challenger, champion, rules, contest)
-    if gain.outcome != "pass" or limit >= 0 or (gain.low is not None and gain.low > 0):
-        return gain.outcome == "pass"
-    variance = statistics.spread(metric, challenger, champion, **level)
-    needed = statistics.rows_needed(variance, margin=-limit, risk=contest.risk(rules), power=rules.power)
-    return checks.rows_for_margin(len(challenger.truth), needed, -limit, rules).outcome == "pass"
+    return checks.gain(_measured(challenger, champion, rules), challenger, champion, rules, contest).outcome == "pass"
 
 
 def _measured(challenger: Predictions, champion: Predictions, rules: GateRules) -> Measured:

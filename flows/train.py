@@ -43,6 +43,7 @@ def train(
     approvals.require_reach(config)
     data_version = data.resolve(config.datasets, data_name, data_version)
     gate.require_before_training(config, data_name, data_version)
+    registry.champion(target_of(config, model_name))  # one that nobody can name ends it before anything is trained
     request = training.plan(
         config,
         data_name=data_name,

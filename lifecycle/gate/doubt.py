@@ -81,7 +81,7 @@ def _too_good(
     doubted = perfect or (champion is not None and _far_fewer_mistakes(challenger, champion, test))
     detail = f"right on {_told(challenger)}, {who} on {reference.value:.1%}"
     if doubted:
-        detail += f"; it is said to be {claim.words}: {WAYS_OUT}"
+        detail += f"; {claim.words}: {WAYS_OUT}"
     return _measured(TOO_GOOD, challenger, detail, passes=not doubted)
 
 
@@ -92,7 +92,7 @@ def _too_far(claim: Claim, challenger: Predictions, test: tuple[int, int] | None
     doubted = _p(challenger, test) < P
     detail = _both(challenger, test)
     if doubted:
-        detail += f"; it is said to be {claim.words}: {WAYS_OUT}"
+        detail += f"; {claim.words}: {WAYS_OUT}"
     return _measured(TOO_FAR, challenger, detail, passes=not doubted)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle import evaluation, settings
 from lifecycle.data import dataset
 from lifecycle.erasure import lock
-from lifecycle.errors import IntegrityError, TransientError
+from lifecycle.errors import IntegrityError, MlopsError, TransientError
 from lifecycle.evaluation import EvaluateRequest
 from lifecycle.files import cache_folder, write_json
 from lifecycle.frozen import Frozen
@@ -61,7 +61,7 @@ def judge(request: JudgeRequest) -> Verdict:
         raise
     except Exception as error:  # closed by default: what could not be judged is refused, whatever went wrong
         logger.debug("The challenger could not be judged", exc_info=error)
-        verdict = _refusal(request, f"could not be judged: {type(error).__name__}: {error}")
+        verdict = _refusal(request, f"could not be judged: {_told(error)}")
         report = render(verdict, None, None)
     _keep(verdict, report, request.challenger)
     outcome = "Accepted" if verdict.decision == "promote" else "Refused"
@@ -69,6 +69,11 @@ def judge(request: JudgeRequest) -> Verdict:
     if verdict.mode == "dry_run":
         logger.warning("The gate of %s is in mode dry_run: NOTHING IS PROTECTED, refused models go in.", verdict.env)
     return verdict
+
+
+def _told(error: Exception) -> str:
+    """What went wrong; an error of ours says it in full, any other one is known by its name too."""
+    return str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"
 
 
 def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
@@ -103,9 +108,12 @@ def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
 
 
 def _contest(request: JudgeRequest, challenger: EvaluateRequest) -> Contest:
-    """The rule of the comparison; of a retraining nobody could choose among many, so it spends nothing."""
+    """The rule of the comparison; of a retraining nobody could choose among many, so it spends nothing.
+
+    But its rows may be those on which its definition was chosen, which is told.
+    """
     choice = retrained.rule_for(request.challenger, request.champion, request.data_root, request.rules)
-    asked = reuse.before(challenger, choice.rule)
+    asked = reuse.before(challenger, "first" if choice.rule == "first" else "gain")
     return Contest(rule=choice.rule, why=choice.why, judged_before=asked.challengers, spent=asked.share)
 
 

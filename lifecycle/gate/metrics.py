@@ -169,9 +169,12 @@ PER_CLASS: dict[str, Callable[[_Counts], Floats]] = {
 
 
 def _macro(score: str, predictions: Predictions, drawn: Drawn) -> Floats:
-    """The mean over the classes that the drawn rows have, as truth or as label."""
+    """The mean over the classes that the drawn rows have in truth.
+
+    A class that a model only says must not make its mean one of more classes than the other model's.
+    """
     counts = _counts(predictions, drawn)
-    present = counts.actual + counts.predicted > 0
+    present = counts.actual > 0
     return _ratio((PER_CLASS[score](counts) * present).sum(axis=0), present.sum(axis=0).astype(float), math.nan)
 
 

@@ -1,9 +1,9 @@
 """A decision in words: one plain sentence for whoever has to live with it, then the numbers it rests on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from lifecycle.gate.checks import GAIN
+from lifecycle.gate.checks import CLASSES, GAIN
 from lifecycle.gate.contest import Contest
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD
 from lifecycle.gate.rules import GateRules
@@ -12,11 +12,10 @@ from lifecycle.gate.verdict import REPLAY, Check, Decision, Interval
 PLAIN = {
     "floor": "it does not reach what the rules ask for",
     "ceiling": "it does not keep to what the rules allow",
-    GAIN: "it could not be shown to be better",
     TOO_GOOD: "it is too good for a model that has not seen these rows",
     TOO_FAR: "it is far better on the holdout than on the test rows, as if it had seen them",
     "classes never found": "it never finds one of the classes",
-    "classes of the champion": "it does not know every class that the champion knows",
+    CLASSES: "it does not know every class that the champion knows",
     "parts of the rows": "it is much worse on a part of the rows",
     "calibration": "it is too sure of itself",
     "changed predictions": "it changes too many predictions",
@@ -30,6 +29,7 @@ PLAIN = {
 """What a check that failed means, by how its name begins."""
 
 
+NOTHING = "nothing was checked"
 WARNING = "warning: "
 """What the detail of a check begins with that passes, and should be read all the same."""
 
@@ -58,7 +58,7 @@ def told(decision: Decision, done: Sequence[Check], facts: Facts) -> Iterator[st
         elif check.outcome == "fail" and check.name.startswith(GAIN) and check.value is not None:
             yield (
                 f"{check.name} is {check.value:+.3f} [{check.low:+.3f}, {check.high:+.3f}]: "
-                f"its interval must lie above {check.limit:g} ({check.detail})"
+                f"its interval must lie above {check.limit:g} ({check.detail}){_tolerated(facts)}"
             )
         elif check.outcome == "fail":
             yield _failed(check)
@@ -81,14 +81,25 @@ def _sentence(decision: Decision, done: Sequence[Check], facts: Facts) -> str:
             return f"these {rows} cannot tell whether it {what}: {_shown(worth, facts)}"
         case "not_enough_data":
             return f"too few rows to judge on: {rows} that {'neither has' if facts.champion else 'it has not'} seen"
-    return "; ".join(dict.fromkeys(_plain(check) for check in done if check.outcome == "fail")) or "nothing was checked"
+    better = "no worse" if facts.contest.rule == "retraining" else "better"
+    plain = PLAIN | {GAIN: f"it could not be shown to be {better} than {rival}"}
+    return "; ".join(dict.fromkeys(_plain(check, plain) for check in done if check.outcome == "fail")) or NOTHING
 
 
 def _shown(worth: float, facts: Facts) -> str:
     """What the rows could have shown, and how many would tell."""
-    if facts.needed <= facts.rows:
+    spent = facts.contest.risk(facts.rules) != facts.rules.risk
+    if facts.needed <= facts.rows and not spent:
         return "more rows may tell"
-    return f"they show a difference of {facts.visible:.2g} or more; {worth:g} takes about {facts.needed:,} rows"
+    told = f"they show a difference of {facts.visible:.2g} or more; {worth:g} takes about {facts.needed:,} rows"
+    if not spent:
+        return told
+    before = facts.contest.judged_before
+    return f"after {before:,} other{'s' if before != 1 else ''} {told} that no verdict has used, those of a new version"
+
+
+def _tolerated(facts: Facts) -> str:
+    return "; gate.retraining.margin tolerates more" if facts.contest.rule == "retraining" else ""
 
 
 def _accepted(done: Sequence[Check], facts: Facts) -> str:
@@ -122,8 +133,8 @@ def _worth(rules: GateRules) -> float:
     return abs(rules.min_gain) if rules.min_gain < 0 else max(rules.min_gain, rules.worthwhile_gain)
 
 
-def _plain(check: Check) -> str:
-    return next((words for name, words in PLAIN.items() if check.name.startswith(name)), check.name)
+def _plain(check: Check, plain: Mapping[str, str]) -> str:
+    return next((words for name, words in plain.items() if check.name.startswith(name)), check.name)
 
 
 def _failed(check: Check) -> str:

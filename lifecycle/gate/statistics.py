@@ -6,6 +6,7 @@
 `discordance`     rows that one model breaks and the other repairs, with McNemar's exact test
 `randomised_p`    the paired randomisation test of a gain
 `spread`          how much the gain of two models varies
+`careful_low`     what a gain lies above, if it varies so much
 `rows_needed`     how many rows it takes to see a gain
 `visible`         the gain that some rows can show
 `wilson`          the interval of a share
@@ -229,6 +230,13 @@ def rows_needed(variance: float, *, margin: float, risk: float, power: float) ->
     and v of `spread`.
     """
     return math.ceil(variance * (_quantiles(risk, power) / margin) ** 2)
+
+
+def careful_low(gain: float, variance: float, rows: int, *, risk: float) -> float:
+    """What a gain is above but for `risk`, if it varies as much as `spread` says at most."""
+    from scipy.stats import norm
+
+    return gain - float(norm.isf(risk)) * math.sqrt(variance / rows)
 
 
 def visible(variance: float, rows: int, *, risk: float, power: float) -> float:

@@ -120,12 +120,7 @@ def _compared(case: Case, found: _Findings, rules: GateRules) -> Iterator[Check]
 
 
 def _against_champions(case: Case, champion: Predictions, found: _Findings, rules: GateRules) -> Iterator[Check]:
-    """Where a loss is tolerated and the challenger is not simply better, there must be rows enough to tell a loss."""
-    gained = checks.gain(found.measured, case.challenger, champion, rules, case.contest)
-    yield gained
-    limit = case.contest.limit(rules)
-    if limit < 0 and not (gained.low is not None and gained.low > 0):
-        yield checks.rows_for_margin(len(case.rows), _needed(case, found.variance, rules), -limit, rules)
+    yield checks.gain(found.measured, case.challenger, champion, rules, case.contest)
     if case.contest.rule == "retraining":
         yield from checks.predecessors(case.rivals, rules, case.contest)
     yield from checks.lost_classes(case.knows, rules)
@@ -200,10 +195,11 @@ def _is_excluded(check: Check, worthwhile: float) -> bool:
     return high is not None and limit is not None and limit >= 0 and high < max(worthwhile, limit)
 
 
-def _other_classes(case: Case) -> Iterator[str]:
+def _other_classes(case: Case, done: tuple[Check, ...]) -> Iterator[str]:
     """A champion cannot be right on classes that it does not know: to beat it there shows little."""
     new, old = case.knows.get("challenger"), case.knows.get("champion")
-    if new and old and (told := difference(old, new)):
+    refused = any(check.name == checks.CLASSES and check.outcome != "pass" for check in done)  # which tells them
+    if new and old and not refused and (told := difference(old, new)):
         yield f"the classes differ from the champion's: {told}"
 
 
@@ -225,15 +221,14 @@ def _reasons(
         needed=_needed(case, variance, rules),
     )
     sentence, *numbers = reasons.told(decision, done, facts)
-    yield from (sentence, *_other_classes(case), *numbers)
+    yield from (sentence, *_other_classes(case, done), *numbers)
 
 
 def _needed(case: Case, variance: float, rules: GateRules) -> int:
-    """How many rows can tell a difference that matters; 0 where there are not two models to tell it from."""
+    """How many rows that nobody has asked can tell a difference that matters; 0 where there are not two models."""
     limit = case.contest.limit(rules)
     margin = -limit if limit < 0 else max(limit, rules.worthwhile_gain)
-    risk = case.contest.risk(rules)
-    return statistics.rows_needed(variance, margin=margin, risk=risk, power=rules.power) if variance else 0
+    return statistics.rows_needed(variance, margin=margin, risk=rules.risk, power=rules.power) if variance else 0
 
 
 def _variance(case: Case, rules: GateRules) -> float:

@@ -131,7 +131,7 @@ def version(target: Target, number: int) -> Version:
     """
     if found := find(target, number):
         return found
-    raise NotFoundError(f"{target.name} has no version {number}.", "See: mlops model show")
+    raise NotFoundError(f"{target.name} has no version {number}.", f"See: mlops model show {target.options}")
 
 
 def model(target: Target) -> RegisteredModel | None:

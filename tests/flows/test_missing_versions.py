@@ -10,12 +10,13 @@ from cli.main import main
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target, target_of
 from lifecycle.settings import Settings
+from lifecycle.tracking import client
 from tests.conftest import train_model
 
 pytestmark = pytest.mark.usefixtures("replayed_here")
 SENTIMENT = ("--model-name", "sentiment")
 NEWS = ("--data-name", "news", "--data-version", "1.0.0")
-TRAIN = ("train", *NEWS, *SENTIMENT, "--model-type", "naive_bayes")
+TRAIN = ("train", *NEWS, *SENTIMENT, "--model-type", "naive_bayes", "--seed", "5")
 
 
 @pytest.fixture
@@ -44,6 +45,12 @@ def mlops(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return run
 
 
+def runs(config: Settings) -> set[str]:
+    mlflow = client(config.mlflow_uri)
+    experiments = [each.experiment_id for each in mlflow.search_experiments()]
+    return {run.info.run_id for run in mlflow.search_runs(experiments)}
+
+
 def test_no_command_goes_on_until_it_is_recorded(
     news: Settings,
     robbed: Target,
@@ -56,6 +63,7 @@ def test_no_command_goes_on_until_it_is_recorded(
     monkeypatch.setenv("MLOPS_GATE__FLOORS", "{}")
     monkeypatch.setenv("MLOPS_GATE__RESAMPLES", "300")
     run_id = train_model(news).run_id
+    known = runs(news)
 
     for words in (
         TRAIN,
@@ -69,6 +77,7 @@ def test_no_command_goes_on_until_it_is_recorded(
         assert (code, "is missing" in err) == (7, True), (words, err)
         assert promotion.read_log(robbed).applied[-1].number == 2, words
         assert store.alias_version(robbed) is None
+    assert runs(news) == known, "nothing was trained for a champion that nobody can name"
 
     options = (*SENTIMENT, "--env", "dev", "--reason", "tidied up")
     code, _, err = mlops("model", "retire-missing", *options)

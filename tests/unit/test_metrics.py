@@ -19,8 +19,9 @@ CLASSES = ("", "0", "neutral", "Ω")
 
 
 def f_family(score: str, average: str) -> Callable[[Predictions], float]:
+    """Over the classes that the rows have: one that a model only says is no class of theirs."""
     function = getattr(sk, f"{score}_score")
-    return lambda rows: function(rows.truth, rows.label, average=average, zero_division=0)
+    return lambda rows: function(rows.truth, rows.label, labels=np.unique(rows.truth), average=average, zero_division=0)
 
 
 def one_versus_rest(score: Callable[..., float]) -> Callable[[Predictions], float]:
