@@ -32,7 +32,16 @@ DECIDING = {
     "contest": None,
     "trivial": None,
     "doubt": None,
-    "statistics": {"accepts_gain", "at_risk", "discordance", "difference", "differing", "wilson", "adjusted"},
+    "statistics": {
+        "accepts_gain",
+        "at_risk",
+        "careful_low",
+        "discordance",
+        "difference",
+        "differing",
+        "wilson",
+        "adjusted",
+    },
 }
 """The modules that decide, and of one the functions that do; how its numbers come about is compared with scipy's,
 and how many rows it takes is an estimate."""
@@ -44,6 +53,13 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         43,
         "False -> True",
     ): "what was not measured fails whatever is said of it",
+    ("lifecycle.gate.checks", "if careful < low:", 11, "careful < low -> careful <= low"): "equal limits are one",
+    (
+        "lifecycle.gate.checks",
+        "careful = statistics.careful_low(found.value, variance, len(models[0].truth), risk=risk)",
+        75,
+        "0 -> 1",
+    ): "both models answer the same rows",
     (
         "lifecycle.gate.slices",
         "return dict(zip(parts, statistics.adjusted([_worse(m, challenger, champion) for m in parts",

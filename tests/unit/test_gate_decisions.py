@@ -407,8 +407,17 @@ def test_a_class_of_sufficient_size_must_be_found_once(rows: int, asked: int | N
     assert verdict.promote is (outcome != "fail")
     if outcome == "fail":
         assert f"classes never found: none of its rows is found: c (0 of {rows})" in verdict.reasons
+    assert all(check.limit == 0 for check in verdict.checks if check.name == "classes never found")
     found_once = judged(case(truth, truth.replace("c", "b")[:-1] + "c"), missed_class_rows=asked)
     assert found_once.promote
+
+
+def test_of_several_classes_that_are_never_found_two_are_named() -> None:
+    truth = "a" * 40 + "b" * 40 + "c" * 40
+    (two,) = checks.never_found(predictions(truth, "a" * 120), GateRules())
+    assert two.detail == "none of its rows is found: b (0 of 40), c (0 of 40)"
+    (three,) = checks.never_found(predictions(truth, "b" * 40 + "a" * 80), GateRules())
+    assert three.detail == "none of its rows is found: a (0 of 40), b (0 of 40) and 1 more"
 
 
 def test_what_cannot_be_measured_makes_no_first_champion() -> None:
@@ -416,6 +425,7 @@ def test_what_cannot_be_measured_makes_no_first_champion() -> None:
     verdict = judged(bare._replace(challenger=bare.challenger._replace(probabilities=None)), metric="log_loss")
     assert verdict.decision == "keep"
     assert "gain in log_loss over any constant answer: cannot be measured: gives no probabilities" in verdict.reasons
+    assert next(check.limit for check in verdict.checks if check.name.startswith("gain in")) == 0
 
 
 # Retraining
@@ -624,6 +634,7 @@ def test_a_challenger_that_cannot_say_what_the_champion_says_is_refused(
     verdict = judged(asked, lost_classes=setting)
     assert verdict.decision == (decision if lost else "promote")
     assert ("classes of the champion" in outcomes(verdict)) is lost
+    assert all(check.limit == 0 for check in verdict.checks if check.name == "classes of the champion")
     if lost and setting == "refuse":
         assert verdict.reasons[0] == "it does not know every class that the champion knows"
         assert "set gate.lost_classes to allow" in verdict.reasons[-1]

@@ -277,6 +277,12 @@ def test_an_interval_of_less_risk_is_wider_as_the_normal_quantiles_are(risk: flo
     assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.1 - 0.05 * wider, 0.1 + 0.1 * wider))
 
 
+@pytest.mark.parametrize("risk", [0.025, 0.001])
+def test_a_gain_is_above_the_normal_limit_of_its_variance(risk: float) -> None:
+    found = statistics.careful_low(0.01, 0.09, 900, risk=risk)
+    assert found == pytest.approx(0.01 - 0.01 * NormalDist().inv_cdf(1 - risk))
+
+
 @pytest.mark.parametrize(("broken", "repaired"), [(20, 80), (40, 110), (5, 30)])
 def test_a_far_tail_is_as_small_as_the_exact_one(broken: int, repaired: int) -> None:
     """Of so many swaps none is drawn that gains as much; the binomial distribution tells how rare that is."""
