@@ -155,7 +155,7 @@ def _gained(
     detail = (
         f"{flips.repaired} rows repaired, {flips.broken} broken, McNemar p = {flips.p:.2g}, randomisation p = {p:.2g}"
     )
-    told = f"{detail}; {why} it begins at {surely:+.3f}" if why else detail
+    told = f"{detail}; {why} it begins at {surely:+.3f}" if found.low > limit >= surely else detail
     return _check(name, found, limit, accepted).model_copy(update={"detail": told})
 
 

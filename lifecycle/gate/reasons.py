@@ -95,7 +95,7 @@ def _shown(worth: float, facts: Facts) -> str:
     if not spent:
         return told
     before = facts.contest.judged_before
-    return f"after {before:,} other{'s' if before != 1 else ''} {told} that no verdict has used, those of a new version"
+    return f"after {before:,} other{'s' if before != 1 else ''} {told} that no verdict has used, as a new version adds"
 
 
 def _tolerated(facts: Facts) -> str:

@@ -555,10 +555,12 @@ def test_a_gain_that_would_do_for_the_first_does_not_for_the_twentieth() -> None
         "widened for the challengers that were judged on these rows before, it begins at -0.0" in twentieth.reasons[1]
     )
     assert "after 19 others they show a difference of " in twentieth.reasons[0]
-    assert twentieth.reasons[0].endswith(" rows that no verdict has used, those of a new version")
+    assert twentieth.reasons[0].endswith(" rows that no verdict has used, as a new version adds")
     assert twentieth.terms[-1].startswith("19 other challengers were judged on these rows before: the risk")
     clear = judged(case(*flipped(0, 60), contest=Contest(rule="gain", spent=19)))
     assert clear.decision == "promote"
+    worse = judged(case(*flipped(60, 20), contest=Contest(rule="gain", spent=19)))
+    assert "widened" not in worse.reasons[1], "it would not have been accepted anyway"
 
 
 def test_a_first_champion_is_the_hundredth_try_too() -> None:
