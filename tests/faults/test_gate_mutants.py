@@ -61,6 +61,12 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "0 -> 1",
     ): "both models answer the same rows",
     (
+        "lifecycle.gate.weigh",
+        "margin = -limit if limit < 0 else max(limit, rules.worthwhile_gain)",
+        13,
+        "-limit -> limit",
+    ): "how many rows it takes depends on the square of it",
+    (
         "lifecycle.gate.slices",
         "return dict(zip(parts, statistics.adjusted([_worse(m, challenger, champion) for m in parts",
         114,
