@@ -88,14 +88,15 @@ def _sentence(decision: Decision, done: Sequence[Check], facts: Facts) -> str:
 
 def _shown(worth: float, facts: Facts) -> str:
     """What the rows could have shown, and how many would tell."""
-    spent = facts.contest.risk(facts.rules) != facts.rules.risk
-    if facts.needed <= facts.rows and not spent:
-        return "more rows may tell"
     told = f"they show a difference of {facts.visible:.2g} or more; {worth:g} takes about {facts.needed:,} rows"
-    if not spent:
-        return told
+    if facts.contest.risk(facts.rules) == facts.rules.risk:
+        return told if facts.needed > facts.rows else "more rows may tell"
     before = facts.contest.judged_before
-    return f"after {before:,} other{'s' if before != 1 else ''} {told} that no verdict has used, as a new version adds"
+    others, new = (
+        f"after {before:,} other{'s' if before != 1 else ''}",
+        "that no verdict has used, as a new version adds",
+    )
+    return f"{others} {told} {new}" if facts.needed else f"{others} it takes rows {new}"
 
 
 def _tolerated(facts: Facts) -> str:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TextIO
@@ -79,12 +80,19 @@ def _mutate(name: str, number: int) -> None:
     path = Path(str(module.__file__))
     changed: dict[str, Any] = {"__name__": name, "__file__": str(path)}
     exec(compile(mutated(path.read_text(encoding="utf-8"), number), path, "exec"), changed)  # noqa: S102
+    _replace(vars(module), changed, name)
+
+
+def _replace(here: Mapping[str, Any], changed: Mapping[str, Any], name: str) -> None:
+    """Give the functions of a module, and the methods of its classes, the code of the mutant; and its constants."""
     for key, value in changed.items():
-        known = getattr(module, key, None)
+        known = here.get(key)
         if isinstance(value, FunctionType) and isinstance(known, FunctionType) and value.__module__ == name:
             known.__code__ = value.__code__
-        elif isinstance(value, int | float | str):
-            setattr(module, key, value)
+        elif isinstance(value, type) and isinstance(known, type) and value.__module__ == name:
+            _replace(vars(known), vars(value), name)
+        elif isinstance(here, dict) and isinstance(value, int | float | str):
+            here[key] = value
 
 
 def _unit(mutant: dict[str, Any] | None, session: pytest.Session) -> bool:

@@ -86,7 +86,7 @@ def mutated(source: str, number: int) -> ast.Module:
 
 
 def _function(tree: ast.Module, node: ast.expr) -> str:
-    for each in tree.body:
+    for each in ast.walk(tree):  # a method too; the outer one of nested functions comes first
         if isinstance(each, ast.FunctionDef) and each.lineno <= node.lineno <= (each.end_lineno or 0):
             return each.name
     return ""

@@ -29,7 +29,7 @@ DECIDING = {
     "slices": None,
     "weigh": None,
     "comparable": None,
-    "contest": None,
+    "contest": {"limit", "risk"},
     "trivial": None,
     "doubt": None,
     "statistics": {
@@ -43,7 +43,7 @@ DECIDING = {
         "adjusted",
     },
 }
-"""The modules that decide, and of one the functions that do; how its numbers come about is compared with scipy's,
+"""The modules that decide, and of some the functions that do; how its numbers come about is compared with scipy's,
 and how many rows it takes is an estimate."""
 
 EQUIVALENT: dict[tuple[str, str, int, str], str] = {
@@ -66,6 +66,12 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         13,
         "-limit -> limit",
     ): "how many rows it takes depends on the square of it",
+    (
+        "lifecycle.gate.weigh",
+        "visible=statistics.visible(variance, len(case.rows), risk=risk, power=rules.power) if vari",
+        108,
+        "0 -> 1",
+    ): "it is not told where there are no two models",
     (
         "lifecycle.gate.slices",
         "return dict(zip(parts, statistics.adjusted([_worse(m, challenger, champion) for m in parts",

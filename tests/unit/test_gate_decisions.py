@@ -554,7 +554,7 @@ def test_a_gain_that_would_do_for_the_first_does_not_for_the_twentieth() -> None
     assert (
         "widened for the challengers that were judged on these rows before, it begins at -0.0" in twentieth.reasons[1]
     )
-    assert "after 19 others they show a difference of " in twentieth.reasons[0]
+    assert "after 19 others they show a difference of 0.028 or more" in twentieth.reasons[0]
     assert twentieth.reasons[0].endswith(" rows that no verdict has used, as a new version adds")
     assert twentieth.terms[-1].startswith("19 other challengers were judged on these rows before: the risk")
     clear = judged(case(*flipped(0, 60), contest=Contest(rule="gain", spent=19)))
@@ -567,8 +567,9 @@ def test_a_first_champion_is_the_hundredth_try_too() -> None:
     rng = np.random.default_rng(11)
     truth = "ab" * 40
     new = "".join(letter if rng.random() < 0.25 else "ab"[rng.integers(2)] for letter in truth)
-    fresh, worn = (judged(case(truth, new, contest=Contest(rule="first", spent=n))) for n in (0, 99))
+    fresh, worn = (judged(case(truth, new, contest=Contest(rule="first", judged_before=n, spent=n))) for n in (0, 99))
     assert (fresh.promote, worn.promote) == (True, False), fresh.reasons
+    assert worn.reasons[0].endswith(": after 99 others it takes rows that no verdict has used, as a new version adds")
 
 
 # Worse, no better, cannot tell
