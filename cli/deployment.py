@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from cli import console, options, runner, show
-from lifecycle.errors import ConfigError, MlopsError
-from lifecycle.names import Environment
+from lifecycle.core.errors import ConfigError, MlopsError
+from lifecycle.core.names import Environment
 
 DEV, PROD = Environment.DEV, Environment.PROD
 Parameters = Annotated[
@@ -37,7 +37,7 @@ def setup(as_json: options.Json = False) -> None:
     Example: mlops setup
     """
     from cli.operations import connection
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     environments = [settings.load(env) for env in Environment]
     connection.connect(environments[0].state)
@@ -58,7 +58,7 @@ def deploy(only: Only = None, as_json: options.Json = False) -> None:
     Example: mlops deploy --env prod
     """
     from cli.operations import connection
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     environments = [settings.load(env) for env in Environment]
     connection.connect(environments[0].state)
@@ -88,7 +88,7 @@ def trigger(
     Example: mlops trigger promote/prod --param model_name=sentiment --param reason="approved in review"
     """
     from cli.operations import connection
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     given = os.environ.get("GITHUB_STEP_SUMMARY")
     path = summary or (Path(given) if given else None)
@@ -128,7 +128,7 @@ def backfill(
     """
     from cli.operations import backfill as filling
     from cli.operations import connection
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     config = settings.load(env)
     wanted = filling.days(first.date(), last.date())

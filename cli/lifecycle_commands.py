@@ -11,8 +11,8 @@ import typer
 
 from cli import console, options, runner, show
 from cli.data import check_source
-from lifecycle.errors import ConfigError
-from lifecycle.names import Environment, ModelType
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment, ModelType
 
 DEV, STAGING, PROD = Environment.DEV, Environment.STAGING, Environment.PROD
 LOGISTIC = ModelType.LOGISTIC_REGRESSION
@@ -45,9 +45,9 @@ def train(
     Example: mlops train --data-name fsa --data-version 1.0.0 --model-name sentiment --model-type naive_bayes
     --model-params "{'alpha': 1.0}"
     """
-    from lifecycle import settings
     from lifecycle.data import dataset
-    from lifecycle.models import estimators
+    from lifecycle.settings import load as settings
+    from lifecycle.training import estimators
 
     config = settings.load(env)
     dataset.load(config.datasets, data_name, dataset.resolve(config.datasets, data_name, data_version))
@@ -77,7 +77,7 @@ def promote(
 
     Example: mlops promote --model-name sentiment --from dev --to staging
     """
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     config, parameters = settings.load(target_env), options.parameters(context)
     title = f"Promoting {model_name} from {source_env} to {target_env}"
@@ -101,9 +101,9 @@ def rollback(
 
     Example: mlops rollback --model-name sentiment --env prod --reason "recall of negative fell"
     """
-    from lifecycle import settings
     from lifecycle.registry import promotion
     from lifecycle.registry.store import target_of
+    from lifecycle.settings import load as settings
 
     config, parameters = settings.load(env), options.parameters(context)
     title = f"{'Rehearsing a rollback of' if rehearse else 'Rolling back'} {model_name} in {env}"
@@ -200,8 +200,8 @@ def infer(
 
     Example: mlops infer --model-name sentiment --env prod --input news.csv --text-column Sentence
     """
-    from lifecycle import settings
     from lifecycle.data import piped
+    from lifecycle.settings import load as settings
 
     config, parameters = settings.load(env), options.parameters(context)
     title = f"Scoring {input or f'{data_name} {data_version}'} with {model_name} in {env}"
@@ -247,7 +247,7 @@ def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> Non
     """Take the bundled sample all the way, in a fresh state directory of its own."""
     import os
 
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     home = settings.load(DEV).state / "demo"
     if home.exists():
@@ -270,9 +270,9 @@ def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> Non
 
 
 def _release(parameters: dict[str, Any], as_json: bool, verbose: bool) -> None:
-    from lifecycle import settings
     from lifecycle.data import piped
-    from lifecycle.models import estimators
+    from lifecycle.settings import load as settings
+    from lifecycle.training import estimators
 
     config = settings.load(DEV)
     title = f"Releasing {parameters['model_name']} from {parameters['source']}"
@@ -316,7 +316,7 @@ def _next_steps(home: Path) -> None:
 def _check_input(config: Any, uri: str, source_format: str | None) -> None:
     """A table that is not there ends here, before Prefect is started; one of a catalog may be there for the job."""
     from lifecycle.data import ingest
-    from lifecycle.settings import checked
+    from lifecycle.settings.load import checked
 
     source = checked(ingest.Source, uri=uri, format=source_format)
     if not (source.is_in_catalog and config.platform == "databricks"):
@@ -324,8 +324,8 @@ def _check_input(config: Any, uri: str, source_format: str | None) -> None:
 
 
 def _params(text: str) -> dict[str, Any]:
-    from lifecycle.errors import ConfigError
-    from lifecycle.parameters import literal
+    from lifecycle.core.errors import ConfigError
+    from lifecycle.core.parameters import literal
 
     try:
         value = literal(text)

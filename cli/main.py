@@ -21,7 +21,7 @@ from cli import (
     serving,
     system,
 )
-from lifecycle import masking, owner
+from lifecycle.core import masking, writer_process
 from mlops_lifecycle import start
 
 app = typer.Typer(
@@ -68,7 +68,7 @@ def main() -> None:
     """Run the command in this process."""
     masking.guard()
     environment.spare_loopback()
-    with console.streams(), owner.temporary_folder():
+    with console.streams(), writer_process.temporary_folder():
         code = ending.of(app)
     sys.exit(code)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import console, options, runner, show
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _wait_until_up(home: Path, supervisor: "subprocess.Popen[bytes]", log: Path,
 
 
 def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool, hosts: Iterable[str]) -> "Plan":
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     runner.require_prefect()
     from cli.operations.services import Plan
@@ -174,7 +174,7 @@ def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool, hosts: It
 
 
 def _home(env: Environment) -> Path:
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     runner.require_prefect()
     return settings.load(env).state

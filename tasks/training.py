@@ -1,6 +1,6 @@
 """`lifecycle.training` under orchestration."""
 
-from lifecycle import training
+from lifecycle.training import train as training
 from tasks.policies import on_data, on_registry
 
 plan = on_data(training.plan).with_options(name="plan the training")

@@ -12,12 +12,15 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from lifecycle import masking, settings, tracking, training
+from lifecycle.core import masking
+from lifecycle.core.names import ModelType
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
 from lifecycle.models.loading import ModelRef
-from lifecycle.names import ModelType
-from lifecycle.settings import Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
+from lifecycle.tracking import client as tracking
+from lifecycle.training import train as training
 
 os.environ.update(
     DO_NOT_TRACK="1",

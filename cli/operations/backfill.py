@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cli.operations import connection, runs
-from lifecycle.errors import ConfigError
-from lifecycle.frozen import Frozen
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.frozen import Frozen
 from lifecycle.inference import batch
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
 
 logger = logging.getLogger("lifecycle.backfill")
 

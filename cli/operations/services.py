@@ -19,9 +19,11 @@ from cli import history
 from cli.operations import processes, state
 from cli.operations.state import Process, Service, Stack
 from cli.runner import QUIET
-from lifecycle import children, embedded, guard, tracking
-from lifecycle.errors import ConfigError, TransientError
-from lifecycle.guard import LOOPBACK
+from lifecycle.core import children, guard
+from lifecycle.core.errors import ConfigError, TransientError
+from lifecycle.core.guard import LOOPBACK
+from lifecycle.storage import embedded
+from lifecycle.tracking import client as tracking
 from mlops_lifecycle import start
 
 START_SECONDS = 180
@@ -32,7 +34,7 @@ LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 """Kept in memory, a lease is forgotten when the server ends, and the slot of its limit is never free again."""
 OPTIONS = {"prefect": "--port", "mlflow": "--mlflow-port"}
 OF_PREFECT = {"prefect", "worker"}
-MAKE_DATABASE = "import sys; from lifecycle import tracking; tracking.client(sys.argv[1])"
+MAKE_DATABASE = "import sys; from lifecycle.tracking import client as tracking; tracking.client(sys.argv[1])"
 
 _interrupts: list[int] = []
 

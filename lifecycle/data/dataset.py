@@ -3,8 +3,8 @@
 `<data root>/<data_name>/<data_version>/` holds `split.parquet` (row, key, text, label, split, and the source's other
 columns as `source_…`), `quarantine.parquet` (row, text, label, reason, kept_row, …), `manifest.json`, `report.html` and
 `data_docs/`. It is written under a temporary name and renamed, so a version exists whole or not at all; on a volume,
-`lifecycle.volumes` says how. What a person has a right to have erased is the exception to the rule: the version keeps
-its name and digest, and its manifest says what went.
+`lifecycle.storage.volumes` says how. What a person has a right to have erased is the exception to the rule: the version
+keeps its name and digest, and its manifest says what went.
 """
 
 import hashlib
@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from lifecycle import class_names, volumes
-from lifecycle.data import columns, division, ingest, report, split, validation, values
+from lifecycle.core import class_names
+from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import Side, is_name
+from lifecycle.core.parameters import Columns, Flag, Fraction, Name
+from lifecycle.core.provenance import code_version
+from lifecycle.data import columns, division, ingest, lock, report, split, tombstones, validation, values
 from lifecycle.data.division import Earlier, NearDuplicates
+from lifecycle.data.erased import Erased
 from lifecycle.data.ingest import Source
 from lifecycle.data.quarantine import check_budget, rare_rows, set_aside, wanted
-from lifecycle.erasure import lock, tombstones
-from lifecycle.erasure.entry import Erased
-from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
-from lifecycle.files import sha256_of, write_json
-from lifecycle.frozen import Frozen
-from lifecycle.names import Side, is_name
-from lifecycle.parameters import Columns, Flag, Fraction, Name
-from lifecycle.settings import DataRules, Settings, checked
-from lifecycle.version import code_version
+from lifecycle.settings.load import DataRules, Settings, checked
+from lifecycle.storage import volumes
+from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from lifecycle import secrets, volumes
-from lifecycle.errors import ConfigError, DataError
+from lifecycle.core import secrets
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
     import deltalake

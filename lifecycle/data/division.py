@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import Field
 
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import Side
 from lifecycle.data import columns, split, twins, units
 from lifecycle.data.columns import ByColumn
 from lifecycle.data.units import Unit
-from lifecycle.errors import ConfigError, DataError
-from lifecycle.frozen import Frozen
-from lifecycle.names import Side
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator
 
-from lifecycle import secrets, volumes
+from lifecycle.core import secrets
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.parameters import Delimiter, Format
 from lifecycle.data import cells, delta, piped
 from lifecycle.data.opening import Content, changed, check_scheme, opened
 from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, csv, jsonl, parquet, text
-from lifecycle.errors import ConfigError, DataError
-from lifecycle.frozen import Frozen
-from lifecycle.parameters import Delimiter, Format
-from lifecycle.settings import DataRules
+from lifecycle.settings.load import DataRules
+from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
     import pandas as pd

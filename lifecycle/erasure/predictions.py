@@ -15,18 +15,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lifecycle.core.errors import ConfigError, MlopsError
 from lifecycle.data import dataset, delta, ingest
 from lifecycle.data.dataset import SPLIT
+from lifecycle.data.erased import Erased
 from lifecycle.data.ingest import Source
 from lifecycle.erasure import swap
-from lifecycle.erasure.entry import Erased
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Wanted
-from lifecycle.errors import ConfigError, MlopsError
-from lifecycle.files import sha256_of, write_json
 from lifecycle.inference import batch, tables
 from lifecycle.inference.batch import MANIFEST, REJECTED, SCHEMA, BatchManifest
-from lifecycle.settings import DataRules
+from lifecycle.settings.load import DataRules
+from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:
     pass

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from lifecycle.gate.checks import CLASSES, GAIN
 from lifecycle.gate.contest import Contest
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD
-from lifecycle.gate.rules import GateRules
 from lifecycle.gate.verdict import REPLAY, Check, Decision, Interval
+from lifecycle.settings.gate_rules import GateRules
 
 PLAIN = {
     "floor": "it does not reach what the rules ask for",

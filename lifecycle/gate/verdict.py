@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from lifecycle.frozen import Frozen
-from lifecycle.names import Environment
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import Environment
 
 Decision = Literal["promote", "worse", "no_better", "cannot_tell", "keep", "not_enough_data"]
 """`keep`: something else than the comparison speaks against it, or it could not be judged."""

@@ -3,7 +3,8 @@
 `<output root>/<model>/<version>/<input digest>/` holds `part-00000.parquet …`, `rejected.parquet` and `manifest.json`;
 the folder of a day's batch is `<day>-<input digest>`.
 It is written under a hidden name and renamed once complete, so readers need only the manifest; on a volume,
-`lifecycle.volumes` says how. An interrupted batch keeps its finished parts, and the next run continues after them.
+`lifecycle.storage.volumes` says how. An interrupted batch keeps its finished parts, and the next run continues after
+them.
 """
 
 import hashlib
@@ -16,17 +17,16 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import Field, ValidationError
 
-from lifecycle import volumes
-from lifecycle.data import ingest
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.provenance import code_version
+from lifecycle.data import ingest, lock
+from lifecycle.data.erased import Erased
 from lifecycle.data.ingest import Source
-from lifecycle.erasure import lock
-from lifecycle.erasure.entry import Erased
-from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
-from lifecycle.files import leftovers, sha256_of, write_json
-from lifecycle.frozen import Frozen
 from lifecycle.models.loading import ModelRef
-from lifecycle.settings import DataRules, InferenceRules
-from lifecycle.version import code_version
+from lifecycle.settings.load import DataRules, InferenceRules
+from lifecycle.storage import volumes
+from lifecycle.storage.files import leftovers, sha256_of, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.errors import ConfigError, IntegrityError
+from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.inference import local
 from lifecycle.inference.batch import BatchRequest, Counts
 from lifecycle.inference.local import Part

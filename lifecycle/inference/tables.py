@@ -11,12 +11,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle import secrets, volumes
+from lifecycle.core import secrets
+from lifecycle.core.errors import ConfigError, TransientError
 from lifecycle.data import delta
 from lifecycle.data.delta import is_name
-from lifecycle.errors import ConfigError, TransientError
 from lifecycle.inference import batch, spark
 from lifecycle.inference.batch import BatchManifest
+from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
     import pyarrow as pa

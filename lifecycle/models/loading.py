@@ -18,11 +18,11 @@ from zipfile import ZipFile
 import yaml
 from cachetools import LRUCache, cached
 
-from lifecycle.errors import ConfigError, IntegrityError
-from lifecycle.files import tree_digest
-from lifecycle.frozen import Frozen
+from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.core.frozen import Frozen
 from lifecycle.models import examples
-from lifecycle.tracking import download
+from lifecycle.storage.files import tree_digest
+from lifecycle.tracking.client import download
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -253,7 +253,7 @@ def _pickled(artifacts: Path, ref: ModelRef) -> Any:
 
 
 def _vader(artifacts: Path, ref: ModelRef) -> Any:
-    from lifecycle.models import vader
+    from lifecycle.models.external import vader
 
     lexicon, emoji = (str(artifacts / name) for name in VADER_FILES)
     try:

@@ -7,15 +7,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from lifecycle import databricks, training
-from lifecycle.errors import ConfigError, NotFoundError
-from lifecycle.frozen import Frozen
+from lifecycle.core.errors import ConfigError, NotFoundError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import CHAMPION
+from lifecycle.databricks import credentials
 from lifecycle.models.loading import ModelRef, as_mlflow
-from lifecycle.names import CHAMPION
 from lifecycle.registry import aliases, labels, log, promotion, stages, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import client, download, is_missing, translated
+from lifecycle.tracking.client import client, download, is_missing, translated
+from lifecycle.training import train as training
 
 
 class Line(Frozen):
@@ -221,7 +222,7 @@ def run_link(tracking_uri: str, run_id: str, ui: str | None = None) -> str:
     `ui` is the address of a server that shows an embedded database.
     """
     server = tracking_uri if tracking_uri.startswith("http") else ui
-    if not run_id or not (server or databricks.is_databricks(tracking_uri)):
+    if not run_id or not (server or credentials.is_databricks(tracking_uri)):
         return ""
     from mlflow.exceptions import MlflowException
 
@@ -239,7 +240,7 @@ def run_link(tracking_uri: str, run_id: str, ui: str | None = None) -> str:
 
 def _model_link(target: Target, number: int | None = None) -> str:
     uri = target.registry_uri or target.tracking_uri
-    if databricks.is_databricks(uri):
+    if credentials.is_databricks(uri):
         page = f"explore/data/models/{target.name.replace('.', '/')}"
         return _on_databricks(f"{page}/version/{number}" if number else page)
     if not uri.startswith("http"):

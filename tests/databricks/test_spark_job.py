@@ -11,7 +11,7 @@ from databricks.sdk import WorkspaceClient
 from lifecycle.data.ingest import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
-from lifecycle.settings import InferenceRules, Settings
+from lifecycle.settings.load import InferenceRules, Settings
 from tests.conftest import train_model, tree, write_news
 from tests.databricks.remote import until
 

@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
-from lifecycle import volumes
 from lifecycle.data import ingest
 from lifecycle.data.ingest import Source
-from lifecycle.files import sha256_of, write_json
 from lifecycle.inference import batch, tables
 from lifecycle.inference.batch import BatchManifest
-from lifecycle.settings import DataRules
+from lifecycle.settings.load import DataRules
+from lifecycle.storage import volumes
+from lifecycle.storage.files import sha256_of, write_json
 
 ROWS = {
     "row": [1, 3],

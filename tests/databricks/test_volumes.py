@@ -17,10 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.data import check_source
-from lifecycle import doctor, settings, tracking, training, volumes
-from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import (
+from lifecycle import doctor
+from lifecycle.core.errors import (
     ConfigError,
     ConflictError,
     DataError,
@@ -29,10 +27,16 @@ from lifecycle.errors import (
     NotFoundError,
     TransientError,
 )
+from lifecycle.data import dataset
+from lifecycle.data.ingest import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.models.loading import ModelRef
-from lifecycle.settings import InferenceRules, Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import InferenceRules, Settings
+from lifecycle.storage import volumes
+from lifecycle.tracking import client as tracking
+from lifecycle.training import train as training
 from tests.conftest import make_dataset, train_model, tree, write_news
 from tests.databricks_emulator import Emulator
 
@@ -277,9 +281,8 @@ def test_an_upload_that_was_killed_is_nothing_and_stands_in_nobodys_way(
 ) -> None:
     final = volume / "final"
     workspace.inject(f"PUT {FILES}{final}/manifest.json", status=500, delay=60)
-    code = (
-        "import sys; from pathlib import Path; from lifecycle import volumes; volumes.publish(*map(Path, sys.argv[1:]))"
-    )
+    code = "import sys; from pathlib import Path; from lifecycle.storage import volumes; "
+    code += "volumes.publish(*map(Path, sys.argv[1:]))"
     staged = stage(tmp_path / "killed", rows="of the killed one")
     process = subprocess.Popen([sys.executable, "-c", code, str(staged), str(final)])
     while workspace.waiting():  # until it asks for the manifest

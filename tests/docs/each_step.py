@@ -9,13 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import mlops_lifecycle
-from lifecycle import evaluation, settings, training
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import ModelType
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
-from lifecycle.frozen import Frozen
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
-from lifecycle.names import ModelType
+from lifecycle.settings import load as settings
+from lifecycle.training import train as training
 
 DATA = {"data_name": "news", "data_version": "1.0.0"}
 SAMPLE = Path(mlops_lifecycle.__file__).parent / "examples" / "financial_news.csv"

@@ -16,15 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lifecycle import doctor, settings, training, training_runs
-from lifecycle.errors import MlopsError
+from lifecycle import doctor
+from lifecycle.core.errors import MlopsError
+from lifecycle.core.names import Environment
+from lifecycle.core.writer_process import OWNER
 from lifecycle.models import loading
-from lifecycle.names import Environment
-from lifecycle.owner import OWNER
 from lifecycle.registry import log, missing, promotion, registration, removal, stages, store, story
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
-from lifecycle.settings import Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
+from lifecycle.tracking import runs as training_runs
+from lifecycle.training import train as training
 from tests.faults.zygote import EFFECTS
 
 WRITING = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER)", re.IGNORECASE)

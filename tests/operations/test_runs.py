@@ -16,8 +16,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.automations import AutomationCore
 
-from lifecycle import tracking
 from lifecycle.inference import batch
+from lifecycle.tracking import client as tracking
 from tests.conftest import ROOT, SAMPLE
 from tests.operations.conftest import Site, kill, until
 

@@ -29,8 +29,8 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from cli.operations import connection, processes, services, state
 from cli.operations.services import Plan
 from cli.operations.state import Process, Service, Stack
-from lifecycle import guard
-from lifecycle.errors import ConfigError, ConflictError
+from lifecycle.core import guard
+from lifecycle.core.errors import ConfigError, ConflictError
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.timeout(600)

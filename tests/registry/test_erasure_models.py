@@ -7,25 +7,27 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lifecycle import doctor, evaluation, settings
+from lifecycle import doctor
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.names import CHAMPION, Side
 from lifecycle.data import dataset, split
 from lifecycle.data.ingest import Source
 from lifecycle.erasure import search
 from lifecycle.erasure.erase import erase
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Subject
-from lifecycle.errors import IntegrityError
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate import records
 from lifecycle.gate.judge import JudgeRequest, judge
-from lifecycle.gate.rules import GateRules
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.models import examples, loading
 from lifecycle.models.loading import ModelRef
-from lifecycle.names import CHAMPION, Side
 from lifecycle.registry import catalog, promotion
-from lifecycle.settings import InferenceRules
-from lifecycle.tracking import client, download
+from lifecycle.settings import load as settings
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.settings.load import InferenceRules
+from lifecycle.tracking.client import client, download
 from tests.conftest import train_model
 from tests.registry.conftest import State, promote
 

@@ -16,8 +16,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from lifecycle import databricks, evaluation, settings, tracking, training, training_runs, workspace
-from lifecycle.errors import (
+from lifecycle.core.errors import (
     ConfigError,
     ConflictError,
     IntegrityError,
@@ -26,9 +25,12 @@ from lifecycle.errors import (
     NotFoundError,
     TransientError,
 )
+from lifecycle.core.names import Environment
+from lifecycle.core.writer_process import OWNER, owner
+from lifecycle.databricks import client as workspace
+from lifecycle.databricks import credentials
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
-from lifecycle.names import Environment
-from lifecycle.owner import OWNER, owner
 from lifecycle.registry import (
     aliases,
     catalog,
@@ -44,6 +46,10 @@ from lifecycle.registry import (
 )
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
+from lifecycle.settings import load as settings
+from lifecycle.tracking import client as tracking
+from lifecycle.tracking import runs
+from lifecycle.training import train as training
 from tests.conftest import free_port
 from tests.databricks_emulator import Emulator
 from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
@@ -660,7 +666,7 @@ def test_a_clean_up_collects_the_files_that_nothing_refers_to(backend: State, th
         training.trained(three.tracking_uri, backend.weak.run_id)
     with pytest.raises(ConflictError, match="were cleaned up"):
         registration.candidate(three, backend.weak)
-    assert training_runs.state_of(three.tracking_uri, backend.weak.run_id) == "fine"
+    assert runs.state_of(three.tracking_uri, backend.weak.run_id) == "fine"
     for version in (2, 3):
         loading.verify(promotion.reference(three, version))
     loading.verify(backend.bayes)
@@ -955,9 +961,9 @@ def test_a_model_is_carried_to_another_server_once_with_all_that_its_run_holds(
     [copy] = runs_of(elsewhere, state.bayes)
     source = tracking.client(model.tracking_uri).get_run(model.run_id)
     assert (copy.data.params, copy.data.metrics) == (source.data.params, source.data.metrics)
-    for key in ("mlops.dataset_digest", "mlops.data_name", training_runs.TRAIN_KEY):
+    for key in ("mlops.dataset_digest", "mlops.data_name", runs.TRAIN_KEY):
         assert copy.data.tags[key] == source.data.tags[key]
-    assert copy.data.tags[training_runs.MODEL_URI] == brought.uri != source.data.tags[training_runs.MODEL_URI]
+    assert copy.data.tags[runs.MODEL_URI] == brought.uri != source.data.tags[runs.MODEL_URI]
     assert (brought.artifact_sha256, brought.tracking_uri) == (model.artifact_sha256, elsewhere.tracking_uri)
     for folder in ("there", "here"):
         (tmp_path / folder).mkdir()
@@ -1051,10 +1057,10 @@ def test_what_is_missing_of_the_credentials_is_named(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     if missing is None:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
         return
     with pytest.raises(ConfigError) as refused:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
     assert refused.value.what == f"{uri} needs a workspace and credentials; missing: {missing}."
     assert "secret" not in str(refused.value)
 
@@ -1064,7 +1070,7 @@ def test_credentials_are_asked_for_before_the_first_call_and_only_by_databricks(
     with pytest.raises(ConfigError, match="missing: DATABRICKS_HOST"):
         tracking.client("sqlite:////nowhere/at/all.db", "databricks-uc")
     for uri in ("sqlite:///x.db", "http://127.0.0.1:5000", "databricks.db"):
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
 
 
 GOOD = "[prod]\nhost = https://x\ntoken = secret\n"
@@ -1097,16 +1103,16 @@ def test_a_profile_must_hold_a_workspace_and_credentials(
     if uri == "databricks-uc":
         monkeypatch.setenv("DATABRICKS_CONFIG_PROFILE", "prod")
     if words is None:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
         return
     with pytest.raises(ConfigError, match=words) as refused:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
     assert "secret" not in str(refused.value).replace("client_secret", "")
 
 
 def test_the_default_profile_is_one_like_any_other(bare: Path) -> None:
     bare.write_text("[DEFAULT]\nhost = https://x\ntoken = secret\n", encoding="utf-8")
-    databricks.require_credentials("databricks-uc://DEFAULT")
+    credentials.require_credentials("databricks-uc://DEFAULT")
 
 
 @pytest.mark.parametrize(
@@ -1148,10 +1154,10 @@ def test_two_ways_to_sign_in_at_once_are_named(
     bare.write_text(f"[prod]\nhost = https://x\n{profile}", encoding="utf-8")
     uri = "databricks://prod" if profile else "databricks"
     if ways is None:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
         return
     with pytest.raises(ConfigError, match=f"more than one way to sign in to Databricks: {ways}") as refused:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
     assert "= secret" not in str(refused.value)
 
 

@@ -15,12 +15,13 @@ import psutil
 import pytest
 from pyspark.sql import SparkSession
 
-from lifecycle import settings
-from lifecycle.errors import ConfigError, DataError, IntegrityError
+from lifecycle.core.errors import ConfigError, DataError, IntegrityError
 from lifecycle.inference import batch, local, spark
-from lifecycle.models import external, loading
+from lifecycle.models import loading
+from lifecycle.models.external import external
 from lifecycle.models.loading import ModelRef
-from lifecycle.tracking import download
+from lifecycle.settings import load as settings
+from lifecycle.tracking.client import download
 from tests.conftest import ROOT, tree
 from tests.spark.conftest import TEXTS, requested, write_table
 
@@ -231,7 +232,7 @@ def test_missing_java_is_named_with_what_to_install(tmp_path: Path) -> None:
 def test_missing_pyspark_is_named_with_its_extra() -> None:
     program = "import sys; sys.modules['pyspark'] = None; from lifecycle.inference import spark; spark.session()"
     assert alone(program) == (
-        "lifecycle.errors.ConfigError: The engine spark needs pyspark. pip install 'mlops-lifecycle[spark]'"
+        "lifecycle.core.errors.ConfigError: The engine spark needs pyspark. pip install 'mlops-lifecycle[spark]'"
     )
 
 

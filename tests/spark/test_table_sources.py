@@ -19,13 +19,13 @@ from pyspark.sql import SparkSession
 
 from cli.data import check_source
 from cli.lifecycle_commands import _check_input
-from lifecycle import settings
+from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.data import dataset, delta, ingest
 from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, ConflictError, DataError
 from lifecycle.inference import batch, spark
 from lifecycle.models.loading import ModelRef
-from lifecycle.settings import DataRules, Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import DataRules, Settings
 from tests.conftest import tree, write_news
 from tests.spark.conftest import TEXTS, requested, write_table
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import children
+from lifecycle.core import children
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,19 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle import claims, evaluation, training
+from lifecycle.core.errors import IntegrityError, NotFoundError
+from lifecycle.core.names import Side
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
-from lifecycle.errors import IntegrityError, NotFoundError
-from lifecycle.evaluation import EvaluateRequest
-from lifecycle.files import sha256_of
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.models import loading
-from lifecycle.models.conversion import Converted
-from lifecycle.models.external import TrainedOn, log_external
+from lifecycle.models.external.conversion import Converted
+from lifecycle.models.external.external import TrainedOn, log_external
 from lifecycle.models.loading import ModelRef
-from lifecycle.names import Side
-from lifecycle.settings import Settings
-from lifecycle.tracking import client, download
+from lifecycle.settings.load import Settings
+from lifecycle.storage.files import sha256_of
+from lifecycle.tracking import claims
+from lifecycle.tracking.client import client, download
+from lifecycle.training import train as training
 from tests.conftest import make_dataset, train_model, write_news
 
 MODEL = ModelRef(tracking_uri="sqlite:///none", uri="models:/m-1", run_id="1", artifact_sha256="a" * 64)

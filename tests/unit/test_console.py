@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from cli import ending
-from lifecycle.errors import DataError
+from lifecycle.core.errors import DataError
 from tests.conftest import ROOT
 
 WORDS = "👍 плохо mäßig 中"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli import environment
-from lifecycle.errors import ConfigError
+from lifecycle.core.errors import ConfigError
 from tests.conftest import ROOT
 
 CLOSED = "127.0.0.1:9"

@@ -17,19 +17,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lifecycle import settings
-from lifecycle.data import dataset, split
+from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
+from lifecycle.data import dataset, lock, split, tombstones
 from lifecycle.data.dataset import Manifest
+from lifecycle.data.erased import Erased
 from lifecycle.data.ingest import Source
-from lifecycle.erasure import history, journal, lock, search, tombstones
-from lifecycle.erasure.entry import Erased
+from lifecycle.erasure import history, journal, search
 from lifecycle.erasure.erase import erase
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.journal import Erasure
 from lifecycle.erasure.predictions import _before
 from lifecycle.erasure.wanted import Subject, Wanted
-from lifecycle.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
-from lifecycle.settings import Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
 from tests.conftest import tree, write_news
 
 WORDS = ("profit rose to a record", "loss widened on weak demand", "the meeting is in May")

@@ -17,17 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lifecycle import progress, settings
+from lifecycle.core import progress
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
+from lifecycle.core.names import ModelType
 from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.models import loading
 from lifecycle.models.loading import ModelRef
-from lifecycle.names import ModelType
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
-from lifecycle.settings import InferenceRules, Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import InferenceRules, Settings
 from tests.conftest import train_model, tree
 from tests.unit.test_answers import registered
 

@@ -26,11 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lifecycle import settings
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, TransientError
 from lifecycle.data import dataset, ingest, opening, piped
 from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, ConflictError, DataError, TransientError
-from lifecycle.settings import DataRules
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import DataRules
 from tests.conftest import free_port, tree
 
 ROWS = [(f"text number {n}", ("good", "bad")[n % 2]) for n in range(30)]

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from cli import show
-from lifecycle.gate import markdown
+from lifecycle.core.names import Environment
+from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import BehaviourLine, Check, Flip, Interval, SliceLine, Verdict
-from lifecycle.names import Environment
 from tests.conftest import ROOT
 
 

@@ -10,9 +10,9 @@ from itertools import islice
 from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Any
 
+from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
 from lifecycle.data.readers import Block, Problems, Wanted, header, text
-from lifecycle.errors import DataError
 
 if TYPE_CHECKING:
     from lifecycle.data.ingest import Source

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
+from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
 from lifecycle.data.readers import Block, NotText, Problems, Wanted, header, text
-from lifecycle.errors import DataError
 
 if TYPE_CHECKING:
     from lifecycle.data.ingest import Source

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
 from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, header
-from lifecycle.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
