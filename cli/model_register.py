@@ -11,7 +11,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 
 if TYPE_CHECKING:
-    from lifecycle.models.loading import ModelRef
+    from lifecycle.core.references import ModelRef
     from lifecycle.registry.store import Target
 
 DEV, STAGING = Environment.DEV, Environment.STAGING

@@ -5,10 +5,10 @@ from prefect.states import Completed
 
 from lifecycle.core.names import CHAMPION, Environment
 from lifecycle.core.parameters import Name, VersionNumber
+from lifecycle.core.references import ModelRef
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.judge import JudgeRequest
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry.aliases import Alias
 from lifecycle.registry.store import target_of
 from lifecycle.settings.load import Settings

@@ -7,8 +7,8 @@ from flows import check
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import Name, VersionNumber
+from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings.load import Settings

@@ -8,10 +8,10 @@ from prefect import runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from lifecycle.core.class_names import as_markdown
+from lifecycle.core.references import ModelRef
 from lifecycle.data.dataset import Manifest
 from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.endpoint import Served

@@ -14,9 +14,9 @@ import pytest
 
 from lifecycle.core import masking
 from lifecycle.core.names import ModelType
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from lifecycle.tracking import client as tracking

@@ -14,8 +14,9 @@ from lifecycle.core.class_names import canonical
 from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, lock
-from lifecycle.models.loading import ModelRef, load
+from lifecycle.models.loading import load
 from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.tracking import claims, class_metrics
 from lifecycle.tracking.claims import Claim

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.core.errors import IntegrityError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment, Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, lock
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
@@ -17,7 +18,6 @@ from lifecycle.gate.contest import Contest
 from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.storage.files import cache_folder, write_json

@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Iterator
 from lifecycle.core import class_names
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, lock
 from lifecycle.data.dataset import Manifest
 from lifecycle.evaluation import behaviour
 from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import OF_A_CLASS, GateRules
 from lifecycle.settings.load import Settings

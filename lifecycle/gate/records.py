@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
 from lifecycle.tracking.client import client, download, is_missing, translated
 
 FOLDER = "verdicts"

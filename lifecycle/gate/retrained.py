@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lifecycle.core.errors import MlopsError
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.gate.verdict import Rule
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.tracking.client import client, translated
 from lifecycle.tracking.runs import DEFINITION

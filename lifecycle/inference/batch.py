@@ -20,10 +20,10 @@ from pydantic import Field, ValidationError
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.provenance import code_version
+from lifecycle.core.references import ModelRef
 from lifecycle.data import ingest, lock
 from lifecycle.data.erased import Erased
 from lifecycle.data.ingest import Source
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings.load import DataRules, InferenceRules
 from lifecycle.storage import volumes
 from lifecycle.storage.files import leftovers, sha256_of, write_json

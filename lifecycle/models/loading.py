@@ -19,7 +19,7 @@ import yaml
 from cachetools import LRUCache, cached
 
 from lifecycle.core.errors import ConfigError, IntegrityError
-from lifecycle.core.frozen import Frozen
+from lifecycle.core.references import ModelRef
 from lifecycle.models import examples
 from lifecycle.storage.files import tree_digest
 from lifecycle.tracking.client import download
@@ -38,26 +38,6 @@ DO_NOT_USE = "Do not use this model; roll back or train again."
 
 VADER_FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt")
 VADER_MISSING = "Install it: pip install 'mlops-lifecycle[vader]'"
-
-
-class ModelRef(Frozen):
-    """One exact model: where it lies, what it must digest to, and the run that made it."""
-
-    tracking_uri: str
-    registry_uri: str = ""
-    """Where it is registered, if not at the tracking server."""
-    uri: str
-    run_id: str
-    artifact_sha256: str
-    name: str | None = None
-    version: int | None = None
-    allow_pickle: bool = False
-    """Whether the settings of the environment allow to read it if it is a pickle."""
-
-    @property
-    def label(self) -> str:
-        """What a person calls it."""
-        return f"{self.name} v{self.version}" if self.version else f"run {self.run_id}"
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.guard import LOOPBACK, Guard
+from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 
 if TYPE_CHECKING:
     import uvicorn

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core.class_names import as_markdown
 from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.gate import records
 from lifecycle.gate.verdict import Interval, Verdict
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version

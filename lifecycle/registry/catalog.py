@@ -10,8 +10,9 @@ from typing import Any
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
-from lifecycle.models.loading import ModelRef, as_mlflow
+from lifecycle.models.loading import as_mlflow
 from lifecycle.registry import aliases, labels, log, promotion, stages, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version

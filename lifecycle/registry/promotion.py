@@ -23,8 +23,8 @@ from lifecycle.core.errors import (
 )
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import this_process
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import aliases, log, registration, store, story
 from lifecycle.registry.log import Kind, Log
 from lifecycle.registry.store import Target, alias_version

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, TransientError
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead, owner
 from lifecycle.databricks import credentials
-from lifecycle.models.loading import ModelRef, artifact_digest, description, private_copy
+from lifecycle.models.loading import artifact_digest, description, private_copy
 from lifecycle.registry import aliases, log, store, story
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs

@@ -15,7 +15,7 @@ from pydantic import Field
 from lifecycle.core.errors import ConflictError, LostRaceError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
-from lifecycle.models.loading import ModelRef
+from lifecycle.core.references import ModelRef
 from lifecycle.registry import log, promotion, registration, store, story
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target, Version

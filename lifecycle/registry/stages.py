@@ -15,7 +15,8 @@ from pathlib import Path
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment
-from lifecycle.models.loading import ModelRef, artifact_digest, reader_of
+from lifecycle.core.references import ModelRef
+from lifecycle.models.loading import artifact_digest, reader_of
 from lifecycle.registry import log, promotion, registration, store
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking.client import download

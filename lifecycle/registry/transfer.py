@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.core.errors import IntegrityError
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry.store import Target
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, download, experiment, translated

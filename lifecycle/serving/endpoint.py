@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.databricks import credentials
 from lifecycle.databricks.client import answers, client
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate.proof import replay
 from lifecycle.gate.proof.infrastructure import differing
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.settings.load import Settings

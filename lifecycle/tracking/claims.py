@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import user
-from lifecycle.models.loading import ModelRef
 from lifecycle.tracking.client import client, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256
 

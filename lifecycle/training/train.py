@@ -21,11 +21,11 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import ModelType, Side
 from lifecycle.core.parameters import Name, Params
 from lifecycle.core.provenance import code_version, digest_of, git_commit
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset, lock
 from lifecycle.data.dataset import Manifest
 from lifecycle.models import storing
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
 from lifecycle.tracking import claims, class_metrics, runs

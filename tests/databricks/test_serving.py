@@ -15,9 +15,9 @@ from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntity
 
 from lifecycle import doctor
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
+from lifecycle.core.references import ModelRef
 from lifecycle.doctor.endpoints import examine_endpoints
 from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target
 from lifecycle.serving import endpoint

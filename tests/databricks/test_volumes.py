@@ -27,11 +27,11 @@ from lifecycle.core.errors import (
     NotFoundError,
     TransientError,
 )
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import InferenceRules, Settings
 from lifecycle.storage import volumes

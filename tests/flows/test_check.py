@@ -19,10 +19,10 @@ from flows.check import check
 from flows.promote import promote
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate import records
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import catalog, promotion, store
 from lifecycle.registry.store import target_of
 from lifecycle.settings import load as settings

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 
 from lifecycle.core.errors import LostRaceError, TransientError
-from lifecycle.models.loading import ModelRef
+from lifecycle.core.references import ModelRef
 from lifecycle.registry import promotion, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target, target_of

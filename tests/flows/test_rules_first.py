@@ -11,8 +11,8 @@ from flows.create_data import create_data
 from flows.promote import promote
 from flows.train import train
 from lifecycle.core.errors import ConfigError, DataError, MlopsError
+from lifecycle.core.references import ModelRef
 from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings.load import Settings

@@ -22,10 +22,10 @@ import pytest
 import requests
 
 from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion, store
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import Target

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from cli import model as command
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import BehaviourLine, Check, Interval, SliceLine, Verdict
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import card, catalog, labels, promotion, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.settings import load as settings

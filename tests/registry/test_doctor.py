@@ -9,10 +9,10 @@ import pytest
 
 from lifecycle import doctor
 from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
 from lifecycle.data.ingest import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import log, promotion, store
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings

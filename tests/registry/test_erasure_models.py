@@ -10,6 +10,7 @@ import pytest
 from lifecycle import doctor
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.names import CHAMPION, Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, split
 from lifecycle.data.ingest import Source
 from lifecycle.erasure import search
@@ -22,7 +23,6 @@ from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.models import examples, loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import catalog, promotion
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules

@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from lifecycle.core.errors import IntegrityError, TransientError
 from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
 from lifecycle.evaluation import evaluate as evaluation
@@ -18,7 +19,6 @@ from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import REPLAY, Check, Verdict
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.tracking.client import client, download
 from tests.conftest import write_news

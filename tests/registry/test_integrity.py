@@ -16,8 +16,8 @@ import skops.io
 import yaml
 
 from lifecycle.core.errors import IntegrityError
+from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import log, promotion
 from lifecycle.tracking.client import client
 from tests.registry.conftest import State

@@ -339,7 +339,7 @@ def test_a_hand_that_deletes_while_others_promote_leaves_no_second_truth(state: 
     code = (
         "import json, sys\n"
         "from lifecycle.core.errors import MlopsError\n"
-        "from lifecycle.models.loading import ModelRef\n"
+        "from lifecycle.core.references import ModelRef\n"
         "from lifecycle.registry import promotion, store\n"
         "target = store.Target.model_validate_json(sys.argv[1])\n"
         "for turn in range(6):\n"

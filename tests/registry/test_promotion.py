@@ -11,9 +11,9 @@ import pytest
 from lifecycle.core import names
 from lifecycle.core.errors import AliasMovedError, ConfigError, ConflictError, LostRaceError, MlopsError, NotFoundError
 from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import owner, this_process
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import catalog, log, promotion, removal, store
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target

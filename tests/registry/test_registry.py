@@ -26,6 +26,7 @@ from lifecycle.core.errors import (
     TransientError,
 )
 from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.databricks import client as workspace
 from lifecycle.databricks import credentials
@@ -938,14 +939,14 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) ->
     return Target(tracking_uri=uri, name="prod.ml.sentiment")
 
 
-def runs_of(target: Target, model: loading.ModelRef) -> list[Any]:
+def runs_of(target: Target, model: ModelRef) -> list[Any]:
     """The copies of a model's run at a target."""
     client = tracking.client(target.tracking_uri)
     found = client.search_runs([e.experiment_id for e in client.search_experiments()])
     return [run for run in found if run.data.tags.get(transfer.COPIED_FROM, "").endswith(model.run_id)]
 
 
-def paths(model: loading.ModelRef, tmp_path: Path) -> dict[str, bytes]:
+def paths(model: ModelRef, tmp_path: Path) -> dict[str, bytes]:
     """The artifacts of a model's run."""
     folder = tracking.download(model.tracking_uri, f"runs:/{model.run_id}/", tmp_path)
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

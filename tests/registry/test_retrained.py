@@ -2,10 +2,10 @@
 
 import pytest
 
+from lifecycle.core.references import ModelRef
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate import retrained
 from lifecycle.gate.judge import JudgeRequest, judge
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.tracking.client import client

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
@@ -13,7 +14,6 @@ from lifecycle.gate import reuse
 from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.gate.reuse import JUDGED, Asked
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.tracking.client import client
 from tests.conftest import make_dataset, write_news

@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lifecycle.core.errors import AliasMovedError, ConflictError, IntegrityError, LostRaceError, NotFoundError
 from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
 from lifecycle.doctor.models import examine_model
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import aliases, catalog, log, missing, promotion, registration, removal, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target

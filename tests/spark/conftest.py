@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lifecycle.core.names import ModelType
+from lifecycle.core.references import ModelRef
 from lifecycle.data.ingest import Source
 from lifecycle.inference.batch import BatchRequest
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings

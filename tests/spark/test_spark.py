@@ -16,10 +16,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lifecycle.core.errors import ConfigError, DataError, IntegrityError
+from lifecycle.core.references import ModelRef
 from lifecycle.inference import batch, local, spark
 from lifecycle.models import loading
 from lifecycle.models.external import external
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings import load as settings
 from lifecycle.tracking.client import download
 from tests.conftest import ROOT, tree

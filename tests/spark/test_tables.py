@@ -15,9 +15,9 @@ from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from cli.main import main
 from flows.batch_inference import _rules
 from lifecycle.core.errors import ConfigError, TransientError
+from lifecycle.core.references import ModelRef
 from lifecycle.inference import batch, tables
 from lifecycle.inference.batch import BatchRequest
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import InferenceRules
 from tests.conftest import tree

@@ -13,11 +13,11 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 
 from lifecycle.core.errors import DataError
+from lifecycle.core.references import ModelRef
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models.external import external
-from lifecycle.models.loading import ModelRef
 from lifecycle.models.text_model import TextModel
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.load import Settings

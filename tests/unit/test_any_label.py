@@ -17,6 +17,7 @@ from sklearn.metrics import accuracy_score, classification_report
 from cli import show
 from lifecycle.core.class_names import as_metric, from_metric
 from lifecycle.core.names import Environment, Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
 from lifecycle.evaluation import evaluate as evaluation
@@ -24,7 +25,6 @@ from lifecycle.gate import judge, records
 from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules, SliceRules
 from lifecycle.settings.load import Settings

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lifecycle.core.errors import IntegrityError, NotFoundError
 from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
 from lifecycle.evaluation import evaluate as evaluation
@@ -16,7 +17,6 @@ from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.models import loading
 from lifecycle.models.external.conversion import Converted
 from lifecycle.models.external.external import TrainedOn, log_external
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings.load import Settings
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import claims

@@ -35,6 +35,7 @@ from sklearn.svm import LinearSVC
 
 from lifecycle.core.errors import ConfigError, DataError, IntegrityError, MlopsError, NotFoundError
 from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import user
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
@@ -43,7 +44,6 @@ from lifecycle.models import loading
 from lifecycle.models.external import conversion, external, unpickle
 from lifecycle.models.external.conversion import Answer, Converted, convert
 from lifecycle.models.external.external import TrainedOn, log_external
-from lifecycle.models.loading import ModelRef
 from lifecycle.models.text_model import TextModel
 from lifecycle.settings.load import Settings
 from lifecycle.storage.files import sha256_of

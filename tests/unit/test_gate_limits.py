@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from lifecycle.core.errors import ConfigError, DataError, MlopsError, NotFoundError
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.ingest import Source
 from lifecycle.gate import limits
-from lifecycle.models.loading import ModelRef
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from tests.conftest import train_model

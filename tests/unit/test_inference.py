@@ -20,11 +20,11 @@ import pytest
 from lifecycle.core import progress
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
 from lifecycle.core.names import ModelType
+from lifecycle.core.references import ModelRef
 from lifecycle.data.ingest import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.core.references import ModelRef
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.models.external import external, vader
-from lifecycle.models.loading import VADER_FILES, ModelRef
+from lifecycle.models.loading import VADER_FILES
 from lifecycle.settings.load import Settings
 from lifecycle.tracking.client import client
 from tests.conftest import make_dataset, write_news

@@ -24,7 +24,8 @@ from pydantic import Field
 from lifecycle.core import guard
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
-from lifecycle.models.loading import NOT_CONTENT, ModelRef
+from lifecycle.core.references import ModelRef
+from lifecycle.models.loading import NOT_CONTENT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING
 from lifecycle.core import children
 from lifecycle.core.errors import IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure
 from lifecycle.gate.proof.infrastructure import TOLERANCE, Proof
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.storage.files import write_json
 from lifecycle.training.train import PACKAGES, TrainRequest, is_trained
 from mlops_lifecycle import start

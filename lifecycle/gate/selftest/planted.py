@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lifecycle.core.names import ModelType
+from lifecycle.core.references import ModelRef
 from lifecycle.data.split import text_key
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.comparable import comparable
@@ -26,7 +27,6 @@ from lifecycle.gate.proof import infrastructure, replay
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.verdict import Rule
 from lifecycle.models import loading, storing, text_model
-from lifecycle.models.loading import ModelRef
 from lifecycle.models.text_model import TextModel
 from lifecycle.training import estimators
 

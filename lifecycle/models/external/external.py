@@ -19,12 +19,13 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
 from lifecycle.core.parameters import Name
 from lifecycle.core.provenance import code_version, git_commit
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset
 from lifecycle.data.dataset import Manifest
 from lifecycle.models import storing
 from lifecycle.models.external.conversion import MEMORY_LIMIT_MB, TIMEOUT_SECONDS, Converted, convert
-from lifecycle.models.loading import VADER_FILES, VADER_MISSING, ModelRef
+from lifecycle.models.loading import VADER_FILES, VADER_MISSING
 from lifecycle.settings.load import Settings, checked
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import claims, runs
