@@ -11,11 +11,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle.core import secrets
+from lifecycle.core import secrets, spark
 from lifecycle.core.errors import ConfigError, TransientError
 from lifecycle.data import delta
 from lifecycle.data.delta import is_name
-from lifecycle.inference import batch, spark
+from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchManifest
 from lifecycle.storage import volumes
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from pyspark.sql import SparkSession
 
+from lifecycle.core import spark as sessions
 from lifecycle.core.errors import ConfigError, DataError, IntegrityError
 from lifecycle.core.references import ModelRef
 from lifecycle.inference import batch, local, spark
@@ -33,7 +34,7 @@ AWKWARD = ["  ", "", "\x07bell", "profit " * 20_000, "naïve – 𝄞 «profit»
 @pytest.fixture(scope="module")
 def session() -> Iterator[SparkSession]:
     """A session on this machine, as a process that is offered none starts it."""
-    made = spark.session(2)
+    made = sessions.session(2)
     yield made
     made.stop()
 
@@ -163,7 +164,7 @@ def test_rows_that_spark_loses_are_an_error(session: SparkSession, champion: Mod
 
 
 def test_the_session_that_is_there_is_used_and_left_running(session: SparkSession) -> None:
-    assert spark.session(1) is session
+    assert sessions.session(1) is session
     assert session.sparkContext.master == "local[2]"
 
 
@@ -219,7 +220,7 @@ def alone(program: str, **environment: str) -> str:
 
 
 def test_missing_java_is_named_with_what_to_install(tmp_path: Path) -> None:
-    program = "from lifecycle.inference import spark; spark.session()"
+    program = "from lifecycle.core import spark; spark.session()"
     said = alone(program, PATH=str(tmp_path))
     assert "ConfigError: The engine spark needs Java: there is no java on the PATH. Install Java 17" in said
     said = alone(program, JAVA_HOME=str(tmp_path))
@@ -230,7 +231,7 @@ def test_missing_java_is_named_with_what_to_install(tmp_path: Path) -> None:
 
 
 def test_missing_pyspark_is_named_with_its_extra() -> None:
-    program = "import sys; sys.modules['pyspark'] = None; from lifecycle.inference import spark; spark.session()"
+    program = "import sys; sys.modules['pyspark'] = None; from lifecycle.core import spark; spark.session()"
     assert alone(program) == (
         "lifecycle.core.errors.ConfigError: The engine spark needs pyspark. pip install 'mlops-lifecycle[spark]'"
     )

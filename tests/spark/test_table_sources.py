@@ -19,11 +19,12 @@ from pyspark.sql import SparkSession
 
 from cli.data import check_source
 from cli.lifecycle_commands import _check_input
+from lifecycle.core import spark
 from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, delta, ingest
 from lifecycle.data.ingest import Source
-from lifecycle.inference import batch, spark
+from lifecycle.inference import batch
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import DataRules, Settings
 from tests.conftest import tree, write_news
