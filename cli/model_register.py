@@ -59,13 +59,13 @@ def register(
     Example: mlops model register --model-name sentiment --env dev --run-id 3f1c…
     """
     from lifecycle.registry import registration
-    from lifecycle.training import train as training
+    from lifecycle.tracking import runs
 
     if (run_id is None) == (source is None):
         raise ConfigError("Say what to register: either --run-id or --source.")
     target = runner.registered(env, model_name)
     if run_id is not None:
-        model = training.trained(target.tracking_uri, run_id)
+        model = runs.trained(target.tracking_uri, run_id)
     else:
         model = registration.described(target, source or "")
     _enter(target, env, model, description, as_json)

@@ -20,6 +20,7 @@ from lifecycle.data.ingest import Source
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from lifecycle.tracking import client as tracking
+from lifecycle.tracking import runs
 from lifecycle.training import train as training
 
 os.environ.update(
@@ -130,7 +131,7 @@ def train_model(
         links={},
     )
     training.train(request)
-    return training.trained(config.mlflow_uri, request.run_id)
+    return runs.trained(config.mlflow_uri, request.run_id)
 
 
 @pytest.fixture(scope="session")

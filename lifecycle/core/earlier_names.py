@@ -1,7 +1,7 @@
 """Modules under the names that they had in earlier releases, for what was stored or deployed then.
 
 Prefect names the class of each result by its module, so a flow run that goes on under a newer release reads such names;
-a notebook that was deployed before calls `lifecycle.jobs.notebooks`. What is new uses the names of now.
+a notebook that was deployed before calls `lifecycle.notebooks`. What is new uses the names of now.
 """
 
 import sys
@@ -14,11 +14,11 @@ from types import ModuleType
 from typing import Any
 
 MODULES = {
-    "lifecycle.databricks.run_states": "lifecycle.databricks.run_states",
-    "lifecycle.core.errors": "lifecycle.core.errors",
-    "lifecycle.jobs.notebooks": "lifecycle.jobs.notebooks",
-    "tasks.outcomes": "tasks.outcomes",
-    "lifecycle.jobs.steps": "lifecycle.jobs.steps",
+    "lifecycle.databricks_runs": "lifecycle.databricks.run_states",
+    "lifecycle.errors": "lifecycle.core.errors",
+    "lifecycle.notebooks": "lifecycle.jobs.notebooks",
+    "lifecycle.outcomes": "tasks.outcomes",
+    "lifecycle.steps": "lifecycle.jobs.steps",
 }
 CLASSES = {
     "lifecycle.evaluation": {"EvaluateRequest": "lifecycle.evaluation.evaluate"},

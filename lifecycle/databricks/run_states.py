@@ -34,7 +34,7 @@ CANCELLED = {"CANCELED", "USER_CANCELED"}
 OF_THE_CODE = "RUN_EXECUTION_ERROR"
 LOG_LINES = 10
 
-_RAISED = re.compile(r"\A(?:lifecycle\.errors\.)?(?P<name>[A-Za-z]+Error): (?P<what>.*)", re.DOTALL)
+_RAISED = re.compile(r"\A(?:lifecycle\.(?:core\.)?errors\.)?(?P<name>[A-Za-z]+Error): (?P<what>.*)", re.DOTALL)
 
 
 class Orphan(Frozen):

@@ -20,7 +20,7 @@ from lifecycle.gate import records
 from lifecycle.models import examples
 from lifecycle.storage.files import publish_file
 from lifecycle.tracking import claims
-from lifecycle.training.train import TRAINED_KEYS
+from lifecycle.tracking.runs import TRAINED_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd

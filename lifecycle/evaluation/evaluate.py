@@ -21,7 +21,7 @@ from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.tracking import claims, class_metrics
 from lifecycle.tracking.claims import Claim
 from lifecycle.tracking.client import client, download, translated
-from lifecycle.training.train import TRAINED_KEYS
+from lifecycle.tracking.runs import TRAINED_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,6 +22,7 @@ from lifecycle.registry.store import target_of
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
+from lifecycle.tracking import runs
 from lifecycle.training import train as training
 
 OF_THE_RUN = ("env", "request", "prefect_flow_run_id")
@@ -73,7 +74,7 @@ def _train(config: Settings, given: Given) -> dict[str, Any]:
         experiment_name=experiment,
     )
     training.train(request)
-    made = training.trained(config.mlflow_uri, request.run_id)
+    made = runs.trained(config.mlflow_uri, request.run_id)
     return {"run_id": made.run_id, "artifact_sha256": made.artifact_sha256}
 
 

@@ -16,8 +16,8 @@ from lifecycle.models.loading import as_mlflow
 from lifecycle.registry import aliases, labels, log, promotion, stages, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
+from lifecycle.tracking import runs
 from lifecycle.tracking.client import client, download, is_missing, translated
-from lifecycle.training import train as training
 
 
 class Line(Frozen):
@@ -203,7 +203,7 @@ def resolve(
     if sum(reference is not None for reference in (alias, version, run_id, stage)) > 1:
         raise ConfigError("--alias, --version, --run-id and --stage exclude each other.", "Give one of them.")
     if run_id is not None:
-        found = training.trained(target.tracking_uri, run_id)
+        found = runs.trained(target.tracking_uri, run_id)
         return found.model_copy(update={"allow_pickle": target.allow_pickle})
     if stage is not None:
         return promotion.reference(target, stages.version_in(target, stage))

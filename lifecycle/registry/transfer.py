@@ -18,7 +18,6 @@ from lifecycle.models import loading
 from lifecycle.registry.store import Target
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, download, experiment, translated
-from lifecycle.training import train as training
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -52,7 +51,7 @@ def bring(model: ModelRef, target: Target) -> ModelRef:
     source = f"{model.tracking_uri}#{model.run_id}"
     experiment_id = experiment(target.tracking_uri, f"{target.name.rpartition('.')[2]}-{target.name.partition('.')[0]}")
     if run_id := _copied(target.tracking_uri, experiment_id, source):
-        return training.trained(target.tracking_uri, run_id).model_copy(update=trusted)
+        return runs.trained(target.tracking_uri, run_id).model_copy(update=trusted)
     logger.info("Copying %s to %s", model.label, target.tracking_uri)
     with loading.private_copy(model) as folder, tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         original = _original(model, Path(temporary))
@@ -61,7 +60,7 @@ def bring(model: ModelRef, target: Target) -> ModelRef:
             client(target.tracking_uri).log_artifacts(run_id, temporary)
             _seal(original, model, target.tracking_uri, run_id)
         upload(target.tracking_uri, experiment_id, run_id, folder)
-    return training.trained(target.tracking_uri, run_id).model_copy(update=trusted)
+    return runs.trained(target.tracking_uri, run_id).model_copy(update=trusted)
 
 
 def upload(tracking_uri: str, experiment_id: str, run_id: str, folder: Path) -> None:

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
-from lifecycle.core.errors import MlopsError
+from lifecycle.core.errors import ConflictError, MlopsError, NotFoundError
+from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead
 from lifecycle.tracking.client import client, is_missing, translated
 
@@ -14,6 +15,8 @@ MODEL_URI, ARTIFACT_SHA256 = "mlops.model_uri", "mlops.artifact_sha256"
 DEFINITION = "mlops.definition"
 """The tag that says how a model was defined, whatever it was trained on."""
 COLLECTED, COLLECTING = "mlops.collected", "collecting"
+PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
+TRAINED_KEYS = "training/keys.parquet"
 
 
 def finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
@@ -143,3 +146,29 @@ def _collection_of(tracking_uri: str, run_id: str) -> str:
         if not is_missing(error):
             raise
         return ""
+
+
+def trained(tracking_uri: str, run_id: str) -> ModelRef:
+    """The model of a finished training run.
+
+    Raises:
+        NotFoundError: There is no such run.
+        ConflictError: The run holds no finished model of ours.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            run = client(tracking_uri).get_run(run_id)
+    except MlflowException as error:
+        raise NotFoundError(f"No run {run_id!r} in {tracking_uri}: {error.message}", "See: mlops model list") from None
+    tags = run.data.tags
+    if run.info.status != "FINISHED" or MODEL_URI not in tags or ARTIFACT_SHA256 not in tags:
+        raise ConflictError(
+            f"Run {run_id} is {run.info.status} and holds no finished model.", "Train again: mlops train"
+        )
+    if COLLECTED in tags:
+        raise ConflictError(f"The model of run {run_id} was cleaned up.", "Train again: mlops train")
+    return ModelRef(
+        tracking_uri=tracking_uri, uri=tags[MODEL_URI], run_id=run_id, artifact_sha256=tags[ARTIFACT_SHA256]
+    )

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from lifecycle.core.errors import ConflictError, NotFoundError
+from lifecycle.core.errors import NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import ModelType, Side
 from lifecycle.core.parameters import Name, Params
 from lifecycle.core.provenance import code_version, digest_of, git_commit
-from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset, lock
 from lifecycle.data.dataset import Manifest
@@ -30,7 +29,7 @@ from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
 from lifecycle.tracking import claims, class_metrics, runs
 from lifecycle.tracking.client import client, experiment, translated
-from lifecycle.tracking.runs import ARTIFACT_SHA256, COLLECTED, MODEL_URI, TRAIN_KEY
+from lifecycle.tracking.runs import ARTIFACT_SHA256, MODEL_URI, PACKAGES, TRAIN_KEY, TRAINED_KEYS
 from lifecycle.training import estimators, plots
 
 if TYPE_CHECKING:
@@ -38,10 +37,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 FITTING = ("training/train.py", "training/estimators.py", "data/tokens.py", "models/text_model.py")
 """The sources that decide what becomes of rows and parameters: another model comes of a change to one of them."""
-TRAINED_KEYS = "training/keys.parquet"
 
 
 class TrainRequest(Frozen):
@@ -140,32 +137,6 @@ def is_trained(request: TrainRequest) -> bool:
     with translated():
         run = client(request.tracking_uri).get_run(request.run_id)
     return run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags
-
-
-def trained(tracking_uri: str, run_id: str) -> ModelRef:
-    """The model of a finished training run.
-
-    Raises:
-        NotFoundError: There is no such run.
-        ConflictError: The run holds no finished model of ours.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            run = client(tracking_uri).get_run(run_id)
-    except MlflowException as error:
-        raise NotFoundError(f"No run {run_id!r} in {tracking_uri}: {error.message}", "See: mlops model list") from None
-    tags = run.data.tags
-    if run.info.status != "FINISHED" or MODEL_URI not in tags or ARTIFACT_SHA256 not in tags:
-        raise ConflictError(
-            f"Run {run_id} is {run.info.status} and holds no finished model.", "Train again: mlops train"
-        )
-    if COLLECTED in tags:
-        raise ConflictError(f"The model of run {run_id} was cleaned up.", "Train again: mlops train")
-    return ModelRef(
-        tracking_uri=tracking_uri, uri=tags[MODEL_URI], run_id=run_id, artifact_sha256=tags[ARTIFACT_SHA256]
-    )
 
 
 def trained_on(tracking_uri: str, run_id: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.settings import load as settings
+from lifecycle.tracking import runs
 from lifecycle.training import train as training
 
 DATA = {"data_name": "news", "data_version": "1.0.0"}
@@ -33,7 +34,7 @@ def main(folder: Path) -> None:
         config, model_name="sentiment", model_type=kind, model_params={}, seed=0, links=links, **DATA
     )
     step("train", request)
-    model = training.trained(config.mlflow_uri, request.run_id)
+    model = runs.trained(config.mlflow_uri, request.run_id)
     step("evaluate", evaluation.request_for(model, config.datasets, **DATA))
     scored = BatchRequest(model=model, input=sample, text_column="Sentence", output_root=config.predictions)
     step("infer", scored)

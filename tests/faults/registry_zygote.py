@@ -27,7 +27,6 @@ from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from lifecycle.tracking import runs as training_runs
-from lifecycle.training import train as training
 from tests.faults.zygote import EFFECTS
 
 WRITING = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER)", re.IGNORECASE)
@@ -52,11 +51,11 @@ def main() -> None:
 
 
 def register(target: Target, models: dict[str, str]) -> None:
-    registration.candidate(target, training.trained(target.tracking_uri, models["new"]))
+    registration.candidate(target, training_runs.trained(target.tracking_uri, models["new"]))
 
 
 def promote(target: Target, models: dict[str, str]) -> None:
-    model = training.trained(target.tracking_uri, models["new"])
+    model = training_runs.trained(target.tracking_uri, models["new"])
     promotion.promote(Intent(target=target, model=model, expected=3, head=3, reason="prepared"))
 
 

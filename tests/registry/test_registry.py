@@ -50,7 +50,6 @@ from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
-from lifecycle.training import train as training
 from tests.conftest import free_port
 from tests.databricks_emulator import Emulator
 from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
@@ -664,7 +663,7 @@ def test_a_clean_up_collects_the_files_that_nothing_refers_to(backend: State, th
     assert (done.deleted, done.collected) == ((1,), (backend.weak.uri,))
     assert not list(lies.rglob("*"))
     with pytest.raises(ConflictError, match="was cleaned up"):
-        training.trained(three.tracking_uri, backend.weak.run_id)
+        runs.trained(three.tracking_uri, backend.weak.run_id)
     with pytest.raises(ConflictError, match="were cleaned up"):
         registration.candidate(three, backend.weak)
     assert runs.state_of(three.tracking_uri, backend.weak.run_id) == "fine"
@@ -682,7 +681,7 @@ def test_files_that_a_version_of_another_environment_refers_to_stay(backend: Sta
     assert (done.deleted, done.collected) == ((1, 2), (backend.bayes.uri,))
     loading.verify(promotion.champion(prod))
     loading.verify(backend.weak)
-    assert training.trained(three.tracking_uri, backend.weak.run_id) == backend.weak
+    assert runs.trained(three.tracking_uri, backend.weak.run_id) == backend.weak
     removal.delete_model(prod, with_champion=True)
     assert removal.cleanup(three, 0, reason="").collected == (backend.weak.uri,)
 
@@ -735,7 +734,7 @@ def test_a_collection_killed_in_the_middle_is_finished_by_the_next_one(
             removal.cleanup(three, 1, reason="")
     assert removal.uncollected(three) == (backend.weak.run_id,)
     with pytest.raises(ConflictError, match="cleaned up"):
-        training.trained(three.tracking_uri, backend.weak.run_id)
+        runs.trained(three.tracking_uri, backend.weak.run_id)
     assert removal.cleanup(three, 1, reason="").collected == (backend.weak.uri,)
     assert removal.uncollected(three) == ()
 

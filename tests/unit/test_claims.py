@@ -19,9 +19,8 @@ from lifecycle.models.external.conversion import Converted
 from lifecycle.models.external.external import TrainedOn, log_external
 from lifecycle.settings.load import Settings
 from lifecycle.storage.files import sha256_of
-from lifecycle.tracking import claims
+from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, download
-from lifecycle.training import train as training
 from tests.conftest import make_dataset, train_model, write_news
 
 MODEL = ModelRef(tracking_uri="sqlite:///none", uri="models:/m-1", run_id="1", artifact_sha256="a" * 64)
@@ -63,7 +62,7 @@ def test_what_is_declared_is_read_back(sides: set[Side]) -> None:
 
 def copied(model: ModelRef, other: ModelRef, folder: Path) -> None:
     """Put the keys of one model's run into another's."""
-    path = download(model.tracking_uri, f"runs:/{model.run_id}/{training.TRAINED_KEYS}", folder)
+    path = download(model.tracking_uri, f"runs:/{model.run_id}/{runs.TRAINED_KEYS}", folder)
     client(other.tracking_uri).log_artifact(other.run_id, str(path), "training")
 
 

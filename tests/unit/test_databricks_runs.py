@@ -76,7 +76,11 @@ def test_how_a_run_ended_decides_whether_waiting_or_a_person_helps(found: dict[s
     assert runs.words(found) in str(error)
 
 
-@pytest.mark.parametrize("module", ["lifecycle.core.errors.", ""], ids=["with its module", "as notebooks print it"])
+@pytest.mark.parametrize(
+    "module",
+    ["lifecycle.core.errors.", "lifecycle.errors.", ""],
+    ids=["with its module", "as an earlier release names it", "as notebooks print it"],
+)
 @pytest.mark.parametrize("name", ["DataError", "NotFoundError", "LostRaceError", "TransientError", "IntegrityError"])
 def test_an_error_of_ours_comes_back_as_itself(module: str, name: str) -> None:
     said = f"{module}{name}: row 3 of news.csv\nhas no label."

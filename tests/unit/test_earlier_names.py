@@ -20,15 +20,10 @@ MODEL = {"tracking_uri": "sqlite:///m.db", "uri": "models:/m-1", "run_id": "r", 
 DATASET = {"data_root": "/data", "data_name": "news", "data_version": "1.0.0"}
 TRAINED = {"tracking_uri": "sqlite:///m.db", "run_id": "r", "model_name": "m", "model_type": "naive_bayes"}
 STORED: dict[str, dict[str, Any]] = {
-    "tasks.outcomes.Approval": {"approved": True, "by": "ann", "reason": "good", "verdict_digest": "1"},
-    "lifecycle.evaluation.evaluate.EvaluateRequest": {
-        "model": MODEL,
-        **DATASET,
-        "side": "holdout",
-        "dataset_digest": "2",
-    },
-    "lifecycle.training.train.TrainRequest": {**TRAINED, **DATASET},
-    "lifecycle.core.references.ModelRef": MODEL,
+    "lifecycle.outcomes.Approval": {"approved": True, "by": "ann", "reason": "good", "verdict_digest": "1"},
+    "lifecycle.evaluation.EvaluateRequest": {"model": MODEL, **DATASET, "side": "holdout", "dataset_digest": "2"},
+    "lifecycle.training.TrainRequest": {**TRAINED, **DATASET},
+    "lifecycle.models.loading.ModelRef": MODEL,
     "lifecycle.data.ingest.Source": SOURCE,
     "lifecycle.data.dataset.CreateDataRequest": {**DATASET, "source": SOURCE},
 }
@@ -41,16 +36,16 @@ def test_a_result_that_an_earlier_release_stored_is_read(name: str) -> None:
 
 
 def test_a_stored_result_is_of_the_class_of_now() -> None:
-    name = "lifecycle.evaluation.evaluate.EvaluateRequest"
+    name = "lifecycle.evaluation.EvaluateRequest"
     stored = json.dumps({"__class__": name, "data": STORED[name]}).encode()
     assert type(JSONSerializer().loads(stored)) is EvaluateRequest
-    name = "tasks.outcomes.Approval"
+    name = "lifecycle.outcomes.Approval"
     stored = json.dumps({"__class__": name, "data": STORED[name]}).encode()
     assert type(JSONSerializer().loads(stored)) is Approval
 
 
 def test_an_error_that_an_earlier_release_stored_is_raised() -> None:
-    stored = json.dumps({"__exc_type__": "lifecycle.core.errors.DataError", "message": "row 3 has no label"}).encode()
+    stored = json.dumps({"__exc_type__": "lifecycle.errors.DataError", "message": "row 3 has no label"}).encode()
     assert isinstance(JSONSerializer().loads(stored), DataError)
 
 

@@ -377,7 +377,7 @@ def test_nothing_to_complete_is_said(here: Settings) -> None:
 READER = """
 import sys, time
 from pathlib import Path
-from lifecycle.erasure import lock
+from lifecycle.data import lock
 with lock.undisturbed(Path(sys.argv[1])):
     print("reading", flush=True)
     sys.stdin.read()

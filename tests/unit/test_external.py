@@ -47,6 +47,7 @@ from lifecycle.models.external.external import TrainedOn, log_external
 from lifecycle.models.text_model import TextModel
 from lifecycle.settings.load import Settings
 from lifecycle.storage.files import sha256_of
+from lifecycle.tracking import runs
 from lifecycle.tracking.client import client
 from lifecycle.training import train as training
 from tests.conftest import write_news
@@ -384,7 +385,7 @@ def test_a_converted_model_is_logged_once_and_loads_verified_and_as_mlflow_would
 ) -> None:
     model = reference(config, skops_form)
     assert reference(config, skops_form) == model
-    assert training.trained(config.mlflow_uri, model.run_id) == model
+    assert runs.trained(config.mlflow_uri, model.run_id) == model
     tags = client(config.mlflow_uri).get_run(model.run_id).data.tags
     assert tags["mlops.origin"] == "external"
     assert tags["mlops.source_sha256"] == skops_form.source_sha256

@@ -37,7 +37,8 @@ from lifecycle.gate.proof import infrastructure
 from lifecycle.gate.proof.infrastructure import TOLERANCE, Proof
 from lifecycle.models import loading
 from lifecycle.storage.files import write_json
-from lifecycle.training.train import PACKAGES, TrainRequest, is_trained
+from lifecycle.tracking.runs import PACKAGES
+from lifecycle.training.train import TrainRequest, is_trained
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:

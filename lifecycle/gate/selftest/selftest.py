@@ -23,7 +23,7 @@ from lifecycle.core.names import Environment
 from lifecycle.gate.verdict import REPLAY, Decision, Verdict
 from lifecycle.settings.gate_rules import GateRules, SliceRules
 from lifecycle.storage.files import sha256_of, write_json
-from lifecycle.training.train import PACKAGES
+from lifecycle.tracking.runs import PACKAGES
 
 if TYPE_CHECKING:
     from lifecycle.gate.selftest.planted import Nursery

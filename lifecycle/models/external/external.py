@@ -30,7 +30,6 @@ from lifecycle.settings.load import Settings, checked
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated
-from lifecycle.training import train as training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,7 +193,7 @@ def log_external(
         run_name=f"{model_name} external {converted.source_sha256[:12]}",
         code=HERE / "text_model.py",
         artifacts={"pipeline": converted.path},
-        packages=(*training.PACKAGES, "joblib") if converted.is_pickle else training.PACKAGES,
+        packages=(*runs.PACKAGES, "joblib") if converted.is_pickle else runs.PACKAGES,
         tags=tags,
         example=not converted.is_pickle,  # to try it is to run its code here
     )
@@ -246,7 +245,7 @@ def _record(tracking_uri: str, experiment_name: str, recording: Recording, keys:
             run_id = str(run.info.run_id)
             _fill(tracking_uri, run_id, recording, keys)
             logger.info("Recorded %s: run %s", recording.run_name, run_id)
-    return training.trained(tracking_uri, run_id)
+    return runs.trained(tracking_uri, run_id)
 
 
 def _tags(recording: Recording, key: str) -> dict[str, str]:
@@ -266,7 +265,7 @@ def _fill(tracking_uri: str, run_id: str, recording: Recording, keys: "pd.DataFr
 
     with mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         if keys is not None:
-            path = Path(temporary) / training.TRAINED_KEYS
+            path = Path(temporary) / runs.TRAINED_KEYS
             path.parent.mkdir()
             keys.to_parquet(path, index=False)
             mlflow.log_artifacts(temporary)
