@@ -29,7 +29,7 @@ DATA_PARAMETERS = (
 def check_source(config: Any, parameters: dict[str, Any]) -> None:
     """Read the whole source before anything is started or written: a malformed table ends here, in a second."""
     from lifecycle.data import dataset
-    from lifecycle.data.ingest import Source
+    from lifecycle.data.source import Source
     from lifecycle.settings.load import checked
 
     source = checked(

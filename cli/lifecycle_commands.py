@@ -316,9 +316,10 @@ def _next_steps(home: Path) -> None:
 def _check_input(config: Any, uri: str, source_format: str | None) -> None:
     """A table that is not there ends here, before Prefect is started; one of a catalog may be there for the job."""
     from lifecycle.data import ingest
+    from lifecycle.data.source import Source
     from lifecycle.settings.load import checked
 
-    source = checked(ingest.Source, uri=uri, format=source_format)
+    source = checked(Source, uri=uri, format=source_format)
     if not (source.is_in_catalog and config.platform == "databricks"):
         ingest.require(source, config.data)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from lifecycle.data.dataset import Manifest
+    from lifecycle.data.manifest import Manifest
     from lifecycle.gate.selftest.selftest import SelftestResult
     from lifecycle.gate.verdict import Flip, Interval, Verdict
     from lifecycle.inference.batch import BatchManifest

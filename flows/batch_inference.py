@@ -11,7 +11,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import Delimiter, Format, Location, Name, VersionNumber
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import tables
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.registry.store import target_of

@@ -4,7 +4,7 @@ from collections import Counter
 
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment
-from lifecycle.data.dataset import Manifest
+from lifecycle.data.manifest import Manifest
 from lifecycle.gate.verdict import Verdict
 from lifecycle.inference.batch import BatchManifest
 from lifecycle.registry.promotion import Promotion

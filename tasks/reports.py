@@ -9,7 +9,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from lifecycle.core.class_names import as_markdown
 from lifecycle.core.references import ModelRef
-from lifecycle.data.dataset import Manifest
+from lifecycle.data.manifest import Manifest
 from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
 from lifecycle.registry import catalog

@@ -16,7 +16,7 @@ from lifecycle.core import masking
 from lifecycle.core.names import ModelType
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from lifecycle.tracking import client as tracking

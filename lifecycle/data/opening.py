@@ -25,7 +25,7 @@ from lifecycle.settings.load import DataRules
 from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
-    from lifecycle.data.ingest import Source
+    from lifecycle.data.source import Source
 
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20

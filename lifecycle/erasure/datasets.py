@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data import dataset, division, report, validation
-from lifecycle.data.dataset import MANIFEST, QUARANTINE, REPORT, SPLIT, Manifest
+from lifecycle.data.dataset import MANIFEST, QUARANTINE, REPORT, SPLIT
 from lifecycle.data.erased import Erased
+from lifecycle.data.manifest import Manifest
 from lifecycle.erasure import swap
 from lifecycle.erasure.wanted import Wanted, source_column
 from lifecycle.storage.files import sha256_of, write_json

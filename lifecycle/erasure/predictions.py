@@ -19,7 +19,7 @@ from lifecycle.core.errors import ConfigError, MlopsError
 from lifecycle.data import dataset, delta, ingest
 from lifecycle.data.dataset import SPLIT
 from lifecycle.data.erased import Erased
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.erasure import swap
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Wanted

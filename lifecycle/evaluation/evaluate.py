@@ -16,6 +16,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, lock
+from lifecycle.data.manifest import Manifest
 from lifecycle.models.loading import load
 from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.tracking import claims, class_metrics
@@ -72,7 +73,7 @@ def request_for(
     )
 
 
-def judged_side(manifest: dataset.Manifest) -> Side:
+def judged_side(manifest: Manifest) -> Side:
     """The side that the gate judges on: the holdout, or test where a version has no holdout."""
     return Side.HOLDOUT if Side.HOLDOUT in manifest.counts else Side.TEST
 

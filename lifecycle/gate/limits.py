@@ -14,7 +14,7 @@ from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, lock
-from lifecycle.data.dataset import Manifest
+from lifecycle.data.manifest import Manifest
 from lifecycle.evaluation import behaviour
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.settings import load as settings

@@ -23,7 +23,7 @@ from lifecycle.core.provenance import code_version
 from lifecycle.core.references import ModelRef
 from lifecycle.data import ingest, lock
 from lifecycle.data.erased import Erased
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.settings.load import DataRules, InferenceRules
 from lifecycle.storage import volumes
 from lifecycle.storage.files import leftovers, sha256_of, write_json

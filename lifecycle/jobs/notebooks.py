@@ -13,7 +13,7 @@ from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import ModelType
 from lifecycle.core.parameters import literal
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.jobs import steps

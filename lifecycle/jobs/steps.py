@@ -16,6 +16,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.masking import guard
 from lifecycle.data import dataset
+from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
 from lifecycle.storage import volumes
@@ -30,7 +31,7 @@ class Step(NamedTuple):
 
 
 STEPS = {
-    "create-data": Step(dataset.CreateDataRequest, dataset.create),
+    "create-data": Step(CreateDataRequest, dataset.create),
     "train": Step(training.TrainRequest, training.train),
     "evaluate": Step(evaluation.EvaluateRequest, evaluation.evaluate),
     "infer": Step(batch.BatchRequest, batch.infer),

@@ -13,7 +13,7 @@ from lifecycle.core.class_names import as_markdown
 from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.dataset import Manifest
+from lifecycle.data.manifest import Manifest
 from lifecycle.gate import records
 from lifecycle.gate.verdict import Interval, Verdict
 from lifecycle.registry import catalog, labels, log, store, story

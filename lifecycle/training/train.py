@@ -23,7 +23,7 @@ from lifecycle.core.parameters import Name, Params
 from lifecycle.core.provenance import code_version, digest_of, git_commit
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset, lock
-from lifecycle.data.dataset import Manifest
+from lifecycle.data.manifest import Manifest
 from lifecycle.models import storing
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes

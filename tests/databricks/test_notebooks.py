@@ -11,7 +11,7 @@ from databricks.sdk import WorkspaceClient
 from lifecycle.bundle import definition, publish
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.jobs import notebooks
 from lifecycle.settings import load as settings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from databricks.sdk import WorkspaceClient
 
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.settings.load import InferenceRules, Settings

@@ -8,7 +8,7 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from lifecycle.data import ingest
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import batch, tables
 from lifecycle.inference.batch import BatchManifest
 from lifecycle.settings.load import DataRules

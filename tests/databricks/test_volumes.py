@@ -29,7 +29,7 @@ from lifecycle.core.errors import (
 )
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.settings import load as settings

@@ -12,7 +12,7 @@ import mlops_lifecycle
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import ModelType
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest

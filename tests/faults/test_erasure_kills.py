@@ -16,7 +16,7 @@ import pytest
 
 from lifecycle.core.errors import ConflictError, NotFoundError
 from lifecycle.data import dataset, lock
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.erasure import journal, search, swap
 from lifecycle.erasure.forms import Forms
 from lifecycle.settings import load as settings

@@ -10,7 +10,7 @@ import pytest
 from lifecycle import doctor
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.registry import log, promotion, store

@@ -12,7 +12,7 @@ from lifecycle.core.errors import IntegrityError
 from lifecycle.core.names import CHAMPION, Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, split
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.erasure import search
 from lifecycle.erasure.erase import erase
 from lifecycle.erasure.forms import Forms

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.gate.verdict import Verdict

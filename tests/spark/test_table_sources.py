@@ -23,7 +23,7 @@ from lifecycle.core import spark
 from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, delta, ingest
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import DataRules, Settings

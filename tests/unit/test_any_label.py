@@ -19,7 +19,7 @@ from lifecycle.core.class_names import as_metric, from_metric
 from lifecycle.core.names import Environment, Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate import judge, records
 from lifecycle.gate.present import markdown

@@ -11,7 +11,7 @@ from lifecycle.core.errors import IntegrityError, NotFoundError
 from lifecycle.core.names import Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.models import loading

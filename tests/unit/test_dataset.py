@@ -17,8 +17,8 @@ import pytest
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.names import Side
 from lifecycle.data import dataset, split, validation
-from lifecycle.data.dataset import CreateDataRequest, Manifest
-from lifecycle.data.ingest import Source
+from lifecycle.data.manifest import CreateDataRequest, Manifest
+from lifecycle.data.source import Source
 from lifecycle.settings import load as settings
 from lifecycle.storage.files import sha256_of
 from tests.conftest import tree

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.data import dataset, lock, split, tombstones
-from lifecycle.data.dataset import Manifest
 from lifecycle.data.erased import Erased
-from lifecycle.data.ingest import Source
+from lifecycle.data.manifest import Manifest
+from lifecycle.data.source import Source
 from lifecycle.erasure import history, journal, search
 from lifecycle.erasure.erase import erase
 from lifecycle.erasure.forms import Forms

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import ModelType, Side
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.settings.load import Settings

@@ -38,7 +38,7 @@ from lifecycle.core.names import Side
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import user
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.models.external import conversion, external, unpickle

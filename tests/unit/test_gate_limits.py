@@ -10,7 +10,7 @@ import pytest
 from lifecycle.core.errors import ConfigError, DataError, MlopsError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.gate import limits
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings

@@ -21,7 +21,7 @@ from lifecycle.core import progress
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
 from lifecycle.core.names import ModelType
 from lifecycle.core.references import ModelRef
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference.batch import BatchRequest
 from lifecycle.models import loading

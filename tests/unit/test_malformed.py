@@ -23,7 +23,7 @@ import pytest
 from cli.main import main
 from lifecycle.core.errors import DataError
 from lifecycle.data import dataset, ingest
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import DataRules, Settings
 from tests.conftest import tree

@@ -24,7 +24,7 @@ from flows.release import release
 from lifecycle.core import masking, parameters, secrets
 from lifecycle.core.errors import ConfigError, DataError, TransientError
 from lifecycle.core.masking import masked
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.settings import load as settings
 from tasks import databricks
 from tasks.links import page_of

@@ -7,7 +7,7 @@ import pytest
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.jobs import steps
 from lifecycle.settings.load import Settings
 from tests.conftest import write_news

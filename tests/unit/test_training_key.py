@@ -12,7 +12,7 @@ import pytest
 from lifecycle.core.names import ModelType
 from lifecycle.core.provenance import digest_of
 from lifecycle.data import dataset
-from lifecycle.data.dataset import Manifest
+from lifecycle.data.manifest import Manifest
 from lifecycle.settings.load import Settings
 from lifecycle.training import estimators
 from lifecycle.training import train as training
@@ -31,7 +31,9 @@ def key(manifest: Manifest, model_type: ModelType = BAYES, seed: int = 0, name: 
 
 
 def test_the_same_training_has_the_same_key_in_every_process(manifest: Manifest) -> None:
-    code = "import sys; from lifecycle.training import train as training; from lifecycle.data.dataset import Manifest; "
+    code = (
+        "import sys; from lifecycle.training import train as training; from lifecycle.data.manifest import Manifest; "
+    )
     code += "from lifecycle.training import estimators; m = Manifest.model_validate_json(sys.stdin.read()); "
     code += (
         "print(training.train_key(m, 'm', estimators.build('random_forest', {'class_weight': {'b': 2, 'a': 1}}, 0), 0))"

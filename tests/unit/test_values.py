@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lifecycle.data import dataset, ingest, values
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import DataRules
 

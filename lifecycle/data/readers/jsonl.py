@@ -11,7 +11,7 @@ from lifecycle.data.opening import Content
 from lifecycle.data.readers import Block, NotText, Problems, Wanted, header, text
 
 if TYPE_CHECKING:
-    from lifecycle.data.ingest import Source
+    from lifecycle.data.source import Source
 
 MOST_KEYS = 10_000
 """Keys that are remembered of a table, to name them."""

@@ -10,7 +10,7 @@ from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, head
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lifecycle.data.ingest import Source
+    from lifecycle.data.source import Source
 
 
 def blocks(source: "Source", content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:

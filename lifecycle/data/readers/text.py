@@ -11,7 +11,7 @@ from lifecycle.data.opening import BLOCK, GZIP, Content
 from lifecycle.data.readers import Block, Problems, Wanted
 
 if TYPE_CHECKING:
-    from lifecycle.data.ingest import Source
+    from lifecycle.data.source import Source
 
 ENCODING = "encoding"
 

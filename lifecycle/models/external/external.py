@@ -22,7 +22,7 @@ from lifecycle.core.provenance import code_version, git_commit
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset
-from lifecycle.data.dataset import Manifest
+from lifecycle.data.manifest import Manifest
 from lifecycle.models import storing
 from lifecycle.models.external.conversion import MEMORY_LIMIT_MB, TIMEOUT_SECONDS, Converted, convert
 from lifecycle.models.loading import VADER_FILES, VADER_MISSING
