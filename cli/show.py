@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from lifecycle.data.manifest import Manifest
+    from lifecycle.evaluation.findings import Interval
     from lifecycle.gate.selftest.selftest import SelftestResult
-    from lifecycle.gate.verdict import Flip, Interval, Verdict
+    from lifecycle.gate.verdict import Flip, Verdict
     from lifecycle.inference.batch import BatchManifest
     from lifecycle.registry.catalog import ModelPage, VersionFacts
     from tasks.outcomes import Admission, Batch, Release

@@ -24,7 +24,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.frozen import Frozen
-from lifecycle.gate.verdict import BehaviourLine
+from lifecycle.evaluation.findings import BehaviourLine
 from lifecycle.settings.load import problems
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from lifecycle.core.errors import DataError
 from lifecycle.evaluation import statistics
+from lifecycle.evaluation.findings import SliceLine
 from lifecycle.evaluation.metrics import Predictions
-from lifecycle.gate.verdict import SliceLine
 from lifecycle.settings.gate_rules import GateRules
 
 Mask = NDArray[np.bool_]

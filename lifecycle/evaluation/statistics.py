@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.core.errors import MetricError
+from lifecycle.evaluation.findings import Interval
 from lifecycle.evaluation.metrics import Drawn, Floats, Metric, Predictions
-from lifecycle.gate.verdict import Interval
 
 Codes = NDArray[np.int64]
 SEED = 20_240_229

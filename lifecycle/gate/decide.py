@@ -12,6 +12,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment
 from lifecycle.evaluation import behaviour, metrics, statistics
 from lifecycle.evaluation.behaviour import Suite
+from lifecycle.evaluation.findings import BehaviourLine, SliceLine
 from lifecycle.evaluation.metrics import Predictions
 from lifecycle.evaluation.slices import slices
 from lifecycle.evaluation.statistics import Measured
@@ -20,7 +21,7 @@ from lifecycle.gate.checks import Rival
 from lifecycle.gate.contest import Contest
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.reasons import Facts
-from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Decision, Flip, SliceLine, Verdict
+from lifecycle.gate.verdict import REPLAY, Check, Decision, Flip, Verdict
 from lifecycle.settings.gate_rules import GateRules
 
 SHOWN_FLIPS = 20

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from lifecycle.evaluation import statistics
+from lifecycle.evaluation.findings import Interval
 from lifecycle.evaluation.metrics import Predictions
-from lifecycle.gate.verdict import Check, Interval
+from lifecycle.gate.verdict import Check
 from lifecycle.tracking.claims import Claim
 
 TOO_GOOD, TOO_FAR = "too good to be unseen", "test against holdout"

@@ -13,7 +13,8 @@ from cli import model as command
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
-from lifecycle.gate.verdict import BehaviourLine, Check, Interval, SliceLine, Verdict
+from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
+from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.registry import card, catalog, labels, promotion, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.settings import load as settings

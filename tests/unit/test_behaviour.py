@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.evaluation import behaviour
 from lifecycle.evaluation.behaviour import CHANGES, NO_CASE, Suite
-from lifecycle.gate.verdict import BehaviourLine
+from lifecycle.evaluation.findings import BehaviourLine
 from lifecycle.models.text_model import TextModel
 from lifecycle.training import estimators
 from tests.conftest import ROOT, SAMPLE

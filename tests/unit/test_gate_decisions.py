@@ -12,13 +12,14 @@ from lifecycle.core.names import Environment
 from lifecycle.evaluation import metrics, statistics
 from lifecycle.evaluation import slices as parts_of
 from lifecycle.evaluation.comparable import comparable
+from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
 from lifecycle.evaluation.metrics import Predictions
 from lifecycle.evaluation.statistics import Measured
 from lifecycle.gate import checks
 from lifecycle.gate.contest import Contest
 from lifecycle.gate.decide import SHOWN_FLIPS, SHOWN_TEXT, Case, Parties, decide, weigh
 from lifecycle.gate.proof.infrastructure import Proof
-from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Interval, SliceLine, Verdict
+from lifecycle.gate.verdict import REPLAY, Check, Verdict
 from lifecycle.settings.gate_rules import (
     BudgetRules,
     CalibrationRules,

@@ -15,8 +15,8 @@ from sklearn.metrics import f1_score
 from benchmarks import gate_error_rates
 from lifecycle.core.errors import MetricError
 from lifecycle.evaluation import metrics, statistics
+from lifecycle.evaluation.findings import Interval
 from lifecycle.evaluation.metrics import STANDARD, Metric, Predictions
-from lifecycle.gate.verdict import Interval
 from lifecycle.settings.gate_rules import GateRules
 
 LEVEL = {"confidence": 0.95, "resamples": 300}

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from lifecycle.core.class_names import as_markdown
-from lifecycle.gate.verdict import Flip, Interval, SliceLine, Verdict
+from lifecycle.evaluation.findings import Interval, SliceLine
+from lifecycle.gate.verdict import Flip, Verdict
 from lifecycle.settings.gate_rules import OF_A_CLASS
 
 SHOWN = 12

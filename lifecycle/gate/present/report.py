@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.evaluation.findings import BehaviourLine, Interval
 from lifecycle.evaluation.metrics import EDGES, Predictions
-from lifecycle.gate.verdict import BehaviourLine, Interval, Verdict
+from lifecycle.gate.verdict import Verdict
 from lifecycle.settings.gate_rules import HIGHER, LOWER, OF_A_CLASS
 
 SHOWN_CLASSES = 12
