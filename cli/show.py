@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lifecycle.evaluation.findings import Interval
     from lifecycle.gate.selftest.selftest import SelftestResult
     from lifecycle.gate.verdict import Flip, Verdict
-    from lifecycle.inference.batch import BatchManifest
+    from lifecycle.inference.manifest import BatchManifest
     from lifecycle.registry.catalog import ModelPage, VersionFacts
     from tasks.outcomes import Admission, Batch, Release
 

@@ -13,7 +13,7 @@ from lifecycle.core.parameters import Delimiter, Format, Location, Name, Version
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.inference import tables
-from lifecycle.inference.batch import BatchRequest
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry.store import target_of
 from lifecycle.settings.load import InferenceRules, Settings
 from lifecycle.storage import files

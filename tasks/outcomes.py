@@ -6,7 +6,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment
 from lifecycle.data.manifest import Manifest
 from lifecycle.gate.verdict import Verdict
-from lifecycle.inference.batch import BatchManifest
+from lifecycle.inference.manifest import BatchManifest
 from lifecycle.registry.promotion import Promotion
 
 

@@ -16,7 +16,7 @@ from lifecycle.databricks import credentials
 from lifecycle.doctor.endpoints import examine_endpoints
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.doctor.models import examine_model
-from lifecycle.inference import batch
+from lifecycle.inference import manifest as batches
 from lifecycle.registry import store
 from lifecycle.registry.store import Target
 from lifecycle.settings.load import Settings
@@ -120,12 +120,12 @@ def _datasets(root: Path) -> Iterator[Finding]:
 
 
 def _predictions(root: Path) -> Iterator[Finding]:
-    for folder in sorted(path.parent for path in volumes.glob(root, f"*/*/*/{batch.MANIFEST}")):
+    for folder in sorted(path.parent for path in volumes.glob(root, f"*/*/*/{batches.MANIFEST}")):
         if folder.name.startswith("."):
             continue
         what = "predictions " + "/".join(folder.parts[-3:])
         try:
-            manifest = batch.verify(folder)
+            manifest = batches.verify(folder)
         except MlopsError as error:
             yield problem(what, str(error))
         else:

@@ -31,7 +31,7 @@ from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.journal import Erasure, Intent, Left, Touched
 from lifecycle.erasure.predictions import Held
 from lifecycle.erasure.wanted import Subject, Wanted, resolve
-from lifecycle.inference import batch
+from lifecycle.inference import manifest as batches
 from lifecycle.registry import log
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
@@ -292,8 +292,8 @@ def _remaining(paths: Iterable[Path], forms: Forms, places: Places) -> Iterator[
 def _own_files(places: Places, forms: Forms) -> Iterator[Left]:
     """Tables that versions and batches were made of, where they still hold the rows."""
     sources = [manifest.source for root in places.datasets for manifest in dataset.versions(root)]
-    folders = [path.parent for root in places.predictions for path in root.glob(f"*/*/*/{batch.MANIFEST}")]
-    sources += [batch.load(folder).input for folder in folders if not folder.name.startswith(".")]
+    folders = [path.parent for root in places.predictions for path in root.glob(f"*/*/*/{batches.MANIFEST}")]
+    sources += [batches.load(folder).input for folder in folders if not folder.name.startswith(".")]
     for source in dict.fromkeys(sources):
         path = Path(source)
         inside = any(path.is_relative_to(root) for root in places.all)

@@ -23,8 +23,9 @@ from lifecycle.data.source import Source
 from lifecycle.erasure import swap
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Wanted
-from lifecycle.inference import batch, tables
-from lifecycle.inference.batch import MANIFEST, REJECTED, SCHEMA, BatchManifest
+from lifecycle.inference import manifest as batches
+from lifecycle.inference import tables
+from lifecycle.inference.manifest import MANIFEST, REJECTED, SCHEMA, BatchManifest
 from lifecycle.settings.load import DataRules
 from lifecycle.storage.files import sha256_of, write_json
 
@@ -62,7 +63,7 @@ def holding(root: Path, wanted: Wanted, forms: Forms, data_root: Path) -> Iterat
         folder = path.parent
         if folder.name.startswith("."):
             continue
-        manifest = batch.load(folder)
+        manifest = batches.load(folder)
         rows, unknown = _from_input(manifest, wanted, data_root)
         rows |= _from_files(folder, manifest, wanted, forms)
         stored = _stored(folder, manifest, rows)

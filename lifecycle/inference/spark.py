@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
-from lifecycle.inference.batch import BatchRequest, Counts
 from lifecycle.inference.local import Part
+from lifecycle.inference.manifest import BatchRequest, Counts
 from lifecycle.models import loading
 
 if TYPE_CHECKING:

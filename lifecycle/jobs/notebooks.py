@@ -15,7 +15,8 @@ from lifecycle.core.parameters import literal
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.inference import batch
-from lifecycle.inference.batch import BatchRequest
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.jobs import steps
 from lifecycle.registry import catalog
 from lifecycle.registry.store import target_of
@@ -95,8 +96,8 @@ def _infer(config: Settings, given: Given) -> dict[str, Any]:
         inference=config.inference,
     )
     batch.infer(request)
-    folder, _ = batch.locate(request)
-    return {"folder": str(folder), "scored": batch.load(folder).scored}
+    folder, _ = batches.locate(request)
+    return {"folder": str(folder), "scored": batches.load(folder).scored}
 
 
 PLANNED: dict[str, Callable[[Settings, Given], dict[str, Any]]] = {

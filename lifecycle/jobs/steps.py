@@ -19,6 +19,7 @@ from lifecycle.data import dataset
 from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
+from lifecycle.inference import manifest as batches
 from lifecycle.storage import volumes
 from lifecycle.training import train as training
 
@@ -34,7 +35,7 @@ STEPS = {
     "create-data": Step(CreateDataRequest, dataset.create),
     "train": Step(training.TrainRequest, training.train),
     "evaluate": Step(evaluation.EvaluateRequest, evaluation.evaluate),
-    "infer": Step(batch.BatchRequest, batch.infer),
+    "infer": Step(batches.BatchRequest, batch.infer),
 }
 
 

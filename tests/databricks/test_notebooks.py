@@ -12,7 +12,7 @@ from lifecycle.bundle import definition, publish
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
-from lifecycle.inference import batch
+from lifecycle.inference import manifest as batches
 from lifecycle.jobs import notebooks
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
@@ -65,7 +65,7 @@ def test_from_a_raw_table_to_predictions(cloud: Settings, submit: Submit, tmp_pa
         "run_train_model", **data, model_experiment_name="/Shared/notebooks", model_params="{'alpha': 0.5}"
     )
     scored = submit("run_inference_model", **data, run_id=trained["run_id"])
-    found = batch.verify(Path(scored["folder"]))
+    found = batches.verify(Path(scored["folder"]))
     assert (found.run_id, found.artifact_sha256) == (trained["run_id"], trained["artifact_sha256"])
     assert found.scored == scored["scored"] == manifest.rows_split
 

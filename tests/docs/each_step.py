@@ -14,8 +14,8 @@ from lifecycle.core.names import ModelType
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.inference import batch
-from lifecycle.inference.batch import BatchRequest
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.settings import load as settings
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
     step("evaluate", evaluation.request_for(model, config.datasets, **DATA))
     scored = BatchRequest(model=model, input=sample, text_column="Sentence", output_root=config.predictions)
     step("infer", scored)
-    print(batch.verify(batch.locate(scored)[0]).scored, "predictions")
+    print(batches.verify(batches.locate(scored)[0]).scored, "predictions")
 
 
 def step(name: str, request: Frozen) -> None:

@@ -12,7 +12,7 @@ from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.data.source import Source
 from lifecycle.inference import batch
-from lifecycle.inference.batch import BatchRequest
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry import log, promotion, store
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings

@@ -9,7 +9,7 @@ import pytest
 from lifecycle.core.names import ModelType
 from lifecycle.core.references import ModelRef
 from lifecycle.data.source import Source
-from lifecycle.inference.batch import BatchRequest
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings

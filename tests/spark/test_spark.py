@@ -19,6 +19,7 @@ from lifecycle.core import spark as sessions
 from lifecycle.core.errors import ConfigError, DataError, IntegrityError
 from lifecycle.core.references import ModelRef
 from lifecycle.inference import batch, local, spark
+from lifecycle.inference import manifest as batches
 from lifecycle.models import loading
 from lifecycle.models.external import external
 from lifecycle.settings import load as settings
@@ -43,7 +44,7 @@ def predictions(model: ModelRef, source: Path, output: Path, engine: str, **rule
     """What an engine publishes: every file with its content."""
     request = requested(model, source, output, engine=engine, **rules)
     batch.infer(request)
-    return tree(batch.locate(request)[0])
+    return tree(batches.locate(request)[0])
 
 
 def by_hand(model: ModelRef, folder: Path) -> Path:
@@ -62,7 +63,7 @@ def test_spark_publishes_what_local_publishes_byte_for_byte(champion: ModelRef, 
     expected = predictions(champion, source, tmp_path / "local", "local")
     assert predictions(champion, source, tmp_path / "spark", "spark", workers=0) == expected
     assert sorted(expected) == ["manifest.json", *(f"part-0000{n}.parquet" for n in (0, 2, 3, 4)), "rejected.parquet"]
-    manifest = batch.load(batch.locate(requested(champion, source, tmp_path / "spark"))[0])
+    manifest = batches.load(batches.locate(requested(champion, source, tmp_path / "spark"))[0])
     assert (manifest.rows_in, manifest.scored) == (17, 13)
     assert manifest.rejected == {"blank_text": 2, "long_text": 1, "unusable_character": 1}
 
@@ -80,7 +81,7 @@ def test_how_spark_cuts_a_part_does_not_change_it(session: SparkSession, champio
 def test_either_engine_goes_on_where_the_other_stopped(champion: ModelRef, tmp_path: Path) -> None:
     source = write_table(tmp_path / "in.csv", TEXTS * 3)
     expected = predictions(champion, source, tmp_path / "local", "local")
-    final = batch.locate(requested(champion, source, tmp_path / "spark"))[0]
+    final = batches.locate(requested(champion, source, tmp_path / "spark"))[0]
     partial = final.with_name(f".partial-{final.name}-4")
     partial.mkdir(parents=True)
     (partial / "part-00001.parquet").write_bytes(expected["part-00001.parquet"])
@@ -187,7 +188,7 @@ def test_a_catalog_that_cannot_hold_the_table_is_an_error_with_its_reason(
         request = requested(champion, source, tmp_path / "out", table=table)
         with pytest.raises(ConfigError, match=f"^{table}: .*{words}.* Check its columns, and the grants"):
             batch.infer(request)
-        assert batch.verify(batch.locate(request)[0], request).scored == 4
+        assert batches.verify(batches.locate(request)[0], request).scored == 4
 
 
 def test_a_session_of_this_machine_listens_on_loopback_alone() -> None:
