@@ -1,6 +1,5 @@
 """Read a table strictly: every cell as text, every malformed row an error that says where.
 
-`Source`   what to read: a path or URL and its declared form
 `stream`   the columns that are asked for in chunks, structure checked: the memory of one chunk
 `read`     the whole table, and which rows have a cell that cannot be used
 
