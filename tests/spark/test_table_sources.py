@@ -18,7 +18,7 @@ from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
 from cli.data import check_source
-from cli.lifecycle_commands import _check_input
+from cli.steps import _check_input
 from lifecycle.core import spark
 from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.core.references import ModelRef

@@ -15,7 +15,7 @@ from lifecycle.core.names import Environment
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:
-    from cli.operations.services import Plan
+    from cli.operations.stack import Plan
     from cli.operations.state import Stack
 
 DEV = Environment.DEV
@@ -58,7 +58,7 @@ def down(env: options.Env = DEV, as_json: options.Json = False) -> None:
 
     Example: mlops down
     """
-    from cli.operations import services
+    from cli.operations import stack as services
 
     home = _home(env)
     with runner.progress(f"Stopping the services of {home}"):
@@ -94,7 +94,7 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
 
 def _supervise(plan: "Plan", follow: bool, as_json: bool) -> None:
     """Run the services until Ctrl-C, SIGTERM or the end of one of them."""
-    from cli.operations import services
+    from cli.operations import stack as services
 
     with services.claimed(plan) as other:
         if other:
@@ -159,7 +159,7 @@ def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool, hosts: It
     from lifecycle.settings import load as settings
 
     runner.require_prefect()
-    from cli.operations.services import Plan
+    from cli.operations.stack import Plan
 
     config = settings.load(env)
     return Plan(
