@@ -123,10 +123,10 @@ def serve_and_compare(folder: Path, model: Any, ref: ModelRef, recorded: "pd.Dat
     Raises:
         IntegrityError: It did not answer, or answered something else.
     """
-    from lifecycle.models import scoring_server as local
+    from lifecycle.models import scoring_server
 
     credential = guard.new_credential()
-    with local.serving(folder, model, ref, credential) as port:
+    with scoring_server.serving(folder, model, ref, credential) as port:
         try:
             answers = [answer for part in _parts(recorded) for answer in _ask(port, credential, list(part["text"]))]
         except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
