@@ -22,11 +22,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lifecycle.gate import checks, statistics
+from lifecycle.evaluation import statistics
+from lifecycle.evaluation.metrics import Predictions, named
+from lifecycle.evaluation.statistics import Measured
+from lifecycle.gate import checks
 from lifecycle.gate.contest import Contest
-from lifecycle.gate.metrics import Predictions, named
-from lifecycle.gate.rules import GateRules
-from lifecycle.gate.statistics import Measured
+from lifecycle.settings.gate_rules import GateRules
 
 Kind = Literal["gain", "retraining", "first", "tries"]
 ROWS = (230, 1000, 2900, 5000)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import console, options, show
-from lifecycle.errors import ConfigError, ConflictError
-from lifecycle.names import Environment
+from lifecycle.core.errors import ConfigError, ConflictError
+from lifecycle.core.names import Environment
 
 if TYPE_CHECKING:
     from cli.operations.approvals import Waiting
@@ -41,7 +41,7 @@ def approve(
     Example: mlops approve 0199d3a1 --reason "the broken rows are mislabelled" --by "Ada Lovelace"
     """
     from cli.operations import connection
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     if flow_run and not listed and not reason.strip():
         raise ConfigError("An answer needs a reason: it is recorded.", "Give one: --reason '…'")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from lifecycle.errors import TransientError
+from lifecycle.core.errors import TransientError
 
 _out: TextIO | None = None
 """Where results go while `streams` holds; standard output may be given to the libraries meanwhile."""

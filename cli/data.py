@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import console, data_erase, options, runner, show
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
 
 app = typer.Typer(help="Dataset versions: create, list, show, validate; erase rows.", no_args_is_help=True)
 app.command()(data_erase.erase)
@@ -29,8 +29,8 @@ DATA_PARAMETERS = (
 def check_source(config: Any, parameters: dict[str, Any]) -> None:
     """Read the whole source before anything is started or written: a malformed table ends here, in a second."""
     from lifecycle.data import dataset
-    from lifecycle.data.ingest import Source
-    from lifecycle.settings import checked
+    from lifecycle.data.source import Source
+    from lifecycle.settings.load import checked
 
     source = checked(
         Source,
@@ -75,8 +75,8 @@ def create(
     Example: mlops data create --data-name fsa --data-version 1.0.0 --source news.csv --text-column Sentence
     --label-column Sentiment --stratify "['Sentiment']"
     """
-    from lifecycle import settings
     from lifecycle.data import piped
+    from lifecycle.settings import load as settings
 
     config = settings.load(env)
     title = f"Creating dataset {data_name} {data_version}"
@@ -91,8 +91,8 @@ def create(
 @app.command("list")
 def list_(env: options.Env = DEV, as_json: options.Json = False) -> None:
     """List all dataset versions."""
-    from lifecycle import settings
     from lifecycle.data import dataset
+    from lifecycle.settings import load as settings
 
     found = dataset.versions(settings.load(env).datasets)
     if as_json:
@@ -121,8 +121,8 @@ def show_(
     as_json: options.Json = False,
 ) -> None:
     """Show a dataset version: rows per side and class, and quarantine by reason."""
-    from lifecycle import settings
     from lifecycle.data import dataset
+    from lifecycle.settings import load as settings
 
     root = settings.load(env).datasets
     manifest = dataset.load(root, data_name, data_version)
@@ -137,8 +137,8 @@ def validate(
     as_json: options.Json = False,
 ) -> None:
     """Check a stored version: digests, counts, unique texts, one side per text. Exit code 7 if something differs."""
-    from lifecycle import settings
     from lifecycle.data import dataset
+    from lifecycle.settings import load as settings
 
     manifest = dataset.verify(settings.load(env).datasets, data_name, data_version)
     if as_json:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import console, options, runner, show
-from lifecycle.errors import ConfigError, ConflictError
-from lifecycle.names import Environment
+from lifecycle.core.errors import ConfigError, ConflictError
+from lifecycle.core.names import Environment
 
 if TYPE_CHECKING:
     from lifecycle.erasure.journal import Erasure
     from lifecycle.erasure.wanted import Subject
-    from lifecycle.settings import Settings
+    from lifecycle.settings.load import Settings
 
 FROM_FILE = "a file with one a line, `-` for stdin: what is typed stays in the history of the shell."
 
@@ -46,8 +46,8 @@ def erase(
 
     Example: mlops data erase --text-from texts.txt --reason "request of a customer" --dry-run
     """
-    from lifecycle import settings
     from lifecycle.erasure.erase import erase as carry_out
+    from lifecycle.settings import load as settings
 
     environments = [settings.load(each) for each in env or Environment]
     subject = None if resume else _subject(text_from, key, id_column, ids_from)
@@ -68,7 +68,7 @@ def erase(
 
 def _subject(text_from: str | None, keys: list[str] | None, id_column: str | None, ids_from: str | None) -> "Subject":
     from lifecycle.erasure.wanted import Subject
-    from lifecycle.settings import checked
+    from lifecycle.settings.load import checked
 
     if text_from == ids_from == "-":
         raise ConfigError("--text-from and --ids-from are both stdin.", "Name a file for one of them.")

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from cli import console, databricks_deploy, options, runner, show
-from lifecycle.errors import ConfigError
-from lifecycle.names import Environment, StepName
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment, StepName
 
 app = typer.Typer(help="Databricks: jobs, one-time runs, single steps, runs of killed flows.", no_args_is_help=True)
 
@@ -32,7 +32,7 @@ def submit(
 
     Example: mlops databricks submit --json examples/databricks/run_train_model.json
     """
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     config, parameters = settings.load(env), {"file": file.absolute(), "env": env}
     done = runner.run_flow("submit", parameters, home=config.state, title=f"Running {file.name}", verbose=verbose)
@@ -51,7 +51,7 @@ def run(
 
     Example: mlops databricks run train --request @request.json
     """
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     config, parameters = settings.load(env), {"step": step, "request": _text(request), "env": env}
     runner.run_flow("run_step", parameters, home=config.state, title=f"Running {step} in {env}", verbose=verbose)
@@ -74,7 +74,7 @@ def reconcile(
 
     Example: mlops databricks reconcile --env prod
     """
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     config, parameters = settings.load(env), {"env": env, "dry_run": dry_run}
     title = f"Looking for runs of {env} without a flow run"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import options, show
-from lifecycle.errors import ConfigError
+from lifecycle.core.errors import ConfigError
 
 
 def deploy(
@@ -24,15 +24,15 @@ def deploy(
     Example: mlops databricks deploy --target dev --dry-run
     """
     from cli.operations import project
-    from lifecycle.bundle import definition, deployment
+    from lifecycle.bundle import definition, publish
 
     if wheel and not wheel.is_file():
         raise ConfigError(f"There is no wheel {wheel}.", "Build one: make wheel")
     root = project.folder()
     bundle = definition.read(root, target, _pairs(variables or []))
     with tempfile.TemporaryDirectory(prefix="mlops-wheel-") as folder:
-        built = wheel or deployment.build_wheel(root, Path(folder))
-        items = deployment.deploy(bundle, built, root / "notebooks", dry_run=dry_run)
+        built = wheel or publish.build_wheel(root, Path(folder))
+        items = publish.deploy(bundle, built, root / "notebooks", dry_run=dry_run)
     if as_json:
         show.print_json(items)
         return

@@ -16,9 +16,9 @@ from pathlib import Path
 import typer
 
 from cli import console, interrupts
-from lifecycle import owner
-from lifecycle.errors import ConfigError, MlopsError, TransientError, of_a_path, of_the_machine
-from lifecycle.masking import masked
+from lifecycle.core import writer_process
+from lifecycle.core.errors import ConfigError, MlopsError, TransientError, of_a_path, of_the_machine
+from lifecycle.core.masking import masked
 from mlops_lifecycle import start
 
 BUG, INTERRUPTED = 1, 130
@@ -119,9 +119,9 @@ def _keep(text: str) -> Path | None:
 
 def _folders() -> Iterator[Path]:
     with suppress(Exception):  # whatever is wrong may be wrong with the settings
-        from lifecycle import settings
+        from lifecycle.settings import load as settings
 
         if (state := settings.load("dev").state).is_dir():
             yield state / "logs"
     with suppress(OSError):
-        yield owner.temporary_place()
+        yield writer_process.temporary_place()

@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lifecycle.errors import ConfigError
+from lifecycle.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import console, options, runner, show
-from lifecycle.errors import ConfigError
-from lifecycle.names import Environment
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment
 
 if TYPE_CHECKING:
     from lifecycle.gate.records import Record
@@ -49,7 +49,7 @@ def check(
 
     Example: mlops gate check --model-name sentiment --from dev --version 3 --env prod
     """
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     _one_reference(version, run_id)
     home, parameters = settings.load(env).state, options.parameters(context)
@@ -106,8 +106,8 @@ def _others(known: "list[Record]", shown: str, promoted: str) -> None:
 
 def _report(record: "Record", wanted: Path | None, *, open_: bool) -> None:
     """Write the report where it was asked for, else into the state directory, and show it."""
-    from lifecycle import settings
     from lifecycle.gate import records
+    from lifecycle.settings import load as settings
 
     path = wanted or settings.load(record.env).state / "reports" / f"{record.env}-{record.digest}.html"
     content = records.report(record)
@@ -127,8 +127,8 @@ def selftest(env: Judge = PROD, as_json: options.Json = False) -> None:
 
     Example: mlops gate selftest --env prod
     """
-    from lifecycle import settings
-    from lifecycle.gate import selftest as planted
+    from lifecycle.gate.selftest import selftest as planted
+    from lifecycle.settings import load as settings
 
     config = settings.load(env)
     runner.quiet()

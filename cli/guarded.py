@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cli import environment
-from lifecycle import guard
-from lifecycle.guard import App, Guard
+from lifecycle.core import guard
+from lifecycle.core.guard import App, Guard
 
 SCHEMES = ("http", "https")
 

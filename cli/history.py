@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from lifecycle.errors import ConfigError, ConflictError
+from lifecycle.core.errors import ConfigError, ConflictError
 
 NAME = "prefect.db"
 DATABASES = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")

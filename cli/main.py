@@ -11,17 +11,17 @@ from cli import (
     data,
     databricks,
     databricks_deploy,
-    deployment,
+    deploy,
     ending,
     environment,
     gate,
-    lifecycle_commands,
     model,
-    services,
     serving,
+    steps,
     system,
+    up,
 )
-from lifecycle import masking, owner
+from lifecycle.core import masking, writer_process
 from mlops_lifecycle import start
 
 app = typer.Typer(
@@ -39,11 +39,11 @@ app.add_typer(gate.app, name="gate")
 databricks.app.command()(databricks_deploy.deploy)
 app.add_typer(databricks.app, name="databricks")
 app.add_typer(system.config, name="config")
-lifecycle_commands.add_to(app)
+steps.add_to(app)
 approve.add_to(app)
-services.add_to(app)
+up.add_to(app)
 serving.add_to(app)
-deployment.add_to(app)
+deploy.add_to(app)
 system.add_to(app)
 
 
@@ -68,7 +68,7 @@ def main() -> None:
     """Run the command in this process."""
     masking.guard()
     environment.spare_loopback()
-    with console.streams(), owner.temporary_folder():
+    with console.streams(), writer_process.temporary_folder():
         code = ending.of(app)
     sys.exit(code)
 

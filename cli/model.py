@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import console, model_labels, model_register, model_remove, options, runner, show
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
 
 app = typer.Typer(
     help="The registry: register, find, describe, alias, delete, clean up, migrate.", no_args_is_help=True
@@ -20,8 +20,8 @@ PROD = Environment.PROD
 @app.command("list")
 def list_(env: options.Env = PROD, as_json: options.Json = False) -> None:
     """List all registered models of the registry, of all environments that share it, with their champions."""
-    from lifecycle import settings
     from lifecycle.registry import catalog
+    from lifecycle.settings import load as settings
 
     config = settings.load(env)
     runner.quiet()
@@ -79,9 +79,9 @@ def card(
 
     Example: mlops model card --model-name sentiment --env prod --version 1
     """
-    from lifecycle import settings
     from lifecycle.registry import card as cards
     from lifecycle.registry import catalog
+    from lifecycle.settings import load as settings
 
     target = runner.registered(env, model_name)
     number = catalog.resolve(target, version=version, alias=alias).version or 0
@@ -106,8 +106,8 @@ def search(
 
     Example: mlops model search --name 'prod.*' --dataset 'fsa 1.0.0'
     """
-    from lifecycle import settings
     from lifecycle.registry import catalog
+    from lifecycle.settings import load as settings
 
     config = settings.load(env)
     runner.quiet()
@@ -137,7 +137,7 @@ def predict(
     """
     import pandas as pd
 
-    from lifecycle.errors import DataError
+    from lifecycle.core.errors import DataError
     from lifecycle.models import loading
     from lifecycle.models.refusals import refused_by_the_library
     from lifecycle.registry import catalog

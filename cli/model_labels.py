@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cli import console, options, runner, show
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
 
 alias = typer.Typer(help="Aliases other than champion: set, get, list, delete.", no_args_is_help=True)
 tag = typer.Typer(help="Tags of a model or a version: set, delete.", no_args_is_help=True)
@@ -35,8 +35,8 @@ def set_alias(
 
     Example: mlops model alias set --model-name sentiment --env dev --alias shadow --version 2
     """
-    from lifecycle import settings
     from lifecycle.registry import aliases
+    from lifecycle.settings import load as settings
 
     target = runner.registered(env, model_name)
     before = aliases.put(target, name, version, settings.load(env).aliases)
@@ -84,8 +84,8 @@ def delete_alias(
 
     Example: mlops model alias delete --model-name sentiment --env dev --alias shadow
     """
-    from lifecycle import settings
     from lifecycle.registry import aliases
+    from lifecycle.settings import load as settings
 
     target = runner.registered(env, model_name)
     number = aliases.remove(target, name, settings.load(env).aliases)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import console, options, runner, show
-from lifecycle.errors import ConfigError
-from lifecycle.names import Environment
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment
 
 if TYPE_CHECKING:
-    from lifecycle.models.loading import ModelRef
+    from lifecycle.core.references import ModelRef
     from lifecycle.registry.store import Target
 
 DEV, STAGING = Environment.DEV, Environment.STAGING
@@ -58,14 +58,14 @@ def register(
 
     Example: mlops model register --model-name sentiment --env dev --run-id 3f1c…
     """
-    from lifecycle import training
     from lifecycle.registry import registration
+    from lifecycle.tracking import runs
 
     if (run_id is None) == (source is None):
         raise ConfigError("Say what to register: either --run-id or --source.")
     target = runner.registered(env, model_name)
     if run_id is not None:
-        model = training.trained(target.tracking_uri, run_id)
+        model = runs.trained(target.tracking_uri, run_id)
     else:
         model = registration.described(target, source or "")
     _enter(target, env, model, description, as_json)
@@ -105,8 +105,8 @@ def register_external(
 
     Example: mlops model register-external model.pkl --sha256 9f86d0… --model-name sentiment --env dev
     """
-    from lifecycle import settings
-    from lifecycle.models import external
+    from lifecycle.models.external import external
+    from lifecycle.settings import load as settings
 
     target, config = runner.registered(env, model_name), settings.load(env)
     model = external.register(
@@ -134,8 +134,8 @@ def register_vader(
 
     Example: mlops model register-vader --model-name vader --env dev
     """
-    from lifecycle import settings
-    from lifecycle.models import external
+    from lifecycle.models.external import external
+    from lifecycle.settings import load as settings
 
     target, config = runner.registered(env, model_name), settings.load(env)
     model = external.log_vader(config.mlflow_uri, f"{model_name}-{env}", model_name)
@@ -184,7 +184,7 @@ def _announce(name: str, env: Environment, number: int) -> None:
     if not (address := os.environ.get("PREFECT_API_URL", "")):
         return
     from cli.operations.state import login
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     os.environ |= login(settings.load(env).state, address)
     from tasks import events

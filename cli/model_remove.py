@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import console, options, runner, show
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
 
 if TYPE_CHECKING:
     from lifecycle.registry.missing import Record

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lifecycle import files, secrets
-from lifecycle.names import Environment, ModelType
+from lifecycle.core import secrets
+from lifecycle.core.names import Environment, ModelType
+from lifecycle.storage import files
 
 HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 

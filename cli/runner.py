@@ -22,10 +22,10 @@ import typer
 
 from cli import console
 from cli.server import own_server
-from lifecycle.erasure import lock
-from lifecycle.errors import ConfigError
-from lifecycle.names import Environment, is_name
-from lifecycle.owner import name_the_user
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment, is_name
+from lifecycle.core.writer_process import name_the_user
+from lifecycle.data import lock
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -88,8 +88,8 @@ def registered(env: Environment, model_name: str) -> "Target":
     Raises:
         ConfigError: The name is not one.
     """
-    from lifecycle import settings
     from lifecycle.registry.store import target_of
+    from lifecycle.settings import load as settings
 
     if not is_name(model_name):
         raise ConfigError(f"{model_name!r} is not a model name: lower-case letters, digits, `_`, `.` and `-`.")
@@ -124,7 +124,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     with progress(title), own_server(home) as server, _usage(), lock.undisturbed(home):
         imports = threading.Thread(target=_warm_up, args=(HEAVY.get(name, ()),), daemon=True)
         imports.start()
-        from lifecycle.gate import replay
+        from lifecycle.gate.proof import replay
 
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
         console.without_tracebacks("", "prefect._internal")

@@ -26,8 +26,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from cli import environment, guarded, history
-from lifecycle import children, guard, migrated
-from lifecycle.errors import TransientError
+from lifecycle.core import children, guard
+from lifecycle.core.errors import TransientError
+from lifecycle.storage import database_templates
 from mlops_lifecycle import start
 
 logger = logging.getLogger("lifecycle.server")  # shown by `runner.progress`
@@ -326,13 +327,13 @@ def _migrate(database: Path) -> None:
     if database.exists() or history.is_elsewhere():
         return
     with FileLock(database.with_name(f".{database.name}.lock")):
-        if database.exists() or migrated.copy("prefect", database):
+        if database.exists() or database_templates.copy("prefect", database):
             return
         with suppress(ImportError, AttributeError):  # names that Prefect does not promise: they may be gone one day
             from prefect.server.database import provide_database_interface
 
             asyncio.run(provide_database_interface().create_db())
-            migrated.keep("prefect", database)
+            database_templates.keep("prefect", database)
 
 
 if __name__ == "__main__":

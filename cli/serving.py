@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import console, options, runner
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
 
 CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
 """With it, only programs that show this `user:password` are answered, not every user of the machine."""
@@ -32,8 +32,8 @@ def serve(
 
     Example: mlops serve --model-name sentiment --env prod
     """
+    from lifecycle.models import scoring_server
     from lifecycle.registry import catalog
-    from lifecycle.serving import local
 
     credential = os.environ.get(CREDENTIAL, "")
     model = catalog.resolve(runner.registered(env, model_name), alias=alias, version=version)
@@ -46,4 +46,4 @@ def serve(
         ask = f"curl -s {who}{address}/invocations -H 'Content-Type: application/json' -d '{body}'"
         sys.stderr.write(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}\n")
 
-    local.serve(model, port, ready, hosts=allowed_host or (), credential=credential)
+    scoring_server.serve(model, port, ready, hosts=allowed_host or (), credential=credential)

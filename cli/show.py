@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from lifecycle.data.dataset import Manifest
-    from lifecycle.gate.selftest import SelftestResult
-    from lifecycle.gate.verdict import Flip, Interval, Verdict
-    from lifecycle.inference.batch import BatchManifest
-    from lifecycle.outcomes import Admission, Batch, Release
+    from lifecycle.data.manifest import Manifest
+    from lifecycle.evaluation.findings import Interval
+    from lifecycle.gate.selftest.selftest import SelftestResult
+    from lifecycle.gate.verdict import Flip, Verdict
+    from lifecycle.inference.manifest import BatchManifest
     from lifecycle.registry.catalog import ModelPage, VersionFacts
+    from tasks.outcomes import Admission, Batch, Release
 
 SHOWN, TEXT = 12, 70
 """Rows of a table about rows of the data, and letters of their texts."""
@@ -186,7 +187,7 @@ def _checks(judged: "Verdict") -> None:
 
 def _metrics(judged: "Verdict") -> None:
     """Both models side by side, the metric that decides first; of a class, see the next table."""
-    from lifecycle.gate.markdown import metric_names
+    from lifecycle.gate.present.markdown import metric_names
 
     rows = [
         (

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cli import options, runner, show
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
 
 config = typer.Typer(help="Effective settings.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ def doctor(
     Example: mlops doctor --repair
     """
     from lifecycle import doctor as examination
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     runner.quiet()
     findings = examination.examine([settings.load(env) for env in Environment], repair=repair)
@@ -42,7 +42,7 @@ def doctor(
 @config.command("show")
 def show_(env: options.Env = DEV, as_json: options.Json = False) -> None:
     """Show every setting of an environment, its value and where it comes from."""
-    from lifecycle import settings
+    from lifecycle.settings import load as settings
 
     found = settings.origins(env)
     if as_json:
@@ -54,6 +54,6 @@ def show_(env: options.Env = DEV, as_json: options.Json = False) -> None:
 @config.command()
 def schema() -> None:
     """Print the JSON schema of the settings, for editors and checks."""
-    from lifecycle.settings import Settings
+    from lifecycle.settings.load import Settings
 
     show.print_json(Settings.model_json_schema())

@@ -7,18 +7,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from prefect import State, flow, runtime
 from prefect.states import Completed
 
-from lifecycle import files
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment
+from lifecycle.core.parameters import Delimiter, Format, Location, Name, VersionNumber
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError
+from lifecycle.data.source import Source
 from lifecycle.inference import tables
-from lifecycle.inference.batch import BatchRequest
-from lifecycle.names import Environment
-from lifecycle.outcomes import Batch
-from lifecycle.parameters import Delimiter, Format, Location, Name, VersionNumber
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry.store import target_of
-from lifecycle.settings import InferenceRules, Settings
+from lifecycle.settings.load import InferenceRules, Settings
+from lifecycle.storage import files
 from tasks import compute, data, inference, registry, reports
+from tasks.outcomes import Batch
 
 PLACEHOLDER = "{logical_date}"
 INPUTS = ".inputs"

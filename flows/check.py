@@ -3,15 +3,15 @@
 from prefect import State, flow
 from prefect.states import Completed
 
-from lifecycle.evaluation import EvaluateRequest
+from lifecycle.core.names import CHAMPION, Environment
+from lifecycle.core.parameters import Name, VersionNumber
+from lifecycle.core.references import ModelRef
+from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.judge import JudgeRequest
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import CHAMPION, Environment
-from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.aliases import Alias
 from lifecycle.registry.store import target_of
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
 from tasks import compute, data, gate, registry, reports, training
 
 

@@ -3,10 +3,10 @@
 from prefect import State, flow
 from prefect.states import Completed
 
-from lifecycle.data.dataset import Manifest
-from lifecycle.data.ingest import Source
-from lifecycle.names import Environment
-from lifecycle.parameters import Columns, Delimiter, Flag, Format, Fraction, Location, Name
+from lifecycle.core.names import Environment
+from lifecycle.core.parameters import Columns, Delimiter, Flag, Format, Fraction, Location, Name
+from lifecycle.data.manifest import Manifest
+from lifecycle.data.source import Source
 from tasks import compute, data, gate, reports
 
 

@@ -4,16 +4,16 @@ from prefect import State, flow
 from prefect.states import Completed
 
 from flows import check
-from lifecycle.errors import ConfigError, NotFoundError
+from lifecycle.core.errors import ConfigError, NotFoundError
+from lifecycle.core.names import Environment
+from lifecycle.core.parameters import Name, VersionNumber
+from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import Environment
-from lifecycle.outcomes import Admission, Approval
-from lifecycle.parameters import Name, VersionNumber
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import target_of
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
 from tasks import approvals, compute, events, limits, registry, reports, serving
+from tasks.outcomes import Admission, Approval
 
 
 @flow(

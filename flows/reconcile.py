@@ -3,8 +3,8 @@
 from prefect import State, flow
 from prefect.states import Completed
 
-from lifecycle.databricks_runs import Orphan
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
+from lifecycle.databricks.run_states import Orphan
 from tasks import compute
 from tasks import reconcile as orphans
 

@@ -9,13 +9,13 @@ from flows.batch_inference import batch_inference
 from flows.create_data import create_data
 from flows.promote import promote
 from flows.train import train
+from lifecycle.core.names import Environment, ModelType
+from lifecycle.core.parameters import Columns, Delimiter, Flag, Format, Fraction, Location, Name, Params
 from lifecycle.data import delta
-from lifecycle.data.dataset import Manifest
-from lifecycle.data.ingest import Source
-from lifecycle.names import Environment, ModelType
-from lifecycle.outcomes import Admission, Release
-from lifecycle.parameters import Columns, Delimiter, Flag, Format, Fraction, Location, Name, Params
+from lifecycle.data.manifest import Manifest
+from lifecycle.data.source import Source
 from tasks import approvals, compute
+from tasks.outcomes import Admission, Release
 
 
 @flow(

@@ -6,8 +6,8 @@ from prefect import Flow, State, flow, runtime
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed
 
-from lifecycle.names import Environment
-from lifecycle.parameters import Name, VersionNumber
+from lifecycle.core.names import Environment
+from lifecycle.core.parameters import Name, VersionNumber
 from lifecycle.registry import promotion as promotions
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of

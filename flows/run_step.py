@@ -3,7 +3,7 @@
 from prefect import State, flow
 from prefect.states import Completed
 
-from lifecycle.names import Environment, StepName
+from lifecycle.core.names import Environment, StepName
 from tasks import compute
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from prefect import State, flow
 from prefect.states import Completed
 
-from lifecycle.databricks_runs import Finished
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
+from lifecycle.databricks.run_states import Finished
 from tasks import compute, databricks
 
 

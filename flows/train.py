@@ -3,12 +3,12 @@
 from prefect import State, flow
 
 from flows.promote import admit
-from lifecycle.gate import replay
-from lifecycle.names import Environment, ModelType
-from lifecycle.outcomes import Admission
-from lifecycle.parameters import Name, Params
+from lifecycle.core.names import Environment, ModelType
+from lifecycle.core.parameters import Name, Params
+from lifecycle.gate.proof import replay
 from lifecycle.registry.store import target_of
 from tasks import approvals, compute, data, events, gate, registry, reports, training
+from tasks.outcomes import Admission
 
 
 @flow(

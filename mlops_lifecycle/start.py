@@ -80,7 +80,7 @@ def main() -> None:
 def step() -> None:
     """Run the command `mlops-step`; on a cluster the path leads to its libraries and stays."""
     find() if "DATABRICKS_RUNTIME_VERSION" in os.environ else protect()
-    _call("lifecycle.steps")
+    _call("lifecycle.jobs.steps")
 
 
 def _call(module: str) -> None:

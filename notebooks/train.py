@@ -11,7 +11,7 @@
 # COMMAND ----------
 
 import mlops_lifecycle  # noqa: F401  makes its packages findable
-from lifecycle import notebooks
+from lifecycle.jobs import notebooks
 
 PARAMETERS = {
     "data_name": "",

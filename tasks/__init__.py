@@ -2,7 +2,7 @@
 
 import logging
 
-from lifecycle.masking import guard
+from lifecycle.core.masking import guard
 
 guard()
 logging.getLogger("lifecycle").setLevel(logging.INFO)  # so that the steps' log lines reach Prefect's UI

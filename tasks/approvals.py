@@ -25,13 +25,13 @@ from prefect.input import RunInput, read_flow_run_input
 from prefect.settings import PREFECT_API_URL
 from pydantic import Field, ValidationError, create_model
 
-from lifecycle.errors import ConfigError
-from lifecycle.gate import markdown
+from lifecycle.core.errors import ConfigError
+from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
-from lifecycle.outcomes import Approval
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
 from tasks import events, limits
 from tasks.links import page_of
+from tasks.outcomes import Approval
 
 logger = logging.getLogger("lifecycle.approvals")
 

@@ -6,12 +6,14 @@ from typing import Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from lifecycle import progress, settings, steps
-from lifecycle.errors import ConfigError
-from lifecycle.frozen import Frozen
-from lifecycle.names import Environment, StepName
-from lifecycle.progress import Listener
-from lifecycle.settings import Settings
+from lifecycle.core import progress
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import Environment, StepName
+from lifecycle.core.progress import Listener
+from lifecycle.jobs import steps
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
 from tasks import databricks
 from tasks.policies import on_data
 

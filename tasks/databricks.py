@@ -21,13 +21,15 @@ from prefect import runtime
 from prefect.artifacts import create_link_artifact
 from prefect.context import TaskRunContext
 
-from lifecycle import databricks, progress, secrets, volumes
-from lifecycle import databricks_runs as runs
-from lifecycle.databricks_runs import Finished, Run
-from lifecycle.errors import ConfigError, MlopsError, TransientError
-from lifecycle.frozen import Frozen
-from lifecycle.names import StepName
-from lifecycle.settings import DatabricksRules, Settings
+from lifecycle.core import progress, secrets
+from lifecycle.core.errors import ConfigError, MlopsError, TransientError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import StepName
+from lifecycle.databricks import credentials
+from lifecycle.databricks import run_states as runs
+from lifecycle.databricks.run_states import Finished, Run
+from lifecycle.settings.load import DatabricksRules, Settings
+from lifecycle.storage import volumes
 from tasks.databricks_calls import Workspace, require_extra
 from tasks.policies import on_registry
 
@@ -73,7 +75,7 @@ def sign_in(block: str) -> None:
         identity[f"{family}_CLIENT_SECRET"] = held.client_secret.get_secret_value()
     if held.tenant_id:
         identity["ARM_TENANT_ID"] = held.tenant_id
-    databricks.sign_in(identity)
+    credentials.sign_in(identity)
 
 
 def run_step(step: StepName, request: Frozen, config: Settings) -> None:

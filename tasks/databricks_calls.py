@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from lifecycle import databricks
-from lifecycle.errors import ConfigError, ConflictError, MlopsError, NotFoundError, TransientError
+from lifecycle.core.errors import ConfigError, ConflictError, MlopsError, NotFoundError, TransientError
+from lifecycle.databricks import credentials as databricks
 
 logger = logging.getLogger("lifecycle.databricks")  # the name under which commands and Prefect show what steps say
 

@@ -1,6 +1,6 @@
 """`lifecycle.gate` under orchestration. A verdict's key holds both models, so a changed champion is judged anew."""
 
-from lifecycle import evaluation
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate import judge as judging
 from lifecycle.gate import limits, retrained
 from tasks.policies import on_data, on_registry

@@ -1,8 +1,8 @@
 """`lifecycle.inference` under orchestration."""
 
-from lifecycle.inference import batch
+from lifecycle.inference import manifest as batches
 from tasks.policies import on_registry
 
-pinned = on_registry(batch.pinned).with_options(name="pin the input")
-locate = on_registry(batch.locate).with_options(name="find the batch")
-load = on_registry(batch.load).with_options(name="read the batch")
+pinned = on_registry(batches.pinned).with_options(name="pin the input")
+locate = on_registry(batches.locate).with_options(name="find the batch")
+load = on_registry(batches.load).with_options(name="read the batch")

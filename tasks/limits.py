@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists
 
-from lifecycle.errors import TransientError
+from lifecycle.core.errors import TransientError
 from lifecycle.registry.store import Target
 
 _alone = ContextVar("alone", default=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect.utilities.urls import url_for
 
-from lifecycle import secrets
+from lifecycle.core import secrets
 
 
 def page_of(run_id: Any) -> str:

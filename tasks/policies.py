@@ -12,8 +12,8 @@ from prefect import State, Task, task
 from prefect.cache_policies import DEFAULT, NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 
-from lifecycle.errors import TransientError
-from lifecycle.masking import shielded
+from lifecycle.core.errors import TransientError
+from lifecycle.core.masking import shielded
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,9 +6,9 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 
-from lifecycle import databricks_runs as runs
-from lifecycle.databricks_runs import Orphan, Run
-from lifecycle.settings import Settings
+from lifecycle.databricks import run_states as runs
+from lifecycle.databricks.run_states import Orphan, Run
+from lifecycle.settings.load import Settings
 from tasks import databricks
 from tasks.databricks_calls import Workspace
 from tasks.policies import on_registry

@@ -1,6 +1,6 @@
 """`lifecycle.registry` under orchestration."""
 
-from lifecycle.gate import replay
+from lifecycle.gate.proof import replay
 from lifecycle.registry import card, catalog, promotion, transfer
 from tasks.policies import on_registry
 

@@ -7,18 +7,18 @@ from typing import Any
 from prefect import runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from lifecycle.class_names import as_markdown
-from lifecycle.data.dataset import Manifest
-from lifecycle.gate import markdown
+from lifecycle.core.class_names import as_markdown
+from lifecycle.core.references import ModelRef
+from lifecycle.data.manifest import Manifest
+from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
-from lifecycle.outcomes import Batch
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.endpoint import Served
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
 from tasks import registry
 from tasks.links import page_of
+from tasks.outcomes import Batch
 from tasks.policies import in_the_ui
 
 SHOWN = 20

@@ -12,12 +12,16 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from lifecycle import masking, settings, tracking, training
+from lifecycle.core import masking
+from lifecycle.core.names import ModelType
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import ModelType
-from lifecycle.settings import Settings
+from lifecycle.data.source import Source
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
+from lifecycle.tracking import client as tracking
+from lifecycle.tracking import runs
+from lifecycle.training import train as training
 
 os.environ.update(
     DO_NOT_TRACK="1",
@@ -127,7 +131,7 @@ def train_model(
         links={},
     )
     training.train(request)
-    return training.trained(config.mlflow_uri, request.run_id)
+    return runs.trained(config.mlflow_uri, request.run_id)
 
 
 @pytest.fixture(scope="session")

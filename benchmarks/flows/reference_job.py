@@ -7,7 +7,7 @@ from prefect import State, flow
 from flows.batch_inference import batch_inference
 from flows.create_data import create_data
 from flows.train import train
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
 
 
 @flow(name="reference-job", persist_result=True, result_serializer="json")

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from lifecycle.errors import ConfigError, ConflictError
-from lifecycle.frozen import Frozen
+from lifecycle.core.errors import ConfigError, ConflictError
+from lifecycle.core.frozen import Frozen
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

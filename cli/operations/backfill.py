@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cli.operations import connection, runs
-from lifecycle.errors import ConfigError
-from lifecycle.frozen import Frozen
-from lifecycle.inference import batch
-from lifecycle.settings import Settings
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.frozen import Frozen
+from lifecycle.inference import manifest as batches
+from lifecycle.settings.load import Settings
 
 logger = logging.getLogger("lifecycle.backfill")
 
@@ -78,7 +78,7 @@ def fill(
 def _published(config: Settings, parameters: Mapping[str, Any], day: date) -> str:
     """Which version has scored the day already, as far as its predictions can be seen from here."""
     root = Path(parameters.get("output") or config.predictions)
-    manifests = batch.of_day(root, config.registered_name(str(parameters["model_name"])), day)
+    manifests = batches.of_day(root, config.registered_name(str(parameters["model_name"])), day)
     return ", ".join(f"v{each.model_version}: {each.scored:,} rows" for each in manifests)
 
 

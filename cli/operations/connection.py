@@ -14,7 +14,7 @@ from cli import environment
 from cli.environment import ADDRESS
 from cli.operations.state import api_url, login
 from cli.runner import quiet, require_prefect
-from lifecycle.errors import ConfigError, MlopsError, TransientError
+from lifecycle.core.errors import ConfigError, MlopsError, TransientError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

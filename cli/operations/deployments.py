@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cli.operations import connection, project
-from lifecycle import secrets
-from lifecycle.errors import ConfigError, TransientError
-from lifecycle.frozen import Frozen
-from lifecycle.names import Environment
-from lifecycle.parameters import require_sealed
-from lifecycle.settings import Settings
+from lifecycle.core import secrets
+from lifecycle.core.errors import ConfigError, TransientError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import Environment
+from lifecycle.core.parameters import require_sealed
+from lifecycle.settings.load import Settings
 from mlops_lifecycle import start
 
 logger = logging.getLogger("lifecycle.deployments")

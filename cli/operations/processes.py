@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from lifecycle.errors import TransientError
+from lifecycle.core.errors import TransientError
 
 MARK = "_MLOPS_SERVICE"
 STOP_SECONDS = 10

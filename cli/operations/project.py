@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from lifecycle.errors import ConfigError
+from lifecycle.core.errors import ConfigError
 
 DEPLOYMENTS, AUTOMATIONS = "prefect.yaml", "automations.yaml"
 

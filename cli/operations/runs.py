@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from lifecycle.errors import ConfigError, MlopsError, TransientError
-from lifecycle.frozen import Frozen
+from lifecycle.core.errors import ConfigError, MlopsError, TransientError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.parameters import literal, require_sealed
 from lifecycle.gate.verdict import TITLES
-from lifecycle.parameters import literal, require_sealed
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

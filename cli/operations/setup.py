@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from cli.operations import connection, project
-from lifecycle.errors import ConfigError
-from lifecycle.frozen import Frozen
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.frozen import Frozen
 from lifecycle.registry.store import target_of
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
 from tasks.limits import limit_name
 
 if TYPE_CHECKING:

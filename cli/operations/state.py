@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lifecycle import guard
-from lifecycle.errors import ConfigError, ConflictError
-from lifecycle.files import write_json
+from lifecycle.core import guard
+from lifecycle.core.errors import ConfigError, ConflictError
+from lifecycle.storage.files import write_json
 
 POOL = "local-process"
 WORKER_NAME = "mlops-up"

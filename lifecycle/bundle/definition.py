@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import yaml
 
-from lifecycle.errors import ConfigError
-from lifecycle.frozen import Frozen
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.frozen import Frozen
 
 BUNDLE = "databricks.yml"
 ENV_PREFIX = "BUNDLE_VAR_"

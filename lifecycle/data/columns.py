@@ -13,11 +13,11 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core.names import Side
 from lifecycle.data import split, units
 from lifecycle.data.units import Unit
 from lifecycle.data.values import LONGEST, NUMBER
-from lifecycle.errors import ConfigError, DataError
-from lifecycle.names import Side
 
 if TYPE_CHECKING:
     import pandas as pd

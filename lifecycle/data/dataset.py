@@ -3,8 +3,8 @@
 `<data root>/<data_name>/<data_version>/` holds `split.parquet` (row, key, text, label, split, and the source's other
 columns as `source_…`), `quarantine.parquet` (row, text, label, reason, kept_row, …), `manifest.json`, `report.html` and
 `data_docs/`. It is written under a temporary name and renamed, so a version exists whole or not at all; on a volume,
-`lifecycle.volumes` says how. What a person has a right to have erased is the exception to the rule: the version keeps
-its name and digest, and its manifest says what went.
+`lifecycle.storage.volumes` says how. What a person has a right to have erased is the exception to the rule: the version
+keeps its name and digest, and its manifest says what went.
 """
 
 import hashlib
@@ -12,159 +12,29 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from lifecycle import class_names, volumes
-from lifecycle.data import columns, division, ingest, report, split, validation, values
-from lifecycle.data.division import Earlier, NearDuplicates
-from lifecycle.data.ingest import Source
+from lifecycle.core import class_names
+from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
+from lifecycle.core.names import Side, is_name
+from lifecycle.core.provenance import code_version
+from lifecycle.data import columns, division, ingest, lock, report, split, tombstones, validation, values
+from lifecycle.data.division import Earlier
+from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest
 from lifecycle.data.quarantine import check_budget, rare_rows, set_aside, wanted
-from lifecycle.erasure import lock, tombstones
-from lifecycle.erasure.entry import Erased
-from lifecycle.errors import ConflictError, DataError, IntegrityError, NotFoundError
-from lifecycle.files import sha256_of, write_json
-from lifecycle.frozen import Frozen
-from lifecycle.names import Side, is_name
-from lifecycle.parameters import Columns, Flag, Fraction, Name
-from lifecycle.settings import DataRules, Settings, checked
-from lifecycle.version import code_version
+from lifecycle.data.source import Source
+from lifecycle.settings.load import Settings, checked
+from lifecycle.storage import volumes
+from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
 
-LATEST = "latest"
-RAW = "raw"
-RESERVED = (RAW, LATEST)
 SPLIT, QUARANTINE, MANIFEST, REPORT = "split.parquet", "quarantine.parquet", "manifest.json", "report.html"
-
-
-class CreateDataRequest(Frozen):
-    """Everything that determines a dataset version. `test_size` and `holdout_size` are fractions of the whole."""
-
-    data_root: Path
-    data_name: Name
-    data_version: Name
-    source: Source
-    text_column: str = "text"
-    label_column: str = "label"
-    test_size: Fraction = 0.2
-    holdout: Flag = True
-    holdout_size: Fraction = 0.2
-    stratify: Columns | None = Field(None, description="Source columns; default the label, empty for none.")
-    group_column: str | None = Field(None, description="No value of this source column is on two sides.")
-    time_column: str | None = Field(None, description="Source column by which the newest rows are held out.")
-    parent: Name | None = Field(None, description="Version whose sides are kept; default the latest one.")
-    rules: DataRules = DataRules()
-    suite: validation.Expectations = ()
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not all(is_name(part) for part in (self.data_name, self.data_version)) or self.data_version in RESERVED:
-            raise ValueError("data_name and data_version must not contain '..'; 'raw' and 'latest' are reserved")
-        if self.test_size <= 0:
-            raise ValueError("test_size must be above 0")
-        if self.holdout and self.holdout_size <= 0:
-            raise ValueError("holdout_size must be above 0 when holdout is true")
-        if (total := sum(self.fractions.values()) - self.fractions[Side.TRAIN]) >= 1 - 1e-9:
-            raise ValueError(
-                f"test_size and holdout_size are fractions of the whole: their sum {total:g} must be below 1"
-            )
-        if self.text_column == self.label_column:
-            raise ValueError("text_column and label_column must differ")
-        self._check_columns()
-        return self
-
-    def _check_columns(self) -> None:
-        if self.group_column and self.time_column:
-            raise ValueError("a split is by group_column or by time_column, not by both")
-        if self.time_column and self.stratify:
-            raise ValueError("by time_column no proportions can be kept: leave stratify out")
-        if {self.group_column, self.time_column} & {self.text_column, self.label_column}:
-            raise ValueError("group_column and time_column must differ from text_column and label_column")
-
-    @property
-    def folder(self) -> Path:
-        """Where the version is or will be."""
-        return self.data_root / self.data_name / self.data_version
-
-    @property
-    def fractions(self) -> dict[Side, float]:
-        """The share of the whole per side; train is what remains."""
-        held_out = self.holdout_size if self.holdout else 0.0
-        sides = {Side.TRAIN: 1 - self.test_size - held_out, Side.TEST: self.test_size, Side.HOLDOUT: held_out}
-        return {side: share for side, share in sides.items() if share > 0 or side is Side.TRAIN}
-
-    @property
-    def strata(self) -> tuple[str, ...]:
-        """The source columns that the split keeps in proportion; by group, as far as groups allow."""
-        return (self.label_column,) if self.stratify is None else self.stratify
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What the content depends on besides the rows."""
-        chosen = {"text_column", "label_column", "test_size", "holdout", "stratify", "suite"}
-        values = self.model_dump(mode="json", include=chosen)
-        values |= {"holdout_size": self.holdout_size if self.holdout else 0.0, "stratify": list(self.strata)}
-        values |= {name: chosen for name in ("group_column", "time_column") if (chosen := getattr(self, name))}
-        return values | {"conflicting_labels": self.rules.conflicting_labels}
-
-    @property
-    def keeps_twins(self) -> bool:
-        """Whether near twins are kept on one side; where a column decides, it alone does."""
-        return self.rules.near_duplicates == "together" and not (self.group_column or self.time_column)
-
-    def parameters_with(self, near: NearDuplicates | None) -> dict[str, Any]:
-        """The parameters of a version; of one without near twins they are what they were before these were kept."""
-        return self.parameters | ({"near_duplicates": "together"} if self.keeps_twins and near and near.pairs else {})
-
-
-class Manifest(Frozen):
-    """What a dataset version is: its source, digests, counts and origin."""
-
-    data_name: str
-    data_version: str
-    digest: str = Field(description="sha256 over the source's rows, the parameters and the parent's digest.")
-    source: str
-    source_sha256: str
-    parameters: dict[str, Any]
-    rows_in: int
-    rows_split: int
-    rows_quarantined: int
-    quarantined: dict[str, int] = Field(description="Rows per reason.")
-    trimmed: int = Field(description="Cells of text and label with blanks around them, which were removed.")
-    counts: dict[str, dict[str, int]] = Field(description="Rows per side and class.")
-    classes: tuple[str, ...]
-    validation: tuple[dict[str, Any], ...]
-    parent: str | None
-    parent_digest: str | None
-    code_version: str
-    files: dict[str, str] = Field(description="sha256 per file.")
-    rows_erased: int = Field(0, description="Rows of the source that are in no file: erased, now or before.")
-    erased: tuple[Erased, ...] = Field((), description="What was erased since the version was made.")
-    near_duplicates: NearDuplicates | None = Field(None, description="None where they were not looked for.")
-    starts: dict[str, str] = Field({}, description="By time: the moment at which each side after train begins.")
-
-    @property
-    def told(self) -> list[str]:
-        """Sentences for people: by what the rows were divided, if not by their texts, and what is nearly the same."""
-        group, time = (self.parameters.get(option) for option in ("group_column", "time_column"))
-        said = [f"No value of {group!r} is on two sides"] if group else []
-        said += (
-            [f"By {time!r}: " + ", ".join(f"{k} from {v}" for k, v in division.in_order(self.starts).items())]
-            if time
-            else []
-        )
-        near = self.near_duplicates
-        return [*said, f"Near duplicates: {near.told}"] if near and near.rows else said
-
-    def largest(self, most: int) -> list[str]:
-        """The classes with the most rows, those first."""
-        rows = {name: sum(counts.get(name, 0) for counts in self.counts.values()) for name in self.classes}
-        return sorted(rows, key=lambda name: -rows[name])[:most]
 
 
 def plan(config: Settings, source: Source, **arguments: Any) -> CreateDataRequest:

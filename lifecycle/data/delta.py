@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from lifecycle import secrets, volumes
-from lifecycle.errors import ConfigError, DataError
+from lifecycle.core import secrets
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
     import deltalake
@@ -44,7 +45,7 @@ def divided(table: str) -> tuple[str, int | None]:
 
 def has_session() -> bool:
     """Whether a Spark session is offered to this process, which alone reaches a table of a catalog."""
-    from lifecycle.inference import spark
+    from lifecycle.core import spark
 
     return spark.on_cluster()
 
@@ -235,7 +236,7 @@ def _frame(name: str, version: int | None) -> "DataFrame":
     from pyspark.errors import AnalysisException
 
     require_session(name)
-    from lifecycle.inference import spark
+    from lifecycle.core import spark
 
     try:
         if version is None:
@@ -254,7 +255,7 @@ def _frame_version(name: str, version: int | None) -> int | None:
     """The version that is asked for, else the latest, else None: what is no Delta table has no history."""
     from pyspark.errors import AnalysisException
 
-    from lifecycle.inference import spark
+    from lifecycle.core import spark
 
     _frame(name, version)
     if version is not None:

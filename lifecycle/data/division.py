@@ -4,49 +4,21 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import Field
-
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core.names import Side
 from lifecycle.data import columns, split, twins, units
 from lifecycle.data.columns import ByColumn
+from lifecycle.data.manifest import NearDuplicates, in_order
 from lifecycle.data.units import Unit
-from lifecycle.errors import ConfigError, DataError
-from lifecycle.frozen import Frozen
-from lifecycle.names import Side
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lifecycle.data.dataset import CreateDataRequest, Manifest
+    from lifecycle.data.manifest import CreateDataRequest, Manifest
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-class NearDuplicates(Frozen):
-    """What a version holds of texts that are nearly the same as another one of its texts."""
-
-    together: bool = Field(description="Whether near twins were kept on one side.")
-    similarity: float = Field(description="Share of words and pairs of words from which on two texts are near twins.")
-    pairs: int = Field(
-        description="Pairs of near twins when it was made, those with a text that only the parent holds included."
-    )
-    rows: int = Field(description="Rows with a near twin in the version.")
-    beside_train: dict[str, int] = Field(description="Rows per other side that have a near twin in train.")
-
-    @property
-    def told(self) -> str:
-        """One sentence for people."""
-        kept = ", kept on one side where the quotas allow" if self.together else ""
-        beside = ", ".join(f"{side} {count:,}" for side, count in in_order(self.beside_train).items())
-        return f"{self.rows:,} rows have a near twin{kept}; with one in train: {beside}"
-
-
-def in_order(by_side: Mapping[str, T]) -> dict[str, T]:
-    """Values by side in the order of the sides; a manifest has them by the alphabet."""
-    return {str(side): by_side[side] for side in Side if side in by_side}
 
 
 class Earlier(NamedTuple):

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from lifecycle import secrets, volumes
-from lifecycle.errors import ConfigError, ConflictError, DataError, TransientError, of_the_machine
-from lifecycle.settings import DataRules
+from lifecycle.core import secrets
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, TransientError, of_the_machine
+from lifecycle.settings.load import DataRules
+from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
-    from lifecycle.data.ingest import Source
+    from lifecycle.data.source import Source
 
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lifecycle.errors import ConfigError
-from lifecycle.files import TEMPORARY
+from lifecycle.core.errors import ConfigError
+from lifecycle.storage.files import TEMPORARY
 
 KEPT = re.compile(rf".*/{re.escape(TEMPORARY)}piped-[0-9a-f]{{32}}(/.*)", re.DOTALL)
 

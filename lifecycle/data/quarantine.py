@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from lifecycle import class_names
+from lifecycle.core import class_names
+from lifecycle.core.errors import DataError
 from lifecycle.data import split
 from lifecycle.data.columns import OTHER_SIDE
-from lifecycle.errors import DataError
-from lifecycle.settings import DataRules
+from lifecycle.settings.load import DataRules
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lifecycle.data.dataset import Manifest
+    from lifecycle.data.manifest import Manifest
 
 
 def write(manifest: "Manifest", quarantine: "pd.DataFrame", path: Path) -> None:

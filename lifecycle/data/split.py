@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lifecycle.names import Side
+from lifecycle.core.names import Side
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from lifecycle.data.split import normalised
-from lifecycle.models.tokens import SPEAKING
+from lifecycle.data.tokens import SPEAKING
 
 if TYPE_CHECKING:
     import numpy as np

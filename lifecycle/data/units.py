@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from lifecycle.core.names import Side
 from lifecycle.data.split import apportion
-from lifecycle.names import Side
 
 Rooms = Mapping[str, Mapping[str, int]]
 """Per stratum and side how many rows are missing to the quota; below zero where there are too many."""

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.errors import ConfigError, DataError
-from lifecycle.frozen import Frozen
-from lifecycle.settings import config_dir
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core.frozen import Frozen
+from lifecycle.settings.load import config_dir
 
 if TYPE_CHECKING:
     import pandas as pd

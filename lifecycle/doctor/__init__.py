@@ -8,19 +8,22 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from lifecycle import databricks, embedded, moved, owner, training_runs, volumes
+from lifecycle.core import writer_process
+from lifecycle.core.errors import MlopsError
+from lifecycle.core.names import is_name
 from lifecycle.data import dataset
+from lifecycle.databricks import credentials
 from lifecycle.doctor.endpoints import examine_endpoints
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.doctor.models import examine_model
-from lifecycle.errors import MlopsError
-from lifecycle.files import leftovers
-from lifecycle.inference import batch
-from lifecycle.names import is_name
+from lifecycle.inference import manifest as batches
 from lifecycle.registry import store
 from lifecycle.registry.store import Target
-from lifecycle.settings import Settings
-from lifecycle.tracking import database_path
+from lifecycle.settings.load import Settings
+from lifecycle.storage import embedded, moved_state, volumes
+from lifecycle.storage.files import leftovers
+from lifecycle.tracking import runs
+from lifecycle.tracking.client import database_path
 
 __all__ = ["ABANDONED_SECONDS", "Finding", "examine"]
 
@@ -58,7 +61,7 @@ def _database(uri: str, *, repair: bool) -> Iterator[Finding]:
         yield ok("database", f"{path} is not there yet: nothing was trained.")
         return
     try:
-        older, places = embedded.is_older(path), moved.former_places(path)
+        older, places = embedded.is_older(path), moved_state.former_places(path)
         answer = _integrity(path)
     except MlopsError as error:
         yield problem("database", str(error))
@@ -96,11 +99,11 @@ def _registries(environments: Sequence[Settings], *, repair: bool) -> Iterator[F
     for registry in dict.fromkeys(config.registry_uri or "" for config in environments):
         own = tuple(config.registered_name("") for config in environments if (config.registry_uri or "") == registry)
         for name in store.names(uri, registry):
-            if name.startswith(own) or not databricks.is_databricks(registry or uri):
+            if name.startswith(own) or not credentials.is_databricks(registry or uri):
                 yield from examine_model(Target(tracking_uri=uri, registry_uri=registry, name=name), repair=repair)
-    for run_id in training_runs.abandoned(uri):
+    for run_id in runs.abandoned(uri):
         message = f"training run {run_id} is RUNNING, but its process has ended."
-        yield repairable("run", message, repair, partial(training_runs.end_abandoned, uri, run_id))
+        yield repairable("run", message, repair, partial(runs.end_abandoned, uri, run_id))
 
 
 def _datasets(root: Path) -> Iterator[Finding]:
@@ -117,12 +120,12 @@ def _datasets(root: Path) -> Iterator[Finding]:
 
 
 def _predictions(root: Path) -> Iterator[Finding]:
-    for folder in sorted(path.parent for path in volumes.glob(root, f"*/*/*/{batch.MANIFEST}")):
+    for folder in sorted(path.parent for path in volumes.glob(root, f"*/*/*/{batches.MANIFEST}")):
         if folder.name.startswith("."):
             continue
         what = "predictions " + "/".join(folder.parts[-3:])
         try:
-            manifest = batch.verify(folder)
+            manifest = batches.verify(folder)
         except MlopsError as error:
             yield problem(what, str(error))
         else:
@@ -133,11 +136,11 @@ def _leftovers(root: Path, *, repair: bool) -> Iterator[Finding]:
     """What no process is writing any more: its own has ended, or it is old, where that cannot be told."""
     for path in leftovers(root):
         age = time.time() - max((each.lstat().st_mtime for each in [path, *path.rglob("*")]), default=0)
-        if owner.is_left(path):
+        if writer_process.is_left(path):
             message = f"{path} was left by a process that was killed."
-            yield repairable("leftover", message, repair, partial(owner.remove, path))
+            yield repairable("leftover", message, repair, partial(writer_process.remove, path))
         elif age < ABANDONED_SECONDS:
             yield ok("leftover", f"{path} is not published yet, or was left by a step that was interrupted just now.")
         else:
             message = f"{path} was left by an interrupted step, {age / 3600:.0f} hours ago."
-            yield repairable("leftover", message, repair, partial(owner.remove, path))
+            yield repairable("leftover", message, repair, partial(writer_process.remove, path))

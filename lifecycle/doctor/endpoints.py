@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from functools import partial
 
+from lifecycle.core.errors import MlopsError
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
-from lifecycle.errors import MlopsError
 from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
 from lifecycle.serving import endpoint
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
 
 
 def examine_endpoints(config: Settings, *, repair: bool) -> Iterator[Finding]:

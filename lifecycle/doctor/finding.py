@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from lifecycle.frozen import Frozen
+from lifecycle.core.frozen import Frozen
 
 
 class Finding(Frozen):

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from lifecycle import training_runs
+from lifecycle.core.errors import AliasMovedError, IntegrityError, MlopsError
+from lifecycle.core.names import CHAMPION
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
-from lifecycle.errors import AliasMovedError, IntegrityError, MlopsError
 from lifecycle.models import loading
-from lifecycle.names import CHAMPION
 from lifecycle.registry import aliases, log, promotion, registration, removal, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
+from lifecycle.tracking import runs as training_runs
 
 
 def examine_model(target: Target, *, repair: bool) -> Iterator[Finding]:

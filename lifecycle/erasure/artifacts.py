@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from lifecycle import claims
 from lifecycle.erasure import history
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Wanted
-from lifecycle.files import publish_file
 from lifecycle.gate import records
 from lifecycle.models import examples
-from lifecycle.training import TRAINED_KEYS
+from lifecycle.storage.files import publish_file
+from lifecycle.tracking import claims
+from lifecycle.tracking.runs import TRAINED_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data import dataset, division, report, validation
-from lifecycle.data.dataset import MANIFEST, QUARANTINE, REPORT, SPLIT, Manifest
+from lifecycle.data.dataset import MANIFEST, QUARANTINE, REPORT, SPLIT
+from lifecycle.data.erased import Erased
+from lifecycle.data.manifest import Manifest
 from lifecycle.erasure import swap
-from lifecycle.erasure.entry import Erased
 from lifecycle.erasure.wanted import Wanted, source_column
-from lifecycle.errors import ConfigError, DataError
-from lifecycle.files import sha256_of, write_json
+from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,19 +23,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from lifecycle import databricks, volumes
-from lifecycle.data import dataset
-from lifecycle.erasure import artifacts, datasets, fitted, history, journal, lock, predictions, search, tombstones
+from lifecycle.core.errors import ConfigError, NotFoundError
+from lifecycle.data import dataset, lock, tombstones
+from lifecycle.databricks import credentials
+from lifecycle.erasure import artifacts, datasets, fitted, history, journal, predictions, search
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.journal import Erasure, Intent, Left, Touched
 from lifecycle.erasure.predictions import Held
 from lifecycle.erasure.wanted import Subject, Wanted, resolve
-from lifecycle.errors import ConfigError, NotFoundError
-from lifecycle.files import leftovers
-from lifecycle.inference import batch
+from lifecycle.inference import manifest as batches
 from lifecycle.registry import log
-from lifecycle.settings import Settings
-from lifecycle.tracking import database_path
+from lifecycle.settings.load import Settings
+from lifecycle.storage import volumes
+from lifecycle.storage.files import leftovers
+from lifecycle.tracking.client import database_path
 
 logger = logging.getLogger(__name__)
 
@@ -291,8 +292,8 @@ def _remaining(paths: Iterable[Path], forms: Forms, places: Places) -> Iterator[
 def _own_files(places: Places, forms: Forms) -> Iterator[Left]:
     """Tables that versions and batches were made of, where they still hold the rows."""
     sources = [manifest.source for root in places.datasets for manifest in dataset.versions(root)]
-    folders = [path.parent for root in places.predictions for path in root.glob(f"*/*/*/{batch.MANIFEST}")]
-    sources += [batch.load(folder).input for folder in folders if not folder.name.startswith(".")]
+    folders = [path.parent for root in places.predictions for path in root.glob(f"*/*/*/{batches.MANIFEST}")]
+    sources += [batches.load(folder).input for folder in folders if not folder.name.startswith(".")]
     for source in dict.fromkeys(sources):
         path = Path(source)
         inside = any(path.is_relative_to(root) for root in places.all)
@@ -310,7 +311,7 @@ def _require_here(config: Settings) -> None:
         "its datasets are on a volume": volumes.on_volume(config.datasets),
         "its predictions are on a volume": volumes.on_volume(config.predictions),
         f"its MLflow is the server {config.mlflow_uri.rpartition('@')[2]}": database_path(config.mlflow_uri) is None,
-        "its models are in Unity Catalog": databricks.is_databricks(config.registry_uri or ""),
+        "its models are in Unity Catalog": credentials.is_databricks(config.registry_uri or ""),
     }
     if found := [why for why, holds in remote.items() if holds]:
         what = (

@@ -7,13 +7,13 @@ erasure takes its own keys out of them, so the run gets a tag instead.
 import logging
 from collections.abc import Iterator, Sequence
 
-from lifecycle import training_runs
+from lifecycle.core.names import Environment
 from lifecycle.erasure.journal import Fitted
-from lifecycle.names import Environment
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target, Version
-from lifecycle.settings import Settings
-from lifecycle.tracking import client, database_path, delete_files, translated
+from lifecycle.settings.load import Settings
+from lifecycle.tracking import runs as training_runs
+from lifecycle.tracking.client import client, database_path, delete_files, translated
 
 logger = logging.getLogger(__name__)
 

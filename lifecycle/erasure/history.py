@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from lifecycle.core.errors import TransientError
 from lifecycle.erasure.forms import Forms
-from lifecycle.errors import TransientError
-from lifecycle.files import publish_file
+from lifecycle.storage.files import publish_file
 
 SQLITE = b"SQLite format 3\0"
 BESIDE = ("-wal", "-shm", "-journal")

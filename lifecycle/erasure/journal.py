@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.frozen import Frozen
 from lifecycle.erasure.wanted import Subject
-from lifecycle.errors import IntegrityError
-from lifecycle.files import write_json
-from lifecycle.frozen import Frozen
+from lifecycle.storage.files import write_json
 
 FOLDER, PENDING = "erasures", "pending.json"
 

@@ -15,18 +15,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lifecycle.core.errors import ConfigError, MlopsError
 from lifecycle.data import dataset, delta, ingest
 from lifecycle.data.dataset import SPLIT
-from lifecycle.data.ingest import Source
+from lifecycle.data.erased import Erased
+from lifecycle.data.source import Source
 from lifecycle.erasure import swap
-from lifecycle.erasure.entry import Erased
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Wanted
-from lifecycle.errors import ConfigError, MlopsError
-from lifecycle.files import sha256_of, write_json
-from lifecycle.inference import batch, tables
-from lifecycle.inference.batch import MANIFEST, REJECTED, SCHEMA, BatchManifest
-from lifecycle.settings import DataRules
+from lifecycle.inference import manifest as batches
+from lifecycle.inference import tables
+from lifecycle.inference.manifest import MANIFEST, REJECTED, SCHEMA, BatchManifest
+from lifecycle.settings.load import DataRules
+from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:
     pass
@@ -62,7 +63,7 @@ def holding(root: Path, wanted: Wanted, forms: Forms, data_root: Path) -> Iterat
         folder = path.parent
         if folder.name.startswith("."):
             continue
-        manifest = batch.load(folder)
+        manifest = batches.load(folder)
         rows, unknown = _from_input(manifest, wanted, data_root)
         rows |= _from_files(folder, manifest, wanted, forms)
         stored = _stored(folder, manifest, rows)

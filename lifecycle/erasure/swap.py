@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lifecycle.files import sync_tree
+from lifecycle.storage.files import sync_tree
 
 NEW, OLD = ".erasing-", ".erased-"
 """Not what other interrupted steps leave: `mlops doctor --repair` removes that."""

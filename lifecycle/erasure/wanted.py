@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.frozen import Frozen
 from lifecycle.data import dataset
 from lifecycle.data.dataset import QUARANTINE, SPLIT
 from lifecycle.data.split import text_key
-from lifecycle.errors import ConfigError
-from lifecycle.frozen import Frozen
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,15 +10,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lifecycle.class_names import difference
-from lifecycle.errors import MetricError
-from lifecycle.gate import statistics, trivial
+from lifecycle.core.class_names import difference
+from lifecycle.core.errors import MetricError
+from lifecycle.evaluation import statistics
+from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
+from lifecycle.evaluation.metrics import Metric, Predictions, named
+from lifecycle.evaluation.statistics import Measured
+from lifecycle.gate import trivial
 from lifecycle.gate.contest import Contest
-from lifecycle.gate.infrastructure import Proof
-from lifecycle.gate.metrics import Metric, Predictions, named
-from lifecycle.gate.rules import GateRules
-from lifecycle.gate.statistics import Measured
-from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Interval, SliceLine
+from lifecycle.gate.proof.infrastructure import Proof
+from lifecycle.gate.verdict import REPLAY, Check
+from lifecycle.settings.gate_rules import GateRules
 
 ROWS, GAIN, CLASSES = "comparable rows", "gain in", "classes of the champion"
 TOLD_PARTS = 2

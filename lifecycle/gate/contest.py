@@ -1,8 +1,8 @@
 """By which rule a challenger is compared, and what is left of the risk after all that were judged on the same rows."""
 
-from lifecycle.frozen import Frozen
-from lifecycle.gate.rules import GateRules
+from lifecycle.core.frozen import Frozen
 from lifecycle.gate.verdict import Rule
+from lifecycle.settings.gate_rules import GateRules
 
 
 class Contest(Frozen):

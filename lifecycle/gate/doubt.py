@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lifecycle.claims import Claim
-from lifecycle.gate import statistics
-from lifecycle.gate.metrics import Predictions
-from lifecycle.gate.verdict import Check, Interval
+from lifecycle.evaluation import statistics
+from lifecycle.evaluation.findings import Interval
+from lifecycle.evaluation.metrics import Predictions
+from lifecycle.gate.verdict import Check
+from lifecycle.tracking.claims import Claim
 
 TOO_GOOD, TOO_FAR = "too good to be unseen", "test against holdout"
 MIN_ROWS = 50

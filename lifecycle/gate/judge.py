@@ -6,27 +6,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import evaluation, settings
-from lifecycle.data import dataset
-from lifecycle.erasure import lock
-from lifecycle.errors import IntegrityError, MlopsError, TransientError
-from lifecycle.evaluation import EvaluateRequest
-from lifecycle.files import cache_folder, write_json
-from lifecycle.frozen import Frozen
-from lifecycle.gate import doubt, replay, retrained, reuse
+from lifecycle.core.errors import IntegrityError, MlopsError, TransientError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import Environment, Side
+from lifecycle.core.references import ModelRef
+from lifecycle.data import dataset, lock
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.evaluation.evaluate import EvaluateRequest
+from lifecycle.gate import doubt, retrained, reuse
 from lifecycle.gate.contest import Contest
-from lifecycle.gate.rules import GateRules
+from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import Environment, Side
-from lifecycle.tracking import client, translated
+from lifecycle.settings import load as settings
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.storage.files import cache_folder, write_json
+from lifecycle.tracking.client import client, translated
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lifecycle.evaluation.comparable import Comparable
     from lifecycle.gate.checks import Rival
-    from lifecycle.gate.comparable import Comparable
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def judge(request: JudgeRequest) -> Verdict:
     `promote` only if every check passed. An unreadable champion or any exception gives `keep` with its reason. Only
     what waiting may cure is raised. The model's run remembers that it was judged on these rows.
     """
-    from lifecycle.gate.report import render
+    from lifecycle.gate.present.report import render
 
     try:
         verdict, report = _judge(request)
@@ -79,9 +80,9 @@ def _told(error: Exception) -> str:
 def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from lifecycle.gate import behaviour
-    from lifecycle.gate.report import render
-    from lifecycle.gate.weigh import Case, Parties, weigh
+    from lifecycle.evaluation import behaviour
+    from lifecycle.gate.decide import Case, Parties, weigh
+    from lifecycle.gate.present.report import render
 
     _selftested(request)
     challenger = _evaluation(request, request.challenger)
@@ -119,7 +120,7 @@ def _contest(request: JudgeRequest, challenger: EvaluateRequest) -> Contest:
 
 def _comparable(request: JudgeRequest, truth: "pd.DataFrame", other: ModelRef | None) -> "Comparable":
     """The challenger and another model on the rows that neither was trained on."""
-    from lifecycle.gate.comparable import comparable
+    from lifecycle.evaluation.comparable import comparable
 
     models = _models(request.model_copy(update={"champion": other}))
     predictions = {role: evaluation.stored(_evaluation(request, model)) for role, model in models.items()}
@@ -175,7 +176,7 @@ def _selftested(request: JudgeRequest) -> None:
         IntegrityError: It accepted a bad one, or refused a good one.
     """
     if request.rules.selftest:
-        from lifecycle.gate import selftest
+        from lifecycle.gate.selftest import selftest
 
         done = selftest.ensure(request.rules, request.env, cache_folder() / "selftests")
         if not done.passed:

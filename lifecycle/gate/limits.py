@@ -9,16 +9,19 @@ import logging
 import math
 from collections.abc import Collection, Iterable, Iterator
 
-from lifecycle import class_names, evaluation, settings, training, volumes
-from lifecycle.data import dataset
-from lifecycle.data.dataset import Manifest
-from lifecycle.erasure import lock
-from lifecycle.errors import ConfigError, NotFoundError
-from lifecycle.gate import behaviour
-from lifecycle.gate.rules import OF_A_CLASS, GateRules
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import Side
-from lifecycle.settings import Settings
+from lifecycle.core import class_names
+from lifecycle.core.errors import ConfigError, NotFoundError
+from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
+from lifecycle.data import dataset, lock
+from lifecycle.data.manifest import Manifest
+from lifecycle.evaluation import behaviour
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.settings import load as settings
+from lifecycle.settings.gate_rules import OF_A_CLASS, GateRules
+from lifecycle.settings.load import Settings
+from lifecycle.storage import volumes
+from lifecycle.training import train as training
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +106,7 @@ def _require(config: Settings, judged_on: Manifest, origin: Manifest | None) -> 
 
 
 def _require_functions(rules: GateRules) -> None:
-    from lifecycle.gate.metrics import own_function
+    from lifecycle.evaluation.metrics import own_function
 
     for name, path in rules.own_metrics.items():
         try:
@@ -142,7 +145,7 @@ def _require_parts(config: Settings, judged_on: Manifest, side: Side) -> None:
     """Look at the columns that make parts, and at no others."""
     from pyarrow import parquet
 
-    from lifecycle.gate.slices import column_of, require_few
+    from lifecycle.evaluation.slices import column_of, require_few
 
     rules = config.gate.slices
     columns = [by for by in rules.by if by not in {"label", "text_length"}]

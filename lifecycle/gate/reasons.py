@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from lifecycle.evaluation.findings import Interval
 from lifecycle.gate.checks import CLASSES, GAIN
 from lifecycle.gate.contest import Contest
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD
-from lifecycle.gate.rules import GateRules
-from lifecycle.gate.verdict import REPLAY, Check, Decision, Interval
+from lifecycle.gate.verdict import REPLAY, Check, Decision
+from lifecycle.settings.gate_rules import GateRules
 
 PLAIN = {
     "floor": "it does not reach what the rules ask for",

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from lifecycle.errors import ConfigError, IntegrityError, NotFoundError
+from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
+from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import Environment
-from lifecycle.tracking import client, download, is_missing, translated
+from lifecycle.tracking.client import client, download, is_missing, translated
 
 FOLDER = "verdicts"
 DIGITS = 16

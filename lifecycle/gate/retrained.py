@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from lifecycle.core.errors import MlopsError
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.errors import MlopsError
-from lifecycle.gate.rules import GateRules
 from lifecycle.gate.verdict import Rule
-from lifecycle.models.loading import ModelRef
-from lifecycle.tracking import client, translated
-from lifecycle.training_runs import DEFINITION
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.tracking.client import client, translated
+from lifecycle.tracking.runs import DEFINITION
 
 
 class Choice(NamedTuple):

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from lifecycle.core.errors import MlopsError
+from lifecycle.core.names import Environment, Side
 from lifecycle.data import dataset
-from lifecycle.errors import MlopsError
-from lifecycle.evaluation import EvaluateRequest
+from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.verdict import Rule
-from lifecycle.names import Environment, Side
-from lifecycle.tracking import client, translated
-from lifecycle.training_runs import ARTIFACT_SHA256
+from lifecycle.tracking.client import client, translated
+from lifecycle.tracking.runs import ARTIFACT_SHA256
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lifecycle.gate import metrics
-from lifecycle.gate.metrics import Codes, Metric, Predictions
-from lifecycle.gate.rules import GateRules
+from lifecycle.evaluation import metrics
+from lifecycle.evaluation.metrics import Codes, Metric, Predictions
+from lifecycle.settings.gate_rules import GateRules
 
 SEED = 20_240_229
 DRAWS = 101

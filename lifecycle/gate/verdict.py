@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from lifecycle.frozen import Frozen
-from lifecycle.names import Environment
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import Environment
+from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
 
 Decision = Literal["promote", "worse", "no_better", "cannot_tell", "keep", "not_enough_data"]
 """`keep`: something else than the comparison speaks against it, or it could not be judged."""
@@ -29,14 +30,6 @@ TITLES: dict[Decision, str] = {
 Outcome = Literal["pass", "fail", "not_enough_data"]
 
 
-class Interval(Frozen):
-    """An estimate with its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 class Check(Frozen):
     """One rule: what was measured, what was asked, and whether it passed."""
 
@@ -47,33 +40,6 @@ class Check(Frozen):
     high: float | None = None
     limit: float | None = None
     detail: str = ""
-
-
-class SliceLine(Frozen):
-    """One part of the rows: accuracy of both models there, and whether the challenger is worse by more than chance."""
-
-    name: str
-    rows: int
-    challenger: Interval
-    champion: Interval | None = None
-    gain: float | None = None
-    p: float | None = Field(None, description="Adjusted for the number of parts (Benjamini-Hochberg).")
-    outcome: Literal["pass", "fail", "too_few"]
-
-
-class BehaviourLine(Frozen):
-    """One behaviour check: how many of its cases failed, with Wilson's interval of that share, and examples."""
-
-    suite: str
-    name: str
-    kind: Literal["invariance", "direction", "minimum_functionality"]
-    cases: int
-    failures: int
-    low: float
-    high: float
-    limit: float
-    outcome: Literal["pass", "fail"]
-    examples: tuple[dict[str, str], ...] = ()
 
 
 class Flip(Frozen):

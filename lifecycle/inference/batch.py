@@ -1,99 +1,24 @@
-"""What a batch is: its request, where it is published, and its manifest.
+"""Score a table with one exact model and publish the predictions, whole or not at all.
 
-`<output root>/<model>/<version>/<input digest>/` holds `part-00000.parquet …`, `rejected.parquet` and `manifest.json`;
-the folder of a day's batch is `<day>-<input digest>`.
-It is written under a hidden name and renamed once complete, so readers need only the manifest; on a volume,
-`lifecycle.volumes` says how. An interrupted batch keeps its finished parts, and the next run continues after them.
+A batch is written under a hidden name and renamed once complete, so readers need only its manifest; on a volume,
+`lifecycle.storage.volumes` says how. An interrupted batch keeps its finished parts, and the next run continues after
+them.
 """
 
-import hashlib
-import json
 import logging
 import shutil
-from datetime import date
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import Field, ValidationError
 
-from lifecycle import volumes
-from lifecycle.data import ingest
-from lifecycle.data.ingest import Source
-from lifecycle.erasure import lock
-from lifecycle.erasure.entry import Erased
-from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
-from lifecycle.files import leftovers, sha256_of, write_json
-from lifecycle.frozen import Frozen
-from lifecycle.models.loading import ModelRef
-from lifecycle.settings import DataRules, InferenceRules
-from lifecycle.version import code_version
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
+from lifecycle.core.provenance import code_version
+from lifecycle.data import lock
+from lifecycle.inference.manifest import MANIFEST, BatchManifest, BatchRequest, Counts, load, locate, pinned, verify
+from lifecycle.storage import volumes
+from lifecycle.storage.files import leftovers, sha256_of, write_json
 
 logger = logging.getLogger(__name__)
-
-MANIFEST, REJECTED = "manifest.json", "rejected.parquet"
-SCHEMA = 1
-
-
-class BatchRequest(Frozen):
-    """One batch: an exact model, an exact input, and where the predictions go."""
-
-    model: ModelRef
-    input: Source
-    input_sha256: str | None = Field(None, description="Digest of the content that is scored; another is refused.")
-    text_column: str
-    key_column: str | None = Field(None, description="Column that identifies a row for the reader; default its number.")
-    logical_date: date | None = Field(None, description="Day that the batch is for.")
-    output_root: Path
-    rules: DataRules = DataRules()
-    inference: InferenceRules = InferenceRules()
-
-
-class BatchManifest(Frozen):
-    """What a published batch holds; rows_in = scored + rejected + erased."""
-
-    model_name: str
-    model_version: int | None
-    run_id: str
-    artifact_sha256: str
-    input: str
-    input_digest: str
-    logical_date: date | None = None
-    text_column: str
-    key_column: str | None
-    rows_in: int
-    scored: int
-    rejected: dict[str, int]
-    labels: dict[str, int]
-    parts: dict[str, str] = Field(description="sha256 per file.")
-    code_version: str
-    output_schema: int = SCHEMA
-    rows_erased: int = Field(0, description="Rows of the input that are in no file: erased, now or before.")
-    erased: tuple[Erased, ...] = Field((), description="What was erased since the batch was published.")
-
-
-def pinned(request: BatchRequest) -> BatchRequest:
-    """The same batch, of the input as it is now: whatever it becomes, nothing else is published as this."""
-    if request.input_sha256:
-        return request
-    source = ingest.pinned(request.input, request.rules)
-    return request.model_copy(update={"input": source, "input_sha256": ingest.digest(source, request.rules)})
-
-
-def locate(request: BatchRequest) -> tuple[Path, str]:
-    """The folder that a batch is published in, and the digest of its input: content, form and columns."""
-    source = request.input
-    form = [source.kind, source.encoding, source.delimiter, request.text_column, request.key_column]
-    content = [pinned(request).input_sha256, *form, SCHEMA]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    version = str(request.model.version) if request.model.version else f"run-{request.model.run_id}"
-    day = f"{request.logical_date}-" if request.logical_date else ""
-    return request.output_root / (request.model.name or "unregistered") / version / f"{day}{digest[:16]}", digest
-
-
-def of_day(output_root: Path, model_name: str, day: date) -> list[BatchManifest]:
-    """What is published for a day by any version of a registered model."""
-    found = volumes.glob(output_root, f"{model_name}/*/{day}-*/{MANIFEST}")
-    return [load(path.parent) for path in found]
 
 
 @lock.while_reading("output_root")
@@ -143,36 +68,6 @@ def _publish_once(request: BatchRequest) -> Path:
         _publish(request, folder, final, digest, counts)
     logger.info("Published %s predictions in %s", f"{counts.scored:,}", final)
     return final
-
-
-def load(folder: Path) -> BatchManifest:
-    """Read the manifest of published predictions."""
-    path = folder / MANIFEST
-    try:
-        return BatchManifest.model_validate_json(volumes.read(path))
-    except (OSError, NotFoundError, ValidationError) as error:
-        raise IntegrityError(f"{path} is no manifest: {error}", f"Remove {folder} and infer again.") from None
-
-
-def verify(folder: Path, request: BatchRequest | None = None) -> BatchManifest:
-    """Check every published file against the manifest, and the manifest against the model asked for."""
-    manifest, place = load(folder), volumes.place(folder)
-    for name, expected in manifest.parts.items():
-        if volumes.digest(place / name) != expected:
-            raise IntegrityError(f"{place / name} is not the published file.", f"Remove {folder} and infer again.")
-    if request and manifest.artifact_sha256 != request.model.artifact_sha256:
-        raise IntegrityError(f"{folder} was made by another model than {request.model.label}.", "Remove it.")
-    return manifest
-
-
-class Counts(Frozen):
-    """What a scorer did: rows in all, scored, left out because they were erased, rejected by reason, and labels."""
-
-    rows_in: int
-    scored: int
-    rows_erased: int = 0
-    rejected: dict[str, int]
-    labels: dict[str, int]
 
 
 def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, counts: Counts) -> None:

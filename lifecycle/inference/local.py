@@ -14,15 +14,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import children, progress
-from lifecycle.data import cells, ingest
-from lifecycle.erasure import tombstones
-from lifecycle.errors import DataError, TransientError
-from lifecycle.files import publish_file
-from lifecycle.inference.batch import REJECTED, BatchRequest, Counts
+from lifecycle.core import children, progress
+from lifecycle.core.errors import DataError, TransientError
+from lifecycle.data import cells, ingest, tombstones
+from lifecycle.inference.manifest import REJECTED, BatchRequest, Counts
 from lifecycle.models import loading
 from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
-from lifecycle.settings import DataRules
+from lifecycle.settings.load import DataRules
+from lifecycle.storage.files import publish_file
 
 if TYPE_CHECKING:
     import pandas as pd

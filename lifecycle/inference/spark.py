@@ -7,9 +7,6 @@ nor output. Where the process is offered no session, it starts one on the cores 
 
 import inspect
 import logging
-import os
-import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -19,18 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.errors import ConfigError, IntegrityError
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
-from lifecycle.inference.batch import BatchRequest, Counts
 from lifecycle.inference.local import Part
+from lifecycle.inference.manifest import BatchRequest, Counts
 from lifecycle.models import loading
 
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import SparkSession
-
-CLUSTER_VARIABLES = ("DATABRICKS_RUNTIME_VERSION", "SPARK_REMOTE", "PYSPARK_GATEWAY_PORT")
-"""One of these is set where a session is offered: on Databricks, for Spark Connect, under `spark-submit`."""
 
 UNKNOWN_SIZE = 16
 """Parts at a time where Spark Connect hides how many cores there are."""
@@ -43,8 +38,6 @@ ARTIFACTS = {
 }
 """The files of a model, by the names under which our classes ask for them."""
 
-JAVA = "Install Java 17 or newer (Debian: apt install openjdk-17-jre-headless), or point JAVA_HOME to it."
-
 logger = logging.getLogger(__name__)
 
 
@@ -54,29 +47,8 @@ def score(request: BatchRequest, folder: Path) -> Counts:
     Raises:
         ConfigError: pyspark or Java is missing.
     """
-    _require_pyspark()
+    require_pyspark()
     return local.score_with(_on_spark, request, folder)
-
-
-def on_cluster() -> bool:
-    """Whether a session is offered to this process, rather than one of its own to be started."""
-    return any(os.environ.get(variable) for variable in CLUSTER_VARIABLES)
-
-
-def session(cores: int = 0) -> "SparkSession":
-    """The session that is there or offered, else one on this machine, left to the process: the next batch uses it too.
-
-    The one on this machine listens on loopback alone and writes nothing to the working directory.
-    """
-    _require_pyspark()
-    from pyspark.sql import SparkSession
-
-    if there := SparkSession.getActiveSession():
-        return there
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else tasks run whatever `python3` is
-    if on_cluster():
-        return SparkSession.builder.getOrCreate()
-    return _own_session(cores)
 
 
 class SparkModel:
@@ -142,45 +114,6 @@ def stand_in(request: BatchRequest, model_folder: Path, folder: Path) -> Path:
             pip_requirements=[],
         )
     return folder
-
-
-def _own_session(cores: int) -> "SparkSession":
-    from pyspark.errors import PySparkRuntimeError
-    from pyspark.sql import SparkSession
-
-    _require_java()
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    builder = SparkSession.builder.appName("mlops").master(f"local[{cores or '*'}]")
-    for key, value in {
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "ERROR",
-        "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir(), "mlops-spark-warehouse")),
-    }.items():
-        builder = builder.config(key, value)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # that pandas 3 is new to pyspark
-            return builder.getOrCreate()
-    except PySparkRuntimeError as error:
-        raise ConfigError(f"Spark does not start: {error}.", JAVA) from None
-
-
-def _require_pyspark() -> None:
-    try:
-        import pyspark  # noqa: F401
-    except ImportError:
-        raise ConfigError("The engine spark needs pyspark.", "pip install 'mlops-lifecycle[spark]'") from None
-
-
-def _require_java() -> None:
-    """Look where `spark-submit` looks: it prints its own complaint, and pyspark then says only that it exited."""
-    home = os.environ.get("JAVA_HOME")
-    if not shutil.which(str(Path(home, "bin", "java")) if home else "java"):
-        where = f"JAVA_HOME={home} holds no bin/java" if home else "there is no java on the PATH"
-        raise ConfigError(f"The engine spark needs Java: {where}.", JAVA)
 
 
 def _cores(spark: "SparkSession") -> int:

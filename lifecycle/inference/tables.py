@@ -11,12 +11,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle import secrets, volumes
+from lifecycle.core import secrets, spark
+from lifecycle.core.errors import ConfigError, TransientError
 from lifecycle.data import delta
 from lifecycle.data.delta import is_name
-from lifecycle.errors import ConfigError, TransientError
-from lifecycle.inference import batch, spark
-from lifecycle.inference.batch import BatchManifest
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchManifest
+from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +65,7 @@ def write(folder: Path, table: str) -> None:
         ConfigError: The table has other columns, or cannot be reached.
         TransientError: Another writer was faster; both can try again.
     """
-    manifest = batch.load(folder)
+    manifest = batches.load(folder)
     written = (_by_spark if is_name(table) else _by_deltalake)(folder, manifest, table)
     state = "Entered" if written else "In place:"
     logger.info("%s %s predictions in the table %s", state, f"{manifest.scored:,}", table)
@@ -83,7 +84,7 @@ def predicate(folder: Path, manifest: BatchManifest) -> str:
 def _parts(folder: Path, manifest: BatchManifest) -> list[Path]:
     """The files with predictions, where this machine, or its cluster, reads them."""
     there = volumes.local(folder)
-    return [there / name for name in sorted(manifest.parts) if name != batch.REJECTED]
+    return [there / name for name in sorted(manifest.parts) if name != batches.REJECTED]
 
 
 def _by_deltalake(folder: Path, manifest: BatchManifest, table: str) -> bool:

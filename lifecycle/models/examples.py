@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lifecycle.files import publish_file, sha256_of, write_json
+from lifecycle.storage.files import publish_file, sha256_of, write_json
 
 EXAMPLE = (
     "Profit rose to a record and orders grew by 12 %",

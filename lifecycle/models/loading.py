@@ -18,11 +18,11 @@ from zipfile import ZipFile
 import yaml
 from cachetools import LRUCache, cached
 
-from lifecycle.errors import ConfigError, IntegrityError
-from lifecycle.files import tree_digest
-from lifecycle.frozen import Frozen
+from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.core.references import ModelRef
 from lifecycle.models import examples
-from lifecycle.tracking import download
+from lifecycle.storage.files import tree_digest
+from lifecycle.tracking.client import download
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -38,26 +38,6 @@ DO_NOT_USE = "Do not use this model; roll back or train again."
 
 VADER_FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt")
 VADER_MISSING = "Install it: pip install 'mlops-lifecycle[vader]'"
-
-
-class ModelRef(Frozen):
-    """One exact model: where it lies, what it must digest to, and the run that made it."""
-
-    tracking_uri: str
-    registry_uri: str = ""
-    """Where it is registered, if not at the tracking server."""
-    uri: str
-    run_id: str
-    artifact_sha256: str
-    name: str | None = None
-    version: int | None = None
-    allow_pickle: bool = False
-    """Whether the settings of the environment allow to read it if it is a pickle."""
-
-    @property
-    def label(self) -> str:
-        """What a person calls it."""
-        return f"{self.name} v{self.version}" if self.version else f"run {self.run_id}"
 
 
 @contextmanager
@@ -253,7 +233,7 @@ def _pickled(artifacts: Path, ref: ModelRef) -> Any:
 
 
 def _vader(artifacts: Path, ref: ModelRef) -> Any:
-    from lifecycle.models import vader
+    from lifecycle.models.external import vader
 
     lexicon, emoji = (str(artifacts / name) for name in VADER_FILES)
     try:

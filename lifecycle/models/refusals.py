@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lifecycle.errors import MlopsError
+from lifecycle.core.errors import MlopsError
 
 LENGTH = 500
 CANNOT_SCORE = "Look at the texts, or try the model on one of them: mlops model predict"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.models.examples import EXAMPLE
 from lifecycle.models.loading import artifact_digest
-from lifecycle.tracking import download
+from lifecycle.tracking.client import download
 
 if TYPE_CHECKING:
     import pandas as pd

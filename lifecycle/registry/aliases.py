@@ -7,8 +7,8 @@ others.
 import re
 from enum import StrEnum
 
-from lifecycle.errors import ConfigError, ConflictError, NotFoundError
-from lifecycle.names import CHAMPION
+from lifecycle.core.errors import ConfigError, ConflictError, NotFoundError
+from lifecycle.core.names import CHAMPION
 from lifecycle.registry import store
 from lifecycle.registry.store import Target
 

@@ -9,19 +9,20 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lifecycle.class_metrics import SINGLE
-from lifecycle.class_names import as_markdown
+from lifecycle.core.class_names import as_markdown
+from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.dataset import Manifest
-from lifecycle.errors import ConfigError, IntegrityError, NotFoundError
+from lifecycle.data.manifest import Manifest
+from lifecycle.evaluation.findings import Interval
 from lifecycle.gate import records
-from lifecycle.gate.rules import OF_A_CLASS
-from lifecycle.gate.verdict import Interval, Verdict
-from lifecycle.models.loading import ModelRef
+from lifecycle.gate.verdict import Verdict
 from lifecycle.registry import catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version
-from lifecycle.settings import CardRules, CardWords, Settings
+from lifecycle.settings.gate_rules import OF_A_CLASS
+from lifecycle.settings.load import CardRules, CardWords, Settings
+from lifecycle.tracking.class_metrics import SINGLE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

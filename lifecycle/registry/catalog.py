@@ -7,15 +7,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from lifecycle import databricks, training
-from lifecycle.errors import ConfigError, NotFoundError
-from lifecycle.frozen import Frozen
-from lifecycle.models.loading import ModelRef, as_mlflow
-from lifecycle.names import CHAMPION
+from lifecycle.core.errors import ConfigError, NotFoundError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
+from lifecycle.databricks import credentials
+from lifecycle.models.loading import as_mlflow
 from lifecycle.registry import aliases, labels, log, promotion, stages, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import client, download, is_missing, translated
+from lifecycle.tracking import runs
+from lifecycle.tracking.client import client, download, is_missing, translated
 
 
 class Line(Frozen):
@@ -201,7 +203,7 @@ def resolve(
     if sum(reference is not None for reference in (alias, version, run_id, stage)) > 1:
         raise ConfigError("--alias, --version, --run-id and --stage exclude each other.", "Give one of them.")
     if run_id is not None:
-        found = training.trained(target.tracking_uri, run_id)
+        found = runs.trained(target.tracking_uri, run_id)
         return found.model_copy(update={"allow_pickle": target.allow_pickle})
     if stage is not None:
         return promotion.reference(target, stages.version_in(target, stage))
@@ -221,7 +223,7 @@ def run_link(tracking_uri: str, run_id: str, ui: str | None = None) -> str:
     `ui` is the address of a server that shows an embedded database.
     """
     server = tracking_uri if tracking_uri.startswith("http") else ui
-    if not run_id or not (server or databricks.is_databricks(tracking_uri)):
+    if not run_id or not (server or credentials.is_databricks(tracking_uri)):
         return ""
     from mlflow.exceptions import MlflowException
 
@@ -239,7 +241,7 @@ def run_link(tracking_uri: str, run_id: str, ui: str | None = None) -> str:
 
 def _model_link(target: Target, number: int | None = None) -> str:
     uri = target.registry_uri or target.tracking_uri
-    if databricks.is_databricks(uri):
+    if credentials.is_databricks(uri):
         page = f"explore/data/models/{target.name.replace('.', '/')}"
         return _on_databricks(f"{page}/version/{number}" if number else page)
     if not uri.startswith("http"):

@@ -1,6 +1,6 @@
 """Tags and descriptions of models and versions, except the tags that the promotion log is made of."""
 
-from lifecycle.errors import ConfigError, ConflictError, NotFoundError
+from lifecycle.core.errors import ConfigError, ConflictError, NotFoundError
 from lifecycle.registry import log, store
 from lifecycle.registry.store import Target
 

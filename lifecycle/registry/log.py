@@ -23,9 +23,9 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from lifecycle.errors import IntegrityError
-from lifecycle.frozen import Frozen
-from lifecycle.owner import user
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.writer_process import user
 from lifecycle.registry.store import Version
 
 Kind = Literal["promotion", "rollback", "adopt", "retire"]

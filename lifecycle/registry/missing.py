@@ -12,8 +12,8 @@ import time
 
 from pydantic import Field
 
-from lifecycle.errors import ConflictError, LostRaceError, NotFoundError
-from lifecycle.frozen import Frozen
+from lifecycle.core.errors import ConflictError, LostRaceError, NotFoundError
+from lifecycle.core.frozen import Frozen
 from lifecycle.registry import log, promotion, registration, removal, store, story
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target, Version

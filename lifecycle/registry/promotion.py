@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from lifecycle.errors import (
+from lifecycle.core.errors import (
     AliasMovedError,
     ConflictError,
     IntegrityError,
@@ -21,14 +21,14 @@ from lifecycle.errors import (
     NotFoundError,
     TransientError,
 )
-from lifecycle.frozen import Frozen
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import CHAMPION
-from lifecycle.owner import this_process
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
+from lifecycle.core.writer_process import this_process
 from lifecycle.registry import aliases, log, registration, store, story
 from lifecycle.registry.log import Kind, Log
 from lifecycle.registry.store import Target, alias_version
-from lifecycle.tracking import database_path
+from lifecycle.tracking.client import database_path
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from lifecycle import databricks, training_runs
-from lifecycle.errors import ConfigError, ConflictError, IntegrityError, TransientError
-from lifecycle.models.loading import ModelRef, artifact_digest, description, private_copy
-from lifecycle.owner import OWNER, is_dead, owner
+from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, TransientError
+from lifecycle.core.references import ModelRef
+from lifecycle.core.writer_process import OWNER, is_dead, owner
+from lifecycle.databricks import credentials
+from lifecycle.models.loading import artifact_digest, description, private_copy
 from lifecycle.registry import aliases, log, store, story
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import client, download, is_missing, translated
+from lifecycle.tracking import runs
+from lifecycle.tracking.client import client, download, is_missing, translated
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def enter(target: Target, model: ModelRef, tags: Mapping[str, str], *, descripti
 
 
 def _make(target: Target, model: ModelRef, tags: Mapping[str, str], description: str) -> int:
-    if model.run_id and training_runs.is_withdrawn(target.tracking_uri, model.run_id):
+    if model.run_id and runs.is_withdrawn(target.tracking_uri, model.run_id):
         raise ConflictError(f"The files of {model.label} were cleaned up.", "Train again: mlops train")
     store.create_model(target)
     written = {name: value for name, value in tags.items() if value} | {OWNER: owner(), log.SOURCE: model.uri}
@@ -131,7 +133,7 @@ def _source(target: Target, model: ModelRef) -> Iterator[str]:
 
     Unity Catalog's client removes what it was told to upload from, the original included, unless it is a plain folder.
     """
-    if not databricks.is_databricks(target.registry_uri or target.tracking_uri):
+    if not credentials.is_databricks(target.registry_uri or target.tracking_uri):
         yield model.uri
         return
     with private_copy(model) as folder:

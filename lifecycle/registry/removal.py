@@ -12,15 +12,15 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
-from lifecycle import training_runs
-from lifecycle.errors import ConflictError, LostRaceError, NotFoundError
-from lifecycle.frozen import Frozen
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import CHAMPION
+from lifecycle.core.errors import ConflictError, LostRaceError, NotFoundError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
 from lifecycle.registry import log, promotion, registration, store, story
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import delete_files
+from lifecycle.tracking import runs
+from lifecycle.tracking.client import delete_files
 
 logger = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ def _way_out(why: str) -> str:
 
 def uncollected(target: Target) -> tuple[str, ...]:
     """Runs whose model's files would go in a clean-up that was interrupted: they are marked already."""
-    return tuple(run_id for run_id in _unreferred(target) if training_runs.is_withdrawing(target.tracking_uri, run_id))
+    return tuple(run_id for run_id in _unreferred(target) if runs.is_withdrawing(target.tracking_uri, run_id))
 
 
 def collect(target: Target) -> tuple[str, ...]:
@@ -271,13 +271,13 @@ def collect(target: Target) -> tuple[str, ...]:
     """
     collected = []
     for run_id in _unreferred(target):
-        uri = training_runs.withdraw(target.tracking_uri, run_id)
+        uri = runs.withdraw(target.tracking_uri, run_id)
         if not uri:
             continue
         if run_id in _referred(target) or not delete_files(target.tracking_uri, uri):
-            training_runs.reinstate(target.tracking_uri, run_id)
+            runs.reinstate(target.tracking_uri, run_id)
             continue
-        training_runs.mark_collected(target.tracking_uri, run_id)
+        runs.mark_collected(target.tracking_uri, run_id)
         logger.info("Collected the files of %s", uri)
         collected.append(uri)
     return tuple(collected)

@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lifecycle.errors import ConfigError, ConflictError, IntegrityError, NotFoundError
-from lifecycle.frozen import Frozen
-from lifecycle.models.loading import ModelRef, artifact_digest, reader_of
-from lifecycle.names import Environment
+from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
+from lifecycle.models.loading import artifact_digest, reader_of
 from lifecycle.registry import log, promotion, registration, store
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import download
+from lifecycle.tracking.client import download
 
 STAGES = {"Staging": Environment.STAGING, "Production": Environment.PROD, "Archived": Environment.PROD}
 CHAMPION_STAGES = ("Staging", "Production")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
-from lifecycle import databricks
-from lifecycle.errors import ConflictError, IntegrityError, NotFoundError, TransientError
-from lifecycle.frozen import Frozen
-from lifecycle.names import CHAMPION
-from lifecycle.settings import Settings
-from lifecycle.tracking import client, is_missing, translated
+from lifecycle.core.errors import ConflictError, IntegrityError, NotFoundError, TransientError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import CHAMPION
+from lifecycle.databricks import credentials
+from lifecycle.settings.load import Settings
+from lifecycle.tracking.client import client, is_missing, translated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -162,7 +162,7 @@ def relatives(target: Target) -> list[Target]:
     All of the registry; of Unity Catalog, which may hold thousands, those whose last level is the same.
     """
     found = names(target.tracking_uri, target.registry_uri)
-    if databricks.is_databricks(target.registry_uri or target.tracking_uri):
+    if credentials.is_databricks(target.registry_uri or target.tracking_uri):
         last = target.name.rpartition(".")[2]
         found = [name for name in found if name.rpartition(".")[2] == last]
     return [target.named(name) for name in found]

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from lifecycle.errors import IntegrityError, TransientError
-from lifecycle.frozen import Frozen
-from lifecycle.names import CHAMPION
+from lifecycle.core.errors import IntegrityError, TransientError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import CHAMPION
 from lifecycle.registry import log, store
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle import claims, evaluation, training, training_runs
-from lifecycle.errors import IntegrityError
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.references import ModelRef
+from lifecycle.core.writer_process import OWNER, owner
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
-from lifecycle.owner import OWNER, owner
 from lifecycle.registry.store import Target
-from lifecycle.tracking import client, download, experiment, translated
+from lifecycle.tracking import claims, runs
+from lifecycle.tracking.client import client, download, experiment, translated
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,9 +29,9 @@ BATCH = 100
 """What MLflow takes of each kind in one request."""
 NOT_CARRIED = (
     OWNER,
-    training_runs.MODEL_URI,
-    training_runs.ARTIFACT_SHA256,
-    training_runs.COLLECTED,
+    runs.MODEL_URI,
+    runs.ARTIFACT_SHA256,
+    runs.COLLECTED,
     claims.SEAL,
     claims.ERASED,
 )
@@ -50,7 +51,7 @@ def bring(model: ModelRef, target: Target) -> ModelRef:
     source = f"{model.tracking_uri}#{model.run_id}"
     experiment_id = experiment(target.tracking_uri, f"{target.name.rpartition('.')[2]}-{target.name.partition('.')[0]}")
     if run_id := _copied(target.tracking_uri, experiment_id, source):
-        return training.trained(target.tracking_uri, run_id).model_copy(update=trusted)
+        return runs.trained(target.tracking_uri, run_id).model_copy(update=trusted)
     logger.info("Copying %s to %s", model.label, target.tracking_uri)
     with loading.private_copy(model) as folder, tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         original = _original(model, Path(temporary))
@@ -59,7 +60,7 @@ def bring(model: ModelRef, target: Target) -> ModelRef:
             client(target.tracking_uri).log_artifacts(run_id, temporary)
             _seal(original, model, target.tracking_uri, run_id)
         upload(target.tracking_uri, experiment_id, run_id, folder)
-    return training.trained(target.tracking_uri, run_id).model_copy(update=trusted)
+    return runs.trained(target.tracking_uri, run_id).model_copy(update=trusted)
 
 
 def upload(tracking_uri: str, experiment_id: str, run_id: str, folder: Path) -> None:
@@ -78,8 +79,8 @@ def upload(tracking_uri: str, experiment_id: str, run_id: str, folder: Path) -> 
     if stored != digest:
         raise IntegrityError(f"{logged.model_uri} was stored with digest {stored}, sent was {digest}.", "Try again.")
     with translated():
-        mlflow.set_tag(run_id, training_runs.MODEL_URI, logged.model_uri)
-        mlflow.set_tag(run_id, training_runs.ARTIFACT_SHA256, digest)
+        mlflow.set_tag(run_id, runs.MODEL_URI, logged.model_uri)
+        mlflow.set_tag(run_id, runs.ARTIFACT_SHA256, digest)
         mlflow.set_terminated(run_id, "FINISHED")
 
 
@@ -122,7 +123,7 @@ def _copied(tracking_uri: str, experiment_id: str, source: str) -> str | None:
         run
         for run in found
         if run.info.status == "FINISHED"
-        and training_runs.ARTIFACT_SHA256 in run.data.tags
-        and training_runs.COLLECTED not in run.data.tags
+        and runs.ARTIFACT_SHA256 in run.data.tags
+        and runs.COLLECTED not in run.data.tags
     ]
     return str(done[-1].info.run_id) if done else None

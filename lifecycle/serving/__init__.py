@@ -1,1 +1,1 @@
-"""Answer single requests with a registered model: by a Databricks endpoint, or by a scoring server on this machine."""
+"""Answer single requests with a registered model, by a Databricks endpoint; `models.scoring_server` does so here."""

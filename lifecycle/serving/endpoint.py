@@ -9,17 +9,18 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import databricks, evaluation
+from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
-from lifecycle.frozen import Frozen
-from lifecycle.gate import replay
-from lifecycle.gate.infrastructure import differing
-from lifecycle.models.loading import ModelRef
+from lifecycle.databricks import credentials
+from lifecycle.databricks.client import answers, client
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.gate.proof import replay
+from lifecycle.gate.proof.infrastructure import differing
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
-from lifecycle.settings import Settings
-from lifecycle.workspace import answers, client
+from lifecycle.settings.load import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +101,7 @@ class Endpoint:
             raise ConfigError(
                 what, f"Name one in config/{config.env}.yaml: serving: {{endpoints: {{{model_name}: …}}}}"
             )
-        if not databricks.is_databricks(registry):
+        if not credentials.is_databricks(registry):
             what = f"Databricks serves models of Unity Catalog, and {config.env} registers at {registry}."
             raise ConfigError(what, "Set registry_uri to databricks-uc, or serve on this machine: mlops serve")
         self.name = config.serving.endpoints[model_name]

@@ -7,8 +7,8 @@ from typing import Any
 
 from databricks.sdk import WorkspaceClient
 
-from lifecycle.frozen import Frozen
-from lifecycle.settings import DatabricksRules
+from lifecycle.core.frozen import Frozen
+from lifecycle.settings.load import DatabricksRules
 from tests.databricks_emulator import Emulator
 
 PARAMETERS = ("request", "env", "prefect_flow_run_id")

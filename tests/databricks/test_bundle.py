@@ -12,11 +12,12 @@ import pytest
 import yaml
 from databricks.sdk.service.jobs import JobSettings, SubmitTask
 
-from lifecycle import settings, steps
-from lifecycle.bundle import definition, deployment
+from lifecycle.bundle import definition, publish
 from lifecycle.bundle.definition import Bundle
-from lifecycle.errors import ConfigError
-from lifecycle.names import Environment
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment
+from lifecycle.jobs import steps
+from lifecycle.settings import load as settings
 from tests.conftest import ROOT
 
 PRINCIPAL = {"service_principal": "0d4c6c4e-0000-4000-8000-000000000000"}
@@ -64,7 +65,7 @@ def test_the_entry_point_is_one_of_the_wheel(bundle: Bundle) -> None:
 def test_the_client_of_databricks_knows_every_field(bundle: Bundle) -> None:
     """Its data classes drop what they do not know, so what comes back whole is known."""
     for job in bundle.jobs.values():
-        sent = {key: value for key, value in job.items() if key not in deployment.NOT_SETTINGS}
+        sent = {key: value for key, value in job.items() if key not in publish.NOT_SETTINGS}
         assert JobSettings.from_dict(sent).as_dict() == sent
 
 
@@ -88,10 +89,10 @@ def test_what_reads_and_writes_models_has_the_versions_of_the_constraints() -> N
 
 def test_a_job_names_its_wheel_by_content_and_carries_a_digest_of_all_it_says() -> None:
     job = definition.read(ROOT, "dev").jobs["train_on_cluster"]
-    made = deployment.settings_of(job, WHEEL)
+    made = publish.settings_of(job, WHEEL)
     assert made.tasks[0].libraries[0].whl == str(WHEEL)
     assert job["tasks"][0]["libraries"][0] == {"whl": "../dist/*.whl"}
-    other = deployment.settings_of({**job, "description": "other"}, WHEEL)
+    other = publish.settings_of({**job, "description": "other"}, WHEEL)
     assert made.tags["settings"] != other.tags["settings"]
 
 
@@ -123,7 +124,7 @@ def test_a_payload_leads_to_a_notebook_that_takes_its_parameters(path: Path) -> 
     assert task["notebook_task"]["base_parameters"].keys() <= notebook_parameters(name)
     assert task["environment_key"] in {each["environment_key"] for each in payload["environments"]}
     (wheel,) = payload["environments"][0]["spec"]["dependencies"]
-    assert wheel.startswith(f"{bundle.artifact_path}/{deployment.LATEST}/mlops_lifecycle-{PROJECT['version']}-")
+    assert wheel.startswith(f"{bundle.artifact_path}/{publish.LATEST}/mlops_lifecycle-{PROJECT['version']}-")
 
 
 def test_a_notebook_can_stand_in_for_a_step() -> None:

@@ -13,9 +13,9 @@ from databricks.sdk.service.jobs import BaseJob, JobSettings
 from typer.testing import CliRunner
 
 from cli import main
-from lifecycle import volumes
-from lifecycle.bundle import definition, deployment
-from lifecycle.errors import ConfigError, ConflictError, TransientError
+from lifecycle.bundle import definition, publish
+from lifecycle.core.errors import ConfigError, ConflictError, TransientError
+from lifecycle.storage import volumes
 from tests.conftest import ROOT
 from tests.databricks_emulator import Emulator
 
@@ -27,7 +27,7 @@ Deploy = Callable[..., dict[str, str]]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return deployment.build_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
+    return publish.build_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def deploy(project: Path, wheel: Path, client: WorkspaceClient) -> Iterator[Depl
 
     def deploy(target: str = "dev", *, dry_run: bool = False, **variables: str) -> dict[str, str]:
         bundle = definition.read(project, target, variables)
-        items = deployment.deploy(bundle, wheel, project / "notebooks", dry_run=dry_run)
+        items = publish.deploy(bundle, wheel, project / "notebooks", dry_run=dry_run)
         return {f"{item.kind} {item.name}": item.outcome for item in items}
 
     yield deploy
@@ -173,7 +173,9 @@ def test_a_job_hands_its_parameter_to_the_step(deploy: Deploy, project: Path, cl
     (job,) = client.jobs.list(name=f"dev-{project.parent.name}-train")
     run_id = client.jobs.run_now(job.job_id, job_parameters={"request": '{"seed": "a \\"quoted\\" {word}"}'}).run_id
     output = wait_for(client, run_id)
-    assert "lifecycle.errors.ConfigError: This is not a request of the step train: tracking_uri" in output.error_trace
+    assert (
+        "lifecycle.core.errors.ConfigError: This is not a request of the step train: tracking_uri" in output.error_trace
+    )
 
 
 def wait_for(client: WorkspaceClient, run_id: int) -> Any:
@@ -213,8 +215,8 @@ def test_a_wheel_that_is_not_there_and_one_that_cannot_be_built(tmp_path: Path) 
     done = CliRunner().invoke(main.app, ["databricks", "deploy", "--wheel", str(tmp_path / "none.whl")])
     assert isinstance(done.exception, ConfigError)
     with pytest.raises(ConfigError, match="The wheel cannot be built"):
-        deployment.build_wheel(tmp_path, tmp_path)
+        publish.build_wheel(tmp_path, tmp_path)
 
 
 def test_the_same_files_make_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
-    assert deployment.build_wheel(ROOT, tmp_path).read_bytes() == wheel.read_bytes()
+    assert publish.build_wheel(ROOT, tmp_path).read_bytes() == wheel.read_bytes()

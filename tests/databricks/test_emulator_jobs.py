@@ -476,8 +476,8 @@ def test_a_task_reaches_its_own_workspace_and_sees_the_variables_of_its_cluster(
 
 def test_a_repository_in_the_settings_is_this_checkout(client: WorkspaceClient) -> None:
     source = {"git_url": "https://example.com/a", "git_provider": "gitHub", "git_branch": "main"}
-    inside, outside = file_task("lifecycle/names.py"), file_task("../secret.py", "outside")
-    here = file_task("lifecycle/names.py", "here")
+    inside, outside = file_task("lifecycle/core/names.py"), file_task("../secret.py", "outside")
+    here = file_task("lifecycle/core/names.py", "here")
     here["spark_python_task"]["source"] = "WORKSPACE"
     run = ended(client, submit(client, inside, outside, here, git_source=source))
     assert [triple(task_of(run, key))[2] for key in ("main", "outside", "here")] == [

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from databricks.sdk import WorkspaceClient
 
-from lifecycle import notebooks, settings, volumes
-from lifecycle.bundle import definition, deployment
+from lifecycle.bundle import definition, publish
+from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, NotFoundError
-from lifecycle.inference import batch
-from lifecycle.settings import Settings
+from lifecycle.data.source import Source
+from lifecycle.inference import manifest as batches
+from lifecycle.jobs import notebooks
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
+from lifecycle.storage import volumes
 from tests.conftest import ROOT, write_news
 from tests.databricks.test_deploy import wait_for
 from tests.databricks_emulator import Emulator
@@ -28,8 +30,8 @@ def cloud(databricks_env: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("MLOPS_PLATFORM", "databricks")
     monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "state"))
     bundle = definition.read(ROOT, "dev")
-    wheel = deployment.build_wheel(ROOT, tmp_path)
-    deployment.deploy(bundle.model_copy(update={"jobs": {}}), wheel, ROOT / "notebooks")
+    wheel = publish.build_wheel(ROOT, tmp_path)
+    publish.deploy(bundle.model_copy(update={"jobs": {}}), wheel, ROOT / "notebooks")
     return settings.load("dev")
 
 
@@ -63,7 +65,7 @@ def test_from_a_raw_table_to_predictions(cloud: Settings, submit: Submit, tmp_pa
         "run_train_model", **data, model_experiment_name="/Shared/notebooks", model_params="{'alpha': 0.5}"
     )
     scored = submit("run_inference_model", **data, run_id=trained["run_id"])
-    found = batch.verify(Path(scored["folder"]))
+    found = batches.verify(Path(scored["folder"]))
     assert (found.run_id, found.artifact_sha256) == (trained["run_id"], trained["artifact_sha256"])
     assert found.scored == scored["scored"] == manifest.rows_split
 

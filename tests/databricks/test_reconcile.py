@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled, State
 
 from flows.reconcile import reconcile
-from lifecycle import settings
+from lifecycle.settings import load as settings
 from tasks import reconcile as orphans
 from tests.databricks.conftest import Scripts
 from tests.databricks.remote import active, create_job, python_task, until

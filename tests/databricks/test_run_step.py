@@ -17,10 +17,10 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed, Scheduled
 
-from lifecycle import settings
-from lifecycle.databricks_runs import succeeded
-from lifecycle.errors import ConfigError, ConflictError, DataError, MlopsError, NotFoundError
-from lifecycle.settings import Settings
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, MlopsError, NotFoundError
+from lifecycle.databricks.run_states import succeeded
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
 from tasks import compute, databricks
 from tasks.databricks_calls import Workspace
 from tests.conftest import ROOT
@@ -94,7 +94,8 @@ def test_an_error_of_ours_comes_back_with_its_exit_code_its_log_and_its_page(
     client: WorkspaceClient, script: Scripts, remote: Remote, name: str
 ) -> None:
     source = (
-        "from lifecycle.errors import DataError\nprint('reading')\nraise DataError('row 3 has no label', 'Mend it.')"
+        "from lifecycle.core.errors import DataError\n"
+        "print('reading')\nraise DataError('row 3 has no label', 'Mend it.')"
     )
     create_job(client, name, python_task(script(source)))
     with pytest.raises(DataError) as raised:

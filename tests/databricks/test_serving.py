@@ -13,14 +13,16 @@ import requests
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
 
-from lifecycle import doctor, evaluation, settings
+from lifecycle import doctor
+from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
+from lifecycle.core.references import ModelRef
 from lifecycle.doctor.endpoints import examine_endpoints
-from lifecycle.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
-from lifecycle.models.loading import ModelRef
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target
 from lifecycle.serving import endpoint
-from lifecycle.settings import ServingRules, Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import ServingRules, Settings
 from tests.conftest import ROOT, train_model
 from tests.databricks_emulator import Emulator
 

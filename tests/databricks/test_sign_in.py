@@ -16,9 +16,9 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 from prefect_databricks import DatabricksCredentials
 
-from lifecycle import databricks as identity
-from lifecycle.errors import ConfigError, MlopsError, NotFoundError
-from lifecycle.names import Environment
+from lifecycle.core.errors import ConfigError, MlopsError, NotFoundError
+from lifecycle.core.names import Environment
+from lifecycle.databricks import credentials as identity
 from tasks import compute, databricks
 from tasks.databricks_calls import Workspace
 from tests.databricks.conftest import Scripts

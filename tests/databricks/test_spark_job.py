@@ -8,10 +8,11 @@ from pathlib import Path
 
 from databricks.sdk import WorkspaceClient
 
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
-from lifecycle.inference.batch import BatchRequest
-from lifecycle.settings import InferenceRules, Settings
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
+from lifecycle.settings.load import InferenceRules, Settings
 from tests.conftest import train_model, tree, write_news
 from tests.databricks.remote import until
 
@@ -52,4 +53,4 @@ def test_a_job_on_a_cluster_scores_with_spark_what_local_scores_here(
     assert CLUSTER_DISK.exists() == was_there
     assert "with Spark" in said
     assert "Published 40 predictions" in said
-    assert tree(batch.locate(remote)[0]) == tree(batch.locate(local)[0])
+    assert tree(batches.locate(remote)[0]) == tree(batches.locate(local)[0])

@@ -17,10 +17,10 @@ from prefect import flow
 from prefect.settings import PREFECT_API_URL
 
 from flows.run_step import run_step
-from lifecycle import settings
-from lifecycle.databricks_runs import Finished
-from lifecycle.errors import ConfigError, DataError
-from lifecycle.settings import Settings
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.databricks.run_states import Finished
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
 from tasks import databricks
 from tests.conftest import ROOT
 from tests.databricks.conftest import Scripts
@@ -110,7 +110,7 @@ def test_what_is_no_payload_starts_nothing(
 
 
 def test_a_failed_notebook_ends_with_its_error(client: WorkspaceClient, config: Settings, tmp_path: Path) -> None:
-    path = notebook(client, "from lifecycle.errors import DataError\nraise DataError('row 3 has no label')")
+    path = notebook(client, "from lifecycle.core.errors import DataError\nraise DataError('row 3 has no label')")
     task = {"task_key": "t", "notebook_task": {"notebook_path": path}}
     with pytest.raises(DataError, match="row 3 has no label"):
         submit(config, tmp_path, {"run_name": "failing", "tasks": [task]})
@@ -120,7 +120,7 @@ def test_a_failed_notebook_ends_with_its_error(client: WorkspaceClient, config: 
 def test_the_command_prints_the_run_and_ends_with_the_exit_code_of_its_error(
     client: WorkspaceClient, tmp_path: Path
 ) -> None:
-    path = notebook(client, "from lifecycle.errors import DataError\nraise DataError('row 3 has no label')")
+    path = notebook(client, "from lifecycle.core.errors import DataError\nraise DataError('row 3 has no label')")
     task = {"task_key": "t", "notebook_task": {"notebook_path": path}}
     file = tmp_path / "failing.json"
     file.write_text(json.dumps({"run_name": "failing", "tasks": [task]}), encoding="utf-8")

@@ -7,13 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
-from lifecycle import volumes
 from lifecycle.data import ingest
-from lifecycle.data.ingest import Source
-from lifecycle.files import sha256_of, write_json
-from lifecycle.inference import batch, tables
-from lifecycle.inference.batch import BatchManifest
-from lifecycle.settings import DataRules
+from lifecycle.data.source import Source
+from lifecycle.inference import manifest as batches
+from lifecycle.inference import tables
+from lifecycle.inference.manifest import BatchManifest
+from lifecycle.settings.load import DataRules
+from lifecycle.storage import volumes
+from lifecycle.storage.files import sha256_of, write_json
 
 ROWS = {
     "row": [1, 3],
@@ -47,7 +48,7 @@ def published(folder: Path, staged: Path) -> Path:
         parts={part.name: sha256_of(part)},
         code_version="test",
     )
-    write_json(staged / batch.MANIFEST, manifest.model_dump(mode="json"))
+    write_json(staged / batches.MANIFEST, manifest.model_dump(mode="json"))
     volumes.publish(staged, folder)
     return folder
 

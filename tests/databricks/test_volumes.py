@@ -17,10 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.data import check_source
-from lifecycle import doctor, settings, tracking, training, volumes
-from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import (
+from lifecycle import doctor
+from lifecycle.core.errors import (
     ConfigError,
     ConflictError,
     DataError,
@@ -29,10 +27,17 @@ from lifecycle.errors import (
     NotFoundError,
     TransientError,
 )
+from lifecycle.core.references import ModelRef
+from lifecycle.data import dataset
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
-from lifecycle.inference.batch import BatchRequest
-from lifecycle.models.loading import ModelRef
-from lifecycle.settings import InferenceRules, Settings
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import InferenceRules, Settings
+from lifecycle.storage import volumes
+from lifecycle.tracking import client as tracking
+from lifecycle.training import train as training
 from tests.conftest import make_dataset, train_model, tree, write_news
 from tests.databricks_emulator import Emulator
 
@@ -277,9 +282,8 @@ def test_an_upload_that_was_killed_is_nothing_and_stands_in_nobodys_way(
 ) -> None:
     final = volume / "final"
     workspace.inject(f"PUT {FILES}{final}/manifest.json", status=500, delay=60)
-    code = (
-        "import sys; from pathlib import Path; from lifecycle import volumes; volumes.publish(*map(Path, sys.argv[1:]))"
-    )
+    code = "import sys; from pathlib import Path; from lifecycle.storage import volumes; "
+    code += "volumes.publish(*map(Path, sys.argv[1:]))"
     staged = stage(tmp_path / "killed", rows="of the killed one")
     process = subprocess.Popen([sys.executable, "-c", code, str(staged), str(final)])
     while workspace.waiting():  # until it asks for the manifest
@@ -416,9 +420,9 @@ def test_predictions_on_a_volume_are_those_on_a_disk(
     on_disk, on_volume = requested(trained, path, tmp_path / "out"), requested(trained, path, volume)
     batch.infer(on_disk)
     batch.infer(on_volume)
-    (folder, digest), (expected, same_digest) = batch.locate(on_volume), batch.locate(on_disk)
+    (folder, digest), (expected, same_digest) = batches.locate(on_volume), batches.locate(on_disk)
     assert digest == same_digest
-    assert batch.verify(folder, on_volume) == batch.load(expected)
+    assert batches.verify(folder, on_volume) == batches.load(expected)
     found = tree(volumes.local(folder))
     assert found == tree(expected)
     assert (
@@ -438,11 +442,11 @@ def test_a_day_is_found_on_a_volume(trained: ModelRef, volume: Path, tmp_path: P
         volume,
         logical_date="2026-11-20",
     )
-    assert batch.of_day(volume, "dev.ml.sentiment", date(2026, 11, 20)) == []
+    assert batches.of_day(volume, "dev.ml.sentiment", date(2026, 11, 20)) == []
     batch.infer(request)
-    found = batch.of_day(volume, "dev.ml.sentiment", date(2026, 11, 20))
+    found = batches.of_day(volume, "dev.ml.sentiment", date(2026, 11, 20))
     assert [(each.model_version, each.scored) for each in found] == [(3, 30)]
-    assert batch.of_day(volume, "dev.ml.sentiment", date(2026, 11, 21)) == []
+    assert batches.of_day(volume, "dev.ml.sentiment", date(2026, 11, 21)) == []
 
 
 def test_an_interrupted_batch_goes_on_after_its_finished_parts(
@@ -452,13 +456,13 @@ def test_an_interrupted_batch_goes_on_after_its_finished_parts(
     workspace.inject(f"PUT {FILES}{volume}/*/manifest.json", status=500)
     with pytest.raises(TransientError):
         batch.infer(request)
-    final, _ = batch.locate(request)
+    final, _ = batches.locate(request)
     assert not volumes.is_published(final)
     work = volumes.staging(final)
     part = work.with_name(f".partial-{work.name}-50") / "part-00001.parquet"
     _mark(part)
     batch.infer(request)
-    assert batch.verify(final, request).scored == 120
+    assert batches.verify(final, request).scored == 120
     assert set(pd.read_parquet(volumes.local(final) / part.name)["score"]) == {0.125}
     assert not part.parent.exists()
 
@@ -476,8 +480,8 @@ def test_a_batch_of_another_model_that_comes_first_is_not_taken_for_ours(
     path = write_news(tmp_path / "news.csv", 30)
     ours, on_disk = requested(trained, path, volume), requested(trained, path, tmp_path / "out")
     batch.infer(on_disk)
-    rival, (final, _) = batch.locate(on_disk)[0], batch.locate(ours)
-    other = batch.load(rival).model_copy(update={"artifact_sha256": "0" * 64})
+    rival, (final, _) = batches.locate(on_disk)[0], batches.locate(ours)
+    other = batches.load(rival).model_copy(update={"artifact_sha256": "0" * 64})
     (rival / "manifest.json").write_text(other.model_dump_json())
     workspace.inject(f"PUT {FILES}{final}/manifest.json", status=503, headers={"Retry-After": "3"})
 
@@ -491,7 +495,7 @@ def test_a_batch_of_another_model_that_comes_first_is_not_taken_for_ours(
     with pytest.raises(IntegrityError, match="another model"):
         batch.infer(ours)
     thread.join()
-    assert batch.load(final) == other
+    assert batches.load(final) == other
 
 
 def test_predictions_of_another_model_or_with_a_changed_part_are_refused(
@@ -502,7 +506,7 @@ def test_predictions_of_another_model_or_with_a_changed_part_are_refused(
     other = request.model_copy(update={"model": trained.model_copy(update={"artifact_sha256": "0" * 64})})
     with pytest.raises(IntegrityError, match="another model"):
         batch.infer(other)
-    folder, _ = batch.locate(request)
+    folder, _ = batches.locate(request)
     part = stored(workspace, volumes.place(folder) / "part-00000.parquet")
     part.write_bytes(part.read_bytes() + b"?")
     with pytest.raises(IntegrityError, match="not the published file"):

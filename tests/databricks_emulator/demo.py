@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from lifecycle import settings
+from lifecycle.settings import load as settings
 from tests.databricks_emulator.running import REPOSITORY, Emulator, running
 
 MLOPS = Path(sys.executable).with_name("mlops")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message
 
-from lifecycle import migrated
+from lifecycle.storage import database_templates
 from tests.databricks_emulator.auth import WORKSPACE_ID
 from tests.databricks_emulator.errors import not_emulated, refusal
 
@@ -64,7 +64,7 @@ class Tracking:
 def _application(database: Path) -> ASGIApp:
     """What `mlflow server` runs, over a database whose tables are copied where a copy is at hand."""
     if not database.exists():
-        migrated.copy("mlflow", database)
+        database_templates.copy("mlflow", database)
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
 

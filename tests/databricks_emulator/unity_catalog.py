@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from lifecycle import migrated
+from lifecycle.storage import database_templates
 from tests.databricks_emulator.errors import refusal
 from tests.databricks_emulator.files import Files
 
@@ -49,7 +49,7 @@ class UnityCatalog:
     def __init__(self, root: Path) -> None:
         self.files = Files(root / "files", self._guard)
         if not (root / "uc.db").exists():
-            migrated.copy("mlflow", root / "uc.db")
+            database_templates.copy("mlflow", root / "uc.db")
         self._store = SqlAlchemyStore(f"sqlite:///{root / 'uc.db'}")
         self._lock = threading.RLock()
 

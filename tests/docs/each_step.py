@@ -9,13 +9,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import mlops_lifecycle
-from lifecycle import evaluation, settings, training
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import ModelType
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.frozen import Frozen
-from lifecycle.inference import batch
-from lifecycle.inference.batch import BatchRequest
-from lifecycle.names import ModelType
+from lifecycle.data.source import Source
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
+from lifecycle.settings import load as settings
+from lifecycle.tracking import runs
+from lifecycle.training import train as training
 
 DATA = {"data_name": "news", "data_version": "1.0.0"}
 SAMPLE = Path(mlops_lifecycle.__file__).parent / "examples" / "financial_news.csv"
@@ -31,11 +34,11 @@ def main(folder: Path) -> None:
         config, model_name="sentiment", model_type=kind, model_params={}, seed=0, links=links, **DATA
     )
     step("train", request)
-    model = training.trained(config.mlflow_uri, request.run_id)
+    model = runs.trained(config.mlflow_uri, request.run_id)
     step("evaluate", evaluation.request_for(model, config.datasets, **DATA))
     scored = BatchRequest(model=model, input=sample, text_column="Sentence", output_root=config.predictions)
     step("infer", scored)
-    print(batch.verify(batch.locate(scored)[0]).scored, "predictions")
+    print(batches.verify(batches.locate(scored)[0]).scored, "predictions")
 
 
 def step(name: str, request: Frozen) -> None:

@@ -8,10 +8,10 @@ import yaml
 from typer import main as typer
 
 from cli.main import app
-from lifecycle import notebooks, steps
 from lifecycle.bundle import definition
-from lifecycle.names import Environment
-from lifecycle.settings import Settings
+from lifecycle.core.names import Environment
+from lifecycle.jobs import notebooks, steps
+from lifecycle.settings.load import Settings
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/databricks.md").read_text(encoding="utf-8")

@@ -13,9 +13,10 @@ import yaml
 from pydantic import BaseModel
 
 from cli.main import app, main
-from lifecycle.gate import behaviour, replay
-from lifecycle.gate.rules import HIGHER, LOWER, CostRules, GateRules
-from lifecycle.settings import Settings
+from lifecycle.evaluation import behaviour
+from lifecycle.gate.proof import replay
+from lifecycle.settings.gate_rules import HIGHER, LOWER, CostRules, GateRules
+from lifecycle.settings.load import Settings
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/gate.md").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from typer import main as typer
 
 from cli.main import app
 from cli.operations import setup
-from lifecycle.names import Environment
-from lifecycle.settings import NOT_SETTINGS, Settings
+from lifecycle.core.names import Environment
+from lifecycle.settings.load import NOT_SETTINGS, Settings
 from tasks.events import Kind
 from tests.conftest import ROOT
 

@@ -101,7 +101,7 @@ def test_every_file_that_is_named_exists(page: str) -> None:
 
 
 def test_the_exit_codes_of_the_documents_are_those_of_the_code() -> None:
-    from lifecycle import errors
+    from lifecycle.core import errors
 
     text = (ROOT / "docs/how-to.md").read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d) \|", text, re.M)}

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 
 from cli import model
 from cli.main import main
-from lifecycle.gate import replay
+from lifecycle.gate.proof import replay
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/registry.md").read_text(encoding="utf-8")

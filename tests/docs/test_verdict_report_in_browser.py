@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lifecycle.gate import report
+from lifecycle.gate.present import report
 from tests.unit.test_verdict_report import NEW, OLD, verdict
 
 pytest.importorskip("playwright", reason="needs the extra `screenshots`")

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lifecycle.names import Environment, ModelType
+from lifecycle.core.names import Environment, ModelType
 from tests.conftest import ROOT, free_port
 from tests.databricks_emulator import running
 

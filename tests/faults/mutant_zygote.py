@@ -108,9 +108,9 @@ def _unit(mutant: dict[str, Any] | None, session: pytest.Session) -> bool:
 
 
 def _selftest() -> bool:
-    from lifecycle.gate import selftest
-    from lifecycle.gate.rules import GateRules
-    from lifecycle.names import Environment
+    from lifecycle.core.names import Environment
+    from lifecycle.gate.selftest import selftest
+    from lifecycle.settings.gate_rules import GateRules
 
     result = selftest.run(GateRules(), Environment.DEV)
     sys.stdout.write("\n".join(result.reasons))

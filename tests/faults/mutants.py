@@ -60,7 +60,7 @@ def mutants(path: Path, functions: set[str] | None) -> list[Mutant]:
     lines = source.splitlines()
     return [
         Mutant(
-            f"lifecycle.gate.{path.stem}",
+            ".".join(path.relative_to(Path(__file__).parents[2]).with_suffix("").parts),
             number,
             node.col_offset,
             f"{path.name}:{node.lineno}",

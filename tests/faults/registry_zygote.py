@@ -16,15 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lifecycle import doctor, settings, training, training_runs
-from lifecycle.errors import MlopsError
+from lifecycle import doctor
+from lifecycle.core.errors import MlopsError
+from lifecycle.core.names import Environment
+from lifecycle.core.writer_process import OWNER
 from lifecycle.models import loading
-from lifecycle.names import Environment
-from lifecycle.owner import OWNER
 from lifecycle.registry import log, missing, promotion, registration, removal, stages, store, story
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
-from lifecycle.settings import Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
+from lifecycle.tracking import runs as training_runs
 from tests.faults.zygote import EFFECTS
 
 WRITING = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER)", re.IGNORECASE)
@@ -49,11 +51,11 @@ def main() -> None:
 
 
 def register(target: Target, models: dict[str, str]) -> None:
-    registration.candidate(target, training.trained(target.tracking_uri, models["new"]))
+    registration.candidate(target, training_runs.trained(target.tracking_uri, models["new"]))
 
 
 def promote(target: Target, models: dict[str, str]) -> None:
-    model = training.trained(target.tracking_uri, models["new"])
+    model = training_runs.trained(target.tracking_uri, models["new"])
     promotion.promote(Intent(target=target, model=model, expected=3, head=3, reason="prepared"))
 
 

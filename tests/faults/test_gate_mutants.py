@@ -23,16 +23,16 @@ pytestmark = pytest.mark.timeout(3600)  # all of them take minutes
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "12"))
 SEED = int(os.environ.get("TEST_SEED", "0"))
-GATE = ROOT / "lifecycle" / "gate"
+LIFECYCLE = ROOT / "lifecycle"
 DECIDING = {
-    "checks": None,
-    "slices": None,
-    "weigh": None,
-    "comparable": None,
-    "contest": {"limit", "risk"},
-    "trivial": None,
-    "doubt": None,
-    "statistics": {
+    "gate/checks": None,
+    "evaluation/slices": None,
+    "gate/decide": None,
+    "evaluation/comparable": None,
+    "gate/contest": {"limit", "risk"},
+    "gate/trivial": None,
+    "gate/doubt": None,
+    "evaluation/statistics": {
         "accepts_gain",
         "at_risk",
         "careful_low",
@@ -61,46 +61,46 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "0 -> 1",
     ): "both models answer the same rows",
     (
-        "lifecycle.gate.weigh",
+        "lifecycle.gate.decide",
         "margin = -limit if limit < 0 else max(limit, rules.worthwhile_gain)",
         13,
         "-limit -> limit",
     ): "how many rows it takes depends on the square of it",
     (
-        "lifecycle.gate.weigh",
+        "lifecycle.gate.decide",
         "visible=statistics.visible(variance, len(case.rows), risk=risk, power=rules.power) if vari",
         108,
         "0 -> 1",
     ): "it is not told where there are no two models",
     (
-        "lifecycle.gate.slices",
+        "lifecycle.evaluation.slices",
         "return dict(zip(parts, statistics.adjusted([_worse(m, challenger, champion) for m in parts",
         114,
         "True -> False",
     ): "there are as many p-values as parts",
     (
-        "lifecycle.gate.comparable",
+        "lifecycle.evaluation.comparable",
         "(probabilities >= 0).all() and (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING).all()",
         40,
         "np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING -> np.abs(probabilities.sum(axis=1) - 1) < ROUNDING",
     ): "no sum of floats is off by exactly that",
-    ("lifecycle.gate.comparable", "kept = truth[unseen].reset_index(drop=True)", 42, "True -> False"): (
+    ("lifecycle.evaluation.comparable", "kept = truth[unseen].reset_index(drop=True)", 42, "True -> False"): (
         "the column that it would add is not taken"
     ),
     (
-        "lifecycle.gate.statistics",
+        "lifecycle.evaluation.statistics",
         "p = float(stats.binomtest(repaired, broken + repaired).pvalue) if broken + repaired else 1",
         70,
         "broken + repaired -> broken - repaired",
     ): "as many broken as repaired rows have a p of 1 too",
     (
-        "lifecycle.gate.statistics",
+        "lifecycle.evaluation.statistics",
         "if new is not None and old is not None:",
         11,
         "new is not None and old is not None -> new is not None or old is not None",
     ): "to numpy an array differs from None everywhere",
     (
-        "lifecycle.gate.statistics",
+        "lifecycle.evaluation.statistics",
         "differs |= (new != old).reshape(len(differs), -1).any(axis=1)",
         58,
         "1 -> 2",
@@ -137,7 +137,7 @@ def zygote() -> Iterator[Ask]:
 
 
 def every_mutant() -> list[Mutant]:
-    return [mutant for module, names in DECIDING.items() for mutant in mutants(GATE / f"{module}.py", names)]
+    return [mutant for module, names in DECIDING.items() for mutant in mutants(LIFECYCLE / f"{module}.py", names)]
 
 
 @pytest.mark.parametrize("oracle", ["unit", "selftest"])

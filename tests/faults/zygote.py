@@ -24,7 +24,7 @@ def main() -> None:
     import skops.io  # noqa: F401
 
     import lifecycle.data.expectations  # noqa: F401
-    from lifecycle.gate import replay
+    from lifecycle.gate.proof import replay
 
     # the same replay, here: its fresh process has no side effect on the state, and starting it 60 times costs minutes
     replay._in_fresh_process, replay.ahead = replay.replay, lambda _=None: nullcontext()
@@ -41,7 +41,7 @@ def main() -> None:
 def _child(order: dict[str, Any]) -> None:
     import importlib
 
-    from lifecycle.errors import MlopsError
+    from lifecycle.core.errors import MlopsError
     from tasks import limits
 
     os.environ.update(order["env"])

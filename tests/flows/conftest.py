@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture
 def replayed_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate's replay in this process: what starts a fresh one is tested by the release and by the gate's tests."""
-    from lifecycle.gate import replay
+    from lifecycle.gate.proof import replay
 
     monkeypatch.setattr(replay, "_in_fresh_process", replay.replay)
     monkeypatch.setattr(replay, "ahead", lambda _=None: nullcontext())

@@ -12,10 +12,10 @@ from prefect.events.worker import EventsWorker
 from flows.promote import promote
 from flows.rollback import rollback
 from flows.train import train
-from lifecycle.errors import ConfigError, NotFoundError
+from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.registry import aliases, catalog, promotion, store
 from lifecycle.registry.store import target_of
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
 
 NEWS: dict[str, Any] = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment"}
 WEAK: dict[str, Any] = {"model_type": "random_forest", "model_params": {"max_depth": 1, "n_estimators": 1}}

@@ -7,12 +7,12 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from lifecycle.errors import LostRaceError, TransientError
-from lifecycle.models.loading import ModelRef
+from lifecycle.core.errors import LostRaceError, TransientError
+from lifecycle.core.references import ModelRef
 from lifecycle.registry import promotion, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target, target_of
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
 from tasks import limits
 
 

@@ -11,8 +11,8 @@ from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 
 from flows.batch_inference import batch_inference
-from lifecycle.errors import ConfigError
-from lifecycle.settings import Settings
+from lifecycle.core.errors import ConfigError
+from lifecycle.settings.load import Settings
 from tests.conftest import train_model, write_news
 
 

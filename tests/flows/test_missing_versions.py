@@ -9,8 +9,8 @@ import pytest
 from cli.main import main
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target, target_of
-from lifecycle.settings import Settings
-from lifecycle.tracking import client
+from lifecycle.settings.load import Settings
+from lifecycle.tracking.client import client
 from tests.conftest import train_model
 
 pytestmark = pytest.mark.usefixtures("replayed_here")

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from lifecycle import guard, migrated
-from lifecycle.settings import Settings
+from lifecycle.core import guard
+from lifecycle.settings.load import Settings
+from lifecycle.storage import database_templates
 from tests.conftest import ROOT, write_news
 
 
@@ -85,7 +86,7 @@ def test_all_that_happened_reaches_the_server_but_a_heartbeat_that_nobody_watche
     assert "prefect.flow-run.heartbeat" not in events
     artifacts = {str(key) for (key,) in rows(news.state, "SELECT key FROM artifact")}
     assert {"verdict-dev", "champion-dev-ml-sentiment"} <= artifacts
-    assert processes_of(news.state) + processes_of(news.state, "lifecycle.gate.replay") == []
+    assert processes_of(news.state) + processes_of(news.state, "lifecycle.gate.proof.replay") == []
 
 
 WAITING = """
@@ -145,7 +146,7 @@ def test_a_killed_training_takes_the_process_that_waits_for_its_model_with_it(ne
     """It waits before there is a run: it comes up while the command imports."""
     names = ("--data-name", "news", "--data-version", "1.0.0", "--model-name", "sentiment")
     command = start(news.state, "train", *names)
-    kill_once_there(command, news.state, "lifecycle.gate.replay")
+    kill_once_there(command, news.state, "lifecycle.gate.proof.replay")
     assert processes_of(news.state) == []
     with closing(sqlite3.connect(news.state / "mlflow.db")) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
@@ -212,7 +213,7 @@ def kill_once_there(command: subprocess.Popen[str], home: Path, module: str) -> 
 def test_damaged_templates_cost_only_time_and_are_replaced(news: Settings, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as outside:
         outside.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        kept = migrated.template("prefect")
+        kept = database_templates.template("prefect")
         kept.parent.mkdir(parents=True)
         kept.write_bytes(b"no database")
         for state in (news.state, tmp_path / "second"):

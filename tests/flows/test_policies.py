@@ -4,7 +4,7 @@ import pytest
 from prefect import flow
 from prefect.cache_policies import NO_CACHE
 
-from lifecycle import errors
+from lifecycle.core import errors
 from tasks import compute, data, gate, inference, policies, registry, training
 
 

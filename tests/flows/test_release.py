@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from flows.release import release
-from lifecycle import settings
 from lifecycle.data import dataset
 from lifecycle.data.split import text_key
-from lifecycle.outcomes import Release
-from lifecycle.settings import Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
+from tasks.outcomes import Release
 from tests.conftest import SAMPLE, tree
 
 ARGUMENTS = {

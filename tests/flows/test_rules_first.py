@@ -10,12 +10,13 @@ from flows.check import check
 from flows.create_data import create_data
 from flows.promote import promote
 from flows.train import train
-from lifecycle import evaluation, tracking
-from lifecycle.errors import ConfigError, DataError, MlopsError
-from lifecycle.models.loading import ModelRef
+from lifecycle.core.errors import ConfigError, DataError, MlopsError
+from lifecycle.core.references import ModelRef
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
+from lifecycle.tracking import client as tracking
 from tests.conftest import train_model, tree, write_news
 
 RULES: list[tuple[dict[str, Any], type[MlopsError], int, str]] = [

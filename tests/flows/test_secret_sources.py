@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from lifecycle.core.errors import MlopsError
 from lifecycle.data import dataset, ingest
-from lifecycle.data.ingest import Source
-from lifecycle.errors import MlopsError
-from lifecycle.settings import DataRules, Settings
+from lifecycle.data.source import Source
+from lifecycle.settings.load import DataRules, Settings
 from tests.conftest import train_model, tree, write_news
 from tests.flows.test_own_server import start
 

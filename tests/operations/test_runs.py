@@ -16,8 +16,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.automations import AutomationCore
 
-from lifecycle import tracking
-from lifecycle.inference import batch
+from lifecycle.inference import manifest as batches
+from lifecycle.tracking import client as tracking
 from tests.conftest import ROOT, SAMPLE
 from tests.operations.conftest import Site, kill, until
 
@@ -124,7 +124,7 @@ def test_each_missing_day_is_filled_once(site: Site, released: dict[str, Any]) -
 
 
 def _days(site: Site, *days: date) -> list[int]:
-    return [len(batch.of_day(site.home / "predictions", "prod.ml.sentiment", day)) for day in days]
+    return [len(batches.of_day(site.home / "predictions", "prod.ml.sentiment", day)) for day in days]
 
 
 @pytest.fixture

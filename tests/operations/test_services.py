@@ -26,11 +26,12 @@ from prefect.events.clients import PrefectEventsClient, PrefectEventSubscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from cli.operations import connection, processes, services, state
-from cli.operations.services import Plan
+from cli.operations import connection, processes, state
+from cli.operations import stack as services
+from cli.operations.stack import Plan
 from cli.operations.state import Process, Service, Stack
-from lifecycle import guard
-from lifecycle.errors import ConfigError, ConflictError
+from lifecycle.core import guard
+from lifecycle.core.errors import ConfigError, ConflictError
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.timeout(600)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cli.operations import processes, state
-from lifecycle import guard
+from lifecycle.core import guard
 from tests.operations.test_services import Place, a_place
 
 pytest.importorskip("playwright", reason="needs the extra `screenshots`")

@@ -21,14 +21,16 @@ import mlflow
 import pytest
 import requests
 
-from lifecycle import databricks, evaluation, settings
+from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
+from lifecycle.databricks import credentials
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import CHAMPION
 from lifecycle.registry import promotion, store
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import Target
-from lifecycle.settings import Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
 from tests.conftest import train_model
 from tests.databricks_emulator import Emulator, running
 
@@ -59,7 +61,7 @@ class State(NamedTuple):
 
     @property
     def in_unity_catalog(self) -> bool:
-        return databricks.is_databricks(self.config.registry_uri or "")
+        return credentials.is_databricks(self.config.registry_uri or "")
 
     def folder(self, model: ModelRef) -> Path:
         """Where the files of a trained model lie."""

@@ -10,15 +10,16 @@ from mlflow.exceptions import MlflowException
 from typer.testing import CliRunner
 
 from cli import model as command
-from lifecycle import settings
-from lifecycle.errors import ConfigError, NotFoundError
-from lifecycle.gate.verdict import BehaviourLine, Check, Interval, SliceLine, Verdict
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import Environment
+from lifecycle.core.errors import ConfigError, NotFoundError
+from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
+from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
+from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.registry import card, catalog, labels, promotion, store
 from lifecycle.registry.promotion import Intent
-from lifecycle.settings import CardRules, CardWords, Settings
-from lifecycle.tracking import client, download
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import CardRules, CardWords, Settings
+from lifecycle.tracking.client import client, download
 from tests.registry.conftest import State, promote
 
 WORDS = CardRules(

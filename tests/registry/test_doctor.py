@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import doctor, files, settings
-from lifecycle.data.ingest import Source
+from lifecycle import doctor
+from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
-from lifecycle.inference.batch import BatchRequest
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import CHAMPION
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry import log, promotion, store
 from lifecycle.registry.store import Target
-from lifecycle.settings import Settings
-from lifecycle.tracking import client
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
+from lifecycle.storage import files
+from lifecycle.tracking.client import client
 from tests.conftest import tree
 from tests.registry.conftest import State
 

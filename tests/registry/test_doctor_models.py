@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import doctor, files, training_runs
-from lifecycle.owner import OWNER, owner
+from lifecycle import doctor
+from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.registry import log, promotion, registration, removal, store
-from lifecycle.tracking import client, experiment
+from lifecycle.storage import files
+from lifecycle.tracking import runs
+from lifecycle.tracking.client import client, experiment
 from tests.registry.conftest import State
 from tests.registry.test_doctor import damage, furnished, lived_in, problems
 
@@ -88,7 +90,7 @@ def cleanup_cut_short(state: State) -> None:
     number = registration.candidate(state.target, state.regression)
     removal._retire(state.target, 2, [number], "cut short")
     removal.finish(state.target)
-    training_runs.withdraw(state.target.tracking_uri, state.regression.run_id)
+    runs.withdraw(state.target.tracking_uri, state.regression.run_id)
 
 
 def deleted_run(state: State) -> None:

@@ -7,25 +7,28 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lifecycle import doctor, evaluation, settings
+from lifecycle import doctor
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.names import CHAMPION, Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, split
-from lifecycle.data.ingest import Source
+from lifecycle.data.source import Source
 from lifecycle.erasure import search
 from lifecycle.erasure.erase import erase
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Subject
-from lifecycle.errors import IntegrityError
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate import records
 from lifecycle.gate.judge import JudgeRequest, judge
-from lifecycle.gate.rules import GateRules
 from lifecycle.inference import batch
-from lifecycle.inference.batch import BatchRequest
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.models import examples, loading
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import CHAMPION, Side
 from lifecycle.registry import catalog, promotion
-from lifecycle.settings import InferenceRules
-from lifecycle.tracking import client, download
+from lifecycle.settings import load as settings
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.settings.load import InferenceRules
+from lifecycle.tracking.client import client, download
 from tests.conftest import train_model
 from tests.registry.conftest import State, promote
 
@@ -66,7 +69,7 @@ def scored(state: State, source: Path, **arguments: object) -> Path:
         }
     )
     batch.infer(request)
-    return batch.locate(request)[0]
+    return batches.locate(request)[0]
 
 
 def letters(path: Path, rows: list[tuple[str, str]], **form: Any) -> Path:
@@ -221,11 +224,11 @@ def test_predictions_lose_rows_by_text_by_id_and_of_a_dataset_version(state: Sta
     odd = letters(tmp_path / "odd.csv", rows, sep=";", encoding="cp1252")
     keyed = scored(state, odd, key_column="customer", input=Source(uri=str(odd), delimiter=";", encoding="cp1252"))
     whole = scored(state, version)
-    before = {folder: batch.load(folder) for folder in (plain, keyed, whole)}
+    before = {folder: batches.load(folder) for folder in (plain, keyed, whole)}
 
     erase([state.config], Subject(texts=(text,)))
     for folder in (plain, keyed, whole):
-        manifest = batch.verify(folder)
+        manifest = batches.verify(folder)
         assert manifest.rows_erased == 1
         assert manifest.scored == before[folder].scored - 1 == sum(manifest.labels.values())
         assert manifest.rows_in == manifest.scored + sum(manifest.rejected.values()) + manifest.rows_erased
@@ -233,15 +236,15 @@ def test_predictions_lose_rows_by_text_by_id_and_of_a_dataset_version(state: Sta
 
     erase([state.config], Subject(id_column="customer", ids=("c7",)))
     assert "c7" not in set(pd.concat(map(pd.read_parquet, keyed.glob("*.parquet")))["input_key"])
-    assert batch.verify(keyed).rejected == {}
-    assert batch.verify(plain).rows_erased == 3
+    assert batches.verify(keyed).rejected == {}
+    assert batches.verify(plain).rows_erased == 3
 
     another = text_of(state, Side.TRAIN, 5)  # the version is no longer what was scored, but says what it was
     erase([state.config], Subject(texts=(another,)))
-    assert batch.verify(whole).rows_erased == 2
+    assert batches.verify(whole).rows_erased == 2
 
     again = scored(state, letters(tmp_path / "again.csv", [*rows, ("one more letter to us", "c300")], sep=","))
-    assert batch.verify(again).rows_erased == 3  # the text, and two letters of the customer
+    assert batches.verify(again).rows_erased == 3  # the text, and two letters of the customer
     assert not holds(state, text)
 
 
@@ -255,7 +258,7 @@ def test_a_batch_whose_input_is_gone_is_named(state: State, tmp_path: Path) -> N
     assert done.left[0].what == str(folder)
     assert "--id-column" in done.left[0].why
     erase([state.config], Subject(id_column="customer", ids=("c1",)))
-    assert batch.verify(folder).scored == 1
+    assert batches.verify(folder).scored == 1
 
 
 def test_a_delta_table_loses_the_rows_and_the_files_of_its_earlier_versions(state: State, tmp_path: Path) -> None:
@@ -269,7 +272,7 @@ def test_a_delta_table_loses_the_rows_and_the_files_of_its_earlier_versions(stat
     erase([config], Subject(id_column="customer", ids=("c7",)))
     left = deltalake.DeltaTable(table)
     assert "c7" not in left.to_pyarrow_table()["input_key"].to_pylist()
-    assert left.to_pyarrow_table().num_rows == batch.verify(folder).scored == 29
+    assert left.to_pyarrow_table().num_rows == batches.verify(folder).scored == 29
     files = [pd.read_parquet(path) for path in Path(table).glob("*.parquet")]
     assert "c7" not in set(pd.concat(files)["input_key"])
     scored(state, source, key_column="customer", inference=rules)  # entered already

@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from lifecycle import evaluation
+from lifecycle.core.errors import IntegrityError, TransientError
+from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import IntegrityError, TransientError
-from lifecycle.evaluation import EvaluateRequest
-from lifecycle.gate import replay
+from lifecycle.data.source import Source
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.judge import JudgeRequest, judge
-from lifecycle.gate.rules import GateRules
+from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import REPLAY, Check, Verdict
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import Side
-from lifecycle.tracking import client, download
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.tracking.client import client, download
 from tests.conftest import write_news
 from tests.registry.conftest import State
 

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 import requests
 
-from lifecycle import evaluation, guard
-from lifecycle.errors import IntegrityError, TransientError
-from lifecycle.evaluation import EvaluateRequest
-from lifecycle.gate import infrastructure, replay
-from lifecycle.models import loading
-from lifecycle.serving import local
+from lifecycle.core import guard
+from lifecycle.core.errors import IntegrityError, TransientError
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.evaluation.evaluate import EvaluateRequest
+from lifecycle.gate.proof import infrastructure, replay
+from lifecycle.models import loading, scoring_server
 from tests.registry.conftest import State
 
 Started = list["subprocess.Popen[str]"]
@@ -200,7 +200,10 @@ def test_a_server_ends_with_its_block_whatever_happens(state: State) -> None:
     ports: list[int] = []
 
     def refused() -> None:
-        with loading.private_copy(state.bayes) as folder, local.serving(folder, None, state.bayes, "a:b") as port:
+        with (
+            loading.private_copy(state.bayes) as folder,
+            scoring_server.serving(folder, None, state.bayes, "a:b") as port,
+        ):
             ports.append(port)
             with socket.create_connection(("127.0.0.1", port), timeout=10):
                 raise RuntimeError("refused")
@@ -218,13 +221,16 @@ def test_a_server_that_does_not_start_is_told(state: State, monkeypatch: pytest.
     with (
         loading.private_copy(state.bayes) as folder,
         pytest.raises(IntegrityError, match="did not start"),
-        local.serving(folder, None, state.bayes, "a:b"),
+        scoring_server.serving(folder, None, state.bayes, "a:b"),
     ):
         pass
 
 
 def test_the_server_of_the_gate_answers_the_gate_alone(state: State) -> None:
-    with loading.private_copy(state.bayes) as folder, local.serving(folder, None, state.bayes, "mlops:word") as port:
+    with (
+        loading.private_copy(state.bayes) as folder,
+        scoring_server.serving(folder, None, state.bayes, "mlops:word") as port,
+    ):
         asked = [{}, guard.authorization("mlops:guess"), guard.authorization("mlops:word")]
         answers = [requests.get(f"http://127.0.0.1:{port}/ping", headers=headers, timeout=30) for headers in asked]
     assert [answer.status_code for answer in answers] == [401, 401, 200]

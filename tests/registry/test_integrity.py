@@ -15,11 +15,11 @@ import pytest
 import skops.io
 import yaml
 
-from lifecycle.errors import IntegrityError
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import log, promotion
-from lifecycle.tracking import client
+from lifecycle.tracking.client import client
 from tests.registry.conftest import State
 
 FLIPS = 300

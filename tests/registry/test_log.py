@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.errors import IntegrityError
+from lifecycle.core.errors import IntegrityError
 from lifecycle.registry import log
 from lifecycle.registry.log import Entry, Log, fold
 from lifecycle.registry.store import Version

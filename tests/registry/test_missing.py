@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifecycle import doctor
-from lifecycle.errors import ConflictError, IntegrityError, LostRaceError, MlopsError, NotFoundError
+from lifecycle.core.errors import ConflictError, IntegrityError, LostRaceError, MlopsError, NotFoundError
 from lifecycle.registry import catalog, log, missing, promotion, registration, removal, store, story
 from lifecycle.registry.log import Entry
 from lifecycle.registry.store import Target, Version
@@ -338,8 +338,8 @@ def test_a_hand_that_deletes_while_others_promote_leaves_no_second_truth(state: 
     models = json.dumps([state.bayes.model_dump(), state.regression.model_dump()])
     code = (
         "import json, sys\n"
-        "from lifecycle.errors import MlopsError\n"
-        "from lifecycle.models.loading import ModelRef\n"
+        "from lifecycle.core.errors import MlopsError\n"
+        "from lifecycle.core.references import ModelRef\n"
         "from lifecycle.registry import promotion, store\n"
         "target = store.Target.model_validate_json(sys.argv[1])\n"
         "for turn in range(6):\n"

@@ -15,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle import doctor, embedded, moved, settings, tracking
+from lifecycle import doctor
 from lifecycle.data import dataset
 from lifecycle.models import loading
 from lifecycle.registry import promotion, removal, store
 from lifecycle.registry.store import Target
+from lifecycle.settings import load as settings
+from lifecycle.storage import embedded, moved_state
+from lifecycle.tracking import client as tracking
 from tests.conftest import ROOT, train_model, tree
 from tests.registry.conftest import State, promote
 
@@ -44,7 +47,7 @@ def lived(original_home: Path, tmp_path: Path) -> Lived:
     """The state at a place of the test's own."""
     home = tmp_path / "original" / "state"
     shutil.copytree(original_home, home)
-    moved.reroot(home / "mlflow.db")
+    moved_state.reroot(home / "mlflow.db")
     return Lived(home, tree(home))
 
 
@@ -57,14 +60,14 @@ def addresses(database: Path) -> list[str]:
     with closing(sqlite3.connect(database)) as connection:
         return [
             text
-            for table, column in moved.ADDRESSES
+            for table, column in moved_state.ADDRESSES
             for (text,) in connection.execute(f"SELECT {column} FROM {table}")  # noqa: S608
             if text and text.startswith(("file:", "/"))
         ]
 
 
 def within(address: str, folder: Path) -> bool:
-    path = moved.local_path(address)
+    path = moved_state.local_path(address)
     return path is not None and path.resolve().is_relative_to(folder.resolve())
 
 
@@ -149,7 +152,7 @@ def plain_paths(lived: Lived, tmp_path: Path) -> Path:
     """With addresses as MLflow wrote them once: paths."""
     home = rename(lived, tmp_path / "plain")
     with closing(sqlite3.connect(home / "mlflow.db")) as connection, connection:
-        for table, column in moved.ADDRESSES:
+        for table, column in moved_state.ADDRESSES:
             change = f"UPDATE {table} SET {column} = replace({column}, 'file:///', '/')"  # noqa: S608
             connection.execute(f"{change} WHERE {column} LIKE 'f%'")
     return home
@@ -246,7 +249,7 @@ def test_what_is_trained_after_a_move_lies_in_the_state(lived: Lived, tmp_path: 
     home = rename(lived, tmp_path / "renamed")
     model = train_model(settings.load("dev", home=home), "naive_bayes", alpha=0.7)
     loading.verify(model)
-    assert moved.lies_within(tracking.client(model.tracking_uri).get_run(model.run_id).info.artifact_uri, home)
+    assert moved_state.lies_within(tracking.client(model.tracking_uri).get_run(model.run_id).info.artifact_uri, home)
     assert list(tmp_path.joinpath("original").iterdir()) == []
 
 
@@ -299,7 +302,8 @@ def test_two_that_open_a_moved_state_at_once_both_find_it(
     lived: Lived, tmp_path: Path, processes: list["subprocess.Popen[bytes]"]
 ) -> None:
     home = rename(lived, tmp_path / "renamed")
-    script = "import sys; from pathlib import Path; from lifecycle import embedded; embedded.prepare(Path(sys.argv[1]))"
+    script = "import sys; from pathlib import Path; from lifecycle.storage import embedded; "
+    script += "embedded.prepare(Path(sys.argv[1]))"
     command = [sys.executable, "-c", script, str(home / "mlflow.db")]
     processes += [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
     assert [each.wait(120) for each in processes] == [0, 0]
@@ -314,7 +318,9 @@ def test_killed_in_the_middle_it_is_as_before_and_the_next_does_it(lived: Lived,
         )
     with pytest.raises(sqlite3.IntegrityError, match="killed here"):
         embedded.prepare(home / "mlflow.db")
-    assert {moved.lies_within(each, home) for each in addresses(home / "mlflow.db") if "mlruns" not in each} == {False}
+    assert {moved_state.lies_within(each, home) for each in addresses(home / "mlflow.db") if "mlruns" not in each} == {
+        False
+    }
     with closing(sqlite3.connect(home / "mlflow.db")) as connection, connection:
         connection.execute("DROP TRIGGER stop")
     works_in(home)
@@ -329,23 +335,23 @@ def test_an_address_cannot_climb_out_of_the_state(lived: Lived, tmp_path: Path) 
     home = rename(lived, tmp_path / "renamed")
     embedded.prepare(home / "mlflow.db")
     assert climbing in addresses(home / "mlflow.db")
-    assert not moved.lies_within(climbing, home)
+    assert not moved_state.lies_within(climbing, home)
     assert list((tmp_path / "outside").iterdir()) == []
 
 
 @given(names=st.lists(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1), min_size=1))
 def test_an_address_is_read_as_it_was_written(names: list[str]) -> None:
     path = Path(os.path.normpath("/" + "/".join(names)))
-    assert moved.local_path(path.as_uri()) == path
-    assert moved.local_path(str(path)) == path
+    assert moved_state.local_path(path.as_uri()) == path
+    assert moved_state.local_path(str(path)) == path
 
 
 @pytest.mark.parametrize(
     "address", ["", "s3://b/a", "mlflow-artifacts:/1", "dbfs:/x", "runs:/1/model", "models:/m-1", "file://[x", "a/b"]
 )
 def test_other_addresses_name_nothing_on_this_machine(address: str) -> None:
-    assert moved.local_path(address) is None
-    assert not moved.lies_within(address, Path("/"))
+    assert moved_state.local_path(address) is None
+    assert not moved_state.lies_within(address, Path("/"))
 
 
 def test_datasets_and_predictions_do_not_say_where_they_lie(lived: Lived, tmp_path: Path) -> None:

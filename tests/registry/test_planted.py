@@ -22,12 +22,12 @@ import pytest
 import skops.io
 import yaml
 
-from lifecycle.errors import ConfigError, ConflictError, IntegrityError, MlopsError
+from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError
+from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
 from lifecycle.models.text_model import TRUSTED_TYPES
 from lifecycle.registry import catalog, log, promotion, registration, store
-from lifecycle.tracking import client
+from lifecycle.tracking.client import client
 from tests.registry.conftest import State
 from tests.registry.test_integrity import Payload, pipeline
 

@@ -8,16 +8,16 @@ from threading import Timer
 
 import pytest
 
-from lifecycle import names
-from lifecycle.errors import AliasMovedError, ConfigError, ConflictError, LostRaceError, MlopsError, NotFoundError
+from lifecycle.core import names
+from lifecycle.core.errors import AliasMovedError, ConfigError, ConflictError, LostRaceError, MlopsError, NotFoundError
+from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
+from lifecycle.core.writer_process import owner, this_process
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import CHAMPION
-from lifecycle.owner import owner, this_process
 from lifecycle.registry import catalog, log, promotion, removal, store
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
-from lifecycle.tracking import client
+from lifecycle.tracking.client import client
 from tests.conftest import ROOT
 from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from lifecycle.errors import LostRaceError, MlopsError
-from lifecycle.models.loading import ModelRef
+from lifecycle.core.errors import LostRaceError, MlopsError
+from lifecycle.core.references import ModelRef
 from lifecycle.registry import log, promotion, registration, removal, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target

@@ -16,8 +16,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from lifecycle import databricks, evaluation, settings, tracking, training, training_runs, workspace
-from lifecycle.errors import (
+from lifecycle.core.errors import (
     ConfigError,
     ConflictError,
     IntegrityError,
@@ -26,9 +25,13 @@ from lifecycle.errors import (
     NotFoundError,
     TransientError,
 )
+from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
+from lifecycle.core.writer_process import OWNER, owner
+from lifecycle.databricks import client as workspace
+from lifecycle.databricks import credentials
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
-from lifecycle.names import Environment
-from lifecycle.owner import OWNER, owner
 from lifecycle.registry import (
     aliases,
     catalog,
@@ -44,6 +47,9 @@ from lifecycle.registry import (
 )
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
+from lifecycle.settings import load as settings
+from lifecycle.tracking import client as tracking
+from lifecycle.tracking import runs
 from tests.conftest import free_port
 from tests.databricks_emulator import Emulator
 from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
@@ -657,10 +663,10 @@ def test_a_clean_up_collects_the_files_that_nothing_refers_to(backend: State, th
     assert (done.deleted, done.collected) == ((1,), (backend.weak.uri,))
     assert not list(lies.rglob("*"))
     with pytest.raises(ConflictError, match="was cleaned up"):
-        training.trained(three.tracking_uri, backend.weak.run_id)
+        runs.trained(three.tracking_uri, backend.weak.run_id)
     with pytest.raises(ConflictError, match="were cleaned up"):
         registration.candidate(three, backend.weak)
-    assert training_runs.state_of(three.tracking_uri, backend.weak.run_id) == "fine"
+    assert runs.state_of(three.tracking_uri, backend.weak.run_id) == "fine"
     for version in (2, 3):
         loading.verify(promotion.reference(three, version))
     loading.verify(backend.bayes)
@@ -675,7 +681,7 @@ def test_files_that_a_version_of_another_environment_refers_to_stay(backend: Sta
     assert (done.deleted, done.collected) == ((1, 2), (backend.bayes.uri,))
     loading.verify(promotion.champion(prod))
     loading.verify(backend.weak)
-    assert training.trained(three.tracking_uri, backend.weak.run_id) == backend.weak
+    assert runs.trained(three.tracking_uri, backend.weak.run_id) == backend.weak
     removal.delete_model(prod, with_champion=True)
     assert removal.cleanup(three, 0, reason="").collected == (backend.weak.uri,)
 
@@ -728,7 +734,7 @@ def test_a_collection_killed_in_the_middle_is_finished_by_the_next_one(
             removal.cleanup(three, 1, reason="")
     assert removal.uncollected(three) == (backend.weak.run_id,)
     with pytest.raises(ConflictError, match="cleaned up"):
-        training.trained(three.tracking_uri, backend.weak.run_id)
+        runs.trained(three.tracking_uri, backend.weak.run_id)
     assert removal.cleanup(three, 1, reason="").collected == (backend.weak.uri,)
     assert removal.uncollected(three) == ()
 
@@ -932,14 +938,14 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) ->
     return Target(tracking_uri=uri, name="prod.ml.sentiment")
 
 
-def runs_of(target: Target, model: loading.ModelRef) -> list[Any]:
+def runs_of(target: Target, model: ModelRef) -> list[Any]:
     """The copies of a model's run at a target."""
     client = tracking.client(target.tracking_uri)
     found = client.search_runs([e.experiment_id for e in client.search_experiments()])
     return [run for run in found if run.data.tags.get(transfer.COPIED_FROM, "").endswith(model.run_id)]
 
 
-def paths(model: loading.ModelRef, tmp_path: Path) -> dict[str, bytes]:
+def paths(model: ModelRef, tmp_path: Path) -> dict[str, bytes]:
     """The artifacts of a model's run."""
     folder = tracking.download(model.tracking_uri, f"runs:/{model.run_id}/", tmp_path)
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
@@ -955,9 +961,9 @@ def test_a_model_is_carried_to_another_server_once_with_all_that_its_run_holds(
     [copy] = runs_of(elsewhere, state.bayes)
     source = tracking.client(model.tracking_uri).get_run(model.run_id)
     assert (copy.data.params, copy.data.metrics) == (source.data.params, source.data.metrics)
-    for key in ("mlops.dataset_digest", "mlops.data_name", training_runs.TRAIN_KEY):
+    for key in ("mlops.dataset_digest", "mlops.data_name", runs.TRAIN_KEY):
         assert copy.data.tags[key] == source.data.tags[key]
-    assert copy.data.tags[training_runs.MODEL_URI] == brought.uri != source.data.tags[training_runs.MODEL_URI]
+    assert copy.data.tags[runs.MODEL_URI] == brought.uri != source.data.tags[runs.MODEL_URI]
     assert (brought.artifact_sha256, brought.tracking_uri) == (model.artifact_sha256, elsewhere.tracking_uri)
     for folder in ("there", "here"):
         (tmp_path / folder).mkdir()
@@ -1051,10 +1057,10 @@ def test_what_is_missing_of_the_credentials_is_named(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     if missing is None:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
         return
     with pytest.raises(ConfigError) as refused:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
     assert refused.value.what == f"{uri} needs a workspace and credentials; missing: {missing}."
     assert "secret" not in str(refused.value)
 
@@ -1064,7 +1070,7 @@ def test_credentials_are_asked_for_before_the_first_call_and_only_by_databricks(
     with pytest.raises(ConfigError, match="missing: DATABRICKS_HOST"):
         tracking.client("sqlite:////nowhere/at/all.db", "databricks-uc")
     for uri in ("sqlite:///x.db", "http://127.0.0.1:5000", "databricks.db"):
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
 
 
 GOOD = "[prod]\nhost = https://x\ntoken = secret\n"
@@ -1097,16 +1103,16 @@ def test_a_profile_must_hold_a_workspace_and_credentials(
     if uri == "databricks-uc":
         monkeypatch.setenv("DATABRICKS_CONFIG_PROFILE", "prod")
     if words is None:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
         return
     with pytest.raises(ConfigError, match=words) as refused:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
     assert "secret" not in str(refused.value).replace("client_secret", "")
 
 
 def test_the_default_profile_is_one_like_any_other(bare: Path) -> None:
     bare.write_text("[DEFAULT]\nhost = https://x\ntoken = secret\n", encoding="utf-8")
-    databricks.require_credentials("databricks-uc://DEFAULT")
+    credentials.require_credentials("databricks-uc://DEFAULT")
 
 
 @pytest.mark.parametrize(
@@ -1148,10 +1154,10 @@ def test_two_ways_to_sign_in_at_once_are_named(
     bare.write_text(f"[prod]\nhost = https://x\n{profile}", encoding="utf-8")
     uri = "databricks://prod" if profile else "databricks"
     if ways is None:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
         return
     with pytest.raises(ConfigError, match=f"more than one way to sign in to Databricks: {ways}") as refused:
-        databricks.require_credentials(uri)
+        credentials.require_credentials(uri)
     assert "= secret" not in str(refused.value)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import evaluation, training
-from lifecycle.errors import IntegrityError, MlopsError, TransientError
-from lifecycle.evaluation import EvaluateRequest
-from lifecycle.gate import replay
-from lifecycle.settings import Settings
-from lifecycle.training import TrainRequest
+from lifecycle.core.errors import IntegrityError, MlopsError, TransientError
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.evaluation.evaluate import EvaluateRequest
+from lifecycle.gate.proof import replay
+from lifecycle.settings.load import Settings
+from lifecycle.training import train as training
+from lifecycle.training.train import TrainRequest
 from tests.conftest import ROOT, train_model
 
 
@@ -30,7 +31,7 @@ def planned(config: Settings, run_id: str) -> TrainRequest:
 
 
 def open_run(config: Settings) -> TrainRequest:
-    from lifecycle.tracking import client, experiment
+    from lifecycle.tracking.client import client, experiment
 
     run = client(config.mlflow_uri).create_run(experiment(config.mlflow_uri, "another"))
     return planned(config, run.info.run_id)
@@ -85,7 +86,7 @@ def test_one_that_died_waiting_is_replaced(news: Settings, request_: EvaluateReq
 
 def test_it_loads_the_files_that_it_is_given_and_no_client_of_mlflow_and_no_server(request_: EvaluateRequest) -> None:
     program = (
-        "import sys; from lifecycle.gate import replay;"
+        "import sys; from lifecycle.gate.proof import replay;"
         "print(replay._prove(replay.ReplayRequest.model_validate_json(sys.stdin.read())).outcome);"
         "unwanted = ('mlflow.store.tracking.sqlalchemy', 'mlflow.pyfunc.scoring_server', 'prefect', 'uvicorn');"
         "sys.exit(any(name.startswith(unwanted) for name in sys.modules))"

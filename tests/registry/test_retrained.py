@@ -2,14 +2,14 @@
 
 import pytest
 
-from lifecycle import evaluation
+from lifecycle.core.references import ModelRef
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate import retrained
 from lifecycle.gate.judge import JudgeRequest, judge
-from lifecycle.gate.rules import GateRules
-from lifecycle.models.loading import ModelRef
 from lifecycle.registry import promotion
-from lifecycle.tracking import client
-from lifecycle.training_runs import DEFINITION
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.tracking.client import client
+from lifecycle.tracking.runs import DEFINITION
 from tests.conftest import make_dataset, train_model, write_news
 from tests.registry.conftest import State
 

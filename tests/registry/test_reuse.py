@@ -5,17 +5,17 @@ import json
 import pandas as pd
 import pytest
 
-from lifecycle import evaluation
+from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.evaluation import EvaluateRequest
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate import reuse
 from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.gate.reuse import JUDGED, Asked
-from lifecycle.gate.rules import GateRules
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import Side
-from lifecycle.tracking import client
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.tracking.client import client
 from tests.conftest import make_dataset, write_news
 from tests.registry.conftest import State
 

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from lifecycle import evaluation
+from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.data import dataset
-from lifecycle.errors import ConfigError, IntegrityError
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.models import scoring_server
 from lifecycle.registry import promotion
-from lifecycle.serving import local
 from tests.conftest import ROOT
 from tests.registry.conftest import State, promote
 
@@ -96,11 +96,11 @@ def test_files_that_were_changed_are_not_served(state: State) -> None:
     folder = state.folder(state.bayes)
     (folder / "artifacts" / "pipeline.skops").write_bytes(b"another")
     with pytest.raises(IntegrityError, match="digest"):
-        local.serve(champion, 0, pytest.fail)
+        scoring_server.serve(champion, 0, pytest.fail)
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_loaded(state: State) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"Port {port} cannot be used"):
-            local.serve(state.bayes, port, pytest.fail)
+            scoring_server.serve(state.bayes, port, pytest.fail)

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from lifecycle.core.errors import AliasMovedError, ConflictError, IntegrityError, LostRaceError, NotFoundError
+from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import ModelRef
 from lifecycle.doctor.models import examine_model
-from lifecycle.errors import AliasMovedError, ConflictError, IntegrityError, LostRaceError, NotFoundError
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import CHAMPION
 from lifecycle.registry import aliases, catalog, log, missing, promotion, registration, removal, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import settings
-from lifecycle.data.ingest import Source
-from lifecycle.inference.batch import BatchRequest
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import ModelType
+from lifecycle.core.names import ModelType
+from lifecycle.core.references import ModelRef
+from lifecycle.data.source import Source
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
-from lifecycle.settings import InferenceRules
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import InferenceRules
 from tests.conftest import train_model
 
 TEXTS = (

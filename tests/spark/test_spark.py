@@ -15,12 +15,15 @@ import psutil
 import pytest
 from pyspark.sql import SparkSession
 
-from lifecycle import settings
-from lifecycle.errors import ConfigError, DataError, IntegrityError
+from lifecycle.core import spark as sessions
+from lifecycle.core.errors import ConfigError, DataError, IntegrityError
+from lifecycle.core.references import ModelRef
 from lifecycle.inference import batch, local, spark
-from lifecycle.models import external, loading
-from lifecycle.models.loading import ModelRef
-from lifecycle.tracking import download
+from lifecycle.inference import manifest as batches
+from lifecycle.models import loading
+from lifecycle.models.external import external
+from lifecycle.settings import load as settings
+from lifecycle.tracking.client import download
 from tests.conftest import ROOT, tree
 from tests.spark.conftest import TEXTS, requested, write_table
 
@@ -32,7 +35,7 @@ AWKWARD = ["  ", "", "\x07bell", "profit " * 20_000, "naïve – 𝄞 «profit»
 @pytest.fixture(scope="module")
 def session() -> Iterator[SparkSession]:
     """A session on this machine, as a process that is offered none starts it."""
-    made = spark.session(2)
+    made = sessions.session(2)
     yield made
     made.stop()
 
@@ -41,7 +44,7 @@ def predictions(model: ModelRef, source: Path, output: Path, engine: str, **rule
     """What an engine publishes: every file with its content."""
     request = requested(model, source, output, engine=engine, **rules)
     batch.infer(request)
-    return tree(batch.locate(request)[0])
+    return tree(batches.locate(request)[0])
 
 
 def by_hand(model: ModelRef, folder: Path) -> Path:
@@ -60,7 +63,7 @@ def test_spark_publishes_what_local_publishes_byte_for_byte(champion: ModelRef, 
     expected = predictions(champion, source, tmp_path / "local", "local")
     assert predictions(champion, source, tmp_path / "spark", "spark", workers=0) == expected
     assert sorted(expected) == ["manifest.json", *(f"part-0000{n}.parquet" for n in (0, 2, 3, 4)), "rejected.parquet"]
-    manifest = batch.load(batch.locate(requested(champion, source, tmp_path / "spark"))[0])
+    manifest = batches.load(batches.locate(requested(champion, source, tmp_path / "spark"))[0])
     assert (manifest.rows_in, manifest.scored) == (17, 13)
     assert manifest.rejected == {"blank_text": 2, "long_text": 1, "unusable_character": 1}
 
@@ -78,7 +81,7 @@ def test_how_spark_cuts_a_part_does_not_change_it(session: SparkSession, champio
 def test_either_engine_goes_on_where_the_other_stopped(champion: ModelRef, tmp_path: Path) -> None:
     source = write_table(tmp_path / "in.csv", TEXTS * 3)
     expected = predictions(champion, source, tmp_path / "local", "local")
-    final = batch.locate(requested(champion, source, tmp_path / "spark"))[0]
+    final = batches.locate(requested(champion, source, tmp_path / "spark"))[0]
     partial = final.with_name(f".partial-{final.name}-4")
     partial.mkdir(parents=True)
     (partial / "part-00001.parquet").write_bytes(expected["part-00001.parquet"])
@@ -162,7 +165,7 @@ def test_rows_that_spark_loses_are_an_error(session: SparkSession, champion: Mod
 
 
 def test_the_session_that_is_there_is_used_and_left_running(session: SparkSession) -> None:
-    assert spark.session(1) is session
+    assert sessions.session(1) is session
     assert session.sparkContext.master == "local[2]"
 
 
@@ -185,7 +188,7 @@ def test_a_catalog_that_cannot_hold_the_table_is_an_error_with_its_reason(
         request = requested(champion, source, tmp_path / "out", table=table)
         with pytest.raises(ConfigError, match=f"^{table}: .*{words}.* Check its columns, and the grants"):
             batch.infer(request)
-        assert batch.verify(batch.locate(request)[0], request).scored == 4
+        assert batches.verify(batches.locate(request)[0], request).scored == 4
 
 
 def test_a_session_of_this_machine_listens_on_loopback_alone() -> None:
@@ -218,7 +221,7 @@ def alone(program: str, **environment: str) -> str:
 
 
 def test_missing_java_is_named_with_what_to_install(tmp_path: Path) -> None:
-    program = "from lifecycle.inference import spark; spark.session()"
+    program = "from lifecycle.core import spark; spark.session()"
     said = alone(program, PATH=str(tmp_path))
     assert "ConfigError: The engine spark needs Java: there is no java on the PATH. Install Java 17" in said
     said = alone(program, JAVA_HOME=str(tmp_path))
@@ -229,9 +232,9 @@ def test_missing_java_is_named_with_what_to_install(tmp_path: Path) -> None:
 
 
 def test_missing_pyspark_is_named_with_its_extra() -> None:
-    program = "import sys; sys.modules['pyspark'] = None; from lifecycle.inference import spark; spark.session()"
+    program = "import sys; sys.modules['pyspark'] = None; from lifecycle.core import spark; spark.session()"
     assert alone(program) == (
-        "lifecycle.errors.ConfigError: The engine spark needs pyspark. pip install 'mlops-lifecycle[spark]'"
+        "lifecycle.core.errors.ConfigError: The engine spark needs pyspark. pip install 'mlops-lifecycle[spark]'"
     )
 
 

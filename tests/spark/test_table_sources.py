@@ -18,14 +18,16 @@ from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
 from cli.data import check_source
-from cli.lifecycle_commands import _check_input
-from lifecycle import settings
+from cli.steps import _check_input
+from lifecycle.core import spark
+from lifecycle.core.errors import ConfigError, ConflictError, DataError
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, delta, ingest
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, ConflictError, DataError
-from lifecycle.inference import batch, spark
-from lifecycle.models.loading import ModelRef
-from lifecycle.settings import DataRules, Settings
+from lifecycle.data.source import Source
+from lifecycle.inference import batch
+from lifecycle.inference import manifest as batches
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import DataRules, Settings
 from tests.conftest import tree, write_news
 from tests.spark.conftest import TEXTS, requested, write_table
 
@@ -102,17 +104,17 @@ def test_a_batch_is_that_of_one_version_and_the_next_version_is_another(
     def inferred(table: object) -> Path:
         request = requested(champion, tmp_path / "-", tmp_path / "out").model_copy(update={"input": source(table)})
         batch.infer(request)
-        return batch.locate(request)[0]
+        return batches.locate(request)[0]
 
     latest = inferred(lake)
-    assert batch.load(latest).input == f"{lake}@v1"
+    assert batches.load(latest).input == f"{lake}@v1"
     assert inferred(f"{lake}@v1") == latest
     write(lake, id=["k4"], text=["profit"])
     assert inferred(lake) != latest
     assert inferred(f"{lake}@v1") == latest
     request = requested(champion, write_table(tmp_path / "in.csv", TEXTS), tmp_path / "csv")
     batch.infer(request)
-    parts = [{k: v for k, v in tree(f).items() if k != "manifest.json"} for f in (latest, batch.locate(request)[0])]
+    parts = [{k: v for k, v in tree(f).items() if k != "manifest.json"} for f in (latest, batches.locate(request)[0])]
     assert parts[0] == parts[1]
 
 
@@ -315,7 +317,7 @@ def test_a_table_of_the_catalog_is_read_in_the_order_of_its_cells(
     batch.infer(request)
     expected = requested(champion, write_table(tmp_path / "in.csv", TEXTS), tmp_path / "csv")
     batch.infer(expected)
-    made, wanted = (tree(batch.locate(each)[0]) for each in (request, expected))
+    made, wanted = (tree(batches.locate(each)[0]) for each in (request, expected))
     assert made.pop("manifest.json") != wanted.pop("manifest.json")
     assert made == wanted
 

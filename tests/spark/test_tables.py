@@ -14,12 +14,13 @@ from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from cli.main import main
 from flows.batch_inference import _rules
-from lifecycle import settings
-from lifecycle.errors import ConfigError, TransientError
+from lifecycle.core.errors import ConfigError, TransientError
+from lifecycle.core.references import ModelRef
 from lifecycle.inference import batch, tables
-from lifecycle.inference.batch import BatchRequest
-from lifecycle.models.loading import ModelRef
-from lifecycle.settings import InferenceRules
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import InferenceRules
 from tests.conftest import tree
 from tests.spark.conftest import TEXTS, requested, write_table
 
@@ -60,7 +61,7 @@ def version(table: str) -> int:
 
 
 def published(request: BatchRequest) -> pd.DataFrame:
-    folder = batch.locate(request)[0]
+    folder = batches.locate(request)[0]
     parts = [pd.read_parquet(path) for path in sorted(folder.glob("part-*.parquet"))]
     return pd.concat(parts, ignore_index=True)
 
@@ -71,7 +72,7 @@ def test_a_table_holds_the_rows_of_the_parts_with_day_and_batch(infer: Infer, ta
     found = rows(table)
     pd.testing.assert_frame_equal(found[list(published(request).columns)], published(request), check_dtype=False)
     assert set(found["logical_date"]) == {day}
-    assert set(found["batch"]) == {batch.locate(request)[0].name}
+    assert set(found["batch"]) == {batches.locate(request)[0].name}
     kinds = {field.name: field.type.type for field in DeltaTable(table).schema().fields}
     assert kinds == {name: {"bigint": "long"}.get(kind, kind) for name, kind in tables.COLUMNS.items()}
 
@@ -129,7 +130,7 @@ def test_of_racing_writers_each_enters_its_batch_once(champion: ModelRef, tmp_pa
         source = write_table(tmp_path / f"{number}.csv", TEXTS[: number + 1])
         request = requested(champion, source, tmp_path / "out")
         batch.infer(request)
-        folders.append(batch.locate(request)[0])
+        folders.append(batches.locate(request)[0])
 
     def enter(folder: Path) -> int:
         for lost in range(50):
@@ -150,7 +151,7 @@ def test_a_table_of_something_else_is_left_alone(infer: Infer, table: str, tmp_p
     with pytest.raises(ConfigError, match="must have the columns row, input_key"):
         infer()
     assert content(table).to_dict("list") == {"customer": ["a"]}
-    assert len(list((tmp_path / "out").rglob(batch.MANIFEST))) == 1  # the predictions are published all the same
+    assert len(list((tmp_path / "out").rglob(batches.MANIFEST))) == 1  # the predictions are published all the same
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,16 @@ import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from lifecycle import evaluation
-from lifecycle.errors import DataError
-from lifecycle.files import sha256_of
+from lifecycle.core.errors import DataError
+from lifecycle.core.references import ModelRef
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate.judge import JudgeRequest, judge
-from lifecycle.gate.rules import GateRules
 from lifecycle.gate.verdict import Verdict
-from lifecycle.models import external
-from lifecycle.models.loading import ModelRef
+from lifecycle.models.external import external
 from lifecycle.models.text_model import TextModel
-from lifecycle.settings import Settings
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.settings.load import Settings
+from lifecycle.storage.files import sha256_of
 
 Answer = Callable[[Any], Any]
 ROWS = pd.DataFrame({"text": [f"text {number}" for number in range(40)]})

@@ -15,17 +15,22 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, classification_report
 
 from cli import show
-from lifecycle import class_metrics, evaluation, plots, settings, tracking
-from lifecycle.class_names import as_metric, from_metric
+from lifecycle.core.class_names import as_metric, from_metric
+from lifecycle.core.names import Environment, Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.gate import judge, markdown, records
-from lifecycle.gate.rules import GateRules, SliceRules
+from lifecycle.data.source import Source
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.gate import judge, records
+from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import Environment, Side
-from lifecycle.settings import Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.gate_rules import GateRules, SliceRules
+from lifecycle.settings.load import Settings
+from lifecycle.tracking import class_metrics
+from lifecycle.tracking import client as tracking
+from lifecycle.training import plots
 from tests.conftest import make_dataset, train_model
 
 ODD = (

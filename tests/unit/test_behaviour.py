@@ -11,12 +11,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.errors import ConfigError, IntegrityError
-from lifecycle.gate import behaviour
-from lifecycle.gate.behaviour import CHANGES, NO_CASE, Suite
-from lifecycle.gate.verdict import BehaviourLine
-from lifecycle.models import estimators
+from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.evaluation import behaviour
+from lifecycle.evaluation.behaviour import CHANGES, NO_CASE, Suite
+from lifecycle.evaluation.findings import BehaviourLine
 from lifecycle.models.text_model import TextModel
+from lifecycle.training import estimators
 from tests.conftest import ROOT, SAMPLE
 
 SHIPPED = ROOT / "config" / "behaviour"

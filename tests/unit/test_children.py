@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import children
+from lifecycle.core import children
 
 ROOT = Path(__file__).parents[2]
 
 CHILD = """
 import os, sys, time
-from lifecycle import children
+from lifecycle.core import children
 children.end_with(int(sys.argv[1]))
 print(os.getpid(), flush=True)
 {what}

@@ -7,19 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle import claims, evaluation, training
+from lifecycle.core.errors import IntegrityError, NotFoundError
+from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import IntegrityError, NotFoundError
-from lifecycle.evaluation import EvaluateRequest
-from lifecycle.files import sha256_of
+from lifecycle.data.source import Source
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.models import loading
-from lifecycle.models.conversion import Converted
-from lifecycle.models.external import TrainedOn, log_external
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import Side
-from lifecycle.settings import Settings
-from lifecycle.tracking import client, download
+from lifecycle.models.external.conversion import Converted
+from lifecycle.models.external.external import TrainedOn, log_external
+from lifecycle.settings.load import Settings
+from lifecycle.storage.files import sha256_of
+from lifecycle.tracking import claims, runs
+from lifecycle.tracking.client import client, download
 from tests.conftest import make_dataset, train_model, write_news
 
 MODEL = ModelRef(tracking_uri="sqlite:///none", uri="models:/m-1", run_id="1", artifact_sha256="a" * 64)
@@ -61,7 +62,7 @@ def test_what_is_declared_is_read_back(sides: set[Side]) -> None:
 
 def copied(model: ModelRef, other: ModelRef, folder: Path) -> None:
     """Put the keys of one model's run into another's."""
-    path = download(model.tracking_uri, f"runs:/{model.run_id}/{training.TRAINED_KEYS}", folder)
+    path = download(model.tracking_uri, f"runs:/{model.run_id}/{runs.TRAINED_KEYS}", folder)
     client(other.tracking_uri).log_artifact(other.run_id, str(path), "training")
 
 

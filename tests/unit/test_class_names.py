@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mlflow.entities import Metric
 
-from lifecycle import class_names, tracking
+from lifecycle.core import class_names
+from lifecycle.tracking import client as tracking
 
 ODD = [
     "accuracy", "macro avg", "macro", "weighted avg", "https://example.org/a?b=c", "a//b", "a/./b", "a/..", "$5-$10",

@@ -12,10 +12,11 @@ import pytest
 from typer.main import get_command
 
 from cli.main import app, main
-from lifecycle import errors, files
+from lifecycle.core import errors
 from lifecycle.registry import catalog, store
 from lifecycle.registry.store import target_of
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
+from lifecycle.storage import files
 from tests.conftest import ROOT, train_model, tree
 
 HEAVY = {"prefect", "mlflow", "sklearn", "pandas", "great_expectations", "numpy", "pyarrow", "scipy"}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.errors import IntegrityError
-from lifecycle.gate.comparable import comparable
+from lifecycle.core.errors import IntegrityError
+from lifecycle.evaluation.comparable import comparable
 
 LABELS = ("a", "b", "c")
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from lifecycle import databricks_runs as runs
-from lifecycle import errors
-from lifecycle.errors import ConfigError, ConflictError, MlopsError, TransientError
+from lifecycle.core import errors
+from lifecycle.core.errors import ConfigError, ConflictError, MlopsError, TransientError
+from lifecycle.databricks import run_states as runs
 
 PAGE = "https://workspace/jobs/1/runs/7"
 
@@ -76,7 +76,11 @@ def test_how_a_run_ended_decides_whether_waiting_or_a_person_helps(found: dict[s
     assert runs.words(found) in str(error)
 
 
-@pytest.mark.parametrize("module", ["lifecycle.errors.", ""], ids=["with its module", "as notebooks print it"])
+@pytest.mark.parametrize(
+    "module",
+    ["lifecycle.core.errors.", "lifecycle.errors.", ""],
+    ids=["with its module", "as an earlier release names it", "as notebooks print it"],
+)
 @pytest.mark.parametrize("name", ["DataError", "NotFoundError", "LostRaceError", "TransientError", "IntegrityError"])
 def test_an_error_of_ours_comes_back_as_itself(module: str, name: str) -> None:
     said = f"{module}{name}: row 3 of news.csv\nhas no label."

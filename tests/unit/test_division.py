@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core.names import Side
 from lifecycle.data import columns, division, split, twins
-from lifecycle.data.dataset import CreateDataRequest
 from lifecycle.data.division import Division, Earlier
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, DataError
-from lifecycle.names import Side
-from lifecycle.settings import DataRules
+from lifecycle.data.manifest import CreateDataRequest
+from lifecycle.data.source import Source
+from lifecycle.settings.load import DataRules
 
 examples = hypothesis.settings(deadline=None, max_examples=25)
 SIDES = ["train", "test", "holdout"]

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lifecycle.claims import Claim
+from lifecycle.evaluation.metrics import Predictions
+from lifecycle.evaluation.statistics import larger_p, rarer_p
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD, doubts
-from lifecycle.gate.metrics import Predictions
-from lifecycle.gate.statistics import larger_p, rarer_p
+from lifecycle.tracking.claims import Claim
 
 DECLARED = Claim(origin="declared", words="trained on train of e 1, as ada says")
 RECORDED = Claim(origin="recorded", words="recorded when it was trained")

@@ -15,8 +15,11 @@ from alembic import command
 from mlflow.store.db.utils import _get_alembic_config
 
 from cli import ending, main
-from lifecycle import doctor, embedded, migrated, settings, tracking
-from lifecycle.errors import ConfigError, IntegrityError, MlopsError, TransientError
+from lifecycle import doctor
+from lifecycle.core.errors import ConfigError, IntegrityError, MlopsError, TransientError
+from lifecycle.settings import load as settings
+from lifecycle.storage import database_templates, embedded
+from lifecycle.tracking import client as tracking
 from tests.conftest import ROOT, tree
 
 
@@ -91,7 +94,8 @@ def _killed(*_: object) -> None:
 
 def test_two_that_meet_an_older_database_at_once_upgrade_it_once(home: Path) -> None:
     downgrade(home / "mlflow.db")
-    script = "import sys; from pathlib import Path; from lifecycle import embedded; embedded.prepare(Path(sys.argv[1]))"
+    script = "import sys; from pathlib import Path; from lifecycle.storage import embedded; "
+    script += "embedded.prepare(Path(sys.argv[1]))"
     start = [sys.executable, "-c", script, str(home / "mlflow.db")]
     both = [subprocess.Popen(start, cwd=ROOT) for _ in range(2)]
     assert [each.wait(300) for each in both] == [0, 0]
@@ -188,15 +192,15 @@ def without_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_cache")
 def test_a_present_database_is_known_without_the_cache_too(home: Path) -> None:
-    assert migrated.revision("mlflow") == ""
+    assert database_templates.revision("mlflow") == ""
     before = tree(home)
     embedded.prepare(home / "mlflow.db")
     assert tree(home) == before
 
 
 def test_the_head_is_known_by_the_cache(home: Path) -> None:
-    migrated.keep("mlflow", home / "mlflow.db")
-    assert migrated.revision("mlflow") == revision(home / "mlflow.db")
+    database_templates.keep("mlflow", home / "mlflow.db")
+    assert database_templates.revision("mlflow") == revision(home / "mlflow.db")
 
 
 def test_a_database_that_is_linked_to_is_used_where_it_is(home: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli import environment
-from lifecycle.errors import ConfigError
+from lifecycle.core.errors import ConfigError
 from tests.conftest import ROOT
 
 CLOSED = "127.0.0.1:9"
@@ -174,7 +174,7 @@ import json, os, sys
 from pathlib import Path
 import httpx, pydantic_settings, fastapi  # what costs most of the time, once
 from cli import environment
-from lifecycle.errors import MlopsError
+from lifecycle.core.errors import MlopsError
 api, cases = sys.argv[1], json.load(sys.stdin)
 for case, (variables, files) in cases.items():
     read, write = os.pipe()

@@ -17,19 +17,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lifecycle import settings
-from lifecycle.data import dataset, split
-from lifecycle.data.dataset import Manifest
-from lifecycle.data.ingest import Source
-from lifecycle.erasure import history, journal, lock, search, tombstones
-from lifecycle.erasure.entry import Erased
+from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
+from lifecycle.data import dataset, lock, split, tombstones
+from lifecycle.data.erased import Erased
+from lifecycle.data.manifest import Manifest
+from lifecycle.data.source import Source
+from lifecycle.erasure import history, journal, search
 from lifecycle.erasure.erase import erase
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.journal import Erasure
 from lifecycle.erasure.predictions import _before
 from lifecycle.erasure.wanted import Subject, Wanted
-from lifecycle.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
-from lifecycle.settings import Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
 from tests.conftest import tree, write_news
 
 WORDS = ("profit rose to a record", "loss widened on weak demand", "the meeting is in May")
@@ -377,7 +377,7 @@ def test_nothing_to_complete_is_said(here: Settings) -> None:
 READER = """
 import sys, time
 from pathlib import Path
-from lifecycle.erasure import lock
+from lifecycle.data import lock
 with lock.undisturbed(Path(sys.argv[1])):
     print("reading", flush=True)
     sys.stdin.read()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.class_names import as_markdown
+from lifecycle.core.class_names import as_markdown
 from lifecycle.erasure.forms import Forms, is_distinct
-from lifecycle.gate.behaviour import CHANGES
+from lifecycle.evaluation.behaviour import CHANGES
 
 TEXTS = [
     'Anna\'s loan <b>über</b> 12 % was "refused" & closed.',

@@ -10,13 +10,16 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from lifecycle import evaluation, tracking, training
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import ModelType, Side
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError
-from lifecycle.models import estimators, loading
-from lifecycle.names import ModelType, Side
-from lifecycle.settings import Settings
+from lifecycle.data.source import Source
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.models import loading
+from lifecycle.settings.load import Settings
+from lifecycle.tracking import client as tracking
+from lifecycle.training import estimators
+from lifecycle.training import train as training
 from tests.conftest import train_model, write_news
 
 

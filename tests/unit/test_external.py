@@ -33,20 +33,23 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
-from lifecycle import evaluation, training
+from lifecycle.core.errors import ConfigError, DataError, IntegrityError, MlopsError, NotFoundError
+from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
+from lifecycle.core.writer_process import user
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, DataError, IntegrityError, MlopsError, NotFoundError
-from lifecycle.files import sha256_of
-from lifecycle.models import conversion, external, loading, unpickle
-from lifecycle.models.conversion import Answer, Converted, convert
-from lifecycle.models.external import TrainedOn, log_external
-from lifecycle.models.loading import ModelRef
+from lifecycle.data.source import Source
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.models import loading
+from lifecycle.models.external import conversion, external, unpickle
+from lifecycle.models.external.conversion import Answer, Converted, convert
+from lifecycle.models.external.external import TrainedOn, log_external
 from lifecycle.models.text_model import TextModel
-from lifecycle.names import Side
-from lifecycle.owner import user
-from lifecycle.settings import Settings
-from lifecycle.tracking import client
+from lifecycle.settings.load import Settings
+from lifecycle.storage.files import sha256_of
+from lifecycle.tracking import runs
+from lifecycle.tracking.client import client
+from lifecycle.training import train as training
 from tests.conftest import write_news
 
 TEXTS = ["profit rose", "sales fell", "the board met", "orders grew", "loss widened", "a meeting in the office"] * 3
@@ -382,7 +385,7 @@ def test_a_converted_model_is_logged_once_and_loads_verified_and_as_mlflow_would
 ) -> None:
     model = reference(config, skops_form)
     assert reference(config, skops_form) == model
-    assert training.trained(config.mlflow_uri, model.run_id) == model
+    assert runs.trained(config.mlflow_uri, model.run_id) == model
     tags = client(config.mlflow_uri).get_run(model.run_id).data.tags
     assert tags["mlops.origin"] == "external"
     assert tags["mlops.source_sha256"] == skops_form.source_sha256

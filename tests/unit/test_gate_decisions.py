@@ -7,18 +7,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lifecycle.errors import DataError, IntegrityError, TransientError
-from lifecycle.gate import checks, metrics, statistics
-from lifecycle.gate import slices as parts_of
-from lifecycle.gate.comparable import comparable
+from lifecycle.core.errors import DataError, IntegrityError, TransientError
+from lifecycle.core.names import Environment
+from lifecycle.evaluation import metrics, statistics
+from lifecycle.evaluation import slices as parts_of
+from lifecycle.evaluation.comparable import comparable
+from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
+from lifecycle.evaluation.metrics import Predictions
+from lifecycle.evaluation.statistics import Measured
+from lifecycle.gate import checks
 from lifecycle.gate.contest import Contest
-from lifecycle.gate.infrastructure import Proof
-from lifecycle.gate.metrics import Predictions
-from lifecycle.gate.rules import BudgetRules, CalibrationRules, CostRules, GateRules, InfrastructureRules, SliceRules
-from lifecycle.gate.statistics import Measured
-from lifecycle.gate.verdict import REPLAY, BehaviourLine, Check, Interval, SliceLine, Verdict
-from lifecycle.gate.weigh import SHOWN_FLIPS, SHOWN_TEXT, Case, Parties, decide, weigh
-from lifecycle.names import Environment
+from lifecycle.gate.decide import SHOWN_FLIPS, SHOWN_TEXT, Case, Parties, decide, weigh
+from lifecycle.gate.proof.infrastructure import Proof
+from lifecycle.gate.verdict import REPLAY, Check, Verdict
+from lifecycle.settings.gate_rules import (
+    BudgetRules,
+    CalibrationRules,
+    CostRules,
+    GateRules,
+    InfrastructureRules,
+    SliceRules,
+)
 
 JUST = 1e-9
 """Far less than any limit here, far more than rounding."""

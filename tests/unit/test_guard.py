@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from lifecycle import guard
-from lifecycle.guard import Guard
+from lifecycle.core import guard
+from lifecycle.core.guard import Guard
 
 CREDENTIAL = guard.new_credential("mlops-test")
 OTHER = "admin:of one's own"

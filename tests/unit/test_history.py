@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cli import history
-from lifecycle.errors import ConfigError, ConflictError, MlopsError
+from lifecycle.core.errors import ConfigError, ConflictError, MlopsError
 from tests.conftest import ROOT
 
 

@@ -17,17 +17,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lifecycle import progress, settings
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, ConflictError, DataError, IntegrityError
+from lifecycle.core import progress
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
+from lifecycle.core.names import ModelType
+from lifecycle.core.references import ModelRef
+from lifecycle.data.source import Source
 from lifecycle.inference import batch
-from lifecycle.inference.batch import BatchRequest
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.models import loading
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import ModelType
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
-from lifecycle.settings import InferenceRules, Settings
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import InferenceRules, Settings
 from tests.conftest import train_model, tree
 from tests.unit.test_answers import registered
 
@@ -79,13 +81,13 @@ def requested(
 def predicted(request: BatchRequest) -> pd.DataFrame:
     """Run a batch and read what it published, as a reader would: by its manifest."""
     batch.infer(request)
-    folder, _ = batch.locate(request)
-    parts = [name for name in batch.load(folder).parts if name != batch.REJECTED]
+    folder, _ = batches.locate(request)
+    parts = [name for name in batches.load(folder).parts if name != batches.REJECTED]
     return pd.concat([pd.read_parquet(folder / name) for name in sorted(parts)], ignore_index=True)
 
 
 def rejected(request: BatchRequest) -> list[tuple[int, str, str, str]]:
-    rows = pd.read_parquet(batch.locate(request)[0] / batch.REJECTED)
+    rows = pd.read_parquet(batches.locate(request)[0] / batches.REJECTED)
     return list(rows[["row", "input_key", "reason", "text"]].itertuples(index=False, name=None))
 
 
@@ -117,7 +119,7 @@ def test_every_row_is_scored_or_rejected_with_its_reason(models: Models, tmp_pat
         (5, "e", "unusable_character"),
         (6, "f", "long_text"),
     ]
-    manifest = batch.load(batch.locate(request)[0])
+    manifest = batches.load(batches.locate(request)[0])
     assert (manifest.rows_in, manifest.scored) == (7, 3)
     assert manifest.rejected == {"blank_text": 2, "long_text": 1, "unusable_character": 1}
     assert manifest.labels == {"negative": 1, "neutral": 1, "positive": 1}
@@ -148,13 +150,13 @@ def test_predictions_lie_where_their_model_and_input_say(models: Models, tmp_pat
     ):
         request = requested(model, path, tmp_path / "out")
         batch.infer(request)
-        folder, digest = batch.locate(request)
+        folder, digest = batches.locate(request)
         assert folder == tmp_path / "out" / place / digest[:16]
-        manifest = batch.verify(folder, request)
+        manifest = batches.verify(folder, request)
         assert (manifest.artifact_sha256, manifest.input_digest) == (model.artifact_sha256, digest)
     changes = [{"text_column": "t"}, {"key_column": "k"}, {"input": Source(uri=str(path), delimiter=";")}]
     assert (
-        len({batch.locate(requested(models.champion, path, tmp_path, **change))[1] for change in [{}, *changes]}) == 4
+        len({batches.locate(requested(models.champion, path, tmp_path, **change))[1] for change in [{}, *changes]}) == 4
     )
 
 
@@ -165,9 +167,9 @@ def test_a_days_batch_is_found_by_its_day_whichever_version_made_it(models: Mode
     other = models.champion.model_copy(update={"version": 2})
     batch.infer(requested(other, path, tmp_path / "out", logical_date=day))
     name = str(models.champion.name)
-    found = batch.of_day(tmp_path / "out", name, day)
+    found = batches.of_day(tmp_path / "out", name, day)
     assert [(each.model_version, each.logical_date) for each in found] == [(1, day), (2, day)]
-    assert batch.of_day(tmp_path / "out", name, date(2026, 3, 28)) == []
+    assert batches.of_day(tmp_path / "out", name, date(2026, 3, 28)) == []
     folders = sorted(each.name for each in (tmp_path / "out" / name / "1").iterdir() if each.is_dir())
     assert [each[:11] for each in folders[:2]] == ["2026-03-29-", "2026-03-30-"]
     assert len({each[-16:] for each in folders}) == 1  # the digest is that of the input
@@ -245,10 +247,10 @@ def test_a_text_or_key_that_is_no_unicode_cannot_stop_a_batch(models: Models, tm
 def test_the_same_batch_again_changes_no_byte(models: Models, tmp_path: Path) -> None:
     request = requested(models.champion, table(tmp_path / "in.csv", [POSITIVE, "  ", NEGATIVE]), tmp_path / "out")
     batch.infer(request)
-    before, written = tree(tmp_path / "out"), batch.locate(request)[0].stat().st_mtime_ns
+    before, written = tree(tmp_path / "out"), batches.locate(request)[0].stat().st_mtime_ns
     batch.infer(request)
     assert tree(tmp_path / "out") == before
-    assert batch.locate(request)[0].stat().st_mtime_ns == written
+    assert batches.locate(request)[0].stat().st_mtime_ns == written
 
 
 def test_the_same_batch_elsewhere_is_byte_identical(models: Models, tmp_path: Path) -> None:
@@ -266,8 +268,8 @@ def test_parts_and_processes_do_not_change_the_rows(models: Models, tmp_path: Pa
     rules = InferenceRules(rows_per_part=7, workers=workers)
     request = requested(models.champion, path, tmp_path / "parts", inference=rules)
     pd.testing.assert_frame_equal(predicted(request), whole, rtol=0, atol=1e-12)
-    manifest = batch.load(batch.locate(request)[0])
-    assert sorted(manifest.parts) == [f"part-{number:05d}.parquet" for number in range(5)] + [batch.REJECTED]
+    manifest = batches.load(batches.locate(request)[0])
+    assert sorted(manifest.parts) == [f"part-{number:05d}.parquet" for number in range(5)] + [batches.REJECTED]
     assert [row[0] for row in rejected(request)] == [31, 32]
 
 
@@ -275,7 +277,7 @@ def test_a_chunk_with_nothing_to_score_makes_no_part(models: Models, tmp_path: P
     path = table(tmp_path / "in.csv", [POSITIVE, NEGATIVE, "  ", '""', NEUTRAL])
     request = requested(models.champion, path, tmp_path / "out", rows_per_part=2)
     assert predicted(request)["row"].tolist() == [1, 2, 5]
-    assert sorted(batch.load(batch.locate(request)[0]).parts) == [
+    assert sorted(batches.load(batches.locate(request)[0]).parts) == [
         "part-00000.parquet",
         "part-00002.parquet",
         "rejected.parquet",
@@ -285,7 +287,7 @@ def test_a_chunk_with_nothing_to_score_makes_no_part(models: Models, tmp_path: P
 def test_a_batch_of_blank_texts_only_is_published_as_rejected(models: Models, tmp_path: Path) -> None:
     request = requested(models.champion, table(tmp_path / "in.csv", ["  ", '""']), tmp_path / "out")
     batch.infer(request)
-    manifest = batch.verify(batch.locate(request)[0], request)
+    manifest = batches.verify(batches.locate(request)[0], request)
     assert (manifest.rows_in, manifest.scored, manifest.rejected, manifest.labels) == (2, 0, {"blank_text": 2}, {})
 
 
@@ -346,13 +348,13 @@ def interrupted(models: Models, tmp_path: Path) -> BatchRequest:
 
 def test_on_a_full_disk_nothing_is_published(models: Models, tmp_path: Path) -> None:
     request = interrupted(models, tmp_path)
-    assert not batch.locate(request)[0].exists()
+    assert not batches.locate(request)[0].exists()
     assert [name for name in published(tmp_path / "out") if ".partial-" not in name or ".tmp-" in name] == []
 
 
 def test_a_batch_resumes_after_its_finished_parts(models: Models, tmp_path: Path) -> None:
     request = interrupted(models, tmp_path)
-    final = batch.locate(request)[0]
+    final = batches.locate(request)[0]
     [partial] = final.parent.glob(".partial-*")
     finished = {path.name: path.stat() for path in partial.glob("part-*.parquet")}
     assert sorted(finished) == ["part-00000.parquet", "part-00001.parquet"]
@@ -362,8 +364,8 @@ def test_a_batch_resumes_after_its_finished_parts(models: Models, tmp_path: Path
         assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     undisturbed = request.model_copy(update={"output_root": tmp_path / "undisturbed"})
     batch.infer(undisturbed)
-    assert tree(final) == tree(batch.locate(undisturbed)[0])
-    assert batch.load(final).scored == 20
+    assert tree(final) == tree(batches.locate(undisturbed)[0])
+    assert batches.load(final).scored == 20
     assert not partial.exists()
 
 
@@ -371,7 +373,7 @@ def test_parts_of_other_rows_are_not_taken_over(models: Models, tmp_path: Path) 
     """An interrupted run has scored rows that were there for a moment only, under the digest of those before."""
     letters = random.Random(1)
     path = table(tmp_path / "in.csv", [f"{n},{NEGATIVE}" for n in range(15)], "id,text")
-    sound = batch.pinned(requested(models.champion, path, tmp_path / "out", rows_per_part=10, key_column="id"))
+    sound = batches.pinned(requested(models.champion, path, tmp_path / "out", rows_per_part=10, key_column="id"))
     other = [
         *(f"{n},{POSITIVE}" for n in range(20)),
         *(f"{letters.randbytes(90_000).hex()},{NEUTRAL}" for _ in range(10)),
@@ -379,21 +381,21 @@ def test_parts_of_other_rows_are_not_taken_over(models: Models, tmp_path: Path) 
     table(path, other, "id,text")
     with full_disk(800_000), pytest.raises(OSError, match="File too large"):
         batch.infer(sound)
-    [partial] = batch.locate(sound)[0].parent.glob(".partial-*")
+    [partial] = batches.locate(sound)[0].parent.glob(".partial-*")
     assert len(list(partial.glob("part-*.parquet"))) == 2
     table(partial / "part-00007.parquet", [])
     table(path, [f"{n},{NEGATIVE}" for n in range(15)], "id,text")
     assert set(predicted(sound)["label"]) == {"negative"}
     undisturbed = sound.model_copy(update={"output_root": tmp_path / "undisturbed"})
     batch.infer(undisturbed)
-    assert tree(batch.locate(sound)[0]) == tree(batch.locate(undisturbed)[0])
+    assert tree(batches.locate(sound)[0]) == tree(batches.locate(undisturbed)[0])
 
 
 @pytest.mark.parametrize("moment", ["before it is scored", "while it is scored"])
 def test_an_input_that_is_replaced_publishes_nothing(models: Models, tmp_path: Path, moment: str) -> None:
     path = table(tmp_path / "in.csv", [f"{POSITIVE} {n}" for n in range(100)])
-    request = batch.pinned(requested(models.champion, path, tmp_path / "out", rows_per_part=10))
-    final, _ = batch.locate(request)
+    request = batches.pinned(requested(models.champion, path, tmp_path / "out", rows_per_part=10))
+    final, _ = batches.locate(request)
     seen: list[float] = []
 
     def replace(fraction: float) -> None:
@@ -411,9 +413,9 @@ def test_an_input_that_is_replaced_publishes_nothing(models: Models, tmp_path: P
     assert len(seen) > 2
     assert published(tmp_path / "out") == []
     assert list((tmp_path / "out").rglob(".partial-*")) == []
-    again = batch.pinned(request.model_copy(update={"input_sha256": None}))
+    again = batches.pinned(request.model_copy(update={"input_sha256": None}))
     assert set(predicted(again)["label"]) == {"negative"}
-    assert batch.locate(again)[0] != final
+    assert batches.locate(again)[0] != final
     with pytest.raises(ConflictError):
         batch.infer(request)  # it is still another content than what was planned
 
@@ -434,7 +436,7 @@ def test_published_files_that_were_tampered_with_are_noticed(
 ) -> None:
     request = requested(models.champion, table(tmp_path / "in.csv", [POSITIVE, "  "]), tmp_path / "out")
     batch.infer(request)
-    path = batch.locate(request)[0] / name
+    path = batches.locate(request)[0] / name
     path.unlink() if damage == "removed" else path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(IntegrityError, match="infer again"):
         batch.infer(request)
@@ -451,8 +453,8 @@ def test_predictions_of_another_model_in_its_place_are_noticed(models: Models, t
 def test_parts_hold_the_documented_columns(models: Models, tmp_path: Path) -> None:
     request = requested(models.champion, table(tmp_path / "in.csv", [POSITIVE, "  "]), tmp_path / "out")
     batch.infer(request)
-    folder, _ = batch.locate(request)
-    kinds = {name: {f.name: str(f.type) for f in pq.read_schema(folder / name)} for name in batch.load(folder).parts}
+    folder, _ = batches.locate(request)
+    kinds = {name: {f.name: str(f.type) for f in pq.read_schema(folder / name)} for name in batches.load(folder).parts}
     assert kinds == {
         "part-00000.parquet": {
             "row": "int64",

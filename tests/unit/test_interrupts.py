@@ -16,7 +16,7 @@ import os, signal, sys, threading, time
 from contextlib import contextmanager
 from pathlib import Path
 from cli import interrupts
-from lifecycle import files
+from lifecycle.storage import files
 place = Path(sys.argv[1])
 
 def wait():

@@ -16,8 +16,11 @@ import sqlalchemy
 from mlflow.exceptions import MlflowException
 
 from cli import ending, main
-from lifecycle import files, owner, settings, tracking, volumes
-from lifecycle.errors import GET_RIGHTS, MAKE_ROOM, ConfigError, of_the_machine
+from lifecycle.core import writer_process
+from lifecycle.core.errors import GET_RIGHTS, MAKE_ROOM, ConfigError, of_the_machine
+from lifecycle.settings import load as settings
+from lifecycle.storage import files, volumes
+from lifecycle.tracking import client as tracking
 from tests.conftest import tree
 
 
@@ -249,18 +252,22 @@ def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> 
     for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54321)
-    assert owner.user() == "uid-54321"
-    owner.name_the_user()
-    assert (os.environ["LOGNAME"], os.environ["HOME"]) == ("uid-54321", owner.NO_HOME)
+    assert writer_process.user() == "uid-54321"
+    writer_process.name_the_user()
+    assert (os.environ["LOGNAME"], os.environ["HOME"]) == ("uid-54321", writer_process.NO_HOME)
 
 
 def test_a_user_with_a_name_and_a_home_keeps_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "somebody")
     monkeypatch.setenv("HOME", "/home/somebody")
-    owner.name_the_user()
-    assert (os.environ["LOGNAME"], os.environ["HOME"], owner.user()) == ("somebody", "/home/somebody", "somebody")
+    writer_process.name_the_user()
+    assert (os.environ["LOGNAME"], os.environ["HOME"], writer_process.user()) == (
+        "somebody",
+        "/home/somebody",
+        "somebody",
+    )
 
 
 def test_this_process_is_told_from_one_with_its_host_and_number() -> None:
-    assert owner.this_process() == owner.this_process()
-    assert owner.this_process() not in {owner.owner(), f"{socket.gethostname()}:{os.getpid()}"}
+    assert writer_process.this_process() == writer_process.this_process()
+    assert writer_process.this_process() not in {writer_process.owner(), f"{socket.gethostname()}:{os.getpid()}"}

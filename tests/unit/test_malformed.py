@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.main import main
-from lifecycle import settings
+from lifecycle.core.errors import DataError
 from lifecycle.data import dataset, ingest
-from lifecycle.data.ingest import Source
-from lifecycle.errors import DataError
-from lifecycle.settings import DataRules, Settings
+from lifecycle.data.source import Source
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import DataRules, Settings
 from tests.conftest import tree
 
 Run = Callable[..., tuple[int, str]]

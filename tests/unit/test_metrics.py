@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from lifecycle.errors import ConfigError, MetricError
-from lifecycle.gate import metrics
-from lifecycle.gate.metrics import PER_CLASS, STANDARD, Predictions, Weights
-from lifecycle.gate.rules import HIGHER, LOWER, CostRules, GateRules
+from lifecycle.core.errors import ConfigError, MetricError
+from lifecycle.evaluation import metrics
+from lifecycle.evaluation.metrics import PER_CLASS, STANDARD, Predictions, Weights
+from lifecycle.settings.gate_rules import HIGHER, LOWER, CostRules, GateRules
 
 CLASSES = ("", "0", "neutral", "Ω")
 

@@ -8,7 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 from cli import server
-from lifecycle import migrated, tracking
+from lifecycle.storage import database_templates
+from lifecycle.tracking import client as tracking
 
 
 @pytest.fixture(autouse=True)
@@ -31,23 +32,23 @@ def count(path: Path, table: str) -> int:
 
 
 def test_what_is_kept_is_copied_without_the_rows_that_are_left_out(tmp_path: Path) -> None:
-    migrated.keep("mlflow", make(tmp_path / "first.db"), without=("people",))
-    assert migrated.copy("mlflow", tmp_path / "second.db")
+    database_templates.keep("mlflow", make(tmp_path / "first.db"), without=("people",))
+    assert database_templates.copy("mlflow", tmp_path / "second.db")
     assert (count(tmp_path / "second.db", "alembic_version"), count(tmp_path / "second.db", "people")) == (1, 0)
     assert count(tmp_path / "first.db", "people") == 200
-    assert not migrated.copy("prefect", tmp_path / "third.db")
+    assert not database_templates.copy("prefect", tmp_path / "third.db")
 
 
 def test_a_database_that_is_there_is_never_replaced(tmp_path: Path) -> None:
-    migrated.keep("mlflow", make(tmp_path / "first.db"), without=("people",))
-    assert migrated.copy("mlflow", tmp_path / "first.db")
+    database_templates.keep("mlflow", make(tmp_path / "first.db"), without=("people",))
+    assert database_templates.copy("mlflow", tmp_path / "first.db")
     assert count(tmp_path / "first.db", "people") == 200
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "junk", "cut", "overwritten", "tables"])
 def test_a_damaged_one_is_not_copied_and_the_next_one_takes_its_place(tmp_path: Path, damage: str) -> None:
-    migrated.keep("mlflow", make(tmp_path / "first.db"))
-    kept = migrated.template("mlflow")
+    database_templates.keep("mlflow", make(tmp_path / "first.db"))
+    kept = database_templates.template("mlflow")
     content = kept.read_bytes()
     middle = len(content) // 2
     damaged = {
@@ -58,28 +59,28 @@ def test_a_damaged_one_is_not_copied_and_the_next_one_takes_its_place(tmp_path: 
         "tables": make(tmp_path / "other.db", table="other").read_bytes(),
     }
     kept.unlink() if damage == "missing" else kept.write_bytes(damaged[damage])
-    assert not migrated.copy("mlflow", tmp_path / "second.db")
+    assert not database_templates.copy("mlflow", tmp_path / "second.db")
     assert {path.name for path in tmp_path.iterdir()} <= {"cache", "first.db", "other.db"}
-    migrated.keep("mlflow", tmp_path / "first.db")
-    assert migrated.copy("mlflow", tmp_path / "second.db")
+    database_templates.keep("mlflow", tmp_path / "first.db")
+    assert database_templates.copy("mlflow", tmp_path / "second.db")
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
-    migrated.keep("mlflow", make(tmp_path / "first.db"))
-    assert not migrated.copy("mlflow", tmp_path / "second.db")
+    database_templates.keep("mlflow", make(tmp_path / "first.db"))
+    assert not database_templates.copy("mlflow", tmp_path / "second.db")
 
 
 def test_a_database_that_is_not_there_is_not_kept(tmp_path: Path) -> None:
-    migrated.keep("mlflow", tmp_path / "nowhere.db")
-    assert not migrated.template("mlflow").exists()
+    database_templates.keep("mlflow", tmp_path / "nowhere.db")
+    assert not database_templates.template("mlflow").exists()
     assert not (tmp_path / "nowhere.db").exists()
 
 
 def test_the_second_database_of_mlflow_is_a_copy_and_works(tmp_path: Path) -> None:
     for name in ("first", "second"):
         tracking.client(f"sqlite:///{tmp_path / name / 'mlflow.db'}")
-        with closing(sqlite3.connect(migrated.template("mlflow"))) as connection:
+        with closing(sqlite3.connect(database_templates.template("mlflow"))) as connection:
             assert connection.execute("SELECT count(*) FROM experiments").fetchone() == (0,)
             marked = "CREATE TABLE IF NOT EXISTS copied (here TEXT)"
             connection.execute(marked)
@@ -95,11 +96,11 @@ def test_without_the_names_of_prefect_its_server_makes_the_tables(
     monkeypatch.delattr("prefect.server.database.provide_database_interface")
     server._migrate(tmp_path / "prefect.db")
     assert not (tmp_path / "prefect.db").exists()
-    assert not migrated.template("prefect").exists()
+    assert not database_templates.template("prefect").exists()
 
 
 def test_a_history_elsewhere_is_left_to_prefect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    migrated.keep("prefect", make(tmp_path / "first.db"))
+    database_templates.keep("prefect", make(tmp_path / "first.db"))
     monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "postgresql+asyncpg://elsewhere/prefect")
     server._migrate(tmp_path / "prefect.db")
     assert not (tmp_path / "prefect.db").exists()

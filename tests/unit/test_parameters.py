@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from lifecycle.parameters import Columns, Flag, Fraction, Name, Params, literal
+from lifecycle.core.parameters import Columns, Flag, Fraction, Name, Params, literal
 
 
 @pytest.mark.parametrize(

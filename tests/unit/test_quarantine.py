@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle import settings
+from lifecycle.core.errors import DataError
 from lifecycle.data import dataset, split
-from lifecycle.data.dataset import CreateDataRequest, Manifest
-from lifecycle.data.ingest import Source
+from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.quarantine import set_aside, wanted
-from lifecycle.errors import DataError
-from lifecycle.settings import DataRules
+from lifecycle.data.source import Source
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import DataRules
 from tests.conftest import tree
 
 Rows = Iterable[tuple[str, str]]

@@ -26,11 +26,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lifecycle import settings
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, TransientError
 from lifecycle.data import dataset, ingest, opening, piped
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, ConflictError, DataError, TransientError
-from lifecycle.settings import DataRules
+from lifecycle.data.manifest import Manifest
+from lifecycle.data.source import Source
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import DataRules
 from tests.conftest import free_port, tree
 
 ROWS = [(f"text number {n}", ("good", "bad")[n % 2]) for n in range(30)]
@@ -162,7 +163,7 @@ def test_a_character_that_cannot_be_used_sets_its_row_aside(tmp_path: Path, name
     assert re.match(r"Row 1, column '(text|label)': unusable character U\+[0-9A-F]{4} at position \d", table.said)
 
 
-def made(tmp_path: Path, name: str, content: bytes, **form: Any) -> dataset.Manifest:
+def made(tmp_path: Path, name: str, content: bytes, **form: Any) -> Manifest:
     (tmp_path / name).write_bytes(content)
     config = settings.load("dev", home=tmp_path / "state")
     source = Source(uri=str(tmp_path / name), **form)

@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lifecycle import tracking, training
-from lifecycle.errors import ConfigError, ConflictError, DataError
-from lifecycle.models import estimators
+from lifecycle.core.errors import ConfigError, ConflictError, DataError
+from lifecycle.core.names import ModelType
 from lifecycle.models.refusals import refused_by_the_library
-from lifecycle.names import ModelType
-from lifecycle.settings import Settings
+from lifecycle.settings.load import Settings
+from lifecycle.tracking import client as tracking
+from lifecycle.training import estimators
+from lifecycle.training import train as training
 
 TEXTS = pd.DataFrame({"text": ["not up 5 %", "loss up", "flat day", "up 10 %", "loss of 5", "flat again"] * 4})
 LABELS = ["good", "bad", "none"] * 8

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifecycle.errors import IntegrityError
-from lifecycle.gate import checks, planted, selftest, weigh
-from lifecycle.gate.planted import Nursery
-from lifecycle.gate.rules import BudgetRules, CalibrationRules, GateRules, RetrainingRules, SliceRules
-from lifecycle.gate.selftest import SelftestResult
-from lifecycle.names import Environment
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.names import Environment
+from lifecycle.gate import checks, decide
+from lifecycle.gate.selftest import planted, selftest
+from lifecycle.gate.selftest.planted import Nursery
+from lifecycle.gate.selftest.selftest import SelftestResult
+from lifecycle.settings.gate_rules import BudgetRules, CalibrationRules, GateRules, RetrainingRules, SliceRules
 
 PROD = Environment.PROD
 BAD = {
@@ -145,7 +146,7 @@ def test_a_gate_that_lets_everything_in_is_found_out_and_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evidence = tmp_path / "evidence"
-    monkeypatch.setattr(weigh, "decide", lambda done, worthwhile: "promote")  # noqa: ARG005
+    monkeypatch.setattr(decide, "decide", lambda done, worthwhile: "promote")  # noqa: ARG005
     result = selftest.ensure(LAX, PROD, evidence)
     missed = {line.name for line in result.lines if line.outcome == "MISSED"}
     assert missed == {
@@ -175,7 +176,7 @@ def test_what_has_passed_is_not_repeated(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_gate_that_refuses_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weigh, "decide", lambda done, worthwhile: "keep")  # noqa: ARG005
+    monkeypatch.setattr(decide, "decide", lambda done, worthwhile: "keep")  # noqa: ARG005
     result = selftest.run(LAX, PROD)
     assert {line.name for line in result.lines if line.outcome == "MISSED"} == {"better", "retrained"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli import server
-from lifecycle.errors import TransientError
+from lifecycle.core.errors import TransientError
 from tests.conftest import free_port
 
 SERVER = """

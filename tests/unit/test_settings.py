@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from lifecycle import settings
-from lifecycle.errors import ConfigError
-from lifecycle.gate.rules import GateRules
-from lifecycle.settings import DataRules
+from lifecycle.core.errors import ConfigError
+from lifecycle.settings import load as settings
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.settings.load import DataRules
 from tests.conftest import ROOT
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lifecycle.core.names import Side
 from lifecycle.data import split
-from lifecycle.names import Side
 
 examples = hypothesis.settings(deadline=None, max_examples=60)
 sizes = st.tuples(st.integers(1, 60), st.integers(0, 39)).map(lambda sizes: (sizes[0] / 100, sizes[1] / 100))

@@ -18,7 +18,8 @@ NAMES = (
 """What a file or package of somebody's own may well be called: as ours, as Python's, as a library."""
 REFUSES = "from pathlib import Path\nPath({ran!r}).touch()\nraise ImportError('not the one you want')\n"
 BELOW = (
-    "import random, sys, flows, tasks, lifecycle.errors; print(random.__file__, flows.__file__, *sys.path, sep='\\n')"
+    "import random, sys, flows, tasks, lifecycle.core.errors; "
+    "print(random.__file__, flows.__file__, *sys.path, sep='\\n')"
 )
 
 
@@ -66,7 +67,7 @@ print(run([sys.executable, "-c", below]), end="")
 again = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {{below!r}}], check=True)"
 print(run([sys.executable, "-c", again]), end="")
 subprocess.run([sys.executable, "-m", "uvicorn", "no.such:app"], capture_output=True)
-print(run(start.command("lifecycle.version")), run(start.command("json.tool", "--help"))[:6], sep="")
+print(run(start.command("lifecycle.core.provenance")), run(start.command("json.tool", "--help"))[:6], sep="")
 """
     path = os.pathsep.join([str(somebodys), str(somebodys / "packages")])
     done = subprocess.run(

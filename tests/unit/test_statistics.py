@@ -13,11 +13,11 @@ from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
 from benchmarks import gate_error_rates
-from lifecycle.errors import MetricError
-from lifecycle.gate import metrics, statistics
-from lifecycle.gate.metrics import STANDARD, Metric, Predictions
-from lifecycle.gate.rules import GateRules
-from lifecycle.gate.verdict import Interval
+from lifecycle.core.errors import MetricError
+from lifecycle.evaluation import metrics, statistics
+from lifecycle.evaluation.findings import Interval
+from lifecycle.evaluation.metrics import STANDARD, Metric, Predictions
+from lifecycle.settings.gate_rules import GateRules
 
 LEVEL = {"confidence": 0.95, "resamples": 300}
 CODES = st.integers(0, 2)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import steps
+from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, DataError
-from lifecycle.settings import Settings
+from lifecycle.data.source import Source
+from lifecycle.jobs import steps
+from lifecycle.settings.load import Settings
 from tests.conftest import write_news
 
 

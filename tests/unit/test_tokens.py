@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.models import estimators, tokens
-from lifecycle.names import ModelType
+from lifecycle.core.names import ModelType
+from lifecycle.data import tokens
+from lifecycle.training import estimators
 from tests.conftest import SAMPLE
 
 ENGLAND, SCOTLAND = (

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from lifecycle import training
+from lifecycle.core.names import ModelType
+from lifecycle.core.provenance import digest_of
 from lifecycle.data import dataset
-from lifecycle.data.dataset import Manifest
-from lifecycle.models import estimators
-from lifecycle.names import ModelType
-from lifecycle.settings import Settings
-from lifecycle.version import digest_of
+from lifecycle.data.manifest import Manifest
+from lifecycle.settings.load import Settings
+from lifecycle.training import estimators
+from lifecycle.training import train as training
 from tests.conftest import ROOT
 
 BAYES, LOGISTIC, FOREST = ModelType.NAIVE_BAYES, ModelType.LOGISTIC_REGRESSION, ModelType.RANDOM_FOREST
@@ -31,8 +31,10 @@ def key(manifest: Manifest, model_type: ModelType = BAYES, seed: int = 0, name: 
 
 
 def test_the_same_training_has_the_same_key_in_every_process(manifest: Manifest) -> None:
-    code = "import sys; from lifecycle import training; from lifecycle.data.dataset import Manifest; "
-    code += "from lifecycle.models import estimators; m = Manifest.model_validate_json(sys.stdin.read()); "
+    code = (
+        "import sys; from lifecycle.training import train as training; from lifecycle.data.manifest import Manifest; "
+    )
+    code += "from lifecycle.training import estimators; m = Manifest.model_validate_json(sys.stdin.read()); "
     code += (
         "print(training.train_key(m, 'm', estimators.build('random_forest', {'class_weight': {'b': 2, 'a': 1}}, 0), 0))"
     )

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lifecycle.core.names import Side
 from lifecycle.data import units
 from lifecycle.data.units import Unit
-from lifecycle.names import Side
 
 examples = hypothesis.settings(deadline=None, max_examples=100)
 SHARES = {Side.TRAIN: 0.6, Side.TEST: 0.2, Side.HOLDOUT: 0.2}

@@ -7,12 +7,14 @@ import mlflow
 import pandas as pd
 import pytest
 
-from lifecycle import evaluation
-from lifecycle.errors import ConfigError, IntegrityError
-from lifecycle.models import external, loading, vader
-from lifecycle.models.loading import VADER_FILES, ModelRef
-from lifecycle.settings import Settings
-from lifecycle.tracking import client
+from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.core.references import ModelRef
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.models import loading
+from lifecycle.models.external import external, vader
+from lifecycle.models.loading import VADER_FILES
+from lifecycle.settings.load import Settings
+from lifecycle.tracking.client import client
 from tests.conftest import make_dataset, write_news
 
 EXAMPLE = [

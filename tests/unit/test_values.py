@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lifecycle import settings
 from lifecycle.data import dataset, ingest, values
-from lifecycle.data.ingest import Source
-from lifecycle.settings import DataRules
+from lifecycle.data.source import Source
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import DataRules
 
 SPELLED = {
     "pandas in CSV": (["True", "False"], ["True", "False"]),

@@ -11,10 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
-from lifecycle.gate import report
-from lifecycle.gate.metrics import Predictions, named
-from lifecycle.gate.rules import GateRules
-from lifecycle.gate.verdict import BehaviourLine, Check, Flip, Interval, SliceLine, Verdict
+from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
+from lifecycle.evaluation.metrics import Predictions, named
+from lifecycle.gate.present import report
+from lifecycle.gate.verdict import Check, Flip, Verdict
+from lifecycle.settings.gate_rules import GateRules
 
 SCRIPT = "<script>canary()</script><img src=x onerror='canary()'> \" ' &"
 VOID = {"meta", "br", "img", "input", "link"}

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from cli import show
-from lifecycle.gate import markdown
-from lifecycle.gate.verdict import BehaviourLine, Check, Flip, Interval, SliceLine, Verdict
-from lifecycle.names import Environment
+from lifecycle.core.names import Environment
+from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
+from lifecycle.gate.present import markdown
+from lifecycle.gate.verdict import Check, Flip, Verdict
 from tests.conftest import ROOT
 
 

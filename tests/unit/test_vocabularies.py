@@ -19,11 +19,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 
-from lifecycle.errors import IntegrityError
-from lifecycle.models import estimators, loading, text_model
-from lifecycle.models.loading import ModelRef
-from lifecycle.names import ModelType
-from lifecycle.settings import Settings
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.names import ModelType
+from lifecycle.core.references import ModelRef
+from lifecycle.models import loading, text_model
+from lifecycle.settings.load import Settings
+from lifecycle.training import estimators
 from tests.conftest import train_model
 
 TEXTS = [

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import settings, volumes
+from lifecycle.core.errors import ConfigError, ConflictError, NotFoundError
 from lifecycle.data import dataset
-from lifecycle.data.ingest import Source
-from lifecycle.errors import ConfigError, ConflictError, NotFoundError
+from lifecycle.data.source import Source
+from lifecycle.settings import load as settings
+from lifecycle.storage import volumes
 from tests.conftest import make_dataset, tree, write_news
 
 

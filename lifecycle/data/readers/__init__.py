@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lifecycle.errors import DataError
+from lifecycle.core.errors import DataError
 
 ROWS_PER_BLOCK = 20_000
 TOO_MANY = 1_000

@@ -10,12 +10,12 @@ from itertools import islice
 from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Any
 
+from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
 from lifecycle.data.readers import Block, Problems, Wanted, header, text
-from lifecycle.errors import DataError
 
 if TYPE_CHECKING:
-    from lifecycle.data.ingest import Source
+    from lifecycle.data.source import Source
 
 FIELD_LIMIT = 16_000_000
 """Characters after which a field is taken for an unclosed quote instead of being read to the end of the file."""

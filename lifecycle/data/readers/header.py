@@ -6,9 +6,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from lifecycle.core.errors import DataError
+from lifecycle.core.parameters import DELIMITERS
 from lifecycle.data.readers import Wanted
-from lifecycle.errors import DataError
-from lifecycle.parameters import DELIMITERS
 
 BYTE_ORDER_MARK = "\ufeff"
 

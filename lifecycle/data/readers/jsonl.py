@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
+from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
 from lifecycle.data.readers import Block, NotText, Problems, Wanted, header, text
-from lifecycle.errors import DataError
 
 if TYPE_CHECKING:
-    from lifecycle.data.ingest import Source
+    from lifecycle.data.source import Source
 
 MOST_KEYS = 10_000
 """Keys that are remembered of a table, to name them."""

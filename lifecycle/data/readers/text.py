@@ -6,12 +6,12 @@ import re
 import shlex
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data.opening import BLOCK, GZIP, Content
 from lifecycle.data.readers import Block, Problems, Wanted
-from lifecycle.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from lifecycle.data.ingest import Source
+    from lifecycle.data.source import Source
 
 ENCODING = "encoding"
 

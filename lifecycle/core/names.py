@@ -1,0 +1,45 @@
+"""The vocabulary that every floor shares: environments, model types, and the names of datasets, versions and models.
+
+Imports nothing heavy, so that `mlops --help` stays instant.
+"""
+
+import re
+from enum import StrEnum
+from typing import Literal
+
+CHAMPION = "champion"
+NAME_PATTERN = r"^[a-z0-9_][a-z0-9_.-]{0,63}$"
+"""One pattern for datasets, versions and models: it is safe as a folder, as a registry name and in a filter string."""
+
+
+StepName = Literal["create-data", "train", "evaluate", "infer"]
+"""The heavy steps: what also runs as a Databricks job."""
+
+
+class Environment(StrEnum):
+    """Where a model lives on its way to production, in the order of promotion."""
+
+    DEV = "dev"
+    STAGING = "staging"
+    PROD = "prod"
+
+
+class ModelType(StrEnum):
+    """What can be trained; each has one entry in `lifecycle.training.estimators`."""
+
+    NAIVE_BAYES = "naive_bayes"
+    RANDOM_FOREST = "random_forest"
+    LOGISTIC_REGRESSION = "logistic_regression"
+
+
+class Side(StrEnum):
+    """The sides of a split. A model is fitted on `train` only; the gate judges on `holdout`."""
+
+    TRAIN = "train"
+    TEST = "test"
+    HOLDOUT = "holdout"
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text may name a dataset, a dataset version or a model."""
+    return bool(re.fullmatch(NAME_PATTERN, text)) and ".." not in text

@@ -1,0 +1,86 @@
+"""Parameters that also arrive as text: a job or a form sends `"false"`, `"['Sentiment']"`, `"{'alpha': 1.0}"`.
+
+They are parsed as literals and checked by type: never by truthiness (`bool("false")` is true), never by `eval`.
+"""
+
+import ast
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from lifecycle.core import secrets
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import NAME_PATTERN
+
+
+def literal(value: Any) -> Any:
+    """Parse a text as JSON or as a Python literal; anything but a text is returned as it is.
+
+    Raises:
+        ValueError: The text is neither.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise ValueError(f"{value!r:.80} is neither JSON nor a Python literal, such as \"['a', 'b']\"") from None
+
+
+def _flag(value: Any) -> Any:
+    return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _delimiter(value: Any) -> Any:
+    return DELIMITERS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) else value
+
+
+LOCATIONS = ("source", "input", "output", "table")
+"""The parameters of flows that may be a URL."""
+
+
+def require_sealed(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that would be stored with a secret in them.
+
+    Raises:
+        ConfigError: One is a URL with a user, a query or a fragment of its own.
+    """
+    for name in LOCATIONS:
+        secrets.require_sealed(name, parameters.get(name))
+
+
+def _unsealed(value: str) -> str:
+    try:
+        secrets.require_sealed("A URL", value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+DELIMITERS = {"tab": "\t", "\\t": "\t"}
+"""What a shell or a form lets one write for a delimiter that cannot be seen."""
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`.")]
+Location = Annotated[str, AfterValidator(_unsealed), Field(json_schema_extra={"pattern": secrets.SEALED})]
+"""A path, a URL or the name of a table: it is stored, so a secret in it is a reference (`lifecycle.core.secrets`)."""
+Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number)]
+Format = Literal["csv", "jsonl", "parquet", "delta"]
+Delimiter = Annotated[
+    str,
+    BeforeValidator(_delimiter),
+    Field(pattern=r"^[^\"\r\n\x00]$", description="Of CSV: one character, or tab."),
+]
+VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
+Columns = Annotated[tuple[str, ...], BeforeValidator(literal)]
+Params = Annotated[dict[str, Any], BeforeValidator(literal)]

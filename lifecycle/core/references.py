@@ -1,0 +1,23 @@
+"""Which thing exactly: small values that name one and travel in requests."""
+
+from lifecycle.core.frozen import Frozen
+
+
+class ModelRef(Frozen):
+    """One exact model: where it lies, what it must digest to, and the run that made it."""
+
+    tracking_uri: str
+    registry_uri: str = ""
+    """Where it is registered, if not at the tracking server."""
+    uri: str
+    run_id: str
+    artifact_sha256: str
+    name: str | None = None
+    version: int | None = None
+    allow_pickle: bool = False
+    """Whether the settings of the environment allow to read it if it is a pickle."""
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return f"{self.name} v{self.version}" if self.version else f"run {self.run_id}"

@@ -1,0 +1,1 @@
+"""Databricks as a service: who we are there, its client, how its runs end."""

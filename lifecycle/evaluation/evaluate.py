@@ -1,0 +1,251 @@
+"""Score one model on one side of a dataset version, row by row, and keep the rows beside the model's run.
+
+The gate compares such stored predictions; it trusts no logged number.
+"""
+
+import io
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.core.class_names import canonical
+from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import Side
+from lifecycle.core.references import ModelRef
+from lifecycle.data import dataset, lock
+from lifecycle.data.manifest import Manifest
+from lifecycle.models.loading import load
+from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
+from lifecycle.tracking import claims, class_metrics
+from lifecycle.tracking.claims import Claim
+from lifecycle.tracking.client import client, download, translated
+from lifecycle.tracking.runs import TRAINED_KEYS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+REPAIR = "Let its maker repair it: predict_proba has a row per text and a column per class. Then register it again."
+PROBABILITY = "probability."
+"""What the columns of stored predictions begin with that hold the probability of a class."""
+
+
+class EvaluateRequest(Frozen):
+    """Which model on which rows; the result is an artifact of the model's run, named after both."""
+
+    model: ModelRef
+    data_root: Path
+    data_name: str
+    data_version: str
+    side: Side
+    dataset_digest: str
+
+    @property
+    def artifact(self) -> str:
+        """The path of the stored predictions within the run's artifacts."""
+        return f"evaluations/{self.dataset_digest[:16]}-{self.side}-{self.model.artifact_sha256[:16]}.parquet"
+
+
+def request_for(
+    model: ModelRef, data_root: Path, data_name: str, data_version: str, side: Side | None = None
+) -> EvaluateRequest:
+    """The evaluation of a side; default the one that the gate judges on: holdout, or test where there is no holdout.
+
+    Raises:
+        NotFoundError: The version has no rows on the side that is asked for.
+    """
+    manifest = dataset.load(data_root, data_name, data_version)
+    side = side or judged_side(manifest)
+    if side not in manifest.counts:
+        what = f"{data_name} {data_version} has no {side} side, only {', '.join(manifest.counts)}."
+        raise NotFoundError(what, "See: mlops data show")
+    return EvaluateRequest(
+        model=model,
+        data_root=data_root,
+        data_name=data_name,
+        data_version=data_version,
+        side=side,
+        dataset_digest=manifest.digest,
+    )
+
+
+def judged_side(manifest: Manifest) -> Side:
+    """The side that the gate judges on: the holdout, or test where a version has no holdout."""
+    return Side.HOLDOUT if Side.HOLDOUT in manifest.counts else Side.TEST
+
+
+def further_requests(
+    model: ModelRef, data_root: Path, data_name: str, data_version: str
+) -> tuple[EvaluateRequest, ...]:
+    """What the gate must know besides: of a model whose training rows a person declared, the test side too.
+
+    Nothing where the version has no holdout, so that test is what is judged on.
+    """
+    counts = dataset.load(data_root, data_name, data_version).counts
+    if {Side.TEST, Side.HOLDOUT} <= counts.keys() and claim(model).origin == "declared":
+        return (request_for(model, data_root, data_name, data_version, Side.TEST),)
+    return ()
+
+
+@lock.while_reading("data_root")
+def evaluate(request: EvaluateRequest) -> None:
+    """Predict each row of the side with the stored model and keep `row, key, truth, label, score, probability.<class>`.
+
+    Idempotent by name: predictions that are stored for this model and data are left as they are.
+    """
+    from mlflow.entities import Metric
+
+    mlflow = client(request.model.tracking_uri)
+    folder, name = request.artifact.split("/")
+    if _holds(request.model, request.artifact):
+        return
+    rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
+    _same_dataset(request)
+    table = rows[["row", "key"]].assign(truth=rows["label"]).join(predicted(load(request.model), rows))
+    classes = class_metrics.by_class(table["truth"], table["label"])
+    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary, translated():
+        summary = Path(temporary) / f"{request.side}-{request.dataset_digest[:16]}.csv"
+        classes.to_csv(summary, index=False)
+        mlflow.log_artifact(request.model.run_id, str(summary), class_metrics.FOLDER)
+        table.to_parquet(Path(temporary) / name, index=False)
+        mlflow.log_artifact(request.model.run_id, str(Path(temporary) / name), folder)
+        now = int(time.time() * 1000)
+        metrics = class_metrics.metrics(request.side, classes).items()
+        mlflow.log_batch(request.model.run_id, [Metric(name, value, now, 0) for name, value in metrics])
+    logger.info("Evaluated %s on %s %s rows", request.model.label, f"{len(table):,}", request.side)
+
+
+def predicted(model: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
+    """What a loaded model says of texts: `label`, `score` and, if it tells them, `probability.<class>`.
+
+    Raises:
+        DataError: It cannot, or its answer is no table of numbers with a row per text and a column per class.
+    """
+    import pandas as pd
+
+    with refused_by_the_library("The model cannot score these texts: ", DataError, CANNOT_SCORE):
+        if not hasattr(model, "probabilities"):
+            return pd.DataFrame(model.predict(None, rows[["text"]]))
+        classes, probabilities = _classes(model.pipeline), model.probabilities(rows["text"])
+        _one_per_text(probabilities, (len(rows), len(classes)))
+        labelled = model.labelled(probabilities)
+    columns = [f"{PROBABILITY}{name}" for name in classes]
+    return pd.DataFrame(labelled).join(pd.DataFrame(probabilities, columns=columns))
+
+
+def _classes(pipeline: Any) -> list[str]:
+    """The classes of a pipeline as texts, as `TextModel` writes its labels."""
+    import numpy as np
+
+    classes = [str(name) for name in np.asarray(pipeline.classes_).astype(str)]
+    if repeated := sorted({name for name in classes if classes.count(name) > 1}):
+        raise DataError(f"The model has two classes that are both called {repeated[0]!r:.80}.", REPAIR)
+    return classes
+
+
+def _one_per_text(answer: Any, right: tuple[int, int]) -> None:
+    import numpy as np
+
+    if np.shape(answer) != right:
+        what = f"The model answers {right[0]:,} texts with a table of {np.shape(answer)}, not {right}."
+        raise DataError(what, REPAIR)
+    if np.asarray(answer).dtype.kind not in "fiu":
+        raise DataError(f"The model answers with {np.asarray(answer).dtype}, which are no probabilities.", REPAIR)
+
+
+def stored(request: EvaluateRequest) -> "pd.DataFrame":
+    """The stored predictions of an evaluation."""
+    import pandas as pd
+
+    return pd.read_parquet(_artifact(request.model, request.artifact))
+
+
+def hits(request: EvaluateRequest) -> tuple[int, int] | None:
+    """How many rows of a side a model has right, and how many there are, without those that it was trained on.
+
+    From the stored evaluation; of the test side of the dataset version that our own training fitted it on, from what
+    that recorded. None if neither is there, or no row is left.
+
+    Raises:
+        IntegrityError: Nobody said what it was trained on, or that cannot be read.
+    """
+    if not _holds(request.model, request.artifact):
+        return _recorded_hits(request)
+    rows = stored(request)
+    known = set(trained_keys(request.model))
+    unseen = rows[[int(key[:16], 16) not in known for key in rows["key"]]]
+    right = int((unseen["truth"].map(canonical) == unseen["label"].map(canonical)).sum())
+    return (right, len(unseen)) if len(unseen) else None
+
+
+def _recorded_hits(request: EvaluateRequest) -> tuple[int, int] | None:
+    """From the table of classes that a training writes: a later evaluation of other rows does not change it."""
+    import pandas as pd
+
+    model, name = request.model, f"{class_metrics.FOLDER}/{Side.TEST}.csv"
+    if request.side is not Side.TEST or claim(model).origin != "recorded":
+        return None
+    if _tags(model).get("mlops.dataset_digest") != request.dataset_digest:
+        return None
+    if not _holds(model, name):
+        return None
+    classes = pd.read_csv(_artifact(model, name))
+    total = int(classes["rows"].sum())
+    return (int((classes["recall"] * classes["rows"]).round().sum()), total) if total else None
+
+
+def stored_names(model: ModelRef) -> set[str]:
+    """The artifacts of all evaluations that are stored of a model."""
+    with translated():
+        found = client(model.tracking_uri).list_artifacts(model.run_id, "evaluations")
+    return {file.path for file in found}
+
+
+def trained_keys(model: ModelRef) -> "pd.Series[int]":
+    """The first 64 bits of the text keys that a model was fitted on.
+
+    Raises:
+        IntegrityError: Nobody recorded them, they cannot be read, or they were recorded for another run or model.
+    """
+    import pandas as pd
+
+    tags = _tags(model)
+    if not _holds(model, TRAINED_KEYS):
+        what = f"{model.label}: nobody said which rows it was trained on, so they cannot be kept out of the comparison."
+        raise IntegrityError(what, "Register it again with --data-name, --data-version and --trained-on.")
+    keys = pd.read_parquet(_artifact(model, TRAINED_KEYS))["key"]
+    claims.check(model.label, model.run_id, tags, keys)
+    return keys
+
+
+def claim(model: ModelRef) -> Claim:
+    """Who says on which rows a model was trained: our own training, a person, or nobody."""
+    return claims.of(model, _tags(model), has_keys=_holds(model, TRAINED_KEYS))
+
+
+def _holds(model: ModelRef, path: str) -> bool:
+    """Whether something lies in a folder of the model's run."""
+    with translated():
+        found = client(model.tracking_uri).list_artifacts(model.run_id, path.rpartition("/")[0])
+    return any(file.path == path for file in found)
+
+
+def _tags(model: ModelRef) -> dict[str, str]:
+    with translated():
+        return dict(client(model.tracking_uri).get_run(model.run_id).data.tags)
+
+
+def _artifact(model: ModelRef, path: str) -> io.BytesIO:
+    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
+        return io.BytesIO(download(model.tracking_uri, f"runs:/{model.run_id}/{path}", Path(temporary)).read_bytes())
+
+
+def _same_dataset(request: EvaluateRequest) -> None:
+    found = dataset.load(request.data_root, request.data_name, request.data_version).digest
+    if found != request.dataset_digest:
+        what = f"Dataset {request.data_name} {request.data_version} has digest {found}, not {request.dataset_digest}."
+        raise ConflictError(what, "Start the step again.")

@@ -1,0 +1,1 @@
+"""A fresh process loads the stored model and reproduces its predictions."""

@@ -1,0 +1,180 @@
+"""What it takes to run a model here: the packages that it pins, its size, the time it needs, and a scoring server.
+
+`Proof`                    what the fresh process answers
+`unmet_requirements`       the pinned requirements compared with what is installed in this process
+`milliseconds_per_1000`    latency
+`megabytes`                size
+`differing`                how many answers of a server are not what was recorded
+`serve_and_compare`        the predictions asked for again through MLflow's scoring server
+"""
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPConnection, HTTPException
+from importlib.metadata import PackageNotFoundError, version
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from lifecycle.core import guard
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.references import ModelRef
+from lifecycle.models.loading import NOT_CONTENT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOLERANCE = 1e-6
+"""How far a score may differ: enough for another order of floating-point sums, far too little for another model."""
+
+TIMED_ROWS = 1000
+TIMED_RUNS = 5
+TIMED_SECONDS = 0.05
+"""Runs are repeated for this long: a fast model is timed a few times, a slow one once."""
+
+ROWS_PER_QUERY = 100
+"""Small enough that a slow model answers within MLflow's limit for one request, which is 60 s."""
+ANSWER_SECONDS = 120
+
+
+class Proof(Frozen):
+    """What a fresh process found out about a model that reproduces its recorded predictions."""
+
+    outcome: str
+    requirements: tuple[str, ...] = Field((), description="Where what is installed is not what the model pins.")
+    load_seconds: float = Field(description="From its files to a model; what every model imports is there before.")
+    milliseconds_per_1000: float = Field(description="Time to predict 1,000 rows in one call.")
+    megabytes: float = Field(description="Size of its files, in 10^6 bytes.")
+    scoring_server: str = Field("", description="What MLflow's scoring server did; empty if it was not asked.")
+
+
+def unmet_requirements(folder: Path) -> tuple[str, ...]:
+    """Where what is installed in this process is not what a model's requirements.txt asks for, each in words."""
+    path = folder / "requirements.txt"
+    if not path.is_file():
+        return ("the model names no requirements: it has no requirements.txt",)
+    return requirement_problems(path.read_text(encoding="utf-8"))
+
+
+def requirement_problems(requirements: str) -> tuple[str, ...]:
+    """The same for the text of a requirements.txt.
+
+    A line that cannot be compared with a version, as a path or an option, is named too.
+    """
+    lines = (re.split(r"(?:^|\s)#|\s--", line)[0].strip() for line in requirements.splitlines())
+    return tuple(problem for line in lines if line for problem in _problems(line))
+
+
+def _problems(line: str) -> Iterator[str]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        asked = Requirement(line)
+    except InvalidRequirement:
+        yield f"{line} cannot be compared with what is installed"
+        return
+    if asked.marker and not asked.marker.evaluate():
+        return
+    pin = str(asked.specifier)
+    wanted = f"pinned is {pin[2:]}" if pin.startswith("==") and "," not in pin else f"asked for is {asked.url or pin}"
+    try:
+        installed = version(asked.name)
+    except PackageNotFoundError:
+        yield f"{asked.name} is not installed, {wanted}" if asked.url or pin else f"{asked.name} is not installed"
+        return
+    if asked.url or not asked.specifier.contains(installed, prereleases=True):
+        yield f"{asked.name} {installed} is installed, {wanted}"
+
+
+def milliseconds_per_1000(predict: "Callable[[pd.DataFrame], Any]", texts: Sequence[str]) -> float:
+    """Time to predict 1,000 texts, given as `DataFrame{text}` in one call; fewer texts are repeated.
+
+    The best of several runs: whatever else the machine does can only make one slower. Threads are left as they are.
+    """
+    import pandas as pd
+
+    rows = pd.DataFrame({"text": pd.Series(list(islice(cycle(texts), TIMED_ROWS)), dtype="str")})
+    best, spent = math.inf, 0.0
+    for _ in range(TIMED_RUNS):
+        began = time.perf_counter()
+        predict(rows)
+        seconds = time.perf_counter() - began
+        best, spent = min(best, seconds), spent + seconds
+        if spent >= TIMED_SECONDS:
+            break
+    return best * 1000
+
+
+def megabytes(folder: Path) -> float:
+    """Size of a model's files."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_CONTENT)
+    return sum(path.stat().st_size for path in files) / 1e6
+
+
+def serve_and_compare(folder: Path, model: Any, ref: ModelRef, recorded: "pd.DataFrame") -> str:
+    """Serve a loaded model by MLflow's scoring server on loopback and ask it for `recorded`: text, label, score.
+
+    Raises:
+        IntegrityError: It did not answer, or answered something else.
+    """
+    from lifecycle.models import scoring_server
+
+    credential = guard.new_credential()
+    with scoring_server.serving(folder, model, ref, credential) as port:
+        try:
+            answers = [answer for part in _parts(recorded) for answer in _ask(port, credential, list(part["text"]))]
+        except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
+            what = f"{ref.label}: MLflow's scoring server did not answer with predictions: {error!s:.300}."
+            raise IntegrityError(what) from None
+    if wrong := differing(answers, recorded):
+        what = f"{ref.label}: {wrong} of {len(recorded)} predictions of MLflow's scoring server differ."
+        raise IntegrityError(what, "A model must not depend on the thread or process that it is asked in.")
+    return f"{len(recorded)} predictions repeated by MLflow's scoring server"
+
+
+def differing(predictions: Sequence[Any], recorded: "pd.DataFrame") -> int:
+    """How many answers are not the recorded label with the recorded score; answers that are missing count too."""
+    expected = zip(predictions, recorded["label"], recorded["score"], strict=False)
+    right = sum(_agrees(given, label, score) for given, label, score in expected)
+    return max(len(recorded), len(predictions)) - right
+
+
+def _agrees(given: Any, label: str, score: float) -> bool:
+    if not isinstance(given, dict) or not isinstance(given.get("score"), int | float):
+        return False
+    return bool(given.get("label") == label and abs(given["score"] - score) <= TOLERANCE)
+
+
+def _parts(rows: "pd.DataFrame") -> "Iterator[pd.DataFrame]":
+    return (rows.iloc[start : start + ROWS_PER_QUERY] for start in range(0, len(rows), ROWS_PER_QUERY))
+
+
+def _ask(port: int, credential: str, texts: list[str]) -> list[Any]:
+    """Ask a scoring server for predictions; not by `requests`, which would ask a proxy for loopback too."""
+    body = json.dumps({"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}})
+    connection = HTTPConnection(guard.LOOPBACK, port, timeout=ANSWER_SECONDS)
+    headers = {"Content-Type": "application/json", **guard.authorization(credential)}
+    try:
+        connection.request("POST", "/invocations", body, headers)
+        reply = connection.getresponse()
+        answer = reply.read().decode()
+    finally:
+        connection.close()
+    if reply.status != 200:
+        raise ValueError(f"status {reply.status}, {_reason(answer)}")
+    return list(json.loads(answer)["predictions"])
+
+
+def _reason(answer: str) -> str:
+    """Why MLflow's scoring server refused; of a failed prediction only the end of the traceback tells."""
+    try:
+        told = json.loads(answer)
+    except ValueError:
+        return answer
+    return str(told.get("stack_trace") or told.get("message")).strip().splitlines()[-1]

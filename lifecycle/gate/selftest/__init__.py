@@ -1,0 +1,1 @@
+"""The gate proves that it can refuse."""

@@ -1,0 +1,1 @@
+"""Models that others have made: read in a child, converted, registered."""

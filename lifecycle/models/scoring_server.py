@@ -1,0 +1,115 @@
+"""MLflow's scoring server on this machine's loopback, over a model that was verified before it was loaded."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.core.guard import LOOPBACK, Guard
+from lifecycle.core.references import ModelRef
+from lifecycle.models import loading
+
+if TYPE_CHECKING:
+    import uvicorn
+
+CONTENT_TYPE = b"content-type"
+SERVED = "served-model-name"
+"""The header in which Databricks says which served model has answered; ours says the same."""
+
+
+def serve(
+    ref: ModelRef, port: int, ready: Callable[[str], None], *, hosts: Sequence[str] = (), credential: str = ""
+) -> None:
+    """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C; `ready` is told the address.
+
+    Whoever shows the credential is answered, and without one everybody of this machine but foreign web pages.
+
+    Raises:
+        ConfigError: The port is taken.
+        IntegrityError: The files are not those that were registered.
+    """
+    with closing(_listener(port)) as listener:
+        with loading.private_copy(ref) as folder:
+            server = _server(folder, loading.load_verified(folder, ref), ref, credential, hosts)
+        ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}")
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def serving(folder: Path, model: Any, ref: ModelRef, credential: str) -> Iterator[int]:
+    """Serve a model that was loaded from a verified folder, by a thread, until the block ends; yields the port.
+
+    Only whoever shows the credential is answered.
+
+    Raises:
+        IntegrityError: The server did not start.
+    """
+    with closing(_listener(0)) as listener:
+        port, server = listener.getsockname()[1], _server(folder, model, ref, credential)
+        thread = Thread(target=server.run, args=([listener],), name="scoring server", daemon=True)
+        thread.start()
+        try:
+            while not server.started:
+                if not thread.is_alive():
+                    raise IntegrityError(f"{ref.label}: MLflow's scoring server did not start.")
+                time.sleep(0.01)
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
+    """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it."""
+    import uvicorn
+    from mlflow.pyfunc import PyFuncModel, scoring_server
+
+    app = scoring_server.init(PyFuncModel(loading.as_mlflow(folder, ref.label), _Contract(model)))
+    named = _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
+    guarded = Guard(named, credentials=[credential] if credential else [], hosts=hosts)
+    return uvicorn.Server(uvicorn.Config(guarded, log_level="warning"))
+
+
+class _Contract:
+    """A text model as MLflow calls it; it ignores parameters, which no text model has."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def predict(self, data: Any) -> Any:
+        return self._model.predict(None, data)
+
+
+def _named(app: Any, name: str) -> Any:
+    """The same application (ASGI), whose replies say which version has answered."""
+
+    async def call(scope: Any, receive: Any, send: Any) -> None:
+        async def answer(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (SERVED.encode(), name.encode())]
+            await send(message)
+
+        await app(_with_a_kind(scope), receive, answer)
+
+    return call
+
+
+def _with_a_kind(scope: Any) -> Any:
+    """The request with the media type of its content in lower case, which MLflow asks for, and with one at all."""
+    if scope["type"] != "http":
+        return scope
+    kinds = [value.lower() for name, value in scope["headers"] if name == CONTENT_TYPE] or [b"application/octet-stream"]
+    others = [(name, value) for name, value in scope["headers"] if name != CONTENT_TYPE]
+    return {**scope, "headers": [*others, *((CONTENT_TYPE, kind) for kind in kinds)]}
+
+
+def _listener(port: int) -> socket.socket:
+    """A socket on loopback, taken before the model is loaded: who is to wait for nothing should not."""
+    try:
+        return socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        raise ConfigError(f"Port {port} cannot be used: {error.strerror}.", "Name another: --port") from None

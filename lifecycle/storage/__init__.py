@@ -1,0 +1,1 @@
+"""Where things lie: files, volumes, the databases of a state."""

@@ -1,0 +1,1 @@
+"""MLflow: its client, the runs of trainings, and what they claim."""

@@ -1,0 +1,258 @@
+"""MLflow's clients, and the translation of its errors."""
+
+import logging
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from lifecycle.core import secrets
+from lifecycle.core.errors import ConfigError, IntegrityError, MlopsError, TransientError, beneath, of_the_machine
+from lifecycle.core.writer_process import name_the_user
+from lifecycle.databricks import credentials
+from lifecycle.storage import embedded, moved_state
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", *credentials.SCHEMES}
+"""What MLflow keeps runs and models in that keeps a promotion log too."""
+WEB = ("http", "https", "ftp", "sftp")
+MOST_FILES = 10_000
+NOT_OURS = "Do not use it: it was not registered by this command."
+
+REFUSED_CODES = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
+TRANSIENT_CODES = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR", "RESOURCE_EXHAUSTED"}
+
+
+def client(tracking_uri: str, registry_uri: str = "") -> "MlflowClient":
+    """The client of a tracking server and a registry (default the same); makes an embedded database on first use.
+
+    Sets MLflow's global URIs as well: several of its calls look up `models:/m-…` in the global store, whatever the
+    client's own URI is.
+
+    Raises:
+        ConfigError: The credentials of a Databricks workspace are missing; it says which.
+    """
+    found = _client(tracking_uri, registry_uri or tracking_uri)
+    import mlflow
+
+    mlflow.set_tracking_uri(secrets.reachable(tracking_uri))
+    mlflow.set_registry_uri(secrets.reachable(registry_uri or tracking_uri))
+    credentials.use_profile(registry_uri or tracking_uri)
+    return found
+
+
+@cache
+def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    name_the_user()
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # else it logs what it raises, as a traceback
+    for uri in (tracking_uri, registry_uri):
+        _require_known(uri)
+        credentials.require_credentials(uri)
+    for uri in dict.fromkeys((tracking_uri, registry_uri)):
+        credentials.require_answer(uri)
+    from mlflow import MlflowClient
+
+    with translated():
+        for uri in (tracking_uri, registry_uri):
+            if path := database_path(uri):
+                embedded.prepare(path)
+        try:
+            return MlflowClient(secrets.reachable(tracking_uri), secrets.reachable(registry_uri))
+        except (ImportError, ValueError) as error:  # a driver that is not installed, an address that is none
+            what = f"MLflow cannot use {tracking_uri} with {registry_uri}: {error!s:.200}."
+            raise ConfigError(what, "Check MLOPS_TRACKING_URI and MLOPS_REGISTRY_URI, or install the driver.") from None
+
+
+def _require_known(uri: str) -> None:
+    """Refuse what is no place of a tracking server, before anything is made for it."""
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in SCHEMES or (scheme == "sqlite" and (":memory:" in uri or len(uri) <= len("sqlite:///"))):
+        what = f"{uri!r:.200} is no address of a tracking server or a registry."
+        fix = "Set MLOPS_TRACKING_URI (MLOPS_REGISTRY_URI) to sqlite:///<file>, http(s)://<server> or databricks."
+        raise ConfigError(what, fix)
+
+
+def database_path(tracking_uri: str) -> Path | None:
+    """The file of an embedded sqlite database, or None for a server."""
+    prefix = "sqlite:///"
+    return Path(tracking_uri.removeprefix(prefix)).absolute() if tracking_uri.startswith(prefix) else None
+
+
+def experiment(tracking_uri: str, name: str) -> str:
+    """The id of an experiment, made if it is not there; its artifacts lie beside an embedded database.
+
+    On Databricks an experiment is a place in the workspace: a name that is no path is one in its shared folder.
+    """
+    from mlflow.exceptions import MlflowException
+
+    mlflow, path = client(tracking_uri), database_path(tracking_uri)
+    if credentials.is_databricks(tracking_uri) and not name.startswith("/"):
+        name = f"/Shared/{name}"
+    location = (path.parent / moved_state.ARTIFACTS).as_uri() if path else None
+    with translated():
+        if found := mlflow.get_experiment_by_name(name):
+            return str(found.experiment_id)
+        try:
+            return str(mlflow.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return str(mlflow.get_experiment_by_name(name).experiment_id)
+
+
+def download(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") -> Path:
+    """Copy the artifacts behind a `models:/` or `runs:/` URI into a folder."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    client(tracking_uri, registry_uri)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _require_plain(uri, folder)
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+    except (MlflowException, OSError, RecursionError, ValueError) as error:
+        if refused := of_the_machine(error):
+            raise refused from error
+        said = " ".join(str(error).split())[:300]
+        if is_transient(error):
+            raise TransientError(f"{uri}: {said}", "Try again.") from error
+        raise IntegrityError(f"{uri}: its artifacts cannot be read: {said}", "Run: mlops doctor") from error
+
+
+def _require_plain(uri: str, folder: Path) -> None:
+    """Look at what is to be copied before it is: whoever can write to a registry can name any place as a model.
+
+    A link leads elsewhere or in a circle, a pipe or a device has no end, and a web server need not answer at all.
+
+    Raises:
+        IntegrityError: It is no tree of plain files that fits here.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+    from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
+
+    repository = get_artifact_repository(uri)
+    while inner := getattr(repository, "repo", None):
+        repository = inner
+    scheme = urlsplit(repository.artifact_uri).scheme
+    if scheme in WEB and not isinstance(repository, MlflowArtifactsRepository):
+        raise IntegrityError(f"{uri} is said to lie on a web server ({scheme}), which is not asked.", NOT_OURS)
+    if not isinstance(repository, LocalArtifactRepository):
+        return
+    root = Path(repository.artifact_dir).resolve()
+    needed, free = sum(_sizes(root, uri)), shutil.disk_usage(folder).free
+    if needed > free:
+        raise IntegrityError(f"{uri} has {needed:,} bytes, and {folder} has room for {free:,}.", "Make room there.")
+
+
+def _sizes(root: Path, uri: str) -> Iterator[int]:
+    """The size of each file of a tree without links, pipes and devices."""
+    waiting, seen = [root], 0
+    while waiting:
+        path = waiting.pop()
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return  # MLflow says so
+        if stat.S_ISDIR(found.st_mode):
+            waiting += path.iterdir()
+        elif stat.S_ISREG(found.st_mode):
+            yield found.st_size
+        else:
+            raise IntegrityError(f"{uri}: {path} is no plain file.", NOT_OURS)
+        seen += 1
+        if seen > MOST_FILES:
+            raise IntegrityError(f"{uri}: more than {MOST_FILES:,} files lie in {root}.", NOT_OURS)
+
+
+def delete_files(tracking_uri: str, uri: str) -> bool:
+    """Delete a logged model (`models:/m-…`) with its files; one that is gone already is no error.
+
+    Files that do not lie among the artifacts beside an embedded database may be another state's: they stay (False).
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    mlflow, model_id, database = client(tracking_uri), uri.removeprefix("models:/"), database_path(tracking_uri)
+    try:
+        with translated():
+            location = mlflow.get_logged_model(model_id).artifact_location
+            if database and not moved_state.lies_within(location, artifacts := database.parent / moved_state.ARTIFACTS):
+                logger.warning("The files of %s stay: they lie in %s, not in %s", uri, location, artifacts)
+                return False
+            get_artifact_repository(location, tracking_uri=secrets.reachable(tracking_uri)).delete_artifacts()
+            mlflow.delete_logged_model(model_id)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+    return True
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn MLflow's errors into ours, as far as they have a meaning whatever the call.
+
+    What the machine or a server refuses is a `ConfigError`, what waiting may cure a `TransientError`, a damaged
+    database an `IntegrityError`; the rest is left to the caller.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except MlopsError:
+        raise
+    except (MlflowException, DatabaseError, OSError, UnicodeDecodeError) as error:
+        if refused := of_the_machine(error):
+            raise refused from error
+        if is_transient(error):
+            raise TransientError(f"MLflow did not answer: {error!s:.300}", "Try again.") from error
+        if getattr(error, "error_code", None) in REFUSED_CODES:
+            what = f"MLflow's server refused the credentials: {error!s:.300}."
+            raise ConfigError(what, "Check the token, the profile or the grants.") from error
+        if _is_damaged(error):
+            raise IntegrityError(f"The MLflow database is damaged: {error!s:.200}", "Run: mlops doctor") from error
+        raise
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether waiting may cure an error of MLflow, its database or the network."""
+    from mlflow.exceptions import RestException
+    from requests import RequestException
+
+    code = getattr(error, "error_code", None)
+    if code == "INTERNAL_ERROR" and not isinstance(error, RestException):
+        # MLflow's clients give that code to what they refuse themselves, and to a server that they could not reach
+        return isinstance(error.__cause__ or error.__context__, RequestException)
+    busy = "database is locked" in str(error)
+    return code in TRANSIENT_CODES or busy or isinstance(error, ConnectionError | TimeoutError)
+
+
+def _is_damaged(error: BaseException) -> bool:
+    """Tell whether a database could not be read for what it holds; MLflow's own errors hide that."""
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    if any(getattr(each, "sqlite_errorcode", None) in codes for each in beneath(error)):
+        return True
+    return isinstance(error, DatabaseError | UnicodeDecodeError) and not isinstance(error, OperationalError)
+
+
+def is_missing(error: Any) -> bool:
+    """Tell whether MLflow says that a model, version, alias or run does not exist.
+
+    Its codes differ: a missing alias is INVALID_PARAMETER_VALUE, a missing model RESOURCE_DOES_NOT_EXIST.
+    """
+    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or "not found" in str(error)

@@ -1,0 +1,174 @@
+"""What a training run in MLflow says of its model: finished, withdrawn, collected, deleted, left by a dead process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Literal
+
+from lifecycle.core.errors import ConflictError, MlopsError, NotFoundError
+from lifecycle.core.references import ModelRef
+from lifecycle.core.writer_process import OWNER, is_dead
+from lifecycle.tracking.client import client, is_missing, translated
+
+TRAIN_KEY = "mlops.train_key"
+MODEL_URI, ARTIFACT_SHA256 = "mlops.model_uri", "mlops.artifact_sha256"
+DEFINITION = "mlops.definition"
+"""The tag that says how a model was defined, whatever it was trained on."""
+COLLECTED, COLLECTING = "mlops.collected", "collecting"
+PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
+TRAINED_KEYS = "training/keys.parquet"
+
+
+def finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
+    """The first finished run of a training; those that a dead process of this machine left open are marked KILLED."""
+    mlflow = client(tracking_uri)
+    found = mlflow.search_runs([experiment_id], f"tags.`{TRAIN_KEY}` = '{key}'", order_by=["start_time ASC"])
+    for run in found:
+        if run.info.status == "RUNNING" and is_dead(run.data.tags.get(OWNER, "")):
+            end_abandoned(tracking_uri, run.info.run_id)
+    done = [
+        run
+        for run in found
+        if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags and COLLECTED not in run.data.tags
+    ]
+    return str(done[0].info.run_id) if done else None
+
+
+@contextmanager
+def failed_by_us(tracking_uri: str, run_id: str) -> Iterator[None]:
+    """Mark a run as failed when what is done for it ends in an error of ours: it will never hold a model."""
+    try:
+        yield
+    except MlopsError:
+        with translated():
+            client(tracking_uri).set_terminated(run_id, "FAILED")
+        raise
+
+
+def withdraw(tracking_uri: str, run_id: str) -> str:
+    """Mark that a run's model is about to be collected, so that nobody registers it; returns its URI.
+
+    Empty if the run is not there, holds no model, or was collected before.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            tags = client(tracking_uri).get_run(run_id).data.tags
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return ""
+    if MODEL_URI not in tags or tags.get(COLLECTED, COLLECTING) != COLLECTING:
+        return ""
+    with translated():
+        client(tracking_uri).set_tag(run_id, COLLECTED, COLLECTING)
+    return str(tags[MODEL_URI])
+
+
+def reinstate(tracking_uri: str, run_id: str) -> None:
+    """Take a `withdraw` back."""
+    with translated():
+        client(tracking_uri).delete_tag(run_id, COLLECTED)
+
+
+def mark_collected(tracking_uri: str, run_id: str) -> None:
+    """Record when the files of a withdrawn model were removed."""
+    with translated():
+        client(tracking_uri).set_tag(run_id, COLLECTED, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def is_withdrawn(tracking_uri: str, run_id: str) -> bool:
+    """Tell whether the files of a run's model were, or are about to be, collected."""
+    return bool(_collection_of(tracking_uri, run_id))
+
+
+def is_withdrawing(tracking_uri: str, run_id: str) -> bool:
+    """Tell whether the collection of a run's model has begun and not ended."""
+    return _collection_of(tracking_uri, run_id) == COLLECTING
+
+
+def state_of(tracking_uri: str, run_id: str) -> Literal["fine", "missing", "deleted", "unsafe"]:
+    """Whether a run and its logged model are there, and out of reach of MLflow's garbage collection."""
+    from mlflow.exceptions import MlflowException
+
+    mlflow = client(tracking_uri)
+    try:
+        with translated():
+            run = mlflow.get_run(run_id)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return "missing"
+    if run.info.lifecycle_stage == "deleted":
+        return "deleted"
+    uri = run.data.tags.get(MODEL_URI, "")
+    if not uri or COLLECTED in run.data.tags:
+        return "fine"
+    try:
+        with translated():
+            mlflow.get_logged_model(uri.removeprefix("models:/"))
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return "unsafe"
+    return "fine"
+
+
+def restore(tracking_uri: str, run_id: str) -> None:
+    """Bring a deleted run back."""
+    with translated():
+        client(tracking_uri).restore_run(run_id)
+
+
+def abandoned(tracking_uri: str) -> list[str]:
+    """Training runs that say RUNNING though their process, on this machine, has ended."""
+    mlflow = client(tracking_uri)
+    with translated():
+        experiments = [each.experiment_id for each in mlflow.search_experiments()]
+        found = mlflow.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
+    return [run.info.run_id for run in found if is_dead(run.data.tags.get(OWNER, ""))]
+
+
+def end_abandoned(tracking_uri: str, run_id: str) -> None:
+    """Mark the run of a dead process as killed."""
+    with translated():
+        client(tracking_uri).set_terminated(run_id, "KILLED")
+
+
+def _collection_of(tracking_uri: str, run_id: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            return str(client(tracking_uri).get_run(run_id).data.tags.get(COLLECTED, ""))
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return ""
+
+
+def trained(tracking_uri: str, run_id: str) -> ModelRef:
+    """The model of a finished training run.
+
+    Raises:
+        NotFoundError: There is no such run.
+        ConflictError: The run holds no finished model of ours.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with translated():
+            run = client(tracking_uri).get_run(run_id)
+    except MlflowException as error:
+        raise NotFoundError(f"No run {run_id!r} in {tracking_uri}: {error.message}", "See: mlops model list") from None
+    tags = run.data.tags
+    if run.info.status != "FINISHED" or MODEL_URI not in tags or ARTIFACT_SHA256 not in tags:
+        raise ConflictError(
+            f"Run {run_id} is {run.info.status} and holds no finished model.", "Train again: mlops train"
+        )
+    if COLLECTED in tags:
+        raise ConflictError(f"The model of run {run_id} was cleaned up.", "Train again: mlops train")
+    return ModelRef(
+        tracking_uri=tracking_uri, uri=tags[MODEL_URI], run_id=run_id, artifact_sha256=tags[ARTIFACT_SHA256]
+    )

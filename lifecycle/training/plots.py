@@ -1,0 +1,69 @@
+"""The plots of a training run: whatever the classes are called, and however many there are."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.core.class_names import as_plotted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NUMBERED, NAMED, CURVES = 15, 50, 20
+"""Up to how many classes a confusion matrix shows its numbers and their names, and how many classes have curves."""
+
+
+def draw(classes: Any, truth: Any, probabilities: Any, folder: Path) -> None:
+    """Draw the confusion matrix and the one-versus-rest PR and ROC curves into a folder.
+
+    Args:
+        classes: In the order of the columns of the probabilities, (k,).
+        truth: Labels, (n,).
+        probabilities: (n, k).
+        folder: Is made if it is not there.
+    """
+    folder.mkdir(exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a letter without a picture is a box
+        _confusion(classes, truth, classes[probabilities.argmax(axis=1)]).savefig(
+            folder / "confusion_matrix.png", dpi=120
+        )
+        _curves(classes, truth, probabilities).savefig(folder / "pr_roc.png", dpi=120)
+
+
+def _confusion(classes: Any, truth: Any, predicted: Any) -> "Figure":
+    from matplotlib.figure import Figure
+    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+
+    count = len(classes)
+    side = min(5 + 0.2 * max(count - NUMBERED // 2, 0), 12)
+    figure = Figure(figsize=(side, 0.9 * side), layout="constrained")
+    names = [as_plotted(label) for label in classes]
+    shown = ConfusionMatrixDisplay(confusion_matrix(truth, predicted, labels=classes), display_labels=names)
+    axes = figure.subplots()
+    shown.plot(
+        ax=axes,
+        include_values=count <= NUMBERED,
+        colorbar=count > NUMBERED,
+        xticks_rotation="vertical" if count > 5 else "horizontal",
+    )
+    if count > NAMED:
+        axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def _curves(classes: Any, truth: Any, probabilities: Any) -> "Figure":
+    """The curves of the classes with the most rows."""
+    import numpy as np
+    from matplotlib.figure import Figure
+    from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots(1, 2)
+    rows = np.array([(truth == label).sum() for label in classes])
+    for code in sorted(np.argsort(-rows, kind="stable")[:CURVES]):
+        if 0 < rows[code] < len(truth):
+            hit, name = truth == classes[code], as_plotted(classes[code])
+            PrecisionRecallDisplay.from_predictions(hit, probabilities[:, code], name=name, ax=axes[0])
+            RocCurveDisplay.from_predictions(hit, probabilities[:, code], name=name, ax=axes[1])
+    return figure
