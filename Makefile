@@ -23,7 +23,7 @@ demo: $(STAMP)  ## the whole lifecycle on the bundled sample
 	$(BIN)/mlops demo
 
 demo-databricks: $(FULL)  ## the same on Databricks, emulated: every heavy step as a job, Unity Catalog as registry
-	$(BIN)/python -m tests.databricks_emulator.demo
+	$(BIN)/python -m databricks_emulator.demo
 
 test: $(FULL)  ## every test; needs no network
 	$(WORKERS) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -18,7 +18,7 @@ import pytest
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.workspace import ImportFormat, Language
 
-from tests.databricks_emulator import Emulator, running
+from databricks_emulator import Emulator, running
 
 TAGS = {"purpose": "mlops-tests"}
 """What marks a job as one of a test."""

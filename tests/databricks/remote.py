@@ -7,9 +7,9 @@ from typing import Any
 
 from databricks.sdk import WorkspaceClient
 
+from databricks_emulator import Emulator
 from lifecycle.core.frozen import Frozen
 from lifecycle.settings.load import DatabricksRules
-from tests.databricks_emulator import Emulator
 
 PARAMETERS = ("request", "env", "prefect_flow_run_id")
 QUICK = DatabricksRules(timeout_seconds=30, poll_seconds=0.1)
@@ -46,7 +46,7 @@ def endless(pid_file: Path) -> str:
     return f"import os, time, pathlib\npathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\ntime.sleep(300)\n"
 
 
-def until(read: Callable[[], Any], seconds: float = 20) -> Any:
+def until(read: Callable[[], Any], seconds: float = 300) -> Any:
     """What is read as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (found := read()):

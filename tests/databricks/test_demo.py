@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.databricks_emulator import demo
+from databricks_emulator import demo
 
 TABLE = pa.table(
     {

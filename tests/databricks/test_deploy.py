@@ -13,11 +13,11 @@ from databricks.sdk.service.jobs import BaseJob, JobSettings
 from typer.testing import CliRunner
 
 from cli import main
+from databricks_emulator import Emulator
 from lifecycle.bundle import definition, publish
 from lifecycle.core.errors import ConfigError, ConflictError, TransientError
 from lifecycle.storage import volumes
 from tests.conftest import ROOT
-from tests.databricks_emulator import Emulator
 
 PRINCIPAL = {"service_principal": "0d4c6c4e-0000-4000-8000-000000000000"}
 STEPS = ("create_data", "evaluate", "infer", "train")

@@ -12,8 +12,8 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import Unauthenticated
 from databricks.sdk.service.iam import User
 
-from tests.databricks_emulator import Emulator
-from tests.databricks_emulator.auth import EXCHANGE, JWT, LIFETIME, USER
+from databricks_emulator import Emulator
+from databricks_emulator.auth import EXCHANGE, JWT, LIFETIME, USER
 
 TOKENS = "POST /oidc/v1/token"
 

@@ -11,8 +11,8 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import DeadlineExceeded, InternalError, PermissionDenied
 from databricks.sdk.service.jobs import RunLifeCycleState
 
+from databricks_emulator import Emulator
 from tests.databricks.conftest import Scripts
-from tests.databricks_emulator import Emulator
 
 RUN_NOW, POLL, OUTPUT = "POST /api/*/jobs/run-now", "GET /api/*/jobs/runs/get", "GET /api/*/jobs/runs/get-output"
 CANCEL = "POST /api/*/jobs/runs/cancel"

@@ -15,7 +15,7 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import AlreadyExists, BadRequest, NotFound, ResourceConflict
 from databricks.sdk.service.files import DirectoryEntry
 
-from tests.databricks_emulator import Emulator
+from databricks_emulator import Emulator
 
 MEGABYTE = 1024 * 1024
 VOLUME = os.environ.get("DATABRICKS_TEST_VOLUME", "/Volumes/dev/ml/files")

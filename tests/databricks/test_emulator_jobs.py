@@ -22,9 +22,9 @@ from prefect_databricks.flows import (
 )
 from prefect_databricks.rest import HTTPMethod, execute_endpoint
 
+from databricks_emulator import Emulator, running
+from databricks_emulator.jobs import Jobs
 from tests.databricks.conftest import TAGS, Scripts
-from tests.databricks_emulator import Emulator, running
-from tests.databricks_emulator.jobs import Jobs
 
 left_to_the_collector = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """For flows of prefect-databricks, which do not close all their sockets."""
@@ -66,7 +66,7 @@ def submit(client: WorkspaceClient, *tasks: Fields, **more: Any) -> int:
     return post(client, "runs/submit", tasks=list(tasks), **{"environments": SERVERLESS, **more})["run_id"]
 
 
-def until(found: Callable[[], Any], seconds: float = 30) -> Any:
+def until(found: Callable[[], Any], seconds: float = 300) -> Any:
     """What is found, as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (result := found()):

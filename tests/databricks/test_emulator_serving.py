@@ -23,8 +23,8 @@ from databricks.sdk.service.serving import (
 from mlflow import MlflowClient
 from mlflow.models import Model
 
+from databricks_emulator import Emulator
 from tests.databricks.test_emulator_tracking import CODE, SIGNATURE
-from tests.databricks_emulator import Emulator
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning")
 

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
-from tests.databricks_emulator import Emulator
+from databricks_emulator import Emulator
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning")
 

@@ -11,8 +11,8 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import BadRequest, DatabricksError, NotFound, ResourceAlreadyExists
 from databricks.sdk.service.workspace import ImportFormat, Language, ObjectInfo, ObjectType
 
-from tests.databricks_emulator import Emulator
-from tests.databricks_emulator.workspace import HEADER
+from databricks_emulator import Emulator
+from databricks_emulator.workspace import HEADER
 
 NOTEBOOK = f"{HEADER}\nprint('hello')\n"
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from databricks.sdk import WorkspaceClient
 
+from databricks_emulator import Emulator
 from lifecycle.bundle import definition, publish
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.data import dataset
@@ -19,7 +20,6 @@ from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
 from tests.conftest import ROOT, write_news
 from tests.databricks.test_deploy import wait_for
-from tests.databricks_emulator import Emulator
 
 Submit = Callable[..., Any]
 

@@ -11,12 +11,12 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled, State
 
+from databricks_emulator import Emulator
 from flows.reconcile import reconcile
 from lifecycle.settings import load as settings
 from tasks import reconcile as orphans
 from tests.databricks.conftest import Scripts
 from tests.databricks.remote import active, create_job, python_task, until
-from tests.databricks_emulator import Emulator
 
 pytestmark = pytest.mark.usefixtures("server", "databricks_env")
 

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed, Scheduled
 
+from databricks_emulator import Emulator
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, MlopsError, NotFoundError
 from lifecycle.databricks.run_states import succeeded
 from lifecycle.settings import load as settings
@@ -27,7 +28,6 @@ from tests.conftest import ROOT
 from tests.databricks.conftest import Scripts
 from tests.databricks.one_step import one_step
 from tests.databricks.remote import QUICK, Request, active, create_job, endless, is_alive, python_task, until
-from tests.databricks_emulator import Emulator
 
 pytestmark = pytest.mark.usefixtures("server", "databricks_env")
 

@@ -13,6 +13,7 @@ import requests
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
 
+from databricks_emulator import Emulator
 from lifecycle import doctor
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.core.references import ModelRef
@@ -24,7 +25,6 @@ from lifecycle.serving import endpoint
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import ServingRules, Settings
 from tests.conftest import ROOT, train_model
-from tests.databricks_emulator import Emulator
 
 ENDPOINT = "dev-sentiment"
 QUERY = f"POST /serving-endpoints/{ENDPOINT}/invocations"

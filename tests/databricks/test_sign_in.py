@@ -16,6 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 from prefect_databricks import DatabricksCredentials
 
+from databricks_emulator import Emulator
 from lifecycle.core.errors import ConfigError, MlopsError, NotFoundError
 from lifecycle.core.names import Environment
 from lifecycle.databricks import credentials as identity
@@ -23,7 +24,6 @@ from tasks import compute, databricks
 from tasks.databricks_calls import Workspace
 from tests.databricks.conftest import Scripts
 from tests.databricks.remote import QUICK, Request, create_job, python_task
-from tests.databricks_emulator import Emulator
 
 JOBS = "GET /api/*/jobs/list"
 

@@ -16,6 +16,7 @@ from databricks.sdk import WorkspaceClient
 from prefect import flow
 from prefect.settings import PREFECT_API_URL
 
+from databricks_emulator import Emulator
 from flows.run_step import run_step
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.databricks.run_states import Finished
@@ -25,7 +26,6 @@ from tasks import databricks
 from tests.conftest import ROOT
 from tests.databricks.conftest import Scripts
 from tests.databricks.remote import active, create_job, endless, is_alive, python_task, until
-from tests.databricks_emulator import Emulator
 
 pytestmark = pytest.mark.usefixtures("server", "databricks_env")
 

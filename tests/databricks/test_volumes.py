@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.data import check_source
+from databricks_emulator import Emulator
 from lifecycle import doctor
 from lifecycle.core.errors import (
     ConfigError,
@@ -39,7 +40,6 @@ from lifecycle.storage import volumes
 from lifecycle.tracking import client as tracking
 from lifecycle.training import train as training
 from tests.conftest import make_dataset, train_model, tree, write_news
-from tests.databricks_emulator import Emulator
 
 pytestmark = pytest.mark.usefixtures("databricks_env")
 FILES = "/api/2.0/fs/files"

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 import yaml
 
+from databricks_emulator import running
 from lifecycle.core.names import Environment, ModelType
 from tests.conftest import ROOT, free_port
-from tests.databricks_emulator import running
 
 FOLDER = ROOT / ".github" / "workflows"
 # BaseLoader keeps every value the text that a runner would see: `on` is a key, and true stays "true"

@@ -21,6 +21,7 @@ import mlflow
 import pytest
 import requests
 
+from databricks_emulator import Emulator, running
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
@@ -32,7 +33,6 @@ from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from tests.conftest import train_model
-from tests.databricks_emulator import Emulator, running
 
 LOCATIONS = (
     ("experiments", "artifact_location"),

@@ -16,6 +16,7 @@ import mlflow
 import pandas as pd
 import pytest
 
+from databricks_emulator import Emulator
 from lifecycle.core.errors import (
     ConfigError,
     ConflictError,
@@ -51,7 +52,6 @@ from lifecycle.settings import load as settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
 from tests.conftest import free_port
-from tests.databricks_emulator import Emulator
 from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
 
 SetStatus = Callable[[int, str], None]

@@ -17,7 +17,7 @@ from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, Schema
 
-from tests.databricks_emulator import Emulator, running
+from databricks_emulator import Emulator, running
 
 # The model stands for any that has a signature; how it came by one is not the point here.
 pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning")

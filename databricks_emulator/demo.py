@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from databricks_emulator.running import REPOSITORY, Emulator, running
 from lifecycle.settings import load as settings
-from tests.databricks_emulator.running import REPOSITORY, Emulator, running
 
 MLOPS = Path(sys.executable).with_name("mlops")
 RELEASE = (

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.databricks_emulator.auth import USER, WORKSPACE_ID
-from tests.databricks_emulator.jobs_states import Progress, now
+from databricks_emulator.auth import USER, WORKSPACE_ID
+from databricks_emulator.jobs_states import Progress, now
 
 TASK_TYPES = ("python_wheel_task", "spark_python_task", "notebook_task")
 """What can be executed here."""

@@ -1,4 +1,4 @@
-"""`python -m tests.databricks_emulator --root DIR [--port N] [--mode fast|wheel] [--with-parent]`.
+"""`python -m databricks_emulator --root DIR [--port N] [--mode fast|wheel] [--with-parent]`.
 
 The first two lines it prints are its URL and the one over TLS; `DIR/environment` holds the variables with which a shell
 (`set -a; . DIR/environment`) reaches it.
@@ -7,12 +7,12 @@ The first two lines it prints are its URL and the one over TLS; `DIR/environment
 import argparse
 from pathlib import Path
 
-from tests.databricks_emulator.server import serve
+from databricks_emulator.server import serve
 
 
 def main() -> None:
     """Read the command line and serve until SIGTERM or, with a parent, until it closes our standard input."""
-    parser = argparse.ArgumentParser(prog="python -m tests.databricks_emulator")
+    parser = argparse.ArgumentParser(prog="python -m databricks_emulator")
     parser.add_argument("--root", type=Path, required=True, help="directory of everything the emulator keeps")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one; TLS takes another")
     parser.add_argument(

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message
 
+from databricks_emulator.auth import WORKSPACE_ID
+from databricks_emulator.errors import not_emulated, refusal
 from lifecycle.storage import database_templates
-from tests.databricks_emulator.auth import WORKSPACE_ID
-from tests.databricks_emulator.errors import not_emulated, refusal
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 REGISTRY = ("registered-models", "model-versions", "unity-catalog")

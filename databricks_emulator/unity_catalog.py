@@ -22,9 +22,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from databricks_emulator.errors import refusal
+from databricks_emulator.files import Files
 from lifecycle.storage import database_templates
-from tests.databricks_emulator.errors import refusal
-from tests.databricks_emulator.files import Files
 
 PAGE = 100
 LEVEL = re.compile(r"[^\s./\x00-\x1f\x7f]{1,255}")

@@ -8,8 +8,8 @@ from typing import Any
 
 from databricks.sdk.service import jobs as sdk
 
-from tests.databricks_emulator.errors import refusal
-from tests.databricks_emulator.jobs_runs import TASK_TYPES
+from databricks_emulator.errors import refusal
+from databricks_emulator.jobs_runs import TASK_TYPES
 
 MOST_TASKS = 1000
 MOST_TAGS = 25

@@ -1,5 +1,5 @@
 """A Databricks workspace on real sockets on loopback: what its official clients need, with tasks that are executed."""
 
-from tests.databricks_emulator.running import Emulator, running
+from databricks_emulator.running import Emulator, running
 
 __all__ = ["Emulator", "running"]

@@ -13,11 +13,11 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from tests.databricks_emulator.jobs_runs import Attempt, JobRun
-from tests.databricks_emulator.jobs_states import Outcome, failed
-from tests.databricks_emulator.workspace import HEADER
+from databricks_emulator.jobs_runs import Attempt, JobRun
+from databricks_emulator.jobs_states import Outcome, failed
+from databricks_emulator.workspace import HEADER
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 OURS = ("DATABRICKS_", "MLFLOW_", "MLOPS_", "PREFECT_", "PYTEST_", "COV_", "VIRTUAL_ENV")
 QUIETLY = ("--quiet", "--disable-pip-version-check")
 TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")

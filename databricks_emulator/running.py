@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import requests
 
-from tests.databricks_emulator.auth import Credentials
+from databricks_emulator.auth import Credentials
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 
 
 class Emulator(NamedTuple):

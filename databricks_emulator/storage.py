@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from tests.databricks_emulator.errors import refusal
-from tests.databricks_emulator.files import MEDIA_TYPE, Files, asked, may_overwrite
+from databricks_emulator.errors import refusal
+from databricks_emulator.files import MEDIA_TYPE, Files, asked, may_overwrite
 
 SECONDS = 900
 

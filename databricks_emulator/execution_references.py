@@ -5,8 +5,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.databricks_emulator.auth import WORKSPACE_ID
-from tests.databricks_emulator.jobs_runs import Attempt, JobRun
+from databricks_emulator.auth import WORKSPACE_ID
+from databricks_emulator.jobs_runs import Attempt, JobRun
 
 REFERENCE = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 NAMESPACES = {"job", "task", "tasks", "workspace"}

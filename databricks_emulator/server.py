@@ -19,19 +19,19 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.databricks_emulator.auth import Authentication, BearerRequired, Credentials
-from tests.databricks_emulator.errors import not_emulated, respond
-from tests.databricks_emulator.execution import Engine
-from tests.databricks_emulator.execution_attempts import Attempts
-from tests.databricks_emulator.execution_environment import Environments
-from tests.databricks_emulator.faults import ABORT, CallLog, Calls, FaultInjection, Faults
-from tests.databricks_emulator.files import Files
-from tests.databricks_emulator.jobs import Jobs
-from tests.databricks_emulator.serving import Serving
-from tests.databricks_emulator.storage import Storage
-from tests.databricks_emulator.tracking import Tracking
-from tests.databricks_emulator.unity_catalog import UnityCatalog
-from tests.databricks_emulator.workspace import Workspace
+from databricks_emulator.auth import Authentication, BearerRequired, Credentials
+from databricks_emulator.errors import not_emulated, respond
+from databricks_emulator.execution import Engine
+from databricks_emulator.execution_attempts import Attempts
+from databricks_emulator.execution_environment import Environments
+from databricks_emulator.faults import ABORT, CallLog, Calls, FaultInjection, Faults
+from databricks_emulator.files import Files
+from databricks_emulator.jobs import Jobs
+from databricks_emulator.serving import Serving
+from databricks_emulator.storage import Storage
+from databricks_emulator.tracking import Tracking
+from databricks_emulator.unity_catalog import UnityCatalog
+from databricks_emulator.workspace import Workspace
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 

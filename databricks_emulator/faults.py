@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.databricks_emulator.errors import code_of, refusal, respond
+from databricks_emulator.errors import code_of, refusal, respond
 
 ABORT = "emulator.abort"
 """Where the server leaves the function that cuts a call's connection."""

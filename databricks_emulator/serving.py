@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.databricks_emulator.auth import USER
-from tests.databricks_emulator.errors import refusal
-from tests.databricks_emulator.unity_catalog import UnityCatalog
+from databricks_emulator.auth import USER
+from databricks_emulator.errors import refusal
+from databricks_emulator.unity_catalog import UnityCatalog
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 SIZES = {"Small", "Medium", "Large"}

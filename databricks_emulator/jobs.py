@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from tests.databricks_emulator import jobs_settings
-from tests.databricks_emulator.auth import USER
-from tests.databricks_emulator.errors import refusal
-from tests.databricks_emulator.execution import Engine
-from tests.databricks_emulator.jobs_runs import Attempt, JobRun, Repair, page_url
-from tests.databricks_emulator.jobs_states import now
+from databricks_emulator import jobs_settings
+from databricks_emulator.auth import USER
+from databricks_emulator.errors import refusal
+from databricks_emulator.execution import Engine
+from databricks_emulator.jobs_runs import Attempt, JobRun, Repair, page_url
+from databricks_emulator.jobs_states import now
 
 PAGE = 100
 MOST_JOBS, MOST_RUNS, USUAL = 100, 25, 20

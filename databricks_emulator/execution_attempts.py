@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.databricks_emulator.execution_environment import Environments, TaskError
-from tests.databricks_emulator.execution_process import ProcessTree
-from tests.databricks_emulator.execution_references import UnresolvableError, known_to, resolve
-from tests.databricks_emulator.faults import Faults
-from tests.databricks_emulator.jobs_runs import Attempt, JobRun, Output
-from tests.databricks_emulator.jobs_states import SUCCESS, TIMEDOUT, WORKLOAD_FAILED, Outcome, demanded, failed
+from databricks_emulator.execution_environment import Environments, TaskError
+from databricks_emulator.execution_process import ProcessTree
+from databricks_emulator.execution_references import UnresolvableError, known_to, resolve
+from databricks_emulator.faults import Faults
+from databricks_emulator.jobs_runs import Attempt, JobRun, Output
+from databricks_emulator.jobs_states import SUCCESS, TIMEDOUT, WORKLOAD_FAILED, Outcome, demanded, failed
 
 LAUNCHER = Path(__file__).with_name("execution_launcher.py")
 MOST_OUTPUT = 5 * 1024 * 1024

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.databricks_emulator.auth import USER
-from tests.databricks_emulator.errors import refusal
-from tests.databricks_emulator.files import Files
+from databricks_emulator.auth import USER
+from databricks_emulator.errors import refusal
+from databricks_emulator.files import Files
 
 HEADER = "# Databricks notebook source"
 CELL = "\n\n# COMMAND ----------\n\n"

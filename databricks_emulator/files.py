@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from tests.databricks_emulator.errors import refusal
+from databricks_emulator.errors import refusal
 
 MEDIA_TYPE = "application/octet-stream"
 PAGE = 1000

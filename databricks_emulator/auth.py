@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.databricks_emulator.errors import refusal, respond
+from databricks_emulator.errors import refusal, respond
 
 LIFETIME = 3600
 WORKSPACE_ID = "1234567890"

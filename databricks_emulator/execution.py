@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from tests.databricks_emulator.execution_attempts import Attempts, Stop
-from tests.databricks_emulator.faults import Faults
-from tests.databricks_emulator.jobs_runs import Attempt, JobRun, page_url
-from tests.databricks_emulator.jobs_states import (
+from databricks_emulator.execution_attempts import Attempts, Stop
+from databricks_emulator.faults import Faults
+from databricks_emulator.jobs_runs import Attempt, JobRun, page_url
+from databricks_emulator.jobs_states import (
     CANCELED,
     DISABLED,
     EXCLUDED,
