@@ -243,9 +243,9 @@ def set_status(backend: State, registry_database: Path) -> Callable[[int, str], 
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def dead() -> str:
-    """The owner tag of a process that has ended."""
+    """The owner tag of a process that has just ended: in the course of a session its number is given again."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return f"{socket.gethostname()}:{process.pid}"
