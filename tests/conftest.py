@@ -72,7 +72,7 @@ def _no_secrets_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Once:
-    """A function that fills a folder of a name, if no other worker of this session has; nobody may write there later."""
+    """A function that fills a folder, unless another worker of the session has; nobody may write there later."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if hasattr(request.config, "workerinput") else base
 

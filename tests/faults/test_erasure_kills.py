@@ -22,7 +22,7 @@ from lifecycle.erasure.forms import Forms
 from lifecycle.errors import ConflictError, NotFoundError
 from tests.conftest import ROOT, make_dataset, tree, write_news
 
-KILLS = int(os.environ.get("TEST_KILLS", "4"))
+KILLS = max(2, int(os.environ.get("TEST_KILLS", "4")))
 """Instants, evenly over all side effects."""
 
 
