@@ -5,12 +5,13 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from lifecycle.core import masking
 from lifecycle.core.names import ModelType
@@ -51,6 +52,8 @@ hypothesis.settings.load_profile("unhurried")
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "examples" / "financial_news.csv"
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -72,11 +75,28 @@ def _no_secrets_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Once:
+    """A function that fills a folder, unless another worker of the session has; nobody may write there later."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+
+    def run(name: str, make: Callable[[Path], object]) -> Path:
+        folder, made = shared / f"once-{name}", shared / f"once-{name}.made"
+        with FileLock(shared / f"once-{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def migrated(once: Once) -> Path:
     """One migrated, empty MLflow database: making one costs seconds, copying it nothing."""
-    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
-    tracking.client(f"sqlite:///{path}")
-    return path
+    return once("migrated", lambda folder: tracking.client(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
 
 
 @pytest.fixture
@@ -135,13 +155,14 @@ def train_model(
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
-    """A state directory with dataset `news` 1.0.0 and two trained models, made once and copied by `state`."""
-    folder = tmp_path_factory.mktemp("prepared")
-    shutil.copy(migrated, folder / "mlflow.db")
-    config = settings.load("dev", home=folder)
-    make_dataset(config, write_news(folder / "news.csv"))
-    return folder
+def prepared(once: Once, migrated: Path) -> Path:
+    """A state directory with dataset `news` 1.0.0, made once and copied by who trains on it."""
+
+    def make(folder: Path) -> None:
+        shutil.copy(migrated, folder / "mlflow.db")
+        make_dataset(settings.load("dev", home=folder), write_news(folder / "news.csv"))
+
+    return once("prepared", make)
 
 
 @pytest.fixture

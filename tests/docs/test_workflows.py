@@ -30,7 +30,7 @@ WORKFLOWS: dict[str, dict[str, Any]] = {
     path.stem: yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506  it makes only texts
     for path in sorted(FOLDER.glob("*.yml"))
 }
-OPERATIONAL = sorted(WORKFLOWS.keys() - {"ci"})
+OPERATIONAL = sorted(WORKFLOWS.keys() - {"ci", "nightly"})
 JOBS = [(name, job) for name, workflow in WORKFLOWS.items() for job in workflow["jobs"].values()]
 STEPS = [(name, step) for name, job in JOBS for step in job["steps"]]
 RUNS = [(name, step) for name, step in STEPS if "run" in step]
@@ -303,7 +303,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     word = f"admin:{secrets.token_hex(8)}"
     outside = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLOPS_"))}
     password = {"PREFECT_SERVER_API_AUTH_STRING": word, "PREFECT_API_AUTH_STRING": word}
-    environment = {**outside, **password, "MLOPS_HOME": str(folder / "state")}
+    often = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # every ten by default, which each flow run would wait for
+    environment = {**outside, **password, **often, "MLOPS_HOME": str(folder / "state")}
     mlops = [str(checkout / ".venv/bin/mlops")]
     up = [*mlops, "up", "--detach", "--no-deploy", "--port", str(port), "--mlflow-port", str(free_port())]
     try:

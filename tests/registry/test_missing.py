@@ -16,7 +16,7 @@ from lifecycle.core.errors import ConflictError, IntegrityError, LostRaceError, 
 from lifecycle.registry import catalog, log, missing, promotion, registration, removal, store, story
 from lifecycle.registry.log import Entry
 from lifecycle.registry.store import Target, Version
-from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
+from tests.registry.conftest import State, enter_by_hand, promote, set_by_hand
 from tests.registry.test_log import KINDS, fold, logs, written
 
 MODELS = ("weak", "bayes", "regression")
@@ -71,7 +71,6 @@ def test_what_is_missing_is_named_wherever_a_champion_is_judged_or_moved(three: 
     assert before == ([(v.version, v.tags) for v in store.versions(three)], store.model(three))
 
 
-@not_in_unity_catalog
 def test_no_promotion_is_stated_while_a_version_is_missing(backend: State, three: Target) -> None:
     expected = promotion.champion(three)
     delete_by_hand(three, 1)
@@ -128,7 +127,6 @@ def test_behind_a_missing_champion_the_one_before_it_is_champion_again(three: Ta
     assert len(store.versions(three)) == 3
 
 
-@not_in_unity_catalog
 def test_a_record_that_was_killed_before_the_alias_moved_is_completed_by_whoever_asks_next(three: Target) -> None:
     delete_by_hand(three, 3)
     missing._enter(three, [3], "killed here")
@@ -136,7 +134,6 @@ def test_a_record_that_was_killed_before_the_alias_moved_is_completed_by_whoever
     assert (promotion.champion(three).version, store.alias_version(three)) == (2, 2)
 
 
-@not_in_unity_catalog
 def test_missing_champions_are_recorded_one_by_one_or_at_once(three: Target) -> None:
     delete_by_hand(three, 2, 3)
     first = missing.retire(three, 3, reason="one")
@@ -159,7 +156,6 @@ def test_a_missing_candidate_never_was_champion(state: State, target: Target) ->
     assert told(target)[2][0] == "candidate"
 
 
-@not_in_unity_catalog
 def test_a_missing_rollback_is_told_as_one(backend: State, three: Target) -> None:
     intent = promotion.intend_rollback(three, None, "worse")
     promotion.promote(intent)
@@ -177,7 +173,6 @@ def test_a_missing_rollback_is_told_as_one(backend: State, three: Target) -> Non
     assert (promotion.champion(three).version, told(three)[4][0]) == (5, "rollback")
 
 
-@not_in_unity_catalog
 def test_the_last_rollback_is_missed_as_well(three: Target) -> None:
     promotion.promote(promotion.intend_rollback(three, None, "worse"))
     delete_by_hand(three, 4)
@@ -258,12 +253,6 @@ def test_a_model_that_was_never_ours_may_have_gaps(state: State, target: Target)
     delete_by_hand(target, 2)
     assert promotion.champion(target) is None
     assert doctors_words(state) == {}
-
-
-def test_numbers_are_not_given_twice(backend: State, three: Target) -> None:
-    """What everything here rests on, in each kind of registry."""
-    delete_by_hand(three, 1, 2, 3)
-    assert enter_by_hand(backend, backend.weak) == 4
 
 
 @pytest.mark.parametrize("tag", [story.MARK, story.ANEW, story.UNFINISHED])

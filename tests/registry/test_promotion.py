@@ -1,4 +1,4 @@
-"""Promotion, rollback and adoption: what the alias and the log say afterwards, the same in every registry."""
+"""Promotion, rollback and adoption: what the alias and the log say afterwards, in sqlite."""
 
 import subprocess
 import sys
@@ -9,9 +9,7 @@ from threading import Timer
 import pytest
 
 from lifecycle.core import names
-from lifecycle.core.errors import AliasMovedError, ConfigError, ConflictError, LostRaceError, MlopsError, NotFoundError
-from lifecycle.core.names import CHAMPION
-from lifecycle.core.references import ModelRef
+from lifecycle.core.errors import AliasMovedError, ConfigError, ConflictError, LostRaceError, NotFoundError
 from lifecycle.core.writer_process import owner, this_process
 from lifecycle.models import loading
 from lifecycle.registry import catalog, log, promotion, removal, store
@@ -19,13 +17,7 @@ from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
 from lifecycle.tracking.client import client
 from tests.conftest import ROOT
-from tests.registry.conftest import State, enter_by_hand, not_in_unity_catalog, promote, set_by_hand
-
-
-def roll_back(target: Target, to_version: int | None = None) -> Promotion:
-    intent = promotion.intend_rollback(target, to_version, "it was worse")
-    assert isinstance(intent, Intent)
-    return promotion.promote(intent)
+from tests.registry.conftest import State, enter_by_hand, promote, roll_back, set_by_hand
 
 
 def now(target: Target) -> tuple[int | None, int | None]:
@@ -35,17 +27,6 @@ def now(target: Target) -> tuple[int | None, int | None]:
 
 def tags(target: Target, version: int) -> dict[str, str]:
     return store.version(target, version).tags
-
-
-@pytest.fixture
-def state(backend: State) -> State:
-    """Everything here holds in sqlite, on a server and in Unity Catalog."""
-    return backend
-
-
-@pytest.fixture
-def target(state: State) -> Target:
-    return state.target
 
 
 def test_a_model_that_was_never_promoted_has_no_champion(state: State, target: Target) -> None:
@@ -71,15 +52,6 @@ def test_the_first_promotion_makes_the_first_champion(state: State, target: Targ
     )
 
 
-def test_a_second_promotion_replaces_the_champion_and_remembers_it(state: State, target: Target) -> None:
-    promote(target, state.bayes)
-    done = promote(target, state.regression)
-    assert (done.champion, done.previous) == (2, 1)
-    assert "v2 (was v1): better" in done.message
-    assert now(target) == (2, 2)
-    loading.verify(promotion.champion(target))
-
-
 def test_an_entry_holds_what_it_was_decided_on(state: State, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_ACTOR", "octocat")
     promote(target, state.bayes)
@@ -103,7 +75,6 @@ def test_an_entry_holds_what_it_was_decided_on(state: State, target: Target, mon
     }
 
 
-@not_in_unity_catalog
 def test_a_challenger_judged_against_a_former_champion_is_refused(state: State, target: Target) -> None:
     promote(target, state.weak)
     judged_against = promotion.champion(target)
@@ -135,7 +106,6 @@ def test_promoting_twice_registers_once(state: State, target: Target) -> None:
     assert len(store.versions(target)) == 1
 
 
-@not_in_unity_catalog
 def test_an_old_intent_carried_out_again_does_not_undo_later_promotions(state: State, target: Target) -> None:
     intent = promotion.intend(target, state.weak, None, reason="")
     promotion.promote(intent)
@@ -145,7 +115,6 @@ def test_an_old_intent_carried_out_again_does_not_undo_later_promotions(state: S
     assert now(target) == (2, 2)
 
 
-@not_in_unity_catalog
 def test_the_same_model_can_become_champion_again_after_a_rollback(state: State, target: Target) -> None:
     promote(target, state.weak)
     promote(target, state.bayes)
@@ -162,7 +131,6 @@ def test_a_rollback_gives_the_alias_back_to_the_earlier_number(three: Target) ->
     assert tags(three, 4)["promotion.target"] == "2"
 
 
-@not_in_unity_catalog
 def test_rolling_back_twice_walks_further_back(three: Target) -> None:
     roll_back(three)
     assert roll_back(three).champion == 1
@@ -178,7 +146,6 @@ def test_a_rollback_carried_out_again_goes_back_once(three: Target) -> None:
     assert len(store.versions(three)) == 4
 
 
-@not_in_unity_catalog
 def test_a_rollback_goes_to_any_former_champion_and_nowhere_else(state: State, three: Target) -> None:
     enter_by_hand(state, state.bayes)
     for never in (4, 99):
@@ -196,7 +163,6 @@ def test_a_model_without_champion_cannot_be_rolled_back(target: Target) -> None:
         promotion.intend_rollback(target, None, "")
 
 
-@not_in_unity_catalog
 def test_a_rollback_decided_before_another_change_loses(state: State, three: Target) -> None:
     intent = promotion.intend_rollback(three, None, "")
     promote(three, state.bayes)
@@ -234,7 +200,6 @@ AGAIN = {
 }
 
 
-@not_in_unity_catalog
 def test_a_rollback_that_nobody_was_told_of_is_not_repeated_one_step_further(three: Target) -> None:
     rolled_back_by_another_process(three)
     assert now(three) == (2, 2)
@@ -318,7 +283,6 @@ def test_a_promotion_killed_before_its_confirmation_counts(state: State, target:
     assert tags(target, 1)["promotion.outcome"] == "applied"
 
 
-@not_in_unity_catalog
 def test_a_slow_writer_that_set_an_older_champion_late_is_corrected(state: State, target: Target) -> None:
     promote(target, state.weak)
     for number, model in enumerate((state.bayes, state.regression), 1):
@@ -367,35 +331,18 @@ def test_adopting_records_what_the_hand_did(three: Target) -> None:
     assert roll_back(three).champion == 3
 
 
-@not_in_unity_catalog
 def test_a_candidate_can_be_adopted(state: State, three: Target) -> None:
     set_by_hand(three, enter_by_hand(state, state.weak, **{log.ARTIFACT: state.weak.artifact_sha256}))
     assert promotion.adopt(three, "").champion == 4
     loading.verify(promotion.champion(three))
 
 
-@not_in_unity_catalog
 def test_adopting_where_no_hand_was_changes_nothing(state: State, three: Target) -> None:
     assert promotion.adopt(three, "").changed is False
     promotion.register(promotion.intend(three, state.bayes, promotion.champion(three), reason="killed here"))
     done = promotion.adopt(three, "")
     assert (done.changed, done.champion, now(three)) == (False, 4, (4, 4))
     assert len(store.versions(three)) == 4
-
-
-def test_an_alias_removed_by_hand_is_reported_and_cannot_be_adopted(three: Target) -> None:
-    store.mlflow_of(three).delete_registered_model_alias(three.name, CHAMPION)
-    with pytest.raises(AliasMovedError, match="removed by hand; the log says v3") as removed:
-        promotion.champion(three)
-    assert "mlops doctor --repair" in removed.value.fix
-    with pytest.raises(ConflictError, match="no champion alias to adopt"):
-        promotion.adopt(three, "")
-
-
-def test_deleting_the_champions_version_does_not_silently_crown_another(three: Target) -> None:
-    store.mlflow_of(three).delete_model_version(three.name, "3")
-    with pytest.raises(MlopsError):
-        promotion.champion(three)
 
 
 def test_settling_overrides_a_hand_only_when_told_to(three: Target) -> None:
@@ -411,18 +358,6 @@ def test_an_alias_in_other_letters_is_not_the_champion(three: Target) -> None:
         assert catalog.resolve(three, alias=alias, version=None, run_id=None).version == 3
 
 
-def test_a_reference_resolves_to_one_exact_version(state: State, three: Target) -> None:
-    set_by_hand(three, 2, alias="challenger")
-
-    def resolved(**reference: object) -> ModelRef:
-        return catalog.resolve(three, **{"alias": None, "version": None, "run_id": None} | reference)
-
-    assert resolved(alias="Challenger").version == 2
-    assert resolved(version=1) == promotion.reference(three, 1)
-    assert resolved(run_id=state.bayes.run_id) == state.bayes
-
-
-@not_in_unity_catalog
 @pytest.mark.parametrize(
     ("reference", "error", "words"),
     [
@@ -438,17 +373,6 @@ def test_a_reference_to_nothing_or_to_two_things_is_an_error(three: Target, refe
         catalog.resolve(three, **{"alias": None, "version": None, "run_id": None} | reference)
 
 
-def test_an_unknown_model_is_not_found_whatever_is_asked_of_it(state: State) -> None:
-    nobody = state.target.named("dev.ml.nobody")
-    for reference in ({"alias": None}, {"alias": "challenger"}, {"version": 1}):
-        with pytest.raises(NotFoundError):
-            catalog.resolve(nobody, **{"alias": None, "version": None, "run_id": None} | reference)
-    for question in (catalog.show, catalog.history):
-        with pytest.raises(NotFoundError, match=r"no model dev\.ml\.nobody"):
-            question(nobody)
-    assert store.versions(nobody) == []
-
-
 def test_a_run_that_did_not_finish_holds_no_model(state: State) -> None:
     mlflow = client(state.config.mlflow_uri)
     run = mlflow.create_run(mlflow.get_experiment_by_name("sentiment-dev").experiment_id)
@@ -456,36 +380,6 @@ def test_a_run_that_did_not_finish_holds_no_model(state: State) -> None:
         catalog.resolve(state.target, alias=None, version=None, run_id=run.info.run_id)
 
 
-def test_promotion_to_the_next_environment_carries_the_files_and_no_approval(state: State, target: Target) -> None:
-    promote(target, state.bayes)
-    store.tag(target, 1, "validation_status", "approved")
-    source, prod = promotion.champion(target), target.named("prod.ml.sentiment")
-    promotion.promote(promotion.intend(prod, source, None, reason="champion of dev"))
-    entered = promotion.champion(prod)
-    assert (entered.name, entered.version) == ("prod.ml.sentiment", 1)
-    assert (entered.artifact_sha256, entered.run_id) == (state.bayes.artifact_sha256, state.bayes.run_id)
-    assert "validation_status" not in tags(prod, 1)
-    assert tags(prod, 1)["promotion.reason"] == "champion of dev"
-    loading.load(entered)
-    store.mlflow_of(target).delete_registered_model(target.name)
-    loading.load(entered)
-
-
-@not_in_unity_catalog
-def test_a_log_longer_than_a_page_is_read_to_its_end(
-    state: State, target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "PAGE", 2)
-    promote(target, state.weak)
-    for _ in range(4):
-        enter_by_hand(state, state.weak)
-    done = promote(target, state.bayes)
-    assert (done.champion, done.previous) == (6, 1)
-    assert [v.version for v in store.versions(target)] == list(range(1, 7))
-    assert now(target) == (6, 6)
-
-
-@not_in_unity_catalog
 def test_the_history_tells_who_was_champion_when_why_and_by_whom(
     state: State, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """Real processes that change the champion at the same moment: one wins, the others are told, the alias is the log's.
 
-`TEST_ROUNDS` sets how often (default 12; the rarer mixtures a quarter of that, and promotions in a row half of it, at
+`TEST_ROUNDS` sets how often (default 6; the rarer mixtures a quarter of that, and promotions in a row half of it, at
 most 50).
 """
 
@@ -24,7 +24,7 @@ from lifecycle.registry import log, promotion, registration, removal, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
 
-ROUNDS = int(os.environ.get("TEST_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "6"))
 SOME = max(1, ROUNDS // 4)
 EACH = min(50, max(1, ROUNDS // 2))
 PATIENCE = 60 + 10 * ROUNDS
