@@ -53,6 +53,12 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         43,
         "False -> True",
     ): "what was not measured fails whatever is said of it",
+    (
+        "lifecycle.gate.doubt",
+        "return test is None or test[0] == test[1] or _p(challenger, test) < EXPLAINED",
+        49,
+        "_p(challenger, test) < EXPLAINED -> _p(challenger, test) <= EXPLAINED",
+    ): "no counts have exactly that p",
     ("lifecycle.gate.checks", "if careful < low:", 11, "careful < low -> careful <= low"): "equal limits are one",
     (
         "lifecycle.gate.checks",

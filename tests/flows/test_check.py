@@ -277,11 +277,11 @@ def test_an_accepted_model_says_what_would_happen(monkeypatch: pytest.MonkeyPatc
 def test_the_selftest_is_a_command_that_ends_in_4_when_the_gate_does_not_do_what_it_must(
     mlops: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No rows are enough to tell a loss with so much power: such a gate would refuse every retraining."""
-    monkeypatch.setenv("MLOPS_GATE__POWER", "0.9999999999")
+    """No rows are enough to be so sure: such a gate would refuse every retraining."""
+    monkeypatch.setenv("MLOPS_GATE__CONFIDENCE", "0.9999999")
     failed = mlops("selftest", "--env", "dev")
     assert failed.code == 4
-    assert re.search(r"^ retrained +MISSED +promote +not_enough_data +too few rows", failed.out, re.M)
+    assert re.search(r"^ retrained +MISSED +promote +cannot_tell +these 800 rows", failed.out, re.M)
     assert re.search(r"^ constant +caught +refused, gain in +worse ", failed.out, re.M)
     assert "The gate of dev DOES NOT DO WHAT IT MUST" in failed.out
 

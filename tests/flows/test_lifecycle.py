@@ -3,10 +3,15 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from prefect import State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
@@ -89,13 +94,17 @@ def test_inference_by_run_and_by_dataset(news: Settings, tmp_path: Path) -> None
 
 
 def test_a_retried_flow_run_reuses_what_completed(easy: Settings, server: str, tmp_path: Path) -> None:
-    """A hand-moved alias stops the flow after the training; once adopted, the retry trains nothing again."""
+    """An alias that a hand moves meanwhile stops the flow after the training; the retry trains nothing again."""
     dev = target_of(easy, "sentiment")
     train(**NEWS, **WEAK)
     client = tracking.client(easy.mlflow_uri)
     client.create_model_version(dev.name, "file:///elsewhere")
-    client.set_registered_model_alias(dev.name, "champion", "2")
+    hand = Thread(
+        target=_once_it_trains, args=(client, partial(client.set_registered_model_alias, dev.name, "champion", "2"))
+    )
+    hand.start()
     state: State[Any] = train(**NEWS, model_type="naive_bayes", return_state=True)
+    hand.join()
     assert state.is_failed()
     with pytest.raises(AliasMovedError, match="mlops model adopt"):
         state.result()
@@ -119,6 +128,14 @@ def test_a_retried_flow_run_reuses_what_completed(easy: Settings, server: str, t
     assert states["train"] == ["Completed", "Cached"]
     assert store.alias_version(dev) == 3
     assert len(client.search_runs([client.get_experiment_by_name("sentiment-dev").experiment_id])) == 2
+
+
+def _once_it_trains(client: MlflowClient, act: Callable[[], object]) -> None:
+    """Do something as soon as the run of a second training is there."""
+    experiment = client.get_experiment_by_name("sentiment-dev").experiment_id
+    while len(client.search_runs([experiment])) < 2:
+        time.sleep(0.05)
+    act()
 
 
 def _task_states(flow_run_id: str) -> dict[str, list[str]]:

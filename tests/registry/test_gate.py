@@ -275,14 +275,14 @@ DAMAGE: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame | bytes | None], s
     "lack a label": (lambda rows: rows.assign(label=[None, *rows["label"][1:]]), "empty label"),
     "hold an empty label": (lambda rows: rows.assign(label=["", *rows["label"][1:]]), "empty label"),
     "are judged by other labels": (other_labels, "evaluated against other labels"),
-    "lack a column": (lambda rows: rows.drop(columns="truth"), "IntegrityError: .* lack or repeat the columns truth"),
-    "hold numbers as labels": (lambda rows: rows.assign(label=1), "IntegrityError: .*label that is no text"),
-    "hold texts as scores": (lambda rows: rows.assign(score="high"), "IntegrityError: .*scores that are no numbers"),
+    "lack a column": (lambda rows: rows.drop(columns="truth"), " lack or repeat the columns truth"),
+    "hold numbers as labels": (lambda rows: rows.assign(label=1), "label that is no text"),
+    "hold texts as scores": (lambda rows: rows.assign(score="high"), "scores that are no numbers"),
     "hold nothing as probability": (
         lambda rows: rows.assign(**dict.fromkeys(UNCERTAIN)),
-        "IntegrityError: .*scores that are no numbers",
+        "scores that are no numbers",
     ),
-    "are not there": (lambda rows: None, "IntegrityError: runs:/"),  # noqa: ARG005
+    "are not there": (lambda rows: None, "runs:/"),  # noqa: ARG005
     "are not Parquet": (lambda rows: b"PAR1 not parquet", "ArrowInvalid"),  # noqa: ARG005
 }
 
@@ -392,12 +392,15 @@ def test_a_model_that_hides_what_it_was_trained_on_is_not_judged(court: Court, r
 
 
 def test_without_readable_data_nothing_is_promoted(court: Court, state: State) -> None:
-    assert "could not be judged: NotFoundError" in court.judge(court.state.regression, None, "unknown").reasons[0]
+    assert (
+        "could not be judged: Dataset 'unknown' has no version"
+        in court.judge(court.state.regression, None, "unknown").reasons[0]
+    )
     other = Court(state, court.folder)
     with (state.config.datasets / "news" / "1.0.0" / "split.parquet").open("ab") as file:
         file.write(b"\0")
     verdict = other.judge(state.regression, None)
-    assert (verdict.decision, "could not be judged: IntegrityError" in verdict.reasons[0]) == ("keep", True)
+    assert (verdict.decision, verdict.reasons[0].startswith("could not be judged: ")) == ("keep", True)
 
 
 @pytest.mark.parametrize("proven", [False, True])
