@@ -276,7 +276,7 @@ class RegistryMachine(RuleBasedStateMachine):
         promotion.settle(self.target)
         self.must.settle()
         moved = {number for number, kind, _ in self.must.applied if kind == "adopt"}
-        found = sorted(self.must.live - self.must.records - moved)
+        found = sorted(self.must.live - self.must.records - self.must.retired - moved)
         assume(found)
         number = found[which % len(found)]
         store.mlflow_of(self.target).delete_model_version(self.target.name, str(number))
