@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from lifecycle.core import class_names
@@ -102,7 +102,7 @@ def rare_rows(
         raise DataError(_too_few_classes(counts, name, classes.column), "A classifier needs two classes or more.")
     shrunken = [label for label in rare if label in classes.before]
     if shrunken or (rare and (rules.rare_classes == "fail" or len(counts) - len(rare) < 2)):
-        raise _rare_class((shrunken or rare)[0], counts, name, classes)
+        raise _rare_class((shrunken or rare)[0], rare, counts, name, classes)
     rows = labels.index[labels.isin(rare)]
     if rare:
         told = "; ".join(_named(rare, counts, counts.keys() - set(rare)))
@@ -117,13 +117,16 @@ def _too_few_classes(counts: Mapping[str, int], name: str, column: str) -> str:
     return f"{name}: 1 class is left in column {column!r} ({_shown(counts)})."
 
 
-def _rare_class(label: str, counts: Mapping[str, int], name: str, classes: Wanted) -> DataError:
+def _rare_class(label: str, rare: Collection[str], counts: Mapping[str, int], name: str, classes: Wanted) -> DataError:
     what = f"{name}: class {label!r} of column {classes.column!r} has {counts[label]} usable rows; "
     what += f"for one on every side it needs {classes.needed} at these sizes ({_shown(counts)})."
     if label in classes.before:
         what += " The parent version has this class: later models would not know it any more."
         return DataError(what, "Add rows, merge classes, or take its rows out of the source if it is to go.")
-    return DataError(what, "Add rows, merge classes, or raise the smallest size.")
+    if len(counts) - len(rare) < 2:
+        return DataError(what, "Add rows, merge classes, or raise the smallest size.")
+    told = "; ".join(_named(rare, counts, counts.keys() - {*rare}))
+    return DataError(f"{what} Rare are {told}.", "Correct them, add rows, or set data.rare_classes to quarantine.")
 
 
 def _shown(counts: Mapping[str, int]) -> str:

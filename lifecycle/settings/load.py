@@ -49,8 +49,8 @@ class DataRules(Frozen):
         description="What to do with all rows of a text that carries different labels; majority keeps the label that "
         "two thirds of them have, and two more than have any other.",
     )
-    rare_classes: Literal["quarantine", "fail"] = Field(
-        "quarantine", description="What to do with the rows of a class that is too small to be on every side."
+    rare_classes: Literal["fail", "quarantine"] = Field(
+        "fail", description="What to do with the rows of a class that is too small to be on every side."
     )
     near_duplicates: Literal["together", "count", "off"] = Field(
         "together",

@@ -37,7 +37,7 @@ def plan(root: Path, rows: Rows, data_version: str = "1.0.0", **rules: Any) -> C
     source = root / f"{data_version}.csv"
     with source.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
-    config = settings.load("dev", home=root, data=rules)
+    config = settings.load("dev", home=root, data={"rare_classes": "quarantine", **rules})
     return dataset.plan(config, Source(uri=str(source)), data_name="news", data_version=data_version)
 
 
@@ -105,10 +105,13 @@ def refused(request: CreateDataRequest) -> tuple[str, str]:
     return str(early.value), str(late.value)
 
 
-def test_where_rare_classes_are_not_tolerated_nothing_is_made(tmp_path: Path) -> None:
+def test_unless_rare_classes_are_tolerated_nothing_is_made(tmp_path: Path) -> None:
+    assert DataRules().rare_classes == "fail"
     for message in refused(plan(tmp_path, [*two_classes(60), ("a slip", "positve")], rare_classes="fail")):
         assert "class 'positve' of column 'label' has 1 usable rows" in message
         assert "it needs 5 at these sizes" in message
+        assert "Rare are 'positve' (1 row, did you mean 'positive'?). " in message
+        assert message.endswith("set data.rare_classes to quarantine.")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +206,7 @@ LABELS = st.sampled_from(["a", "b", "c", "odd"])
 
 @given(st.lists(st.tuples(st.integers(0, 30), LABELS), max_size=120), st.sampled_from(["quarantine", "majority"]))
 def test_every_row_is_kept_or_set_aside_for_one_reason(rows: list[tuple[int, str]], choice: Any) -> None:
-    rules = DataRules(max_quarantine_fraction=1, conflicting_labels=choice)
+    rules = DataRules(max_quarantine_fraction=1, conflicting_labels=choice, rare_classes="quarantine")
     pairs = [*rows, *((100 + n, "ab"[n % 2]) for n in range(20))]
     frame = pd.DataFrame([(f"text {n}", label) for n, label in pairs], columns=["text", "label"])
     frame.index = pd.RangeIndex(1, len(frame) + 1)
