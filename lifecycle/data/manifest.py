@@ -7,11 +7,13 @@ from typing import Any, Self, TypeVar
 from pydantic import Field, model_validator
 
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import Side, is_name
+from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName, Side, is_name
 from lifecycle.core.parameters import Columns, Flag, Fraction, Name
 from lifecycle.data import validation
 from lifecycle.data.erased import Erased
 from lifecycle.data.source import Source
+from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.contract import Columns as Inputs
 from lifecycle.settings.load import DataRules
 
 T = TypeVar("T")
@@ -52,8 +54,12 @@ class CreateDataRequest(Frozen):
     data_name: Name
     data_version: Name
     source: Source
-    text_column: str = "text"
-    label_column: str = "label"
+    problem: ProblemName = TEXT_CLASSIFICATION
+    target: str = Field("label", description="Source column that is to be predicted.")
+    columns: dict[str, str] = Field(
+        {}, description="Source column to its kind, or `drop`; a table's other columns are inferred."
+    )
+    key: str | None = Field(None, description="Source column that identifies a row; default all inputs together.")
     test_size: Fraction = 0.2
     holdout: Flag = True
     holdout_size: Fraction = 0.2
@@ -63,6 +69,19 @@ class CreateDataRequest(Frozen):
     parent: Name | None = Field(None, description="Version whose sides are kept; default the latest one.")
     rules: DataRules = DataRules()
     suite: validation.Expectations = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_of_texts(cls, values: Any) -> Any:
+        """The columns of texts and labels as the workflows of the first releases name them."""
+        if not isinstance(values, dict):
+            return values
+        named = dict(values)
+        if text := named.pop("text_column", None):
+            named["columns"] = {**(named.get("columns") or {}), text: "text"}
+        if label := named.pop("label_column", None):
+            named["target"] = label
+        return named
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -76,7 +95,7 @@ class CreateDataRequest(Frozen):
             raise ValueError(
                 f"test_size and holdout_size are fractions of the whole: their sum {total:g} must be below 1"
             )
-        if self.text_column == self.label_column:
+        if self.target in {self.text_column, *self.columns}:
             raise ValueError("text_column and label_column must differ")
         self._check_columns()
         return self
@@ -88,6 +107,16 @@ class CreateDataRequest(Frozen):
             raise ValueError("by time_column no proportions can be kept: leave stratify out")
         if {self.group_column, self.time_column} & {self.text_column, self.label_column}:
             raise ValueError("group_column and time_column must differ from text_column and label_column")
+
+    @property
+    def text_column(self) -> str:
+        """Source column of the texts."""
+        return next((name for name, kind in self.columns.items() if kind == "text"), "text")
+
+    @property
+    def label_column(self) -> str:
+        """Source column of the labels."""
+        return self.target
 
     @property
     def folder(self) -> Path:
@@ -109,8 +138,8 @@ class CreateDataRequest(Frozen):
     @property
     def parameters(self) -> dict[str, Any]:
         """What the content depends on besides the rows."""
-        chosen = {"text_column", "label_column", "test_size", "holdout", "stratify", "suite"}
-        values = self.model_dump(mode="json", include=chosen)
+        values = self.model_dump(mode="json", include={"test_size", "holdout", "stratify", "suite"})
+        values |= {"text_column": self.text_column, "label_column": self.label_column}
         values |= {"holdout_size": self.holdout_size if self.holdout else 0.0, "stratify": list(self.strata)}
         values |= {name: chosen for name in ("group_column", "time_column") if (chosen := getattr(self, name))}
         return values | {"conflicting_labels": self.rules.conflicting_labels}
@@ -130,6 +159,8 @@ class Manifest(Frozen):
 
     data_name: str
     data_version: str
+    problem: ProblemName = TEXT_CLASSIFICATION
+    inputs: Inputs = Field(TEXT_COLUMNS, description="What a model is given, with the kinds that were inferred.")
     digest: str = Field(description="sha256 over the source's rows, the parameters and the parent's digest.")
     source: str
     source_sha256: str

@@ -1,0 +1,1 @@
+"""What all problems have in common whose answer is a class: labels, scores, metrics, mistakes."""

@@ -1,0 +1,1 @@
+"""What all problems have in common whose answer is a number: errors, metrics, the largest of them."""

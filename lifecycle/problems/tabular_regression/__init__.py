@@ -1,0 +1,1 @@
+"""The columns of a row to a number."""
