@@ -14,9 +14,9 @@ from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
-from lifecycle.evaluation.findings import Interval
 from lifecycle.gate import records
 from lifecycle.gate.verdict import Verdict
+from lifecycle.problems.findings import Interval
 from lifecycle.registry import catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.core.errors import ConfigError, IntegrityError
-from lifecycle.evaluation import behaviour
-from lifecycle.evaluation.behaviour import CHANGES, NO_CASE, Suite
-from lifecycle.evaluation.findings import BehaviourLine
 from lifecycle.models.text_model import TextModel
+from lifecycle.problems.findings import BehaviourLine
+from lifecycle.problems.text_classification import behaviour
+from lifecycle.problems.text_classification.behaviour import CHANGES, NO_CASE, Suite
 from lifecycle.training import estimators
 from tests.conftest import ROOT, SAMPLE
 

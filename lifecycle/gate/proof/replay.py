@@ -36,6 +36,7 @@ from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure
 from lifecycle.gate.proof.infrastructure import TOLERANCE, Proof
 from lifecycle.models import loading
+from lifecycle.problems.classification.scores import PROBABILITY
 from lifecycle.storage.files import write_json
 from lifecycle.tracking.runs import PACKAGES
 from lifecycle.training.train import TrainRequest, is_trained
@@ -200,7 +201,7 @@ def compare(again: "pd.DataFrame", recorded: "pd.DataFrame") -> None:
     """Every label, score and probability that was recorded must come again; what is no number never does."""
     import numpy as np
 
-    numbers = ["score", *(name for name in recorded if str(name).startswith(evaluation.PROBABILITY))]
+    numbers = ["score", *(name for name in recorded if str(name).startswith(PROBABILITY))]
     if len(again) != len(recorded) or not {"label", *numbers} <= {*again}:
         raise IntegrityError(f"{len(again)} predictions of {len(recorded)} came, {', '.join(map(str, again))}.")
     near = np.abs(again[numbers].to_numpy(float) - recorded[numbers].to_numpy(float)) <= TOLERANCE
