@@ -69,10 +69,16 @@ def _hint(there: list[str], missing: list[str], wanted: Wanted, delimiter: str) 
     nearest = {column: _nearest(column, there, wanted) for column in missing}
     if any(nearest.values()):
         guesses = ", ".join(repr(close) for close in nearest.values() if close)
-        given = " ".join(f"{wanted.columns[c]} {shlex.quote(n)}" for c, n in nearest.items() if n and wanted.columns[c])
+        given = " ".join(_declared(wanted.columns[c], n) for c, n in nearest.items() if n and wanted.columns[c])
         return f"Did you mean {guesses}? Declare {given}." if given else f"Did you mean {guesses}?"
-    flags = " and ".join(filter(None, (wanted.columns[column] for column in missing)))
+    flags = " and ".join(option.replace("{}", "COLUMN") for column in missing if (option := wanted.columns[column]))
     return f"Does the file have a header row? Name the columns with {flags or '--text-column and --label-column'}."
+
+
+def _declared(option: str, column: str) -> str:
+    """An option that names a column: in the place of `{}`, else at the end."""
+    name = shlex.quote(column)
+    return option.replace("{}", name) if "{}" in option else f"{option} {name}"
 
 
 def _delimiter(line: str, missing: list[str], declared: str) -> str:
