@@ -10,8 +10,8 @@ from prefect.states import Completed
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import Delimiter, Format, Location, Name, VersionNumber
-from lifecycle.data import dataset
 from lifecycle.data.source import Source
+from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry.store import target_of
@@ -60,7 +60,7 @@ def batch_inference(
         data_name: Dataset to score, instead of a table.
         data_version: Its version.
         text_column: Column of the texts, of a table.
-        key_column: Column that identifies a row to the reader; default its number.
+        key_column: Column that identifies a row to the reader; default its number, of a dataset its key.
         source_format: Default: by the suffix; delta for a Delta table at a path or URL.
         encoding: Of CSV and JSON Lines.
         delimiter: Of CSV: one character, or tab.
@@ -77,14 +77,16 @@ def batch_inference(
     if input is not None and data_name is None and data_version is None:
         uri = _dated(input, day)
         source = Source(uri=uri, format=source_format, encoding=encoding, delimiter=delimiter).absolute()
+        columns = {text_column: "text"}
     elif input is None and data_name is not None and data_version is not None:
-        source, text_column, key_column = _dataset(config, data_name, data_version), "text", "key"
+        found = data.load(config.datasets, data_name, data.resolve(config.datasets, data_name, data_version))
+        source, columns, key_column = batches.of_version(config.datasets, found, key_column)
     else:
         raise ConfigError("Give either an input table or a dataset name and version.", "See: mlops infer --help")
     request = BatchRequest(
         model=model,
         input=data.brought(source, config.predictions / INPUTS, config.data),
-        text_column=text_column,
+        columns=columns,
         key_column=key_column,
         logical_date=day,
         output_root=output_root,
@@ -105,11 +107,6 @@ def _rules(config: Settings, engine: Literal["local", "spark"] | None, table: st
     rules = config.inference
     table = table or rules.table
     return rules.model_copy(update={"engine": engine or rules.engine, "table": table and tables.absolute(table)})
-
-
-def _dataset(config: Settings, data_name: str, data_version: str) -> Source:
-    found = data.load(config.datasets, data_name, data.resolve(config.datasets, data_name, data_version))
-    return Source(uri=str(dataset.rows_file(config.datasets, data_name, found.data_version)))
 
 
 def _scheduled_day(time_zone: str | None) -> date | None:

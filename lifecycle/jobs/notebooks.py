@@ -85,12 +85,10 @@ def _infer(config: Settings, given: Given) -> dict[str, Any]:
     model_name, run_id = given.get("model_name", ""), given.get("run_id")
     if not (model_name or run_id):
         raise ConfigError("The notebook needs run_id or model_name.", "Set one in base_parameters or as a widget.")
-    version = dataset.resolve(config.datasets, data_name, data_version)
+    version = dataset.load(config.datasets, data_name, dataset.resolve(config.datasets, data_name, data_version))
     request = BatchRequest(
         model=catalog.resolve(target_of(config, model_name or "unregistered"), run_id=run_id),
-        input=Source(uri=str(dataset.rows_file(config.datasets, data_name, version))),
-        text_column="text",
-        key_column="key",
+        **batches.of_version(config.datasets, version)._asdict(),
         output_root=config.predictions,
         rules=config.data,
         inference=config.inference,

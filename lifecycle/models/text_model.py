@@ -123,6 +123,9 @@ def unpacked(array: Any) -> dict[str, int]:
 class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
     """A scikit-learn pipeline, vectoriser and label names included, stored with skops; a foreign one may be pickled."""
 
+    problem = "text-classification"
+    inputs = ("text",)
+
     def __init__(self, pipeline: Any = None) -> None:
         self.use(pipeline)
 

@@ -153,11 +153,11 @@ def test_rows_that_spark_loses_are_an_error(session: SparkSession, champion: Mod
         def createDataFrame(self, table: Any) -> Any:  # noqa: N802
             return session.createDataFrame(table.slice(0, len(table) - 1))
 
-    request = requested(champion, tmp_path / "in.csv", tmp_path / "out")
+    loaded = loading.load(champion)
     with loading.private_copy(champion) as folder:
-        model = spark.SparkModel(session, spark.stand_in(request, folder, tmp_path / "model"))
+        model = spark.SparkModel(session, loaded, spark.stand_in(loaded, folder, tmp_path / "model"))
     texts = pd.DataFrame({"text": TEXTS}, index=[7, 8, 9, 11])
-    expected = loading.load(champion).predict(None, texts)
+    expected = loaded.predict(None, texts)
     assert model.predict(None, texts).to_dict("list") == expected.to_dict("list")
     model._session = Losing()
     with pytest.raises(IntegrityError, match="was given 4 rows and gave back 3"):
