@@ -15,11 +15,12 @@ from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotF
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
 from lifecycle.core.references import ModelRef
+from lifecycle.core.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
 from lifecycle.models.loading import load
-from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
-from lifecycle.tracking import claims, class_metrics
+from lifecycle.problems.classification import summary as class_metrics
+from lifecycle.tracking import claims
 from lifecycle.tracking.claims import Claim
 from lifecycle.tracking.client import client, download, translated
 from lifecycle.tracking.runs import TRAINED_KEYS

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.core import children, progress
 from lifecycle.core.errors import DataError, TransientError
+from lifecycle.core.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.data import cells, ingest, tombstones
 from lifecycle.inference.manifest import REJECTED, BatchRequest, Counts
 from lifecycle.models import loading
-from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.settings.load import DataRules
 from lifecycle.storage.files import publish_file
 

@@ -83,7 +83,7 @@ def untrusted_types(path: Path) -> list[str]:
     """
     import skops.io
 
-    from lifecycle.models.text_model import TRUSTED_TYPES
+    from lifecycle.problems.text_classification.model import TRUSTED_TYPES
 
     try:
         _require_sound(path)
@@ -189,7 +189,7 @@ def _skops(artifacts: Path, ref: ModelRef) -> Any:
     """Read a pipeline; champion and challenger are kept, since one flow run asks for each of them more than once."""
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    from lifecycle.models import text_model
+    from lifecycle.problems.text_classification import model as text_model
 
     path = artifacts / "pipeline.skops"
     try:
@@ -211,7 +211,7 @@ def _skops(artifacts: Path, ref: ModelRef) -> Any:
 
 def _opens_files(pipeline: Any) -> bool:
     """Whether a step reads the files that its input names, as scikit-learn's vectorisers do when they are told to."""
-    from lifecycle.models.text_model import parts
+    from lifecycle.problems.text_classification.model import parts
 
     steps = (part for part in parts(pipeline) if hasattr(part, "get_params"))
     return any(getattr(step, "input", "content") != "content" for step in steps)
@@ -223,7 +223,7 @@ def _pickled(artifacts: Path, ref: ModelRef) -> Any:
         raise IntegrityError(f"{ref.label} is a pickle: to load it is to run the code in it.", fix)
     import joblib  # type: ignore[import-untyped]
 
-    from lifecycle.models import text_model
+    from lifecycle.problems.text_classification import model as text_model
 
     try:
         return text_model.TextModel(joblib.load(artifacts / "pipeline.pkl"))

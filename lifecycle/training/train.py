@@ -25,19 +25,25 @@ from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
 from lifecycle.models import storing
+from lifecycle.problems.classification import plots, summary
+from lifecycle.problems.text_classification import estimators
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
-from lifecycle.tracking import claims, class_metrics, runs
+from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256, MODEL_URI, PACKAGES, TRAIN_KEY, TRAINED_KEYS
-from lifecycle.training import estimators, plots
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
 
-FITTING = ("training/train.py", "training/estimators.py", "data/tokens.py", "models/text_model.py")
+FITTING = (
+    "training/train.py",
+    "problems/text_classification/estimators.py",
+    "problems/text_classification/tokens.py",
+    "problems/text_classification/model.py",
+)
 """The sources that decide what becomes of rows and parameters: another model comes of a change to one of them."""
 
 
@@ -231,12 +237,12 @@ def _measure(pipeline: Any, sides: Mapping[Side, "pd.DataFrame"], folder: Path) 
     """Log the metrics of both sides, and write the tables of their classes and the plots of the test side."""
     import mlflow
 
-    (folder / class_metrics.FOLDER).mkdir()
+    (folder / summary.FOLDER).mkdir()
     for side, rows in sides.items():
         truth, probabilities = rows["label"].to_numpy(object), pipeline.predict_proba(rows[["text"]])
-        classes = class_metrics.by_class(truth, pipeline.classes_[probabilities.argmax(axis=1)])
-        classes.to_csv(folder / class_metrics.FOLDER / f"{side}.csv", index=False)
-        mlflow.log_metrics(class_metrics.metrics(side, classes))
+        classes = summary.by_class(truth, pipeline.classes_[probabilities.argmax(axis=1)])
+        classes.to_csv(folder / summary.FOLDER / f"{side}.csv", index=False)
+        mlflow.log_metrics(summary.metrics(side, classes))
         if side is Side.TEST:
             plots.draw(pipeline.classes_, truth, probabilities, folder / "plots")
 
@@ -253,7 +259,7 @@ def _table(request: TrainRequest) -> Any:
 
 def _log_model(pipeline: Any) -> str:
     """Log the whole pipeline under the contract of all text models; returns its `models:/m-…` URI."""
-    from lifecycle.models import text_model
+    from lifecycle.problems.text_classification import model as text_model
 
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         path = Path(temporary) / "pipeline.skops"

@@ -16,9 +16,9 @@ from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
+from lifecycle.problems.text_classification import estimators
 from lifecycle.settings.load import Settings
 from lifecycle.tracking import client as tracking
-from lifecycle.training import estimators
 from lifecycle.training import train as training
 from tests.conftest import train_model, write_news
 

@@ -9,10 +9,10 @@ import pytest
 
 from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.core.names import ModelType
-from lifecycle.models.refusals import refused_by_the_library
+from lifecycle.core.refusals import refused_by_the_library
+from lifecycle.problems.text_classification import estimators
 from lifecycle.settings.load import Settings
 from lifecycle.tracking import client as tracking
-from lifecycle.training import estimators
 from lifecycle.training import train as training
 
 TEXTS = pd.DataFrame({"text": ["not up 5 %", "loss up", "flat day", "up 10 %", "loss of 5", "flat again"] * 4})

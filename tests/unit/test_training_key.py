@@ -13,8 +13,8 @@ from lifecycle.core.names import ModelType
 from lifecycle.core.provenance import digest_of
 from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
+from lifecycle.problems.text_classification import estimators
 from lifecycle.settings.load import Settings
-from lifecycle.training import estimators
 from lifecycle.training import train as training
 from tests.conftest import ROOT
 
@@ -34,7 +34,8 @@ def test_the_same_training_has_the_same_key_in_every_process(manifest: Manifest)
     code = (
         "import sys; from lifecycle.training import train as training; from lifecycle.data.manifest import Manifest; "
     )
-    code += "from lifecycle.training import estimators; m = Manifest.model_validate_json(sys.stdin.read()); "
+    code += "from lifecycle.problems.text_classification import estimators; "
+    code += "m = Manifest.model_validate_json(sys.stdin.read()); "
     code += (
         "print(training.train_key(m, 'm', estimators.build('random_forest', {'class_weight': {'b': 2, 'a': 1}}, 0), 0))"
     )

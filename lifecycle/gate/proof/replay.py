@@ -51,7 +51,7 @@ LOOK_SECONDS = 10
 """How often it is looked whether the process is stopped; twice in a row ends the wait."""
 
 NEEDED = (
-    "lifecycle.models.text_model",
+    "lifecycle.problems.text_classification.model",
     "pyarrow.parquet",
     "sklearn.compose",
     "sklearn.feature_extraction.text",

@@ -26,9 +26,10 @@ from lifecycle.gate.decide import Case
 from lifecycle.gate.proof import infrastructure, replay
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.verdict import Rule
-from lifecycle.models import loading, storing, text_model
-from lifecycle.models.text_model import TextModel
-from lifecycle.training import estimators
+from lifecycle.models import loading, storing
+from lifecycle.problems.text_classification import estimators
+from lifecycle.problems.text_classification import model as text_model
+from lifecycle.problems.text_classification.model import TextModel
 
 SEED = 20_240_229
 CLASSES = {"falling": 0.32, "rising": 0.32, "steady": 0.36}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HERE = Path(__file__).parents[1]
+LIFECYCLE = Path(__file__).parents[2]
 VADER_PACKAGES = ("mlflow", "numpy", "pandas", "vaderSentiment")
 UNSAID = (
     "Nobody says which rows of %s %s it saw, so it counts as having seen all of them, and none is left to judge it on. "
@@ -191,7 +191,7 @@ def log_external(
     recording = Recording(
         model_name=model_name,
         run_name=f"{model_name} external {converted.source_sha256[:12]}",
-        code=HERE / "text_model.py",
+        code=LIFECYCLE / "problems" / "text_classification" / "model.py",
         artifacts={"pipeline": converted.path},
         packages=(*runs.PACKAGES, "joblib") if converted.is_pickle else runs.PACKAGES,
         tags=tags,
@@ -220,7 +220,7 @@ def log_vader(
     recording = Recording(
         model_name=model_name,
         run_name=f"{model_name} VADER {released}",
-        code=HERE / "external" / "vader.py",
+        code=Path(__file__).with_name("vader.py"),
         artifacts={"lexicon": lexicon, "emoji": emoji},
         packages=VADER_PACKAGES,
         tags={

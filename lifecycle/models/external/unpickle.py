@@ -119,7 +119,7 @@ def _probabilities(model: Any, samples: Sequence[str]) -> tuple[Any, Any]:
     try:
         check_is_fitted(model)
         _on_one_core(model)
-        from lifecycle.models.text_model import TextModel
+        from lifecycle.problems.text_classification.model import TextModel
 
         return model.classes_, TextModel(model).probabilities(samples)
     except MemoryError:
@@ -141,8 +141,8 @@ def _convert(model: Any, samples: Sequence[str], expected: Any, path: Path) -> t
     """Store with skops and read back; returns the types that are not trusted and why it cannot be used, if so."""
     import numpy as np
 
-    from lifecycle.models import text_model
     from lifecycle.models.loading import untrusted_types
+    from lifecycle.problems.text_classification import model as text_model
 
     try:
         text_model.store(model, path)

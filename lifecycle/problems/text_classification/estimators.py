@@ -14,8 +14,8 @@ from typing import Any
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import ModelType
-from lifecycle.data import tokens
-from lifecycle.models.refusals import refused_by_the_library
+from lifecycle.core.refusals import refused_by_the_library
+from lifecycle.problems.text_classification import tokens
 
 logger = logging.getLogger(__name__)
 
