@@ -131,7 +131,7 @@ def predicted(model: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
     with refused_by_the_library("The model cannot score these texts: ", DataError, CANNOT_SCORE):
         if not hasattr(model, "probabilities"):
             return pd.DataFrame(model.predict(None, rows[["text"]]))
-        classes, probabilities = _classes(model.pipeline), model.probabilities(rows["text"])
+        classes, probabilities = _classes(model.pipeline), model.probabilities(rows[["text"]])
         _one_per_text(probabilities, (len(rows), len(classes)))
         labelled = model.labelled(probabilities)
     columns = [f"{PROBABILITY}{name}" for name in classes]

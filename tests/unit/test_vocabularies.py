@@ -68,7 +68,7 @@ PIPELINES: dict[str, Callable[[], Any]] = {
 
 
 def probabilities(pipeline: Any) -> Any:
-    return text_model.TextModel(pipeline).probabilities(NEW)
+    return text_model.TextModel(pipeline).probabilities(pd.DataFrame({"text": NEW}, dtype=object))
 
 
 def vocabularies(pipeline: Any) -> list[dict[str, int]]:
