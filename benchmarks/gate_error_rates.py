@@ -25,8 +25,8 @@ import numpy as np
 from lifecycle.evaluation import statistics
 from lifecycle.gate import checks
 from lifecycle.gate.contest import Contest, Terms
-from lifecycle.problems import named
 from lifecycle.problems.classification.scores import ClassScores
+from lifecycle.problems.known import named
 from lifecycle.problems.shares import wilson
 from lifecycle.settings.gate_rules import GateRules
 

@@ -46,8 +46,8 @@ def train(
     --model-params "{'alpha': 1.0}"
     """
     from lifecycle.data import dataset
+    from lifecycle.problems.text_classification import estimators
     from lifecycle.settings import load as settings
-    from lifecycle.training import estimators
 
     config = settings.load(env)
     dataset.load(config.datasets, data_name, dataset.resolve(config.datasets, data_name, data_version))
@@ -271,8 +271,8 @@ def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> Non
 
 def _release(parameters: dict[str, Any], as_json: bool, verbose: bool) -> None:
     from lifecycle.data import piped
+    from lifecycle.problems.text_classification import estimators
     from lifecycle.settings import load as settings
-    from lifecycle.training import estimators
 
     config = settings.load(DEV)
     title = f"Releasing {parameters['model_name']} from {parameters['source']}"

@@ -49,8 +49,8 @@ def train(
         data_name=data_name,
         data_version=data_version,
         model_name=model_name,
-        model_type=model_type,
-        model_params=model_params or {},
+        algorithm=model_type,
+        params=model_params or {},
         seed=seed,
         links=reports.links(),
     )

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lifecycle.core.errors import IntegrityError
-from lifecycle.problems import Problem
 from lifecycle.problems.classification.scores import told_classes
+from lifecycle.problems.known import Problem
 from lifecycle.problems.metric import Scores
 
 IDENTITY = 16

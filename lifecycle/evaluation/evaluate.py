@@ -14,13 +14,13 @@ from lifecycle.core.errors import ConfigError, ConflictError, DataError, Integri
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
 from lifecycle.core.references import ModelRef
+from lifecycle.core.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
 from lifecycle.models.loading import load
-from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
-from lifecycle.problems import Problem, named
-from lifecycle.problems.classification.scores import PROBABILITY
+from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.contract import inputs_of
+from lifecycle.problems.known import Problem, named
 from lifecycle.tracking import claims
 from lifecycle.tracking.claims import Claim
 from lifecycle.tracking.client import client, download, translated
@@ -110,7 +110,7 @@ def evaluate(request: EvaluateRequest) -> None:
     problem, model = _problem(request), load(request.model)
     answers = predicted(model, _inputs(request, model, rows))
     table = rows[["row", "key"]].assign(truth=rows[problem.target]).join(answers)
-    summary = problem.summary(request.side, table["truth"], answers)
+    summary = problem.learning.summary(request.side, table["truth"], answers)
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary, translated():
         if summary.table is not None:
             path = Path(temporary) / f"{request.side}-{request.dataset_digest[:16]}.csv"

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from lifecycle.core.errors import DataError
-from lifecycle.problems import Problem
 from lifecycle.problems.findings import SliceLine, shown
+from lifecycle.problems.known import Problem
 from lifecycle.problems.metric import Mask, Scores
 from lifecycle.problems.shares import adjusted
 from lifecycle.settings.gate_rules import GateRules, SliceRules

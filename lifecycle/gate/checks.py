@@ -18,8 +18,9 @@ from lifecycle.evaluation.statistics import Measured
 from lifecycle.gate.contest import Terms
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.verdict import REPLAY, Check
-from lifecycle.problems import Problem, shares
+from lifecycle.problems import shares
 from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine, shown
+from lifecycle.problems.known import Problem
 from lifecycle.problems.metric import Metric, Scores
 from lifecycle.settings.gate_rules import GateRules
 

@@ -22,9 +22,9 @@ from lifecycle.gate.contest import Contest, Terms
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.reasons import Facts
 from lifecycle.gate.verdict import REPLAY, Check, Decision, Flip, Verdict
-from lifecycle.problems import Problem
 from lifecycle.problems.contract import Columns, described
 from lifecycle.problems.findings import BehaviourLine, SliceLine
+from lifecycle.problems.known import Problem
 from lifecycle.problems.metric import Mask, Scores, value_of
 from lifecycle.problems.text_classification import behaviour
 from lifecycle.problems.text_classification.behaviour import Suite

@@ -18,7 +18,7 @@ from lifecycle.gate.contest import Contest
 from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.models import loading
-from lifecycle.problems import named
+from lifecycle.problems.known import named
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.storage.files import cache_folder, write_json

@@ -17,8 +17,8 @@ from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.slices import column_of, require_few
-from lifecycle.problems import named
 from lifecycle.problems.judging import Judging
+from lifecycle.problems.known import named
 from lifecycle.problems.metric import own_function
 from lifecycle.problems.text_classification import behaviour
 from lifecycle.settings import load as settings

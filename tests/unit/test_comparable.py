@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lifecycle.core.errors import IntegrityError
 from lifecycle.evaluation.comparable import comparable
-from lifecycle.problems import named
+from lifecycle.problems.known import named
 
 TEXTS = named("text-classification")
 LABELS = ("a", "b", "c")

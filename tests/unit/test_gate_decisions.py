@@ -18,11 +18,11 @@ from lifecycle.gate.contest import Contest, Terms
 from lifecycle.gate.decide import SHOWN_FLIPS, Comparison, Evidence, decide, decision_of
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.verdict import REPLAY, Check, Verdict
-from lifecycle.problems import named
 from lifecycle.problems.classification import metrics
 from lifecycle.problems.classification.scores import ClassScores
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine
+from lifecycle.problems.known import named
 from lifecycle.settings.gate_rules import (
     BudgetRules,
     CalibrationRules,

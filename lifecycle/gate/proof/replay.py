@@ -36,7 +36,7 @@ from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure
 from lifecycle.gate.proof.infrastructure import PREDICTED, TOLERANCE, Proof
 from lifecycle.models import loading
-from lifecycle.problems.classification.scores import PROBABILITY
+from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.contract import inputs_of
 from lifecycle.storage.files import write_json
 from lifecycle.tracking.runs import PACKAGES
@@ -53,7 +53,7 @@ LOOK_SECONDS = 10
 """How often it is looked whether the process is stopped; twice in a row ends the wait."""
 
 NEEDED = (
-    "lifecycle.models.text_model",
+    "lifecycle.problems.text_classification.model",
     "pyarrow.parquet",
     "sklearn.compose",
     "sklearn.feature_extraction.text",

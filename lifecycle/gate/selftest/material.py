@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lifecycle.problems import Problem
 from lifecycle.problems.contract import Columns
+from lifecycle.problems.known import Problem
 
 SEED = 20_240_229
 DESK = "source_desk"

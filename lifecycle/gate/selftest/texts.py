@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lifecycle.core.names import ModelType
 from lifecycle.data.split import text_key
 from lifecycle.gate.selftest.material import (
     CEILINGS_OF_CLASSES,
@@ -23,11 +22,10 @@ from lifecycle.gate.selftest.material import (
     silenced,
     with_ballast,
 )
-from lifecycle.models import text_model
-from lifecycle.models.text_model import TextModel
-from lifecycle.problems import named
 from lifecycle.problems.contract import TEXT_COLUMNS
-from lifecycle.training import estimators
+from lifecycle.problems.known import named
+from lifecycle.problems.text_classification import estimators, model
+from lifecycle.problems.text_classification.model import TextModel
 
 CLASSES = {"falling": 0.32, "rising": 0.32, "steady": 0.36}
 """How often each class is said."""
@@ -40,11 +38,11 @@ STRETCHES = 40
 
 
 def _fitted(rows: pd.DataFrame) -> Any:
-    return estimators.fit(ModelType.LOGISTIC_REGRESSION, {}, 0, rows[["text"]], rows["label"])
+    return estimators.fit("logistic_regression", {}, 0, rows[["text"]], rows["label"])
 
 
 def _stored(pipeline: Any, folder: Path) -> None:
-    text_model.store(pipeline, folder / "pipeline.skops")
+    model.store(pipeline, folder / "pipeline.skops")
 
 
 def _rows(rng: np.random.Generator, count: int) -> pd.DataFrame:

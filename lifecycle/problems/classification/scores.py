@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from lifecycle.core.class_names import canonical
 from lifecycle.problems import shares
+from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.findings import Interval
 from lifecycle.problems.metric import Codes, Flips, Floats, Mask
 
 T = TypeVar("T")
 
-PROBABILITY = "probability."
-"""What the columns of stored predictions begin with that hold the probability of a class."""
 ROUNDING = 1e-6
 """How far the probabilities of a row may be from adding up to 1."""
 
