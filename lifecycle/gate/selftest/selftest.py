@@ -240,7 +240,7 @@ def _slices(asked: SliceRules, material: "Material") -> dict[str, Any]:
 
     own = material.problem.judging.slices
     return asked.model_dump() | {
-        "by": tuple(dict.fromkeys(by if by in own else DESK for by in asked.by or ())),
+        "by": None if asked.by is None else tuple(dict.fromkeys(by if by in own else DESK for by in asked.by)),
         "min_rows": min(asked.min_rows, ROWS_OF_A_SLICE),
         "floor": None if asked.floor is None else min(asked.floor, SLICE_FLOOR),
     }
