@@ -17,7 +17,8 @@ from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
 from lifecycle.data import split, units
 from lifecycle.data.units import Unit
-from lifecycle.data.values import LONGEST, NUMBER
+from lifecycle.problems.classification.labels import LONGEST, NUMBER
+from lifecycle.problems.text_classification import identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ def settled(frame: "pd.DataFrame", by: ByColumn) -> ByColumn:
         raise ConfigError(f"{what}these sizes ask for {', '.join(by.fractions)}.", "Choose another --data-name.")
     texts: dict[str, set[str]] = defaultdict(set)
     for cell, text in zip(frame[by.cells].str.strip(), frame["text"], strict=True):
-        texts[cell].add(split.text_key(text))
+        texts[cell].add(identity.text_key(text))
     groups = dict(by.groups)
     for group, keys in texts.items():
         held = Counter(by.inherited[key] for key in keys if key in by.inherited)
@@ -96,7 +97,7 @@ def settled(frame: "pd.DataFrame", by: ByColumn) -> ByColumn:
 
 def moved(frame: "pd.DataFrame", by: ByColumn) -> dict[int, str]:
     """The rows whose text the parent holds on another side than their group or time asks for, with their reason."""
-    cells, known = frame[by.cells].str.strip(), frame["text"].map(split.text_key).map(dict(by.inherited))
+    cells, known = frame[by.cells].str.strip(), frame["text"].map(identity.text_key).map(dict(by.inherited))
     side_of = _later_side(by.starts) if by.is_time else by.groups.get
     rows = known.index[known.notna()]
     return {int(row): OTHER_SIDE for row in rows if side_of(cells[row]) != known[row]}
@@ -124,7 +125,7 @@ def _sides_of_groups(cells: "pd.Series[str]", strata: "pd.Series[str]", by: ByCo
     for group, side in settled.items():
         for stratum, count in held[group].items():
             taken[stratum][side] += count
-    names = {split.text_key(f"group {group!r}"): group for group in held if group not in settled}
+    names = {identity.text_key(f"group {group!r}"): group for group in held if group not in settled}
     empty = {str(side) for side in by.fractions} - {*settled.values()}
     room = units.rooms(Counter(strata), by.fractions, taken)
     fresh = units.place((Unit(name, held[group]) for name, group in names.items()), room, by.fractions, empty)

@@ -20,11 +20,13 @@ from lifecycle.core import class_names
 from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.names import Side, is_name
 from lifecycle.core.provenance import code_version
-from lifecycle.data import columns, division, ingest, lock, report, split, tombstones, validation, values
+from lifecycle.data import columns, division, ingest, lock, report, tombstones, validation
 from lifecycle.data.division import Earlier
 from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest
 from lifecycle.data.quarantine import check_budget, rare_rows, set_aside, wanted
 from lifecycle.data.source import Source
+from lifecycle.problems.classification.labels import spelled
+from lifecycle.problems.text_classification import identity
 from lifecycle.settings.load import Settings, checked
 from lifecycle.storage import volumes
 from lifecycle.storage.files import sha256_of, write_json
@@ -215,7 +217,7 @@ def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
     distinct = len(numbers) == len(rows) + len(quarantined) == manifest.rows_in - manifest.rows_erased
     checks = {
         "the row numbers are not 1 to n": distinct and numbers <= set(range(1, manifest.rows_in + 1)),
-        "a text stands twice": not rows["text"].map(split.text_key).duplicated().any(),
+        "a text stands twice": not rows["text"].map(identity.text_key).duplicated().any(),
         "the counts differ": counts_of(rows) == manifest.counts,
     }
     if broken := [problem for problem, fine in checks.items() if not fine]:
@@ -322,7 +324,7 @@ def _canonical(raw: "pd.DataFrame", request: CreateDataRequest, classes: tuple[s
     frame = raw.rename(columns={column: roles.get(column, f"source_{column}") for column in raw.columns})
     stripped = frame[["text", "label"]].apply(lambda column: column.str.strip())
     trimmed = int((stripped != frame[["text", "label"]]).to_numpy().sum())
-    labels = values.spelled(stripped["label"].map(class_names.canonical), classes)
+    labels = spelled(stripped["label"].map(class_names.canonical), classes)
     return frame.assign(text=stripped["text"], label=labels), trimmed
 
 

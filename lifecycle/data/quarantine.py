@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lifecycle.core import class_names
 from lifecycle.core.errors import DataError
-from lifecycle.data import split
 from lifecycle.data.columns import OTHER_SIDE
+from lifecycle.problems.text_classification import identity
 from lifecycle.settings.load import DataRules
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def set_aside(
     import pandas as pd
 
     reasons = pd.Series(dict(failed), dtype="object").reindex(frame.index)
-    keys = frame["text"].map(split.text_key)
+    keys = frame["text"].map(identity.text_key)
     reasons.loc[_conflicting(frame["label"][reasons.isna()], keys, name, rules)] = CONFLICT
     usable = reasons.isna()
     first = pd.Series(frame.index[usable], index=frame.index[usable]).groupby(keys[usable]).transform("min")

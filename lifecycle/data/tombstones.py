@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
-from lifecycle.data.split import normalised
+from lifecycle.problems.text_classification.identity import normalised
 from lifecycle.storage import volumes
 from lifecycle.storage.files import write_json
 

@@ -19,6 +19,7 @@ from lifecycle.data import columns, division, split, twins
 from lifecycle.data.division import Division, Earlier
 from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.data.source import Source
+from lifecycle.problems.text_classification import identity
 from lifecycle.settings.load import DataRules
 
 examples = hypothesis.settings(deadline=None, max_examples=25)
@@ -51,7 +52,7 @@ def divide(rows: list[Row], asked: CreateDataRequest, parent: Division | None = 
     if by := division.by_column(asked, earlier):
         by = columns.settled(frame, by)
         frame = frame.drop(index=[*columns.moved(frame, by)])
-    frame = frame.rename_axis("row").reset_index().assign(key=[split.text_key(text) for text in frame["text"]])
+    frame = frame.rename_axis("row").reset_index().assign(key=[identity.text_key(text) for text in frame["text"]])
     return division.divide(frame, asked, by, earlier)
 
 

@@ -18,7 +18,6 @@ import pandas as pd
 
 from lifecycle.core.names import ModelType
 from lifecycle.core.references import ModelRef
-from lifecycle.data.split import text_key
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.comparable import comparable
 from lifecycle.gate.contest import Contest
@@ -28,6 +27,7 @@ from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.verdict import Rule
 from lifecycle.models import loading, storing, text_model
 from lifecycle.models.text_model import TextModel
+from lifecycle.problems.text_classification.identity import text_key
 from lifecycle.training import estimators
 
 SEED = 20_240_229
