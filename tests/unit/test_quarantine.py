@@ -211,7 +211,8 @@ def test_every_row_is_kept_or_set_aside_for_one_reason(rows: list[tuple[int, str
     pairs = [*rows, *((100 + n, "ab"[n % 2]) for n in range(20))]
     frame = pd.DataFrame([(f"text {n}", label) for n, label in pairs], columns=["text", "label"])
     frame.index = pd.RangeIndex(1, len(frame) + 1)
-    kept, quarantine = set_aside(frame, {}, "rows", rules, wanted("label", SIDES))
+    keys = frame["text"].map(identity.text_key)
+    kept, quarantine = set_aside(frame, keys, {}, "rows", rules, wanted("label", SIDES))
     assert sorted([*kept["row"], *quarantine["row"]]) == list(frame.index)
     assert kept["key"].is_unique
     assert kept["label"].value_counts().min() >= 5
