@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import TEXT_CLASSIFICATION
 from lifecycle.settings.load import config_dir
 
 if TYPE_CHECKING:
@@ -32,9 +33,14 @@ class Report(Frozen):
     quarantine: dict[int, str]
 
 
-def load_suite(data_name: str) -> Expectations:
-    """The expectations of a dataset: `config/expectations/<data_name>.json`, else `default.json`."""
+def load_suite(data_name: str, problem: str | None = None) -> Expectations:
+    """The expectations of a dataset: `config/expectations/<data_name>.json`; else, of texts, `default.json`.
+
+    Those of a table follow from its columns (`Table.suite`).
+    """
     folder = config_dir() / "expectations"
+    if problem not in (None, TEXT_CLASSIFICATION) and not (folder / f"{data_name}.json").exists():
+        return ()
     path = next((p for p in (folder / f"{data_name}.json", folder / "default.json") if p.exists()), None)
     if path is None:
         raise ConfigError(f"No expectations: {folder / 'default.json'} does not exist.", "Restore it.")

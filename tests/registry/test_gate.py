@@ -275,7 +275,7 @@ DAMAGE: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame | bytes | None], s
     "lack a label": (lambda rows: rows.assign(label=[None, *rows["label"][1:]]), "empty label"),
     "hold an empty label": (lambda rows: rows.assign(label=["", *rows["label"][1:]]), "empty label"),
     "are judged by other labels": (other_labels, "evaluated against another truth"),
-    "lack a column": (lambda rows: rows.drop(columns="truth"), " lack or repeat the columns truth"),
+    "lack a column": (lambda rows: rows.drop(columns="truth"), " lacks or repeats the column truth"),
     "hold numbers as labels": (lambda rows: rows.assign(label=1), "label that is no text"),
     "hold texts as scores": (lambda rows: rows.assign(score="high"), "scores that are no numbers"),
     "hold nothing as probability": (

@@ -98,7 +98,7 @@ def test_rules_of_other_data_are_replaced_and_named(strict: SelftestResult) -> N
 
 def test_a_limit_is_never_made_stricter() -> None:
     """Only time and size get a limit of their own."""
-    wide = LAX.model_copy(update={"min_rows": 3, "retraining": RetrainingRules(margin=0.07)})
+    wide = LAX.model_copy(update={"metric": "f1_macro", "min_rows": 3, "retraining": RetrainingRules(margin=0.07)})
     assert selftest.stand_in(wide, PlantedModels(TEXTS)) == wide
     assert selftest.stand_in(GateRules(), PlantedModels(TEXTS)).margin == selftest.GAIN
     assert selftest.stand_in(GateRules(min_gain=-0.01), PlantedModels(TEXTS)).min_gain == -selftest.LOSS
