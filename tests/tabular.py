@@ -1,5 +1,6 @@
 """What tests of tabular models share: a table of bike rentals, and models of it that are logged in a real MLflow."""
 
+import hashlib
 import json
 import tempfile
 import warnings
@@ -20,7 +21,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from lifecycle.core.references import ModelRef
+from lifecycle.data.manifest import Manifest
 from lifecycle.models import loading, storing
+from lifecycle.storage.files import sha256_of, write_json
 from tests import tabular_code
 
 KINDS = {"temp": "numeric", "season": "categorical", "holiday": "boolean"}
@@ -42,6 +45,51 @@ def rentals(count: int = 40) -> pd.DataFrame:
     )
     rows["cnt"] = (10 * rows["temp"] + 50 * (rows["season"] == "summer")).round(3)
     return rows.assign(busy=np.where(rows["cnt"] > 150, "yes", "no"))
+
+
+def published(root: Path, rows: pd.DataFrame, data_version: str = "1.0.0") -> Manifest:
+    """A dataset version of rentals, as its files lie: the inputs typed, every other column as text, a key per row."""
+    inputs = pd.DataFrame({name: tabular_code.typed(rows[name], kind) for name, kind in KINDS.items()})
+    identities = inputs.astype(str).agg("|".join, axis=1)
+    seen = identities.groupby(identities).cumcount().astype(str)
+    keys = identities.map(_digest).str[:16] + (identities + "#" + seen).map(_digest).str[16:]
+    split = inputs.rename(columns={"season": "source_label"}).assign(
+        row=range(1, len(rows) + 1), key=keys, target=rows["cnt"], split="train", source_instant=rows["instant"]
+    )
+    folder = root / "bikes" / data_version
+    folder.mkdir(parents=True)
+    split.to_parquet(folder / "split.parquet", index=False)
+    split.head(0).assign(reason="").to_parquet(folder / "quarantine.parquet", index=False)
+    manifest = Manifest.model_validate(
+        {
+            "data_name": "bikes",
+            "data_version": data_version,
+            "problem": REGRESSION,
+            "inputs": [{"name": "label" if name == "season" else name, "kind": kind} for name, kind in KINDS.items()],
+            "digest": data_version,
+            "source": "bikes.csv",
+            "source_sha256": "",
+            "parameters": {"suite": []},
+            "rows_in": len(rows),
+            "rows_split": len(rows),
+            "rows_quarantined": 0,
+            "quarantined": {},
+            "trimmed": 0,
+            "counts": {"train": {}},
+            "classes": [],
+            "validation": [],
+            "parent": None,
+            "parent_digest": None,
+            "code_version": "1",
+            "files": {name: sha256_of(folder / name) for name in ("split.parquet", "quarantine.parquet")},
+        }
+    )
+    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+    return manifest
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def fitted(problem: str, **columns: str) -> Any:

@@ -1,7 +1,5 @@
 """What a model of any problem has answered must come again: from its file, and from a server that is asked for it."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,7 +75,7 @@ def model(request: pytest.FixtureRequest, store: str) -> ModelRef:
     return logged(store, request.param)
 
 
-def test_a_server_repeats_what_a_model_of_any_problem_has_predicted(model: ModelRef, tmp_path: Path) -> None:
+def test_a_server_repeats_what_a_model_of_any_problem_has_predicted(model: ModelRef) -> None:
     rows = rentals(250).astype(object)
     rows.loc[[3, 120], "temp"], rows.loc[[4, 240], "season"], rows.loc[5, "holiday"] = None, None, None
     inputs = pd.DataFrame({name: typed(rows[name], kind) for name, kind in KINDS.items()})
