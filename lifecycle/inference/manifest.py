@@ -121,10 +121,10 @@ def of_version(data_root: Path, version: Manifest, key_column: str | None = None
     """
     source = Source(uri=str(dataset.rows_file(data_root, version.data_name, version.data_version)))
     columns = {column.stored: column.name for column in version.inputs}
-    if key_column is None or key_column in {*columns, *RESERVED}:
-        return Table(source, columns, key_column or "key")
-    stored = {column.name: column.stored for column in version.inputs}.get(key_column, f"source_{key_column}")
-    return Table(source, columns, stored)
+    if key_column is None:
+        return Table(source, columns, "key")
+    of_others = key_column if key_column in {*columns, *RESERVED} else f"source_{key_column}"
+    return Table(source, columns, by_input(columns).get(key_column, of_others))
 
 
 def pinned(request: BatchRequest) -> BatchRequest:
