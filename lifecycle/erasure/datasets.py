@@ -15,9 +15,9 @@ from lifecycle.data import contents, dataset, division, report, validation
 from lifecycle.data.dataset import MANIFEST, QUARANTINE, REPORT, SPLIT
 from lifecycle.data.erased import Erased
 from lifecycle.data.manifest import Manifest
-from lifecycle.data.tables import TABLES
 from lifecycle.erasure import swap
 from lifecycle.erasure.wanted import Wanted, source_column
+from lifecycle.problems.known import named
 from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _validated(kept: "dict[str, pd.DataFrame]", manifest: Manifest, docs: Path) 
     tables = [table[[name for name in table if name not in own]].set_axis(table["row"]) for table in kept.values()]
     frame = pd.concat([table for table in tables if len(table)] or tables).sort_index()
     try:
-        suite = tuple(manifest.parameters["suite"]) or TABLES[manifest.problem].suite(manifest.inputs)
+        suite = tuple(manifest.parameters["suite"]) or named(manifest.problem).table.suite(manifest.inputs)
         return validation.check(frame, suite, docs).results
     except (DataError, ConfigError):
         shutil.rmtree(docs, ignore_errors=True)

@@ -1,6 +1,6 @@
 """What a problem is: the kind of its inputs, of its truth and of its predictions, as the other rooms ask for it.
 
-A new problem is one folder and one entry in `lifecycle.problems.PROBLEMS`. Three parts answer to three groups of rooms:
+A new problem is one folder and one entry in `lifecycle.problems.known`. Three parts answer to three groups of rooms:
 
 `table`      what the rows of a dataset are: roles of the source's columns, identity, what cannot be used
 `learning`   what can be trained on them, and how a trained model is stored

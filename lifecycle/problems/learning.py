@@ -1,4 +1,5 @@
 """What training asks of a problem: what can be fitted, how it is stored, and what is said of a fitted model."""
+# ruff: noqa: ARG002  what a problem does not need of its arguments, another one does
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,12 +79,7 @@ class Learning(Protocol):
         """Plot what a model does on one split."""
 
     def explain(
-        self,
-        pipeline: Any,  # noqa: ARG002
-        inputs: "pd.DataFrame",  # noqa: ARG002
-        truth: "pd.Series[Any]",  # noqa: ARG002
-        columns: Columns,  # noqa: ARG002
-        folder: Path,  # noqa: ARG002
+        self, pipeline: Any, inputs: "pd.DataFrame", truth: "pd.Series[Any]", columns: Columns, folder: Path
     ) -> None:
         """Write down what the predictions depend on; not every problem can tell."""
         return

@@ -112,9 +112,8 @@ class _Learning(Learning):
         described = {"problem": self.problem, "columns": [column.model_dump() for column in columns]}
         artifacts["columns"].write_text(json.dumps(described, indent=2, ensure_ascii=False), encoding="utf-8")
         example = pd.DataFrame([{column.name: EXAMPLE[column.kind] for column in columns}])
-        return StoredModel(
-            MODEL, artifacts, {column.name: "any" for column in columns}, self.outcome.prediction, example
-        )
+        inputs = {column.name: "any" for column in columns}
+        return StoredModel(MODEL, artifacts, inputs, self.outcome.prediction, example)
 
     def summary(self, split: str, truth: "pd.Series[Any]", answers: "pd.DataFrame") -> Summary:
         return self.outcome.summary(split, truth, answers)

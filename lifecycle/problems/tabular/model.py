@@ -70,12 +70,12 @@ def _word(cell: Any) -> str | None:
         if text in MISSING:
             return None
         return _decimal(float(text)) if DECIMAL.fullmatch(text) else TRUTH_VALUES.get(text, text)
+    if isinstance(cell, Decimal):
+        return None if cell.is_nan() else _word(f"{cell:f}")
     if cell is None or cell is pd.NaT or cell is pd.NA or cell != cell:  # noqa: PLR0124  NaN alone differs from itself
         return None
     if isinstance(cell, float | np.floating):
         return _decimal(float(cell))
-    if isinstance(cell, Decimal):
-        return _word(f"{cell:f}")
     return _moment(cell) if isinstance(cell, date) else str(cell)
 
 
