@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from lifecycle.core.errors import DataError
-from lifecycle.problems.findings import SliceLine, shown
+from lifecycle.problems.findings import SliceLine
 from lifecycle.problems.known import Problem
 from lifecycle.problems.metric import Mask, Scores
 from lifecycle.problems.shares import adjusted
@@ -78,9 +78,7 @@ def _by_value(by: str, values: pd.Series, most: int, *, is_class: bool) -> Itera
 
 
 def _ends(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    whole = pd.api.types.is_integer_dtype(values)
-    return f"{low} to {high}" if whole else f"{shown(float(low))} to {shown(float(high))}"
+    return f"{values.min():g} to {values.max():g}"
 
 
 def column_of(by: str, columns: Iterable[str]) -> str:
