@@ -314,7 +314,7 @@ def batch(done: "Batch") -> None:
         f"Predictions of {manifest.model_name} {_version(manifest.model_version)}: {manifest.rows_in:,} rows in = "
         f"{manifest.scored:,} scored + {rejected:,} rejected{_erased(manifest)}"
     )
-    table(("label", "rows"), manifest.labels.items())
+    table(("prediction", "") if manifest.numbers else ("label", "rows"), manifest.answers.items())
     console.echo(f"In: {done.folder}")
 
 
@@ -331,8 +331,8 @@ def release(done: "Release") -> None:
         rows += _environment(outcome)
     if done.batch:
         found = done.batch.manifest
-        labels = ", ".join(f"{label} {count:,}" for label, count in found.labels.items())
-        rows.append(("predictions", f"{found.scored:,} rows", labels))
+        answers = ", ".join(f"{name} {value}" for name, value in found.answers.items())
+        rows.append(("predictions", f"{found.scored:,} rows", answers))
         rows.append(("  rejected", f"{sum(found.rejected.values()):,} rows", _pairs(found.rejected) or "none"))
     table(("what", "value", "detail"), rows)
     if alike := done.judged_alike:

@@ -97,6 +97,13 @@ class BatchManifest(_Columns):
         is_text = self.problem == TEXT_CLASSIFICATION
         return by_input(self.columns).get("text", "text") if is_text else ""
 
+    @property
+    def answers(self) -> dict[str, str]:
+        """What was predicted, for people: the rows of each class, or how far the numbers reach."""
+        if self.numbers is None:
+            return {label: f"{rows:,}" for label, rows in self.labels.items()}
+        return {name: f"{value:,.6g}" for name, value in self.numbers.model_dump().items()}
+
 
 def by_input(columns: Mapping[str, str]) -> dict[str, str]:
     """The inputs that are named, each with its source column."""

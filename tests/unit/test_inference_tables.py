@@ -77,6 +77,7 @@ def test_numbers_are_predicted_row_by_row_and_told_in_the_manifest(regression: M
     assert manifest.numbers is not None
     told = predictions["prediction"].agg(["min", "mean", "max"]).to_dict()
     assert manifest.numbers.model_dump() == pytest.approx(told)
+    assert manifest.answers == {name: f"{value:,.6g}" for name, value in told.items()}
 
 
 def test_classes_are_predicted_and_counted(classification: ModelRef, tmp_path: Path) -> None:
