@@ -169,7 +169,9 @@ def check_source(request: CreateDataRequest) -> None:
             is not blank were used.
     """
     table = _without_erased(read_source(request), request)
-    canonical = _canonical(table.rows, request, _parent(request))
+    parent = None if volumes.is_published(request.folder) else _parent(request)
+    division.require_one_way(request, parent)
+    canonical = _canonical(table.rows, request, parent)
     frame = canonical.frame
     unusable, said = _unusable(table, canonical, division.by_column(request, Earlier()))
     check_budget(unusable, len(frame), request.source.name, request.rules, said)

@@ -150,8 +150,9 @@ def _proposed(
 def _is_free_text(cells: "pd.Series[str]", of: Judged) -> bool:
     if of.kind not in ("categorical", DROP) or of.distinct <= MOST_CLASSES:
         return False
-    words = cells[cells.str.strip() != ""].head(1000).str.split().str.len()
-    return bool(words.median() >= WORDS)
+    stripped = cells.str.strip()
+    blanks = stripped[stripped != ""].head(GLANCE).str.count(r"\s+")
+    return bool(blanks.median() >= WORDS - 1)
 
 
 def _is_key(name: str, cells: "pd.Series[str]") -> bool:
@@ -188,7 +189,8 @@ def _targets(frame: "pd.DataFrame", judged: Mapping[str, Judged], others: Iterab
     if len(clear) == 1:
         return clear
     away = {name: _away(place, len(possible)) for place, name in enumerate(possible)}
-    return sorted(possible, key=lambda name: (_rank(name), judged[name].missing > 0, away[name]))
+    is_less = {name: bool(judged[name].missing) or not WHEN.isdisjoint(_words(name)) for name in possible}
+    return sorted(possible, key=lambda name: (_rank(name), is_less[name], away[name]))
 
 
 def _rank(name: str) -> int:

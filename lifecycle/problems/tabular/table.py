@@ -126,15 +126,15 @@ class TabularTable(NamedTuple):
         return tuple({"type": rule, "kwargs": options, "severity": "critical"} for rule, options in rules)
 
     def _inputs(self, raw: "pd.DataFrame", request: TableRequest, before: Before) -> Columns:
-        if before.inputs:
-            return columns.frozen(
-                [name for name in raw.columns if name != request.target], before.inputs, request.columns
-            )
         no_inputs = {request.key, request.group_column} - request.columns.keys()
         time = request.time_column
         if time and time not in request.columns and columns.judge(time, raw[time]).kind != "datetime":
             no_inputs.add(time)  # a number that counts up tells the row
-        return columns.infer(raw.drop(columns=[name for name in no_inputs if name]), request.target, request.columns)
+        no_inputs -= {column.name for column in before.inputs}
+        frame = raw.drop(columns=[name for name in no_inputs if name])
+        if before.inputs:
+            return columns.frozen(frame.drop(columns=request.target).columns, before.inputs, request.columns)
+        return columns.infer(frame, request.target, request.columns)
 
     def _target(self, cells: "pd.Series[str]", classes: tuple[str, ...]) -> "tuple[pd.Series, pd.Series]":
         """The truth as it is stored, and why it cannot be used."""
