@@ -120,7 +120,7 @@ MOMENTS: dict[str, Callable[["pd.Series[Any]"], Any]] = {
     "month": lambda at: at.dt.month,
     "weekday": lambda at: at.dt.dayofweek,
     "hour": lambda at: at.dt.hour,
-    "days": lambda at: (at - pd.Timestamp(0)) / pd.Timedelta(days=1),
+    "days": lambda at: (at - pd.Timestamp(0).as_unit("us")) / pd.Timedelta(days=1),
 }
 """What is learnt of a moment; days are those since 1970."""
 
