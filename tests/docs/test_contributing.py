@@ -20,8 +20,11 @@ def _entry() -> Estimator:
     return entry
 
 
-def test_its_parameters_are_known_without_any_being_set() -> None:
-    assert {*_entry().defaults, "estimator__random_state"} <= set(_entry().make().get_params())
+def test_the_parameters_that_a_person_may_set_are_those_of_the_estimator_within_too() -> None:
+    entry = _entry()
+    assert {*entry.defaults, "estimator__C", "estimator__random_state"} <= set(
+        entry.make(**entry.defaults).get_params()
+    )
 
 
 def test_it_tells_probabilities_and_is_stored_with_the_types_that_it_names() -> None:

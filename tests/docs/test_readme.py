@@ -53,7 +53,7 @@ def _write_table(path: Path) -> None:
         f"{age},{plan},{months},{calls},{str(paperless).lower()},{'yes' if calls * 20 > months else 'no'}"
         for age, plan, months, calls, paperless in rows
     ]
-    path.write_text("\n".join(["age,plan,months,calls,paperless,churn", *lines, ""]), encoding="utf-8")
+    path.write_text("\n".join(["age,plan,months,calls,paperless,churned", *lines, ""]), encoding="utf-8")
 
 
 def _operate(folder: Path, commands: list[list[str]]) -> None:
