@@ -45,15 +45,13 @@ def test_every_command_runs_in_the_order_of_the_readme(
 
 
 def _write_table(path: Path) -> None:
-    """A table of customers: who has been here for long seldom leaves, of whatever plan, and calls tell who will."""
-    rows = [
-        (20 + i * 7 % 61, ("basic", "plus", "family")[i % 3], 1 + i * 13 % 90, i % 5, i % 2 == 0) for i in range(600)
-    ]
-    lines = [
-        f"{age},{plan},{months},{calls},{str(paperless).lower()},{'yes' if calls * 20 > months else 'no'}"
-        for age, plan, months, calls, paperless in rows
-    ]
-    path.write_text("\n".join(["age,plan,months,calls,paperless,churned", *lines, ""]), encoding="utf-8")
+    """A table of customers: who calls often and has not been here for long leaves, but for one in eleven."""
+    lines = ["age,plan,months,calls,paperless,churned"]
+    for i in range(600):
+        months, calls, plan = 1 + i * 13 % 90, i % 5, ("basic", "plus", "family")[i % 3]
+        leaves = (calls * 20 > months) != (i % 11 == 0)
+        lines.append(f"{20 + i * 7 % 61},{plan},{months},{calls},{i % 2 == 0},{'yes' if leaves else 'no'}")
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def _operate(folder: Path, commands: list[list[str]]) -> None:
