@@ -85,7 +85,7 @@ class BudgetRules(Frozen, allow_inf_nan=False):
 class CostRules(Frozen, allow_inf_nan=False):
     """What each mistake costs: `cost` is then a metric, in this currency per 1,000 rows; less is better."""
 
-    currency: str = "EUR"
+    currency: str = Field("EUR", description="What the costs are counted in.")
     matrix: dict[str, dict[str, float]] = Field(
         {}, description="Cost by true label and predicted label; what is not named costs nothing."
     )
