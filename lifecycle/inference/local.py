@@ -20,7 +20,7 @@ from lifecycle.data import cells, ingest, tombstones
 from lifecycle.inference.manifest import REJECTED, BatchRequest, Counts
 from lifecycle.models import loading
 from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from lifecycle.storage.files import publish_file
 
 if TYPE_CHECKING:
