@@ -15,6 +15,7 @@ from cli import (
     ending,
     environment,
     gate,
+    init,
     model,
     serving,
     steps,
@@ -39,6 +40,7 @@ app.add_typer(gate.app, name="gate")
 databricks.app.command()(databricks_deploy.deploy)
 app.add_typer(databricks.app, name="databricks")
 app.add_typer(system.config, name="config")
+init.add_to(app)
 steps.add_to(app)
 approve.add_to(app)
 up.add_to(app)

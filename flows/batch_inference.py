@@ -15,7 +15,8 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import InferenceRules, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import files
 from tasks import compute, data, inference, registry, reports
 from tasks.outcomes import Batch

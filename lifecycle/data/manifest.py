@@ -15,7 +15,7 @@ from lifecycle.data.source import Source
 from lifecycle.problems.contract import TEXT_COLUMNS, Before, Table
 from lifecycle.problems.contract import Columns as Inputs
 from lifecycle.problems.known import named
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
 from lifecycle.inference.predictions import Tally
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.models import loading
 from lifecycle.problems.known import named
-from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.storage.files import cache_folder, write_json
 from lifecycle.tracking.client import client, translated
@@ -104,7 +103,7 @@ def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
         trained_on={role: evaluation.claim(model).words for role, model in _models(request).items()},
     )
     comparison = Comparison(**_compared(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
-    suites = behaviour.load(request.rules.behaviour, settings.config_dir() / "behaviour")
+    suites = behaviour.load(request.rules.behaviour)
     with threadpool_limits(1, user_api="blas"):  # on sums of this size several threads mostly wait for each other
         verdict = decide(comparison, evidence, request.rules, suites)
     if contest.rule != "retraining" and verdict.metrics:  # what was not measured has told nobody anything

@@ -21,7 +21,6 @@ from lifecycle.problems.judging import Judging
 from lifecycle.problems.known import named
 from lifecycle.problems.metric import own_function
 from lifecycle.problems.text_classification import behaviour
-from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import OF_A_CLASS, GateRules
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
@@ -100,7 +99,7 @@ def _require(config: Settings, judged_on: Manifest, origin: Manifest | None) -> 
     judging = named(judged_on.problem).judging
     rules = judging.completed(config.gate)
     _require_applicable(judged_on, judging, rules)
-    behaviour.load(rules.behaviour, settings.config_dir() / "behaviour")
+    behaviour.load(rules.behaviour)
     _require_functions(rules)
     side = evaluation.judged_side(judged_on)
     where = f"the {side} of {judged_on.data_name} {judged_on.data_version}"

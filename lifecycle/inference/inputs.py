@@ -7,7 +7,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.data import cells
 from lifecycle.inference.manifest import BatchRequest, by_input
 from lifecycle.problems.contract import TEXT_COLUMNS, Column, Columns
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ def _of_values(values: "pd.Series[Any]", column: Column, rules: DataRules) -> di
 
     no_texts = _of_cells(values, rules)
     texts = values.drop([*no_texts]).to_frame(column.name)
-    reasons = unusable(texts, (column,)).dropna()
+    reasons = unusable(texts, [(column.name, column.kind)]).dropna()
     return no_texts | dict(zip(reasons.index.to_list(), reasons.to_list(), strict=True))
 
 

@@ -23,7 +23,7 @@ from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
 from lifecycle.inference.predictions import Numbers
 from lifecycle.problems.contract import RESERVED
-from lifecycle.settings.load import DataRules, InferenceRules
+from lifecycle.settings.rules import DataRules, InferenceRules
 from lifecycle.storage import volumes
 
 MANIFEST, REJECTED = "manifest.json", "rejected.parquet"

@@ -22,7 +22,8 @@ from lifecycle.registry import catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version
 from lifecycle.settings.gate_rules import OF_A_CLASS
-from lifecycle.settings.load import CardRules, CardWords, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import CardRules, CardWords
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -90,7 +90,8 @@ def follow(config: Settings, model_name: str) -> Served:
         changed=now is not before,
         compared=len(sample.recorded),
         link=endpoint.link,
-        message=f"Endpoint {endpoint.name} serves {champion.label}; {len(sample.recorded)} of its predictions are as stored.",
+        message=f"Endpoint {endpoint.name} serves {champion.label}; "
+        f"{len(sample.recorded)} of its predictions are as stored.",
     )
     logger.info("%s", served.message)
     return served
@@ -208,7 +209,8 @@ class Endpoint:
             what = f"Endpoint {self.name} answered with {answer.served_model_name}: it was changed meanwhile."
             raise IntegrityError(what, "Look again: mlops doctor")
         if wrong := differing(answer.predictions or [], sample.recorded):
-            what = f"Endpoint {self.name}: {wrong} of {len(sample.recorded)} predictions are not what {model.label} predicted."
+            answers = f"{wrong} of {len(sample.recorded)} predictions"
+            what = f"Endpoint {self.name}: {answers} are not what {model.label} predicted."
             raise IntegrityError(what, "Look at its page in Databricks, or roll back: mlops rollback")
 
     def _query(self, rows: "DataframeSplitInput") -> "QueryEndpointResponse":
