@@ -84,3 +84,5 @@ Delimiter = Annotated[
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(literal)]
 Params = Annotated[dict[str, Any], BeforeValidator(literal)]
+ColumnMap = Annotated[dict[str, str], BeforeValidator(literal)]
+"""Something about columns, by their names."""
