@@ -13,7 +13,8 @@ from lifecycle.data.source import Source
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import InferenceRules, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import files
 from tasks import compute, data, inference, registry, reports
 from tasks.outcomes import Batch

@@ -26,7 +26,7 @@ from lifecycle.data import cells, delta
 from lifecycle.data.opening import Content, changed, check_scheme, opened
 from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, csv, jsonl, parquet, text
 from lifecycle.data.source import Source
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from lifecycle.storage import volumes
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from lifecycle.data.erased import Erased
 from lifecycle.data.source import Source
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.problems.contract import Columns as Inputs
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 T = TypeVar("T")
 

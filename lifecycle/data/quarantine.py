@@ -10,7 +10,7 @@ from lifecycle.core import class_names
 from lifecycle.core.errors import DataError
 from lifecycle.data import split
 from lifecycle.data.columns import OTHER_SIDE
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.frozen import Frozen
-from lifecycle.settings.load import config_dir
+from lifecycle.settings.files import located
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +34,10 @@ class Report(Frozen):
 
 def load_suite(data_name: str) -> Expectations:
     """The expectations of a dataset: `config/expectations/<data_name>.json`, else `default.json`."""
-    folder = config_dir() / "expectations"
-    path = next((p for p in (folder / f"{data_name}.json", folder / "default.json") if p.exists()), None)
-    if path is None:
-        raise ConfigError(f"No expectations: {folder / 'default.json'} does not exist.", "Restore it.")
+    own, default = (located(f"expectations/{name}.json") for name in (data_name, "default"))
+    path = own if own.exists() else default
+    if not path.exists():
+        raise ConfigError(f"No expectations: {default} does not exist.", "Restore it.")
     try:
         return tuple(json.loads(path.read_text(encoding="utf-8"))["expectations"])
     except (ValueError, KeyError, TypeError) as error:

@@ -26,7 +26,7 @@ from lifecycle.erasure.wanted import Wanted
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import MANIFEST, REJECTED, SCHEMA, BatchManifest
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:

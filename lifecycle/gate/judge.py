@@ -18,7 +18,6 @@ from lifecycle.gate.contest import Contest
 from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.models import loading
-from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.storage.files import cache_folder, write_json
 from lifecycle.tracking.client import client, translated
@@ -100,7 +99,7 @@ def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
         trained_on={role: evaluation.claim(model).words for role, model in _models(request).items()},
     )
     parties = Parties(**_parties(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
-    suites = behaviour.load(request.rules.behaviour, settings.config_dir() / "behaviour")
+    suites = behaviour.load(request.rules.behaviour)
     with threadpool_limits(1, user_api="blas"):  # on sums of this size several threads mostly wait for each other
         verdict = weigh(parties, case, request.rules, suites)
     if contest.rule != "retraining" and verdict.metrics:  # what was not measured has told nobody anything

@@ -17,7 +17,6 @@ from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
 from lifecycle.evaluation import behaviour
 from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import OF_A_CLASS, GateRules
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
@@ -93,7 +92,7 @@ def _origin(config: Settings, model: ModelRef) -> Manifest | None:
 
 def _require(config: Settings, judged_on: Manifest, origin: Manifest | None) -> None:
     rules = config.gate
-    behaviour.load(rules.behaviour, settings.config_dir() / "behaviour")
+    behaviour.load(rules.behaviour)
     _require_functions(rules)
     side = evaluation.judged_side(judged_on)
     where = f"the {side} of {judged_on.data_name} {judged_on.data_version}"

@@ -8,7 +8,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.data import cells
 from lifecycle.inference.manifest import BatchRequest, by_input
 from lifecycle.problems.contract import TEXT_COLUMNS, Column, Columns
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ from lifecycle.data import ingest
 from lifecycle.data.erased import Erased
 from lifecycle.data.source import Source
 from lifecycle.inference.predictions import Numbers
-from lifecycle.settings.load import DataRules, InferenceRules
+from lifecycle.settings.rules import DataRules, InferenceRules
 from lifecycle.storage import volumes
 
 MANIFEST, REJECTED = "manifest.json", "rejected.parquet"

@@ -21,7 +21,8 @@ from lifecycle.registry import catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version
 from lifecycle.settings.gate_rules import OF_A_CLASS
-from lifecycle.settings.load import CardRules, CardWords, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import CardRules, CardWords
 from lifecycle.tracking.class_metrics import SINGLE
 
 if TYPE_CHECKING:

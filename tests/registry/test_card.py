@@ -18,7 +18,8 @@ from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.registry import card, catalog, labels, promotion, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import CardRules, CardWords, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import CardRules, CardWords
 from lifecycle.tracking.client import client, download
 from tests.registry.conftest import State, promote
 

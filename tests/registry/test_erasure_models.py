@@ -27,7 +27,7 @@ from lifecycle.models import examples, loading
 from lifecycle.registry import catalog, promotion
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
-from lifecycle.settings.load import InferenceRules
+from lifecycle.settings.rules import InferenceRules
 from lifecycle.tracking.client import client, download
 from tests.conftest import train_model
 from tests.registry.conftest import State, promote

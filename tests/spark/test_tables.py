@@ -20,7 +20,7 @@ from lifecycle.inference import batch, tables
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import InferenceRules
+from lifecycle.settings.rules import InferenceRules
 from tests.conftest import tree
 from tests.spark.conftest import TEXTS, requested, write_table
 

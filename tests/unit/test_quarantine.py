@@ -18,7 +18,7 @@ from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.quarantine import set_aside, wanted
 from lifecycle.data.source import Source
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from tests.conftest import tree
 
 Rows = Iterable[tuple[str, str]]

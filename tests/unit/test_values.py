@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lifecycle.data import dataset, ingest, values
 from lifecycle.data.source import Source
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 SPELLED = {
     "pandas in CSV": (["True", "False"], ["True", "False"]),
