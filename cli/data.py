@@ -18,7 +18,9 @@ DEV = Environment.DEV
 def check_source(config: Settings, request: TableRequest) -> None:
     """Read the whole source before anything is started or written: a malformed table ends here, in a second."""
     planned = dataset.state(config, request.source_of(), **request.arguments)
-    if not (planned.source.is_in_catalog and config.platform == "databricks"):  # the job reads it, and says what is wrong
+    if not (
+        planned.source.is_in_catalog and config.platform == "databricks"
+    ):  # the job reads it, and says what is wrong
         dataset.check_source(planned)
 
 

@@ -1,9 +1,9 @@
 """A group of commands whose modules are imported when a command is called, not when the group is listed."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -39,11 +39,11 @@ class Commands(Mapping[str, Any]):
 class LazyGroup(TyperGroup):
     """A group whose list needs no module of its commands."""
 
-    places: Mapping[str, Place] = {}
+    places: ClassVar[Mapping[str, Place]] = {}
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = Commands(self.places)
+        self.commands = cast(MutableMapping[str, Any], Commands(self.places))
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """The names, in the order of the table."""

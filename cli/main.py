@@ -1,8 +1,9 @@
 """The `mlops` command: its groups, its exit codes. A command's module is imported when it is called."""
 
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version as version_of
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -15,8 +16,10 @@ from mlops_lifecycle import start
 class Root(LazyGroup):
     """Every command and group of the top level."""
 
-    places = {
-        "demo": Place("cli.steps", "demo", "Take the bundled sample all the way, in a fresh state directory of its own."),
+    places: ClassVar[Mapping[str, Place]] = {
+        "demo": Place(
+            "cli.steps", "demo", "Take the bundled sample all the way, in a fresh state directory of its own."
+        ),
         "release": Place(
             "cli.steps", "release", "Take a table all the way: dataset, training, dev, staging, prod, predictions."
         ),
@@ -27,17 +30,24 @@ class Root(LazyGroup):
         "rollback": Place("cli.steps", "rollback", "Give the champion alias back to an earlier champion."),
         "history": Place("cli.steps", "history", "Tell who was champion when, why, and by whom."),
         "infer": Place(
-            "cli.steps", "infer", "Score a table with one pinned model and publish the predictions, whole or not at all."
+            "cli.steps",
+            "infer",
+            "Score a table with one pinned model and publish the predictions, whole or not at all.",
         ),
-        "approve": Place("cli.approve", "approve", "Answer a promotion that waits for a person, or list those that do."),
+        "approve": Place(
+            "cli.approve", "approve", "Answer a promotion that waits for a person, or list those that do."
+        ),
         "up": Place(
-            "cli.up", "up", "Bring up Prefect's server, MLflow's UI and a worker with the deployments; Ctrl-C stops them."
+            "cli.up",
+            "up",
+            "Bring up Prefect's server, MLflow's UI and a worker with the deployments; Ctrl-C stops them.",
         ),
         "down": Place("cli.up", "down", "Stop what `mlops up` runs, and what is left of one that was killed."),
         "status": Place("cli.up", "status", "Tell what is up, where, and whether it answers."),
         "serve": Place(
-            "cli.serving", "serve", "Serve a verified model with MLflow's scoring server, on this machine only, until "
-            "Ctrl-C.",
+            "cli.serving",
+            "serve",
+            "Serve a verified model with MLflow's scoring server, on this machine only, until Ctrl-C.",
         ),
         "setup": Place(
             "cli.deploy",
@@ -51,14 +61,13 @@ class Root(LazyGroup):
         ),
         "trigger": Place("cli.deploy", "trigger", "Start a run of a deployment, show its log and wait for its end."),
         "backfill": Place(
-            "cli.deploy", "backfill", "Fill the days for which nothing was published, each once; again fills what is "
-            "still missing.",
+            "cli.deploy",
+            "backfill",
+            "Fill the days for which nothing was published, each once; again fills what is still missing.",
         ),
         "doctor": Place("cli.system", "doctor", "Check state, registry and data for inconsistencies."),
         "data": Place("cli.data", "app", "Dataset versions: create, list, show, validate; erase rows."),
-        "model": Place(
-            "cli.model", "app", "The registry: register, find, describe, alias, delete, clean up, migrate."
-        ),
+        "model": Place("cli.model", "app", "The registry: register, find, describe, alias, delete, clean up, migrate."),
         "gate": Place("cli.gate", "app", "The gate: judge, explain, prove that it refuses."),
         "databricks": Place(
             "cli.databricks", "app", "Databricks: jobs, one-time runs, single steps, runs of killed flows."

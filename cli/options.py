@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from functools import wraps
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -14,6 +14,7 @@ from flows.requests import Parameter
 from lifecycle.core import secrets
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import LOCATIONS
+from lifecycle.settings import definitions
 from lifecycle.settings.load import checked
 from lifecycle.storage import files
 
@@ -39,7 +40,17 @@ AllowedHosts = Annotated[
     ),
 ]
 Env = Annotated[Environment, typer.Option("--env", help="Environment.")]
-ModelName = Annotated[str, typer.Option("--model-name", help="Name of the model, without environment.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model-name",
+        default_factory=lambda: definitions.chosen(None)[0],
+        show_default=False,
+        help="Name of the model, without environment; default the only one that is defined.",
+    ),
+]
+ModelToChange = Annotated[str, typer.Option("--model-name", help="Name of the model, without environment.")]
+"""Where something is taken away or made, it is named."""
 DataName = Annotated[str, typer.Option("--data-name", help="Name of the dataset.")]
 DataVersion = Annotated[str, typer.Option("--data-version", help="Version of the dataset.")]
 
@@ -105,15 +116,16 @@ def of_request(command: Callable[..., None]) -> Callable[..., None]:
 def _option(field: Parameter) -> inspect.Parameter:
     name = NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
     option = typer.Option(name, help=field.description, hidden=field.earlier, callback=CALLBACKS.get(field.name))
-    kind = Annotated[_typed(field.annotation), option]
-    return inspect.Parameter(field.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=field.default, annotation=kind)
+    annotation: Any = Annotated[_typed(field.annotation), option]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(field.name, kind, default=field.default, annotation=annotation)
 
 
 def _typed(annotation: Any) -> Any:
     """The type as a command line reads it: what is written as a literal, and a day, is a text there."""
     if get_origin(annotation) in {Union, UnionType}:
         (inner,) = (argument for argument in get_args(annotation) if argument is not type(None))
-        return _typed(inner) | None if not get_origin(inner) is Literal else annotation
+        return _typed(inner) | None
     if get_origin(annotation) is Annotated:
         return _typed(get_args(annotation)[0])
     return str if annotation is date or get_origin(annotation) in {dict, tuple} else annotation

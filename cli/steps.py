@@ -23,7 +23,7 @@ from flows.requests import (
     required,
 )
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.names import Environment, ModelType
+from lifecycle.core.names import Environment
 from lifecycle.data import dataset, ingest, piped
 from lifecycle.registry import catalog, promotion
 from lifecycle.registry.store import target_of
@@ -227,7 +227,7 @@ def _check_input(config: Settings, request: InferenceRequest) -> None:
 
 def _require_algorithm(request: Fitting) -> None:
     """An algorithm or a parameter that there is not ends here."""
-    estimators.build(request.algorithm or ModelType.LOGISTIC_REGRESSION, request.params or {}, request.seed or 0)
+    estimators.build(request.model_type, request.params or {}, request.seed or 0)
 
 
 def _what(request: TrainingRequest) -> str:

@@ -4,7 +4,9 @@ A form, a deployment and Prefect's API know flat parameters; whoever composes fl
 """
 
 import inspect
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, get_type_hints
 
@@ -67,11 +69,9 @@ def named(template: str, request: type[Request]) -> Callable[[], str]:
     """The name of a flow run, from what its parameters are once the definition of the model has been asked."""
 
     def name() -> str:
-        parameters = runtime.flow_run.parameters
-        try:
-            parameters = dict(checked(request, **parameters).completed())
-        except ConfigError:  # the flow itself says it
-            pass
-        return template.format(**parameters)
+        parameters = {name: value for name, value in runtime.flow_run.parameters.items() if value is not None}
+        with suppress(ConfigError):  # the flow itself says it
+            parameters |= checked(request, **parameters).completed().parameters
+        return template.format_map(defaultdict(lambda: "default", parameters))
 
     return name

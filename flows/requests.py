@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import Environment, ProblemName
+from lifecycle.core.names import Environment, ModelType, ProblemName
 from lifecycle.core.parameters import (
     ColumnMap,
     Columns,
@@ -98,7 +98,10 @@ class Request(Frozen):
         rank = {name: place for place, name in enumerate(cls.first)}
         fields = cls.model_fields
         order = sorted(fields, key=lambda name: (rank.get(name, len(rank)), name in TableForm.model_fields))
-        present = [Parameter(name, fields[name].annotation, fields[name].default, fields[name].description or "") for name in order]
+        present = [
+            Parameter(name, fields[name].annotation, fields[name].default, fields[name].description or "")
+            for name in order
+        ]
         earlier = [
             Parameter(old, fields[new].annotation, None, f"Earlier name of {new}.", earlier=True)
             for new, old in cls.earlier_names.items()
@@ -144,9 +147,7 @@ class TableForm(Frozen):
     encoding: str | None = Field(
         None, description="Encoding of CSV and JSON Lines, which is never guessed; default utf-8."
     )
-    delimiter: Delimiter | None = Field(
-        None, description="Delimiter of CSV: one character, or tab; default a comma."
-    )
+    delimiter: Delimiter | None = Field(None, description="Delimiter of CSV: one character, or tab; default a comma.")
 
     def at(self, uri: str, sha256: str | None = None) -> Source:
         """The table of this form at a path, a URL or by name."""
@@ -171,9 +172,7 @@ class TableRequest(Request, TableForm):
     columns: ColumnMap | None = Field(
         None, description="Kind of a column, or drop, as \"{'age': 'numeric'}\"; a table's other columns are inferred."
     )
-    key_column: str | None = Field(
-        None, description="Column that identifies a row; default all inputs together."
-    )
+    key_column: str | None = Field(None, description="Column that identifies a row; default all inputs together.")
     text_column: TextColumn = None
     label_column: str | None = Field(None, description="Column of the labels: the target of texts.")
     test_size: Fraction | None = Field(None, description="Fraction of the whole; default 0.2.")
@@ -289,9 +288,19 @@ class Fitting(Frozen):
     params: Params | None = Field(
         None, description="Parameters of the algorithm, as \"{'alpha': 1.0, 'tfidf__min_df': 2}\"."
     )
-    seed: int | None = Field(
-        None, description="Same data, parameters and seed give the same predictions; default 0."
-    )
+    seed: int | None = Field(None, description="Same data, parameters and seed give the same predictions; default 0.")
+
+    @property
+    def model_type(self) -> ModelType:
+        """The algorithm, of those that there are.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        name = self.algorithm or ModelType.LOGISTIC_REGRESSION
+        if name not in {*ModelType}:
+            raise ConfigError(f"There is no algorithm {name!r}.", f"There are: {', '.join(ModelType)}.")
+        return ModelType(name)
 
     def fitted_by(self, definition: ModelDefinition) -> dict[str, Any]:
         """What a definition says of them; parameters belong to their algorithm."""
@@ -389,18 +398,14 @@ class InferenceRequest(Request, TableForm):
     alias: str | None = Field(None, description="Default champion, read from the promotion log.")
     version: VersionNumber | None = Field(None, description="Version number, instead of an alias.")
     run_id: str | None = Field(None, description="Training run, instead of a registered version.")
-    input: Location | None = Field(
-        None, description="Path or URL of the table to score, or catalog.schema.table."
-    )
+    input: Location | None = Field(None, description="Path or URL of the table to score, or catalog.schema.table.")
     data_name: Name | None = Field(None, description="Dataset to score, instead of a table.")
     data_version: Name | None = Field(None, description="Version of that dataset.")
     text_column: TextColumn = None
     columns: ColumnMap | None = Field(
         None, description="Column of the table to input of the model, as \"{'Age': 'age'}\", where they differ."
     )
-    key_column: str | None = Field(
-        None, description="Column that identifies a row to the reader; default its number."
-    )
+    key_column: str | None = Field(None, description="Column that identifies a row to the reader; default its number.")
     output: Location | None = Field(None, description="Folder of predictions; default the environment's.")
     engine: Literal["local", "spark"] | None = Field(
         None, description="What scores: the cores of this machine, or Spark; default the environment's."

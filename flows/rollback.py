@@ -53,5 +53,5 @@ def _report(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
 )
 @flat
 def rollback(request: RollbackRequest) -> Outcome[Promotion]:
-    """Give the champion alias back to an earlier champion, once it is proven to load and to predict what it predicted."""
+    """Give the champion alias back to an earlier champion, proven to load and to predict what it predicted."""
     return run(request)

@@ -25,7 +25,7 @@ def run(request: TrainingRequest) -> Outcome[Admission]:
         data_name=data_name,
         data_version=data_version,
         model_name=request.model,
-        model_type=request.algorithm,
+        model_type=request.model_type,
         model_params=request.params or {},
         seed=request.seed or 0,
         links=reports.links(),

@@ -89,7 +89,7 @@ def _infer(config: Settings, given: Given) -> dict[str, Any]:
     request = BatchRequest(
         model=catalog.resolve(target_of(config, model_name or "unregistered"), run_id=run_id),
         input=Source(uri=str(dataset.rows_file(config.datasets, data_name, version))),
-        text_column="text",
+        columns={"text": "text"},
         key_column="key",
         output_root=config.predictions,
         rules=config.data,
