@@ -3,7 +3,7 @@
 import typer
 
 from cli import console, data_erase, options, runner, show
-from flows.requests import DatasetRequest, TableRequest, required
+from flows.flow_requests import DatasetRequest, TableRequest, required
 from lifecycle.core.names import Environment
 from lifecycle.data import dataset, piped
 from lifecycle.settings import load as settings

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import console, options, runner, show
-from flows.requests import CheckRequest
+from flows.flow_requests import CheckRequest
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.gate import records

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from flows.requests import Parameter
+from flows.flow_requests import Parameter
 from lifecycle.core import secrets
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import LOCATIONS

@@ -12,7 +12,7 @@ import typer
 
 from cli import console, options, runner, show
 from cli.data import check_source
-from flows.requests import (
+from flows.flow_requests import (
     LOGICAL_DATE,
     Fitting,
     InferenceRequest,

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prefect import flow, runtime
 
+from flows.flow_requests import InferenceRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
-from flows.requests import InferenceRequest
 from lifecycle.core.errors import ConfigError
 from lifecycle.data import dataset
 from lifecycle.data.source import Source

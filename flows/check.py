@@ -2,8 +2,8 @@
 
 from prefect import flow
 
+from flows.flow_requests import CheckRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
-from flows.requests import CheckRequest
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.evaluation.evaluate import EvaluateRequest

@@ -2,8 +2,8 @@
 
 from prefect import flow
 
+from flows.flow_requests import DatasetRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
-from flows.requests import DatasetRequest
 from lifecycle.data.manifest import Manifest
 from tasks import compute, data, gate, reports
 

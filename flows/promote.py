@@ -5,8 +5,8 @@ from typing import NamedTuple
 from prefect import flow
 
 from flows import check
+from flows.flow_requests import PromotionRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
-from flows.requests import PromotionRequest
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import Verdict

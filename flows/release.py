@@ -3,8 +3,8 @@
 from prefect import flow
 
 from flows import batch_inference, create_data, promote, train
+from flows.flow_requests import PromotionRequest, ReleaseRequest, TrainingRequest, required
 from flows.parameters import PERSISTED, Outcome, flat, named
-from flows.requests import PromotionRequest, ReleaseRequest, TrainingRequest, required
 from lifecycle.core.names import Environment
 from lifecycle.data import delta
 from tasks import approvals, compute

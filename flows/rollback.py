@@ -5,8 +5,8 @@ from typing import Any
 from prefect import Flow, State, flow, runtime
 from prefect.client.schemas.objects import FlowRun
 
+from flows.flow_requests import RollbackRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
-from flows.requests import RollbackRequest
 from lifecycle.registry import promotion as promotions
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of

@@ -2,9 +2,9 @@
 
 from prefect import flow
 
+from flows.flow_requests import TrainingRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
 from flows.promote import Challenge, admit
-from flows.requests import TrainingRequest
 from lifecycle.gate.proof import replay
 from lifecycle.registry.store import target_of
 from tasks import approvals, compute, data, events, gate, registry, reports, training

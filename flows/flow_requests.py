@@ -2,6 +2,8 @@
 
 The description of a field is what Prefect's form, the command's help and the docs say of it. None is what was not
 given: the definition of the model (`config/models/<model>.yaml`) says it, else the step has a default of its own.
+
+The module is not called `requests`: Prefect puts the folder of a flow on the path, where that is a library's name.
 """
 
 from collections.abc import Callable, Mapping
