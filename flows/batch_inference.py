@@ -1,6 +1,7 @@
 """One pinned model + one table → published predictions."""
 
 from datetime import date, datetime
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prefect import flow, runtime
@@ -41,7 +42,7 @@ def run(request: InferenceRequest) -> Outcome[Batch]:
         logical_date=day,
         output_root=output_root,
         rules=config.data,
-        inference=_rules(config, request),
+        inference=_rules(config, request.engine, request.table),
     )
     planned = inference.pinned(planned)
     folder, _ = inference.locate(planned)
@@ -58,13 +59,11 @@ def batch_inference(request: InferenceRequest) -> Outcome[Batch]:
     return run(request)
 
 
-def _rules(config: Settings, request: InferenceRequest) -> InferenceRules:
+def _rules(config: Settings, engine: Literal["local", "spark"] | None, table: str | None) -> InferenceRules:
     """The environment's rules, with what the caller chose."""
     rules = config.inference
-    table = request.table or rules.table
-    return rules.model_copy(
-        update={"engine": request.engine or rules.engine, "table": table and tables.absolute(table)}
-    )
+    table = table or rules.table
+    return rules.model_copy(update={"engine": engine or rules.engine, "table": table and tables.absolute(table)})
 
 
 def _table(request: InferenceRequest, day: date | None) -> tuple[Source, dict[str, str], str | None]:
