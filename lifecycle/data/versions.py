@@ -49,7 +49,8 @@ def _is_same(manifest: Manifest, request: CreateDataRequest, digest: str) -> boo
 
 def _next(version: str) -> str:
     """The same name with its last number raised; a name without one gets one."""
-    *_, last = re.finditer(r"[0-9]+", version) or [None]
-    if not last:
+    numbers = [*re.finditer(r"[0-9]+", version)]
+    if not numbers:
         return f"{version}.{FIRST}"
+    last = numbers[-1]
     return f"{version[: last.start()]}{int(last[0]) + 1}{version[last.end() :]}"

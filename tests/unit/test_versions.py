@@ -14,7 +14,14 @@ from tests.conftest import write_news
 
 @pytest.mark.parametrize(
     ("version", "after"),
-    [("1", "2"), ("9", "10"), ("1.0.3", "1.0.4"), ("v7-final", "v8-final"), ("2026-11", "2026-12"), ("first", "first.1")],
+    [
+        ("1", "2"),
+        ("9", "10"),
+        ("1.0.3", "1.0.4"),
+        ("v7-final", "v8-final"),
+        ("2026-11", "2026-12"),
+        ("first", "first.1"),
+    ],
 )
 def test_the_last_number_is_raised(version: str, after: str) -> None:
     assert versions._next(version) == after
