@@ -6,6 +6,7 @@ from cli import console, data_erase, options, runner, show
 from flows.flow_requests import DatasetRequest, TableRequest, required
 from lifecycle.core.names import Environment
 from lifecycle.data import dataset, piped
+from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 
@@ -15,13 +16,14 @@ app.command()(data_erase.erase)
 DEV = Environment.DEV
 
 
-def check_source(config: Settings, request: TableRequest) -> None:
+def check_source(config: Settings, request: TableRequest) -> CreateDataRequest:
     """Read the whole source before anything is started or written: a malformed table ends here, in a second."""
     planned = dataset.state(config, request.source_of(), **request.arguments)
     if not (
         planned.source.is_in_catalog and config.platform == "databricks"
     ):  # the job reads it, and says what is wrong
         dataset.check_source(planned)
+    return planned
 
 
 @app.command()

@@ -10,7 +10,7 @@ import typer
 from cli import console, options, runner, show
 from flows.flow_requests import CheckRequest
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.names import Environment
+from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName
 from lifecycle.gate import records
 from lifecycle.gate.records import Record
 from lifecycle.gate.selftest import selftest as planted
@@ -106,7 +106,11 @@ def _report(record: Record, wanted: Path | None, *, open_: bool) -> None:
 
 
 @app.command()
-def selftest(env: Judge = PROD, as_json: options.Json = False) -> None:
+def selftest(
+    env: Judge = PROD,
+    problem: Annotated[ProblemName, typer.Option(help="What the planted challengers are asked.")] = TEXT_CLASSIFICATION,
+    as_json: options.Json = False,
+) -> None:
     """Plant bad and honest challengers and see that the gate refuses each bad one for its fault. Exit code 4 if not.
 
     Example: mlops gate selftest --env prod
@@ -114,7 +118,7 @@ def selftest(env: Judge = PROD, as_json: options.Json = False) -> None:
     config = settings.load(env)
     runner.quiet()
     with runner.progress(f"Testing the gate of {env} with planted challengers"):
-        result = planted.run(config.gate, env)
+        result = planted.run(problem, config.gate, env)
     if as_json:
         show.print_json({**result.model_dump(mode="json"), "passed": result.passed})
     else:

@@ -138,8 +138,8 @@ def predict(
     import pandas as pd
 
     from lifecycle.core.errors import DataError
+    from lifecycle.core.refusals import refused_by_the_library
     from lifecycle.models import loading
-    from lifecycle.models.refusals import refused_by_the_library
     from lifecycle.registry import catalog
 
     target = runner.registered(env, model_name)

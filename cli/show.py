@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from lifecycle.data.manifest import Manifest
-    from lifecycle.evaluation.findings import Interval
     from lifecycle.gate.selftest.selftest import SelftestResult
     from lifecycle.gate.verdict import Flip, Verdict
     from lifecycle.inference.manifest import BatchManifest
+    from lifecycle.problems.findings import Interval
     from lifecycle.registry.catalog import ModelPage, VersionFacts
     from tasks.outcomes import Admission, Batch, Release
 

@@ -23,13 +23,14 @@ from flows.flow_requests import (
     required,
 )
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.names import Environment
+from lifecycle.core.names import Environment, ProblemName
 from lifecycle.data import dataset, ingest, piped
+from lifecycle.problems.contract import DROP, Column, Columns
+from lifecycle.problems.known import named
 from lifecycle.registry import catalog, promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
-from lifecycle.training import estimators
 
 DEV, PROD = Environment.DEV, Environment.PROD
 REFUSED = 4
@@ -46,8 +47,8 @@ def train(request: TrainingRequest, as_json: options.Json = False, verbose: opti
     config = settings.load(request.env, model_name=request.model)
     data_name, wanted = request.dataset
     data_version = dataset.resolve(config.datasets, data_name, wanted)
-    dataset.load(config.datasets, data_name, data_version)
-    _require_algorithm(request)
+    manifest = dataset.load(config.datasets, data_name, data_version)
+    _require_algorithm(request, manifest.problem, manifest.inputs)
     title = f"Training {_what(request)} on {data_name} {data_version}"
     outcome = runner.run_flow("train", request.parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.admission)
@@ -181,8 +182,11 @@ def _release(request: ReleaseRequest, as_json: bool, verbose: bool) -> None:
     title = f"Releasing {request.model} from {source}"
     with piped.kept(source, config.state) as path:
         request = request.model_copy(update={"source": path}).versioned(config)
-        check_source(config, request)
-        _require_algorithm(request)
+        planned = check_source(config, request)
+        kinds = {name: kind for name, kind in planned.columns.items() if kind != DROP}
+        _require_algorithm(
+            request, planned.problem, tuple(Column(name=name, kind=kind) for name, kind in kinds.items())
+        )
         outcome = runner.run_flow("release", request.parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.release)
 
@@ -225,9 +229,9 @@ def _check_input(config: Settings, request: InferenceRequest) -> None:
         ingest.require(source, config.data)
 
 
-def _require_algorithm(request: Fitting) -> None:
+def _require_algorithm(request: Fitting, problem: ProblemName, columns: Columns) -> None:
     """An algorithm or a parameter that there is not ends here."""
-    estimators.build(request.model_type, request.params or {}, request.seed or 0)
+    named(problem).learning.build(request.algorithm, request.params or {}, request.seed or 0, columns)
 
 
 def _what(request: TrainingRequest) -> str:

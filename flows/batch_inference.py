@@ -9,8 +9,7 @@ from prefect import flow, runtime
 from flows.flow_requests import InferenceRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
 from lifecycle.core.errors import ConfigError
-from lifecycle.data import dataset
-from lifecycle.data.source import Source
+from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry.store import target_of
@@ -33,12 +32,12 @@ def run(request: InferenceRequest) -> Outcome[Batch]:
     model = registry.resolve(target, alias=request.alias, version=request.version, run_id=request.run_id)
     day = request.logical_date or _scheduled_day(request.time_zone)
     request.require_one_table()
-    source, inputs, key_column = _dataset(config, request) if request.data_name else _table(request, day)
+    table = _table(config, request, day)
     planned = BatchRequest(
         model=model,
-        input=data.brought(source, config.predictions / INPUTS, config.data),
-        columns=inputs,
-        key_column=key_column,
+        input=data.brought(table.input, config.predictions / INPUTS, config.data),
+        columns=table.columns,
+        key_column=table.key_column,
         logical_date=day,
         output_root=output_root,
         rules=config.data,
@@ -66,17 +65,13 @@ def _rules(config: Settings, engine: Literal["local", "spark"] | None, table: st
     return rules.model_copy(update={"engine": engine or rules.engine, "table": table and tables.absolute(table)})
 
 
-def _table(request: InferenceRequest, day: date | None) -> tuple[Source, dict[str, str], str | None]:
-    """The table of the day, which of its columns is which input, and what identifies its rows."""
-    return request.source_of(day).absolute(), request.inputs, request.key_column
-
-
-def _dataset(config: Settings, request: InferenceRequest) -> tuple[Source, dict[str, str], str]:
-    """The same of a version of a dataset, which calls its columns as its manifest says."""
-    name = str(request.data_name)
-    manifest = data.load(config.datasets, name, data.resolve(config.datasets, name, str(request.data_version)))
-    inputs = {column.stored: column.name for column in manifest.inputs}
-    return Source(uri=str(dataset.rows_file(config.datasets, name, manifest.data_version))), inputs, "key"
+def _table(config: Settings, request: InferenceRequest, day: date | None) -> batches.Table:
+    """The table to score: that of the day, or a version of a dataset, whose manifest says what its columns are."""
+    if not request.data_name:
+        return batches.Table(request.source_of(day).absolute(), request.inputs, request.key_column)
+    data_version = data.resolve(config.datasets, request.data_name, str(request.data_version))
+    manifest = data.load(config.datasets, request.data_name, data_version)
+    return batches.of_version(config.datasets, manifest, request.key_column)
 
 
 def _scheduled_day(time_zone: str | None) -> date | None:

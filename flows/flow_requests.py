@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import Environment, ModelType, ProblemName
+from lifecycle.core.names import Environment, ProblemName
 from lifecycle.core.parameters import (
     ColumnMap,
     Columns,
@@ -291,18 +291,6 @@ class Fitting(Frozen):
         None, description="Parameters of the algorithm, as \"{'alpha': 1.0, 'tfidf__min_df': 2}\"."
     )
     seed: int | None = Field(None, description="Same data, parameters and seed give the same predictions; default 0.")
-
-    @property
-    def model_type(self) -> ModelType:
-        """The algorithm, of those that there are.
-
-        Raises:
-            ConfigError: There is none of that name.
-        """
-        name = self.algorithm or ModelType.LOGISTIC_REGRESSION
-        if name not in {*ModelType}:
-            raise ConfigError(f"There is no algorithm {name!r}.", f"There are: {', '.join(ModelType)}.")
-        return ModelType(name)
 
     def fitted_by(self, definition: ModelDefinition) -> dict[str, Any]:
         """What a definition says of them; parameters belong to their algorithm."""

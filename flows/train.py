@@ -25,8 +25,8 @@ def run(request: TrainingRequest) -> Outcome[Admission]:
         data_name=data_name,
         data_version=data_version,
         model_name=request.model,
-        model_type=request.model_type,
-        model_params=request.params or {},
+        algorithm=request.algorithm,
+        params=request.params or {},
         seed=request.seed or 0,
         links=reports.links(),
     )
@@ -38,7 +38,7 @@ def run(request: TrainingRequest) -> Outcome[Admission]:
             challenger = registry.enter_challenger(target_of(config, request.model), challenger)
             events.emit("registered", str(challenger.name), config.env, version=challenger.version)
         data_name, data_version = config.gate_data.data_name or data_name, config.gate_data.data_version or data_version
-        reason = f"trained as {planned.model_type}"
+        reason = f"trained as {planned.algorithm}"
         return admit(Challenge(challenger, config, request.model, data_name, data_version, reason))
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from lifecycle.data.split import normalised
-from lifecycle.data.tokens import SPEAKING
+from lifecycle.problems.text_classification.tokens import SPEAKING
 
 if TYPE_CHECKING:
     import numpy as np

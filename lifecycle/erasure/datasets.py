@@ -41,7 +41,7 @@ def holding(root: Path, wanted: Wanted) -> Iterator[tuple[Manifest, dict[str, in
     for manifest in dataset.versions(root):
         kept = _read(_folder(root, manifest))
         if rows := _counted(
-            kept, {name: wanted.among(rows, ids_in=source_column(wanted)) for name, rows in kept.items()}
+            kept, {name: wanted.among(rows, ids_in=source_column(wanted, manifest)) for name, rows in kept.items()}
         ):
             yield manifest, rows
 
@@ -50,7 +50,7 @@ def erase(root: Path, manifest: Manifest, wanted: Wanted, facts: dict[str, str])
     """Make one version again without the rows; `facts` are name, time, author and reason of the erasure."""
     folder = _folder(root, manifest)
     rows = _read(folder)
-    gone = {name: wanted.among(table, ids_in=source_column(wanted)) for name, table in rows.items()}
+    gone = {name: wanted.among(table, ids_in=source_column(wanted, manifest)) for name, table in rows.items()}
     kept = {name: table[~gone[name]].reset_index(drop=True) for name, table in rows.items()}
     with swap.replacing(folder) as new:
         for name, table in kept.items():
@@ -99,7 +99,7 @@ def _manifest(manifest: Manifest, kept: "dict[str, pd.DataFrame]", entry: Erased
             "rows_erased": manifest.rows_erased + sum(entry.rows.values()),
             "quarantined": {str(reason): int(count) for reason, count in reasons.items()},
             "counts": dataset.counts_of(kept[SPLIT]),
-            "classes": tuple(sorted(kept[SPLIT]["label"].unique())),
+            "classes": tuple(sorted({*kept[SPLIT].get("label", ())})),
             "near_duplicates": division.recounted(manifest.near_duplicates, kept[SPLIT]),
             "files": entry.after,
             "erased": (*manifest.erased, entry),

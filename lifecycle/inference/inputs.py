@@ -1,6 +1,5 @@
 """Which columns of a table a model reads, and which of the rows it cannot score."""
 
-import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,7 +34,7 @@ class Inputs(NamedTuple):
             ConfigError: The request names an input that the model has not, or one column for two inputs.
         """
         named, where = by_input(request.columns), f"{request.model.label} reads {', '.join(model.inputs)}"
-        if unknown := [name for name in named if name not in model.inputs]:
+        if unknown := [name for name, source in named.items() if name not in model.inputs and name != source]:
             raise ConfigError(f"{where}, not {', '.join(unknown)}.", "Correct the columns: see mlops infer --help")
         sources = tuple(named.get(name, name) for name in model.inputs)
         if len({*sources}) < len(sources):
@@ -54,9 +53,9 @@ class Inputs(NamedTuple):
 
     @property
     def options(self) -> dict[str, str]:
-        """The columns of the table, each with the option that names another one in its place."""
+        """The columns of the table, each with the option that names another one, or its entry in `--columns`."""
         return {
-            source: "--text-column" if column.kind == "text" else f"--column {{}}={shlex.quote(column.name)}"
+            source: "--text-column" if column.kind == "text" else f"'{{}}': '{column.name}'"
             for source, column in zip(self.sources, self.columns, strict=True)
         }
 
@@ -79,8 +78,8 @@ def refusals(inputs: "pd.DataFrame", columns: Iterable[Column], rules: DataRules
 
 
 def _of_texts(texts: "pd.Series[Any]", rules: DataRules) -> dict[int, str]:
-    blank = {row: "blank_text" for row, text in texts.items() if isinstance(text, str) and not text.strip()}
-    return _of_cells(texts, rules) | blank
+    blank = texts.map(lambda text: isinstance(text, str) and not text.strip()).astype(bool)
+    return _of_cells(texts, rules) | dict.fromkeys(texts.index[blank].to_list(), "blank_text")
 
 
 def _of_values(values: "pd.Series[Any]", column: Column, rules: DataRules) -> dict[int, str]:
@@ -89,7 +88,8 @@ def _of_values(values: "pd.Series[Any]", column: Column, rules: DataRules) -> di
 
     no_texts = _of_cells(values, rules)
     texts = values.drop([*no_texts]).to_frame(column.name)
-    return no_texts | unusable(texts, (column,)).dropna().to_dict()
+    reasons = unusable(texts, (column,)).dropna()
+    return no_texts | dict(zip(reasons.index.to_list(), reasons.to_list(), strict=True))
 
 
 def _of_cells(values: "pd.Series[Any]", rules: DataRules) -> dict[int, str]:
@@ -99,5 +99,5 @@ def _of_cells(values: "pd.Series[Any]", rules: DataRules) -> dict[int, str]:
     are_short = are_texts and max(map(len, every), default=0) * 4 <= rules.max_cell_bytes
     if are_short and not cells.UNUSABLE.search("".join(every)):
         return {}
-    unusable = ((row, cells.unusable(cell, rules)) for row, cell in values.items())
+    unusable = ((row, cells.unusable(cell, rules)) for row, cell in zip(values.index.to_list(), every, strict=True))
     return {row: problem[0] for row, problem in unusable if problem}

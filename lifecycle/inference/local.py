@@ -19,8 +19,9 @@ from lifecycle.core.errors import TransientError
 from lifecycle.data import ingest, tombstones
 from lifecycle.inference.inputs import Inputs, Refusal, refusals
 from lifecycle.inference.manifest import REJECTED, BatchRequest, Counts
-from lifecycle.inference.predictions import PREDICTION, Tally, predict
+from lifecycle.inference.predictions import Tally, predict
 from lifecycle.models import loading
+from lifecycle.problems.known import named
 from lifecycle.storage.files import publish_file
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _tally(request: BatchRequest, model: Any, rows: "pd.DataFrame", path: Path) 
 
     digest = _digest(rows)
     if path.exists() and (pq.read_metadata(path).metadata or {}).get(ROWS_SHA256) == digest:
-        return Tally.of(pq.read_table(path, columns=[*PREDICTION[model.problem]]), model.problem)
+        return Tally.of(pq.read_table(path, columns=[*named(model.problem).prediction]), model.problem)
     table = _predict(request, model, rows).replace_schema_metadata({ROWS_SHA256: digest})
     with publish_file(path) as temporary:
         pq.write_table(table, temporary)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -17,10 +17,12 @@ from lifecycle.core.errors import IntegrityError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef
-from lifecycle.data import ingest
+from lifecycle.data import dataset, ingest
 from lifecycle.data.erased import Erased
+from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
 from lifecycle.inference.predictions import Numbers
+from lifecycle.problems.contract import RESERVED
 from lifecycle.settings.rules import DataRules, InferenceRules
 from lifecycle.storage import volumes
 
@@ -99,6 +101,30 @@ class BatchManifest(_Columns):
 def by_input(columns: Mapping[str, str]) -> dict[str, str]:
     """The inputs that are named, each with its source column."""
     return {name: source for source, name in columns.items()}
+
+
+class Table(NamedTuple):
+    """A table to score: where it is, which of its columns are which inputs, and which one identifies a row."""
+
+    input: Source
+    columns: dict[str, str]
+    key_column: str | None
+
+
+def of_version(data_root: Path, version: Manifest, key_column: str | None = None) -> Table:
+    """The rows of a dataset version as the table of a batch.
+
+    Args:
+        data_root: Where datasets lie.
+        version: The manifest of the version.
+        key_column: As the version's source calls it; default the key of the version's rows.
+    """
+    source = Source(uri=str(dataset.rows_file(data_root, version.data_name, version.data_version)))
+    columns = {column.stored: column.name for column in version.inputs}
+    if key_column is None or key_column in {*columns, *RESERVED}:
+        return Table(source, columns, key_column or "key")
+    stored = {column.name: column.stored for column in version.inputs}.get(key_column, f"source_{key_column}")
+    return Table(source, columns, stored)
 
 
 def pinned(request: BatchRequest) -> BatchRequest:

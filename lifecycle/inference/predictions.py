@@ -2,25 +2,18 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core.errors import DataError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import ProblemName
-from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
+from lifecycle.core.refusals import CANNOT_SCORE, refused_by_the_library
+from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-CLASS: Mapping[str, str] = {"label": "string", "score": "double"}
-PREDICTION: dict[ProblemName, Mapping[str, str]] = {
-    "text-classification": CLASS,
-    "tabular-classification": CLASS,
-    "tabular-regression": {"prediction": "double"},
-}
-"""The columns of a prediction, each with its type in Spark's words; by the first one predictions are counted."""
 
 
 class Numbers(Frozen):
@@ -41,7 +34,7 @@ class Tally(NamedTuple):
     @classmethod
     def of(cls, table: "pa.Table", problem: ProblemName) -> "Tally":
         """The tally of a table that holds predictions."""
-        column, kind = next(iter(PREDICTION[problem].items()))
+        column, kind = next(iter(named(problem).prediction.items()))
         if kind == "string":
             return cls(len(table), Counter(table[column].to_pylist()), None)
         values = table[column].to_numpy()
@@ -76,7 +69,7 @@ def predict(model: Any, label: str, inputs: "pd.DataFrame") -> "pa.Table":
     """
     import pyarrow as pa
 
-    kinds, noun = PREDICTION[model.problem], "texts" if model.inputs == ("text",) else "rows"
+    kinds, noun = named(model.problem).prediction, "texts" if model.inputs == ("text",) else "rows"
     with refused_by_the_library(f"{label} cannot score these {noun}: ", DataError, CANNOT_SCORE):
         predicted = model.predict(None, inputs)
     if len(predicted) != len(inputs):

@@ -21,8 +21,8 @@ from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
 from lifecycle.inference.local import Part, Scored
 from lifecycle.inference.manifest import BatchRequest, Counts
-from lifecycle.inference.predictions import PREDICTION
 from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ class SparkModel:
 
         self.problem, self.inputs, self.columns = model.problem, model.inputs, getattr(model, "columns", TEXT_COLUMNS)
         self._session = spark
-        types = ", ".join(f"{name} {kind}" for name, kind in PREDICTION[self.problem].items())
+        types = ", ".join(f"{name} {kind}" for name, kind in named(self.problem).prediction.items())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pyspark about pandas 3, mlflow about the environment: it is this one
             self._udf = mlflow.pyfunc.spark_udf(spark, str(folder), result_type=types, env_manager="local")
@@ -76,7 +76,7 @@ class SparkModel:
         sent |= {str(place): pa.array(inputs[name].to_list(), pa.string()) for place, name in names.items()}
         frame = self._session.createDataFrame(pa.table(sent)).coalesce(1)
         given = struct(*(col(str(place)).alias(name) for place, name in names.items()))
-        answers = [f"made.{name}" for name in PREDICTION[self.problem]]
+        answers = [f"made.{name}" for name in named(self.problem).prediction]
         made = frame.select("row", self._udf(given).alias("made")).select("row", *answers).toArrow().sort_by("row")
         if made["row"].to_pylist() != rows:
             raise IntegrityError(f"Spark was given {len(rows)} rows and gave back {made.num_rows}.", "Infer again.")

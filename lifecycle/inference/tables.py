@@ -19,7 +19,7 @@ from lifecycle.data import delta
 from lifecycle.data.delta import is_name
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchManifest
-from lifecycle.inference.predictions import PREDICTION
+from lifecycle.problems.known import named
 from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 def columns_of(problem: ProblemName) -> dict[str, str]:
     """The columns of the parts, then what the folder of a batch says, each with its type."""
     made_by = {"model_name": "string", "model_version": "bigint", "run_id": "string"}
-    of_parts = {"row": "bigint", "input_key": "string", **PREDICTION[problem], **made_by}
+    of_parts = {"row": "bigint", "input_key": "string", **named(problem).prediction, **made_by}
     return of_parts | {"logical_date": "date", "batch": "string"}
 
 

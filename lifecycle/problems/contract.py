@@ -57,3 +57,15 @@ def inputs_of(rows: "pd.DataFrame", columns: Iterable[Column]) -> "pd.DataFrame"
     """The inputs of a model from the rows of a dataset, under the names that the model calls them."""
     names = {column.stored: column.name for column in columns}
     return rows[[*names]].rename(columns=names)
+
+
+def described(row: "pd.Series[Any]", columns: Iterable[Column], most: int = 200) -> str:
+    """One row of a dataset for people: a single text as it is, else each input with its value."""
+    shown = [(column, row[column.stored]) for column in columns]
+    if len(shown) == 1 and shown[0][0].kind == "text":
+        return str(shown[0][1])[:most]
+    return ", ".join(f"{column.name}={_plain(value)}" for column, value in shown)[:most]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

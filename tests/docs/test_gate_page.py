@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel
 
 from cli.main import app, main
-from lifecycle.evaluation import behaviour
 from lifecycle.gate.proof import replay
+from lifecycle.problems.text_classification import behaviour
 from lifecycle.settings.gate_rules import HIGHER, LOWER, CostRules, GateRules
 from lifecycle.settings.load import Settings
 from tests.conftest import ROOT

@@ -115,7 +115,7 @@ def test_a_first_champion_must_be_better_than_no_model_and_load(court: Court) ->
         ("gain in f1_macro over always 'negative'", "pass"),
         ("gain in f1_macro over chance", "pass"),
         ("classes never found", "pass"),
-        ("parts of the rows", "pass"),
+        ("slices of the rows", "pass"),
         ("loads and reproduces its predictions", "pass"),
         ("seconds to load", "pass"),
         ("milliseconds per 1,000 rows", "pass"),

@@ -25,12 +25,11 @@ from lifecycle.gate import judge, records
 from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models import loading
+from lifecycle.problems.classification import plots, summary
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules, SliceRules
 from lifecycle.settings.load import Settings
-from lifecycle.tracking import class_metrics
 from lifecycle.tracking import client as tracking
-from lifecycle.training import plots
 from tests.conftest import make_dataset, train_model
 
 ODD = (
@@ -143,8 +142,8 @@ def test_plots_hold_any_label_and_any_number_of_them(labels: tuple[str, ...], tm
 def test_of_many_classes_single_ones_stand_in_the_table_alone() -> None:
     for count, single in ((50, True), (51, False)):
         truth = [f"c{n}" for n in range(count)]
-        classes = class_metrics.by_class(truth, truth)
-        found = class_metrics.metrics(Side.TEST, classes)
+        classes = summary.by_class(truth, truth)
+        found = summary.metrics(Side.TEST, classes)
         assert len(classes) == count
         assert ("test.f1.c1" in found) is single
         assert {"test.accuracy", "test.f1_macro", "test.recall_weighted"} <= set(found)
@@ -155,7 +154,7 @@ def test_of_many_classes_single_ones_stand_in_the_table_alone() -> None:
 def test_metrics_are_scikit_learns(rows: list[tuple[str, str]]) -> None:
     truth, predicted = zip(*rows, strict=True)
     report = classification_report(truth, predicted, output_dict=True, zero_division=0.0)
-    found = class_metrics.metrics(Side.TEST, class_metrics.by_class(truth, predicted))
+    found = summary.metrics(Side.TEST, summary.by_class(truth, predicted))
     assert found["test.accuracy"] == pytest.approx(accuracy_score(truth, predicted))
     for joint in ("macro", "weighted"):
         assert found[f"test.f1_{joint}"] == pytest.approx(report[f"{joint} avg"]["f1-score"])

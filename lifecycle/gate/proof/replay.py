@@ -36,6 +36,7 @@ from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure
 from lifecycle.gate.proof.infrastructure import PREDICTED, TOLERANCE, Proof
 from lifecycle.models import loading
+from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.contract import inputs_of
 from lifecycle.storage.files import write_json
 from lifecycle.tracking.runs import PACKAGES
@@ -52,7 +53,7 @@ LOOK_SECONDS = 10
 """How often it is looked whether the process is stopped; twice in a row ends the wait."""
 
 NEEDED = (
-    "lifecycle.models.text_model",
+    "lifecycle.problems.text_classification.model",
     "pyarrow.parquet",
     "sklearn.compose",
     "sklearn.feature_extraction.text",
@@ -210,7 +211,7 @@ def compare(again: "pd.DataFrame", recorded: "pd.DataFrame") -> None:
     """Every class and number that was recorded must come again; what is no number never does."""
     import numpy as np
 
-    names = [name for name in recorded if name in PREDICTED or str(name).startswith(evaluation.PROBABILITY)]
+    names = [name for name in recorded if name in PREDICTED or str(name).startswith(PROBABILITY)]
     if not names or len(again) != len(recorded) or not {*names} <= {*again}:
         raise IntegrityError(f"{len(again)} predictions of {len(recorded)} came, {', '.join(map(str, again))}.")
     classes, numbers = ["label"] if "label" in names else [], [name for name in names if name != "label"]

@@ -24,7 +24,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.frozen import Frozen
-from lifecycle.evaluation.findings import BehaviourLine
+from lifecycle.problems.findings import BehaviourLine
+from lifecycle.problems.shares import wilson
 from lifecycle.settings.files import located, problems
 
 if TYPE_CHECKING:
@@ -295,8 +296,6 @@ def run(
 def _line(
     suite: Suite, test: Test, cases: tuple[Case, ...], answers: Mapping[str, str], confidence: float
 ) -> BehaviourLine:
-    from lifecycle.evaluation.statistics import wilson
-
     answered = [(case, answers.get(case.before, ""), answers[case.text]) for case in cases]
     failed = [each for each in answered if not each[0].holds(*each[1:])]
     share = wilson(len(failed), len(cases), confidence) if cases else None
