@@ -20,6 +20,11 @@ class Root(LazyGroup):
         "demo": Place(
             "cli.steps", "demo", "Take the bundled sample all the way, in a fresh state directory of its own."
         ),
+        "init": Place(
+            "cli.init",
+            "init",
+            "Look at a table, propose what a model of it is, and write that to config/models/NAME.yaml.",
+        ),
         "release": Place(
             "cli.steps", "release", "Take a table all the way: dataset, training, dev, staging, prod, predictions."
         ),

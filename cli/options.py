@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from flows.flow_requests import Parameter
+from flows.flow_requests import Parameter, TableRequest
 from lifecycle.core import secrets
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import LOCATIONS
@@ -65,6 +65,16 @@ def folder(value: str | None) -> str | None:
     return str(files.folder_of(secrets.sealed(value))) if value else value
 
 
+def _said(field: str) -> str:
+    """What a request says of one of its fields."""
+    return str(TableRequest.model_fields[field].description)
+
+
+GroupColumn = Annotated[str | None, typer.Option("--group-column", help=_said("group_column"))]
+TimeColumn = Annotated[str | None, typer.Option("--time-column", help=_said("time_column"))]
+Format = Annotated[str | None, typer.Option("--format", help=_said("source_format"))]
+Encoding = Annotated[str, typer.Option("--encoding", help=_said("encoding"))]
+Delimiter = Annotated[str, typer.Option("--delimiter", help=_said("delimiter"))]
 LARGEST = 2**31 - 1
 """What the databases of registries can hold as a version."""
 Version = Annotated[int | None, typer.Option("--version", max=LARGEST, help="Version number.")]

@@ -40,20 +40,36 @@ def doctor(
 
 
 @config.command("show")
-def show_(env: options.Env = DEV, as_json: options.Json = False) -> None:
-    """Show every setting of an environment, its value and where it comes from."""
+def show_(
+    env: options.Env = DEV,
+    model_name: Annotated[
+        str | None, typer.Option("--model-name", help="Show them as they are for this model.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show every setting of an environment, its value and where it comes from, and which models are defined.
+
+    Example: mlops config show --env prod --model-name bikes
+    """
+    from lifecycle.settings import definitions
     from lifecycle.settings import load as settings
 
-    found = settings.origins(env)
+    values = settings.origins(env, model_name)
+    values["definitions"] = (list(definitions.names()), "config/models")
     if as_json:
-        show.print_json({key: {"value": value, "origin": origin} for key, (value, origin) in found.items()})
+        show.print_json({key: {"value": value, "origin": origin} for key, (value, origin) in values.items()})
     else:
-        show.table(("setting", "value", "from"), [(key, value, origin) for key, (value, origin) in found.items()])
+        show.table(("setting", "value", "from"), [(key, value, origin) for key, (value, origin) in values.items()])
 
 
 @config.command()
-def schema() -> None:
+def schema(
+    model: Annotated[
+        bool, typer.Option("--model", help="Of the definition of a model: config/models/NAME.yaml.")
+    ] = False,
+) -> None:
     """Print the JSON schema of the settings, for editors and checks."""
+    from lifecycle.settings.definitions import ModelDefinition
     from lifecycle.settings.load import Settings
 
-    show.print_json(Settings.model_json_schema())
+    show.print_json((ModelDefinition if model else Settings).model_json_schema())

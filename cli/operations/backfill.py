@@ -47,25 +47,24 @@ def days(first: date, last: date) -> list[date]:
 
 def fill(
     config: Settings,
-    flow: str,
+    name: str,
     wanted: list[date],
     pairs: list[str],
     *,
     dry_run: bool = False,
     deadline_seconds: float = 86_400,
 ) -> list[Day]:
-    """Start a run for each day without a published batch, and follow them in order.
+    """Start a run of a deployment for each day without a published batch, and follow them in order.
 
     A run has the key of its day and parameters: a backfill that is repeated finds it, and retries it if it failed.
 
     Raises:
         ConfigError: The flow has no logical date, or a parameter is refused.
     """
-    name = f"{flow}/{config.env}"
     with connection.client() as client:
         deployment = runs.deployment_of(client, name)
         if "logical_date" not in runs.form(deployment)["properties"]:
-            raise ConfigError(f"{flow} is not run for a day: it has no logical_date.", "Try: --flow batch-inference")
+            raise ConfigError(f"{name} is not run for a day: it has no logical_date.", "Try: --flow batch-inference")
         parameters = deployment.parameters | runs.parsed(deployment, pairs)
         found = {day: _published(config, parameters, day) for day in wanted}
         started = (
