@@ -35,11 +35,6 @@ class Choices(NamedTuple):
     drop: tuple[str, ...]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command at the top level."""
-    app.command()(init)
-
-
 def init(
     table: Annotated[
         str | None,

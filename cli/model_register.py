@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def create(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     env: options.Env = DEV,
     description: Description = "",
     as_json: options.Json = False,
@@ -47,7 +47,7 @@ def create(
 
 
 def register(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     run_id: Annotated[str | None, typer.Option("--run-id", help="A finished training run.")] = None,
     source: Annotated[str | None, typer.Option("--source", help="models:/… or runs:/… URI.")] = None,
     env: options.Env = DEV,
@@ -72,7 +72,7 @@ def register(
 
 
 def register_external(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     file: Annotated[Path, typer.Argument(help="A scikit-learn model stored with pickle or joblib.")],
     sha256: Annotated[str, typer.Option("--sha256", help="Its digest, from whoever made it: sha256sum FILE.")],
     env: options.Env = DEV,
@@ -125,7 +125,7 @@ def register_external(
 
 
 def register_vader(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     env: options.Env = DEV,
     description: Description = "",
     as_json: options.Json = False,
@@ -143,7 +143,7 @@ def register_vader(
 
 
 def copy(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     source_env: Annotated[Environment, typer.Option("--from", help="Environment to copy from.")] = DEV,
     target_env: Annotated[Environment, typer.Option("--to", help="Environment to copy to.")] = STAGING,
     version: options.Version = None,

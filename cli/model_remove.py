@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def delete(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     version: options.Version = None,
     env: options.Env = PROD,
     with_champion: Annotated[bool, typer.Option("--with-champion", help="Delete a model in use as well.")] = False,
@@ -56,7 +56,7 @@ def delete(
 
 
 def retire_missing(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     reason: Annotated[str, typer.Option("--reason", help="Recorded in the promotion log.")],
     version: options.Version = None,
     env: options.Env = PROD,
@@ -83,7 +83,7 @@ def retire_missing(
 
 
 def cleanup(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     keep: Annotated[int, typer.Option("--keep", min=0, help="Champions before the present one that stay.")],
     env: options.Env = PROD,
     reason: options.Reason = "cleaned up",
@@ -107,7 +107,7 @@ def cleanup(
 
 
 def rename(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     to: Annotated[str, typer.Option("--to", help="New name, without environment.")],
     env: options.Env = PROD,
     dry_run: options.DryRun = False,
@@ -132,7 +132,7 @@ def rename(
 
 def migrate_stages(
     source: Annotated[str, typer.Option("--source", help="Full name of the model that has stages.")],
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     undo: Annotated[bool, typer.Option("--undo", help="Remove what a migration entered.")] = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,

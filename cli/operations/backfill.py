@@ -12,6 +12,7 @@ from cli.operations import connection, runs
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.inference import manifest as batches
+from lifecycle.settings import definitions
 from lifecycle.settings.load import Settings
 
 logger = logging.getLogger("lifecycle.backfill")
@@ -77,7 +78,8 @@ def fill(
 def _published(config: Settings, parameters: Mapping[str, Any], day: date) -> str:
     """Which version has scored the day already, as far as its predictions can be seen from here."""
     root = Path(parameters.get("output") or config.predictions)
-    manifests = batches.of_day(root, config.registered_name(str(parameters["model_name"])), day)
+    model_name, _ = definitions.chosen(parameters.get("model_name"))
+    manifests = batches.of_day(root, config.registered_name(model_name), day)
     return ", ".join(f"v{each.model_version}: {each.scored:,} rows" for each in manifests)
 
 

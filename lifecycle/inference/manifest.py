@@ -115,7 +115,7 @@ class Table(NamedTuple):
 
     input: Source
     columns: dict[str, str]
-    key_column: str
+    key_column: str | None
 
 
 def of_version(data_root: Path, version: Manifest, key_column: str | None = None) -> Table:
