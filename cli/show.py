@@ -267,9 +267,9 @@ def selftest(done: "SelftestResult") -> None:
         )
     table(("planted", "outcome", "expected", "decision", "reason"), rows)
     if done.replaced:
-        _say(f"On the planted texts other limits stood in: {'; '.join(done.replaced)}")
-    word = "does what it must" if done.passed else "DOES NOT DO WHAT IT MUST"
-    _say(f"The gate of {done.env} {word} ({done.seconds:.1f} s).", "bold green" if done.passed else "bold red")
+        _say(f"On the planted rows other limits stood in: {'; '.join(done.replaced)}")
+    word = "passed" if done.passed else "FAILED"
+    _say(f"Gate selftest of {done.env} on {done.problem}: {word} ({done.seconds:.1f} s).", "bold green" if done.passed else "bold red")
 
 
 def model(page: "ModelPage") -> None:

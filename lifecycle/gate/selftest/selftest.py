@@ -126,9 +126,10 @@ def _run(problem: ProblemName, rules: GateRules, env: Environment) -> SelftestRe
 
 def material_of(problem: ProblemName) -> "Material":
     """What is planted for a problem."""
+    from lifecycle.gate.selftest.tables import TABLES_OF_CLASSES, TABLES_OF_NUMBERS
     from lifecycle.gate.selftest.texts import TEXTS
 
-    return {TEXTS.problem.name: TEXTS}[problem]
+    return next(each for each in (TEXTS, TABLES_OF_CLASSES, TABLES_OF_NUMBERS) if each.problem.name == problem)
 
 
 def _by_its_time(line: Line) -> bool:
