@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
+from lifecycle.inference.inputs import columns_of
 from lifecycle.inference.local import Part, Scored
 from lifecycle.inference.manifest import BatchRequest, Counts
 from lifecycle.inference.predictions import PREDICTION
-from lifecycle.problems.contract import TEXT_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,8 @@ class SparkModel:
     def __init__(self, spark: "SparkSession", model: Any, folder: Path) -> None:
         import mlflow
 
-        self.problem, self.inputs, self.columns = model.problem, model.inputs, getattr(model, "columns", TEXT_COLUMNS)
+        self.problem, self.inputs = model.problem, model.inputs
+        self.columns = [(column.name, column.kind) for column in columns_of(model)]
         self._session = spark
         types = ", ".join(f"{name} {kind}" for name, kind in PREDICTION[self.problem].items())
         with warnings.catch_warnings():
