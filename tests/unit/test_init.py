@@ -1,6 +1,5 @@
 """`mlops init TABLE`: what it proposes for tables of each kind, what it writes, and that a mistake writes nothing."""
 
-import importlib.util
 import json
 import os
 import pty
@@ -16,10 +15,6 @@ import yaml
 
 from cli.main import main
 from lifecycle.settings import definitions
-from tests.unit import proposal_stand_in
-
-if importlib.util.find_spec("lifecycle.problems.tabular.proposal") is None:
-    sys.modules["lifecycle.problems.tabular.proposal"] = proposal_stand_in
 
 Run = Callable[..., tuple[int, str, str]]
 
