@@ -12,6 +12,7 @@ import typer
 
 from cli import console, options, runner, show
 from lifecycle.core.names import Environment
+from lifecycle.settings import load as settings
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:
@@ -156,7 +157,6 @@ def _wait_until_up(home: Path, supervisor: "subprocess.Popen[bytes]", log: Path,
 
 
 def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool, hosts: Iterable[str]) -> "Plan":
-    from lifecycle.settings import load as settings
 
     runner.require_prefect()
     from cli.operations.stack import Plan
@@ -174,7 +174,6 @@ def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool, hosts: It
 
 
 def _home(env: Environment) -> Path:
-    from lifecycle.settings import load as settings
 
     runner.require_prefect()
     return settings.load(env).state
