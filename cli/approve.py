@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from cli.operations.approvals import Waiting
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command at the top level."""
-    app.command()(approve)
-
-
 def approve(
     flow_run: Annotated[
         str | None, typer.Argument(help="Number of the flow run that waits; its beginning is enough.")

@@ -23,12 +23,6 @@ Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wai
 Only = Annotated[list[Environment] | None, typer.Option("--env", help="Only this environment; may be repeated.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands at the top level."""
-    for command in (setup, deploy, trigger, backfill):
-        app.command()(command)
-
-
 def setup(as_json: options.Json = False) -> None:
     """Make what deployments need on the Prefect server: work pool, limits, notification blocks, automations.
 

@@ -16,11 +16,6 @@ CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
 """With it, only programs that show this `user:password` are answered, not every user of the machine."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command at the top level."""
-    app.command()(serve)
-
-
 def serve(
     model_name: options.ModelName,
     env: options.Env = Environment.PROD,

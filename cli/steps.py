@@ -20,8 +20,8 @@ from flows.flow_requests import (
     ReleaseRequest,
     RollbackRequest,
     TrainingRequest,
-    required,
 )
+from flows.request import required
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName
 from lifecycle.data import dataset, ingest, piped

@@ -16,11 +16,6 @@ config = typer.Typer(help="Effective settings.", no_args_is_help=True)
 DEV = Environment.DEV
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands at the top level."""
-    app.command()(doctor)
-
-
 def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired without a decision.")] = False,
     as_json: options.Json = False,

@@ -27,12 +27,6 @@ Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of Pre
 MlflowPort = Annotated[int, typer.Option("--mlflow-port", min=1, max=65535, help="Port of MLflow's UI.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands at the top level."""
-    for command in (up, down, status):
-        app.command()(command)
-
-
 def up(
     env: options.Env = DEV,
     port: Port = 4200,
