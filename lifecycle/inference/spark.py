@@ -22,6 +22,7 @@ from lifecycle.inference import local
 from lifecycle.inference.inputs import columns_of
 from lifecycle.inference.local import Part, Scored
 from lifecycle.inference.manifest import BatchRequest, Counts
+from lifecycle.models import loading
 from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
