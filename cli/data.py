@@ -3,7 +3,8 @@
 import typer
 
 from cli import console, data_erase, options, runner, show
-from flows.flow_requests import DatasetRequest, TableRequest, required
+from flows.flow_requests import DatasetRequest, TableRequest
+from flows.request import required
 from lifecycle.core.names import Environment
 from lifecycle.data import dataset, piped
 from lifecycle.data.manifest import CreateDataRequest

@@ -12,6 +12,7 @@ import typer
 from cli import console, options, runner, show
 from lifecycle.core.errors import ConfigError, MlopsError
 from lifecycle.core.names import Environment
+from lifecycle.settings import load as settings
 
 DEV, PROD = Environment.DEV, Environment.PROD
 Parameters = Annotated[
@@ -20,12 +21,6 @@ Parameters = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for the end; it runs on after that.")]
 Only = Annotated[list[Environment] | None, typer.Option("--env", help="Only this environment; may be repeated.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands at the top level."""
-    for command in (setup, deploy, trigger, backfill):
-        app.command()(command)
 
 
 def setup(as_json: options.Json = False) -> None:
@@ -37,7 +32,6 @@ def setup(as_json: options.Json = False) -> None:
     Example: mlops setup
     """
     from cli.operations import connection
-    from lifecycle.settings import load as settings
 
     environments = [settings.load(env) for env in Environment]
     connection.connect(environments[0].state)
@@ -60,7 +54,6 @@ def deploy(only: Only = None, as_json: options.Json = False) -> None:
     Example: mlops deploy --env prod
     """
     from cli.operations import connection
-    from lifecycle.settings import load as settings
 
     environments = [settings.load(env) for env in Environment]
     connection.connect(environments[0].state)
@@ -90,7 +83,6 @@ def trigger(
     Example: mlops trigger promote/prod --param model_name=sentiment --param reason="approved in review"
     """
     from cli.operations import connection
-    from lifecycle.settings import load as settings
 
     given = os.environ.get("GITHUB_STEP_SUMMARY")
     path = summary or (Path(given) if given else None)
@@ -133,7 +125,6 @@ def backfill(
     """
     from cli.operations import backfill as filling
     from cli.operations import connection, project
-    from lifecycle.settings import load as settings
 
     config = settings.load(env)
     wanted = filling.days(first.date(), last.date())

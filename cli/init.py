@@ -12,6 +12,13 @@ import typer
 from cli import console, options, runner, show
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName, is_name
+from lifecycle.data import delta, ingest, piped
+from lifecycle.data.source import Source
+from lifecycle.settings import definitions, files
+from lifecycle.settings import load as settings
+from lifecycle.settings.definitions import ModelDefinition
+from lifecycle.settings.load import checked
+from lifecycle.storage.files import publish_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +67,6 @@ def init(
     Example: mlops init data/customers.csv --target churned
     """
     from cli import definition_file
-    from lifecycle.data.source import Source
 
     if table is None:
         raise ConfigError("Which table is the model to learn from? A file, a URL, or catalog.schema.table.", EXAMPLE)
@@ -88,10 +94,6 @@ def init(
 
 def _named_after(table: str) -> str:
     """A valid name of a model from that of a table."""
-    from lifecycle.data import delta
-    from lifecycle.data.source import Source
-    from lifecycle.settings.load import checked
-
     last = delta.divided(checked(Source, uri=table).name)[0]
     stem = last.rpartition(".")[2] if delta.is_name(last) and not Path(table).exists() else last.partition(".")[0]
     name = re.sub("[^a-z0-9_-]+", "_", stem.lower()).strip("_-")[:64]
@@ -102,8 +104,6 @@ def _named_after(table: str) -> str:
 
 def _file_of(name: str, may_exist: bool) -> Path:
     """Where the definition is to be: in the project, else in one that begins here."""
-    from lifecycle.settings import files
-
     if not is_name(name):
         raise ConfigError(f"{name!r} is not a model name: lower-case letters, digits, `_`, `.` and `-`.")
     is_project = bool(os.environ.get("MLOPS_CONFIG_DIR")) or files.project()
@@ -116,10 +116,6 @@ def _file_of(name: str, may_exist: bool) -> Path:
 
 def _rows(table: str, form: Mapping[str, str | None]) -> "pd.DataFrame":
     """The first rows of a table, every cell as text."""
-    from lifecycle.data import ingest, piped
-    from lifecycle.data.source import Source
-    from lifecycle.settings import load as settings
-
     config = settings.load(Environment.DEV)
     with piped.kept(table, config.state) as path:
         return ingest.read(settings.checked(Source, uri=path, **form), config.data, (), most=MOST_ROWS).rows
@@ -127,8 +123,6 @@ def _rows(table: str, form: Mapping[str, str | None]) -> "pd.DataFrame":
 
 def _source(table: str, path: Path) -> str | None:
     """The table as the definition names it: below the project's folder relative to it; None for a pipe."""
-    from lifecycle.data.source import Source
-
     place, folder = Path(table).expanduser().absolute(), path.parents[2]
     if not Source(uri=table).is_path:
         return table
@@ -183,9 +177,6 @@ def _definition(
     name: str, frame: "pd.DataFrame", proposal: "Proposal", choices: Choices, source: Mapping[str, str | None]
 ) -> "ModelDefinition":
     """The definition that the proposal and the decisions make together."""
-    from lifecycle.settings.definitions import ModelDefinition
-    from lifecycle.settings.load import checked
-
     problem = choices.problem or proposal.problem
     kinds = {column.name: column.kind for column in proposal.columns}
     kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
@@ -278,7 +269,6 @@ def _shown(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    from lifecycle.storage.files import publish_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with publish_file(path) as temporary:
@@ -286,6 +276,5 @@ def _write(path: Path, text: str) -> None:
 
 
 def _next(name: str) -> str:
-    from lifecycle.settings import definitions
 
     return "mlops release" + ("" if definitions.names() == (name,) else f" --model-name {name}")

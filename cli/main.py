@@ -23,7 +23,7 @@ class Root(LazyGroup):
         "init": Place(
             "cli.init",
             "init",
-            "Look at a table, propose what a model of it is, and write that to config/models/NAME.yaml.",
+            "Look at a table, propose what a model of it is, and write that to config/models/NAME.yaml after a yes.",
         ),
         "release": Place(
             "cli.steps", "release", "Take a table all the way: dataset, training, dev, staging, prod, predictions."

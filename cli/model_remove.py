@@ -6,6 +6,7 @@ import typer
 
 from cli import console, options, runner, show
 from lifecycle.core.names import Environment
+from lifecycle.registry import missing, removal, stages
 
 if TYPE_CHECKING:
     from lifecycle.registry.missing import Record
@@ -37,8 +38,6 @@ def delete(
 
     Example: mlops model delete --model-name sentiment --env dev --version 3 --dry-run
     """
-    from lifecycle.registry import removal
-
     target = runner.registered(env, model_name)
     if version is None:
         planned = removal.delete_model(target, with_champion=with_champion, dry_run=True)
@@ -70,8 +69,6 @@ def retire_missing(
 
     Example: mlops model retire-missing --model-name sentiment --env dev --reason "tidied up in MLflow" --dry-run
     """
-    from lifecycle.registry import missing
-
     target = runner.registered(env, model_name)
     found = missing.retire(target, version, reason=reason, dry_run=True)
     if not dry_run:
@@ -95,8 +92,6 @@ def cleanup(
 
     Example: mlops model cleanup --model-name sentiment --env dev --keep 3 --dry-run
     """
-    from lifecycle.registry import removal
-
     target = runner.registered(env, model_name)
     planned = removal.plan_cleanup(target, keep)
     if not dry_run:
@@ -118,8 +113,6 @@ def rename(
 
     Example: mlops model rename --model-name sentiment --env dev --to tone
     """
-    from lifecycle.registry import removal
-
     target, new = runner.registered(env, model_name), runner.registered(env, to)
     removal.rename(target, new.name, dry_run=True)
     if not dry_run:
@@ -145,8 +138,6 @@ def migrate_stages(
 
     Example: mlops model migrate-stages --source sentiment_classifier --model-name sentiment --dry-run
     """
-    from lifecycle.registry import stages
-
     targets = {env: runner.registered(env, model_name) for env in (Environment.STAGING, PROD)}
     origin = targets[PROD].named(source)
     if undo:

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from flows.flow_requests import Parameter, TableRequest
+from flows.flow_requests import TableRequest
+from flows.request import Parameter
 from lifecycle.core import secrets
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import LOCATIONS

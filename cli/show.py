@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cli import console
+from lifecycle.gate.present.markdown import metric_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +27,6 @@ OUTCOMES = {"pass": "green", "caught": "green", "too_few": "dim", "unguarded": "
 )
 WHOLE = frozenset({"outcome", "value", "interval", "limit", "rows", "gain", "p", "failures", "row", "score"})
 """Columns that are of no use broken into lines; the others make room for them."""
-
 
 HEADLINE = ("accuracy", "f1_macro")
 """The metrics of a release's summary; `mlops gate explain` shows all."""
@@ -187,8 +187,6 @@ def _checks(judged: "Verdict") -> None:
 
 def _metrics(judged: "Verdict") -> None:
     """Both models side by side, the metric that decides first; of a class, see the next table."""
-    from lifecycle.gate.present.markdown import metric_names
-
     rows = [
         (
             name,
@@ -267,9 +265,12 @@ def selftest(done: "SelftestResult") -> None:
         )
     table(("planted", "outcome", "expected", "decision", "reason"), rows)
     if done.replaced:
-        _say(f"On the planted texts other limits stood in: {'; '.join(done.replaced)}")
-    word = "does what it must" if done.passed else "DOES NOT DO WHAT IT MUST"
-    _say(f"The gate of {done.env} {word} ({done.seconds:.1f} s).", "bold green" if done.passed else "bold red")
+        _say(f"On the planted rows other limits stood in: {'; '.join(done.replaced)}")
+    word = "passed" if done.passed else "FAILED"
+    _say(
+        f"Gate selftest of {done.env} on {done.problem}: {word} ({done.seconds:.1f} s).",
+        "bold green" if done.passed else "bold red",
+    )
 
 
 def model(page: "ModelPage") -> None:

@@ -20,13 +20,12 @@ from flows.flow_requests import (
     ReleaseRequest,
     RollbackRequest,
     TrainingRequest,
-    required,
 )
+from flows.request import required
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName
 from lifecycle.data import dataset, ingest, piped
 from lifecycle.problems.contract import DROP, Column, Columns
-from lifecycle.problems.known import named
 from lifecycle.registry import catalog, promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import load as settings
@@ -231,6 +230,8 @@ def _check_input(config: Settings, request: InferenceRequest) -> None:
 
 def _require_algorithm(request: Fitting, problem: ProblemName, columns: Columns) -> None:
     """An algorithm or a parameter that there is not ends here."""
+    from lifecycle.problems.known import named  # needs pandas, which no help does
+
     named(problem).learning.build(request.algorithm, request.params or {}, request.seed or 0, columns)
 
 

@@ -6,15 +6,14 @@ import typer
 
 from cli import options, runner, show
 from lifecycle.core.names import Environment
+from lifecycle.settings import definitions
+from lifecycle.settings import load as settings
+from lifecycle.settings.definitions import ModelDefinition
+from lifecycle.settings.load import Settings
 
 config = typer.Typer(help="Effective settings.", no_args_is_help=True)
 
 DEV = Environment.DEV
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands at the top level."""
-    app.command()(doctor)
 
 
 def doctor(
@@ -25,8 +24,7 @@ def doctor(
 
     Example: mlops doctor --repair
     """
-    from lifecycle import doctor as examination
-    from lifecycle.settings import load as settings
+    from lifecycle import doctor as examination  # needs pandas, which `config` does not
 
     runner.quiet()
     findings = examination.examine([settings.load(env) for env in Environment], repair=repair)
@@ -51,9 +49,6 @@ def show_(
 
     Example: mlops config show --env prod --model-name bikes
     """
-    from lifecycle.settings import definitions
-    from lifecycle.settings import load as settings
-
     values = settings.origins(env, model_name)
     values["definitions"] = (list(definitions.names()), "config/models")
     if as_json:
@@ -69,7 +64,4 @@ def schema(
     ] = False,
 ) -> None:
     """Print the JSON schema of the settings, for editors and checks."""
-    from lifecycle.settings.definitions import ModelDefinition
-    from lifecycle.settings.load import Settings
-
     show.print_json((ModelDefinition if model else Settings).model_json_schema())

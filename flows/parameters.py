@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, get_type_hints
 from prefect import State, runtime
 from prefect.states import Completed
 
-from flows.flow_requests import Request
+from flows.request import Request
 from lifecycle.core.errors import ConfigError
 from lifecycle.settings.load import checked
 

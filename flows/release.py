@@ -3,8 +3,9 @@
 from prefect import flow
 
 from flows import batch_inference, create_data, promote, train
-from flows.flow_requests import PromotionRequest, ReleaseRequest, TrainingRequest, required
+from flows.flow_requests import PromotionRequest, ReleaseRequest, TrainingRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
+from flows.request import required
 from lifecycle.core.names import Environment
 from lifecycle.data import delta
 from tasks import approvals, compute

@@ -17,10 +17,10 @@ from flows.flow_requests import (
     InferenceRequest,
     PromotionRequest,
     ReleaseRequest,
-    Request,
     RollbackRequest,
     TrainingRequest,
 )
+from flows.request import Request
 from lifecycle.core.errors import ConfigError
 from lifecycle.settings.definitions import ModelDefinition
 from lifecycle.settings.load import checked

@@ -193,10 +193,8 @@ def test_a_regressor_that_says_it_is_a_classifier_is_refused(stored: tuple[Path,
 
 def test_a_changed_file_is_noticed_before_it_is_read(stored: tuple[Path, ModelRef], config: Settings) -> None:
     _, ref = stored
-    logged = Path(
-        tracking.client(config.mlflow_uri).get_logged_model(ref.uri.removeprefix("models:/")).artifact_location
-    )
-    path = logged / "artifacts" / "columns.json"
+    logged = tracking.client(config.mlflow_uri).get_logged_model(ref.uri.removeprefix("models:/"))
+    path = Path(logged.artifact_location.removeprefix("file:")) / "artifacts" / "columns.json"
     path.write_text(path.read_text().replace("size", "mass"))
     with pytest.raises(IntegrityError, match="digest"):
         loading.load(ref)

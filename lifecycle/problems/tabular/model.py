@@ -157,7 +157,7 @@ class TabularModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         described = json.loads(Path(context.artifacts["columns"]).read_text(encoding="utf-8"))
         self.problem = described["problem"]
         self.columns = [(column["name"], column["kind"]) for column in described["columns"]]
-        trusted_types = (context.model_config or {}).get("trusted_types", ())
+        trusted_types = (getattr(context, "model_config", None) or {}).get("trusted_types", ())
         self.pipeline = read(context.artifacts["pipeline"], trusted_types)
 
     @property
