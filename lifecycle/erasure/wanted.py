@@ -81,8 +81,6 @@ class Wanted(NamedTuple):
         found = pd.Series(data=False, index=rows.index)
         if "text" in rows:
             found |= rows["text"].map(lambda text: bool(text) and self.has_text(str(text))).astype(bool)
-        elif "key" in rows and self.prefixes:
-            found |= rows["key"].str.startswith(self.prefixes)
         if self.ids and ids_in in rows:
             found |= rows[ids_in].map(str).isin(self.ids)
         return found
@@ -113,4 +111,4 @@ def _texts(root: Path, wanted: Wanted) -> Iterator[str]:
         for name in (SPLIT, QUARANTINE):
             rows = pd.read_parquet(root / manifest.data_name / manifest.data_version / name)
             found = wanted.among(rows, ids_in=source_column(wanted))
-            yield from (str(text) for text in rows.loc[found].get("text", ()) if text)
+            yield from (str(text) for text in rows.loc[found, "text"] if text)
