@@ -23,10 +23,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from lifecycle.evaluation import statistics
-from lifecycle.evaluation.metrics import Predictions, named
-from lifecycle.evaluation.statistics import Measured
 from lifecycle.gate import checks
-from lifecycle.gate.contest import Contest
+from lifecycle.gate.contest import Contest, Terms
+from lifecycle.problems.classification.scores import ClassScores
+from lifecycle.problems.known import named
+from lifecycle.problems.shares import wilson
 from lifecycle.settings.gate_rules import GateRules
 
 Kind = Literal["gain", "retraining", "first", "tries"]
@@ -104,7 +105,7 @@ def settings(rows: tuple[int, ...] = ROWS) -> Iterator[Setting]:
 # What is drawn
 
 
-def simulate(setting: Setting, rng: np.random.Generator) -> tuple[Predictions, Predictions]:
+def simulate(setting: Setting, rng: np.random.Generator) -> tuple[ClassScores, ClassScores]:
     """Draw the rows of one comparison: challenger and champion."""
     truth = rng.choice(3, setting.rows, p=SHARES)
     right = rng.random(setting.rows) < CHAMPION
@@ -112,7 +113,7 @@ def simulate(setting: Setting, rng: np.random.Generator) -> tuple[Predictions, P
     return challenge(champion, setting, rng), champion
 
 
-def challenge(champion: Predictions, setting: Setting, rng: np.random.Generator) -> Predictions:
+def challenge(champion: ClassScores, setting: Setting, rng: np.random.Generator) -> ClassScores:
     """Draw a challenger on the champion's rows: it repairs some and breaks some."""
     truth, right = champion.truth, champion.label == champion.truth
     repaired, broken = (setting.discordance + setting.gain) / 2, (setting.discordance - setting.gain) / 2
@@ -122,7 +123,7 @@ def challenge(champion: Predictions, setting: Setting, rng: np.random.Generator)
     return predictions(truth, np.where(right ^ flipped, truth, wrong))
 
 
-def first(setting: Setting, rng: np.random.Generator) -> Predictions:
+def first(setting: Setting, rng: np.random.Generator) -> ClassScores:
     """Draw a model without a champion to compare it with."""
     name, known = list(FIRST.items())[int(setting.gain)]
     truth = rng.choice(3, setting.rows, p=SHARES)
@@ -134,44 +135,46 @@ def _mistakes(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(truth == 1, np.where(rng.random(len(truth)) < NEGATIVE_FOR_NEUTRAL, 0, 2), 1)
 
 
-def predictions(truth: np.ndarray, label: np.ndarray) -> Predictions:
+def predictions(truth: np.ndarray, label: np.ndarray) -> ClassScores:
     """One model's labels, without probabilities."""
-    return Predictions(CLASSES, truth, label, np.full(len(truth), 0.5), None)
+    return ClassScores(CLASSES, truth, label, np.full(len(truth), 0.5), None)
 
 
 # What the gate says of it
 
 
-def promoted(challenger: Predictions, champion: Predictions, rules: GateRules, contest: Contest) -> bool:
+def terms(rules: GateRules, contest: Contest) -> Terms:
+    """How classifiers are compared by some rules."""
+    judging = named("text-classification").judging
+    completed = judging.completed(rules)
+    return Terms(judging.named(completed.metric, completed), completed, contest)
+
+
+def promoted(challenger: ClassScores, champion: ClassScores, asked: Terms) -> bool:
     """What the checks say that compare the two; one whose gain itself does not reach the limit needs no draws."""
-    metric, limit = named(rules.metric, rules), contest.limit(rules)
-    if statistics.difference(metric, challenger, champion) <= limit:
+    if statistics.difference(asked.metric, challenger, champion) <= asked.limit:
         return False
-    return checks.gain(_measured(challenger, champion, rules), challenger, champion, rules, contest).outcome == "pass"
+    models, rules = (challenger, champion), asked.rules
+    measured = statistics.measure([asked.metric], *models, confidence=rules.confidence, resamples=rules.resamples)
+    return checks.gain(measured, models, asked).outcome == "pass"
 
 
-def _measured(challenger: Predictions, champion: Predictions, rules: GateRules) -> Measured:
-    metric = named(rules.metric, rules)
-    return statistics.measure([metric], challenger, champion, confidence=rules.confidence, resamples=rules.resamples)
-
-
-def is_first(challenger: Predictions, rules: GateRules) -> bool:
+def is_first(challenger: ClassScores, rules: GateRules) -> bool:
     """Whether it would be the first champion."""
-    asked = chain(
-        checks.never_found(challenger, rules), checks.beyond_trivial(challenger, rules, Contest(rule="first"))
-    )
-    return all(check.outcome == "pass" for check in asked)
+    asked = terms(rules, Contest(rule="first"))
+    beyond = checks.beyond_trivial(named("text-classification"), challenger, asked)
+    return all(check.outcome == "pass" for check in chain(checks.never_found(challenger, asked.rules), beyond))
 
 
 def first_promoted(setting: Setting, rng: np.random.Generator, rules: GateRules) -> int | None:
     """Which of many equal challengers on the same rows is the first to be promoted, from 1; None if none is."""
     _, champion = simulate(setting, rng)
     for spent in range(max(TRIES)):
-        contest = Contest(rule="gain", spent=spent)
+        asked = terms(rules, Contest(rule="gain", spent=spent))
         challenger = challenge(champion, setting, rng)
         flips = statistics.discordance(challenger, champion)
         seen = (flips.repaired - flips.broken) / np.sqrt(max(1, flips.repaired + flips.broken))
-        if seen > _quantile(contest.risk(rules)) - HOPELESS and promoted(challenger, champion, rules, contest):
+        if seen > _quantile(asked.risk) - HOPELESS and promoted(challenger, champion, asked):
             return spent + 1
     return None
 
@@ -193,7 +196,7 @@ def decide(setting: Setting, rng: np.random.Generator, resamples: int) -> Iterat
         return
     else:
         contest = Contest(rule="retraining" if setting.kind == "retraining" else "gain")
-        accepted = promoted(*simulate(setting, rng), rules, contest)
+        accepted = promoted(*simulate(setting, rng), terms(rules, contest))
     if accepted:
         yield "promoted"
 
@@ -255,7 +258,7 @@ def _named(setting: Setting) -> str:
 
 
 def _share(count: int, comparisons: int) -> str:
-    share = statistics.wilson(count, comparisons, 0.95)
+    share = wilson(count, comparisons, 0.95)
     return f"{share.value:.1%} ({share.low:.1%}–{share.high:.1%})"
 
 

@@ -7,14 +7,11 @@ import typer
 from cli import console, options, show
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.names import Environment
+from lifecycle.registry import log
+from lifecycle.settings import load as settings
 
 if TYPE_CHECKING:
     from cli.operations.approvals import Waiting
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command at the top level."""
-    app.command()(approve)
 
 
 def approve(
@@ -41,13 +38,11 @@ def approve(
     Example: mlops approve 0199d3a1 --reason "the broken rows are mislabelled" --by "Ada Lovelace"
     """
     from cli.operations import connection
-    from lifecycle.settings import load as settings
 
     if flow_run and not listed and not reason.strip():
         raise ConfigError("An answer needs a reason: it is recorded.", "Give one: --reason '…'")
     connection.connect(settings.load(Environment.DEV).state)
     from cli.operations import approvals
-    from lifecycle.registry import log
 
     with connection.client() as client:
         found = approvals.waiting(client)

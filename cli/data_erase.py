@@ -4,6 +4,7 @@ No flow of Prefect's: it changes the history that the flow's own server would ha
 manifests, in the runs, and in `<state>/erasures/`.
 """
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,9 @@ import typer
 from cli import console, options, runner, show
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.names import Environment
+from lifecycle.erasure.wanted import Subject
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import checked
 
 if TYPE_CHECKING:
     from lifecycle.erasure.journal import Erasure
@@ -47,7 +51,6 @@ def erase(
     Example: mlops data erase --text-from texts.txt --reason "request of a customer" --dry-run
     """
     from lifecycle.erasure.erase import erase as carry_out
-    from lifecycle.settings import load as settings
 
     environments = [settings.load(each) for each in env or Environment]
     subject = None if resume else _subject(text_from, key, id_column, ids_from)
@@ -67,8 +70,6 @@ def erase(
 
 
 def _subject(text_from: str | None, keys: list[str] | None, id_column: str | None, ids_from: str | None) -> "Subject":
-    from lifecycle.erasure.wanted import Subject
-    from lifecycle.settings.load import checked
 
     if text_from == ids_from == "-":
         raise ConfigError("--text-from and --ids-from are both stdin.", "Name a file for one of them.")
@@ -92,8 +93,6 @@ def _require_still(config: "Settings") -> None:
     Raises:
         ConflictError: They are.
     """
-    import importlib.util
-
     if importlib.util.find_spec("psutil") is None:
         return
     from cli.operations import state

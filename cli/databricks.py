@@ -8,6 +8,7 @@ import typer
 from cli import console, databricks_deploy, options, runner, show
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, StepName
+from lifecycle.settings import load as settings
 
 app = typer.Typer(help="Databricks: jobs, one-time runs, single steps, runs of killed flows.", no_args_is_help=True)
 
@@ -32,8 +33,6 @@ def submit(
 
     Example: mlops databricks submit --json examples/databricks/run_train_model.json
     """
-    from lifecycle.settings import load as settings
-
     config, parameters = settings.load(env), {"file": file.absolute(), "env": env}
     done = runner.run_flow("submit", parameters, home=config.state, title=f"Running {file.name}", verbose=verbose)
     show.print_json(done)
@@ -51,8 +50,6 @@ def run(
 
     Example: mlops databricks run train --request @request.json
     """
-    from lifecycle.settings import load as settings
-
     config, parameters = settings.load(env), {"step": step, "request": _text(request), "env": env}
     runner.run_flow("run_step", parameters, home=config.state, title=f"Running {step} in {env}", verbose=verbose)
     if as_json:
@@ -74,8 +71,6 @@ def reconcile(
 
     Example: mlops databricks reconcile --env prod
     """
-    from lifecycle.settings import load as settings
-
     config, parameters = settings.load(env), {"env": env, "dry_run": dry_run}
     title = f"Looking for runs of {env} without a flow run"
     found = runner.run_flow("reconcile", parameters, home=config.state, title=title, verbose=verbose)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import options, show
+from lifecycle.bundle import definition, publish
 from lifecycle.core.errors import ConfigError
 
 
@@ -24,7 +25,6 @@ def deploy(
     Example: mlops databricks deploy --target dev --dry-run
     """
     from cli.operations import project
-    from lifecycle.bundle import definition, publish
 
     if wheel and not wheel.is_file():
         raise ConfigError(f"There is no wheel {wheel}.", "Build one: make wheel")

@@ -12,6 +12,7 @@ import typer
 from cli import console, options, runner, show
 from lifecycle.core.errors import ConfigError, MlopsError
 from lifecycle.core.names import Environment
+from lifecycle.settings import load as settings
 
 DEV, PROD = Environment.DEV, Environment.PROD
 Parameters = Annotated[
@@ -20,12 +21,6 @@ Parameters = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for the end; it runs on after that.")]
 Only = Annotated[list[Environment] | None, typer.Option("--env", help="Only this environment; may be repeated.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands at the top level."""
-    for command in (setup, deploy, trigger, backfill):
-        app.command()(command)
 
 
 def setup(as_json: options.Json = False) -> None:
@@ -37,7 +32,6 @@ def setup(as_json: options.Json = False) -> None:
     Example: mlops setup
     """
     from cli.operations import connection
-    from lifecycle.settings import load as settings
 
     environments = [settings.load(env) for env in Environment]
     connection.connect(environments[0].state)
@@ -53,12 +47,13 @@ def setup(as_json: options.Json = False) -> None:
 def deploy(only: Only = None, as_json: options.Json = False) -> None:
     """Apply prefect.yaml: every flow for every environment, with its form, limits and schedules. Can be repeated.
 
+    A project without a prefect.yaml of its own gets these deployments for each model that it defines.
+
     Schedules are active where the environment's settings say so (`schedules: true`).
 
     Example: mlops deploy --env prod
     """
     from cli.operations import connection
-    from lifecycle.settings import load as settings
 
     environments = [settings.load(env) for env in Environment]
     connection.connect(environments[0].state)
@@ -88,7 +83,6 @@ def trigger(
     Example: mlops trigger promote/prod --param model_name=sentiment --param reason="approved in review"
     """
     from cli.operations import connection
-    from lifecycle.settings import load as settings
 
     given = os.environ.get("GITHUB_STEP_SUMMARY")
     path = summary or (Path(given) if given else None)
@@ -117,6 +111,9 @@ def backfill(
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")],
     flow: Annotated[str, typer.Option(help="A flow that takes a logical date.")] = "batch-inference",
     env: options.Env = PROD,
+    model_name: Annotated[
+        str | None, typer.Option("--model-name", help="Model whose deployment it is; default the only one defined.")
+    ] = None,
     pairs: Parameters = None,
     timeout: Timeout = 86_400,
     dry_run: options.DryRun = False,
@@ -127,14 +124,15 @@ def backfill(
     Example: mlops backfill --flow batch-inference --from 2026-11-01 --to 2026-11-10 --dry-run
     """
     from cli.operations import backfill as filling
-    from cli.operations import connection
-    from lifecycle.settings import load as settings
+    from cli.operations import connection, project
 
     config = settings.load(env)
     wanted = filling.days(first.date(), last.date())
+    name = project.deployment_name(flow, env, model_name)
     connection.connect(config.state)
     with runner.progress(f"Filling {flow} in {env} from {wanted[0]} to {wanted[-1]}"):
-        done = filling.fill(config, flow, wanted, pairs or [], dry_run=dry_run, deadline_seconds=timeout)
+        given = [*(pairs or ()), *([f"model_name={model_name}"] if model_name else ())]
+        done = filling.fill(config, name, wanted, given, dry_run=dry_run, deadline_seconds=timeout)
     if as_json:
         show.print_json(done)
     else:

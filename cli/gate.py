@@ -3,16 +3,20 @@
 import sys
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cli import console, options, runner, show
+from flows.flow_requests import CheckRequest
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.names import Environment
-
-if TYPE_CHECKING:
-    from lifecycle.gate.records import Record
+from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName
+from lifecycle.gate import records
+from lifecycle.gate.records import Record
+from lifecycle.gate.selftest import selftest as planted
+from lifecycle.gate.verdict import Verdict
+from lifecycle.registry import catalog
+from lifecycle.settings import load as settings
 
 app = typer.Typer(help="The gate: judge, explain, prove that it refuses.", no_args_is_help=True)
 
@@ -28,33 +32,19 @@ RunId = Annotated[str | None, typer.Option("--run-id", help="Training run, inste
 
 
 @app.command()
-def check(
-    context: typer.Context,
-    model_name: options.ModelName,
-    env: Judge = PROD,
-    source_env: From = None,
-    version: options.Version = None,
-    run_id: RunId = None,
-    against: Annotated[
-        int | None, typer.Option("--against", help="Version of --env to compare with, instead of its champion.")
-    ] = None,
-    data_name: Annotated[str | None, typer.Option(help="Dataset to judge on; default the environment's.")] = None,
-    data_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
-    as_json: options.Json = False,
-    verbose: options.Verbose = False,
-) -> None:
+@options.of_request
+def check(request: CheckRequest, as_json: options.Json = False, verbose: options.Verbose = False) -> None:
     """Judge a model as a promotion would, and promote nothing. Exit code 4 if it would be refused.
 
     Without --version and --run-id: the champion of --from, else the version with the alias challenger.
 
     Example: mlops gate check --model-name sentiment --from dev --version 3 --env prod
     """
-    from lifecycle.settings import load as settings
-
-    _one_reference(version, run_id)
-    home, parameters = settings.load(env).state, options.parameters(context)
-    title = f"Judging {model_name} in {env}; nothing will be promoted"
-    judged = runner.run_flow("check", parameters, home=home, title=title, verbose=verbose)
+    _one_reference(request.version, request.run_id)
+    request = request.completed()
+    home = settings.load(request.env, model_name=request.model).state
+    title = f"Judging {request.model} in {request.env}; nothing will be promoted"
+    judged = runner.run_flow("check", request.parameters, home=home, title=title, verbose=verbose)
     show.print_json(judged) if as_json else show.verdict(judged)
     if not judged.promote:
         raise typer.Exit(REFUSED)
@@ -76,9 +66,6 @@ def explain(
 
     Example: mlops gate explain --model-name sentiment --version 2 --env prod --html verdict.html
     """
-    from lifecycle.gate import records
-    from lifecycle.registry import catalog
-
     _one_reference(version, run_id)
     target = runner.registered(source_env or env, model_name)
     model = catalog.resolve(target, version=version, run_id=run_id)
@@ -92,7 +79,7 @@ def explain(
         _others(records.every(model, env), verdict.digest, promoted)
 
 
-def _others(known: "list[Record]", shown: str, promoted: str) -> None:
+def _others(known: list[Record], shown: str, promoted: str) -> None:
     """Which verdict was shown, and which others there are; the one that made the version a champion is marked."""
     console.echo(f"Verdict {shown}" + (", which promoted it" if shown == promoted else ""))
     names = [
@@ -104,11 +91,8 @@ def _others(known: "list[Record]", shown: str, promoted: str) -> None:
         console.echo(f"Other verdicts on it, to be shown with --digest: {', '.join(names)}")
 
 
-def _report(record: "Record", wanted: Path | None, *, open_: bool) -> None:
+def _report(record: Record, wanted: Path | None, *, open_: bool) -> None:
     """Write the report where it was asked for, else into the state directory, and show it."""
-    from lifecycle.gate import records
-    from lifecycle.settings import load as settings
-
     path = wanted or settings.load(record.env).state / "reports" / f"{record.env}-{record.digest}.html"
     content = records.report(record)
     try:
@@ -122,18 +106,19 @@ def _report(record: "Record", wanted: Path | None, *, open_: bool) -> None:
 
 
 @app.command()
-def selftest(env: Judge = PROD, as_json: options.Json = False) -> None:
+def selftest(
+    env: Judge = PROD,
+    problem: Annotated[ProblemName, typer.Option(help="What the planted challengers are asked.")] = TEXT_CLASSIFICATION,
+    as_json: options.Json = False,
+) -> None:
     """Plant bad and honest challengers and see that the gate refuses each bad one for its fault. Exit code 4 if not.
 
     Example: mlops gate selftest --env prod
     """
-    from lifecycle.gate.selftest import selftest as planted
-    from lifecycle.settings import load as settings
-
     config = settings.load(env)
     runner.quiet()
     with runner.progress(f"Testing the gate of {env} with planted challengers"):
-        result = planted.run(config.gate, env)
+        result = planted.run(problem, config.gate, env)
     if as_json:
         show.print_json({**result.model_dump(mode="json"), "passed": result.passed})
     else:
@@ -145,8 +130,6 @@ def selftest(env: Judge = PROD, as_json: options.Json = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a verdict, for whoever reads one."""
-    from lifecycle.gate.verdict import Verdict
-
     show.print_json(Verdict.model_json_schema(mode="serialization"))
 
 

@@ -1,57 +1,101 @@
-"""The `mlops` command: its groups, its exit codes. Imports nothing heavy; each command imports what it needs."""
+"""The `mlops` command: its groups, its exit codes. A command's module is imported when it is called."""
 
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from importlib.metadata import version as version_of
+from typing import Annotated, ClassVar
 
 import typer
 
-from cli import (
-    approve,
-    console,
-    data,
-    databricks,
-    databricks_deploy,
-    deploy,
-    ending,
-    environment,
-    gate,
-    model,
-    serving,
-    steps,
-    system,
-    up,
-)
+from cli import console, ending, environment
+from cli.lazy import LazyGroup, Place
 from lifecycle.core import masking, writer_process
 from mlops_lifecycle import start
 
+
+class Root(LazyGroup):
+    """Every command and group of the top level."""
+
+    places: ClassVar[Mapping[str, Place]] = {
+        "demo": Place(
+            "cli.steps", "demo", "Take the bundled sample all the way, in a fresh state directory of its own."
+        ),
+        "init": Place(
+            "cli.init",
+            "init",
+            "Look at a table, propose what a model of it is, and write that to config/models/NAME.yaml after a yes.",
+        ),
+        "release": Place(
+            "cli.steps", "release", "Take a table all the way: dataset, training, dev, staging, prod, predictions."
+        ),
+        "train": Place("cli.steps", "train", "Train a challenger; if the gate accepts it, register and promote it."),
+        "promote": Place(
+            "cli.steps", "promote", "Judge a model of one environment on the next one's data and promote it."
+        ),
+        "rollback": Place("cli.steps", "rollback", "Give the champion alias back to an earlier champion."),
+        "history": Place("cli.steps", "history", "Tell who was champion when, why, and by whom."),
+        "infer": Place(
+            "cli.steps",
+            "infer",
+            "Score a table with one pinned model and publish the predictions, whole or not at all.",
+        ),
+        "approve": Place(
+            "cli.approve", "approve", "Answer a promotion that waits for a person, or list those that do."
+        ),
+        "up": Place(
+            "cli.up",
+            "up",
+            "Bring up Prefect's server, MLflow's UI and a worker with the deployments; Ctrl-C stops them.",
+        ),
+        "down": Place("cli.up", "down", "Stop what `mlops up` runs, and what is left of one that was killed."),
+        "status": Place("cli.up", "status", "Tell what is up, where, and whether it answers."),
+        "serve": Place(
+            "cli.serving",
+            "serve",
+            "Serve a verified model with MLflow's scoring server, on this machine only, until Ctrl-C.",
+        ),
+        "setup": Place(
+            "cli.deploy",
+            "setup",
+            "Make what deployments need on the Prefect server: work pool, limits, notification blocks, automations.",
+        ),
+        "deploy": Place(
+            "cli.deploy",
+            "deploy",
+            "Apply prefect.yaml: every flow for every environment, with its form, limits and schedules.",
+        ),
+        "trigger": Place("cli.deploy", "trigger", "Start a run of a deployment, show its log and wait for its end."),
+        "backfill": Place(
+            "cli.deploy",
+            "backfill",
+            "Fill the days for which nothing was published, each once; again fills what is still missing.",
+        ),
+        "doctor": Place("cli.system", "doctor", "Check state, registry and data for inconsistencies."),
+        "data": Place("cli.data", "app", "Dataset versions: create, list, show, validate; erase rows."),
+        "model": Place("cli.model", "app", "The registry: register, find, describe, alias, delete, clean up, migrate."),
+        "gate": Place("cli.gate", "app", "The gate: judge, explain, prove that it refuses."),
+        "databricks": Place(
+            "cli.databricks", "app", "Databricks: jobs, one-time runs, single steps, runs of killed flows."
+        ),
+        "config": Place("cli.system", "config", "Effective settings."),
+    }
+
+
 app = typer.Typer(
     name="mlops",
-    help="The whole life of a text model: data, training, gate, promotion, inference, rollback.",
+    cls=Root,
+    help="The whole life of a model: data, training, gate, promotion, inference, rollback.",
     epilog="First steps: mlops demo. Exit codes: 0 ok, 1 bug, 2 usage, 3 bad data, 4 gate refused, 5 conflict, "
     "6 transient failure, 7 integrity.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(data.app, name="data")
-app.add_typer(model.app, name="model")
-app.add_typer(gate.app, name="gate")
-databricks.app.command()(databricks_deploy.deploy)
-app.add_typer(databricks.app, name="databricks")
-app.add_typer(system.config, name="config")
-steps.add_to(app)
-approve.add_to(app)
-up.add_to(app)
-serving.add_to(app)
-deploy.add_to(app)
-system.add_to(app)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        console.echo(f"mlops {version('mlops-lifecycle')}")
+        console.echo(f"mlops {version_of('mlops-lifecycle')}")
         raise typer.Exit
 
 

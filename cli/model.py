@@ -5,7 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from cli import console, model_labels, model_register, model_remove, options, runner, show
+from lifecycle.core.errors import DataError
 from lifecycle.core.names import Environment
+from lifecycle.core.refusals import refused_by_the_library
+from lifecycle.models import loading
+from lifecycle.registry import card as cards
+from lifecycle.registry import catalog, promotion
+from lifecycle.settings import load as settings
 
 app = typer.Typer(
     help="The registry: register, find, describe, alias, delete, clean up, migrate.", no_args_is_help=True
@@ -20,9 +26,6 @@ PROD = Environment.PROD
 @app.command("list")
 def list_(env: options.Env = PROD, as_json: options.Json = False) -> None:
     """List all registered models of the registry, of all environments that share it, with their champions."""
-    from lifecycle.registry import catalog
-    from lifecycle.settings import load as settings
-
     config = settings.load(env)
     runner.quiet()
     found = catalog.models(config.mlflow_uri, config.registry_uri or "")
@@ -49,8 +52,6 @@ def show_(
 
     Example: mlops model show --model-name sentiment --env prod --alias champion
     """
-    from lifecycle.registry import catalog
-
     target = runner.registered(env, model_name)
     if latest:
         version = catalog.latest(target).version
@@ -79,10 +80,6 @@ def card(
 
     Example: mlops model card --model-name sentiment --env prod --version 1
     """
-    from lifecycle.registry import card as cards
-    from lifecycle.registry import catalog
-    from lifecycle.settings import load as settings
-
     target = runner.registered(env, model_name)
     number = catalog.resolve(target, version=version, alias=alias).version or 0
     text = (cards.write if write else cards.read)(settings.load(env), model_name, number)
@@ -106,9 +103,6 @@ def search(
 
     Example: mlops model search --name 'prod.*' --dataset 'fsa 1.0.0'
     """
-    from lifecycle.registry import catalog
-    from lifecycle.settings import load as settings
-
     config = settings.load(env)
     runner.quiet()
     uris = config.mlflow_uri, config.registry_uri or ""
@@ -137,11 +131,6 @@ def predict(
     """
     import pandas as pd
 
-    from lifecycle.core.errors import DataError
-    from lifecycle.models import loading
-    from lifecycle.models.refusals import refused_by_the_library
-    from lifecycle.registry import catalog
-
     target = runner.registered(env, model_name)
     ref = catalog.resolve(target, alias=alias, version=version, run_id=run_id, stage=stage)
     model = loading.load(ref)
@@ -166,7 +155,5 @@ def adopt(
 
     Example: mlops model adopt --model-name sentiment --env prod --reason "hotfix of 3 May"
     """
-    from lifecycle.registry import promotion
-
     done = promotion.adopt(runner.registered(env, model_name), reason)
     show.print_json(done) if as_json else console.echo(done.message)

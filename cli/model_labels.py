@@ -6,6 +6,8 @@ import typer
 
 from cli import console, options, runner, show
 from lifecycle.core.names import Environment
+from lifecycle.registry import aliases, labels
+from lifecycle.settings import load as settings
 
 alias = typer.Typer(help="Aliases other than champion: set, get, list, delete.", no_args_is_help=True)
 tag = typer.Typer(help="Tags of a model or a version: set, delete.", no_args_is_help=True)
@@ -35,9 +37,6 @@ def set_alias(
 
     Example: mlops model alias set --model-name sentiment --env dev --alias shadow --version 2
     """
-    from lifecycle.registry import aliases
-    from lifecycle.settings import load as settings
-
     target = runner.registered(env, model_name)
     before = aliases.put(target, name, version, settings.load(env).aliases)
     done = {"model": target.name, "alias": name.lower(), "version": version, "before": before}
@@ -53,8 +52,6 @@ def get_alias(
 
     Example: mlops model alias get --model-name sentiment --env prod --alias champion
     """
-    from lifecycle.registry import aliases
-
     target = runner.registered(env, model_name)
     number = aliases.get(target, name)
     show.print_json({"model": target.name, "alias": name.lower(), "version": number}) if as_json else console.echo(
@@ -65,8 +62,6 @@ def get_alias(
 @alias.command("list")
 def list_aliases(model_name: options.ModelName, env: options.Env = PROD, as_json: options.Json = False) -> None:
     """List a model's aliases, and what each of the vocabulary means."""
-    from lifecycle.registry import aliases
-
     found = aliases.every(runner.registered(env, model_name))
     if as_json:
         show.print_json(found)
@@ -84,9 +79,6 @@ def delete_alias(
 
     Example: mlops model alias delete --model-name sentiment --env dev --alias shadow
     """
-    from lifecycle.registry import aliases
-    from lifecycle.settings import load as settings
-
     target = runner.registered(env, model_name)
     number = aliases.remove(target, name, settings.load(env).aliases)
     done = {"model": target.name, "alias": name.lower(), "version": None, "before": number}
@@ -106,8 +98,6 @@ def set_tag(
 
     Example: mlops model tag set --model-name sentiment --env dev --version 1 --key task --value sentiment
     """
-    from lifecycle.registry import labels
-
     target = runner.registered(env, model_name)
     labels.put(target, key, value, version)
     _say(target.name, version, f"tag {key} is {value!r}", as_json, {"key": key, "value": value})
@@ -125,8 +115,6 @@ def delete_tag(
 
     Example: mlops model tag delete --model-name sentiment --env dev --version 1 --key task
     """
-    from lifecycle.registry import labels
-
     target = runner.registered(env, model_name)
     labels.remove(target, key, version)
     _say(target.name, version, f"tag {key} is gone", as_json, {"key": key, "value": None})
@@ -143,8 +131,6 @@ def describe(
 
     Example: mlops model describe --model-name sentiment --env prod --text "Tone of financial news"
     """
-    from lifecycle.registry import labels
-
     target = runner.registered(env, model_name)
     labels.describe(target, text, version)
     _say(target.name, version, "description is set" if text else "description is gone", as_json, {"description": text})

@@ -9,6 +9,11 @@ import typer
 from cli import console, options, runner, show
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
+from lifecycle.models import loading
+from lifecycle.models.external import external
+from lifecycle.registry import catalog, registration, store, transfer
+from lifecycle.settings import load as settings
+from lifecycle.tracking import runs
 
 if TYPE_CHECKING:
     from lifecycle.core.references import ModelRef
@@ -27,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def create(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     env: options.Env = DEV,
     description: Description = "",
     as_json: options.Json = False,
@@ -36,8 +41,6 @@ def create(
 
     Example: mlops model create --model-name sentiment --env dev --description "Tone of financial news"
     """
-    from lifecycle.registry import store
-
     target = runner.registered(env, model_name)
     made = store.create_model(target, description=description)
     if as_json:
@@ -47,7 +50,7 @@ def create(
 
 
 def register(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     run_id: Annotated[str | None, typer.Option("--run-id", help="A finished training run.")] = None,
     source: Annotated[str | None, typer.Option("--source", help="models:/… or runs:/… URI.")] = None,
     env: options.Env = DEV,
@@ -58,9 +61,6 @@ def register(
 
     Example: mlops model register --model-name sentiment --env dev --run-id 3f1c…
     """
-    from lifecycle.registry import registration
-    from lifecycle.tracking import runs
-
     if (run_id is None) == (source is None):
         raise ConfigError("Say what to register: either --run-id or --source.")
     target = runner.registered(env, model_name)
@@ -72,7 +72,7 @@ def register(
 
 
 def register_external(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     file: Annotated[Path, typer.Argument(help="A scikit-learn model stored with pickle or joblib.")],
     sha256: Annotated[str, typer.Option("--sha256", help="Its digest, from whoever made it: sha256sum FILE.")],
     env: options.Env = DEV,
@@ -105,9 +105,6 @@ def register_external(
 
     Example: mlops model register-external model.pkl --sha256 9f86d0… --model-name sentiment --env dev
     """
-    from lifecycle.models.external import external
-    from lifecycle.settings import load as settings
-
     target, config = runner.registered(env, model_name), settings.load(env)
     model = external.register(
         config,
@@ -125,7 +122,7 @@ def register_external(
 
 
 def register_vader(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     env: options.Env = DEV,
     description: Description = "",
     as_json: options.Json = False,
@@ -134,16 +131,13 @@ def register_vader(
 
     Example: mlops model register-vader --model-name vader --env dev
     """
-    from lifecycle.models.external import external
-    from lifecycle.settings import load as settings
-
     target, config = runner.registered(env, model_name), settings.load(env)
     model = external.log_vader(config.mlflow_uri, f"{model_name}-{env}", model_name)
     _enter(target, env, model, description, as_json)
 
 
 def copy(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     source_env: Annotated[Environment, typer.Option("--from", help="Environment to copy from.")] = DEV,
     target_env: Annotated[Environment, typer.Option("--to", help="Environment to copy to.")] = STAGING,
     version: options.Version = None,
@@ -156,9 +150,6 @@ def copy(
 
     Example: mlops model copy --model-name sentiment --from dev --to staging --version 2
     """
-    from lifecycle.models import loading
-    from lifecycle.registry import catalog, transfer
-
     source, target = runner.registered(source_env, model_name), runner.registered(target_env, model_name)
     if source == target:
         raise ConfigError(f"--from and --to are both {source_env}.", "Name two environments.")
@@ -168,7 +159,6 @@ def copy(
 
 
 def _enter(target: "Target", env: Environment, model: "ModelRef", description: str, as_json: bool) -> None:
-    from lifecycle.registry import registration
 
     number = registration.candidate(target, model, description=description)
     _announce(target.name, env, number)
@@ -184,7 +174,6 @@ def _announce(name: str, env: Environment, number: int) -> None:
     if not (address := os.environ.get("PREFECT_API_URL", "")):
         return
     from cli.operations.state import login
-    from lifecycle.settings import load as settings
 
     os.environ |= login(settings.load(env).state, address)
     from tasks import events

@@ -6,6 +6,7 @@ import typer
 
 from cli import console, options, runner, show
 from lifecycle.core.names import Environment
+from lifecycle.registry import missing, removal, stages
 
 if TYPE_CHECKING:
     from lifecycle.registry.missing import Record
@@ -24,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def delete(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     version: options.Version = None,
     env: options.Env = PROD,
     with_champion: Annotated[bool, typer.Option("--with-champion", help="Delete a model in use as well.")] = False,
@@ -37,8 +38,6 @@ def delete(
 
     Example: mlops model delete --model-name sentiment --env dev --version 3 --dry-run
     """
-    from lifecycle.registry import removal
-
     target = runner.registered(env, model_name)
     if version is None:
         planned = removal.delete_model(target, with_champion=with_champion, dry_run=True)
@@ -56,7 +55,7 @@ def delete(
 
 
 def retire_missing(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     reason: Annotated[str, typer.Option("--reason", help="Recorded in the promotion log.")],
     version: options.Version = None,
     env: options.Env = PROD,
@@ -70,8 +69,6 @@ def retire_missing(
 
     Example: mlops model retire-missing --model-name sentiment --env dev --reason "tidied up in MLflow" --dry-run
     """
-    from lifecycle.registry import missing
-
     target = runner.registered(env, model_name)
     found = missing.retire(target, version, reason=reason, dry_run=True)
     if not dry_run:
@@ -83,7 +80,7 @@ def retire_missing(
 
 
 def cleanup(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     keep: Annotated[int, typer.Option("--keep", min=0, help="Champions before the present one that stay.")],
     env: options.Env = PROD,
     reason: options.Reason = "cleaned up",
@@ -95,8 +92,6 @@ def cleanup(
 
     Example: mlops model cleanup --model-name sentiment --env dev --keep 3 --dry-run
     """
-    from lifecycle.registry import removal
-
     target = runner.registered(env, model_name)
     planned = removal.plan_cleanup(target, keep)
     if not dry_run:
@@ -107,7 +102,7 @@ def cleanup(
 
 
 def rename(
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     to: Annotated[str, typer.Option("--to", help="New name, without environment.")],
     env: options.Env = PROD,
     dry_run: options.DryRun = False,
@@ -118,8 +113,6 @@ def rename(
 
     Example: mlops model rename --model-name sentiment --env dev --to tone
     """
-    from lifecycle.registry import removal
-
     target, new = runner.registered(env, model_name), runner.registered(env, to)
     removal.rename(target, new.name, dry_run=True)
     if not dry_run:
@@ -132,7 +125,7 @@ def rename(
 
 def migrate_stages(
     source: Annotated[str, typer.Option("--source", help="Full name of the model that has stages.")],
-    model_name: options.ModelName,
+    model_name: options.ModelToChange,
     undo: Annotated[bool, typer.Option("--undo", help="Remove what a migration entered.")] = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
@@ -145,8 +138,6 @@ def migrate_stages(
 
     Example: mlops model migrate-stages --source sentiment_classifier --model-name sentiment --dry-run
     """
-    from lifecycle.registry import stages
-
     targets = {env: runner.registered(env, model_name) for env in (Environment.STAGING, PROD)}
     origin = targets[PROD].named(source)
     if undo:

@@ -1,13 +1,22 @@
-"""Options that several commands share, each declared once."""
+"""Options: those of commands that start a flow are the fields of its request; others that are shared stand here."""
 
+import inspect
 import re
-from datetime import datetime, time
-from typing import Annotated, Any
+from collections.abc import Callable
+from datetime import date, datetime, time
+from functools import wraps
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from flows.flow_requests import TableRequest
+from flows.request import Parameter
 from lifecycle.core import secrets
-from lifecycle.core.names import Environment, ModelType
+from lifecycle.core.names import Environment
+from lifecycle.core.parameters import LOCATIONS
+from lifecycle.settings import definitions
+from lifecycle.settings.load import checked
 from lifecycle.storage import files
 
 HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -32,7 +41,17 @@ AllowedHosts = Annotated[
     ),
 ]
 Env = Annotated[Environment, typer.Option("--env", help="Environment.")]
-ModelName = Annotated[str, typer.Option("--model-name", help="Name of the model, without environment.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model-name",
+        default_factory=lambda: definitions.chosen(None)[0],
+        show_default=False,
+        help="Name of the model, without environment; default the only one that is defined.",
+    ),
+]
+ModelToChange = Annotated[str, typer.Option("--model-name", help="Name of the model, without environment.")]
+"""Where something is taken away or made, it is named."""
 DataName = Annotated[str, typer.Option("--data-name", help="Name of the dataset.")]
 DataVersion = Annotated[str, typer.Option("--data-version", help="Version of the dataset.")]
 
@@ -47,41 +66,16 @@ def folder(value: str | None) -> str | None:
     return str(files.folder_of(secrets.sealed(value))) if value else value
 
 
-SourceFile = Annotated[
-    str,
-    typer.Option(
-        "--source",
-        callback=sealed,
-        help="Path or URL of the table: CSV, JSON Lines, Parquet, Delta; or catalog.schema.table.",
-    ),
-]
-TextColumn = Annotated[str, typer.Option("--text-column", help="Column of the texts.")]
-LabelColumn = Annotated[str, typer.Option("--label-column", help="Column of the labels.")]
-TestSize = Annotated[float, typer.Option("--test-size", help="Fraction of the whole.")]
-Holdout = Annotated[bool, typer.Option("--holdout/--no-holdout", help="Keep a holdout for the gate.")]
-HoldoutSize = Annotated[float, typer.Option("--holdout-size", help="Fraction of the whole.")]
-Stratify = Annotated[
-    str | None, typer.Option("--stratify", help="Columns kept in proportion, such as \"['label']\"; default the label.")
-]
-GroupColumn = Annotated[
-    str | None,
-    typer.Option("--group-column", help="Column of which no value is on two sides, such as the customer."),
-]
-TimeColumn = Annotated[
-    str | None,
-    typer.Option("--time-column", help="Column by which the newest rows are held out: ISO dates or numbers."),
-]
-Format = Annotated[str | None, typer.Option("--format", help="csv, jsonl, parquet or delta; default by the suffix.")]
-Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of CSV and JSON Lines; it is never guessed.")]
-Delimiter = Annotated[str, typer.Option("--delimiter", help="Delimiter of CSV: one character, or tab.")]
-Type = Annotated[ModelType, typer.Option("--model-type", help="What to train.")]
-Params = Annotated[
-    str,
-    typer.Option(
-        "--model-params", help="Of the estimator, and of its vectoriser: \"{'alpha': 1.0, 'tfidf__min_df': 2}\"."
-    ),
-]
-Seed = Annotated[int, typer.Option("--seed", help="Same data, parameters and seed give the same predictions.")]
+def _said(field: str) -> str:
+    """What a request says of one of its fields."""
+    return str(TableRequest.model_fields[field].description)
+
+
+GroupColumn = Annotated[str | None, typer.Option("--group-column", help=_said("group_column"))]
+TimeColumn = Annotated[str | None, typer.Option("--time-column", help=_said("time_column"))]
+Format = Annotated[str | None, typer.Option("--format", help=_said("source_format"))]
+Encoding = Annotated[str, typer.Option("--encoding", help=_said("encoding"))]
+Delimiter = Annotated[str, typer.Option("--delimiter", help=_said("delimiter"))]
 LARGEST = 2**31 - 1
 """What the databases of registries can hold as a version."""
 Version = Annotated[int | None, typer.Option("--version", max=LARGEST, help="Version number.")]
@@ -104,6 +98,45 @@ def day(value: str | None) -> str | None:
     return str(moment.date())
 
 
-def parameters(context: typer.Context) -> dict[str, Any]:
-    """The options of a command as parameters of the flow that it starts: both use the same names."""
-    return {name: value for name, value in context.params.items() if name not in {"as_json", "verbose"}}
+NAMES = {
+    "source_env": "--from",
+    "target_env": "--to",
+    "source_format": "--format",
+    "as_candidate": "--register",
+    "holdout": "--holdout/--no-holdout",
+}
+"""The options that are not called as the parameter of the flow is."""
+CALLBACKS = dict.fromkeys(LOCATIONS, sealed) | {"output": folder, "logical_date": day}
+"""What is done about a value that a person gave, before anything else sees it."""
+
+
+def of_request(command: Callable[..., None]) -> Callable[..., None]:
+    """The same command with the fields of its request as options; it is called with the request that they make."""
+    request = get_type_hints(command)["request"]
+    fields = request.listed()
+
+    @wraps(command)
+    def with_options(**values: Any) -> None:
+        command(checked(request, **{field.name: values.pop(field.name) for field in fields}), **values)
+
+    own = list(inspect.signature(command).parameters.values())[1:]
+    with_options.__signature__ = inspect.Signature([*map(_option, fields), *own])  # type: ignore[attr-defined]
+    return with_options
+
+
+def _option(field: Parameter) -> inspect.Parameter:
+    name = NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
+    option = typer.Option(name, help=field.description, hidden=field.earlier, callback=CALLBACKS.get(field.name))
+    annotation: Any = Annotated[_typed(field.annotation), option]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(field.name, kind, default=field.default, annotation=annotation)
+
+
+def _typed(annotation: Any) -> Any:
+    """The type as a command line reads it: what is written as a literal, and a day, is a text there."""
+    if get_origin(annotation) in {Union, UnionType}:
+        (inner,) = (argument for argument in get_args(annotation) if argument is not type(None))
+        return _typed(inner) | None
+    if get_origin(annotation) is Annotated:
+        return _typed(get_args(annotation)[0])
+    return str if annotation is date or get_origin(annotation) in {dict, tuple} else annotation

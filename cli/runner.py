@@ -26,6 +26,8 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, is_name
 from lifecycle.core.writer_process import name_the_user
 from lifecycle.data import lock
+from lifecycle.registry.store import target_of
+from lifecycle.settings import load as settings
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -88,9 +90,6 @@ def registered(env: Environment, model_name: str) -> "Target":
     Raises:
         ConfigError: The name is not one.
     """
-    from lifecycle.registry.store import target_of
-    from lifecycle.settings import load as settings
-
     if not is_name(model_name):
         raise ConfigError(f"{model_name!r} is not a model name: lower-case letters, digits, `_`, `.` and `-`.")
     config = settings.load(env)

@@ -9,14 +9,11 @@ import typer
 
 from cli import console, options, runner
 from lifecycle.core.names import Environment
+from lifecycle.models import scoring_server
+from lifecycle.registry import catalog
 
 CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
 """With it, only programs that show this `user:password` are answered, not every user of the machine."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command at the top level."""
-    app.command()(serve)
 
 
 def serve(
@@ -32,9 +29,6 @@ def serve(
 
     Example: mlops serve --model-name sentiment --env prod
     """
-    from lifecycle.models import scoring_server
-    from lifecycle.registry import catalog
-
     credential = os.environ.get(CREDENTIAL, "")
     model = catalog.resolve(runner.registered(env, model_name), alias=alias, version=version)
 

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cli import console
+from lifecycle.gate.present.markdown import metric_names
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
     from lifecycle.data.manifest import Manifest
-    from lifecycle.evaluation.findings import Interval
     from lifecycle.gate.selftest.selftest import SelftestResult
     from lifecycle.gate.verdict import Flip, Verdict
     from lifecycle.inference.manifest import BatchManifest
+    from lifecycle.problems.findings import Interval
     from lifecycle.registry.catalog import ModelPage, VersionFacts
     from tasks.outcomes import Admission, Batch, Release
 
@@ -26,7 +27,6 @@ OUTCOMES = {"pass": "green", "caught": "green", "too_few": "dim", "unguarded": "
 )
 WHOLE = frozenset({"outcome", "value", "interval", "limit", "rows", "gain", "p", "failures", "row", "score"})
 """Columns that are of no use broken into lines; the others make room for them."""
-
 
 HEADLINE = ("accuracy", "f1_macro")
 """The metrics of a release's summary; `mlops gate explain` shows all."""
@@ -187,8 +187,6 @@ def _checks(judged: "Verdict") -> None:
 
 def _metrics(judged: "Verdict") -> None:
     """Both models side by side, the metric that decides first; of a class, see the next table."""
-    from lifecycle.gate.present.markdown import metric_names
-
     rows = [
         (
             name,
@@ -267,9 +265,12 @@ def selftest(done: "SelftestResult") -> None:
         )
     table(("planted", "outcome", "expected", "decision", "reason"), rows)
     if done.replaced:
-        _say(f"On the planted texts other limits stood in: {'; '.join(done.replaced)}")
-    word = "does what it must" if done.passed else "DOES NOT DO WHAT IT MUST"
-    _say(f"The gate of {done.env} {word} ({done.seconds:.1f} s).", "bold green" if done.passed else "bold red")
+        _say(f"On the planted rows other limits stood in: {'; '.join(done.replaced)}")
+    word = "passed" if done.passed else "FAILED"
+    _say(
+        f"Gate selftest of {done.env} on {done.problem}: {word} ({done.seconds:.1f} s).",
+        "bold green" if done.passed else "bold red",
+    )
 
 
 def model(page: "ModelPage") -> None:
@@ -314,7 +315,7 @@ def batch(done: "Batch") -> None:
         f"Predictions of {manifest.model_name} {_version(manifest.model_version)}: {manifest.rows_in:,} rows in = "
         f"{manifest.scored:,} scored + {rejected:,} rejected{_erased(manifest)}"
     )
-    table(("label", "rows"), manifest.labels.items())
+    table(("prediction", "") if manifest.numbers else ("label", "rows"), manifest.answers.items())
     console.echo(f"In: {done.folder}")
 
 
@@ -331,8 +332,8 @@ def release(done: "Release") -> None:
         rows += _environment(outcome)
     if done.batch:
         found = done.batch.manifest
-        labels = ", ".join(f"{label} {count:,}" for label, count in found.labels.items())
-        rows.append(("predictions", f"{found.scored:,} rows", labels))
+        answers = ", ".join(f"{name} {value}" for name, value in found.answers.items())
+        rows.append(("predictions", f"{found.scored:,} rows", answers))
         rows.append(("  rejected", f"{sum(found.rejected.values()):,} rows", _pairs(found.rejected) or "none"))
     table(("what", "value", "detail"), rows)
     if alike := done.judged_alike:

@@ -1,116 +1,84 @@
 """The steps of a model's life as commands: train, promote, rollback, history, infer, release, demo."""
 
+import os
 import shutil
 import sys
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from cli import console, options, runner, show
 from cli.data import check_source
+from flows.flow_requests import (
+    LOGICAL_DATE,
+    Fitting,
+    InferenceRequest,
+    PromotionRequest,
+    ReleaseRequest,
+    RollbackRequest,
+    TrainingRequest,
+)
+from flows.request import required
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.names import Environment, ModelType
+from lifecycle.core.names import Environment, ProblemName
+from lifecycle.data import dataset, ingest, piped
+from lifecycle.problems.contract import DROP, Column, Columns
+from lifecycle.registry import catalog, promotion
+from lifecycle.registry.store import target_of
+from lifecycle.settings import load as settings
+from lifecycle.settings.load import Settings
 
-DEV, STAGING, PROD = Environment.DEV, Environment.STAGING, Environment.PROD
-LOGISTIC = ModelType.LOGISTIC_REGRESSION
+DEV, PROD = Environment.DEV, Environment.PROD
 REFUSED = 4
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands at the top level."""
-    for command in (demo, release, train, promote, rollback, history, infer):
-        app.command()(command)
-
-
-def train(
-    context: typer.Context,
-    data_name: options.DataName,
-    data_version: options.DataVersion,
-    model_name: options.ModelName,
-    model_type: options.Type = LOGISTIC,
-    model_params: options.Params = "{}",
-    seed: options.Seed = 0,
-    env: options.Env = DEV,
-    as_candidate: Annotated[
-        bool, typer.Option("--register", help="Register it as a candidate first, with the alias challenger.")
-    ] = False,
-    as_json: options.Json = False,
-    verbose: options.Verbose = False,
-) -> None:
+@options.of_request
+def train(request: TrainingRequest, as_json: options.Json = False, verbose: options.Verbose = False) -> None:
     """Train a challenger; if the gate accepts it, register and promote it. Exit code 4 if it is refused.
 
-    Example: mlops train --data-name fsa --data-version 1.0.0 --model-name sentiment --model-type naive_bayes
-    --model-params "{'alpha': 1.0}"
+    Example: mlops train --data-name fsa --data-version 1.0.0 --model-name sentiment --algorithm naive_bayes
+    --params "{'alpha': 1.0}"
     """
-    from lifecycle.data import dataset
-    from lifecycle.settings import load as settings
-    from lifecycle.training import estimators
-
-    config = settings.load(env)
-    dataset.load(config.datasets, data_name, dataset.resolve(config.datasets, data_name, data_version))
-    parameters = options.parameters(context) | {"model_params": _params(model_params)}
-    estimators.build(model_type, parameters["model_params"], seed)
-    title = f"Training {model_name} as {model_type} on {data_name} {data_version}"
-    outcome = runner.run_flow("train", parameters, home=config.state, title=title, verbose=verbose)
+    request = request.completed()
+    config = settings.load(request.env, model_name=request.model)
+    data_name, wanted = request.dataset
+    data_version = dataset.resolve(config.datasets, data_name, wanted)
+    manifest = dataset.load(config.datasets, data_name, data_version)
+    _require_algorithm(request, manifest.problem, manifest.inputs)
+    title = f"Training {_what(request)} on {data_name} {data_version}"
+    outcome = runner.run_flow("train", request.parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.admission)
 
 
-def promote(
-    context: typer.Context,
-    model_name: options.ModelName,
-    source_env: Annotated[Environment, typer.Option("--from", help="Environment whose champion is to move up.")] = DEV,
-    target_env: Annotated[Environment, typer.Option("--to", help="Environment that judges and receives it.")] = STAGING,
-    version: Annotated[int | None, typer.Option(help="Version to promote; default the champion of --from.")] = None,
-    data_name: Annotated[str | None, typer.Option(help="Dataset to judge on; default the target's settings.")] = None,
-    data_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
-    reason: options.Reason = "",
-    skip_gate: Annotated[
-        bool, typer.Option("--skip-gate", help="By hand, past the gate: only where settings allow it, with a reason.")
-    ] = False,
-    as_json: options.Json = False,
-    verbose: options.Verbose = False,
-) -> None:
+@options.of_request
+def promote(request: PromotionRequest, as_json: options.Json = False, verbose: options.Verbose = False) -> None:
     """Judge a model of one environment on the next one's data and promote it. Exit code 4 if it is refused.
 
     Example: mlops promote --model-name sentiment --from dev --to staging
     """
-    from lifecycle.settings import load as settings
-
-    config, parameters = settings.load(target_env), options.parameters(context)
-    title = f"Promoting {model_name} from {source_env} to {target_env}"
-    outcome = runner.run_flow("promote", parameters, home=config.state, title=title, verbose=verbose)
+    request = request.completed()
+    home = settings.load(request.target_env, model_name=request.model).state
+    title = f"Promoting {request.model} from {request.source_env} to {request.target_env}"
+    outcome = runner.run_flow("promote", request.parameters, home=home, title=title, verbose=verbose)
     _answer(outcome, as_json, show.admission)
 
 
-def rollback(
-    context: typer.Context,
-    model_name: options.ModelName,
-    env: options.Env = PROD,
-    to_version: Annotated[int | None, typer.Option(help="A former champion; default the one before.")] = None,
-    reason: options.Reason = "",
-    rehearse: Annotated[
-        bool, typer.Option("--rehearse", help="Do everything but move the alias; mark the version rollback_ready.")
-    ] = False,
-    as_json: options.Json = False,
-    verbose: options.Verbose = False,
-) -> None:
+@options.of_request
+def rollback(request: RollbackRequest, as_json: options.Json = False, verbose: options.Verbose = False) -> None:
     """Give the champion alias back to an earlier champion. Twice walks further back.
 
     Example: mlops rollback --model-name sentiment --env prod --reason "recall of negative fell"
     """
-    from lifecycle.registry import promotion
-    from lifecycle.registry.store import target_of
-    from lifecycle.settings import load as settings
-
-    config, parameters = settings.load(env), options.parameters(context)
-    title = f"{'Rehearsing a rollback of' if rehearse else 'Rolling back'} {model_name} in {env}"
-    done = runner.run_flow("rollback", parameters, home=config.state, title=title, verbose=verbose)
+    request = request.completed()
+    config = settings.load(request.env, model_name=request.model)
+    title = f"{'Rehearsing a rollback of' if request.rehearse else 'Rolling back'} {request.model} in {request.env}"
+    done = runner.run_flow("rollback", request.parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else console.echo(done.message)
-    if not rehearse:
-        promotion.report(target_of(config, model_name))  # killed before, it is completed by the same command again
+    if not request.rehearse:
+        promotion.report(target_of(config, request.model))  # killed before, it is completed by the same command again
 
 
 def history(
@@ -123,8 +91,6 @@ def history(
 
     Example: mlops history --model-name sentiment --env prod --at 2026-05-03T14:00
     """
-    from lifecycle.registry import catalog
-
     target = runner.registered(env, model_name)
     if at is not None:
         line = catalog.champion_at(target, _moment(at))
@@ -162,125 +128,65 @@ def _moment(text: str) -> datetime:
         raise ConfigError(f"{text!r} is not an ISO time.", "For example: --at 2026-05-03T14:00+02:00") from None
 
 
-def infer(
-    context: typer.Context,
-    model_name: options.ModelName,
-    env: options.Env = PROD,
-    alias: Annotated[str | None, typer.Option(help="Default champion.")] = None,
-    version: Annotated[int | None, typer.Option(help="Version number.")] = None,
-    run_id: Annotated[str | None, typer.Option(help="Training run.")] = None,
-    input: Annotated[
-        str | None, typer.Option(callback=options.sealed, help="Path or URL of the table to score.")
-    ] = None,
-    data_name: Annotated[str | None, typer.Option(help="Dataset to score, instead of a table.")] = None,
-    data_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
-    text_column: options.TextColumn = "text",
-    key_column: Annotated[str | None, typer.Option(help="Column that identifies a row; default its number.")] = None,
-    source_format: options.Format = None,
-    encoding: options.Encoding = "utf-8",
-    delimiter: options.Delimiter = ",",
-    output: Annotated[
-        str | None, typer.Option(callback=options.folder, help="Folder of predictions; default the environment's.")
-    ] = None,
-    engine: Annotated[Literal["local", "spark"] | None, typer.Option(help="Default the environment's.")] = None,
-    table: Annotated[
-        str | None,
-        typer.Option(
-            callback=options.sealed, help="Delta table that gets them too: a path, a URL, or catalog.schema.table."
-        ),
-    ] = None,
-    logical_date: Annotated[
-        str | None,
-        typer.Option(callback=options.day, help="Day of the batch; `{logical_date}` in --input stands for it."),
-    ] = None,
-    as_json: options.Json = False,
-    verbose: options.Verbose = False,
-) -> None:
+@options.of_request
+def infer(request: InferenceRequest, as_json: options.Json = False, verbose: options.Verbose = False) -> None:
     """Score a table with one pinned model and publish the predictions, whole or not at all. Again is a no-op.
 
     Example: mlops infer --model-name sentiment --env prod --input news.csv --text-column Sentence
     """
-    from lifecycle.data import piped
-    from lifecycle.settings import load as settings
-
-    config, parameters = settings.load(env), options.parameters(context)
-    title = f"Scoring {input or f'{data_name} {data_version}'} with {model_name} in {env}"
-    with piped.kept(input, config.state) if input else nullcontext() as path:
+    request = request.completed()
+    config = settings.load(request.env, model_name=request.model)
+    scored = request.input or f"{request.data_name} {request.data_version}"
+    title = f"Scoring {scored} with {request.model} in {request.env}"
+    with piped.kept(request.input, config.state) if request.input else nullcontext() as path:
         if path:
-            _check_input(config, path.replace("{logical_date}", logical_date or "{logical_date}"), source_format)
-            parameters["input"] = path
-        done = runner.run_flow("batch_inference", parameters, home=config.state, title=title, verbose=verbose)
+            request = request.model_copy(update={"input": path})
+            _check_input(config, request)
+        done = runner.run_flow("batch_inference", request.parameters, home=config.state, title=title, verbose=verbose)
     show.print_json(done) if as_json else show.batch(done)
 
 
-def release(
-    context: typer.Context,
-    source: options.SourceFile,
-    data_name: options.DataName,
-    data_version: options.DataVersion,
-    model_name: options.ModelName,
-    text_column: options.TextColumn = "text",
-    label_column: options.LabelColumn = "label",
-    test_size: options.TestSize = 0.2,
-    holdout: options.Holdout = True,
-    holdout_size: options.HoldoutSize = 0.2,
-    stratify: options.Stratify = None,
-    model_type: options.Type = LOGISTIC,
-    model_params: options.Params = "{}",
-    seed: options.Seed = 0,
-    source_format: options.Format = None,
-    encoding: options.Encoding = "utf-8",
-    delimiter: options.Delimiter = ",",
-    as_json: options.Json = False,
-    verbose: options.Verbose = False,
-) -> None:
+@options.of_request
+def release(request: ReleaseRequest, as_json: options.Json = False, verbose: options.Verbose = False) -> None:
     """Take a table all the way: dataset, training, dev, staging, prod, predictions. Exit code 4 if a gate refuses.
 
     Example: mlops release --source news.csv --text-column Sentence --label-column Sentiment --data-name fsa
     --data-version 1.0.0 --model-name sentiment
     """
-    parameters = options.parameters(context) | {"model_params": _params(model_params)}
-    _release(parameters, as_json, verbose)
+    _release(request.completed(), as_json, verbose)
 
 
 def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> None:
     """Take the bundled sample all the way, in a fresh state directory of its own."""
-    import os
-
-    from lifecycle.settings import load as settings
-
     home = settings.load(DEV).state / "demo"
     if home.exists():
         shutil.rmtree(home)
     os.environ["MLOPS_HOME"] = str(home)
-    sample = {
-        "source": str(_sample()),
-        "data_name": "financial_news",
-        "data_version": "1.0.0",
-        "model_name": "sentiment",
-        "text_column": "Sentence",
-        "label_column": "Sentiment",
-        "model_type": LOGISTIC,
-        "model_params": {},
-        "seed": 0,
-    }
+    sample = ReleaseRequest(
+        source=str(_sample()),
+        data_name="financial_news",
+        data_version="1.0.0",
+        model_name="sentiment",
+        text_column="Sentence",
+        label_column="Sentiment",
+    )
     _release(sample, as_json, verbose)
     if not as_json:
         _next_steps(home)
 
 
-def _release(parameters: dict[str, Any], as_json: bool, verbose: bool) -> None:
-    from lifecycle.data import piped
-    from lifecycle.settings import load as settings
-    from lifecycle.training import estimators
-
-    config = settings.load(DEV)
-    title = f"Releasing {parameters['model_name']} from {parameters['source']}"
-    with piped.kept(parameters["source"], config.state) as path:
-        parameters = parameters | {"source": path}
-        check_source(config, parameters)
-        estimators.build(parameters["model_type"], parameters["model_params"], parameters["seed"])
-        outcome = runner.run_flow("release", parameters, home=config.state, title=title, verbose=verbose)
+def _release(request: ReleaseRequest, as_json: bool, verbose: bool) -> None:
+    config = settings.load(DEV, model_name=request.model)
+    source = required(request.source, "--source")
+    title = f"Releasing {request.model} from {source}"
+    with piped.kept(source, config.state) as path:
+        request = request.model_copy(update={"source": path}).versioned(config)
+        planned = check_source(config, request)
+        kinds = {name: kind for name, kind in planned.columns.items() if kind != DROP}
+        _require_algorithm(
+            request, planned.problem, tuple(Column(name=name, kind=kind) for name, kind in kinds.items())
+        )
+        outcome = runner.run_flow("release", request.parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.release)
 
 
@@ -300,9 +206,9 @@ def _next_steps(home: Path) -> None:
     steps = {
         "Who became champion in production, and why": f"{mlops} history --model-name sentiment",
         "A worse challenger is refused (exit code 4)": f"{mlops} train --data-name financial_news "
-        "--data-version 1.0.0 --model-name sentiment --model-type random_forest --model-params \"{'max_depth': 1}\"",
+        "--data-version 1.0.0 --model-name sentiment --algorithm random_forest --params \"{'max_depth': 1}\"",
         "A better one goes all the way": f"{mlops} release --source {sample} --text-column Sentence --label-column "
-        "Sentiment --data-name financial_news --data-version 1.0.0 --model-name sentiment --model-type naive_bayes",
+        "Sentiment --data-name financial_news --data-version 1.0.0 --model-name sentiment --algorithm naive_bayes",
         "Roll production back": f"{mlops} rollback --model-name sentiment",
         "Open Prefect's and MLflow's UIs, with a worker and all deployments": f"{mlops} up",
         "Take your own table": f"{tools}/mlops release --source FILE.csv --text-column TEXT --label-column LABEL "
@@ -313,28 +219,24 @@ def _next_steps(home: Path) -> None:
         console.echo(f"\n  {what}:\n    {command}")
 
 
-def _check_input(config: Any, uri: str, source_format: str | None) -> None:
+def _check_input(config: Settings, request: InferenceRequest) -> None:
     """A table that is not there ends here, before Prefect is started; one of a catalog may be there for the job."""
-    from lifecycle.data import ingest
-    from lifecycle.data.source import Source
-    from lifecycle.settings.load import checked
-
-    source = checked(Source, uri=uri, format=source_format)
+    if LOGICAL_DATE in str(request.input) and request.logical_date is None:
+        return  # the day is that of the flow run, which says so if it has none
+    source = request.source_of(request.logical_date)
     if not (source.is_in_catalog and config.platform == "databricks"):
         ingest.require(source, config.data)
 
 
-def _params(text: str) -> dict[str, Any]:
-    from lifecycle.core.errors import ConfigError
-    from lifecycle.core.parameters import literal
+def _require_algorithm(request: Fitting, problem: ProblemName, columns: Columns) -> None:
+    """An algorithm or a parameter that there is not ends here."""
+    from lifecycle.problems.known import named  # needs pandas, which no help does
 
-    try:
-        value = literal(text)
-    except ValueError as error:
-        raise ConfigError(f"--model-params: {error}.") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"--model-params: {text!r} is not a mapping.", "Write \"{'name': value}\".")
-    return value
+    named(problem).learning.build(request.algorithm, request.params or {}, request.seed or 0, columns)
+
+
+def _what(request: TrainingRequest) -> str:
+    return f"{request.model} as {request.algorithm}" if request.algorithm else request.model
 
 
 def _answer(outcome: Any, as_json: bool, draw: Any) -> None:

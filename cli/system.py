@@ -6,15 +6,14 @@ import typer
 
 from cli import options, runner, show
 from lifecycle.core.names import Environment
+from lifecycle.settings import definitions
+from lifecycle.settings import load as settings
+from lifecycle.settings.definitions import ModelDefinition
+from lifecycle.settings.load import Settings
 
 config = typer.Typer(help="Effective settings.", no_args_is_help=True)
 
 DEV = Environment.DEV
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands at the top level."""
-    app.command()(doctor)
 
 
 def doctor(
@@ -25,8 +24,7 @@ def doctor(
 
     Example: mlops doctor --repair
     """
-    from lifecycle import doctor as examination
-    from lifecycle.settings import load as settings
+    from lifecycle import doctor as examination  # needs pandas, which `config` does not
 
     runner.quiet()
     findings = examination.examine([settings.load(env) for env in Environment], repair=repair)
@@ -40,20 +38,30 @@ def doctor(
 
 
 @config.command("show")
-def show_(env: options.Env = DEV, as_json: options.Json = False) -> None:
-    """Show every setting of an environment, its value and where it comes from."""
-    from lifecycle.settings import load as settings
+def show_(
+    env: options.Env = DEV,
+    model_name: Annotated[
+        str | None, typer.Option("--model-name", help="Show them as they are for this model.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show every setting of an environment, its value and where it comes from, and which models are defined.
 
-    found = settings.origins(env)
+    Example: mlops config show --env prod --model-name bikes
+    """
+    values = settings.origins(env, model_name)
+    values["definitions"] = (list(definitions.names()), "config/models")
     if as_json:
-        show.print_json({key: {"value": value, "origin": origin} for key, (value, origin) in found.items()})
+        show.print_json({key: {"value": value, "origin": origin} for key, (value, origin) in values.items()})
     else:
-        show.table(("setting", "value", "from"), [(key, value, origin) for key, (value, origin) in found.items()])
+        show.table(("setting", "value", "from"), [(key, value, origin) for key, (value, origin) in values.items()])
 
 
 @config.command()
-def schema() -> None:
+def schema(
+    model: Annotated[
+        bool, typer.Option("--model", help="Of the definition of a model: config/models/NAME.yaml.")
+    ] = False,
+) -> None:
     """Print the JSON schema of the settings, for editors and checks."""
-    from lifecycle.settings.load import Settings
-
-    show.print_json(Settings.model_json_schema())
+    show.print_json((ModelDefinition if model else Settings).model_json_schema())

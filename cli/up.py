@@ -12,6 +12,7 @@ import typer
 
 from cli import console, options, runner, show
 from lifecycle.core.names import Environment
+from lifecycle.settings import load as settings
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:
@@ -24,12 +25,6 @@ GOOD = {"healthy", "elsewhere"}
 
 Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of Prefect's API and UI.")]
 MlflowPort = Annotated[int, typer.Option("--mlflow-port", min=1, max=65535, help="Port of MLflow's UI.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands at the top level."""
-    for command in (up, down, status):
-        app.command()(command)
 
 
 def up(
@@ -156,7 +151,6 @@ def _wait_until_up(home: Path, supervisor: "subprocess.Popen[bytes]", log: Path,
 
 
 def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool, hosts: Iterable[str]) -> "Plan":
-    from lifecycle.settings import load as settings
 
     runner.require_prefect()
     from cli.operations.stack import Plan
@@ -174,7 +168,6 @@ def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool, hosts: It
 
 
 def _home(env: Environment) -> Path:
-    from lifecycle.settings import load as settings
 
     runner.require_prefect()
     return settings.load(env).state

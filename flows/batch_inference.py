@@ -4,100 +4,58 @@ from datetime import date, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from prefect import State, flow, runtime
-from prefect.states import Completed
+from prefect import flow, runtime
 
+from flows.flow_requests import InferenceRequest
+from flows.parameters import PERSISTED, Outcome, flat, named
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.names import Environment
-from lifecycle.core.parameters import Delimiter, Format, Location, Name, VersionNumber
-from lifecycle.data import dataset
-from lifecycle.data.source import Source
+from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import InferenceRules, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import files
 from tasks import compute, data, inference, registry, reports
 from tasks.outcomes import Batch
 
-PLACEHOLDER = "{logical_date}"
 INPUTS = ".inputs"
 """Beside the predictions on a volume: tables of this machine that a remote step scores."""
 
 
-@flow(
-    name="batch-inference", flow_run_name="infer {model_name} in {env}", persist_result=True, result_serializer="json"
-)
-def batch_inference(
-    model_name: Name,
-    env: Environment = Environment.PROD,
-    alias: str | None = None,
-    version: VersionNumber | None = None,
-    run_id: str | None = None,
-    input: Location | None = None,
-    data_name: Name | None = None,
-    data_version: Name | None = None,
-    text_column: str = "text",
-    key_column: str | None = None,
-    source_format: Format | None = None,
-    encoding: str = "utf-8",
-    delimiter: Delimiter = ",",
-    output: Location | None = None,
-    engine: Literal["local", "spark"] | None = None,
-    table: Location | None = None,
-    logical_date: date | None = None,
-    time_zone: str | None = None,
-) -> State[Batch]:
-    """Resolve a model once, score a table with exactly that version, and publish the predictions whole.
-
-    Args:
-        model_name: Name of the model, without environment.
-        env: Environment of the model.
-        alias: Default champion, read from the promotion log.
-        version: Version number, instead of an alias.
-        run_id: Training run, instead of a registered version.
-        input: Path or URL of the table to score, or catalog.schema.table.
-        data_name: Dataset to score, instead of a table.
-        data_version: Its version.
-        text_column: Column of the texts, of a table.
-        key_column: Column that identifies a row to the reader; default its number.
-        source_format: Default: by the suffix; delta for a Delta table at a path or URL.
-        encoding: Of CSV and JSON Lines.
-        delimiter: Of CSV: one character, or tab.
-        output: Folder of predictions; default the environment's.
-        engine: What scores: the cores of this machine, or Spark; default the environment's.
-        table: Delta table that gets the predictions too: a path, a URL, or catalog.schema.table.
-        logical_date: Day that the batch is for; `{logical_date}` in the input stands for it.
-        time_zone: Without a logical date, the day is that of the scheduled start in this zone; without both, none.
-    """
-    config = compute.settings_of(env)
-    output_root = files.folder_of(output) if output else config.predictions
-    model = registry.resolve(target_of(config, model_name), alias=alias, version=version, run_id=run_id)
-    day = logical_date or _scheduled_day(time_zone)
-    if input is not None and data_name is None and data_version is None:
-        uri = _dated(input, day)
-        source = Source(uri=uri, format=source_format, encoding=encoding, delimiter=delimiter).absolute()
-    elif input is None and data_name is not None and data_version is not None:
-        source, text_column, key_column = _dataset(config, data_name, data_version), "text", "key"
-    else:
-        raise ConfigError("Give either an input table or a dataset name and version.", "See: mlops infer --help")
-    request = BatchRequest(
+def run(request: InferenceRequest) -> Outcome[Batch]:
+    """Resolve the model once, pin the table, score it, and look at what is published."""
+    request = request.completed()
+    config = compute.settings_of(request.env, request.model)
+    output_root = files.folder_of(request.output) if request.output else config.predictions
+    target = target_of(config, request.model)
+    model = registry.resolve(target, alias=request.alias, version=request.version, run_id=request.run_id)
+    day = request.logical_date or _scheduled_day(request.time_zone)
+    request.require_one_table()
+    table = _table(config, request, day)
+    planned = BatchRequest(
         model=model,
-        input=data.brought(source, config.predictions / INPUTS, config.data),
-        text_column=text_column,
-        key_column=key_column,
+        input=data.brought(table.input, config.predictions / INPUTS, config.data),
+        columns=table.columns,
+        key_column=table.key_column,
         logical_date=day,
         output_root=output_root,
         rules=config.data,
-        inference=_rules(config, engine, table),
+        inference=_rules(config, request.engine, request.table),
     )
-    request = inference.pinned(request)
-    folder, _ = inference.locate(request)
-    compute.run_step("infer", request, config)
+    planned = inference.pinned(planned)
+    folder, _ = inference.locate(planned)
+    compute.run_step("infer", planned, config)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))
     reports.show_batch(batch)
-    message = f"{batch.manifest.scored:,} predictions by {model.label} are in {batch.folder}"
-    return Completed(message=message, data=batch)
+    return Outcome(batch, f"{batch.manifest.scored:,} predictions by {model.label} are in {batch.folder}")
+
+
+@flow(name="batch-inference", flow_run_name=named("infer {model_name} in {env}", InferenceRequest), **PERSISTED)
+@flat
+def batch_inference(request: InferenceRequest) -> Outcome[Batch]:
+    """Resolve a model once, score a table with exactly that version, and publish the predictions whole."""
+    return run(request)
 
 
 def _rules(config: Settings, engine: Literal["local", "spark"] | None, table: str | None) -> InferenceRules:
@@ -107,9 +65,13 @@ def _rules(config: Settings, engine: Literal["local", "spark"] | None, table: st
     return rules.model_copy(update={"engine": engine or rules.engine, "table": table and tables.absolute(table)})
 
 
-def _dataset(config: Settings, data_name: str, data_version: str) -> Source:
-    found = data.load(config.datasets, data_name, data.resolve(config.datasets, data_name, data_version))
-    return Source(uri=str(dataset.rows_file(config.datasets, data_name, found.data_version)))
+def _table(config: Settings, request: InferenceRequest, day: date | None) -> batches.Table:
+    """The table to score: that of the day, or a version of a dataset, whose manifest says what its columns are."""
+    if not request.data_name:
+        return batches.Table(request.source_of(day).absolute(), request.inputs, request.key_column)
+    data_version = data.resolve(config.datasets, request.data_name, str(request.data_version))
+    manifest = data.load(config.datasets, request.data_name, data_version)
+    return batches.of_version(config.datasets, manifest, request.key_column)
 
 
 def _scheduled_day(time_zone: str | None) -> date | None:
@@ -122,10 +84,3 @@ def _scheduled_day(time_zone: str | None) -> date | None:
         raise ConfigError(f"{time_zone!r} is not a time zone.", "For example: Europe/Helsinki") from None
     scheduled: datetime = runtime.flow_run.scheduled_start_time
     return scheduled.astimezone(zone).date()
-
-
-def _dated(input: str, day: date | None) -> str:
-    """The input, with the day in place of `{logical_date}`."""
-    if PLACEHOLDER in input and day is None:
-        raise ConfigError(f"The input {input} needs a day.", "Give a logical date: --logical-date 2026-11-21")
-    return input.replace(PLACEHOLDER, str(day))

@@ -1,10 +1,10 @@
 """A challenger against the champion of an environment, on that environment's data: the verdict, and nothing moves."""
 
-from prefect import State, flow
-from prefect.states import Completed
+from prefect import flow
 
-from lifecycle.core.names import CHAMPION, Environment
-from lifecycle.core.parameters import Name, VersionNumber
+from flows.flow_requests import CheckRequest
+from flows.parameters import PERSISTED, Outcome, flat, named
+from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.judge import JudgeRequest
@@ -15,41 +15,30 @@ from lifecycle.settings.load import Settings
 from tasks import compute, data, gate, registry, reports, training
 
 
-@flow(name="check", flow_run_name="check {model_name} in {env}", persist_result=True, result_serializer="json")
-def check(
-    model_name: Name,
-    env: Environment = Environment.PROD,
-    source_env: Environment | None = None,
-    version: VersionNumber | None = None,
-    run_id: str | None = None,
-    against: VersionNumber | None = None,
-    data_name: Name | None = None,
-    data_version: Name | None = None,
-) -> State[Verdict]:
-    """Judge a model against the champion of an environment as a promotion would, and promote nothing.
-
-    Args:
-        model_name: Name of the model, without environment.
-        env: Environment that judges: its champion, its data, its rules.
-        source_env: Environment where the model to judge is registered; default the one that judges.
-        version: Its version there; default the champion of another environment, the alias challenger of the same one.
-        run_id: Training run, instead of a version; what the gate refused has only that.
-        against: Version of the judging environment to compare with, instead of its champion.
-        data_name: Dataset to judge on; default the environment's settings, else the one the model was trained with.
-        data_version: Likewise.
-    """
-    config = compute.settings_of(env)
-    target = target_of(config, model_name)
-    named = version is not None or run_id is not None
-    usual = None if named else Alias.CHALLENGER if source_env in {None, env} else CHAMPION
-    source = target_of(compute.settings_of(source_env or env), model_name)
-    challenger = registry.bring(registry.resolve(source, version=version, run_id=run_id, alias=usual), target)
+def run(request: CheckRequest) -> Outcome[Verdict]:
+    """The verdict of the environment that judges."""
+    request = request.completed()
+    env, named_model = request.env, request.version is not None or request.run_id is not None
+    config = compute.settings_of(env, request.model)
+    target = target_of(config, request.model)
+    usual = None if named_model else Alias.CHALLENGER if request.source_env in {None, env} else CHAMPION
+    source = target_of(compute.settings_of(request.source_env or env, request.model), request.model)
+    model = registry.resolve(source, version=request.version, run_id=request.run_id, alias=usual)
+    challenger = registry.bring(model, target)
+    against = request.against
     champion = registry.champion(target) if against is None else registry.resolve(target, version=against)
-    verdict = judged(challenger, champion, config, data_name, data_version)
-    if verdict.promote:
-        after = ", once a person has approved it" if config.approval.required else ""
-        return Completed(message=f"{challenger.label} would become champion of {env}{after}.", data=verdict)
-    return Completed(name=verdict.title, message="; ".join(verdict.reasons), data=verdict)
+    verdict = judged(challenger, champion, config, request.data_name, request.data_version)
+    if not verdict.promote:
+        return Outcome(verdict, "; ".join(verdict.reasons), verdict.title)
+    after = ", once a person has approved it" if config.approval.required else ""
+    return Outcome(verdict, f"{challenger.label} would become champion of {env}{after}.")
+
+
+@flow(name="check", flow_run_name=named("check {model_name} in {env}", CheckRequest), **PERSISTED)
+@flat
+def check(request: CheckRequest) -> Outcome[Verdict]:
+    """Judge a model against the champion of an environment as a promotion would, and promote nothing."""
+    return run(request)
 
 
 def data_of(challenger: ModelRef, config: Settings, data_name: str | None, data_version: str | None) -> tuple[str, str]:

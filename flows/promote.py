@@ -1,107 +1,112 @@
 """A model of one environment → champion of the next environment, through that environment's gate."""
 
-from prefect import State, flow
-from prefect.states import Completed
+from typing import NamedTuple
+
+from prefect import flow
 
 from flows import check
+from flows.flow_requests import PromotionRequest
+from flows.parameters import PERSISTED, Outcome, flat, named
 from lifecycle.core.errors import ConfigError, NotFoundError
-from lifecycle.core.names import Environment
-from lifecycle.core.parameters import Name, VersionNumber
 from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import Verdict
 from lifecycle.registry.promotion import Intent, Promotion
-from lifecycle.registry.store import target_of
+from lifecycle.registry.store import Target, target_of
 from lifecycle.settings.load import Settings
 from tasks import approvals, compute, events, limits, registry, reports, serving
 from tasks.outcomes import Admission, Approval
 
 
-@flow(
-    name="promote",
-    flow_run_name="promote {model_name} from {source_env} to {target_env}",
-    persist_result=True,
-    result_serializer="json",
-)
-def promote(
-    model_name: Name,
-    source_env: Environment = Environment.DEV,
-    target_env: Environment = Environment.STAGING,
-    version: VersionNumber | None = None,
-    data_name: Name | None = None,
-    data_version: Name | None = None,
-    reason: str = "",
-    skip_gate: bool = False,
-) -> State[Admission]:
-    """Judge a model of one environment on the data of the next, against its champion, and promote it.
+class Challenge(NamedTuple):
+    """A challenger, the environment and model that it wants to become champion of, and the data to judge it on."""
 
-    Args:
-        model_name: Name of the model, without environment.
-        source_env: Where the challenger is registered.
-        target_env: Where it is to become champion; the same environment, if a version is named.
-        version: Its version there; default the champion.
-        data_name: Dataset to judge on; default the target's settings, else the one it was trained with.
-        data_version: Likewise.
-        reason: Recorded in the log.
-        skip_gate: Promote by hand, without comparison; only where the target's settings allow it, and with a reason.
-    """
+    challenger: ModelRef
+    config: Settings
+    model_name: str
+    data_name: str | None
+    data_version: str | None
+    reason: str
+
+    @property
+    def target(self) -> Target:
+        """Where it is to be champion."""
+        return target_of(self.config, self.model_name)
+
+
+def run(request: PromotionRequest) -> Outcome[Admission]:
+    """Take the challenger through the gate, or past it where that is allowed."""
+    request = request.completed()
+    source_env, target_env, version = request.source_env, request.target_env, request.version
     if source_env == target_env and version is None:
         raise ConfigError(f"--from and --to are both {source_env}.", "Name two environments, or a --version.")
-    source, target = compute.settings_of(source_env), compute.settings_of(target_env)
+    source, target = (compute.settings_of(env, request.model) for env in (source_env, target_env))
     approvals.require_reach(target)
-    challenger = _challenger(source, model_name, version)
-    why = reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
-    if not skip_gate:
-        return admit(challenger, target, model_name, data_name, data_version, why)
-    with limits.one_promotion(target_of(target, model_name)):
-        return _by_hand(challenger, target, model_name, data_name, data_version, reason)
+    challenger = _challenger(source, request.model, version)
+    why = request.reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
+    challenge = Challenge(challenger, target, request.model, request.data_name, request.data_version, why)
+    if not request.skip_gate:
+        return admit(challenge)
+    with limits.one_promotion(challenge.target):
+        return _by_hand(challenge._replace(reason=request.reason))
 
 
-def admit(
-    challenger: ModelRef,
-    config: Settings,
-    model_name: str,
-    data_name: str | None,
-    data_version: str | None,
-    reason: str,
-) -> State[Admission]:
+@flow(
+    name="promote",
+    flow_run_name=named("promote {model_name} from {source_env} to {target_env}", PromotionRequest),
+    **PERSISTED,
+)
+@flat
+def promote(request: PromotionRequest) -> Outcome[Admission]:
+    """Judge a model of one environment on the data of the next, against its champion, and promote it."""
+    return run(request)
+
+
+def admit(challenge: Challenge) -> Outcome[Admission]:
     """Gate → approval, where the settings ask for it → register → promote: the way of every model into an environment.
 
     The slot of the model is free while a person thinks, so that a rollback can come first. After the answer everything
     is looked at again: if the champion has changed, there is another verdict, for which the answer does not count.
     """
     approval: Approval | None = None
+    config = challenge.config
     while True:
-        with limits.one_promotion(target_of(config, model_name)):
-            challenger, champion, outcome = _judged(challenger, config, model_name, data_name, data_version)
+        with limits.one_promotion(challenge.target):
+            challenge, champion, outcome = _judged(challenge)
             verdict = outcome.verdict
             if verdict is None or not verdict.promote:
-                return _unmoved(outcome, challenger)
+                return _unmoved(outcome, challenge.challenger)
             if not config.approval.required or (approval and approval.verdict_digest == verdict.digest):
-                outcome = outcome.model_copy(update={"approval": approval})
-                return _promoted(outcome, verdict, challenger, champion, config, model_name, reason)
+                return _promoted(outcome.model_copy(update={"approval": approval}), verdict, challenge, champion)
         approval = approvals.ask(verdict, config, outcome.model)
         if not approval.approved:
             return _not_approved(outcome.model_copy(update={"approval": approval}), approval)
 
 
-def _judged(
-    challenger: ModelRef, config: Settings, model_name: str, data_name: str | None, data_version: str | None
-) -> tuple[ModelRef, ModelRef | None, Admission]:
-    """The challenger where the target reaches it, the champion, and the verdict; none if they are the same model."""
-    target = target_of(config, model_name)
-    champion = registry.champion(target)
-    outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
-    if champion and champion.artifact_sha256 == challenger.artifact_sha256:
-        serving.champion(config, model_name)
-        reports.show_card(config, model_name, champion.version or 0, None)
-        message = f"{champion.label} is champion already: nothing to do."
-        return challenger, champion, outcome.model_copy(update={"message": message})
-    challenger = registry.bring(challenger, target)
-    verdict = check.judged(challenger, champion, config, data_name, data_version)
-    return challenger, champion, outcome.model_copy(update={"verdict": verdict})
+def _judged(challenge: Challenge) -> tuple[Challenge, ModelRef | None, Admission]:
+    """The challenge where the target reaches it, the champion, and the verdict; none if they are the same model."""
+    champion, outcome = _against(challenge)
+    if outcome.message:
+        return challenge, champion, outcome
+    challenge = challenge._replace(challenger=registry.bring(challenge.challenger, challenge.target))
+    verdict = check.judged(
+        challenge.challenger, champion, challenge.config, challenge.data_name, challenge.data_version
+    )
+    return challenge, champion, outcome.model_copy(update={"verdict": verdict})
 
 
-def _unmoved(outcome: Admission, challenger: ModelRef) -> State[Admission]:
+def _against(challenge: Challenge) -> tuple[ModelRef | None, Admission]:
+    """The champion, and an outcome that has a message if it is the challenger itself."""
+    challenger, config = challenge.challenger, challenge.config
+    champion = registry.champion(challenge.target)
+    outcome = Admission(env=config.env, model=challenge.target.name, challenger=challenger.label, message="")
+    if not champion or champion.artifact_sha256 != challenger.artifact_sha256:
+        return champion, outcome
+    serving.champion(config, challenge.model_name)
+    reports.show_card(config, challenge.model_name, champion.version or 0, None)
+    return champion, outcome.model_copy(update={"message": f"{champion.label} is champion already: nothing to do."})
+
+
+def _unmoved(outcome: Admission, challenger: ModelRef) -> Outcome[Admission]:
     """Nothing to do, or the gate refused."""
     if outcome.verdict is None:
         return _ended(outcome, outcome.message)
@@ -110,47 +115,32 @@ def _unmoved(outcome: Admission, challenger: ModelRef) -> State[Admission]:
     return _ended(outcome, message, name=title)
 
 
-def _not_approved(outcome: Admission, approval: Approval) -> State[Admission]:
+def _not_approved(outcome: Admission, approval: Approval) -> Outcome[Admission]:
     message = f"{approvals.NAME}{f' by {approval.by}' if approval.by else ''}: {approval.reason}"
     events.emit("not-approved", outcome.model, outcome.env, reason=message)
     return _ended(outcome, message, name=approvals.NAME)
 
 
 def _promoted(
-    outcome: Admission,
-    verdict: Verdict,
-    challenger: ModelRef,
-    champion: ModelRef | None,
-    config: Settings,
-    model_name: str,
-    reason: str,
-) -> State[Admission]:
+    outcome: Admission, verdict: Verdict, challenge: Challenge, champion: ModelRef | None
+) -> Outcome[Admission]:
     """Enter the decision in the log, with who approved it, and make the challenger champion."""
     intent = registry.intend(
-        target_of(config, model_name),
-        challenger,
+        challenge.target,
+        challenge.challenger,
         champion,
-        reason=f"{reason}; {'; '.join(verdict.reasons)}",
+        reason=f"{challenge.reason}; {'; '.join(verdict.reasons)}",
         dataset_digest=verdict.dataset_digest,
         verdict_digest=verdict.digest,
         approved_by=outcome.approval.by if outcome.approval else "",
         approval=outcome.approval.reason if outcome.approval else "",
     )
-    promotion = _carry_out(intent, config)
-    serving.champion(config, model_name)
-    reports.show_card(config, model_name, promotion.champion, verdict)
-    return _ended(outcome.model_copy(update={"promotion": promotion}), promotion.message)
+    return _carried_out(intent, outcome, challenge, verdict)
 
 
-def _by_hand(
-    challenger: ModelRef,
-    config: Settings,
-    model_name: str,
-    data_name: str | None,
-    data_version: str | None,
-    reason: str,
-) -> State[Admission]:
+def _by_hand(challenge: Challenge) -> Outcome[Admission]:
     """Promote without comparing; that the model loads and predicts what it predicted is proven all the same."""
+    config, reason = challenge.config, challenge.reason
     if not config.skip_gate:
         what = f"The settings of {config.env} do not let a promotion pass the gate by."
         raise ConfigError(what, f"Promote through the gate, or set `skip_gate: true` in config/{config.env}.yaml.")
@@ -159,26 +149,30 @@ def _by_hand(
         raise ConfigError(what, "Promote through the gate.")
     if not reason.strip():
         raise ConfigError("A promotion past the gate needs a reason.", "Give one: --reason '…'")
-    target = target_of(config, model_name)
-    champion = registry.champion(target)
-    outcome = Admission(env=config.env, model=target.name, challenger=challenger.label, message="")
-    if champion and champion.artifact_sha256 == challenger.artifact_sha256:
-        serving.champion(config, model_name)
-        reports.show_card(config, model_name, champion.version or 0, None)
-        return _ended(outcome, f"{champion.label} is champion already: nothing to do.")
-    challenger = registry.bring(challenger, target)
-    request = check.evaluated(challenger, config, *check.data_of(challenger, config, data_name, data_version))
-    registry.prove(request, config.state / "evidence")
-    intent = registry.intend(target, challenger, champion, reason=reason, gate="skipped")
+    champion, outcome = _against(challenge)
+    if outcome.message:
+        return _ended(outcome, outcome.message)
+    challenger = registry.bring(challenge.challenger, challenge.target)
+    dataset = check.data_of(challenger, config, challenge.data_name, challenge.data_version)
+    registry.prove(check.evaluated(challenger, config, *dataset), config.state / "evidence")
+    intent = registry.intend(challenge.target, challenger, champion, reason=reason, gate="skipped")
+    return _carried_out(intent, outcome, challenge, None)
+
+
+def _carried_out(
+    intent: Intent, outcome: Admission, challenge: Challenge, verdict: Verdict | None
+) -> Outcome[Admission]:
+    """Register and promote; the champion is served and has its card then."""
+    config, model_name = challenge.config, challenge.model_name
     promotion = _carry_out(intent, config)
     serving.champion(config, model_name)
-    reports.show_card(config, model_name, promotion.champion, None)
+    reports.show_card(config, model_name, promotion.champion, verdict)
     return _ended(outcome.model_copy(update={"promotion": promotion}), promotion.message)
 
 
-def _ended(outcome: Admission, message: str, name: str | None = None) -> State[Admission]:
-    """The outcome as a state of the flow run, so that Prefect's UI says it too."""
-    return Completed(name=name, message=message, data=outcome.model_copy(update={"message": message}))
+def _ended(outcome: Admission, message: str, name: str | None = None) -> Outcome[Admission]:
+    """The outcome with its message, so that Prefect's UI says it too."""
+    return Outcome(outcome.model_copy(update={"message": message}), message, name)
 
 
 def _carry_out(intent: Intent, config: Settings) -> Promotion:

@@ -4,62 +4,54 @@ from typing import Any
 
 from prefect import Flow, State, flow, runtime
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Completed
 
-from lifecycle.core.names import Environment
-from lifecycle.core.parameters import Name, VersionNumber
+from flows.flow_requests import RollbackRequest
+from flows.parameters import PERSISTED, Outcome, flat, named
 from lifecycle.registry import promotion as promotions
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
+from lifecycle.settings.load import checked
 from tasks import compute, events, limits, registry, reports, serving
 
 
-def _report(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  Prefect's names
-    """That the run has completed is how people are told, unless a command does it: see `cli.runner`."""
-    asked = flow_run.parameters
-    if not asked.get("rehearse"):
-        promotions.report(target_of(compute.settings_of(asked.get("env", Environment.PROD)), asked["model_name"]))
-
-
-@flow(
-    name="rollback",
-    flow_run_name="roll back {model_name} in {env}",
-    persist_result=True,
-    result_serializer="json",
-    on_completion=[_report],
-)
-def rollback(
-    model_name: Name,
-    env: Environment = Environment.PROD,
-    to_version: VersionNumber | None = None,
-    reason: str = "",
-    rehearse: bool = False,
-) -> State[Promotion]:
-    """Give the champion alias back to an earlier champion, once it is proven to load and to predict what it predicted.
-
-    Args:
-        model_name: Name of the model, without environment.
-        env: Environment to roll back in.
-        to_version: Version that was champion; default the one before the present one.
-        reason: Recorded in the log.
-        rehearse: Do everything but move the alias, in a process that is fresh in any case, and mark the version ready.
-    """
-    config = compute.settings_of(env)
-    target = target_of(config, model_name)
-    why, run_id = reason or "rolled back by hand", str(runtime.flow_run.id or "")
+def run(request: RollbackRequest) -> Outcome[Promotion]:
+    """Give the alias back, or only prove that it could be."""
+    request = request.completed()
+    config = compute.settings_of(request.env, request.model)
+    target = target_of(config, request.model)
+    why, run_id = request.reason or "rolled back by hand", str(runtime.flow_run.id or "")
     with limits.one_promotion(target):
-        intent = registry.intend_rollback(target, to_version, why, rehearse=rehearse, request=run_id)
+        intent = registry.intend_rollback(target, request.to_version, why, rehearse=request.rehearse, request=run_id)
         if isinstance(intent, Promotion):
-            if not rehearse:
-                serving.champion(config, model_name)
-            return Completed(message=intent.message, data=intent)
-        registry.reproduces(intent.model, config.datasets, config.state / "evidence", anew=rehearse)
-        if rehearse:
+            if not request.rehearse:
+                serving.champion(config, request.model)
+            return Outcome(intent, intent.message)
+        registry.reproduces(intent.model, config.datasets, config.state / "evidence", anew=request.rehearse)
+        if request.rehearse:
             ready = registry.mark_ready(intent)
-            return Completed(message=ready.message, data=ready)
+            return Outcome(ready, ready.message)
         registry.register(intent)
         promotion = registry.promote(intent)
     events.emit("rolled-back", target.name, config.env, version=promotion.champion, reason=intent.reason)
     reports.show_promotion(promotion)
-    serving.champion(config, model_name)
-    return Completed(message=promotion.message, data=promotion)
+    serving.champion(config, request.model)
+    return Outcome(promotion, promotion.message)
+
+
+def _report(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  Prefect's names
+    """That the run has completed is how people are told, unless a command does it: see `cli.runner`."""
+    request = checked(RollbackRequest, **flow_run.parameters).completed()
+    if not request.rehearse:
+        promotions.report(target_of(compute.settings_of(request.env, request.model), request.model))
+
+
+@flow(
+    name="rollback",
+    flow_run_name=named("roll back {model_name} in {env}", RollbackRequest),
+    on_completion=[_report],
+    **PERSISTED,
+)
+@flat
+def rollback(request: RollbackRequest) -> Outcome[Promotion]:
+    """Give the champion alias back to an earlier champion, proven to load and to predict what it predicted."""
+    return run(request)

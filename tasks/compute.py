@@ -20,9 +20,9 @@ from tasks.policies import on_data
 SECONDS_BETWEEN = 1
 
 
-def settings_of(env: Environment) -> Settings:
+def settings_of(env: Environment, model_name: str | None = None) -> Settings:
     """The settings of an environment; the process is signed in to its workspace if they name a block for that."""
-    config = settings.load(env)
+    config = settings.load(env, model_name=model_name)
     if config.databricks.credentials:
         databricks.sign_in(config.databricks.credentials)
     return config

@@ -28,7 +28,8 @@ from lifecycle.core.names import StepName
 from lifecycle.databricks import credentials
 from lifecycle.databricks import run_states as runs
 from lifecycle.databricks.run_states import Finished, Run
-from lifecycle.settings.load import DatabricksRules, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import DatabricksRules
 from lifecycle.storage import volumes
 from tasks.databricks_calls import Workspace, require_extra
 from tasks.policies import on_registry

@@ -14,7 +14,6 @@ import pytest
 from filelock import FileLock
 
 from lifecycle.core import masking
-from lifecycle.core.names import ModelType
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
@@ -137,7 +136,7 @@ def make_dataset(config: Settings, source: Path, data_name: str = "news", data_v
 
 
 def train_model(
-    config: Settings, model_type: str = "naive_bayes", *, seed: int = 0, data_version: str = "1.0.0", **params: object
+    config: Settings, algorithm: str = "naive_bayes", *, seed: int = 0, data_version: str = "1.0.0", **params: object
 ) -> ModelRef:
     """Train a model on dataset `news` and return the reference to it."""
     request = training.plan(
@@ -145,8 +144,8 @@ def train_model(
         data_name="news",
         data_version=data_version,
         model_name="sentiment",
-        model_type=ModelType(model_type),
-        model_params=params,
+        algorithm=algorithm,
+        params=params,
         seed=seed,
         links={},
     )

@@ -12,6 +12,7 @@ from cli.operations import connection, runs
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.inference import manifest as batches
+from lifecycle.settings import definitions
 from lifecycle.settings.load import Settings
 
 logger = logging.getLogger("lifecycle.backfill")
@@ -46,25 +47,24 @@ def days(first: date, last: date) -> list[date]:
 
 def fill(
     config: Settings,
-    flow: str,
+    name: str,
     wanted: list[date],
     pairs: list[str],
     *,
     dry_run: bool = False,
     deadline_seconds: float = 86_400,
 ) -> list[Day]:
-    """Start a run for each day without a published batch, and follow them in order.
+    """Start a run of a deployment for each day without a published batch, and follow them in order.
 
     A run has the key of its day and parameters: a backfill that is repeated finds it, and retries it if it failed.
 
     Raises:
         ConfigError: The flow has no logical date, or a parameter is refused.
     """
-    name = f"{flow}/{config.env}"
     with connection.client() as client:
         deployment = runs.deployment_of(client, name)
         if "logical_date" not in runs.form(deployment)["properties"]:
-            raise ConfigError(f"{flow} is not run for a day: it has no logical_date.", "Try: --flow batch-inference")
+            raise ConfigError(f"{name} is not run for a day: it has no logical_date.", "Try: --flow batch-inference")
         parameters = deployment.parameters | runs.parsed(deployment, pairs)
         found = {day: _published(config, parameters, day) for day in wanted}
         started = (
@@ -78,7 +78,8 @@ def fill(
 def _published(config: Settings, parameters: Mapping[str, Any], day: date) -> str:
     """Which version has scored the day already, as far as its predictions can be seen from here."""
     root = Path(parameters.get("output") or config.predictions)
-    manifests = batches.of_day(root, config.registered_name(str(parameters["model_name"])), day)
+    model_name, _ = definitions.chosen(parameters.get("model_name"))
+    manifests = batches.of_day(root, config.registered_name(model_name), day)
     return ", ".join(f"v{each.model_version}: {each.scored:,} rows" for each in manifests)
 
 

@@ -3,8 +3,10 @@
 import logging
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cli.operations import connection, project
 from lifecycle.core import secrets
@@ -15,9 +17,14 @@ from lifecycle.core.parameters import require_sealed
 from lifecycle.settings.load import Settings
 from mlops_lifecycle import start
 
+if TYPE_CHECKING:
+    from prefect.client.schemas.responses import DeploymentResponse
+
 logger = logging.getLogger("lifecycle.deployments")
 
 DEADLINE_SECONDS = 300
+PAGE = 200
+"""As many deployments as a server tells at once."""
 
 
 class Deployment(Frozen):
@@ -47,23 +54,32 @@ def deploy(environments: Iterable[Settings], only: Iterable[Environment] = ()) -
         switches[f"SCHEDULES_{env}"] = str(config.schedules).lower()
         switches[f"RECONCILES_{env}"] = str(config.schedules and remote).lower()
     names = [argument for env in only for pattern in _patterns(env) for argument in ("--name", pattern)]
-    command = start.command("prefect", "--no-prompt", "deploy", *(names or ["--all"]))
     environment = {
         **os.environ,
         **switches,
         "PROJECT_DIR": os.environ.get("PROJECT_DIR") or str(folder),
     }
+    with project.file() as file:
+        done = _apply(file, names or ["--all"], folder, environment)
+    if done.returncode:
+        last = " ".join((done.stdout + done.stderr).split())[-600:]
+        what = "What the models that are defined need" if project.is_generated() else folder / project.DEPLOYMENTS
+        raise ConfigError(f"{what} was not applied: {last}", "Correct it and deploy again.")
+    return list(deployed())
+
+
+def _apply(
+    file: Path, options: Iterable[str], folder: Path, environment: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """Run Prefect's own command in the folder of the project."""
+    command = start.command("prefect", "--no-prompt", "deploy", "--prefect-file", str(file), *options)
     try:
-        done = subprocess.run(  # noqa: S603  our own interpreter
+        return subprocess.run(  # noqa: S603  our own interpreter
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS
         )
     except subprocess.TimeoutExpired:
         what = f"The deployments were not made within {DEADLINE_SECONDS} s."
         raise TransientError(what, "Look at the server: mlops status") from None
-    if done.returncode:
-        last = " ".join((done.stdout + done.stderr).split())[-600:]
-        raise ConfigError(f"{folder / project.DEPLOYMENTS} was not applied: {last}", "Correct it and deploy again.")
-    return list(deployed())
 
 
 def _require_no_secrets(entry: dict[str, Any]) -> None:
@@ -78,7 +94,7 @@ def _require_no_secrets(entry: dict[str, Any]) -> None:
 
 def _patterns(env: Environment) -> tuple[str, ...]:
     """The names of an environment's deployments; what goes all the way comes with the last one."""
-    return (f"*/{env}", f"*/*-{env}", *(["*/all"] if env == Environment.PROD else []))
+    return (f"*/{env}", f"*/*-{env}", *(["*/all", "*/*-all"] if env == Environment.PROD else []))
 
 
 def deployed() -> Iterator[Deployment]:
@@ -87,7 +103,9 @@ def deployed() -> Iterator[Deployment]:
 
     chosen = DeploymentFilter(tags=DeploymentFilterTags(all_=["mlops"]))
     with connection.client() as client:
-        found = client.read_deployments(deployment_filter=chosen, limit=200)
+        found = list(
+            _pages(lambda offset: client.read_deployments(deployment_filter=chosen, limit=PAGE, offset=offset))
+        )
         flows = {flow.id: flow.name for flow in client.read_flows(limit=200)}
     for each in sorted(found, key=lambda deployment: (flows[deployment.flow_id], deployment.name)):
         yield Deployment(
@@ -96,6 +114,15 @@ def deployed() -> Iterator[Deployment]:
             schedule=", ".join(_words(entry.schedule) for entry in each.schedules),
             active=any(entry.active for entry in each.schedules) and not each.paused,
         )
+
+
+def _pages(read: "Callable[[int], list[DeploymentResponse]]") -> "Iterator[DeploymentResponse]":
+    """All of what a server tells in pages."""
+    for offset in count(0, PAGE):
+        page = read(offset)
+        yield from page
+        if len(page) < PAGE:
+            return
 
 
 def _words(schedule: Any) -> str:

@@ -30,7 +30,7 @@ class Environment(StrEnum):
 
 
 class ModelType(StrEnum):
-    """What can be trained; each has one entry in `lifecycle.training.estimators`."""
+    """What can be trained; each has one entry in `lifecycle.problems.text_classification.estimators`."""
 
     NAIVE_BAYES = "naive_bayes"
     RANDOM_FOREST = "random_forest"

@@ -33,6 +33,13 @@ def literal(value: Any) -> Any:
         raise ValueError(f"{value!r:.80} is neither JSON nor a Python literal, such as \"['a', 'b']\"") from None
 
 
+def _mapping(value: Any) -> Any:
+    parsed = literal(value)
+    if not isinstance(parsed, Mapping):
+        raise ValueError(f"{value!r:.80} is not a mapping, such as \"{{'name': value}}\"")
+    return parsed
+
+
 def _flag(value: Any) -> Any:
     return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
 
@@ -83,4 +90,6 @@ Delimiter = Annotated[
 ]
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
 Columns = Annotated[tuple[str, ...], BeforeValidator(literal)]
-Params = Annotated[dict[str, Any], BeforeValidator(literal)]
+Params = Annotated[dict[str, Any], BeforeValidator(_mapping)]
+ColumnMap = Annotated[dict[str, str], BeforeValidator(_mapping)]
+"""Something about columns, by their names."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lifecycle.data.readers import Block, NotText, Problems, Wanted
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters other than tab and line ends, and halves of surrogate pairs."""

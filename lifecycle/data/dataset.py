@@ -26,8 +26,8 @@ from lifecycle.data.division import Earlier
 from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest
 from lifecycle.data.quarantine import Wanted, check_budget, rare_rows, set_aside, wanted
 from lifecycle.data.source import Source
-from lifecycle.data.tables import TABLES
 from lifecycle.problems.contract import Before, Canonical
+from lifecycle.problems.known import named
 from lifecycle.settings.load import Settings, checked
 from lifecycle.storage import volumes
 from lifecycle.storage.files import sha256_of, write_json
@@ -229,7 +229,7 @@ def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
         "the row numbers are not 1 to n": distinct and numbers <= set(range(1, manifest.rows_in + 1)),
         "the counts differ": contents.counts_of(rows) == manifest.counts,
     }
-    flaw = TABLES[manifest.problem].flaw(rows)
+    flaw = named(manifest.problem).table.flaw(rows)
     if broken := [problem for problem, fine in checks.items() if not fine] + ([flaw] if flaw else []):
         raise IntegrityError(f"{data_name} {data_version}: {', '.join(broken)}.", "Restore it from a copy.")
     return manifest

@@ -26,7 +26,7 @@ from lifecycle.data import cells, delta
 from lifecycle.data.opening import Content, changed, check_scheme, opened
 from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, csv, jsonl, parquet, text
 from lifecycle.data.source import Source
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Table(NamedTuple):
     sha256: str
 
 
-def read(source: Source, rules: DataRules, columns: Columns) -> Table:
-    """Read a whole table: the columns that are asked for and, as far as they hold texts, all others.
+def read(source: Source, rules: DataRules, columns: Columns, *, most: int | None = None) -> Table:
+    """Read a whole table, or its first rows: the columns that are asked for and, as far as they hold texts, all others.
 
     Raises:
         ConfigError: The source does not exist, or its scheme is not allowed.
@@ -72,9 +72,11 @@ def read(source: Source, rules: DataRules, columns: Columns) -> Table:
             }
             kept = {name: cells.storable(block.cells[name]) for name in block.cells if name not in no_texts}
             frames.append(pd.DataFrame(kept, index=block.rows, dtype=object))
+            if most is not None and sum(map(len, frames)) >= most:
+                break
     if not frames:
         raise DataError(f"{source.name}: no data rows after the header.", "Check that the export finished.")
-    whole = pd.concat(frames).rename_axis("row").drop(columns=[*no_texts], errors="ignore").fillna("")
+    whole = pd.concat(frames).rename_axis("row").drop(columns=[*no_texts], errors="ignore").fillna("")[:most]
     return Table(whole.astype("str"), unusable, f"{said}{_latin_hint(source, said)}", reading.sha256)
 
 

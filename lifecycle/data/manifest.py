@@ -12,10 +12,10 @@ from lifecycle.core.parameters import Columns, Flag, Fraction, Name
 from lifecycle.data import validation
 from lifecycle.data.erased import Erased
 from lifecycle.data.source import Source
-from lifecycle.data.tables import TABLES
 from lifecycle.problems.contract import TEXT_COLUMNS, Before, Table
 from lifecycle.problems.contract import Columns as Inputs
-from lifecycle.settings.load import DataRules
+from lifecycle.problems.known import named
+from lifecycle.settings.rules import DataRules
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class CreateDataRequest(Frozen):
     @property
     def table(self) -> Table:
         """What the problem says of rows."""
-        return TABLES[self.problem]
+        return named(self.problem).table
 
     @property
     def folder(self) -> Path:

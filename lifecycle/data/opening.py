@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from lifecycle.core import secrets
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, TransientError, of_the_machine
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from lifecycle.storage import volumes
 
 if TYPE_CHECKING:

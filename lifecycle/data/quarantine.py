@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lifecycle.core import class_names
 from lifecycle.core.errors import DataError
 from lifecycle.data.columns import OTHER_SIDE
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.data.tables import TABLES
+from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +24,9 @@ def write(manifest: "Manifest", quarantine: "pd.DataFrame", path: Path) -> None:
 
 def _shown(manifest: "Manifest", quarantine: "pd.DataFrame", most: int = 8) -> list[str]:
     """The columns of which examples are shown: the inputs, as far as there is room, and the target."""
-    named = [*(column.stored for column in manifest.inputs[:most]), TABLES[manifest.problem].target]
+    names = [*(column.stored for column in manifest.inputs[:most]), named(manifest.problem).target]
     key = f"source_{manifest.parameters['key']}" if manifest.parameters.get("key") else ""
-    return [name for name in (key, *named) if name in quarantine]
+    return [name for name in (key, *names) if name in quarantine]
 
 
 def _examples(quarantine: "pd.DataFrame", limit: int = 5) -> Iterator[dict[str, Any]]:

@@ -12,8 +12,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from lifecycle.data.tokens import SPEAKING
 from lifecycle.problems.text_classification.identity import normalised
+from lifecycle.problems.text_classification.tokens import SPEAKING
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION
-from lifecycle.settings.load import config_dir
+from lifecycle.settings.files import located
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,12 +38,12 @@ def load_suite(data_name: str, problem: str | None = None) -> Expectations:
 
     Those of a table follow from its columns (`Table.suite`).
     """
-    folder = config_dir() / "expectations"
-    if problem not in (None, TEXT_CLASSIFICATION) and not (folder / f"{data_name}.json").exists():
+    own, default = (located(f"expectations/{name}.json") for name in (data_name, "default"))
+    if problem not in (None, TEXT_CLASSIFICATION) and not own.exists():
         return ()
-    path = next((p for p in (folder / f"{data_name}.json", folder / "default.json") if p.exists()), None)
-    if path is None:
-        raise ConfigError(f"No expectations: {folder / 'default.json'} does not exist.", "Restore it.")
+    path = own if own.exists() else default
+    if not path.exists():
+        raise ConfigError(f"No expectations: {default} does not exist.", "Restore it.")
     try:
         return tuple(json.loads(path.read_text(encoding="utf-8"))["expectations"])
     except (ValueError, KeyError, TypeError) as error:

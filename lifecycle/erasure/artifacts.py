@@ -48,7 +48,7 @@ def holding(root: Path, wanted: Wanted, forms: Forms) -> Iterator[Found]:
             if count:
                 yield Found(path, "keys", count)
         elif path.suffix == ".parquet":
-            count = int(_among(wanted, _parquet(path)).sum())
+            count = int(wanted.among(_parquet(path)).sum())
             if count:
                 yield Found(path, "rows", count)
         elif history.shows(path, forms):
@@ -67,7 +67,7 @@ def erase(found: Found, wanted: Wanted, forms: Forms, tracking_uri: str) -> None
         history.clean_file(found.path, forms)
     else:
         rows = _parquet(found.path)
-        gone = (_short if found.kind == "keys" else _among)(wanted, rows)
+        gone = _short(wanted, rows) if found.kind == "keys" else wanted.among(rows)
         kept = rows[~gone].reset_index(drop=True)
         if found.kind == "keys":
             claims.reseal(tracking_uri, found.path.parents[2].name, rows["key"], kept["key"])
@@ -101,13 +101,6 @@ def _parquet(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.read_parquet(path)
-
-
-def _among(wanted: Wanted, rows: "pd.DataFrame") -> "pd.Series[bool]":
-    found = wanted.among(rows)
-    if "key" in rows and rows["key"].map(lambda key: isinstance(key, str)).all():
-        found |= rows["key"].map(lambda key: key in wanted.keys or key.startswith(wanted.prefixes)).astype(bool)
-    return found
 
 
 def _short(wanted: Wanted, rows: "pd.DataFrame") -> "pd.Series[bool]":

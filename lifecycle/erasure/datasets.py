@@ -15,9 +15,9 @@ from lifecycle.data import contents, dataset, division, report, validation
 from lifecycle.data.dataset import MANIFEST, QUARANTINE, REPORT, SPLIT
 from lifecycle.data.erased import Erased
 from lifecycle.data.manifest import Manifest
-from lifecycle.data.tables import TABLES
 from lifecycle.erasure import swap
 from lifecycle.erasure.wanted import Wanted, source_column
+from lifecycle.problems.known import named
 from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def holding(root: Path, wanted: Wanted) -> Iterator[tuple[Manifest, dict[str, in
     for manifest in dataset.versions(root):
         kept = _read(_folder(root, manifest))
         if rows := _counted(
-            kept, {name: wanted.among(rows, ids_in=source_column(wanted)) for name, rows in kept.items()}
+            kept, {name: wanted.among(rows, ids_in=source_column(wanted, manifest)) for name, rows in kept.items()}
         ):
             yield manifest, rows
 
@@ -51,7 +51,7 @@ def erase(root: Path, manifest: Manifest, wanted: Wanted, facts: dict[str, str])
     """Make one version again without the rows; `facts` are name, time, author and reason of the erasure."""
     folder = _folder(root, manifest)
     rows = _read(folder)
-    gone = {name: wanted.among(table, ids_in=source_column(wanted)) for name, table in rows.items()}
+    gone = {name: wanted.among(table, ids_in=source_column(wanted, manifest)) for name, table in rows.items()}
     kept = {name: table[~gone[name]].reset_index(drop=True) for name, table in rows.items()}
     with swap.replacing(folder) as new:
         for name, table in kept.items():
@@ -115,7 +115,7 @@ def _validated(kept: "dict[str, pd.DataFrame]", manifest: Manifest, docs: Path) 
     tables = [table[[name for name in table if name not in own]].set_axis(table["row"]) for table in kept.values()]
     frame = pd.concat([table for table in tables if len(table)] or tables).sort_index()
     try:
-        suite = tuple(manifest.parameters["suite"]) or TABLES[manifest.problem].suite(manifest.inputs)
+        suite = tuple(manifest.parameters["suite"]) or named(manifest.problem).table.suite(manifest.inputs)
         return validation.check(frame, suite, docs).results
     except (DataError, ConfigError):
         shutil.rmtree(docs, ignore_errors=True)

@@ -140,7 +140,8 @@ def _erase(
         return _nothing(places, subject, planned)
     _bury(places, wanted)
     planned = planned.model_copy(update={"fingerprint": subject.fingerprint(tombstones.load(places.datasets[0]).key)})
-    intent = Intent(subject=subject, texts=tuple(sorted(wanted.texts)), tables=tables, planned=planned)
+    texts, keys = tuple(sorted(wanted.texts)), tuple(sorted(wanted.keys))
+    intent = Intent(subject=subject, texts=texts, keys=keys, tables=tables, planned=planned)
     journal.begin(state, intent)
     return _carry_out(intent, places)
 
@@ -177,7 +178,7 @@ def _bury(places: Places, wanted: Wanted) -> None:
 
 
 def _carry_out(intent: Intent, places: Places) -> Erasure:
-    planned, wanted = intent.planned, Wanted.of(intent.subject, intent.texts)
+    planned, wanted = intent.planned, Wanted.of(intent.subject, intent.texts, intent.keys)
     forms, state = Forms(wanted.texts), places.states[0]
     roots = (*places.datasets, *places.predictions)
     for root in roots:
@@ -195,7 +196,12 @@ def _carry_out(intent: Intent, places: Places) -> Erasure:
             datasets.erase(root, manifest, wanted, planned.facts)
     _sweep(roots)
     searched = [path for path in search.files(places.all) if path != state / journal.FOLDER / journal.PENDING]
-    left += [*_remaining(searched, forms, places), *_own_files(places, forms), *_beyond()]
+    left += [
+        *_remaining(searched, forms, places),
+        *_own_files(places, forms),
+        *_coming_again(places, wanted, planned),
+        *_beyond(),
+    ]
     done = planned.model_copy(update={"left": tuple(left), "searched": len(searched), "done": True})
     journal.complete(state, done)
     for root in roots:
@@ -299,6 +305,15 @@ def _own_files(places: Places, forms: Forms) -> Iterator[Left]:
         inside = any(path.is_relative_to(root) for root in places.all)
         if path.is_absolute() and path.is_file() and not inside and search.holds(path, forms):
             yield Left(what=source, why="a file of yours that data was made of; from it the rows do not come in again")
+
+
+def _coming_again(places: Places, wanted: Wanted, planned: Erasure) -> Iterator[Left]:
+    """Tables whose rows were named by keys alone: of these nothing is kept that would know them in the next version."""
+    for manifest in (manifest for root in places.datasets for manifest in dataset.versions(root)):
+        is_text = any(column.kind == "text" for column in manifest.inputs)
+        if not (wanted.ids or is_text) and any(entry.erasure == planned.erasure for entry in manifest.erased):
+            why = "from it the rows come in again: name them by the value of a column too (--id-column, --ids-from)"
+            yield Left(what=manifest.source, why=why)
 
 
 def _beyond() -> Iterator[Left]:

@@ -67,6 +67,7 @@ class Intent(Frozen):
 
     subject: Subject
     texts: tuple[str, ...] = Field(repr=False)
+    keys: tuple[str, ...] = Field((), repr=False)
     tables: tuple[str, ...] = ()
     planned: Erasure
 

@@ -1,12 +1,10 @@
 """Erase rows from published batches, and from the Delta tables that they were entered in.
 
-A batch holds no texts but those of rejected rows. Which of its rows is whose, its input says, which is read again if it
-still digests to what was scored; a dataset version that was scored says it also after an erasure. A row that is named
-by its id in the key column needs no input.
+A batch holds no inputs but the cells for which rows were rejected. Which of its rows is whose, its input says, which is
+read again if it still digests to what was scored; a dataset version that was scored says it also after an erasure. A
+row that is named by its id, or its key, in the key column needs no input.
 """
 
-import hashlib
-import json
 import logging
 import shutil
 from collections import Counter
@@ -22,15 +20,16 @@ from lifecycle.data.erased import Erased
 from lifecycle.data.source import Source
 from lifecycle.erasure import swap
 from lifecycle.erasure.forms import Forms
-from lifecycle.erasure.wanted import Wanted
+from lifecycle.erasure.wanted import Wanted, source_column
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
-from lifecycle.inference.manifest import MANIFEST, REJECTED, SCHEMA, BatchManifest
-from lifecycle.settings.load import DataRules
+from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
+from lifecycle.inference.predictions import Tally
+from lifecycle.settings.rules import DataRules
 from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:
-    pass
+    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -80,16 +79,16 @@ def erase(held: Held, facts: dict[str, str], delta_tables: Iterable[str]) -> Non
     if not held.stored:
         return
     with swap.replacing(held.folder) as new:
-        labels, rejected = Counter[str](), Counter[str]()
-        for name in held.manifest.parts:
-            counted = _without(held.folder / name, new / name, held.rows)
-            (rejected if name == REJECTED else labels).update(counted)
+        kept = {name: _without(held.folder / name, new / name, held.rows) for name in held.manifest.parts}
+        rejected = Counter(str(reason) for reason in kept.pop(REJECTED)["reason"].to_pylist())
+        tally = Tally.merged(Tally.of(table, held.manifest.problem) for table in kept.values())
         after = {path.name: sha256_of(path) for path in sorted(new.glob("*.parquet"))}
         entry = Erased(**facts, rows=held.stored, before=held.manifest.parts, after=after)
         changed = held.manifest.model_copy(
             update={
-                "scored": labels.total(),
-                "labels": dict(sorted(labels.items())),
+                "scored": tally.rows,
+                "labels": dict(sorted(tally.labels.items())),
+                "numbers": tally.numbers,
                 "rejected": dict(sorted(rejected.items())),
                 "rows_erased": held.manifest.rows_erased + sum(held.stored.values()),
                 "parts": after,
@@ -100,8 +99,8 @@ def erase(held: Held, facts: dict[str, str], delta_tables: Iterable[str]) -> Non
     logger.info("Erased %d rows from the predictions in %s", sum(held.stored.values()), held.folder)
 
 
-def _without(old: Path, new: Path, rows: frozenset[int]) -> list[str]:
-    """Write a file of a batch without some rows; the labels, or the reasons, of those that stay."""
+def _without(old: Path, new: Path, rows: frozenset[int]) -> "pa.Table":
+    """Write a file of a batch without some rows; what stays."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -109,7 +108,7 @@ def _without(old: Path, new: Path, rows: frozenset[int]) -> list[str]:
     table = pq.read_table(old)
     kept = table.filter(pc.invert(pc.is_in(table["row"], pa.array(sorted(rows), pa.int64()))))
     pq.write_table(kept, new)
-    return [str(value) for value in kept["reason" if old.name == REJECTED else "label"].to_pylist()]
+    return kept
 
 
 def _stored(folder: Path, manifest: BatchManifest, rows: set[int]) -> dict[str, int]:
@@ -123,16 +122,18 @@ def _stored(folder: Path, manifest: BatchManifest, rows: set[int]) -> dict[str, 
 
 
 def _from_files(folder: Path, manifest: BatchManifest, wanted: Wanted, forms: Forms) -> set[int]:
-    """The rows that its files tell: by the id in the key column, and by the text of a rejected row."""
+    """The rows that its files tell: by the id or key in the key column, and by the cell of a rejected row."""
     import pandas as pd
 
-    by_key = "input_key" if manifest.key_column == wanted.id_column else ""
+    by_id = "input_key" if manifest.key_column == wanted.id_column else ""
+    by_key = "input_key" if manifest.key_column == "key" else ""
+    shown = {f"{manifest.columns.get(wanted.id_column)}: {value}" for value in wanted.ids}
     found: set[int] = set()
     for name in manifest.parts:
         rows = pd.read_parquet(folder / name)
-        theirs = wanted.among(rows, ids_in=by_key)
+        theirs = wanted.among(rows, ids_in=by_id, keys_in=by_key)
         if name == REJECTED:
-            theirs |= rows["text"].map(lambda text: forms.is_row(str(text))).astype(bool)
+            theirs |= rows["text"].map(lambda text: forms.is_row(str(text)) or text in shown).astype(bool)
         found |= {int(row) for row in rows.loc[theirs, "row"]}
     return found
 
@@ -142,14 +143,16 @@ def _from_input(manifest: BatchManifest, wanted: Wanted, data_root: Path) -> tup
     path = Path(manifest.input)
     if path.name == SPLIT and path.is_relative_to(data_root):
         return _from_version(manifest, wanted, data_root, *path.relative_to(data_root).parts[:2])
+    if not (manifest.text_column or wanted.ids):
+        by_key_alone = wanted.prefixes and not wanted.texts
+        return set(), f"rows of its input {manifest.input} are not told by a key" if by_key_alone else ""
     if not path.is_absolute() or not path.is_file():
         return set(), f"its input {manifest.input} cannot be read here"
-    source = next(
-        (each for each in _sources(path) if _digest(manifest, sha256_of(path), each) == manifest.input_digest), None
-    )
+    content = sha256_of(path)
+    source = next((form for form in _sources(path) if _is_input(manifest, content, form)), None)
     if source is None:
         return set(), f"its input {manifest.input} has changed since"
-    found, columns = set[int](), [manifest.text_column]
+    found, columns = set[int](), [*manifest.columns]
     try:
         for chunk in ingest.stream(source, DataRules(), columns, rows_per_chunk=20_000, also=[wanted.id_column]):
             rows = chunk.rename(columns={manifest.text_column: "text"}, errors="ignore")
@@ -168,13 +171,13 @@ def _from_version(
     with suppress(MlopsError):
         version = dataset.load(data_root, data_name, data_version)
         rows = pd.read_parquet(data_root / data_name / data_version / SPLIT)
-        theirs = wanted.among(rows, ids_in=f"source_{wanted.id_column}")
+        theirs = wanted.among(rows, ids_in=source_column(wanted, version))
         places: list[int] = [*range(len(rows))]
         source, content = Source(uri=manifest.input), version.files[SPLIT]
         for entry in (None, *reversed(version.erased)):
             if entry:
                 content, places = entry.before[SPLIT], _before(places, entry)
-            if _digest(manifest, content, source) == manifest.input_digest:
+            if _is_input(manifest, content, source):
                 return {places[i] + 1 for i in theirs.to_numpy().nonzero()[0]}, ""
     return set(), f"its input {manifest.input} has changed since"
 
@@ -197,10 +200,10 @@ def _sources(path: Path) -> Iterator[Source]:
                 )
 
 
-def _digest(manifest: BatchManifest, content: str, source: Source) -> str:
-    """The digest of an input, as `batch.locate` makes it."""
-    form = [source.kind, source.encoding, source.delimiter, manifest.text_column, manifest.key_column]
-    return hashlib.sha256(json.dumps([content, *form, SCHEMA]).encode()).hexdigest()
+def _is_input(manifest: BatchManifest, content: str, source: Source) -> bool:
+    """Whether a content in a form is what was scored."""
+    digest = batches.input_digest(content, source, manifest.columns, manifest.key_column)
+    return digest == manifest.input_digest
 
 
 def _from_table(table: str, held: Held) -> None:

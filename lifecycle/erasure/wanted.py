@@ -1,7 +1,7 @@
 """Which rows are to be erased: by their text, by the key of it, or by what identifies a person in a column.
 
-A row is told by its text in normalised form, as everywhere in this project. So whoever names a row otherwise names all
-rows of the same text with it.
+A row of texts is told by its text in normalised form, as everywhere in this project; one of a table by its key. So
+whoever names a row otherwise names all rows of the same text, or of the same key in another version, with it.
 """
 
 import hmac
@@ -17,6 +17,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.data import dataset
 from lifecycle.data.dataset import QUARANTINE, SPLIT
+from lifecycle.data.manifest import Manifest
 from lifecycle.problems.text_classification.identity import text_key
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Subject(Frozen):
     """Whose rows: what a person says. It is shown in no message, log or error."""
 
     texts: tuple[str, ...] = Field((), repr=False)
-    keys: tuple[str, ...] = Field((), description="Keys of texts, or their first 16 digits and more.", repr=False)
+    keys: tuple[str, ...] = Field((), description="Keys of rows, or their first 16 digits and more.", repr=False)
     id_column: str = Field("", description="Column of the source, or key column of a batch, that holds `ids`.")
     ids: tuple[str, ...] = Field((), repr=False)
 
@@ -63,52 +64,66 @@ class Wanted(NamedTuple):
     ids: frozenset[str]
 
     @classmethod
-    def of(cls, subject: Subject, texts: Iterable[str] = ()) -> Self:
-        """What a person says, with the texts that were found of it."""
+    def of(cls, subject: Subject, texts: Iterable[str] = (), keys: Iterable[str] = ()) -> Self:
+        """What a person says, with the texts and keys that were found of it."""
         known = frozenset([*subject.texts, *texts])
-        keys = frozenset(map(text_key, known))
-        return cls(known, keys, subject.keys, subject.id_column, frozenset(subject.ids))
+        every_key = frozenset([*map(text_key, known), *keys])
+        return cls(known, every_key, subject.keys, subject.id_column, frozenset(subject.ids))
 
     def has_text(self, text: str) -> bool:
         """Whether a text is one of theirs."""
         key = text_key(text)
         return key in self.keys or key.startswith(self.prefixes)
 
-    def among(self, rows: "pd.DataFrame", *, ids_in: str = "") -> "pd.Series[bool]":
-        """Which rows of a stored table are theirs; `ids_in` is the column that holds ids there."""
+    def has_key(self, key: object) -> bool:
+        """Whether a key is one of theirs."""
+        return isinstance(key, str) and (key in self.keys or key.startswith(self.prefixes))
+
+    def among(self, rows: "pd.DataFrame", *, ids_in: str = "", keys_in: str = "key") -> "pd.Series[bool]":
+        """Which rows of a stored table are theirs; `ids_in` and `keys_in` are the columns that hold ids and keys."""
         import pandas as pd
 
-        found = pd.Series(data=False, index=rows.index)
+        theirs = pd.Series(data=False, index=rows.index)
         if "text" in rows:
-            found |= rows["text"].map(lambda text: bool(text) and self.has_text(str(text))).astype(bool)
+            theirs |= rows["text"].map(lambda text: bool(text) and self.has_text(str(text))).astype(bool)
+        if keys_in in rows:
+            theirs |= rows[keys_in].map(self.has_key).astype(bool)
         if self.ids and ids_in in rows:
-            found |= rows[ids_in].map(str).isin(self.ids)
-        return found
+            theirs |= rows[ids_in].map(spelled).isin(self.ids)
+        return theirs
+
+
+def spelled(value: object) -> str:
+    """An id as a person writes it, also where a table holds it as a number."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def resolve(subject: Subject, data_roots: Iterable[Path]) -> Wanted:
-    """Find in all dataset versions the texts that a key or an id stands for, as they are written there.
+    """Find in all dataset versions the texts and keys that a key or an id stands for, as they are written there.
 
     Raises:
         ConfigError: More rows are meant than one erasure looks for.
     """
-    wanted = Wanted.of(subject)
-    texts = {text for root in data_roots for text in _texts(root, wanted)}
-    if len(texts) > MOST:
-        raise ConfigError(f"{len(texts):,} texts are meant, more than {MOST} at once.", "Name them in several steps.")
-    return Wanted.of(subject, texts)
+    wanted, texts, keys = Wanted.of(subject), set[str](), set[str]()
+    for rows in (rows for root in data_roots for rows in _theirs(root, wanted)):
+        texts |= {str(text) for text in rows.get("text", ()) if text}
+        keys |= {key for key in rows.get("key", ()) if isinstance(key, str) and key}
+    for count, what in ((len(texts), "texts"), (len(keys), "rows")):
+        if count > MOST:
+            raise ConfigError(f"{count:,} {what} are meant, more than {MOST} at once.", "Name them in several steps.")
+    return Wanted.of(subject, texts, keys)
 
 
-def source_column(wanted: Wanted) -> str:
+def source_column(wanted: Wanted, manifest: Manifest) -> str:
     """What the column with the ids is called in a dataset version."""
-    return f"source_{wanted.id_column}"
+    named = {column.name: column.stored for column in manifest.inputs if column.kind != "text"}
+    return named.get(wanted.id_column, f"source_{wanted.id_column}")
 
 
-def _texts(root: Path, wanted: Wanted) -> Iterator[str]:
+def _theirs(root: Path, wanted: Wanted) -> "Iterator[pd.DataFrame]":
     import pandas as pd
 
     for manifest in dataset.versions(root):
         for name in (SPLIT, QUARANTINE):
             rows = pd.read_parquet(root / manifest.data_name / manifest.data_version / name)
-            found = wanted.among(rows, ids_in=source_column(wanted))
-            yield from (str(text) for text in rows.loc[found, "text"] if text)
+            yield rows[wanted.among(rows, ids_in=source_column(wanted, manifest))]

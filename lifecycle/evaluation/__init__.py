@@ -1,12 +1,12 @@
 """Score a model on rows, and measure and compare what was stored of it.
 
-`evaluate`     score a model on a side of a dataset version and keep the predictions beside its run
-`comparable`   stored predictions of two models on the same rows, without those that either was trained on
-`metrics`      measures of weighted rows
-`statistics`   intervals, paired comparisons, tests, rows needed
-`slices`       parts of the rows on which a challenger may not be much worse
-`behaviour`    what may not change a prediction, what must, and what everybody gets right
-`findings`     what these find, as values that are stored
+`evaluate`     score a model on a split of a dataset version and keep the answers beside its run
+`comparable`   stored answers of two models on the same rows, without those that either was trained on
+`statistics`   paired comparisons, tests, rows needed
+`bootstrap`    every metric of both models on the same resamples
+`slices`       slices of the rows on which a challenger may not be much worse
+
+What is measured is the problem's: `lifecycle.problems`.
 """
 
 from typing import TYPE_CHECKING, Any

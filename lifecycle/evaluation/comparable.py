@@ -1,128 +1,82 @@
-"""Bring the stored predictions of two models onto the same rows, and leave out what either was trained on."""
+"""Bring the stored answers of two models onto the same rows, and leave out what either was trained on."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from lifecycle.core.class_names import canonical
 from lifecycle.core.errors import IntegrityError
-from lifecycle.evaluation.evaluate import PROBABILITY
-from lifecycle.evaluation.metrics import Predictions
+from lifecycle.problems.classification.scores import told_classes
+from lifecycle.problems.known import Problem
+from lifecycle.problems.metric import Scores
 
-ROUNDING = 1e-6
-"""How far the probabilities of a row may be from adding up to 1."""
-COLUMNS = ("key", "truth", "label", "score")
+IDENTITY = 16
+"""The first digits of a key, 64 bits: rows that share them are the same to a model that was trained on one of them."""
 
 
 class Comparable(NamedTuple):
-    """The rows that both models may be judged on: `row, text, truth` and the dataset's own columns `source_…`."""
+    """The rows that both models may be judged on: `row`, `truth`, the inputs and the other columns of the dataset."""
 
     rows: pd.DataFrame
-    challenger: Predictions
-    champion: Predictions | None
+    challenger: Scores
+    champion: Scores | None
     left_out: dict[str, int]
     knows: dict[str, set[str]]
     """The classes of each model that tells their probabilities."""
 
 
 def comparable(
-    truth: pd.DataFrame, predictions: Mapping[str, pd.DataFrame], seen: Mapping[str, set[int]]
+    problem: Problem, truth: pd.DataFrame, answers: Mapping[str, pd.DataFrame], seen: Mapping[str, set[int]]
 ) -> Comparable:
-    """Join stored predictions on the rows of a dataset by the key of their text, whatever order they were stored in.
+    """Join stored answers on the rows of a dataset by their key, whatever order they were stored in.
 
     Args:
-        truth: The rows of the side: `row, key, text, label` and the columns of the source.
-        predictions: Of the `challenger` and, if there is one, of the `champion`.
-        seen: The first 64 bits of the keys of the texts that each model was fitted on.
+        problem: What both were asked.
+        truth: The rows of the split: `row, key`, the target, the inputs and the columns of the source.
+        answers: Of the `challenger` and, if there is one, of the `champion`.
+        seen: The first 64 bits of the keys of the rows that each model was fitted on.
 
     Raises:
-        IntegrityError: A model's predictions lack a row, repeat one, carry other labels, or are not usable scores.
+        IntegrityError: A model's answers lack a row, repeat one, carry another truth, or are not usable scores.
     """
-    for role, frame in predictions.items():
-        _check(role, truth, frame)
-    truth = truth.assign(label=truth["label"].map(canonical))
-    predictions = {role: frame.assign(label=frame["label"].map(canonical)) for role, frame in predictions.items()}
-    short = truth["key"].str[:16].map(lambda key: int(key, 16))
+    for role, frame in answers.items():
+        _check(problem, role, truth, frame)
+    short = truth["key"].str[:IDENTITY].map(lambda key: int(key, 16))
     trained = {role: short.isin(keys).to_numpy(bool) for role, keys in seen.items()}
     unseen = ~np.logical_or.reduce([*trained.values(), np.zeros(len(truth), bool)])
-    kept = truth[unseen].reset_index(drop=True)
-    classes = tuple(sorted({str(label) for labels in _labels(truth, predictions) for label in labels}))
-    models = {role: _coded(kept, frame, classes) for role, frame in predictions.items()}
-    columns = ["row", "text", "label", *(name for name in kept.columns if str(name).startswith("source_"))]
+    aligned = {role: frame.set_index("key").loc[truth["key"]] for role, frame in answers.items()}
+    models = problem.judging.scores_of(truth[problem.target], aligned)
+    kept = np.flatnonzero(unseen)
+    models = {role: scores.take(kept) for role, scores in models.items()}
+    rows = truth.iloc[kept].drop(columns=["key", "split", problem.target], errors="ignore").reset_index(drop=True)
     return Comparable(
-        rows=kept[columns].rename(columns={"label": "truth"}),
+        rows=rows.assign(truth=_named(models["challenger"])),
         challenger=models["challenger"],
         champion=models.get("champion"),
         left_out={role: int(mask.sum()) for role, mask in trained.items()},
-        knows={role: known for role, frame in predictions.items() if (known := {*_told(frame).values()})},
+        knows={role: known for role, frame in answers.items() if (known := {*told_classes(frame).values()})},
     )
 
 
-def _told(predictions: pd.DataFrame) -> dict[str, str]:
-    """The columns of probabilities with their classes, named as in new dataset versions: older ones have both forms."""
-    columns = [str(name) for name in predictions.columns if str(name).startswith(PROBABILITY)]
-    return {name: canonical(name.removeprefix(PROBABILITY)) for name in columns}
+def _named(scores: Scores) -> Any:
+    """The truth as it is said: classes by their name, as in new dataset versions."""
+    return np.array(scores.classes, dtype=object)[scores.truth] if scores.classes else scores.truth
 
 
-def _labels(truth: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> Iterator[set[str]]:
-    yield set(truth["label"])
-    for frame in predictions.values():
-        yield set(frame["label"])
-        yield set(_told(frame).values())
-
-
-def _coded(rows: pd.DataFrame, predictions: pd.DataFrame, classes: tuple[str, ...]) -> Predictions:
-    """Labels as numbers that mean the same for both models; a class that a model does not know has probability 0."""
-    known, frame, told = (
-        np.array(classes, dtype=object),
-        predictions.set_index("key").loc[rows["key"]],
-        _told(predictions),
-    )
-    probabilities = np.zeros((len(rows), len(classes))) if told else None
-    if probabilities is not None:
-        for column, name in told.items():
-            probabilities[:, classes.index(name)] += frame[column].to_numpy(np.float64)
-    return Predictions(
-        classes=classes,
-        truth=np.searchsorted(known, rows["label"].to_numpy(object)).astype(np.int64),
-        label=np.searchsorted(known, frame["label"].to_numpy(object)).astype(np.int64),
-        score=frame["score"].to_numpy(np.float64),
-        probabilities=probabilities,
-    )
-
-
-def _check(role: str, truth: pd.DataFrame, predictions: pd.DataFrame) -> None:
-    _check_form(role, predictions)
-    probabilities = predictions.filter(regex=f"^{PROBABILITY.replace('.', '[.]')}").to_numpy(np.float64)
-    unusual = probabilities.size > 0 and not (
-        (probabilities >= 0).all() and (np.abs(probabilities.sum(axis=1) - 1) <= ROUNDING).all()
-    )
-    problems = {
-        "repeats a row": predictions["key"].duplicated().any(),
-        "covers other rows than the dataset": set(predictions["key"]) != set(truth["key"]),
-        "has an empty label": predictions["label"].isna().any() or (predictions["label"] == "").any(),
-        "has a score outside [0, 1]": not predictions["score"].between(0, 1).all(),
-        "has probabilities that do not add up to 1": unusual,
-    }
-    if found := [problem for problem, broken in problems.items() if broken]:
-        raise IntegrityError(f"The stored predictions of the {role} are not usable: {', '.join(found)}.")
-    recorded = predictions.set_index("key")["truth"].reindex(truth["key"]).to_numpy(object)
-    if (recorded != truth["label"].to_numpy(object)).any():
-        raise IntegrityError(f"The {role} was evaluated against other labels than the dataset's.")
-
-
-def _check_form(role: str, predictions: pd.DataFrame) -> None:
-    """That there are columns to look into, and in them what their names say; that a label is missing is told later."""
-    columns = [str(name) for name in predictions.columns]
-    numbers = ["score", *(name for name in columns if name.startswith(PROBABILITY))]
-    if wrong := [name for name in dict.fromkeys((*COLUMNS, *numbers)) if columns.count(name) != 1]:
-        raise IntegrityError(f"The stored predictions of the {role} lack or repeat the columns {', '.join(wrong)}.")
-    labels = predictions["label"].dropna()
-    problems = {
-        "has a label that is no text": not labels.map(lambda label: isinstance(label, str)).all(),
-        "has scores that are no numbers": not all(dtype.kind in "fiu" for dtype in predictions[numbers].dtypes),
-    }
-    if found := [problem for problem, broken in problems.items() if broken]:
-        raise IntegrityError(f"The stored predictions of the {role} are not usable: {', '.join(found)}.")
+def _check(problem: Problem, role: str, truth: pd.DataFrame, answers: pd.DataFrame) -> None:
+    columns = list(map(str, answers.columns))
+    problems = [f"lacks or repeats the column {name}" for name in ("key", "truth") if columns.count(name) != 1]
+    problems += problem.judging.problems_of(answers)
+    if columns.count("key") == 1:
+        keys = answers["key"]
+        broken = {
+            "repeats a row": keys.duplicated().any(),
+            "covers other rows than the dataset": set(keys) != set(truth["key"]),
+        }
+        problems += [problem for problem, there in broken.items() if there]
+    if problems:
+        raise IntegrityError(f"The stored predictions of the {role} are not usable: {', '.join(problems)}.")
+    recorded = answers.set_index("key")["truth"].reindex(truth["key"])
+    if not problem.judging.same_truth(recorded, truth[problem.target]):
+        raise IntegrityError(f"The {role} was evaluated against another truth than the dataset's.")

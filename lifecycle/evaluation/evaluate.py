@@ -10,16 +10,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.core.class_names import canonical
-from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
 from lifecycle.core.references import ModelRef
+from lifecycle.core.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
 from lifecycle.models.loading import load
-from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
-from lifecycle.tracking import claims, class_metrics
+from lifecycle.problems.classification.summary import PROBABILITY
+from lifecycle.problems.contract import inputs_of
+from lifecycle.problems.known import Problem, named
+from lifecycle.tracking import claims
 from lifecycle.tracking.claims import Claim
 from lifecycle.tracking.client import client, download, translated
 from lifecycle.tracking.runs import TRAINED_KEYS
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REPAIR = "Let its maker repair it: predict_proba has a row per text and a column per class. Then register it again."
-PROBABILITY = "probability."
-"""What the columns of stored predictions begin with that hold the probability of a class."""
+REPAIR = "Let its maker repair it: predict_proba answers each row with a column per class. Then register it again."
+CLASSES = "classes"
+"""The folder of a run's artifacts with the tables of classes."""
 
 
 class EvaluateRequest(Frozen):
@@ -105,33 +107,36 @@ def evaluate(request: EvaluateRequest) -> None:
         return
     rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
     _same_dataset(request)
-    table = rows[["row", "key"]].assign(truth=rows["label"]).join(predicted(load(request.model), rows))
-    classes = class_metrics.by_class(table["truth"], table["label"])
+    problem, model = _problem(request), load(request.model)
+    answers = predicted(model, _inputs(request, model, rows))
+    table = rows[["row", "key"]].assign(truth=rows[problem.target]).join(answers)
+    summary = problem.learning.summary(request.side, table["truth"], answers)
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary, translated():
-        summary = Path(temporary) / f"{request.side}-{request.dataset_digest[:16]}.csv"
-        classes.to_csv(summary, index=False)
-        mlflow.log_artifact(request.model.run_id, str(summary), class_metrics.FOLDER)
+        if summary.table is not None:
+            path = Path(temporary) / f"{request.side}-{request.dataset_digest[:16]}.csv"
+            summary.table.to_csv(path, index=False)
+            mlflow.log_artifact(request.model.run_id, str(path), CLASSES)
         table.to_parquet(Path(temporary) / name, index=False)
         mlflow.log_artifact(request.model.run_id, str(Path(temporary) / name), folder)
         now = int(time.time() * 1000)
-        metrics = class_metrics.metrics(request.side, classes).items()
-        mlflow.log_batch(request.model.run_id, [Metric(name, value, now, 0) for name, value in metrics])
+        metrics = [Metric(name, value, now, 0) for name, value in summary.metrics.items()]
+        mlflow.log_batch(request.model.run_id, metrics)
     logger.info("Evaluated %s on %s %s rows", request.model.label, f"{len(table):,}", request.side)
 
 
-def predicted(model: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
-    """What a loaded model says of texts: `label`, `score` and, if it tells them, `probability.<class>`.
+def predicted(model: Any, inputs: "pd.DataFrame") -> "pd.DataFrame":
+    """What a loaded model says of rows: its prediction and, of a classifier that tells them, `probability.<class>`.
 
     Raises:
-        DataError: It cannot, or its answer is no table of numbers with a row per text and a column per class.
+        DataError: It cannot, or its answer is no table of numbers with a row per row and a column per class.
     """
     import pandas as pd
 
-    with refused_by_the_library("The model cannot score these texts: ", DataError, CANNOT_SCORE):
-        if not hasattr(model, "probabilities"):
-            return pd.DataFrame(model.predict(None, rows[["text"]]))
-        classes, probabilities = _classes(model.pipeline), model.probabilities(rows["text"])
-        _one_per_text(probabilities, (len(rows), len(classes)))
+    with refused_by_the_library("The model cannot score these rows: ", DataError, CANNOT_SCORE):
+        if not hasattr(model, "probabilities") or named(model.problem).model_type != "classifier":
+            return pd.DataFrame(model.predict(None, inputs))
+        classes, probabilities = _classes(model.pipeline), model.probabilities(inputs)
+        _one_per_row(probabilities, (len(inputs), len(classes)))
         labelled = model.labelled(probabilities)
     columns = [f"{PROBABILITY}{name}" for name in classes]
     return pd.DataFrame(labelled).join(pd.DataFrame(probabilities, columns=columns))
@@ -147,11 +152,11 @@ def _classes(pipeline: Any) -> list[str]:
     return classes
 
 
-def _one_per_text(answer: Any, right: tuple[int, int]) -> None:
+def _one_per_row(answer: Any, right: tuple[int, int]) -> None:
     import numpy as np
 
     if np.shape(answer) != right:
-        what = f"The model answers {right[0]:,} texts with a table of {np.shape(answer)}, not {right}."
+        what = f"The model answers {right[0]:,} rows with a table of {np.shape(answer)}, not {right}."
         raise DataError(what, REPAIR)
     if np.asarray(answer).dtype.kind not in "fiu":
         raise DataError(f"The model answers with {np.asarray(answer).dtype}, which are no probabilities.", REPAIR)
@@ -178,15 +183,15 @@ def hits(request: EvaluateRequest) -> tuple[int, int] | None:
     rows = stored(request)
     known = set(trained_keys(request.model))
     unseen = rows[[int(key[:16], 16) not in known for key in rows["key"]]]
-    right = int((unseen["truth"].map(canonical) == unseen["label"].map(canonical)).sum())
-    return (right, len(unseen)) if len(unseen) else None
+    right = _problem(request).judging.scores_of(unseen["truth"], {"": unseen})[""].right
+    return (int(right.sum()), len(unseen)) if right is not None and len(unseen) else None
 
 
 def _recorded_hits(request: EvaluateRequest) -> tuple[int, int] | None:
     """From the table of classes that a training writes: a later evaluation of other rows does not change it."""
     import pandas as pd
 
-    model, name = request.model, f"{class_metrics.FOLDER}/{Side.TEST}.csv"
+    model, name = request.model, f"{CLASSES}/{Side.TEST}.csv"
     if request.side is not Side.TEST or claim(model).origin != "recorded":
         return None
     if _tags(model).get("mlops.dataset_digest") != request.dataset_digest:
@@ -242,6 +247,27 @@ def _tags(model: ModelRef) -> dict[str, str]:
 def _artifact(model: ModelRef, path: str) -> io.BytesIO:
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         return io.BytesIO(download(model.tracking_uri, f"runs:/{model.run_id}/{path}", Path(temporary)).read_bytes())
+
+
+def _problem(request: EvaluateRequest) -> Problem:
+    """What the dataset is about."""
+    return named(dataset.load(request.data_root, request.data_name, request.data_version).problem)
+
+
+def _inputs(request: EvaluateRequest, model: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The inputs of a model from the rows of the dataset.
+
+    Raises:
+        ConfigError: The dataset is about something else, or lacks an input.
+    """
+    manifest = dataset.load(request.data_root, request.data_name, request.data_version)
+    missing = [name for name in model.inputs if name not in {column.name for column in manifest.inputs}]
+    if model.problem != manifest.problem or missing:
+        why = f"it is about {manifest.problem}" if model.problem != manifest.problem else f"it has no {missing[0]!r}"
+        where = f"{request.data_name} {request.data_version}"
+        what = f"{request.model.label} ({model.problem}) cannot be asked on {where}: {why}."
+        raise ConfigError(what, "Name another dataset: --data-name … --data-version …")
+    return inputs_of(rows, manifest.inputs)
 
 
 def _same_dataset(request: EvaluateRequest) -> None:

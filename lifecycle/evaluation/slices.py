@@ -1,121 +1,129 @@
-"""Parts of the rows: a challenger that is better on the whole may be much worse on one of them."""
+"""Slices of the rows: a challenger that is better on the whole may be much worse on one of them."""
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lifecycle.core.errors import DataError
-from lifecycle.evaluation import statistics
-from lifecycle.evaluation.findings import SliceLine
-from lifecycle.evaluation.metrics import Predictions
-from lifecycle.settings.gate_rules import GateRules
+from lifecycle.problems.contract import Columns
+from lifecycle.problems.findings import SliceLine
+from lifecycle.problems.judging import CATEGORIES
+from lifecycle.problems.known import Problem
+from lifecycle.problems.metric import Mask, Scores
+from lifecycle.problems.shares import adjusted
+from lifecycle.settings.gate_rules import GateRules, SliceRules
 
-Mask = NDArray[np.bool_]
 QUARTERS = 4
+FEW = 10
+"""An input with more values than this makes slices only where a rule names it."""
 
 
 def slices(
-    rows: pd.DataFrame, challenger: Predictions, champion: Predictions | None, rules: GateRules
+    problem: Problem,
+    inputs: Columns,
+    rows: pd.DataFrame,
+    challenger: Scores,
+    champion: Scores | None,
+    rules: GateRules,
 ) -> tuple[SliceLine, ...]:
-    """Judge each part by accuracy, those that fail first.
+    """Judge each slice by the quality that the problem measures there, those that fail first.
 
-    Of more classes than a rule allows values, the largest are parts and all others together are one.
+    Of more classes than a rule allows values, the largest are slices and all others together are one.
 
-    A part fails if it loses more than `max_loss` against the champion and the exact one-sided McNemar test, adjusted
-    for the number of parts, says that this is no chance; or if it does not reach the floor.
+    A slice fails if it loses more than `max_loss` against the champion and the one-sided test of the paired rows,
+    adjusted for the number of slices, says that this is no chance; or if it does not reach the floor.
 
     Raises:
-        DataError: A column of the rules is not in the dataset, or has too many values to make parts.
+        DataError: A column of the rules is not in the dataset, or has too many values to make slices.
     """
-    parts = {name: mask for by in rules.slices.by for name, mask in _parts(by, rows, rules.slices.max_values)}
-    judged = [name for name, mask in parts.items() if mask.sum() >= rules.slices.min_rows]
-    p_values = dict.fromkeys(parts, None) | _adjusted({name: parts[name] for name in judged}, challenger, champion)
-    lines = [_line(name, mask, challenger, champion, rules, p_values[name]) for name, mask in parts.items()]
+    made = dict(made_of(problem, inputs, rows, rules.slices))
+    judged = [name for name, mask in made.items() if mask.sum() >= rules.slices.min_rows]
+    lost = {name: challenger.slice_loss(champion, made[name]) for name in judged} if champion else {}
+    p_values = dict(zip(lost, adjusted([p for _, p in lost.values()]), strict=True))
+    lines = []
+    for name, mask in made.items():
+        line = SliceLine(
+            name=name,
+            quality=problem.judging.quality,
+            rows=int(mask.sum()),
+            challenger=challenger.quality(mask, rules.confidence),
+            champion=champion.quality(mask, rules.confidence) if champion else None,
+            gain=-lost[name][0] if name in lost else None,
+            p=p_values.get(name),
+            outcome="too_few",
+        )
+        lines.append(line if name not in judged else line.model_copy(update={"outcome": _outcome(line, rules)}))
     return tuple(sorted(lines, key=lambda line: (line.outcome != "fail", line.gain or 0)))
 
 
-def _parts(by: str, rows: pd.DataFrame, max_values: int) -> Iterator[tuple[str, Mask]]:
-    if by == "text_length":
-        lengths = rows["text"].str.len()
-        values = pd.qcut(lengths, QUARTERS, duplicates="drop") if lengths.nunique() > 1 else lengths
-        names = {
-            value: f"{lengths[values == value].min()} to {lengths[values == value].max()}" for value in set(values)
-        }
-    else:
-        values = rows[column_of(by, rows.columns)]
-        names = {value: str(value) for value in values.dropna().unique()}
-    if by == "label" and len(names) > max_values:
-        largest = values.value_counts().index[: max_values - 1]
+def _outcome(line: SliceLine, rules: GateRules) -> str:
+    lost = line.gain is not None and line.p is not None and -line.gain > rules.slices.max_loss
+    chance = line.p is None or line.p > 1 - rules.confidence
+    low = rules.slices.floor is not None and line.challenger.value < rules.slices.floor
+    return "fail" if (lost and not chance) or low else "pass"
+
+
+def made_of(problem: Problem, inputs: Columns, rows: pd.DataFrame, rules: SliceRules) -> Iterator[tuple[str, Mask]]:
+    """The slices that rules ask for, each with its rows as a mask: values of a column, or quarters of numbers."""
+    for by in dict.fromkeys(name for rule in rules.by or () for name in _columns(rule, inputs, rows)):
+        own = problem.judging.slices.get(by)
+        values = own(rows) if own else rows[column_of(by, rows.columns)]
+        yield from _by_value(by, values, rules.max_values, is_class=by == problem.target)
+
+
+def _columns(by: str, inputs: Columns, rows: pd.DataFrame) -> Iterator[str]:
+    """What a rule names: one thing, or every input that puts rows into a few groups."""
+    if by != CATEGORIES:
+        yield by
+        return
+    for column in inputs:
+        if column.kind in {"categorical", "boolean"} and 1 < rows[column.stored].nunique() <= FEW:
+            yield column.stored
+
+
+def _by_value(by: str, values: pd.Series, most: int, *, is_class: bool) -> Iterator[tuple[str, Mask]]:
+    names = {value: _plain(value) for value in values.dropna().unique()}
+    if pd.api.types.is_numeric_dtype(values) and len(names) > QUARTERS:
+        parts = pd.qcut(values, QUARTERS, duplicates="drop")
+        names = {part: _ends(values[parts == part]) for part in parts.dropna().unique()}
+        values = parts
+    elif is_class and len(names) > most:
+        largest = values.value_counts().index[: most - 1]
         yield f"the {len(names) - len(largest)} smaller classes", ~values.isin(largest).to_numpy(bool)
         names = {value: names[value] for value in largest}
-    require_few(by, len(names), max_values)
+    require_few(by, len(names), most)
     for value in sorted(names):
         yield f"{by} = {names[value]}", (values == value).to_numpy(bool)
 
 
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _ends(values: pd.Series) -> str:
+    return f"{values.min():g} to {values.max():g}"
+
+
 def column_of(by: str, columns: Iterable[str]) -> str:
-    """Which of the columns of the rows makes the parts.
+    """Which of the columns of the rows makes the slices.
 
     Raises:
         DataError: None of them does.
     """
     there = list(columns)
-    column = "truth" if by == "label" else by if by in there else f"source_{by}"
+    column = by if by in there else f"source_{by}"
     if column not in there:
         own = ", ".join(name for name in there if name.startswith("source_")) or "none of its own"
-        raise DataError(f"The dataset has no column {by} to make parts of; it has {own}.", "Correct gate.slices.by.")
+        raise DataError(f"The dataset has no column {by} to make slices of; it has {own}.", "Correct gate.slices.by.")
     return column
 
 
 def require_few(by: str, values: int, max_values: int) -> None:
-    """Refuse a column that would make more parts than a rule allows.
+    """Refuse a column that would make more slices than a rule allows.
 
     Raises:
         DataError: It would.
     """
     if values > max_values:
-        what = f"The column {by} has {values} values, too many to make parts of the rows (at most {max_values})."
+        what = f"The column {by} has {values} values, too many to make slices of the rows (at most {max_values})."
         raise DataError(what, "Choose another for gate.slices.by, or raise gate.slices.max_values.")
-
-
-def _adjusted(parts: dict[str, Mask], challenger: Predictions, champion: Predictions | None) -> dict[str, float | None]:
-    """Whether each part is worse by more than chance: one-sided exact McNemar, Benjamini-Hochberg over the parts."""
-    if champion is None or not parts:
-        return {}
-    return dict(zip(parts, statistics.adjusted([_worse(m, challenger, champion) for m in parts.values()]), strict=True))
-
-
-def _worse(mask: Mask, challenger: Predictions, champion: Predictions) -> float:
-    from scipy import stats
-
-    new, old = _right(challenger)[mask], _right(champion)[mask]
-    broken, repaired = int((old & ~new).sum()), int((new & ~old).sum())
-    if not broken + repaired:
-        return 1.0
-    return float(stats.binomtest(broken, broken + repaired, alternative="greater").pvalue)
-
-
-def _line(
-    name: str, mask: Mask, challenger: Predictions, champion: Predictions | None, rules: GateRules, p: float | None
-) -> SliceLine:
-    size, asked = int(mask.sum()), rules.slices
-    new = statistics.wilson(int(_right(challenger)[mask].sum()), size, rules.confidence)
-    old = statistics.wilson(int(_right(champion)[mask].sum()), size, rules.confidence) if champion else None
-    gain = new.value - old.value if old else None
-    lost = gain is not None and p is not None and -gain > asked.max_loss and p <= 1 - rules.confidence
-    low = asked.floor is not None and new.value < asked.floor
-    return SliceLine(
-        name=name,
-        rows=size,
-        challenger=new,
-        champion=old,
-        gain=gain,
-        p=p,
-        outcome="too_few" if size < asked.min_rows else "fail" if lost or low else "pass",
-    )
-
-
-def _right(predictions: Predictions) -> Mask:
-    return np.asarray(predictions.label == predictions.truth)

@@ -13,41 +13,42 @@ import pandas as pd
 from lifecycle.core.class_names import difference
 from lifecycle.core.errors import MetricError
 from lifecycle.evaluation import statistics
-from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
-from lifecycle.evaluation.metrics import Metric, Predictions, named
+from lifecycle.evaluation.bootstrap import differing
 from lifecycle.evaluation.statistics import Measured
-from lifecycle.gate import trivial
-from lifecycle.gate.contest import Contest
+from lifecycle.gate.contest import Terms
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.verdict import REPLAY, Check
+from lifecycle.problems import shares
+from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine, shown
+from lifecycle.problems.known import Problem
+from lifecycle.problems.metric import Metric, Scores
 from lifecycle.settings.gate_rules import GateRules
 
 ROWS, GAIN, CLASSES = "comparable rows", "gain in", "classes of the champion"
-TOLD_PARTS = 2
-"""How many of the parts that fail a reason names; the verdict lists all."""
+TOLD_SLICES = 2
+"""How many of the slices that fail a reason names; the verdict lists all."""
 
 
 class Rival(NamedTuple):
     """An earlier champion, and the challenger on the same rows."""
 
     label: str
-    challenger: Predictions
-    predictions: Predictions
+    challenger: Scores
+    scores: Scores
 
 
-def enough_rows(rows: pd.DataFrame, left_out: Mapping[str, int], rules: GateRules) -> Check:
-    """Whether the comparable rows, in all and of the rarest class, are enough to judge on."""
-    rarest = int(rows["truth"].value_counts().min()) if len(rows) else 0
-    enough = len(rows) >= rules.min_rows and rarest >= rules.min_rows_per_class
-    seen = "".join(
-        f"; {count:,} left out because the {role} was trained on them" for role, count in left_out.items() if count
-    )
+def enough_rows(rows: pd.DataFrame, left_out: Mapping[str, int], rules: GateRules, *, classes: bool = True) -> Check:
+    """Whether the comparable rows, in all and of the rarest class if there are classes, are enough to judge on."""
+    rarest = int(rows["truth"].value_counts().min()) if len(rows) and classes else 0
+    enough = len(rows) >= rules.min_rows and (rarest >= rules.min_rows_per_class or not classes)
+    of_class = [f"{rarest} of the rarest class (at least {rules.min_rows_per_class})"] if classes else []
+    seen = [f"{count:,} left out because the {role} was trained on them" for role, count in left_out.items() if count]
     return Check(
         name=ROWS,
         outcome="pass" if enough else "not_enough_data",
         value=len(rows),
         limit=rules.min_rows,
-        detail=f"{rarest} of the rarest class (at least {rules.min_rows_per_class}){seen}",
+        detail="; ".join([*of_class, *seen]),
     )
 
 
@@ -63,57 +64,51 @@ def floors(measured: Measured, rules: GateRules) -> Iterator[Check]:
         )
 
 
-def gain(
-    measured: Measured, challenger: Predictions, champion: Predictions, rules: GateRules, contest: Contest
-) -> Check:
+def gain(measured: Measured, models: tuple[Scores, Scores], terms: Terms) -> Check:
     """The paired comparison: the gain must lie above the limit by more than chance. A tie keeps the champion.
 
     Only a retraining may answer the same in every row: it is newer, and not worse.
     """
-    metric = named(rules.metric, rules)
-    return _gained(f"{GAIN} {rules.metric}", metric, measured, (challenger, champion), rules, contest)
+    return _gained(f"{GAIN} {terms.metric.name}", measured, models, terms)
 
 
-def predecessors(rivals: Sequence[Rival], rules: GateRules, contest: Contest) -> Iterator[Check]:
+def predecessors(rivals: Sequence[Rival], terms: Terms) -> Iterator[Check]:
     """The best of some earlier champions, each on the rows that it and the challenger have not seen.
 
     Many small losses, each of which is tolerated, would add up if each were measured from the one before.
     """
     if rivals:
-        metric = named(rules.metric, rules)
-        best = min(rivals, key=lambda rival: _lead(metric, rival))
-        models = best.challenger, best.predictions
-        measured = _measured(metric, models, rules)
-        name = f"{GAIN} {rules.metric} over the earlier champion {best.label}"
-        yield _gained(name, metric, measured, models, rules, contest)
+        best = min(rivals, key=lambda rival: _lead(terms.metric, rival))
+        models = best.challenger, best.scores
+        name = f"{GAIN} {terms.metric.name} over the earlier champion {best.label}"
+        yield _gained(name, _measured(terms, models), models, terms)
 
 
 def _lead(metric: Metric, rival: Rival) -> float:
     """How far the challenger is ahead of an earlier champion; nobody is ahead of one that cannot be measured."""
-    found = statistics.difference(metric, rival.challenger, rival.predictions)
+    found = statistics.difference(metric, rival.challenger, rival.scores)
     return -math.inf if math.isnan(found) else found
 
 
-def beyond_trivial(challenger: Predictions, rules: GateRules, contest: Contest) -> Iterator[Check]:
+def beyond_trivial(problem: Problem, challenger: Scores, terms: Terms) -> Iterator[Check]:
     """A first champion must be better, by more than chance, than what takes no model."""
-    asked = rules.model_copy(update={"min_gain": 0.0})
+    rules = terms.rules.model_copy(update={"min_gain": 0.0})
     try:
-        for name, metric, answer in trivial.answers(challenger, rules):
-            models = challenger, answer
-            measured = _measured(metric, models, rules)
-            yield _gained(f"{GAIN} {metric.name} over {name}", metric, measured, models, asked, contest)
+        for name, metric, answer in problem.judging.trivial(challenger, rules):
+            own, models = Terms(metric, rules, terms.contest), (challenger, answer)
+            yield _gained(f"{GAIN} {metric.name} over {name}", _measured(own, models), models, own)
     except MetricError as error:
         detail = f"cannot be measured: {error}"
         yield Check(name=f"{GAIN} {rules.metric} over any constant answer", outcome="fail", limit=0, detail=detail)
 
 
-def never_found(challenger: Predictions, rules: GateRules) -> Iterator[Check]:
+def never_found(challenger: Scores, rules: GateRules) -> Iterator[Check]:
     """Every class of sufficient size must be found at least once by a first champion."""
-    if rules.missed_class_rows is not None:
-        found, counts = challenger.truth[challenger.label == challenger.truth], np.bincount(challenger.truth)
+    if rules.missed_class_rows is not None and challenger.right is not None:
+        found, counts = challenger.truth[challenger.right], np.bincount(challenger.truth)
         missed = [code for code in np.flatnonzero(counts >= rules.missed_class_rows) if code not in found]
-        told = ", ".join(f"{challenger.classes[code]} (0 of {counts[code]})" for code in missed[:TOLD_PARTS])
-        more = f" and {len(missed) - TOLD_PARTS} more" if len(missed) > TOLD_PARTS else ""
+        told = ", ".join(f"{challenger.classes[code]} (0 of {counts[code]})" for code in missed[:TOLD_SLICES])
+        more = f" and {len(missed) - TOLD_SLICES} more" if len(missed) > TOLD_SLICES else ""
         outcome, detail = ("fail", f"none of its rows is found: {told}{more}") if missed else ("pass", "")
         yield Check(name="classes never found", outcome=outcome, value=len(missed), limit=0, detail=detail)
 
@@ -133,45 +128,35 @@ def lost_classes(knows: Mapping[str, Collection[str]], rules: GateRules) -> Iter
         )
 
 
-def _measured(metric: Metric, models: tuple[Predictions, Predictions], rules: GateRules) -> Measured:
-    return statistics.measure([metric], *models, confidence=rules.confidence, resamples=rules.resamples)
+def _measured(terms: Terms, models: tuple[Scores, Scores]) -> Measured:
+    rules = terms.rules
+    return statistics.measure([terms.metric], *models, confidence=rules.confidence, resamples=rules.resamples)
 
 
-def _gained(
-    name: str,
-    metric: Metric,
-    measured: Measured,
-    models: tuple[Predictions, Predictions],
-    rules: GateRules,
-    contest: Contest,
-) -> Check:
-    limit, risk, found = contest.limit(rules), contest.risk(rules), measured.gain.get(metric.name)
+def _gained(name: str, measured: Measured, models: tuple[Scores, Scores], terms: Terms) -> Check:
+    metric, limit, found = terms.metric, terms.limit, measured.gain.get(terms.metric.name)
     if found is None:
         return _against(name, None, limit, False, measured, metric.name)
     flips = statistics.discordance(*models)
-    p = statistics.randomised_p(metric, *models, resamples=rules.resamples)
-    differs = contest.rule == "retraining" or bool(statistics.differing(metric, *models).any())
-    surely, why = _surely_above(metric, found, models, rules, contest)
+    p = statistics.randomised_p(metric, *models, resamples=terms.rules.resamples)
+    differs = terms.contest.rule == "retraining" or bool(differing(metric, *models).any())
+    surely, why = _surely_above(found, models, terms)
     asked = found.model_copy(update={"low": surely})
-    accepted = differs and statistics.accepts_gain(asked, p, min_gain=limit, risk=risk)
-    detail = (
-        f"{flips.repaired} rows repaired, {flips.broken} broken, McNemar p = {flips.p:.2g}, randomisation p = {p:.2g}"
-    )
-    told = f"{detail}; {why} it begins at {surely:+.3f}" if found.low > limit >= surely else detail
+    accepted = differs and statistics.accepts_gain(asked, p, min_gain=limit, risk=terms.risk)
+    detail = f"{flips.told}, randomisation p = {p:.2g}"
+    told = f"{detail}; {why} it begins at {shown(surely, '+')}" if found.low > limit >= surely else detail
     return _check(name, found, limit, accepted).model_copy(update={"detail": told})
 
 
-def _surely_above(
-    metric: Metric, found: Interval, models: tuple[Predictions, Predictions], rules: GateRules, contest: Contest
-) -> tuple[float, str]:
+def _surely_above(found: Interval, models: tuple[Scores, Scores], terms: Terms) -> tuple[float, str]:
     """Where an interval begins that may be wrong as seldom as the contest allows, and why not where it is shown.
 
     Where a loss is tolerated, rows that do not differ speak for the challenger, and the fewer differ the less they say:
     nothing lost on 100 rows excludes no loss of 0.03.
     """
-    risk = contest.risk(rules)
+    metric, rules, risk = terms.metric, terms.rules, terms.risk
     low = statistics.at_risk(found, rules.confidence, risk).low
-    if contest.limit(rules) < 0:
+    if terms.limit < 0:
         variance = statistics.spread(metric, *models, confidence=rules.confidence, resamples=rules.resamples)
         careful = statistics.careful_low(found.value, variance, len(models[0].truth), risk=risk)
         if careful < low:
@@ -179,16 +164,16 @@ def _surely_above(
     return low, "widened for the challengers that were judged on these rows before," if risk != rules.risk else ""
 
 
-def parts(lines: tuple[SliceLine, ...], rules: GateRules) -> Check:
-    """No part of the rows may fail; those that are too small are counted."""
+def slices(lines: tuple[SliceLine, ...], rules: GateRules) -> Check:
+    """No slice of the rows may fail; those that are too small are counted."""
     failed = [line for line in lines if line.outcome == "fail"]
     small = sum(line.outcome == "too_few" for line in lines)
-    told = "; ".join(_told(line) for line in failed[:TOLD_PARTS])
-    if len(failed) > TOLD_PARTS:
-        told += f"; and {len(failed) - TOLD_PARTS} more"
+    told = "; ".join(_told(line) for line in failed[:TOLD_SLICES])
+    if len(failed) > TOLD_SLICES:
+        told += f"; and {len(failed) - TOLD_SLICES} more"
     aside = f"{small} of fewer than {rules.slices.min_rows} rows not judged" if small else ""
     return Check(
-        name="parts of the rows",
+        name="slices of the rows",
         outcome="fail" if failed else "pass",
         value=len(failed),
         limit=0,
@@ -217,11 +202,11 @@ def calibration(measured: Measured, rules: GateRules) -> Iterator[Check]:
         )
 
 
-def churn(challenger: Predictions, champion: Predictions, rules: GateRules) -> Iterator[Check]:
+def churn(challenger: Scores, champion: Scores, rules: GateRules) -> Iterator[Check]:
     """How many predictions would change for those who read them."""
     if rules.max_churn is not None:
-        changed = int((challenger.label != champion.label).sum())
-        found = statistics.wilson(changed, len(champion.label), rules.confidence)
+        changed = challenger.changed(champion)
+        found = shares.wilson(changed, len(champion.truth), rules.confidence)
         yield _check("changed predictions", found, rules.max_churn, found.value <= rules.max_churn)
 
 
@@ -276,6 +261,6 @@ def _why(measured: Measured, metric: str) -> str:
 
 def _told(line: SliceLine) -> str:
     if line.champion is None:
-        return f"{line.name}: accuracy {line.challenger.value:.3f} of {line.rows} rows"
-    change = f"{line.champion.value:.3f} to {line.challenger.value:.3f}"
-    return f"{line.name}: accuracy from {change} on {line.rows} rows" + (f" (p = {line.p:.2g})" if line.p else "")
+        return f"{line.name}: {line.quality} {shown(line.challenger.value)} of {line.rows} rows"
+    change = f"{shown(line.champion.value)} to {shown(line.challenger.value)}"
+    return f"{line.name}: {line.quality} from {change} on {line.rows} rows" + (f" (p = {line.p:.2g})" if line.p else "")

@@ -1,7 +1,10 @@
 """By which rule a challenger is compared, and what is left of the risk after all that were judged on the same rows."""
 
+from typing import NamedTuple
+
 from lifecycle.core.frozen import Frozen
 from lifecycle.gate.verdict import Rule
+from lifecycle.problems.metric import Metric
 from lifecycle.settings.gate_rules import GateRules
 
 
@@ -28,3 +31,21 @@ class Contest(Frozen):
         if self.rule == "retraining" or rules.reuse == "count":
             return rules.risk
         return float(rules.risk / (1 + self.spent) ** 2)
+
+
+class Terms(NamedTuple):
+    """How two models are compared: by which metric, by which rules, in which contest."""
+
+    metric: Metric
+    rules: GateRules
+    contest: Contest
+
+    @property
+    def limit(self) -> float:
+        """What the whole interval of the gain must lie above."""
+        return self.contest.limit(self.rules)
+
+    @property
+    def risk(self) -> float:
+        """The risk of a wrong promotion that this challenger may run."""
+        return self.contest.risk(self.rules)

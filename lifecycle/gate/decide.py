@@ -1,7 +1,10 @@
-"""`weigh`: a case and the rules of an environment become a verdict. Pure: nothing is read, nothing is kept."""
+"""`decide`: the evidence on two models and the rules of an environment become a verdict.
+
+Pure: nothing is read, nothing is kept.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,25 +13,27 @@ from lifecycle.core.class_names import difference
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment
-from lifecycle.evaluation import behaviour, metrics, statistics
-from lifecycle.evaluation.behaviour import Suite
-from lifecycle.evaluation.findings import BehaviourLine, SliceLine
-from lifecycle.evaluation.metrics import Predictions
+from lifecycle.evaluation import statistics
 from lifecycle.evaluation.slices import slices
 from lifecycle.evaluation.statistics import Measured
 from lifecycle.gate import checks, reasons
 from lifecycle.gate.checks import Rival
-from lifecycle.gate.contest import Contest
+from lifecycle.gate.contest import Contest, Terms
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.reasons import Facts
 from lifecycle.gate.verdict import REPLAY, Check, Decision, Flip, Verdict
+from lifecycle.problems.contract import Columns, described
+from lifecycle.problems.findings import BehaviourLine, SliceLine
+from lifecycle.problems.known import Problem
+from lifecycle.problems.metric import Mask, Scores, value_of
+from lifecycle.problems.text_classification import behaviour
+from lifecycle.problems.text_classification.behaviour import Suite
 from lifecycle.settings.gate_rules import GateRules
 
 SHOWN_FLIPS = 20
-SHOWN_TEXT = 200
 
 
-class Parties(Frozen):
+class Comparison(Frozen):
     """Who challenges whom, where, on which rows."""
 
     env: Environment
@@ -40,12 +45,14 @@ class Parties(Frozen):
     side: str
 
 
-class Case(NamedTuple):
-    """What is known of both: their predictions on the comparable rows, and how to ask the challenger for more."""
+class Evidence(NamedTuple):
+    """What is known of both models: their scores on the comparable rows, and how to ask the challenger for more."""
 
+    problem: Problem
+    inputs: Columns
     rows: pd.DataFrame
-    challenger: Predictions
-    champion: Predictions | None
+    challenger: Scores
+    champion: Scores | None
     left_out: dict[str, int]
     predict: Callable[[pd.DataFrame], pd.DataFrame]
     prove: Callable[[], Proof]
@@ -56,6 +63,14 @@ class Case(NamedTuple):
     doubts: tuple[Check, ...] = ()
     """What speaks against what somebody says of the rows that the challenger has seen."""
     trained_on: Mapping[str, str] = {}
+
+    def terms(self, rules: GateRules) -> Terms:
+        """How the two are compared by the rules of an environment; shares of the champion's value become numbers."""
+        rules = self.problem.judging.completed(rules)
+        metric = self.problem.judging.named(rules.metric, rules)
+        if metric.in_units and len(self.rows):
+            rules = rules.in_units(abs(value_of(metric, self.champion or self.challenger)))
+        return Terms(metric, rules, self.contest)
 
 
 class _Findings(NamedTuple):
@@ -68,70 +83,76 @@ class _Findings(NamedTuple):
     behaviour: tuple[BehaviourLine, ...]
 
 
-def weigh(parties: Parties, case: Case, rules: GateRules, suites: tuple[Suite, ...] = ()) -> Verdict:
-    """Run every check on a case; with too few rows no later number would mean anything, so none is computed.
+def decide(comparison: Comparison, evidence: Evidence, rules: GateRules, suites: tuple[Suite, ...] = ()) -> Verdict:
+    """Run every check on the evidence; with too few rows no later number would mean anything, so none is computed.
 
     The fresh process is started only for a challenger that nothing else speaks against, and always in a dry run.
 
     Raises:
         IntegrityError: There is a champion without predictions, or the other way round.
     """
-    if (parties.champion is None) != (case.champion is None):
-        raise IntegrityError(f"The champion is {parties.champion}, but its predictions are not those that were given.")
-    size = checks.enough_rows(case.rows, case.left_out, rules)
+    if (comparison.champion is None) != (evidence.champion is None):
+        what = f"The champion is {comparison.champion}, but its predictions are not those that were given."
+        raise IntegrityError(what)
+    terms = evidence.terms(rules)
+    has_classes = bool(evidence.challenger.classes)
+    size = checks.enough_rows(evidence.rows, evidence.left_out, rules, classes=has_classes)
     if size.outcome != "pass":
-        return _verdict(parties, case, rules, (size,), None)
-    found = _findings(case, rules, suites)
-    done = [size, *case.doubts, *_compared(case, found, rules)]
+        return _verdict(comparison, evidence, terms, (size,), None)
+    found = _findings(evidence, terms, suites)
+    done = [size, *evidence.doubts, *_compared(evidence, found, terms)]
     if rules.mode == "dry_run" or all(check.outcome == "pass" for check in done):
-        done += _proven(case, rules)
-    return _verdict(parties, case, rules, tuple(done), found)
+        done += _proven(evidence, rules)
+    return _verdict(comparison, evidence, terms, tuple(done), found)
 
 
-def _findings(case: Case, rules: GateRules, suites: tuple[Suite, ...]) -> _Findings:
-    wanted = {each.name: each for each in metrics.standard(case.challenger)}
-    wanted |= {name: metrics.named(name, rules) for name in _asked(rules) if name not in wanted}
-    measured = statistics.measure(
-        list(wanted.values()), case.challenger, case.champion, confidence=rules.confidence, resamples=rules.resamples
-    )
+def _findings(evidence: Evidence, terms: Terms, suites: tuple[Suite, ...]) -> _Findings:
+    judging, rules = evidence.problem.judging, terms.rules
+    wanted = {metric.name: metric for metric in judging.standard(evidence.challenger)}
+    wanted |= {name: judging.named(name, rules) for name in _named_by(rules) if name not in wanted}
+    models = evidence.challenger, evidence.champion
     return _Findings(
-        measured=measured,
-        variance=_variance(case, rules),
-        slices=slices(case.rows, case.challenger, case.champion, rules),
-        behaviour=behaviour.run(suites, case.rows, case.predict, confidence=rules.confidence),
+        measured=statistics.measure(
+            list(wanted.values()), *models, confidence=rules.confidence, resamples=rules.resamples
+        ),
+        variance=_variance(evidence, terms),
+        slices=slices(evidence.problem, evidence.inputs, evidence.rows, *models, rules),
+        behaviour=behaviour.run(suites, evidence.rows, evidence.predict, confidence=rules.confidence),
     )
 
 
-def _asked(rules: GateRules) -> list[str]:
+def _named_by(rules: GateRules) -> list[str]:
     """Every metric that a rule names; what a team has defined is shown too."""
     own = [*rules.own_metrics, *(["cost"] if rules.costs else [])]
     return [rules.metric, *rules.floors, *rules.ceilings, *own]
 
 
-def _compared(case: Case, found: _Findings, rules: GateRules) -> Iterator[Check]:
+def _compared(evidence: Evidence, found: _Findings, terms: Terms) -> Iterator[Check]:
+    rules = terms.rules
     yield from checks.floors(found.measured, rules)
-    if case.champion:
-        yield from _against_champions(case, case.champion, found, rules)
+    if evidence.champion:
+        yield from _against_champions(evidence, evidence.champion, found, terms)
     else:
-        yield from checks.beyond_trivial(case.challenger, rules, case.contest)
-        yield from checks.never_found(case.challenger, rules)
-    yield from checks.calibration(found.measured, rules)
+        yield from checks.beyond_trivial(evidence.problem, evidence.challenger, terms)
+        yield from checks.never_found(evidence.challenger, rules)
+    if evidence.challenger.classes:
+        yield from checks.calibration(found.measured, rules)
     if found.slices:
-        yield checks.parts(found.slices, rules)
+        yield checks.slices(found.slices, rules)
     yield from checks.behaviour(found.behaviour)
 
 
-def _against_champions(case: Case, champion: Predictions, found: _Findings, rules: GateRules) -> Iterator[Check]:
-    yield checks.gain(found.measured, case.challenger, champion, rules, case.contest)
-    if case.contest.rule == "retraining":
-        yield from checks.predecessors(case.rivals, rules, case.contest)
-    yield from checks.lost_classes(case.knows, rules)
-    yield from checks.churn(case.challenger, champion, rules)
+def _against_champions(evidence: Evidence, champion: Scores, found: _Findings, terms: Terms) -> Iterator[Check]:
+    yield checks.gain(found.measured, (evidence.challenger, champion), terms)
+    if terms.contest.rule == "retraining":
+        yield from checks.predecessors(evidence.rivals, terms)
+    yield from checks.lost_classes(evidence.knows, terms.rules)
+    yield from checks.churn(evidence.challenger, champion, terms.rules)
 
 
-def _proven(case: Case, rules: GateRules) -> Iterator[Check]:
+def _proven(evidence: Evidence, rules: GateRules) -> Iterator[Check]:
     try:
-        proof = case.prove()
+        proof = evidence.prove()
     except IntegrityError as error:
         yield Check(name=REPLAY, outcome="fail", detail=str(error))
         return
@@ -139,41 +160,38 @@ def _proven(case: Case, rules: GateRules) -> Iterator[Check]:
 
 
 def _verdict(
-    parties: Parties, case: Case, rules: GateRules, done: tuple[Check, ...], found: _Findings | None
+    comparison: Comparison, evidence: Evidence, terms: Terms, done: tuple[Check, ...], found: _Findings | None
 ) -> Verdict:
-    decision = decide(done, rules.worthwhile_gain)
-    new, old = case.challenger, case.champion
-    broken, repaired = _flips(case, old, new), _flips(case, new, old)
+    decision = decision_of(done, terms.rules.worthwhile_gain)
+    new, old, contest = evidence.challenger, evidence.champion, terms.contest
     lines = {} if found is None else {"slices": found.slices, "behaviour": found.behaviour}
     measured = found.measured if found else None
     return Verdict(
-        **parties.model_dump(),
+        **comparison.model_dump(),
+        problem=evidence.problem.name,
         decision=decision,
-        mode=rules.mode,
-        reasons=tuple(_reasons(done, decision, parties, case, rules, found)),
-        rows=len(case.rows),
-        left_out=case.left_out,
-        trained_on=dict(case.trained_on),
-        rule=case.contest.rule,
-        rule_reason=case.contest.why,
-        judged_before=case.contest.judged_before,
-        risk=case.contest.risk(rules),
+        mode=terms.rules.mode,
+        reasons=tuple(_reasons(done, decision, comparison, evidence, terms, found)),
+        rows=len(evidence.rows),
+        left_out=evidence.left_out,
+        trained_on=dict(evidence.trained_on),
+        rule=contest.rule,
+        rule_reason=contest.why,
+        judged_before=contest.judged_before,
+        risk=terms.risk,
         checks=done,
         metrics=measured.challenger if measured else {},
         champion_metrics=measured.champion if measured else {},
         gains=measured.gain if measured else {},
         classes=new.classes,
-        confusion=_confusion(new),
-        champion_confusion=_confusion(old) if old else (),
-        broken_rows=len(broken),
-        repaired_rows=len(repaired),
-        broken=tuple(broken[:SHOWN_FLIPS]),
-        repaired=tuple(repaired[:SHOWN_FLIPS]),
+        confusion=new.confusion(),
+        champion_confusion=old.confusion() if old else (),
+        **_changes(evidence),
         **lines,
     )
 
 
-def decide(done: tuple[Check, ...], worthwhile: float) -> Decision:
+def decision_of(done: tuple[Check, ...], worthwhile: float) -> Decision:
     """`promote` only if there are checks and every one of them passed; else what speaks most against the challenger.
 
     Args:
@@ -197,70 +215,84 @@ def _is_excluded(check: Check, worthwhile: float) -> bool:
     return high is not None and limit is not None and limit >= 0 and high < max(worthwhile, limit)
 
 
-def _other_classes(case: Case, done: tuple[Check, ...]) -> Iterator[str]:
+def _other_classes(evidence: Evidence, done: tuple[Check, ...]) -> Iterator[str]:
     """A champion cannot be right on classes that it does not know: to beat it there shows little."""
-    new, old = case.knows.get("challenger"), case.knows.get("champion")
+    new, old = evidence.knows.get("challenger"), evidence.knows.get("champion")
     refused = any(check.name == checks.CLASSES and check.outcome != "pass" for check in done)  # which tells them
     if new and old and not refused and (told := difference(old, new)):
         yield f"the classes differ from the champion's: {told}"
 
 
 def _reasons(
-    done: tuple[Check, ...], decision: Decision, parties: Parties, case: Case, rules: GateRules, found: _Findings | None
+    done: tuple[Check, ...],
+    decision: Decision,
+    comparison: Comparison,
+    evidence: Evidence,
+    terms: Terms,
+    found: _Findings | None,
 ) -> Iterator[str]:
+    rules = terms.rules
     if rules.mode == "dry_run" and decision != "promote":
         yield "DRY RUN, nothing is protected"
-    variance = found.variance if found else _variance(case, rules)
-    new, old = (each.get(rules.metric) for each in (found.measured[:2] if found else ({}, {})))
-    risk = case.contest.risk(rules)
+    variance = found.variance if found else _variance(evidence, terms)
+    new, old = (models.get(rules.metric) for models in (found.measured[:2] if found else ({}, {})))
+    rows = len(evidence.rows)
     facts = Facts(
         rules=rules,
-        contest=case.contest,
-        champion=parties.champion,
-        rows=len(case.rows),
+        contest=terms.contest,
+        champion=comparison.champion,
+        rows=rows,
         scores=(new, old) if new and old else None,
-        visible=statistics.visible(variance, len(case.rows), risk=risk, power=rules.power) if variance else 0,
-        needed=_needed(case, variance, rules),
+        visible=statistics.visible(variance, rows, risk=terms.risk, power=rules.power) if variance else 0,
+        needed=_needed(terms, variance),
+        has_classes=bool(evidence.challenger.classes),
     )
     sentence, *numbers = reasons.told(decision, done, facts)
-    yield from (sentence, *_other_classes(case, done), *numbers)
+    yield from (sentence, *_other_classes(evidence, done), *numbers)
 
 
-def _needed(case: Case, variance: float, rules: GateRules) -> int:
+def _needed(terms: Terms, variance: float) -> int:
     """How many rows that nobody has asked can tell a difference that matters; 0 where there are not two models."""
-    limit = case.contest.limit(rules)
+    rules, limit = terms.rules, terms.limit
     margin = -limit if limit < 0 else max(limit, rules.worthwhile_gain)
     return statistics.rows_needed(variance, margin=margin, risk=rules.risk, power=rules.power) if variance else 0
 
 
-def _variance(case: Case, rules: GateRules) -> float:
+def _variance(evidence: Evidence, terms: Terms) -> float:
     """How much the gain of the two varies; 0 where there are not two, or not two rows."""
-    if case.champion is None or len(case.rows) < 2:
+    if evidence.champion is None or len(evidence.rows) < 2:
         return 0.0
-    metric, models = metrics.named(rules.metric, rules), (case.challenger, case.champion)
-    return statistics.spread(metric, *models, confidence=rules.confidence, resamples=rules.resamples)
+    rules, models = terms.rules, (evidence.challenger, evidence.champion)
+    return statistics.spread(terms.metric, *models, confidence=rules.confidence, resamples=rules.resamples)
 
 
-def _flips(case: Case, right: Predictions | None, wrong: Predictions | None) -> list[Flip]:
-    """Rows that one model gets right and the other wrong, the surest mistake first."""
-    if right is None or wrong is None or case.champion is None:
-        return []
-    flipped = np.flatnonzero((right.label == right.truth) & (wrong.label != wrong.truth))
-    names, new, old = case.challenger.classes, case.challenger.label, case.champion.label
-    return [
+def _changes(evidence: Evidence) -> dict[str, Any]:
+    """What the verdict says of rows on which one model does better: how many there are, and the worst of them."""
+    new, old = evidence.challenger, evidence.champion
+    if old is None:
+        return {}
+    flips = new.flips(old)
+    return {
+        "broken_rows": int(flips.broken.sum()),
+        "repaired_rows": int(flips.repaired.sum()),
+        "broken": _worst(evidence, flips.broken, new, old),
+        "repaired": _worst(evidence, flips.repaired, old, new),
+        "change_words": flips.words,
+    }
+
+
+def _worst(evidence: Evidence, mask: Mask, wrong: Scores, right: Scores) -> tuple[Flip, ...]:
+    """Rows on which one model does worse than the other, the worst first."""
+    severity, new, old = wrong.severity(right), evidence.challenger, evidence.champion or evidence.challenger
+    worst = sorted(np.flatnonzero(mask).tolist(), key=lambda row: (-severity[row], row))[:SHOWN_FLIPS]
+    return tuple(
         Flip(
-            row=int(case.rows["row"].iloc[i]),
-            text=str(case.rows["text"].iloc[i])[:SHOWN_TEXT],
-            truth=names[right.truth[i]],
-            champion=names[old[i]],
-            challenger=names[new[i]],
-            score=float(wrong.score[i]),
+            row=int(evidence.rows["row"].iloc[row]),
+            text=described(evidence.rows.iloc[row], evidence.inputs),
+            truth=new.said(row)[0],
+            champion=old.said(row)[1],
+            challenger=new.said(row)[1],
+            score=wrong.certainty(row),
         )
-        for i in sorted(flipped, key=lambda i: (-wrong.score[i], i))
-    ]
-
-
-def _confusion(predictions: Predictions) -> tuple[tuple[int, ...], ...]:
-    size = len(predictions.classes)
-    cells = np.bincount(predictions.truth * size + predictions.label, minlength=size * size).reshape(size, size)
-    return tuple(tuple(int(count) for count in row) for row in cells)
+        for row in worst
+    )

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lifecycle.evaluation import statistics
-from lifecycle.evaluation.findings import Interval
-from lifecycle.evaluation.metrics import Predictions
 from lifecycle.gate.verdict import Check
+from lifecycle.problems import shares
+from lifecycle.problems.findings import Interval
+from lifecycle.problems.metric import Scores
 from lifecycle.tracking.claims import Claim
 
 TOO_GOOD, TOO_FAR = "too good to be unseen", "test against holdout"
@@ -35,8 +35,8 @@ WAYS_OUT = (
 
 def doubts(
     claim: Claim,
-    challenger: Predictions,
-    champion: Predictions | None,
+    challenger: Scores,
+    champion: Scores | None,
     test: tuple[int, int] | None,
     *,
     enforce: bool = True,
@@ -51,7 +51,7 @@ def doubts(
             are that it is not said to have seen; None if that is not known.
         enforce: Whether a doubt fails; otherwise it is a detail of a check that passes.
     """
-    if claim.origin == "none" or not len(challenger.truth):
+    if claim.origin == "none" or challenger.right is None or not len(challenger.truth):
         return ()
     test = test if test and test[1] else None
     if claim.origin == "recorded":
@@ -67,16 +67,14 @@ def _as_warning(check: Check) -> Check:
     return check.model_copy(update={"outcome": "pass", "detail": f"warning: {check.detail}"})
 
 
-def _differs(challenger: Predictions, test: tuple[int, int] | None) -> Iterator[Check]:
+def _differs(challenger: Scores, test: tuple[int, int] | None) -> Iterator[Check]:
     """Our training has not seen the holdout: if it does better there, the sides are not alike."""
     if test and _p(challenger, test) < P:
         detail = f"warning: {_both(challenger, test)}; are its rows easier, or copies of others?"
         yield _measured(TOO_FAR, challenger, detail, passes=True)
 
 
-def _too_good(
-    claim: Claim, challenger: Predictions, champion: Predictions | None, test: tuple[int, int] | None
-) -> Check:
+def _too_good(claim: Claim, challenger: Scores, champion: Scores | None, test: tuple[int, int] | None) -> Check:
     reference, who = _reference(challenger, champion)
     perfect = _perfect(challenger, test) and reference.high < FAR_FROM_PERFECT
     doubted = perfect or (champion is not None and _far_fewer_mistakes(challenger, champion, test))
@@ -86,7 +84,7 @@ def _too_good(
     return _measured(TOO_GOOD, challenger, detail, passes=not doubted)
 
 
-def _too_far(claim: Claim, challenger: Predictions, test: tuple[int, int] | None) -> Check:
+def _too_far(claim: Claim, challenger: Scores, test: tuple[int, int] | None) -> Check:
     if not test:
         detail = "not compared: of the test side nothing is known that it is not said to have seen"
         return _measured(TOO_FAR, challenger, detail, passes=True)
@@ -97,7 +95,7 @@ def _too_far(claim: Claim, challenger: Predictions, test: tuple[int, int] | None
     return _measured(TOO_FAR, challenger, detail, passes=not doubted)
 
 
-def _perfect(challenger: Predictions, test: tuple[int, int] | None) -> bool:
+def _perfect(challenger: Scores, test: tuple[int, int] | None) -> bool:
     """Whether it is right on every row of several classes, and no mistakes on the test side explain that by chance."""
     rows = len(challenger.truth)
     if rows < MIN_ROWS or _hits(challenger) < rows or len(np.unique(challenger.truth)) < 2:
@@ -105,23 +103,23 @@ def _perfect(challenger: Predictions, test: tuple[int, int] | None) -> bool:
     return test is None or test[0] == test[1] or _p(challenger, test) < EXPLAINED
 
 
-def _far_fewer_mistakes(challenger: Predictions, champion: Predictions, test: tuple[int, int] | None) -> bool:
+def _far_fewer_mistakes(challenger: Scores, champion: Scores, test: tuple[int, int] | None) -> bool:
     """Whether it makes less than a fifth of the champion's mistakes, here or here and on the test side together."""
     rows = len(challenger.truth)
     here = (rows - _hits(challenger), rows)
     both = (here[0] + test[1] - test[0], here[1] + test[1]) if test else here
     theirs = (rows - _hits(champion), rows)
-    return min(statistics.rarer_p(seen, theirs, PLAUSIBLE) for seen in (here, both)) < P
+    return min(shares.rarer_p(seen, theirs, PLAUSIBLE) for seen in (here, both)) < P
 
 
-def _reference(challenger: Predictions, champion: Predictions | None) -> tuple[Interval, str]:
+def _reference(challenger: Scores, champion: Scores | None) -> tuple[Interval, str]:
     """The accuracy that can be had without having seen the rows, and whose it is."""
     if champion is not None:
         return _share(_hits(champion), len(champion.truth)), "the champion"
     return _share(int(np.bincount(challenger.truth).max()), len(challenger.truth)), "the most frequent class"
 
 
-def _measured(name: str, challenger: Predictions, detail: str, *, passes: bool) -> Check:
+def _measured(name: str, challenger: Scores, detail: str, *, passes: bool) -> Check:
     found = _share(_hits(challenger), len(challenger.truth))
     return Check(
         name=name,
@@ -133,23 +131,23 @@ def _measured(name: str, challenger: Predictions, detail: str, *, passes: bool) 
     )
 
 
-def _p(challenger: Predictions, test: tuple[int, int]) -> float:
-    return statistics.larger_p((_hits(challenger), len(challenger.truth)), test)
+def _p(challenger: Scores, test: tuple[int, int]) -> float:
+    return shares.larger_p((_hits(challenger), len(challenger.truth)), test)
 
 
-def _both(challenger: Predictions, test: tuple[int, int]) -> str:
+def _both(challenger: Scores, test: tuple[int, int]) -> str:
     shown = f"{test[0] / test[1]:.1%} of {test[1]:,} on the test side, p = {_p(challenger, test):.2g}"
     return f"right on {_told(challenger)}, and on {shown}"
 
 
-def _told(challenger: Predictions) -> str:
+def _told(challenger: Scores) -> str:
     rows = len(challenger.truth)
     return f"{_hits(challenger) / rows:.1%} of {rows:,} rows"
 
 
-def _hits(predictions: Predictions) -> int:
-    return int((predictions.truth == predictions.label).sum())
+def _hits(scores: Scores) -> int:
+    return 0 if scores.right is None else int(scores.right.sum())
 
 
 def _share(hits: int, rows: int) -> Interval:
-    return statistics.wilson(hits, rows, 1 - 2 * P)
+    return shares.wilson(hits, rows, 1 - 2 * P)

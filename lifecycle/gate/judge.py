@@ -1,4 +1,4 @@
-"""`judge`: gather what is stored of two models, weigh it, keep the verdict. What cannot be established is a refusal."""
+"""`judge`: gather what is stored of two models, decide, keep the verdict. What cannot be established is a refusal."""
 
 import logging
 import tempfile
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import IntegrityError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import Environment, Side
+from lifecycle.core.names import Environment, ProblemName, Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, lock
 from lifecycle.evaluation import evaluate as evaluation
@@ -18,7 +18,7 @@ from lifecycle.gate.contest import Contest
 from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.models import loading
-from lifecycle.settings import load as settings
+from lifecycle.problems.known import named
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.storage.files import cache_folder, write_json
 from lifecycle.tracking.client import client, translated
@@ -80,29 +80,32 @@ def _told(error: Exception) -> str:
 def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from lifecycle.evaluation import behaviour
-    from lifecycle.gate.decide import Case, Parties, weigh
+    from lifecycle.gate.decide import Comparison, Evidence, decide
     from lifecycle.gate.present.report import render
+    from lifecycle.problems.text_classification import behaviour
 
-    _selftested(request)
+    manifest = dataset.load(request.data_root, request.data_name, request.data_version)
+    _selftested(request, manifest.problem)
     challenger = _evaluation(request, request.challenger)
     truth = dataset.load_rows(request.data_root, request.data_name, request.data_version, challenger.side)
     same = _comparable(request, truth, request.champion)
     contest = _contest(request, challenger)
     infrastructure = request.rules.infrastructure
-    case = Case(
+    evidence = Evidence(
+        problem=named(manifest.problem),
+        inputs=manifest.inputs,
         **same._asdict(),
-        predict=lambda texts: evaluation.predicted(loading.load(request.challenger), texts),
+        predict=lambda rows: evaluation.predicted(loading.load(request.challenger), rows),
         prove=lambda: replay.check(challenger, request.evidence_root, scoring_server=infrastructure.scoring_server),
         contest=contest,
         rivals=tuple(_rivals(request, truth)) if contest.rule == "retraining" else (),
         doubts=_doubts(request, same),
         trained_on={role: evaluation.claim(model).words for role, model in _models(request).items()},
     )
-    parties = Parties(**_parties(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
-    suites = behaviour.load(request.rules.behaviour, settings.config_dir() / "behaviour")
+    comparison = Comparison(**_compared(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
+    suites = behaviour.load(request.rules.behaviour)
     with threadpool_limits(1, user_api="blas"):  # on sums of this size several threads mostly wait for each other
-        verdict = weigh(parties, case, request.rules, suites)
+        verdict = decide(comparison, evidence, request.rules, suites)
     if contest.rule != "retraining" and verdict.metrics:  # what was not measured has told nobody anything
         reuse.note(challenger, contest.rule)
     return verdict, render(verdict, same.challenger, same.champion)
@@ -123,9 +126,10 @@ def _comparable(request: JudgeRequest, truth: "pd.DataFrame", other: ModelRef | 
     from lifecycle.evaluation.comparable import comparable
 
     models = _models(request.model_copy(update={"champion": other}))
-    predictions = {role: evaluation.stored(_evaluation(request, model)) for role, model in models.items()}
+    answers = {role: evaluation.stored(_evaluation(request, model)) for role, model in models.items()}
     seen = {role: {int(key) for key in evaluation.trained_keys(model)} for role, model in models.items()}
-    return comparable(truth, predictions, seen)
+    manifest = dataset.load(request.data_root, request.data_name, request.data_version)
+    return comparable(named(manifest.problem), truth, answers, seen)
 
 
 def _rivals(request: JudgeRequest, truth: "pd.DataFrame") -> "Iterator[Rival]":
@@ -153,7 +157,7 @@ def _models(request: JudgeRequest) -> dict[str, ModelRef]:
     return {"challenger": request.challenger} | ({"champion": request.champion} if request.champion else {})
 
 
-def _parties(request: JudgeRequest) -> dict[str, Any]:
+def _compared(request: JudgeRequest) -> dict[str, Any]:
     return {
         "env": request.env,
         "challenger": request.challenger.label,
@@ -167,7 +171,7 @@ def _evaluation(request: JudgeRequest, model: ModelRef) -> EvaluateRequest:
     return evaluation.request_for(model, request.data_root, request.data_name, request.data_version)
 
 
-def _selftested(request: JudgeRequest) -> None:
+def _selftested(request: JudgeRequest, problem: ProblemName) -> None:
     """Before a judgement counts, the gate shows on planted challengers that it can refuse.
 
     That is about the gate and says nothing about the model, so no verdict shows it as a point in its favour.
@@ -178,14 +182,14 @@ def _selftested(request: JudgeRequest) -> None:
     if request.rules.selftest:
         from lifecycle.gate.selftest import selftest
 
-        done = selftest.ensure(request.rules, request.env, cache_folder() / "selftests")
+        done = selftest.ensure(problem, request.rules, request.env, cache_folder() / "selftests")
         if not done.passed:
             raise IntegrityError(f"{'; '.join(done.reasons)}.", "See: mlops gate selftest")
 
 
 def _refusal(request: JudgeRequest, reason: str) -> Verdict:
     return Verdict(
-        **_parties(request),
+        **_compared(request),
         decision="keep",
         mode=request.rules.mode,
         reasons=(reason,),

@@ -15,9 +15,12 @@ from lifecycle.core.names import Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
-from lifecycle.evaluation import behaviour
 from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.settings import load as settings
+from lifecycle.evaluation.slices import column_of, require_few
+from lifecycle.problems.judging import CATEGORIES, Judging
+from lifecycle.problems.known import named
+from lifecycle.problems.metric import own_function
+from lifecycle.problems.text_classification import behaviour
 from lifecycle.settings.gate_rules import OF_A_CLASS, GateRules
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
@@ -35,7 +38,7 @@ def require_before_training(config: Settings, data_name: str, data_version: str)
     Raises:
         ConfigError: A rule names a class, a suite or a function of one's own that there is not; or there is no such
             dataset to judge on.
-        DataError: A column that is to make parts of the rows is not there, or makes too many.
+        DataError: A column that is to make slices of the rows is not there, or makes too many.
     """
     chosen = config.gate_data
     judged_on = _named(config, chosen.data_name or data_name, chosen.data_version or data_version)
@@ -59,22 +62,23 @@ def warn_of_too_few(config: Settings, manifest: Manifest) -> None:
         return
     side = evaluation.judged_side(manifest)
     counts = manifest.counts.get(side, {})
-    if lacking := [*_lacking(counts, rules)]:
+    if lacking := [*_lacking(counts, manifest.classes, rules)]:
         share = max(sum(counts.values()), 1) / manifest.rows_split
-        rows, each = (math.ceil(limit / share) for limit in (rules.min_rows, rules.min_rows_per_class))
+        rows, of_a_class = (math.ceil(limit / share) for limit in (rules.min_rows, rules.min_rows_per_class))
         option = "--holdout-size" if side == Side.HOLDOUT else "--test-size"
+        needed = f"{rows:,} rows" + (f", and {of_a_class:,} of each class" if manifest.classes else "")
         logger.warning(
-            "No model can be judged in %s on %s: its %s has %s. At this size it takes %s rows, and %s of each class: "
+            "No model can be judged in %s on %s: its %s has %s. At this size it takes %s: "
             "add rows, raise %s, or lower these limits",
-            *(config.env, name, side, " and ".join(lacking), f"{rows:,}", f"{each:,}", option),
+            *(config.env, name, side, " and ".join(lacking), needed, option),
         )
 
 
-def _lacking(counts: dict[str, int], rules: GateRules) -> Iterator[str]:
+def _lacking(counts: dict[str, int], classes: Collection[str], rules: GateRules) -> Iterator[str]:
     if (rows := sum(counts.values())) < rules.min_rows:
         yield f"{rows:,} rows (gate.min_rows={rules.min_rows})"
     rarest = min(counts, key=lambda label: counts[label], default=None)
-    if rarest is not None and counts[rarest] < rules.min_rows_per_class:
+    if classes and rarest is not None and counts[rarest] < rules.min_rows_per_class:
         yield f"{counts[rarest]:,} of class {rarest!r:.40} (gate.min_rows_per_class={rules.min_rows_per_class})"
 
 
@@ -92,8 +96,10 @@ def _origin(config: Settings, model: ModelRef) -> Manifest | None:
 
 
 def _require(config: Settings, judged_on: Manifest, origin: Manifest | None) -> None:
-    rules = config.gate
-    behaviour.load(rules.behaviour, settings.config_dir() / "behaviour")
+    judging = named(judged_on.problem).judging
+    rules = judging.completed(config.gate)
+    _require_applicable(judged_on, judging, rules)
+    behaviour.load(rules.behaviour)
     _require_functions(rules)
     side = evaluation.judged_side(judged_on)
     where = f"the {side} of {judged_on.data_name} {judged_on.data_version}"
@@ -102,12 +108,19 @@ def _require(config: Settings, judged_on: Manifest, origin: Manifest | None) -> 
     if origin is not None:  # what a model may answer costs something, even where no row is of that class
         for rule, label in _classes_of_costs(rules):
             _require_class(rule, label, (*judged_on.classes, *origin.classes), f"{where}, like what it is trained on,")
-    _require_parts(config, judged_on, side)
+    _require_slices(config, judged_on, side)
+
+
+def _require_applicable(judged_on: Manifest, judging: Judging, rules: GateRules) -> None:
+    """Refuse rules, and metrics in them, that the problem does not have: they would never be asked."""
+    if inapplicable := [*judging.inapplicable(rules)]:
+        what = f"{', '.join(inapplicable)}: {judged_on.data_name} is about {judged_on.problem}, which has no such rule."
+        raise ConfigError(what, "Take it out of the gate's rules: mlops config show")
+    for metric in (rules.metric, *rules.floors, *rules.ceilings):
+        judging.named(metric, rules)
 
 
 def _require_functions(rules: GateRules) -> None:
-    from lifecycle.evaluation.metrics import own_function
-
     for name, path in rules.own_metrics.items():
         try:
             own_function(path)
@@ -141,26 +154,20 @@ def _require_class(rule: str, label: str, there: Iterable[str], where: str) -> N
     raise ConfigError(what, "Correct the rule (mlops config show), or judge on data that has the class.")
 
 
-def _require_parts(config: Settings, judged_on: Manifest, side: Side) -> None:
-    """Look at the columns that make parts, and at no others."""
+def _require_slices(config: Settings, judged_on: Manifest, side: Side) -> None:
+    """Look at the columns that make slices, and at no others."""
     from pyarrow import parquet
 
-    from lifecycle.evaluation.slices import column_of, require_few
-
-    rules = config.gate.slices
-    columns = [by for by in rules.by if by not in {"label", "text_length"}]
+    rules, problem = config.gate.slices, named(judged_on.problem)
+    columns = [by for by in rules.by or () if by not in {CATEGORIES, *problem.judging.slices}]
     if not columns:
         return
     with lock.undisturbed(config.datasets):
         path = volumes.local(dataset.rows_file(config.datasets, judged_on.data_name, judged_on.data_version))
-        names = _columns_of_rows(parquet.read_schema(path).names)
-        stored = {by: names[column_of(by, names)] for by in columns}
+        there = {"truth", *parquet.read_schema(path).names} - {problem.target, "key", "split"}
+        stored = {by: problem.target if by == "truth" else column_of(by, there) for by in columns}
         rows = parquet.read_table(path, columns=[*{*stored.values(), "split"}], filters=[("split", "==", str(side))])
     for by, name in stored.items():
-        require_few(by, len(rows[name].drop_null().unique()), rules.max_values)
-
-
-def _columns_of_rows(stored: Collection[str]) -> dict[str, str]:
-    """What the columns of a dataset are called where the gate sees them."""
-    own = {name: name for name in stored if name in {"row", "text"} or name.startswith("source_")}
-    return own | {"truth": "label"}
+        values = rows[name].to_pandas()
+        if values.dtype.kind not in "fiu":  # numbers make quarters
+            require_few(by, values.nunique(), rules.max_values)

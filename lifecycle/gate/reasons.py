@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from lifecycle.evaluation.findings import Interval
 from lifecycle.gate.checks import CLASSES, GAIN
 from lifecycle.gate.contest import Contest
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD
 from lifecycle.gate.verdict import REPLAY, Check, Decision
+from lifecycle.problems.findings import Interval, shown
 from lifecycle.settings.gate_rules import GateRules
 
 PLAIN = {
@@ -17,7 +17,7 @@ PLAIN = {
     TOO_FAR: "it is far better on the holdout than on the test rows, as if it had seen them",
     "classes never found": "it never finds one of the classes",
     CLASSES: "it does not know every class that the champion knows",
-    "parts of the rows": "it is much worse on a part of the rows",
+    "slices of the rows": "it is much worse on a slice of the rows",
     "calibration": "it is too sure of itself",
     "changed predictions": "it changes too many predictions",
     "behaviour": "it fails a behaviour suite",
@@ -48,6 +48,7 @@ class Facts(NamedTuple):
     """The gain that these rows can show."""
     needed: int
     """How many rows can tell; 0 if that is not known."""
+    has_classes: bool = True
 
 
 def told(decision: Decision, done: Sequence[Check], facts: Facts) -> Iterator[str]:
@@ -57,10 +58,8 @@ def told(decision: Decision, done: Sequence[Check], facts: Facts) -> Iterator[st
         if check.outcome == "not_enough_data":
             yield f"{check.value:g} {check.name}, {check.detail}; needed are {check.limit:g}{_worthwhile(facts)}"
         elif check.outcome == "fail" and check.name.startswith(GAIN) and check.value is not None:
-            yield (
-                f"{check.name} is {check.value:+.3f} [{check.low:+.3f}, {check.high:+.3f}]: "
-                f"its interval must lie above {check.limit:g} ({check.detail}){_tolerated(facts)}"
-            )
+            limit = f"its interval must lie above {check.limit:g}"
+            yield f"{check.name} is {_interval(check)}: {limit} ({check.detail}){_tolerated(facts)}"
         elif check.outcome == "fail":
             yield _failed(check)
         elif check.detail.startswith(WARNING):
@@ -107,7 +106,8 @@ def _tolerated(facts: Facts) -> str:
 def _accepted(done: Sequence[Check], facts: Facts) -> str:
     champion, contest = f"the champion {facts.champion}", facts.contest
     if facts.champion is None:
-        return f"first champion: better than any constant answer and than chance on {facts.rows:,} rows it has not seen"
+        chance = " and than chance" if facts.has_classes else ""
+        return f"first champion: better than any constant answer{chance} on {facts.rows:,} rows it has not seen"
     if all(check.low is not None and check.low > 0 for check in done if check.name.startswith(GAIN)):
         return f"better than {champion}{_scores(facts)}"
     if contest.rule == "retraining":
@@ -121,7 +121,7 @@ def _scores(facts: Facts) -> str:
     if facts.scores is None:
         return ""
     new, old = (each.value for each in facts.scores)
-    return f": {facts.rules.metric} {new:.3f} instead of {old:.3f} on {facts.rows:,} rows that neither has seen"
+    return f": {facts.rules.metric} {shown(new)} instead of {shown(old)} on {facts.rows:,} rows that neither has seen"
 
 
 def _rival(done: Sequence[Check], facts: Facts) -> str:
@@ -143,7 +143,12 @@ def _failed(check: Check) -> str:
     if check.detail or check.value is None or check.limit is None:
         return f"{check.name}: {check.detail}"
     side = "below" if check.value < check.limit else "above"
-    return f"{check.name}: {check.value:.3f} is {side} {check.limit:g}"
+    return f"{check.name}: {shown(check.value)} is {side} {check.limit:g}"
+
+
+def _interval(check: Check) -> str:
+    value, low, high = (shown(number or 0, "+") for number in (check.value, check.low, check.high))
+    return f"{value} [{low}, {high}]"
 
 
 def _worthwhile(facts: Facts) -> str:

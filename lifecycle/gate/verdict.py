@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import Environment
-from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
+from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName
+from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine
 
 Decision = Literal["promote", "worse", "no_better", "cannot_tell", "keep", "not_enough_data"]
 """`keep`: something else than the comparison speaks against it, or it could not be judged."""
@@ -43,20 +43,21 @@ class Check(Frozen):
 
 
 class Flip(Frozen):
-    """A row that one model gets right and the other wrong."""
+    """A row on which one model does worse than the other."""
 
     row: int
-    text: str
+    text: str = Field(description="What the models were given, cut where it is long.")
     truth: str
     champion: str
     challenger: str
-    score: float = Field(description="Confidence of the model that is wrong; the surest mistake comes first.")
+    score: float = Field(description="Confidence of the model that is wrong; of numbers, how far it is from the truth.")
 
 
 class Verdict(Frozen):
     """The decision with everything it rests on."""
 
     schema_version: Literal[1, 2] = Field(2, description="1 knew `promote`, `keep` and `not_enough_data` alone.")
+    problem: ProblemName = TEXT_CLASSIFICATION
     decision: Decision
     mode: Literal["enforce", "dry_run"] = "enforce"
     reasons: tuple[str, ...] = Field(description="A plain sentence, then the numbers.")
@@ -83,6 +84,9 @@ class Verdict(Frozen):
     classes: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = Field((), description="Rows by truth and the challenger's label.")
     champion_confusion: tuple[tuple[int, ...], ...] = ()
+    change_words: tuple[str, str] = Field(
+        ("repaired", "broken"), description="What rows are called on which the challenger does better, and worse."
+    )
     broken_rows: int = 0
     repaired_rows: int = 0
     broken: tuple[Flip, ...] = Field((), description="Rows newly wrong, the worst first; not more than a screenful.")

@@ -26,9 +26,9 @@ def infer(request: BatchRequest) -> None:
     """Score a batch, publish it, and enter it in the Delta table if there is one; again is a no-op.
 
     Raises:
-        ConfigError: The engine or the table cannot be used here; nothing is published.
+        ConfigError: The engine or the table cannot be used here, or the model has no such input; nothing is published.
         ConflictError: The input changed while it was scored; nothing is published.
-        DataError: The input is malformed or lacks the text column; nothing is published.
+        DataError: The input is malformed or lacks a column that the model reads; nothing is published.
         IntegrityError: The model, or what was published before, is not what it should be.
     """
     from lifecycle.inference import tables
@@ -81,7 +81,6 @@ def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, coun
         input=request.input.public_uri,
         input_digest=digest,
         logical_date=request.logical_date,
-        text_column=request.text_column,
         key_column=request.key_column,
         **counts.model_dump(),
         parts={path.name: sha256_of(path) for path in sorted(folder.glob("*.parquet"))},

@@ -12,15 +12,16 @@ from functools import partial
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core import children, progress
-from lifecycle.core.errors import DataError, TransientError
-from lifecycle.data import cells, ingest, tombstones
+from lifecycle.core.errors import TransientError
+from lifecycle.data import ingest, tombstones
+from lifecycle.inference.inputs import Inputs, Refusal, refusals
 from lifecycle.inference.manifest import REJECTED, BatchRequest, Counts
+from lifecycle.inference.predictions import Tally, predict
 from lifecycle.models import loading
-from lifecycle.models.refusals import CANNOT_SCORE, refused_by_the_library
-from lifecycle.settings.load import DataRules
+from lifecycle.problems.known import named
 from lifecycle.storage.files import publish_file
 
 if TYPE_CHECKING:
@@ -32,8 +33,19 @@ ROWS_SHA256 = b"rows_sha256"
 
 Part = tuple[int, "pd.DataFrame"]
 
-Engine = Callable[[ExitStack, BatchRequest, Path, Path, Iterator[Part]], Iterator[dict[str, Any]]]
-"""What scores the parts of a request into a folder with the model in another, and says what each part holds."""
+
+class Scored(NamedTuple):
+    """What became of the rows of a part; `path` is None where no row was scored."""
+
+    rows_in: int
+    rows_erased: int
+    tally: Tally
+    rejected: "pd.DataFrame"
+    path: Path | None
+
+
+Engine = Callable[[ExitStack, BatchRequest, Any, Path, Path, Iterator[Part]], Iterator[Scored]]
+"""What scores the parts of a request with a loaded model, whose files are in one folder, into another folder."""
 
 _request: BatchRequest | None = None
 _model: Any = None
@@ -48,54 +60,60 @@ def score(request: BatchRequest, folder: Path) -> Counts:
 def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     """Score the input into part files; parts that are there from an interrupted run are kept.
 
-    A row whose text is blank or unreadable is rejected with its reason; a malformed table is an error.
+    A row that the model cannot score is rejected with its reason: its text is blank, a cell is unreadable or of another
+    kind than its column. A malformed table is an error.
     """
-    columns = {request.key_column: "--key-column"} if request.key_column else {}
-    columns |= {request.text_column: "--text-column"}
-    size = request.inference.rows_per_part
-    given = ingest.stream(
-        request.input,
-        request.rules,
-        columns,
-        rows_per_chunk=size,
-        sha256=request.input_sha256,
-        also=tombstones.load(request.output_root).columns,  # by them it is told whose rows were erased
-    )
-    chunks = enumerate(given)
     rejected: list[pd.DataFrame] = []
-    totals, labels = Counter[str](), Counter[str]()
+    tallies: list[Tally] = []
+    totals, expected, written = Counter[str](), 0, set[Path]()
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
-        expected, written = 0, set[Path]()
-        for done in engine(stack, request, folder, model_folder, chunks):
-            totals += Counter(rows_in=done["rows_in"], scored=done["scored"], rows_erased=done["rows_erased"])
-            labels += Counter(done["labels"])
-            rejected.append(done["rejected"])
-            written.add(done["path"])
-            if done["rows_in"] == size:  # there may be more than this part
+        model = loading.load_verified(model_folder, request.model)
+        inputs = Inputs.of(request, model)
+        for done in engine(stack, request, model, model_folder, folder, _parts(request, inputs)):
+            totals += Counter(rows_in=done.rows_in, rows_erased=done.rows_erased)
+            tallies.append(done.tally)
+            rejected.append(done.rejected)
+            written |= {done.path} if done.path else set()
+            if done.rows_in == request.inference.rows_per_part:  # there may be more than this part
                 expected = expected or ingest.line_count(request.input, request.rules)
             progress.report(totals["rows_in"], expected)
     for stale in set(folder.glob("part-*.parquet")) - written:  # of an interrupted run over other rows
         stale.unlink()
-    reasons = _write_rejected(rejected, folder / REJECTED)
+    reasons, tally = _write_rejected(rejected, folder / REJECTED), Tally.merged(tallies)
     return Counts(
+        problem=model.problem,
+        columns=inputs.by_source,
         rows_in=totals["rows_in"],
-        scored=totals["scored"],
+        scored=tally.rows,
         rows_erased=totals["rows_erased"],
         rejected=reasons,
-        labels=dict(sorted(labels.items())),
+        labels=dict(sorted(tally.labels.items())),
+        numbers=tally.numbers,
     )
 
 
+def _parts(request: BatchRequest, inputs: Inputs) -> Iterator[Part]:
+    """The columns of the table that the model, the reader and the erased rows are told by, in chunks."""
+    chunks = ingest.stream(
+        request.input,
+        request.rules,
+        ({request.key_column: "--key-column"} if request.key_column else {}) | inputs.options,
+        rows_per_chunk=request.inference.rows_per_part,
+        sha256=request.input_sha256,
+        also=tombstones.load(request.output_root).columns,
+    )
+    return enumerate(chunks)
+
+
 def _on_cores(
-    stack: ExitStack, request: BatchRequest, folder: Path, model_folder: Path, chunks: Iterator[Part]
-) -> Iterator[dict[str, Any]]:
+    stack: ExitStack, request: BatchRequest, model: Any, model_folder: Path, folder: Path, chunks: Iterator[Part]
+) -> Iterator[Scored]:
     """Score in this process while there is one chunk, else on all cores with a bounded number of chunks in flight."""
     from joblib import cpu_count  # type: ignore[import-untyped]
 
     workers = request.inference.workers or cpu_count()
     first = list(islice(chunks, 2))
     if len(first) < 2 or workers == 1:
-        model = loading.load_verified(model_folder, request.model)
         yield from (score_part(request, model, folder, part) for part in chain(first, chunks))
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (os.getpid(), request, model_folder))
@@ -108,11 +126,9 @@ def _on_cores(
         raise TransientError(what, fix) from None
 
 
-def bounded(
-    pool: Executor, scorer: Callable[[Part], dict[str, Any]], parts: Iterable[Part], limit: int
-) -> Iterator[dict[str, Any]]:
+def bounded(pool: Executor, scorer: Callable[[Part], Scored], parts: Iterable[Part], limit: int) -> Iterator[Scored]:
     """Score parts in a pool, at most `limit` of them in memory; they come back in the order of completion."""
-    running: set[Future[dict[str, Any]]] = set()
+    running: set[Future[Scored]] = set()
     for part in parts:
         if len(running) >= limit:
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -128,43 +144,46 @@ def _prepare(parent: int, request: BatchRequest, model_folder: Path) -> None:
     _request, _model = request, loading.load_verified(model_folder, request.model)
 
 
-def _score_in_worker(folder: Path, part: Part) -> dict[str, Any]:
+def _score_in_worker(folder: Path, part: Part) -> Scored:
     if _request is None:
         raise RuntimeError("_prepare runs first")
     return score_part(_request, _model, folder, part)
 
 
-def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> dict[str, Any]:
+def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> Scored:
     """Write one part file unless it is there, of the same rows, and report what it holds."""
-    number, given = part
-    chunk = given[~tombstones.load(request.output_root).among(given, request.text_column)]
-    problems = chunk[request.text_column].map(partial(_problem, request.rules))
-    good, bad = chunk[problems.isna()], chunk[problems.notna()]
-    path = folder / f"part-{number:05d}.parquet"
-    labels = [] if good.empty else _labels(request, model, good, path)
-    texts = bad[[request.text_column]].set_axis(["text"], axis="columns")
-    rejected = texts.assign(input_key=_keys(bad, request), reason=problems[problems.notna()])
-    return {
-        "rows_in": len(given),
-        "rows_erased": len(given) - len(chunk),
-        "scored": len(good),
-        "labels": Counter(labels),
-        "rejected": rejected,
-        "path": None if good.empty else path,
-    }
+    (number, rows), inputs = part, Inputs.of(request, model)
+    chunk = rows[~tombstones.load(request.output_root).among(rows, inputs.text_source)]
+    refused = refusals(inputs.taken_from(chunk), inputs.columns, request.rules)
+    is_refused = chunk.index.isin([*refused])
+    good, path = chunk[~is_refused], folder / f"part-{number:05d}.parquet"
+    return Scored(
+        rows_in=len(rows),
+        rows_erased=len(rows) - len(chunk),
+        tally=Tally(0, Counter(), None) if good.empty else _tally(request, model, good, path),
+        rejected=_rejected(chunk[is_refused], refused, request),
+        path=None if good.empty else path,
+    )
 
 
-def _labels(request: BatchRequest, model: Any, rows: "pd.DataFrame", path: Path) -> list[str]:
-    """The labels of a part, which is written unless an interrupted run has written it of these very rows."""
+def _rejected(rows: "pd.DataFrame", refused: dict[int, Refusal], request: BatchRequest) -> "pd.DataFrame":
+    import pandas as pd
+
+    told = pd.DataFrame([refused[row] for row in rows.index], rows.index, [*Refusal._fields], dtype=object)
+    return told.assign(input_key=_keys(rows, request))
+
+
+def _tally(request: BatchRequest, model: Any, rows: "pd.DataFrame", path: Path) -> Tally:
+    """What the predictions of a part say, which is written unless an interrupted run has written it of these rows."""
     import pyarrow.parquet as pq
 
     digest = _digest(rows)
     if path.exists() and (pq.read_metadata(path).metadata or {}).get(ROWS_SHA256) == digest:
-        return list(pq.read_table(path, columns=["label"])["label"].to_pylist())
+        return Tally.of(pq.read_table(path, columns=[*named(model.problem).prediction]), model.problem)
     table = _predict(request, model, rows).replace_schema_metadata({ROWS_SHA256: digest})
     with publish_file(path) as temporary:
         pq.write_table(table, temporary)
-    return list(table["label"].to_pylist())
+    return Tally.of(table, model.problem)
 
 
 def _digest(rows: "pd.DataFrame") -> bytes:
@@ -176,31 +195,18 @@ def _digest(rows: "pd.DataFrame") -> bytes:
 def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Table":
     import pyarrow as pa
 
-    texts = rows[[request.text_column]].rename(columns={request.text_column: "text"})
-    with refused_by_the_library(f"{request.model.label} cannot score these texts: ", DataError, CANNOT_SCORE):
-        predicted = model.predict(None, texts)
-    if len(predicted) != len(rows):
-        what = f"{request.model.label} answers {len(rows):,} texts with {len(predicted):,} predictions."
-        raise DataError(what, CANNOT_SCORE)
     made_by, count = request.model, len(rows)
+    predicted = predict(model, made_by.label, Inputs.of(request, model).taken_from(rows))
     return pa.table(
         {
             "row": pa.array(rows.index.to_numpy(), pa.int64()),
             "input_key": pa.array(_keys(rows, request), pa.string()),
-            "label": pa.array(predicted["label"].to_list(), pa.string()),
-            "score": pa.array(predicted["score"].to_numpy(), pa.float64()),
+            **{name: predicted[name] for name in predicted.column_names},
             "model_name": pa.array([made_by.name] * count, pa.string()),
             "model_version": pa.array([made_by.version] * count, pa.int64()),
             "run_id": pa.array([made_by.run_id] * count, pa.string()),
         }
     )
-
-
-def _problem(rules: DataRules, text: Any) -> str | None:
-    if isinstance(text, str) and not text.strip():
-        return "blank_text"
-    found = cells.unusable(text, rules)
-    return found[0] if found else None
 
 
 def _keys(rows: "pd.DataFrame", request: BatchRequest) -> list[str]:

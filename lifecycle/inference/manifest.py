@@ -6,59 +6,132 @@ the folder of a day's batch is `<day>-<input digest>`.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any, NamedTuple, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from lifecycle.core.errors import IntegrityError, NotFoundError
 from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef
-from lifecycle.data import ingest
+from lifecycle.data import dataset, ingest
 from lifecycle.data.erased import Erased
+from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
-from lifecycle.settings.load import DataRules, InferenceRules
+from lifecycle.inference.predictions import Numbers
+from lifecycle.problems.contract import RESERVED
+from lifecycle.settings.rules import DataRules, InferenceRules
 from lifecycle.storage import volumes
 
 MANIFEST, REJECTED = "manifest.json", "rejected.parquet"
 SCHEMA = 1
 
 
-class BatchRequest(Frozen):
-    """One batch: an exact model, an exact input, and where the predictions go."""
+class _Columns(Frozen):
+    """Which columns of a table are which inputs of a model."""
+
+    columns: dict[str, str] = Field({}, description="Source column to the input of the model that is read from it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_of_texts(cls, values: Any) -> Any:
+        """The column of texts as the first releases name it."""
+        if not isinstance(values, dict) or "text_column" not in values:
+            return values
+        named = dict(values)
+        text = named.pop("text_column")
+        return named | ({"columns": {**(named.get("columns") or {}), text: "text"}} if text else {})
+
+
+class BatchRequest(_Columns):
+    """One batch: an exact model, an exact input, and where the predictions go.
+
+    Inputs that `columns` does not name are read from the columns of their own names.
+    """
 
     model: ModelRef
     input: Source
     input_sha256: str | None = Field(None, description="Digest of the content that is scored; another is refused.")
-    text_column: str
     key_column: str | None = Field(None, description="Column that identifies a row for the reader; default its number.")
     logical_date: date | None = Field(None, description="Day that the batch is for.")
     output_root: Path
     rules: DataRules = DataRules()
     inference: InferenceRules = InferenceRules()
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(by_input(self.columns)) < len(self.columns):
+            raise ValueError("columns: two of them are the same input of the model")
+        return self
 
-class BatchManifest(Frozen):
+
+class BatchManifest(_Columns):
     """What a published batch holds; rows_in = scored + rejected + erased."""
 
     model_name: str
     model_version: int | None
     run_id: str
     artifact_sha256: str
+    problem: ProblemName = TEXT_CLASSIFICATION
     input: str
     input_digest: str
     logical_date: date | None = None
-    text_column: str
     key_column: str | None
     rows_in: int
     scored: int
     rejected: dict[str, int]
-    labels: dict[str, int]
+    labels: dict[str, int] = Field(description="Rows per predicted class.")
+    numbers: Numbers | None = Field(None, description="Of predicted numbers, where there are any.")
     parts: dict[str, str] = Field(description="sha256 per file.")
     code_version: str
     output_schema: int = SCHEMA
     rows_erased: int = Field(0, description="Rows of the input that are in no file: erased, now or before.")
     erased: tuple[Erased, ...] = Field((), description="What was erased since the batch was published.")
+
+    @property
+    def text_column(self) -> str:
+        """Source column of the texts; empty where the model reads none."""
+        is_text = self.problem == TEXT_CLASSIFICATION
+        return by_input(self.columns).get("text", "text") if is_text else ""
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """What was predicted, for people: the rows of each class, or how far the numbers reach."""
+        if self.numbers is None:
+            return {label: f"{rows:,}" for label, rows in self.labels.items()}
+        return {name: f"{value:,.6g}" for name, value in self.numbers.model_dump().items()}
+
+
+def by_input(columns: Mapping[str, str]) -> dict[str, str]:
+    """The inputs that are named, each with its source column."""
+    return {name: source for source, name in columns.items()}
+
+
+class Table(NamedTuple):
+    """A table to score: where it is, which of its columns are which inputs, and which one identifies a row."""
+
+    input: Source
+    columns: dict[str, str]
+    key_column: str | None
+
+
+def of_version(data_root: Path, version: Manifest, key_column: str | None = None) -> Table:
+    """The rows of a dataset version as the table of a batch.
+
+    Args:
+        data_root: Where datasets lie.
+        version: The manifest of the version.
+        key_column: As the version's source calls it; default the key of the version's rows.
+    """
+    source = Source(uri=str(dataset.rows_file(data_root, version.data_name, version.data_version)))
+    columns = {column.stored: column.name for column in version.inputs}
+    if key_column is None:
+        return Table(source, columns, "key")
+    of_others = key_column if key_column in {*columns, *RESERVED} else f"source_{key_column}"
+    return Table(source, columns, by_input(columns).get(key_column, of_others))
 
 
 def pinned(request: BatchRequest) -> BatchRequest:
@@ -71,13 +144,22 @@ def pinned(request: BatchRequest) -> BatchRequest:
 
 def locate(request: BatchRequest) -> tuple[Path, str]:
     """The folder that a batch is published in, and the digest of its input: content, form and columns."""
-    source = request.input
-    form = [source.kind, source.encoding, source.delimiter, request.text_column, request.key_column]
-    content = [pinned(request).input_sha256, *form, SCHEMA]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    digest = input_digest(pinned(request).input_sha256, request.input, request.columns, request.key_column)
     version = str(request.model.version) if request.model.version else f"run-{request.model.run_id}"
     day = f"{request.logical_date}-" if request.logical_date else ""
     return request.output_root / (request.model.name or "unregistered") / version / f"{day}{digest[:16]}", digest
+
+
+def input_digest(content: str | None, source: Source, columns: Mapping[str, str], key_column: str | None) -> str:
+    """The digest of an input: its content, the form in which that is read, and the columns.
+
+    An input that is read from the column of its own name adds nothing, named or not. So a batch of texts is found where
+    the first releases put it.
+    """
+    sources = {name: source for name, source in sorted(by_input(columns).items()) if name != source}
+    form = [source.kind, source.encoding, source.delimiter, sources.pop("text", "text"), key_column]
+    values = [content, *form, SCHEMA, *([sources] if sources else [])]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def of_day(output_root: Path, model_name: str, day: date) -> list[BatchManifest]:
@@ -107,10 +189,13 @@ def verify(folder: Path, request: BatchRequest | None = None) -> BatchManifest:
 
 
 class Counts(Frozen):
-    """What a scorer did: rows in all, scored, left out because they were erased, rejected by reason, and labels."""
+    """What a scorer did: for which problem, from which columns, and what became of the rows."""
 
+    problem: ProblemName
+    columns: dict[str, str]
     rows_in: int
     scored: int
     rows_erased: int = 0
     rejected: dict[str, int]
     labels: dict[str, int]
+    numbers: Numbers | None = None

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
-from lifecycle.inference.local import Part
+from lifecycle.inference.inputs import columns_of
+from lifecycle.inference.local import Part, Scored
 from lifecycle.inference.manifest import BatchRequest, Counts
 from lifecycle.models import loading
+from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,7 @@ UNKNOWN_SIZE = 16
 ARTIFACTS = {
     "pipeline.skops": "pipeline",
     "pipeline.pkl": "pipeline",
+    "columns.json": "columns",
     "vader_lexicon.txt": "lexicon",
     "emoji_utf8_lexicon.txt": "emoji",
 }
@@ -52,66 +55,71 @@ def score(request: BatchRequest, folder: Path) -> Counts:
 
 
 class SparkModel:
-    """A text model whose predictions are made by a Spark task, under the contract of all text models."""
+    """A loaded model whose predictions are made by a Spark task, under the contract of all models."""
 
-    def __init__(self, spark: "SparkSession", folder: Path) -> None:
+    def __init__(self, spark: "SparkSession", model: Any, folder: Path) -> None:
         import mlflow
 
+        self.problem, self.inputs = model.problem, model.inputs
+        self.columns = [(column.name, column.kind) for column in columns_of(model)]
         self._session = spark
+        types = ", ".join(f"{name} {kind}" for name, kind in named(self.problem).prediction.items())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pyspark about pandas 3, mlflow about the environment: it is this one
-            self._udf = mlflow.pyfunc.spark_udf(
-                spark, str(folder), result_type="label string, score double", env_manager="local"
-            )
+            self._udf = mlflow.pyfunc.spark_udf(spark, str(folder), result_type=types, env_manager="local")
 
-    def predict(self, context: None, texts: "pd.DataFrame") -> "pd.DataFrame":  # noqa: ARG002  as every text model
-        """Label the texts in one task; rows come back in their order, and all of them, or it is an error."""
+    def predict(self, context: None, inputs: "pd.DataFrame") -> "pd.DataFrame":  # noqa: ARG002  as every model
+        """Score the rows in one task; they come back in their order, and all of them, or it is an error."""
         import pyarrow as pa
-        from pyspark.sql.functions import struct
+        from pyspark.sql.functions import col, struct
 
-        rows = list(range(len(texts)))
-        table = pa.table({"row": pa.array(rows, pa.int64()), "text": pa.array(texts["text"].to_list(), pa.string())})
-        sent = self._session.createDataFrame(table).coalesce(1)
-        scored = sent.select("row", self._udf(struct("text")).alias("made")).select("row", "made.label", "made.score")
-        made = scored.toArrow().sort_by("row")
+        rows, names = list(range(len(inputs))), dict(enumerate(self.inputs))
+        sent = {"row": pa.array(rows, pa.int64())}  # the others by their number: an input may have any name
+        sent |= {str(place): pa.array(inputs[name].to_list(), pa.string()) for place, name in names.items()}
+        frame = self._session.createDataFrame(pa.table(sent)).coalesce(1)
+        given = struct(*(col(str(place)).alias(name) for place, name in names.items()))
+        answers = [f"made.{name}" for name in named(self.problem).prediction]
+        made = frame.select("row", self._udf(given).alias("made")).select("row", *answers).toArrow().sort_by("row")
         if made["row"].to_pylist() != rows:
             raise IntegrityError(f"Spark was given {len(rows)} rows and gave back {made.num_rows}.", "Infer again.")
-        predicted: pd.DataFrame = made.select(["label", "score"]).to_pandas()
+        predicted: pd.DataFrame = made.drop_columns("row").to_pandas()
         return predicted
 
 
 def _on_spark(
-    stack: ExitStack, request: BatchRequest, folder: Path, model_folder: Path, chunks: Iterator[Part]
-) -> Iterator[dict[str, Any]]:
+    stack: ExitStack, request: BatchRequest, model: Any, model_folder: Path, folder: Path, chunks: Iterator[Part]
+) -> Iterator[Scored]:
     """Score parts in threads, each of which waits for its own Spark job; a finished task makes room for the next."""
     spark = session(request.inference.workers)
     temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlops-spark-"))
-    model = SparkModel(spark, stand_in(request, model_folder, Path(temporary) / "model"))
+    remote = SparkModel(spark, model, stand_in(model, model_folder, Path(temporary) / "model"))
     tasks = request.inference.workers or _cores(spark)
     pool = ThreadPoolExecutor(tasks, "spark-part")
     stack.callback(pool.shutdown, cancel_futures=True)
     logger.info("Scoring up to %d parts at a time with Spark %s on %s", tasks, spark.version, _master(spark))
-    yield from local.bounded(pool, partial(local.score_part, request, model, folder), chunks, tasks + 1)
+    yield from local.bounded(pool, partial(local.score_part, request, remote, folder), chunks, tasks + 1)
 
 
-def stand_in(request: BatchRequest, model_folder: Path, folder: Path) -> Path:
+def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
     """Save the verified files of a model with our own code, as a model that MLflow loads in the tasks.
 
     MLflow runs the code that lies in a model, and lets it choose what it trusts. So the tasks are given our class in
-    its place, after the model has passed every check here.
+    its place, after the model has passed every check here. They send what the readers read: texts.
     """
     import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
 
-    reader = type(loading.load_verified(model_folder, request.model))
     files = sorted((model_folder / "artifacts").iterdir())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
         mlflow.pyfunc.save_model(
             str(folder),
-            python_model=inspect.getfile(reader),
+            python_model=inspect.getfile(type(model)),
             artifacts={ARTIFACTS[path.name]: str(path) for path in files},
-            signature=loading.as_mlflow(model_folder, request.model.label).signature,
+            signature=ModelSignature(Schema([ColSpec(DataType.string, name) for name in model.inputs])),
             pip_requirements=[],
+            model_config={"trusted_types": loading.trusted_types()},
         )
     return folder
 

@@ -8,34 +8,31 @@ A name of three  a table of Unity Catalog, written by the Spark session of the c
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.core import secrets, spark
 from lifecycle.core.errors import ConfigError, TransientError
+from lifecycle.core.names import ProblemName
 from lifecycle.data import delta
 from lifecycle.data.delta import is_name
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchManifest
+from lifecycle.problems.known import named
 from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS = {
-    "row": "bigint",
-    "input_key": "string",
-    "label": "string",
-    "score": "double",
-    "model_name": "string",
-    "model_version": "bigint",
-    "run_id": "string",
-    "logical_date": "date",
-    "batch": "string",
-}
-"""Those of the parts, then what the folder of a batch says."""
-
 logger = logging.getLogger(__name__)
+
+
+def columns_of(problem: ProblemName) -> dict[str, str]:
+    """The columns of the parts, then what the folder of a batch says, each with its type."""
+    made_by = {"model_name": "string", "model_version": "bigint", "run_id": "string"}
+    of_parts = {"row": "bigint", "input_key": "string", **named(problem).prediction, **made_by}
+    return of_parts | {"logical_date": "date", "batch": "string"}
 
 
 def absolute(table: str) -> str:
@@ -99,7 +96,9 @@ def _by_deltalake(folder: Path, manifest: BatchManifest, table: str) -> bool:
     except CommitFailedError as error:
         raise TransientError(f"{table}: another writer was faster: {error}.", "Run it again.") from None
     except (SchemaMismatchError, DeltaError) as error:
-        raise ConfigError(f"{table}: {error!s:.300}", f"It must have the columns {', '.join(COLUMNS)}.") from None
+        raise ConfigError(
+            f"{table}: {error!s:.300}", f"It must have the columns {', '.join(columns_of(manifest.problem))}."
+        ) from None
     return True
 
 
@@ -121,8 +120,8 @@ def _stream(folder: Path, manifest: BatchManifest) -> "pa.RecordBatchReader":
     import pyarrow.dataset as ds
 
     kinds = {"bigint": pa.int64(), "string": pa.string(), "double": pa.float64(), "date": pa.date32()}
-    schema = pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
-    columns = {name: pc.field(name) for name in COLUMNS}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in columns_of(manifest.problem).items()])
+    columns = {name: pc.field(name) for name in schema.names}
     columns["logical_date"] = pc.scalar(pa.scalar(manifest.logical_date, pa.date32()))
     columns["batch"] = pc.scalar(folder.name)
     paths = [str(path) for path in _parts(folder, manifest)]
@@ -142,9 +141,10 @@ def _by_spark(folder: Path, manifest: BatchManifest, table: str) -> bool:
         if session.catalog.tableExists(table) and session.table(table).where(rows).count() == manifest.scored:
             return False
         paths = [str(path) for path in _parts(folder, manifest)]
-        parts = session.read.parquet(*paths) if paths else session.createDataFrame([], _schema())
+        columns = columns_of(manifest.problem)
+        parts = session.read.parquet(*paths) if paths else session.createDataFrame([], _schema(columns))
         day = lit(manifest.logical_date).cast("date")
-        frame = parts.withColumn("logical_date", day).withColumn("batch", lit(folder.name)).select(*COLUMNS)
+        frame = parts.withColumn("logical_date", day).withColumn("batch", lit(folder.name)).select(*columns)
         frame.limit(0).write.format("delta").mode("ignore").saveAsTable(table)
         frame.write.format("delta").mode("overwrite").option("replaceWhere", rows).saveAsTable(table)
     except (PySparkException, Py4JJavaError) as error:
@@ -164,5 +164,5 @@ def _ours(table: str, error: Exception) -> Exception:
     return error
 
 
-def _schema() -> str:
-    return ", ".join(f"`{name}` {kind}" for name, kind in COLUMNS.items())
+def _schema(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"`{name}` {kind}" for name, kind in columns.items())

@@ -68,8 +68,8 @@ def _train(config: Settings, given: Given) -> dict[str, Any]:
         data_name=data_name,
         data_version=dataset.resolve(config.datasets, data_name, data_version),
         model_name=given.get("model_name", experiment.rpartition("/")[2]),
-        model_type=_model_type(given.get("model_type", ModelType.LOGISTIC_REGRESSION)),
-        model_params=_literal("model_params", given.get("model_params", "{}"), dict),
+        algorithm=_model_type(given.get("model_type", ModelType.LOGISTIC_REGRESSION)),
+        params=_literal("model_params", given.get("model_params", "{}"), dict),
         seed=_literal("seed", given.get("seed", "0"), int),
         links={},
         experiment_name=experiment,
@@ -85,12 +85,10 @@ def _infer(config: Settings, given: Given) -> dict[str, Any]:
     model_name, run_id = given.get("model_name", ""), given.get("run_id")
     if not (model_name or run_id):
         raise ConfigError("The notebook needs run_id or model_name.", "Set one in base_parameters or as a widget.")
-    version = dataset.resolve(config.datasets, data_name, data_version)
+    version = dataset.load(config.datasets, data_name, dataset.resolve(config.datasets, data_name, data_version))
     request = BatchRequest(
         model=catalog.resolve(target_of(config, model_name or "unregistered"), run_id=run_id),
-        input=Source(uri=str(dataset.rows_file(config.datasets, data_name, version))),
-        text_column="text",
-        key_column="key",
+        **batches.of_version(config.datasets, version)._asdict(),
         output_root=config.predictions,
         rules=config.data,
         inference=config.inference,

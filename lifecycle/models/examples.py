@@ -12,12 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from lifecycle.problems.text_classification.learning import EXAMPLE
 from lifecycle.storage.files import publish_file, sha256_of, write_json
 
-EXAMPLE = (
-    "Profit rose to a record and orders grew by 12 %",
-    "Sales fell on weak demand; the loss widened to EUR 3.4m",
-)
 RECORD = "erased.json"
 
 _TABLE = {"columns": ["text"], "data": [[text] for text in EXAMPLE]}

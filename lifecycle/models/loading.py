@@ -8,19 +8,25 @@ code, is read only where the environment's settings allow it.
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zipfile import ZipFile
 
 import yaml
 from cachetools import LRUCache, cached
+from pydantic import Field, field_validator
 
 from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef
 from lifecycle.models import examples
+from lifecycle.problems.contract import TEXT_COLUMNS, Columns
+from lifecycle.problems.tabular import estimators as of_columns
+from lifecycle.problems.text_classification import estimators as of_texts
 from lifecycle.storage.files import tree_digest
 from lifecycle.tracking.client import download
 
@@ -65,7 +71,10 @@ def verify(ref: ModelRef) -> None:
 
 
 def load(ref: ModelRef) -> Any:
-    """Load a model after all checks; it answers `predict(None, DataFrame{text})`."""
+    """Load a model after all checks; it answers `predict(None, DataFrame)` with what its problem predicts.
+
+    It has `problem`, and `inputs`: the columns that it reads.
+    """
     with private_copy(ref) as folder:
         return load_verified(folder, ref)
 
@@ -73,6 +82,12 @@ def load(ref: ModelRef) -> Any:
 def artifact_digest(folder: Path) -> str:
     """The tree digest of a model folder; an example that was erased counts as what it was."""
     return tree_digest(folder, NOT_CONTENT, examples.replaced(folder))
+
+
+def trusted_types() -> list[str]:
+    """Our list of what a model may be made of beyond skops' own: what the tables of algorithms name."""
+    tables = (of_texts.ESTIMATORS, of_columns.CLASSIFIERS, of_columns.REGRESSORS)
+    return sorted({name for table in tables for entry in table.values() for name in entry.trusted_types})
 
 
 def untrusted_types(path: Path) -> list[str]:
@@ -83,11 +98,9 @@ def untrusted_types(path: Path) -> list[str]:
     """
     import skops.io
 
-    from lifecycle.models.text_model import TRUSTED_TYPES
-
     try:
         _require_sound(path)
-        return sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
+        return sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted_types()))
     except Exception as error:  # skops and what it reads with raise whatever the file makes them run into
         raise ValueError(_said(error)) from None
 
@@ -174,7 +187,7 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
     loader = function.get("loader_module") if isinstance(function, dict) else None
     if not isinstance(flavours, dict) or set(flavours) != {"python_function"} or loader != LOADER:
         named = sorted(map(str, flavours))[:5] if isinstance(flavours, dict) else "none"
-        raise IntegrityError(f"{label}: not a text model of ours (flavours {named}, loader {loader!r:.80}).")
+        raise IntegrityError(f"{label}: not a model of ours (flavours {named}, loader {loader!r:.80}).")
     held = sorted(path.name for path in (folder / "artifacts").glob("*"))
     read = FORMS.get(tuple(held))
     if read is None:
@@ -184,18 +197,70 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
     return read
 
 
+def problem_and_inputs(folder: Path, label: str) -> tuple[ProblemName, tuple[str, ...]]:
+    """What a model folder is a model of, and the columns that it reads, without reading its pipeline.
+
+    Raises:
+        IntegrityError: It is no form of ours, or its list of columns is damaged.
+    """
+    if reader_of(folder, label) is not _tabular:
+        return TEXT_CLASSIFICATION, tuple(column.name for column in TEXT_COLUMNS)
+    told = _columns(folder / "artifacts" / "columns.json", label)
+    return told.problem, tuple(column.name for column in told.columns)
+
+
+class _Columns(Frozen):
+    """What a tabular model says that it is."""
+
+    problem: Literal["tabular-classification", "tabular-regression"]
+    columns: Columns = Field(min_length=1)
+
+    @field_validator("columns")
+    @classmethod
+    def _distinct(cls, columns: Columns) -> Columns:
+        if len({column.name for column in columns}) < len(columns) or any(column.kind == "text" for column in columns):
+            raise ValueError("a column appears twice, or is a text")
+        return columns
+
+
+def _columns(path: Path, label: str) -> _Columns:
+    try:
+        if path.stat().st_size > MOST_DESCRIPTION:
+            raise ValueError(f"it has more than {MOST_DESCRIPTION:,} bytes")
+        return _Columns.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{label}: its {path.name} cannot be read: {_said(error)}.", DO_NOT_USE) from None
+
+
 @cached(LRUCache(maxsize=2), key=lambda _, ref: ref.artifact_sha256, lock=Lock())
-def _skops(artifacts: Path, ref: ModelRef) -> Any:
-    """Read a pipeline; champion and challenger are kept, since one flow run asks for each of them more than once."""
+def _text(artifacts: Path, ref: ModelRef) -> Any:
+    """Read a model; champion and challenger are kept, since one flow run asks for each of them more than once."""
+    from lifecycle.problems.text_classification import model
+
+    pipeline = _pipeline(artifacts / "pipeline.skops", ref, model.read)
+    _require_answers(pipeline, ref, "predict_proba", "classes_")
+    return model.TextModel(pipeline)
+
+
+@cached(LRUCache(maxsize=2), key=lambda _, ref: ref.artifact_sha256, lock=Lock())
+def _tabular(artifacts: Path, ref: ModelRef) -> Any:
+    from lifecycle.problems.tabular import model
+
+    told = _columns(artifacts / "columns.json", ref.label)
+    pipeline = _pipeline(artifacts / "pipeline.skops", ref, model.read)
+    is_classifier = told.problem == model.CLASSIFICATION
+    _require_answers(pipeline, ref, *(("predict_proba", "classes_") if is_classifier else ("predict",)))
+    return model.TabularModel(pipeline, [(column.name, column.kind) for column in told.columns], told.problem)
+
+
+def _pipeline(path: Path, ref: ModelRef, read: Callable[[Path, Iterable[str]], Any]) -> Any:
+    """What a skops file holds, if it is made of what we trust and opens no files."""
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    from lifecycle.models import text_model
-
-    path = artifacts / "pipeline.skops"
     try:
         _require_sound(path)
         # skops checks every type before it makes the first object; to ask for the types before reads the file twice
-        pipeline = text_model.read(path)
+        pipeline = read(path, trusted_types())
     except UntrustedTypesFoundException:
         what = f"{ref.label}: holds types that are not trusted: {', '.join(untrusted_types(path)[:5])}."
         raise IntegrityError(what) from None
@@ -204,14 +269,19 @@ def _skops(artifacts: Path, ref: ModelRef) -> Any:
         raise IntegrityError(what, DO_NOT_USE) from None
     if _opens_files(pipeline):
         raise IntegrityError(f"{ref.label}: {path.name} takes texts for the names of files.", DO_NOT_USE)
-    if not all(hasattr(pipeline, name) for name in ("predict_proba", "classes_")):
-        raise IntegrityError(f"{ref.label}: {path.name} holds a {type(pipeline).__name__}, no classifier.", DO_NOT_USE)
-    return text_model.TextModel(pipeline)
+    return pipeline
+
+
+def _require_answers(pipeline: Any, ref: ModelRef, *names: str) -> None:
+    if not all(hasattr(pipeline, name) for name in names):
+        wanted = "classifier" if "classes_" in names else "regressor"
+        what = f"{ref.label}: pipeline.skops holds a {type(pipeline).__name__}, no {wanted}."
+        raise IntegrityError(what, DO_NOT_USE)
 
 
 def _opens_files(pipeline: Any) -> bool:
     """Whether a step reads the files that its input names, as scikit-learn's vectorisers do when they are told to."""
-    from lifecycle.models.text_model import parts
+    from lifecycle.problems.text_classification.model import parts
 
     steps = (part for part in parts(pipeline) if hasattr(part, "get_params"))
     return any(getattr(step, "input", "content") != "content" for step in steps)
@@ -223,7 +293,7 @@ def _pickled(artifacts: Path, ref: ModelRef) -> Any:
         raise IntegrityError(f"{ref.label} is a pickle: to load it is to run the code in it.", fix)
     import joblib  # type: ignore[import-untyped]
 
-    from lifecycle.models import text_model
+    from lifecycle.problems.text_classification import model as text_model
 
     try:
         return text_model.TextModel(joblib.load(artifacts / "pipeline.pkl"))
@@ -245,7 +315,8 @@ def _vader(artifacts: Path, ref: ModelRef) -> Any:
 
 
 FORMS: dict[tuple[str, ...], Callable[[Path, ModelRef], Any]] = {
-    ("pipeline.skops",): _skops,
+    ("pipeline.skops",): _text,
+    ("columns.json", "pipeline.skops"): _tabular,
     ("pipeline.pkl",): _pickled,
     tuple(sorted(VADER_FILES)): _vader,
 }

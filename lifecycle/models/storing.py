@@ -1,49 +1,50 @@
-"""Store a text model in the open MLflow run: one contract, one signature, whatever the model is made of."""
+"""Store a model in the open MLflow run: files, the code that reads them, and the signature of its problem."""
 
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lifecycle.models.examples import EXAMPLE
-from lifecycle.models.loading import artifact_digest
+from lifecycle.models.loading import artifact_digest, trusted_types
+from lifecycle.problems.learning import StoredModel
 from lifecycle.tracking.client import download
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def log_text_model(
-    code: Path, artifacts: Mapping[str, Path], packages: Sequence[str], *, with_example: bool = True
-) -> str:
-    """Log files and the code that reads them under the contract of all text models; returns the `models:/m-…` URI.
+def log_model(stored: StoredModel, packages: Sequence[str], *, with_example: bool = True) -> str:
+    """Log files and the code that reads them under the contract of their problem; returns the `models:/m-…` URI.
 
-    With an example MLflow loads the model in this process to try it: a pickle is logged without one. The example is
-    nobody's row: a model is kept for years, and its digest would speak for a row that had to be erased.
+    With an example MLflow loads the model in this process to try it: a pickle is logged without one. The types that we
+    trust go with it for who loads it with plain MLflow, which runs the model's own code; our loader asks its own list.
     """
     import mlflow
-    import pandas as pd
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
 
-    signature = ModelSignature(
-        inputs=Schema([ColSpec("string", "text")]),
-        outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
-    )
     with warnings.catch_warnings():
         if not with_example:
             warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(code),
-            artifacts={name: str(path) for name, path in artifacts.items()},
-            signature=signature,
-            input_example=pd.DataFrame({"text": list(EXAMPLE)}) if with_example else None,
+            python_model=str(stored.code),
+            artifacts={name: str(path) for name, path in stored.artifacts.items()},
+            signature=ModelSignature(inputs=_schema(stored.inputs), outputs=_schema(stored.outputs)),
+            input_example=stored.example if with_example else None,
+            model_config={"trusted_types": trusted_types()},
             pip_requirements=[f"{package}=={version(package)}" for package in packages],
         )
     return str(info.model_uri)
+
+
+def _schema(columns: Mapping[str, str]) -> Any:
+    """Columns as MLflow checks them: of `any` only that they are there, so that 1, 1.0 and "1" are all taken."""
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    return Schema([ColSpec(AnyType() if kind == "any" else kind, name) for name, kind in columns.items()])
 
 
 def stored_digest(tracking_uri: str, model_uri: str) -> str:

@@ -1,6 +1,6 @@
 """What a problem is: the kind of its inputs, of its truth and of its predictions, as the other rooms ask for it.
 
-A new problem is one folder and one entry in `lifecycle.problems.PROBLEMS`. Three parts answer to three groups of rooms:
+A new problem is one folder and one entry in `lifecycle.problems.known`. Three parts answer to three groups of rooms:
 
 `table`      what the rows of a dataset are: roles of the source's columns, identity, what cannot be used
 `learning`   what can be trained on them, and how a trained model is stored
@@ -149,3 +149,15 @@ def inputs_of(rows: "pd.DataFrame", columns: Iterable[Column]) -> "pd.DataFrame"
     """The inputs of a model from the rows of a dataset, under the names that the model calls them."""
     names = {column.stored: column.name for column in columns}
     return rows[[*names]].rename(columns=names)
+
+
+def described(row: "pd.Series[Any]", columns: Iterable[Column], most: int = 200) -> str:
+    """One row of a dataset for people: a single text as it is, else each input with its value."""
+    shown = [(column, row[column.stored]) for column in columns]
+    if len(shown) == 1 and shown[0][0].kind == "text":
+        return str(shown[0][1])[:most]
+    return ", ".join(f"{column.name}={_plain(value)}" for column, value in shown)[:most]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

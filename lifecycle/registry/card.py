@@ -14,15 +14,16 @@ from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
-from lifecycle.evaluation.findings import Interval
 from lifecycle.gate import records
 from lifecycle.gate.verdict import Verdict
+from lifecycle.problems.classification.summary import SINGLE
+from lifecycle.problems.findings import Interval
 from lifecycle.registry import catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version
 from lifecycle.settings.gate_rules import OF_A_CLASS
-from lifecycle.settings.load import CardRules, CardWords, Settings
-from lifecycle.tracking.class_metrics import SINGLE
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import CardRules, CardWords
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -7,17 +7,16 @@ anything else, it goes back to what it served before.
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef
-from lifecycle.data import dataset
 from lifecycle.databricks import credentials
 from lifecycle.databricks.client import answers, client
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate.proof import replay
-from lifecycle.gate.proof.infrastructure import differing
+from lifecycle.gate.proof.infrastructure import as_query, differing
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.settings.load import Settings
@@ -53,6 +52,13 @@ class Served(Frozen):
     message: str
 
 
+class Sample(NamedTuple):
+    """Some inputs, and the predictions that are stored of them."""
+
+    inputs: "pd.DataFrame"
+    recorded: "pd.DataFrame"
+
+
 def follow(config: Settings, model_name: str) -> Served:
     """Let the endpoint of a model serve its champion; one that does so already must only prove it.
 
@@ -82,9 +88,10 @@ def follow(config: Settings, model_name: str) -> Served:
         name=target.name,
         version=champion.version or 0,
         changed=now is not before,
-        compared=len(sample),
+        compared=len(sample.recorded),
         link=endpoint.link,
-        message=f"Endpoint {endpoint.name} serves {champion.label}; {len(sample)} of its predictions are as stored.",
+        message=f"Endpoint {endpoint.name} serves {champion.label}; "
+        f"{len(sample.recorded)} of its predictions are as stored.",
     )
     logger.info("%s", served.message)
     return served
@@ -192,19 +199,18 @@ class Endpoint:
             raise TransientError(what, "Look again later: mlops doctor --repair")
         time.sleep(self._rules.poll_seconds)
 
-    def compare(self, model: ModelRef, sample: "pd.DataFrame", now: "ServingEndpointDetailed | None") -> None:
-        """Ask for the sample and compare every answer; it must come from what the endpoint serves, as it was seen."""
+    def compare(self, model: ModelRef, sample: Sample, now: "ServingEndpointDetailed | None") -> None:
+        """Ask for a sample and compare every answer; it must come from what the endpoint serves, as it was seen."""
         from databricks.sdk.service.serving import DataframeSplitInput
 
-        rows = DataframeSplitInput(columns=["text"], data=[[text] for text in sample["text"]])
-        answer = self._query(rows)
+        answer = self._query(DataframeSplitInput(**as_query(sample.inputs)))
         names = {entity.name for entity in _entities(now)}
         if answer.served_model_name not in {None, *names}:
             what = f"Endpoint {self.name} answered with {answer.served_model_name}: it was changed meanwhile."
             raise IntegrityError(what, "Look again: mlops doctor")
-        wrong = differing(answer.predictions or [], sample)
-        if wrong:
-            what = f"Endpoint {self.name}: {wrong} of {len(sample)} predictions are not what {model.label} predicted."
+        if wrong := differing(answer.predictions or [], sample.recorded):
+            answers = f"{wrong} of {len(sample.recorded)} predictions"
+            what = f"Endpoint {self.name}: {answers} are not what {model.label} predicted."
             raise IntegrityError(what, "Look at its page in Databricks, or roll back: mlops rollback")
 
     def _query(self, rows: "DataframeSplitInput") -> "QueryEndpointResponse":
@@ -253,16 +259,13 @@ class Endpoint:
         return " ".join(logs.split())[-LOG_CHARACTERS:]
 
 
-def _sample(model: ModelRef, config: Settings) -> "pd.DataFrame":
-    """Rows of the model's last evaluation with the predictions stored then, spread over all of them."""
+def _sample(model: ModelRef, config: Settings) -> Sample:
+    """Inputs of the model's last evaluation, spread over all of them, and the predictions stored of them then."""
     request = replay.last_evaluation(model, config.datasets)
-    recorded = evaluation.stored(request)
-    rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
-    if list(rows["key"]) != list(recorded["key"]):
-        raise IntegrityError(f"{model.label}: the recorded predictions are of other rows.")
-    every = max(1, len(recorded) // config.serving.warm_up_rows)
-    found = recorded.assign(text=rows["text"].to_numpy())
-    return found.iloc[::every].head(config.serving.warm_up_rows)
+    inputs, recorded = replay.inputs_with(request, evaluation.stored(request))
+    most = config.serving.warm_up_rows
+    every = max(1, len(recorded) // most)
+    return Sample(inputs.iloc[::every].head(most), recorded.iloc[::every].head(most))
 
 
 def _champion(target: Target) -> ModelRef:

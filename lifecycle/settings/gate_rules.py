@@ -20,10 +20,22 @@ HIGHER = frozenset(
         "roc_auc",
         "average_precision",
         "mcc",
+        "r2",
     }
 )
 """Metrics of which more is better."""
-LOWER = frozenset({"log_loss", "brier", "ece", "cost"})
+LOWER = frozenset(
+    {
+        "log_loss",
+        "brier",
+        "ece",
+        "cost",
+        "root_mean_squared_error",
+        "mean_absolute_error",
+        "mean_absolute_percentage_error",
+        "mean_pinball_loss",
+    }
+)
 """Metrics of which less is better."""
 OF_A_CLASS = ("precision.", "recall.", "f1.")
 """What these begin is a metric of one class: `recall.negative`."""
@@ -35,16 +47,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class SliceRules(Frozen, allow_inf_nan=False):
     """Parts of the rows on which a challenger may not be much worse, though it be better on the whole."""
 
-    by: tuple[str, ...] = Field(
-        ("label", "text_length"),
-        description="What makes the parts: label, text_length (quarters), or a column of the dataset (source_…).",
+    by: tuple[str, ...] | None = Field(
+        None,
+        description="What makes them: label, text_length, target, a column of the dataset, or categories, which are all "
+        "inputs that put rows into a few groups; numbers in quarters. Default label and text_length of texts, label "
+        "or target, and categories, of tables.",
     )
     min_rows: int = Field(30, ge=1, description="A smaller part is shown but not judged.")
     max_values: int = Field(
         50, ge=2, description="A column with more values cannot make parts; smaller classes are one part together."
     )
     max_loss: float = Field(
-        0.05, ge=0, le=1, description="Accuracy that a part may lose; fails if it loses more and that is no chance."
+        0.05,
+        ge=0,
+        le=1,
+        description="Accuracy that a slice may lose, or share by which its mean absolute error may grow; fails if it "
+        "loses more and that is no chance.",
     )
     floor: Share | None = Field(None, description="Accuracy that every judged part must reach, champion or not.")
 
@@ -68,7 +86,7 @@ class BudgetRules(Frozen, allow_inf_nan=False):
 class CostRules(Frozen, allow_inf_nan=False):
     """What each mistake costs: `cost` is then a metric, in this currency per 1,000 rows; less is better."""
 
-    currency: str = "EUR"
+    currency: str = Field("EUR", description="What the costs are counted in.")
     matrix: dict[str, dict[str, float]] = Field(
         {}, description="Cost by true label and predicted label; what is not named costs nothing."
     )
@@ -102,9 +120,15 @@ class GateRules(Frozen, allow_inf_nan=False):
     mode: Literal["enforce", "dry_run"] = Field(
         "enforce", description="dry_run judges and tells, and then promotes all the same: nothing is protected."
     )
-    metric: str = Field("f1_macro", description="Metric that challenger and champion are compared by.")
+    metric: str = Field(
+        "",
+        description="Metric that challenger and champion are compared by; default f1_macro, of numbers "
+        "root_mean_squared_error.",
+    )
     min_gain: float = Field(
-        0.0, description="The interval of the gain must lie above this; below 0 it is a tolerated loss."
+        0.0,
+        description="The interval of the gain must lie above this; below 0 it is a tolerated loss. This and the other "
+        "gains are shares of the champion's value where the metric is in units of the target.",
     )
     floors: dict[str, float] = Field({}, description="Least values, of metrics of which more is better.")
     ceilings: dict[str, float] = Field({}, description="Largest values, of metrics of which less is better.")
@@ -156,7 +180,7 @@ class GateRules(Frozen, allow_inf_nan=False):
         for place, names, wanted in (
             ("floors", self.floors, True),
             ("ceilings", self.ceilings, False),
-            ("metric", (self.metric,), None),
+            ("metric", filter(None, (self.metric,)), None),
         ):
             for name in names:
                 higher = self.more_is_better(name)
@@ -167,11 +191,17 @@ class GateRules(Frozen, allow_inf_nan=False):
 
     @model_validator(mode="after")
     def _limits_can_be_reached(self) -> Self:
-        """A floor above what a metric can reach refuses everything: that is a slip of the pen."""
+        """A floor above what a metric can reach refuses everything: that is a typo."""
         for name, limit in self.floors.items():
             if name not in self.own_metrics and not -1 <= limit <= 1:
                 raise ValueError(f"floors.{name}={limit:g}: the metric lies between -1 and 1")
         return self
+
+    def in_units(self, unit: float) -> "GateRules":
+        """The same rules with every gain in units of the target, of which so many are the champion's value."""
+        margin = self.retraining.model_copy(update={"margin": self.margin * unit})
+        gains = {"min_gain": self.min_gain * unit, "worthwhile_gain": self.worthwhile_gain * unit}
+        return self.model_copy(update={**gains, "retraining": margin})
 
     @property
     def risk(self) -> float:

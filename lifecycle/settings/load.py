@@ -1,16 +1,15 @@
 """Typed settings: the defaults beside their meaning, one file per environment for what differs.
 
-Precedence: command-line flag > environment (`MLOPS_…`, nested with `__`) > `config/<env>.yaml` >
-`config/platforms/<platform>.yaml` > the defaults below.
+Precedence, for one model: command-line flag > environment (`MLOPS_…`, nested with `__`) > `models.<model>` of
+`config/<env>.yaml` > `config/models/<model>.yaml` > the rest of `config/<env>.yaml` >
+`config/platforms/<platform>.yaml` > the defaults below. Relative folders in a file are those of the project.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -22,118 +21,26 @@ from pydantic_settings import (
 
 from lifecycle.core import secrets
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import Environment, StepName
+from lifecycle.core.names import Environment
+from lifecycle.settings import definitions
+from lifecycle.settings.files import located, problems, project, read_yaml
 from lifecycle.settings.gate_rules import ApprovalRules, GateRules
+from lifecycle.settings.rules import CardRules, DatabricksRules, DataChoice, DataRules, InferenceRules, ServingRules
 from lifecycle.storage.files import check_place
 
 ENV_PREFIX = "MLOPS_"
 NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL", "MLOPS_SERVE_AUTH_STRING"}
+FOLDERS = ("home", "data_root", "output_root")
 ServerAddress = Annotated[str, AfterValidator(secrets.server)]
 """What is public of the address of a server: its credentials are kept by the process, not by the settings."""
 PublicAddress = Annotated[str, AfterValidator(lambda uri: secrets.public(secrets.sealed(uri)))]
+OfAModel = Literal[
+    "allow_pickle", "skip_gate", "data", "gate", "gate_data", "approval", "inference", "databricks", "serving"
+]
+"""What an environment may set for one model alone; where things lie is the same for all of them."""
 
+OF_A_MODEL = frozenset(get_args(OfAModel))
 T = TypeVar("T", bound=BaseModel)
-
-
-class DataRules(Frozen):
-    """What a raw table must satisfy before a dataset version is made of it."""
-
-    max_quarantine_fraction: float = Field(
-        0.25, ge=0, le=1, description="Rows set aside beyond this share stop the ingest; repeats do not count."
-    )
-    min_rows: int = Field(20, ge=3, description="Fewer data rows than this are an error.")
-    max_cell_bytes: int = Field(100_000, ge=100, description="A longer cell is an error (a lost quote, not a text).")
-    conflicting_labels: Literal["quarantine", "majority", "fail"] = Field(
-        "quarantine",
-        description="What to do with all rows of a text that carries different labels; majority keeps the label that "
-        "two thirds of them have, and two more than have any other.",
-    )
-    rare_classes: Literal["fail", "quarantine"] = Field(
-        "fail", description="What to do with the rows of a class that is too small to be on every side."
-    )
-    near_duplicates: Literal["together", "count", "off"] = Field(
-        "together",
-        description="Texts that are nearly the same: on one side of a new version, only counted, or not looked for.",
-    )
-    allowed_schemes: tuple[str, ...] = Field(
-        ("file", "dbfs", "s3", "abfss", "gs"), description="URL schemes that a source may have; http is not among them."
-    )
-
-
-class DataChoice(Frozen):
-    """A dataset version named in the settings of an environment; empty means the one the model was trained with."""
-
-    data_name: str | None = None
-    data_version: str | None = None
-
-
-class InferenceRules(Frozen):
-    """How a batch is scored."""
-
-    rows_per_part: int = Field(20_000, ge=1, description="Rows read, scored and written at a time.")
-    workers: int = Field(0, ge=0, description="Processes, or tasks of Spark, that score; 0 means one per core.")
-    engine: Literal["local", "spark"] = Field("local", description="What scores: the cores of this machine, or Spark.")
-    table: Annotated[str, AfterValidator(secrets.sealed)] | None = Field(
-        None, description="Delta table that gets the predictions too: a path, a URL, or catalog.schema.table."
-    )
-
-
-class DatabricksRules(Frozen):
-    """How heavy steps run on Databricks; of use on the platform `databricks` only."""
-
-    credentials: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9-]+$",
-        description="Name of a DatabricksCredentials block of Prefect; default the DATABRICKS_ variables or a profile.",
-    )
-    timeout_seconds: float = Field(7200, gt=0, description="A run that takes longer is cancelled.")
-    poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at a run.")
-    jobs: dict[StepName, str] = Field({}, description="Job of a step; default <env>-mlops-<step>.")
-    notebooks: dict[StepName, Annotated[str, Field(pattern="^/")]] = Field(
-        {}, description="Notebook of yours in place of a step, by its workspace path; it gets the same parameters."
-    )
-    volume: str = Field(
-        "mlops", pattern=r"^[A-Za-z0-9_-]+$", description="Volume of data, predictions and large requests."
-    )
-
-    def job(self, env: str, step: StepName) -> str:
-        """The exact name of the job that runs a step."""
-        return self.jobs.get(step, f"{env}-mlops-{step}")
-
-
-class ServingRules(Frozen):
-    """Which Databricks endpoint serves the champion of which model, and how."""
-
-    endpoints: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]] = Field(
-        {}, description="Endpoint of a model, which follows its champion: {sentiment: prod-sentiment}."
-    )
-    workload_size: Literal["Small", "Medium", "Large"] = Field("Small", description="How much an endpoint can do.")
-    scale_to_zero: bool = Field(True, description="Whether an idle endpoint stops; the next query then waits for it.")
-    timeout_seconds: float = Field(1800, gt=0, description="An endpoint must serve a new version within this time.")
-    poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at an endpoint.")
-    warm_up_rows: int = Field(20, ge=1, description="Stored predictions that an endpoint must repeat.")
-
-
-class CardWords(Frozen):
-    """What no run can tell about a model: it stands in the cards of its versions."""
-
-    intended_use: str = Field("", description="What the model is for.")
-    out_of_scope: tuple[str, ...] = Field((), description="Uses that it is not for.")
-    limits: tuple[str, ...] = Field((), description="What it is known to do badly.")
-    licence: str = Field("", description="Licence of the model.")
-    owners: tuple[str, ...] = Field((), description="Who answers for it.")
-
-
-class CardRules(CardWords):
-    """The same for all models of an environment, and for single ones."""
-
-    models: dict[str, CardWords] = Field({}, description="Words for one model, by its name; the rest is as above.")
-    data_licences: dict[str, str] = Field({}, description="Licence of a dataset, by its name.")
-
-    def of(self, model_name: str) -> CardWords:
-        """The words for one model."""
-        return self.model_copy(update=self.models.get(model_name, CardWords()).model_dump(exclude_unset=True))
 
 
 class Settings(BaseSettings):
@@ -186,6 +93,9 @@ class Settings(BaseSettings):
     inference: InferenceRules = InferenceRules()
     databricks: DatabricksRules = DatabricksRules()
     serving: ServingRules = ServingRules()
+    models: dict[str, dict[OfAModel, Any]] = Field(
+        {}, description="Settings of single models, by their names: {sentiment: {gate: {min_rows: 200}}}."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -234,9 +144,6 @@ class Settings(BaseSettings):
         return f"{self.catalog or self.env}.{self.schema_name}.{model_name}"
 
 
-CHOOSE_CONFIG = "Set MLOPS_CONFIG_DIR to the folder with dev.yaml."
-
-
 def checked(model: type[T], /, **values: Any) -> T:
     """Build a request from arguments that a person gave; what is wrong with them is a `ConfigError`."""
     try:
@@ -245,35 +152,25 @@ def checked(model: type[T], /, **values: Any) -> T:
         raise ConfigError(f"{problems(error)}.", "See --help.") from None
 
 
-def config_dir() -> Path:
-    """The folder of the YAML files: `MLOPS_CONFIG_DIR`, else `config/` beside our packages, in a wheel too."""
-    if chosen := os.environ.get("MLOPS_CONFIG_DIR"):
-        try:
-            return Path(chosen).expanduser()
-        except RuntimeError as error:  # `~` of nobody
-            raise ConfigError(f"MLOPS_CONFIG_DIR={chosen}: {error}.", CHOOSE_CONFIG) from None
-    return Path(__file__).parents[2] / "config"
-
-
-def load(env: Environment | str, **flags: Any) -> Settings:
-    """Read the settings of one environment; `flags` win over every other layer.
+def load(env: Environment | str, model_name: str | None = None, **flags: Any) -> Settings:
+    """Read the settings of one environment, for one model if it is named; `flags` win over every other layer.
 
     Raises:
         ConfigError: A file is missing or not YAML; a value is missing, unknown or out of range; no state can lie in
             its folder.
     """
     merged: dict[str, Any] = {}
-    for _, values in reversed(list(_layers(env, flags))):
+    for _, values in reversed(list(_layers(env, model_name, flags))):
         merged = _merge(merged, values)
     try:
-        found = Settings(**merged)
+        settings = Settings(**merged)
     except ValidationError as error:
+        files = f"config/{env}.yaml" + (f", config/models/{model_name}.yaml" if model_name else "")
         raise ConfigError(
-            f"The settings of '{env}' are not valid: {problems(error)}.",
-            f"Correct config/{env}.yaml or the MLOPS_ variable.",
+            f"The settings of '{env}' are not valid: {problems(error)}.", f"Correct {files} or the MLOPS_ variable."
         ) from None
-    _check_home(found)
-    return found
+    _check_home(settings)
+    return settings
 
 
 def _check_home(config: Settings) -> None:
@@ -285,35 +182,58 @@ def _check_home(config: Settings) -> None:
         raise ConfigError(f"No folder for state: {config.home}: {error}.", "Choose one: MLOPS_HOME=…") from None
 
 
-def origins(env: Environment | str) -> dict[str, tuple[Any, str]]:
+def origins(env: Environment | str, model_name: str | None = None) -> dict[str, tuple[Any, str]]:
     """Map each effective setting, dotted, to its value and the layer it came from."""
-    layers = [(name, _flatten(values)) for name, values in _layers(env, {})]
-    effective = _flatten(load(env).model_dump(mode="json"))
+    layers = [(name, _flatten(values)) for name, values in _layers(env, model_name, {})]
+    effective = _flatten(load(env, model_name).model_dump(mode="json"))
     return {
         key: (value, next((name for name, values in layers if key in values), "default"))
         for key, value in effective.items()
     }
 
 
-def _layers(env: Environment | str, flags: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _layers(
+    env: Environment | str, model_name: str | None, flags: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (name, values), the strongest first."""
     _refuse_unknown_variables()
-    given = {key: value for key, value in flags.items() if value is not None}
     try:
         variables = EnvSettingsSource(Settings)()
     except SettingsError as error:
         raise ConfigError(f"A variable does not hold what its setting needs: {error}.", "Write it as JSON.") from None
-    own = _read_yaml(config_dir() / f"{env}.yaml")
+    own = _placed(read_yaml(located(f"{env}.yaml")))
     platform = variables.get("platform") or own.get("platform") or "local"
-    yield "flag", {"env": str(env), **given}
+    yield "flag", {"env": str(env), **{key: value for key, value in flags.items() if value is not None}}
     yield "environment", variables
+    if model_name:
+        yield f"config/{env}.yaml, models.{model_name}", _of_model(own, model_name)
+        definition = definitions.chosen(model_name)[1]
+        yield f"config/models/{model_name}.yaml", {"gate": definition.gate} if definition else {}
     yield f"config/{env}.yaml", own
-    platform_file = config_dir() / "platforms" / f"{platform}.yaml"
-    yield f"config/platforms/{platform}.yaml", _read_yaml(platform_file) if platform_file.exists() else {}
+    platform_file = located(f"platforms/{platform}.yaml")
+    yield f"config/platforms/{platform}.yaml", _placed(read_yaml(platform_file)) if platform_file.exists() else {}
+    yield "default", _placed({"home": ".mlops"})
+
+
+def _of_model(own: Mapping[str, Any], model_name: str) -> dict[str, Any]:
+    """What the file of an environment says of one model; a key that is none of a model's is an error of that file."""
+    models = own.get("models")
+    values = models.get(model_name) if isinstance(models, Mapping) else None
+    return dict(values) if isinstance(values, Mapping) and set(values) <= set(OF_A_MODEL) else {}
+
+
+def _placed(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a file with its folders in the project, from wherever in it they are read."""
+    folder = project()
+    if folder is None or folder == Path.cwd():
+        return values
+    relative = {name: values[name] for name in FOLDERS if isinstance(values.get(name), str)}
+    return values | {name: str(folder / value) for name, value in relative.items() if not value.startswith("~")}
 
 
 def _refuse_unknown_variables() -> None:
-    known = {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields if field != "env"} | NOT_SETTINGS
+    fields = Settings.model_fields.keys() - {"env", "models"}
+    known = {f"{ENV_PREFIX}{field.upper()}" for field in fields} | NOT_SETTINGS
     for variable in os.environ:
         if variable.startswith(secrets.PREFIX):
             continue
@@ -321,28 +241,6 @@ def _refuse_unknown_variables() -> None:
             raise ConfigError(
                 f"{variable} is not a setting: known are {', '.join(sorted(known))}.", f"Try: unset {variable}"
             )
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"No settings: {path} does not exist.", CHOOSE_CONFIG) from None
-    except (NotADirectoryError, IsADirectoryError) as error:
-        raise ConfigError(f"No settings: {path}: {error.strerror}.", CHOOSE_CONFIG) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date or a number that is none is a ValueError
-        raise ConfigError(f"{path} is not YAML: {error}.", "Correct the file.") from None
-    if not isinstance(values, dict | None) or not all(isinstance(key, str) for key in values or ()):
-        raise ConfigError(f"{path} must hold `name: value` lines, not a {type(values).__name__}.", "Correct the file.")
-    _require_an_end(path, values)
-    return values or {}
-
-
-def _require_an_end(path: Path, values: object) -> None:
-    try:
-        json.dumps(values, default=str, skipkeys=True)
-    except (ValueError, RecursionError):
-        raise ConfigError(f"{path}: a value refers to itself, or is nested too deep.", "Correct the file.") from None
 
 
 def _merge(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
@@ -361,13 +259,3 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def problems(error: ValidationError) -> str:
-    """What is wrong with given values, each with its key."""
-    shown = []
-    for each in error.errors()[:5]:
-        where = ".".join(str(part) for part in each["loc"])
-        what = each["msg"].removeprefix("Value error, ")  # pydantic's name for what a check of ours has raised
-        shown.append(f"{where}={each['input']!r:.80}: {what}" if where else what)
-    return "; ".join(shown)

@@ -1,4 +1,4 @@
-"""Fit a model on the train side of a dataset version and record everything in one MLflow run.
+"""Fit a model on the train split of a dataset version and record everything in one MLflow run.
 
 `plan` finds or opens the run (its id is the name of the result), `train` fills it. The same data, parameters (given or
 by default), seed and code that fits lead to the same run, so a repeated training finds what is there.
@@ -14,31 +14,41 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lifecycle.core.errors import NotFoundError
+from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import ModelType, Side
+from lifecycle.core.names import Side
 from lifecycle.core.parameters import Name, Params
 from lifecycle.core.provenance import code_version, digest_of, git_commit
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
-from lifecycle.models import storing
+from lifecycle.models import loading, storing
+from lifecycle.problems import fitting
+from lifecycle.problems.classification.summary import FOLDER
+from lifecycle.problems.contract import inputs_of
+from lifecycle.problems.known import named
+from lifecycle.problems.learning import Learning, StoredModel
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
-from lifecycle.tracking import claims, class_metrics, runs
+from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256, MODEL_URI, PACKAGES, TRAIN_KEY, TRAINED_KEYS
-from lifecycle.training import estimators, plots
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
 
-FITTING = ("training/train.py", "training/estimators.py", "data/tokens.py", "models/text_model.py")
-"""The sources that decide what becomes of rows and parameters: another model comes of a change to one of them."""
+PROBLEM = "mlops.problem"
+"""The tag of a run that says of which problem its model is."""
+EARLIER_FIELDS = {"model_type": "algorithm", "model_params": "params"}
+
+
+def sources(learning: Learning) -> tuple[str, ...]:
+    """The files that decide what becomes of rows and parameters: another model comes of a change to one of them."""
+    return ("training/train.py", *learning.sources)
 
 
 class TrainRequest(Frozen):
@@ -50,9 +60,17 @@ class TrainRequest(Frozen):
     data_name: Name
     data_version: Name
     model_name: Name
-    model_type: ModelType
-    model_params: Params = Field(default_factory=dict)
+    algorithm: str
+    params: Params = Field(default_factory=dict)
     seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        """The fields as the first releases call them."""
+        if not isinstance(values, dict):
+            return values
+        return {EARLIER_FIELDS.get(name, name): value for name, value in values.items()}
 
 
 def plan(
@@ -61,8 +79,8 @@ def plan(
     data_name: str,
     data_version: str,
     model_name: str,
-    model_type: ModelType,
-    model_params: Mapping[str, Any],
+    algorithm: str | None,
+    params: Mapping[str, Any],
     seed: int,
     links: Mapping[str, str],
     experiment_name: str = "",
@@ -73,10 +91,12 @@ def plan(
     experiment is by default called `<model>-<environment>`.
 
     Raises:
-        ConfigError: A model parameter is unknown, or the dataset version does not exist; no run is opened.
+        ConfigError: An algorithm or parameter is unknown, or the dataset version does not exist; no run is opened.
     """
-    pipeline = estimators.build(model_type, model_params, seed)
     manifest = dataset.load(config.datasets, data_name, data_version)
+    learning = named(manifest.problem).learning
+    algorithm = fitting.algorithm_of(learning.estimators, algorithm)
+    pipeline = learning.build(algorithm, params, seed, manifest.inputs)
     key = train_key(manifest, model_name, pipeline, seed)
     experiment_id = experiment(config.mlflow_uri, experiment_name or f"{model_name}-{config.env}")
     with translated():
@@ -85,7 +105,7 @@ def plan(
             tags = _run_tags(manifest, model_name, key) | dict(links)
             tags[runs.DEFINITION] = definition(model_name, pipeline, seed)
             run = client(config.mlflow_uri).create_run(
-                experiment_id, run_name=f"{model_name} {model_type} on {data_name} {data_version}", tags=tags
+                experiment_id, run_name=f"{model_name} {algorithm} on {data_name} {data_version}", tags=tags
             )
             run_id = run.info.run_id
     return TrainRequest(
@@ -95,8 +115,8 @@ def plan(
         data_name=data_name,
         data_version=data_version,
         model_name=model_name,
-        model_type=model_type,
-        model_params=dict(model_params),
+        algorithm=algorithm,
+        params=dict(params),
         seed=seed,
     )
 
@@ -109,27 +129,44 @@ def train(request: TrainRequest) -> None:
     the same predictions.
     """
     import mlflow
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     if is_trained(request):
         logger.info("Run %s has trained this model already", request.run_id)
         return
     manifest = dataset.load(request.data_root, request.data_name, request.data_version)
+    learning = named(manifest.problem).learning
     rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, Side.TRAIN, Side.TEST)
-    sides = {side: rows[rows["split"] == side].reset_index(drop=True) for side in (Side.TRAIN, Side.TEST)}
-    fitted = sides[Side.TRAIN]
-    logger.info("Training %s on %s rows", request.model_type, f"{len(fitted):,}")
-    with runs.failed_by_us(request.tracking_uri, request.run_id):
-        pipeline = estimators.fit(
-            request.model_type, request.model_params, request.seed, fitted[["text"]], fitted["label"]
-        )
+    splits = {split: rows[rows["split"] == split].reset_index(drop=True) for split in (Side.TRAIN, Side.TEST)}
+    fitted = splits[Side.TRAIN]
+    inputs = inputs_of(fitted, manifest.inputs)
+    logger.info("Training %s on %s rows", request.algorithm, f"{len(fitted):,}")
     keys = storing.short_keys(fitted["key"])
-    with translated(), mlflow.start_run(run_id=request.run_id):
-        _log_facts(request, manifest, pipeline, sides, keys)
-        model_uri = _log_model(pipeline)
-        digest = storing.stored_digest(request.tracking_uri, model_uri)
-        sealed = claims.seal(request.run_id, digest, keys["key"])
-        mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest, claims.SEAL: sealed})
-    logger.info("Trained %s: run %s", request.model_type, request.run_id)
+    with tempfile.TemporaryDirectory(prefix="mlops-model-") as folder:
+        with runs.failed_by_us(request.tracking_uri, request.run_id):
+            pipeline = learning.fit(
+                request.algorithm, request.params, request.seed, inputs, fitted[learning.target], manifest.inputs
+            )
+            stored = learning.store(pipeline, manifest.inputs, Path(folder))
+            _require_trusted(request.algorithm, stored)
+        with translated(), mlflow.start_run(run_id=request.run_id), threadpool_limits(1):
+            _log_facts(request, manifest, pipeline, splits, keys)
+            model_uri = storing.log_model(stored, PACKAGES)
+            digest = storing.stored_digest(request.tracking_uri, model_uri)
+            sealed = claims.seal(request.run_id, digest, keys["key"])
+            mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest, claims.SEAL: sealed})
+    logger.info("Trained %s: run %s", request.algorithm, request.run_id)
+
+
+def _require_trusted(algorithm: str, stored: StoredModel) -> None:
+    """Refuse a model that nobody could load again.
+
+    Raises:
+        ConfigError: It is made of a type that is on no list of ours.
+    """
+    if untrusted := loading.untrusted_types(stored.artifacts["pipeline"]):
+        what = f"{algorithm} holds types that are not trusted: {', '.join(untrusted[:5])}."
+        raise ConfigError(what, "Read what loading them does, then add them to trusted_types of the algorithm's entry.")
 
 
 def is_trained(request: TrainRequest) -> bool:
@@ -161,6 +198,7 @@ def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
         TRAIN_KEY: key,
         OWNER: owner(),
         "mlops.model_name": model_name,
+        PROBLEM: manifest.problem,
         "mlops.data_name": manifest.data_name,
         "mlops.data_version": manifest.data_version,
         "mlops.dataset_digest": manifest.digest,
@@ -178,9 +216,9 @@ def train_key(manifest: Manifest, model_name: str, pipeline: Any, seed: int) -> 
         "dataset": manifest.digest,
         "rows": manifest.files.get(dataset.SPLIT),
         "model": model_name,
-        "pipeline": estimators.described(pipeline),
+        "pipeline": fitting.described(pipeline),
         "seed": seed,
-        "code": digest_of(Path(__file__).parents[1], FITTING),
+        "code": digest_of(Path(__file__).parents[1], sources(named(manifest.problem).learning)),
         "packages": {package: version(package) for package in PACKAGES},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -188,7 +226,7 @@ def train_key(manifest: Manifest, model_name: str, pipeline: Any, seed: int) -> 
 
 def definition(model_name: str, pipeline: Any, seed: int) -> str:
     """What makes a training the same but for its rows: every parameter of the unfitted pipeline, and the seed."""
-    content = {"model": model_name, "pipeline": estimators.described(pipeline), "seed": seed}
+    content = {"model": model_name, "pipeline": fitting.described(pipeline), "seed": seed}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -196,49 +234,54 @@ def _log_facts(
     request: TrainRequest,
     manifest: Manifest,
     pipeline: Any,
-    sides: Mapping[Side, "pd.DataFrame"],
+    splits: Mapping[Side, "pd.DataFrame"],
     keys: "pd.DataFrame",
 ) -> None:
-    """Log parameters, dataset, metrics per side and class, plots, and which texts were trained on."""
+    """Log parameters, dataset, metrics per split, tables, plots, and which rows were trained on."""
     import mlflow
 
-    classifier = pipeline[-1].get_params()
-    params = {
-        "model_type": request.model_type,
-        "seed": request.seed,
-        **{f"model.{k}": v for k, v in classifier.items()},
-        **{f"tfidf.{k}": v for k, v in estimators.text_parameters(pipeline).items()},
-    }
+    learning = named(manifest.problem).learning
+    params = {"model_type": request.algorithm, "seed": request.seed, **learning.parameters(pipeline)}
     mlflow.log_params({**params, "data_name": request.data_name, "data_version": request.data_version})
-    source = _table(request)
-    for side, context in ((Side.TRAIN, "training"), (Side.TEST, "testing")):
-        frame = sides[side][["text", "label"]]
-        name = f"{request.data_name}-{request.data_version}-{side}"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # MLflow wonders between two equal readings of a file's URL
-            data = mlflow.data.from_pandas(frame, source, "label", name=name, digest=manifest.digest[:32])
-        tags = {"dataset_version": request.data_version, "dataset_digest": manifest.digest}
-        mlflow.log_input(data, context=context, tags=tags)
+    _log_inputs(request, manifest, splits)
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         folder = Path(temporary)
-        _measure(pipeline, sides, folder)
+        for split, rows in splits.items():
+            _measure(manifest, pipeline, split, rows, folder)
         (folder / "training").mkdir()
         keys.to_parquet(folder / TRAINED_KEYS, index=False)
         mlflow.log_artifacts(temporary)
 
 
-def _measure(pipeline: Any, sides: Mapping[Side, "pd.DataFrame"], folder: Path) -> None:
-    """Log the metrics of both sides, and write the tables of their classes and the plots of the test side."""
+def _log_inputs(request: TrainRequest, manifest: Manifest, splits: Mapping[Side, "pd.DataFrame"]) -> None:
     import mlflow
 
-    (folder / class_metrics.FOLDER).mkdir()
-    for side, rows in sides.items():
-        truth, probabilities = rows["label"].to_numpy(object), pipeline.predict_proba(rows[["text"]])
-        classes = class_metrics.by_class(truth, pipeline.classes_[probabilities.argmax(axis=1)])
-        classes.to_csv(folder / class_metrics.FOLDER / f"{side}.csv", index=False)
-        mlflow.log_metrics(class_metrics.metrics(side, classes))
-        if side is Side.TEST:
-            plots.draw(pipeline.classes_, truth, probabilities, folder / "plots")
+    source, target = _table(request), named(manifest.problem).learning.target
+    for split, context in ((Side.TRAIN, "training"), (Side.TEST, "testing")):
+        frame = splits[split][[*(column.stored for column in manifest.inputs), target]]
+        name = f"{request.data_name}-{request.data_version}-{split}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # MLflow wonders between two equal readings of a file's URL
+            data = mlflow.data.from_pandas(frame, source, target, name=name, digest=manifest.digest[:32])
+        tags = {"dataset_version": request.data_version, "dataset_digest": manifest.digest}
+        mlflow.log_input(data, context=context, tags=tags)
+
+
+def _measure(manifest: Manifest, pipeline: Any, split: Side, rows: "pd.DataFrame", folder: Path) -> None:
+    """Log the metrics of one split; write its table and, of test, the plots and what the predictions depend on."""
+    import mlflow
+
+    learning = named(manifest.problem).learning
+    inputs, truth = inputs_of(rows, manifest.inputs), rows[learning.target]
+    answers = learning.answers(pipeline, inputs, manifest.inputs)
+    metrics, table = learning.summary(split, truth, answers)
+    mlflow.log_metrics(metrics)
+    if table is not None:
+        (folder / FOLDER).mkdir(exist_ok=True)
+        table.to_csv(folder / FOLDER / f"{split}.csv", index=False)
+    if split is Side.TEST:
+        learning.draw(truth, answers, folder / "plots")
+        learning.explain(pipeline, inputs, truth, manifest.inputs, folder)
 
 
 def _table(request: TrainRequest) -> Any:
@@ -249,13 +292,3 @@ def _table(request: TrainRequest) -> Any:
     from mlflow.data.uc_volume_dataset_source import UCVolumeDatasetSource
 
     return UCVolumeDatasetSource(str(path))
-
-
-def _log_model(pipeline: Any) -> str:
-    """Log the whole pipeline under the contract of all text models; returns its `models:/m-…` URI."""
-    from lifecycle.models import text_model
-
-    with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
-        path = Path(temporary) / "pipeline.skops"
-        text_model.store(pipeline, path)
-        return storing.log_text_model(Path(text_model.__file__), {"pipeline": path}, PACKAGES)

@@ -9,7 +9,7 @@ from databricks.sdk import WorkspaceClient
 
 from databricks_emulator import Emulator
 from lifecycle.core.frozen import Frozen
-from lifecycle.settings.load import DatabricksRules
+from lifecycle.settings.rules import DatabricksRules
 
 PARAMETERS = ("request", "env", "prefect_flow_run_id")
 QUICK = DatabricksRules(timeout_seconds=30, poll_seconds=0.1)

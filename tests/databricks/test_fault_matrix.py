@@ -12,7 +12,7 @@ from prefect_databricks.jobs import jobs_run_now
 from databricks_emulator import Emulator
 from lifecycle.core.errors import ConfigError, MlopsError, TransientError
 from lifecycle.databricks.run_states import succeeded
-from lifecycle.settings.load import DatabricksRules
+from lifecycle.settings.rules import DatabricksRules
 from tasks import databricks, databricks_calls
 from tasks.databricks_calls import Workspace
 from tests.databricks.remote import QUICK, active, create_job, endless, is_alive, python_task, until

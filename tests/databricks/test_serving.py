@@ -23,7 +23,8 @@ from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target
 from lifecycle.serving import endpoint
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import ServingRules, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import ServingRules
 from tests.conftest import ROOT, train_model
 
 ENDPOINT = "dev-sentiment"

@@ -12,7 +12,7 @@ from lifecycle.data.source import Source
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import BatchManifest
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from lifecycle.storage import volumes
 from lifecycle.storage.files import sha256_of, write_json
 

@@ -35,7 +35,8 @@ from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import InferenceRules, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import volumes
 from lifecycle.tracking import client as tracking
 from lifecycle.training import train as training

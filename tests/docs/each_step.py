@@ -30,9 +30,7 @@ def main(folder: Path) -> None:
     config, sample = settings.load("dev", home=folder), Source(uri=str(SAMPLE))
     step("create-data", dataset.plan(config, sample, text_column="Sentence", label_column="Sentiment", **DATA))
     kind, links = ModelType.NAIVE_BAYES, dict[str, str]()
-    request = training.plan(
-        config, model_name="sentiment", model_type=kind, model_params={}, seed=0, links=links, **DATA
-    )
+    request = training.plan(config, model_name="sentiment", algorithm=kind, params={}, seed=0, links=links, **DATA)
     step("train", request)
     model = runs.trained(config.mlflow_uri, request.run_id)
     step("evaluate", evaluation.request_for(model, config.datasets, **DATA))

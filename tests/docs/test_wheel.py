@@ -50,6 +50,7 @@ def test_it_carries_the_floors_the_settings_and_the_sample(wheel: Path) -> None:
     assert {f"{NAME}/config/behaviour/{path.name}" for path in (ROOT / "config/behaviour").iterdir()} <= names
     assert {f"{NAME}/examples/financial_news.csv", f"{NAME}/lifecycle/templates/dataset.html"} <= names
     assert f"{NAME}/lifecycle/templates/model_card.md.j2" in names
+    assert {f"{NAME}/prefect.yaml", f"{NAME}/automations.yaml"} <= names
 
 
 def test_no_other_distribution_has_a_file_of_the_same_name(wheel: Path) -> None:
@@ -87,6 +88,21 @@ def test_it_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     assert "release" in mlops("--help")
     assert "floors" in mlops("config", "show", "--env", "prod")
     mlops("data", "list")
+    (tmp_path / "config" / "models").mkdir(parents=True)
+    (tmp_path / "config" / "models" / "mood.yaml").write_text("data: {name: news}")
+    assert "mood" in mlops("config", "show")
+    listed = subprocess.run([str(python), "-c", DEPLOYMENTS], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "train mood-dev" in listed.stdout.splitlines()
+
+
+DEPLOYMENTS = """
+import mlops_lifecycle
+from cli.operations import project
+from prefect.flows import load_flow_from_entrypoint
+project.read(project.AUTOMATIONS)
+for entry in project.deployments():
+    print(load_flow_from_entrypoint(entry["entrypoint"]).name, entry["name"])
+"""
 
 
 def test_every_import_is_declared() -> None:

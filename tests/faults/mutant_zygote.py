@@ -108,11 +108,11 @@ def _unit(mutant: dict[str, Any] | None, session: pytest.Session) -> bool:
 
 
 def _selftest() -> bool:
-    from lifecycle.core.names import Environment
+    from lifecycle.core.names import TEXT_CLASSIFICATION, Environment
     from lifecycle.gate.selftest import selftest
     from lifecycle.settings.gate_rules import GateRules
 
-    result = selftest.run(GateRules(), Environment.DEV)
+    result = selftest.run(TEXT_CLASSIFICATION, GateRules(), Environment.DEV)
     sys.stdout.write("\n".join(result.reasons))
     return not result.passed
 

@@ -55,18 +55,24 @@ def test_the_form_explains_itself(deployed: dict[str, Any]) -> None:
         fields = deployment.parameter_openapi_schema["properties"]
         assert [field for field, schema in fields.items() if not schema.get("description")] == [], name
     train = deployed["train/dev"].parameter_openapi_schema
-    assert train["definitions"]["ModelType"]["enum"] == ["naive_bayes", "random_forest", "logistic_regression"]
-    assert train["properties"]["model_name"]["pattern"].startswith("^[a-z0-9_]")
+    assert train["definitions"]["Environment"]["enum"] == ["dev", "staging", "prod"]
+    assert "naive_bayes" in train["properties"]["algorithm"]["description"]
+    name, _ = train["properties"]["model_name"]["anyOf"]
+    assert name["pattern"].startswith("^[a-z0-9_]")
     create = deployed["create-data/dev"].parameter_openapi_schema["properties"]
-    assert (create["test_size"]["minimum"], create["test_size"]["exclusiveMaximum"]) == (0, 1)
+    size, _ = create["test_size"]["anyOf"]
+    assert (size["minimum"], size["exclusiveMaximum"]) == (0, 1)
+    problem, _ = create["problem"]["anyOf"]
+    assert problem["enum"] == ["text-classification", "tabular-classification", "tabular-regression"]
 
 
 @pytest.mark.parametrize(
     ("deployment", "parameter", "why"),
     [
-        ("train/dev", "model_type=magic", "is not one of"),
+        ("create-data/dev", "problem=magic", "field 'problem'"),
+        ("train/dev", "env=moon", "is not one of"),
         ("train/dev", "seed=soon", "is not"),
-        ("train/dev", "model_name=Capital Letters", "does not match"),
+        ("train/dev", "model_name=Capital Letters", "field 'model_name'"),
         ("create-data/dev", "test_size=1.5", "field 'test_size'"),
         ("rollback/prod", "to_version=0", "field 'to_version'"),
         ("train/dev", "modeltype=naive_bayes", "no parameter modeltype"),

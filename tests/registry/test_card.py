@@ -13,12 +13,13 @@ from cli import model as command
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
-from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
 from lifecycle.gate.verdict import Check, Verdict
+from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine
 from lifecycle.registry import card, catalog, labels, promotion, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import CardRules, CardWords, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import CardRules, CardWords
 from lifecycle.tracking.client import client, download
 from tests.registry.conftest import State, promote
 
@@ -48,7 +49,7 @@ def verdict(*, champion: str | None = None, slices: int = 1, label: str = "posit
         checks=(
             Check(name="floor f1_macro", outcome="pass", value=0.5, limit=0.4),
             Check(name="floor accuracy", outcome="fail", value=0.5, limit=0.6),
-            Check(name="parts of the rows", outcome="fail", value=1, limit=0, detail="label = neutral"),
+            Check(name="slices of the rows", outcome="fail", value=1, limit=0, detail="label = neutral"),
         ),
         metrics=found,
         champion_metrics=found if champion else {},
@@ -130,7 +131,8 @@ def test_the_same_card_stands_in_the_run_and_in_the_description(state: State, tm
         f"- Files: {state.bayes.artifact_sha256[:12]}\n",
         "promote in dev, on 1,234 holdout rows of news 1.0.0",
         "1 of 3 checks passed",
-        "\n- Not passed: floor accuracy: 0.500, the limit is 0.600\n- Not passed: parts of the rows: label = neutral\n",
+        "\n- Not passed: floor accuracy: 0.500, the limit is 0.600\n",
+        "\n- Not passed: slices of the rows: label = neutral\n",
         "| metric | this version | dev.ml.sentiment v1 | gain |\n|---|---|---|---|\n",
         "| recall.positive | 0.500 (0.250 to 0.750) | 0.500 (0.250 to 0.750) | 0.125 (0.062 to 0.250) |\n",
         "| label = positive 0 | 31 | 0.500 (0.250 to 0.750) | – | pass |\n",

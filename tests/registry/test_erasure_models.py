@@ -28,7 +28,7 @@ from lifecycle.problems.text_classification import identity
 from lifecycle.registry import catalog, promotion
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
-from lifecycle.settings.load import InferenceRules
+from lifecycle.settings.rules import InferenceRules
 from lifecycle.tracking.client import client, download
 from tests.conftest import train_model
 from tests.registry.conftest import State, promote
@@ -192,10 +192,10 @@ def test_an_earlier_model_keeps_its_digest_when_its_example_goes(state: State) -
 CHANGES = {
     "another example": ("input_example.json", b'{"columns": ["text"], "data": [["of somebody"]]}'),
     "the pipeline": ("artifacts/pipeline.skops", b"PK"),
-    "the code": ("text_model.py", b"import os"),
+    "the code": ("model.py", b"import os"),
     "the record": ("erased.json", b'{"input_example.json": [1, "0"]}'),
     "no record": ("erased.json", b""),
-    "a record of another file": ("erased.json", b'{"MLmodel": [1, "0"], "text_model.py": [1, "0"]}'),
+    "a record of another file": ("erased.json", b'{"MLmodel": [1, "0"], "model.py": [1, "0"]}'),
     "the description": ("MLmodel", b"flavors: {}"),
     "a file more": ("artifacts/more.bin", b"1"),
     "an odd record": ("erased.json", b'["input_example.json"]'),

@@ -184,10 +184,10 @@ def test_a_model_that_answers_otherwise_in_a_server_is_refused(
 def test_the_answers_of_the_server_are_compared_one_by_one(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infrastructure, "ROWS_PER_QUERY", 20)
     with replay._files(asked(state)) as given:
-        rows, model = replay._recorded_rows(given), loading.load(state.bayes)
+        (inputs, rows), model = replay._recorded_rows(given), loading.load(state.bayes)
 
         def serve(recorded: pd.DataFrame) -> str:
-            return infrastructure.serve_and_compare(given.model_folder, model, state.bayes, recorded)
+            return infrastructure.serve_and_compare(given.model_folder, model, state.bayes, inputs, recorded)
 
         assert serve(rows) == "48 predictions repeated by MLflow's scoring server"
         with pytest.raises(IntegrityError, match="1 of 48 predictions"):
@@ -328,7 +328,7 @@ def test_the_time_for_1000_rows_is_the_best_of_as_many_calls_as_there_is_time_fo
         given.append(rows)
         time.sleep((0.3, 0.0, 0.3, 0.0, 0.2)[len(given) - 1])
 
-    found = infrastructure.milliseconds_per_1000(predict, ["a", "b", "c"])
+    found = infrastructure.milliseconds_per_1000(predict, pd.DataFrame({"text": ["a", "b", "c"]}))
     assert [len(rows) for rows in given] == [1000] * calls
     assert list(given[0]["text"][:4]) == ["a", "b", "c", "a"]
     assert found < 100 if calls > 1 else found >= 300
@@ -336,5 +336,6 @@ def test_the_time_for_1000_rows_is_the_best_of_as_many_calls_as_there_is_time_fo
 
 def test_more_than_1000_texts_are_not_timed() -> None:
     given: list[int] = []
-    infrastructure.milliseconds_per_1000(lambda rows: given.append(len(rows)), [str(n) for n in range(1500)])
+    inputs = pd.DataFrame({"text": [str(n) for n in range(1500)]})
+    infrastructure.milliseconds_per_1000(lambda rows: given.append(len(rows)), inputs)
     assert set(given) == {1000}

@@ -86,7 +86,7 @@ def become_another_flavour(folder: Path, canary: Path) -> None:
 def bring_code(folder: Path, canary: Path) -> None:
     """A model's own code runs wherever it is loaded as MLflow would."""
     evil = f"import os\nos.mkdir({str(canary)!r})\n"
-    (folder / "text_model.py").write_text(evil + (folder / "text_model.py").read_text())
+    (folder / "model.py").write_text(evil + (folder / "model.py").read_text())
 
 
 TAMPER = [truncate, empty, remove, remove_everything, add_a_file, rename_a_file]
@@ -118,7 +118,7 @@ def refused(model: ModelRef) -> None:
 
 def test_every_flipped_bit_of_every_file_is_noticed(state: State) -> None:
     paths, rng = files_of(state.folder(state.bayes)), random.Random(8)
-    assert {"MLmodel", "pipeline.skops", "text_model.py", "requirements.txt"} <= {path.name for path in paths}
+    assert {"MLmodel", "pipeline.skops", "model.py", "requirements.txt"} <= {path.name for path in paths}
     for number in range(FLIPS):
         path = paths[number % len(paths)]
         content = path.read_bytes()

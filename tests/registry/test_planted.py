@@ -25,7 +25,7 @@ import yaml
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError
 from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
-from lifecycle.models.text_model import TRUSTED_TYPES
+from lifecycle.problems.text_classification.model import TRUSTED_TYPES
 from lifecycle.registry import catalog, log, promotion, registration, store
 from lifecycle.tracking.client import client
 from tests.registry.conftest import State
@@ -285,7 +285,7 @@ def test_code_paths_and_requirements_of_a_model_are_not_followed(state: State, t
     shutil.copytree(state.folder(state.bayes), folder)
     evil_module(folder, canary)
     described(folder, code="code", model_code_path="code/planted.py", model_config={"planted": "code/planted.py"})
-    (folder / "text_model.py").write_text(f"import os\nos.mkdir({str(canary)!r})\n")
+    (folder / "model.py").write_text(f"import os\nos.mkdir({str(canary)!r})\n")
     (folder / "requirements.txt").write_text("--index-url http://127.0.0.1:9/\nevil @ file:///tmp/evil\n")
     (folder / "conda.yaml").write_text("dependencies: [{pip: ['evil @ file:///tmp/evil']}]\n")
     (folder / "python_env.yaml").write_text("build_dependencies: ['evil @ file:///tmp/evil']\n")

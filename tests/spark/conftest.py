@@ -13,7 +13,7 @@ from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import InferenceRules
+from lifecycle.settings.rules import InferenceRules
 from tests.conftest import train_model
 
 TEXTS = (

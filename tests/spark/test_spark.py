@@ -26,6 +26,7 @@ from lifecycle.settings import load as settings
 from lifecycle.tracking.client import download
 from tests.conftest import ROOT, tree
 from tests.spark.conftest import TEXTS, requested, write_table
+from tests.tabular import CLASSIFICATION, REGRESSION, logged, rentals
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -153,11 +154,11 @@ def test_rows_that_spark_loses_are_an_error(session: SparkSession, champion: Mod
         def createDataFrame(self, table: Any) -> Any:  # noqa: N802
             return session.createDataFrame(table.slice(0, len(table) - 1))
 
-    request = requested(champion, tmp_path / "in.csv", tmp_path / "out")
+    loaded = loading.load(champion)
     with loading.private_copy(champion) as folder:
-        model = spark.SparkModel(session, spark.stand_in(request, folder, tmp_path / "model"))
+        model = spark.SparkModel(session, loaded, spark.stand_in(loaded, folder, tmp_path / "model"))
     texts = pd.DataFrame({"text": TEXTS}, index=[7, 8, 9, 11])
-    expected = loading.load(champion).predict(None, texts)
+    expected = loaded.predict(None, texts)
     assert model.predict(None, texts).to_dict("list") == expected.to_dict("list")
     model._session = Losing()
     with pytest.raises(IntegrityError, match="was given 4 rows and gave back 3"):
@@ -256,3 +257,25 @@ def test_nothing_is_written_to_the_working_directory(
     monkeypatch.chdir(tmp_path / "here")
     predictions(champion, write_table(tmp_path / "in.csv", TEXTS), tmp_path / "out", "spark")
     assert os.listdir() == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("problem", [REGRESSION, CLASSIFICATION])
+def test_a_table_is_scored_as_the_engine_local_scores_it(state: Path, tmp_path: Path, problem: str) -> None:
+    uri = settings.load("dev", home=state).mlflow_uri
+    model = logged(uri, problem, temp="row", season="made.label", holiday="a `b`")
+    rows = rentals(10).astype(object)
+    rows.loc[2, "temp"], rows.loc[3, "temp"], rows.loc[4, "season"] = None, "warm", None
+    source = tmp_path / "in.csv"
+    rows.rename(columns={"instant": "id", "temp": "row", "season": "made.label", "holiday": "a `b`"}).to_csv(
+        source, index=False
+    )
+    requests = {
+        engine: requested(model, source, tmp_path / engine, engine=engine).model_copy(update={"columns": {}})
+        for engine in ("local", "spark")
+    }
+    manifests = []
+    for request in requests.values():
+        batch.infer(request)
+        manifests.append(batches.verify(batches.locate(request)[0], request))
+    assert manifests[0] == manifests[1]
+    assert (manifests[0].scored, manifests[0].rejected) == (9, {"not_a_number": 1})

@@ -27,7 +27,8 @@ from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import DataRules, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import DataRules
 from tests.conftest import tree, write_news
 from tests.spark.conftest import TEXTS, requested, write_table
 

@@ -20,7 +20,7 @@ from lifecycle.inference import batch, tables
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import InferenceRules
+from lifecycle.settings.rules import InferenceRules
 from tests.conftest import tree
 from tests.spark.conftest import TEXTS, requested, write_table
 
@@ -74,7 +74,9 @@ def test_a_table_holds_the_rows_of_the_parts_with_day_and_batch(infer: Infer, ta
     assert set(found["logical_date"]) == {day}
     assert set(found["batch"]) == {batches.locate(request)[0].name}
     kinds = {field.name: field.type.type for field in DeltaTable(table).schema().fields}
-    assert kinds == {name: {"bigint": "long"}.get(kind, kind) for name, kind in tables.COLUMNS.items()}
+    assert kinds == {
+        name: {"bigint": "long"}.get(kind, kind) for name, kind in tables.columns_of("text-classification").items()
+    }
 
 
 def test_the_same_batch_again_writes_nothing(infer: Infer, table: str) -> None:

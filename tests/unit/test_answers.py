@@ -18,7 +18,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models.external import external
-from lifecycle.models.text_model import TextModel
+from lifecycle.problems.text_classification.model import TextModel
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.load import Settings
 from lifecycle.storage.files import sha256_of

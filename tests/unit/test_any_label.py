@@ -25,12 +25,11 @@ from lifecycle.gate import judge, records
 from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models import loading
+from lifecycle.problems.classification import plots, summary
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules, SliceRules
 from lifecycle.settings.load import Settings
-from lifecycle.tracking import class_metrics
 from lifecycle.tracking import client as tracking
-from lifecycle.training import plots
 from tests.conftest import make_dataset, train_model
 
 ODD = (
@@ -132,19 +131,21 @@ def test_parts_by_label_are_the_largest_classes_and_the_rest(odd: tuple[Settings
 @pytest.mark.parametrize("labels", [ODD, ("$5-$10", "_$"), tuple(f"c{n}" for n in range(120))])
 def test_plots_hold_any_label_and_any_number_of_them(labels: tuple[str, ...], tmp_path: Path) -> None:
     classes = np.array(sorted(labels), dtype=object)
-    truth = np.repeat(classes, 3)
+    truth = pd.Series(np.repeat(classes, 3))
     drawn = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(truth))
+    answers = pd.DataFrame(drawn, columns=[f"{summary.PROBABILITY}{name}" for name in classes])
+    answers.insert(0, "label", classes[drawn.argmax(axis=1)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.draw(classes, truth, drawn, tmp_path / "plots")
+        plots.draw(truth, answers, tmp_path / "plots")
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"confusion_matrix.png", "pr_roc.png"}
 
 
 def test_of_many_classes_single_ones_stand_in_the_table_alone() -> None:
     for count, single in ((50, True), (51, False)):
         truth = [f"c{n}" for n in range(count)]
-        classes = class_metrics.by_class(truth, truth)
-        found = class_metrics.metrics(Side.TEST, classes)
+        classes = summary.by_class(truth, truth)
+        found = summary.metrics(Side.TEST, classes)
         assert len(classes) == count
         assert ("test.f1.c1" in found) is single
         assert {"test.accuracy", "test.f1_macro", "test.recall_weighted"} <= set(found)
@@ -155,7 +156,7 @@ def test_of_many_classes_single_ones_stand_in_the_table_alone() -> None:
 def test_metrics_are_scikit_learns(rows: list[tuple[str, str]]) -> None:
     truth, predicted = zip(*rows, strict=True)
     report = classification_report(truth, predicted, output_dict=True, zero_division=0.0)
-    found = class_metrics.metrics(Side.TEST, class_metrics.by_class(truth, predicted))
+    found = summary.metrics(Side.TEST, summary.by_class(truth, predicted))
     assert found["test.accuracy"] == pytest.approx(accuracy_score(truth, predicted))
     for joint in ("macro", "weighted"):
         assert found[f"test.f1_{joint}"] == pytest.approx(report[f"{joint} avg"]["f1-score"])

@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.core.errors import ConfigError, IntegrityError
-from lifecycle.evaluation import behaviour
-from lifecycle.evaluation.behaviour import CHANGES, NO_CASE, Suite
-from lifecycle.evaluation.findings import BehaviourLine
-from lifecycle.models.text_model import TextModel
-from lifecycle.training import estimators
+from lifecycle.problems.findings import BehaviourLine
+from lifecycle.problems.text_classification import behaviour, estimators
+from lifecycle.problems.text_classification.behaviour import CHANGES, NO_CASE, Suite
+from lifecycle.problems.text_classification.model import TextModel
 from tests.conftest import ROOT, SAMPLE
 
 SHIPPED = ROOT / "config" / "behaviour"

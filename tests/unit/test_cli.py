@@ -59,7 +59,9 @@ def test_every_command_explains_itself(name: str, command: object) -> None:
     ("arguments", "code", "words"),
     [
         (["frobnicate"], 2, "No such command"),
-        (["train", "--data-name", "news"], 2, "Missing option"),
+        (["train", "--data-name", "news"], 2, "No model is defined"),
+        (["train", "--model-name", "m"], 2, "Missing option --data-name"),
+        (["data", "show", "--data-name", "news"], 2, "Missing option"),
         (["data", "show", "--data-name", "nope", "--data-version", "1"], 2, "mlops data list"),
         (["history", "--model-name", "nope"], 2, "mlops model list"),
         (["data", "create", "--data-name", "x", "--data-version", "1", "--source", "none.csv"], 2, "does not exist"),

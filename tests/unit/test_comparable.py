@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from lifecycle.core.errors import IntegrityError
 from lifecycle.evaluation.comparable import comparable
+from lifecycle.problems.known import named
 
+TEXTS = named("text-classification")
 LABELS = ("a", "b", "c")
 
 
@@ -39,7 +41,7 @@ def test_the_order_in_which_rows_were_stored_does_not_matter(size: int, seed: in
     truth = truth_of(size)
     stored = {"challenger": predictions_of(truth, seed), "champion": predictions_of(truth, seed + 100)}
     shuffled = {role: frame.sample(frac=1, random_state=random.randrange(9999)) for role, frame in stored.items()}  # type: ignore[attr-defined]
-    first, second = comparable(truth, stored, {}), comparable(truth, shuffled, {})
+    first, second = comparable(TEXTS, truth, stored, {}), comparable(TEXTS, truth, shuffled, {})
     pd.testing.assert_frame_equal(first.rows, second.rows)
     for one, other in ((first.challenger, second.challenger), (first.champion, second.champion)):
         assert one is not None
@@ -56,7 +58,7 @@ def test_what_either_has_seen_is_left_out_and_counted(new: set[int], old: set[in
         "challenger": {short(truth["key"][i]) for i in new},
         "champion": {short(truth["key"][i]) for i in old},
     }
-    found = comparable(truth, stored, seen)
+    found = comparable(TEXTS, truth, stored, seen)
     assert list(found.rows["row"]) == [i + 1 for i in range(20) if i not in new | old]
     assert found.left_out == {"challenger": len(new), "champion": len(old)}
     assert len(found.challenger.label) == len(found.rows)
@@ -66,7 +68,7 @@ def test_classes_that_only_one_model_knows_mean_the_same_for_both() -> None:
     truth = truth_of(6)
     plain = predictions_of(truth, 0)
     extra = plain.assign(**{"probability.z": 0.0}).assign(label=["z", *plain["label"][1:]])
-    found = comparable(truth, {"challenger": extra, "champion": plain}, {})
+    found = comparable(TEXTS, truth, {"challenger": extra, "champion": plain}, {})
     assert found.challenger.classes == ("a", "b", "c", "z")
     assert found.champion is not None
     assert found.champion.classes == found.challenger.classes
@@ -77,10 +79,12 @@ def test_classes_that_only_one_model_knows_mean_the_same_for_both() -> None:
 
 def test_a_model_that_tells_no_probabilities_has_none() -> None:
     truth = truth_of(6)
-    found = comparable(truth, {"challenger": predictions_of(truth, 0)[["row", "key", "truth", "label", "score"]]}, {})
+    found = comparable(
+        TEXTS, truth, {"challenger": predictions_of(truth, 0)[["row", "key", "truth", "label", "score"]]}, {}
+    )
     assert found.challenger.probabilities is None
     assert found.champion is None
-    assert list(found.rows.columns) == ["row", "text", "truth", "source_desk"]
+    assert list(found.rows.columns) == ["row", "text", "source_desk", "truth"]
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1, 0.9])
@@ -89,15 +93,15 @@ def test_probabilities_must_be_some(value: float) -> None:
     broken = predictions_of(truth, 0)
     broken.loc[2, "probability.a"] = value
     with pytest.raises(IntegrityError, match="challenger are not usable: has probabilities that do not add up to 1"):
-        comparable(truth, {"challenger": broken}, {})
+        comparable(TEXTS, truth, {"challenger": broken}, {})
 
 
 def test_a_single_probability_must_be_one_too() -> None:
     truth = truth_of(1)
     alone = truth[["row", "key"]].assign(truth=truth["label"], label="a", score=0.5)
-    comparable(truth, {"challenger": alone.assign(**{"probability.a": 1.0})}, {})
+    comparable(TEXTS, truth, {"challenger": alone.assign(**{"probability.a": 1.0})}, {})
     with pytest.raises(IntegrityError, match="do not add up to 1"):
-        comparable(truth, {"challenger": alone.assign(**{"probability.a": 0.5})}, {})
+        comparable(TEXTS, truth, {"challenger": alone.assign(**{"probability.a": 0.5})}, {})
 
 
 @pytest.mark.parametrize(
@@ -118,18 +122,18 @@ def test_answers_of_another_kind_are_named(change: dict[str, object], words: str
     truth = truth_of(6)
     broken = predictions_of(truth, 0).assign(**change)
     with pytest.raises(IntegrityError, match=f"challenger are not usable: .*{words}"):
-        comparable(truth, {"challenger": broken}, {})
+        comparable(TEXTS, truth, {"challenger": broken}, {})
 
 
 @pytest.mark.parametrize("column", ["key", "truth", "label", "score"])
 def test_a_column_that_is_not_there_or_there_twice_is_named(column: str) -> None:
     truth = truth_of(6)
     plain = predictions_of(truth, 0)
-    with pytest.raises(IntegrityError, match=f"champion lack or repeat the columns {column}"):
-        comparable(truth, {"challenger": plain, "champion": plain.drop(columns=column)}, {})
+    with pytest.raises(IntegrityError, match=f"champion are not usable: .*lacks or repeats the columns? {column}"):
+        comparable(TEXTS, truth, {"challenger": plain, "champion": plain.drop(columns=column)}, {})
     twice = pd.concat([plain, plain[[column]]], axis=1)
-    with pytest.raises(IntegrityError, match=f"challenger lack or repeat the columns {column}"):
-        comparable(truth, {"challenger": twice}, {})
+    with pytest.raises(IntegrityError, match=f"challenger are not usable: .*lacks or repeats the columns? {column}"):
+        comparable(TEXTS, truth, {"challenger": twice}, {})
 
 
 @pytest.mark.parametrize("label", [None, ""])
@@ -138,7 +142,7 @@ def test_a_label_must_be_one(label: str | None) -> None:
     plain = predictions_of(truth, 0)
     broken = plain.assign(label=[label, *plain["label"][1:]])
     with pytest.raises(IntegrityError, match="champion are not usable: has an empty label"):
-        comparable(truth, {"challenger": plain, "champion": broken}, {})
+        comparable(TEXTS, truth, {"challenger": plain, "champion": broken}, {})
 
 
 def test_a_class_in_two_unicode_forms_of_an_earlier_release_is_one() -> None:
@@ -150,7 +154,7 @@ def test_a_class_in_two_unicode_forms_of_an_earlier_release_is_one() -> None:
         **{f"probability.{composed}": [0.25, 0.5, 0.25, 0.0], "probability.b": [0.25, 0.25, 0.75, 1.0],
            f"probability.{decomposed}": [0.5, 0.25, 0.0, 0.0]},
     )  # fmt: skip
-    found = comparable(truth, {"challenger": stored}, {})
+    found = comparable(TEXTS, truth, {"challenger": stored}, {})
     assert found.challenger.classes == ("b", composed)
     assert found.challenger.truth.tolist() == found.challenger.label.tolist() == [1, 1, 0, 0]
     assert found.challenger.probabilities is not None
@@ -162,9 +166,11 @@ def test_a_class_in_two_unicode_forms_of_an_earlier_release_is_one() -> None:
 def test_a_model_knows_the_classes_that_it_tells_probabilities_of() -> None:
     truth = truth_of(6)
     plain = predictions_of(truth, 0)
-    found = comparable(truth, {"challenger": plain.assign(**{"probability.z": 0.0}), "champion": plain}, {})
+    found = comparable(TEXTS, truth, {"challenger": plain.assign(**{"probability.z": 0.0}), "champion": plain}, {})
     assert found.knows == {"challenger": {"a", "b", "c", "z"}, "champion": {"a", "b", "c"}}
-    silent = comparable(truth, {"challenger": plain, "champion": plain[["row", "key", "truth", "label", "score"]]}, {})
+    silent = comparable(
+        TEXTS, truth, {"challenger": plain, "champion": plain[["row", "key", "truth", "label", "score"]]}, {}
+    )
     assert silent.knows == {"challenger": {"a", "b", "c"}}
 
 
@@ -189,7 +195,7 @@ def test_any_label_makes_a_column_of_its_own() -> None:
     truth = truth_of(len(ODD)).assign(label=list(ODD))
     sure = pd.DataFrame(np.eye(len(ODD)), columns=[f"probability.{label}" for label in ODD])
     stored = truth[["row", "key"]].assign(truth=list(ODD), label=list(ODD), score=1.0).join(sure)
-    found = comparable(truth, {"challenger": stored}, {}).challenger
+    found = comparable(TEXTS, truth, {"challenger": stored}, {}).challenger
     assert found.classes == tuple(sorted(ODD))
     assert (found.truth == found.label).all()
     assert found.probabilities is not None

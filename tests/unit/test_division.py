@@ -20,7 +20,7 @@ from lifecycle.data.division import Division, Earlier
 from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.data.source import Source
 from lifecycle.problems.text_classification import identity
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 examples = hypothesis.settings(deadline=None, max_examples=25)
 SIDES = ["train", "test", "holdout"]

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lifecycle.evaluation.metrics import Predictions
-from lifecycle.evaluation.statistics import larger_p, rarer_p
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD, doubts
+from lifecycle.problems.classification.scores import ClassScores
+from lifecycle.problems.shares import larger_p, rarer_p
 from lifecycle.tracking.claims import Claim
 
 DECLARED = Claim(origin="declared", words="trained on train of e 1, as ada says")
@@ -16,15 +16,15 @@ RECORDED = Claim(origin="recorded", words="recorded when it was trained")
 NONE = Claim(origin="none", words="nobody said")
 
 
-def model(right: int, rows: int, classes: int = 2) -> Predictions:
+def model(right: int, rows: int, classes: int = 2) -> ClassScores:
     """A model that is right on the first rows; the classes are equally frequent."""
     truth = np.arange(rows) % classes
     label = np.where(np.arange(rows) < right, truth, (truth + 1) % max(classes, 2))
-    return Predictions(("a", "b", "c")[: max(classes, 2)], truth, label, np.ones(rows), None)
+    return ClassScores(("a", "b", "c")[: max(classes, 2)], truth, label, np.ones(rows), None)
 
 
 def failed(
-    challenger: Predictions, champion: Predictions | None = None, test: tuple[int, int] | None = None
+    challenger: ClassScores, champion: ClassScores | None = None, test: tuple[int, int] | None = None
 ) -> list[str]:
     return [check.name for check in doubts(DECLARED, challenger, champion, test) if check.outcome == "fail"]
 
@@ -54,7 +54,7 @@ def failed(
     ],
 )
 def test_what_is_doubted(
-    challenger: Predictions, champion: Predictions | None, test: tuple[int, int] | None, expected: list[str]
+    challenger: ClassScores, champion: ClassScores | None, test: tuple[int, int] | None, expected: list[str]
 ) -> None:
     assert failed(challenger, champion, test) == expected
 
@@ -62,7 +62,7 @@ def test_what_is_doubted(
 def test_easy_rows_are_no_ground_for_doubt_where_one_class_is_nearly_all() -> None:
     truth = np.zeros(1000, int)
     truth[:20] = 1
-    assert failed(Predictions(("a", "b"), truth, truth, np.ones(1000), None)) == []
+    assert failed(ClassScores(("a", "b"), truth, truth, np.ones(1000), None)) == []
 
 
 def test_a_doubt_says_what_it_rests_on_and_what_to_do() -> None:

@@ -11,21 +11,22 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.names import ModelType, Side
+from lifecycle.core.names import Side
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
+from lifecycle.problems.contract import Estimator
+from lifecycle.problems.text_classification import estimators
 from lifecycle.settings.load import Settings
 from lifecycle.tracking import client as tracking
-from lifecycle.training import estimators
 from lifecycle.training import train as training
 from tests.conftest import train_model, write_news
 
 
-@pytest.mark.parametrize("model_type", list(ModelType))
-def test_every_type_answers_the_contract(news: Settings, model_type: ModelType) -> None:
-    ref = train_model(news, model_type)
+@pytest.mark.parametrize("algorithm", list(estimators.ESTIMATORS))
+def test_every_type_answers_the_contract(news: Settings, algorithm: str) -> None:
+    ref = train_model(news, algorithm)
     texts = pd.DataFrame({"text": ["profit rose to a record", "loss widened", "profit rose to a record"]})
     predicted = loading.load(ref).predict(None, texts)
     assert list(predicted.columns) == ["label", "score"]
@@ -39,7 +40,7 @@ LABELS = ["good", "bad", "none", "good", "bad", "none"]
 
 def test_words_that_carry_direction_are_kept() -> None:
     """No stop words are removed, digits and signs stay: in finance they are the message."""
-    vocabulary = estimators.fit(ModelType.NAIVE_BAYES, {}, 0, TEXTS, LABELS)[0].named_transformers_["tfidf"].vocabulary_
+    vocabulary = estimators.fit("naive_bayes", {}, 0, TEXTS, LABELS)[0].named_transformers_["tfidf"].vocabulary_
     assert {"not", "up", "%", "10", "5 %"} <= set(vocabulary)
 
 
@@ -56,20 +57,20 @@ def test_nothing_is_learnt_from_outside_the_train_side(news: Settings) -> None:
     assert not unseen & vocabulary
 
 
-@pytest.mark.parametrize("model_type", list(ModelType))
-def test_the_same_seed_gives_the_same_predictions(news: Settings, model_type: ModelType) -> None:
+@pytest.mark.parametrize("algorithm", list(estimators.ESTIMATORS))
+def test_the_same_seed_gives_the_same_predictions(news: Settings, algorithm: str) -> None:
     rows = dataset.load_rows(news.datasets, "news", "1.0.0", Side.TRAIN)
-    first, second = (estimators.fit(model_type, {}, 3, rows[["text"]], rows["label"]) for _ in range(2))
+    first, second = (estimators.fit(algorithm, {}, 3, rows[["text"]], rows["label"]) for _ in range(2))
     assert (first.predict_proba(rows[["text"]]) == second.predict_proba(rows[["text"]])).all()
 
 
 def test_parameters_reach_the_estimator_and_unknown_ones_name_the_valid() -> None:
-    assert estimators.build(ModelType.RANDOM_FOREST, {"max_depth": 3}, 7)[-1].max_depth == 3
-    assert estimators.build(ModelType.RANDOM_FOREST, {}, 7)[-1].random_state == 7
+    assert estimators.build("random_forest", {"max_depth": 3}, 7)[-1].max_depth == 3
+    assert estimators.build("random_forest", {}, 7)[-1].random_state == 7
     with pytest.raises(ConfigError, match=r"max_dept.*valid are .*max_depth"):
-        estimators.build(ModelType.RANDOM_FOREST, {"max_dept": 3}, 7)
+        estimators.build("random_forest", {"max_dept": 3}, 7)
     with pytest.raises(ConfigError, match="alpha"):
-        estimators.fit(ModelType.NAIVE_BAYES, {"alpha": "much"}, 0, TEXTS, LABELS)
+        estimators.fit("naive_bayes", {"alpha": "much"}, 0, TEXTS, LABELS)
 
 
 def test_a_run_records_what_it_was_made_of(news: Settings) -> None:
@@ -109,8 +110,8 @@ def _plan(config: Settings) -> training.TrainRequest:
         data_name="news",
         data_version="1.0.0",
         model_name="sentiment",
-        model_type=ModelType.NAIVE_BAYES,
-        model_params={},
+        algorithm="naive_bayes",
+        params={},
         seed=0,
         links={"prefect.flow_run_id": "abc"},
     )
@@ -134,9 +135,9 @@ def test_linear_algebra_keeps_to_one_thread_while_fitting(monkeypatch: pytest.Mo
             seen.extend(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
             return super().fit(*arguments)
 
-    monkeypatch.setitem(estimators.BUILDERS, ModelType.LOGISTIC_REGRESSION, (Watched, {}))
+    monkeypatch.setitem(estimators.ESTIMATORS, "logistic_regression", Estimator(Watched))
     with threadpool_limits(2):
-        estimators.fit(ModelType.LOGISTIC_REGRESSION, {}, 0, TEXTS, LABELS)
+        estimators.fit("logistic_regression", {}, 0, TEXTS, LABELS)
     assert set(seen) == {1}
 
 

@@ -44,7 +44,7 @@ from lifecycle.models import loading
 from lifecycle.models.external import conversion, external, unpickle
 from lifecycle.models.external.conversion import Answer, Converted, convert
 from lifecycle.models.external.external import TrainedOn, log_external
-from lifecycle.models.text_model import TextModel
+from lifecycle.problems.text_classification.model import TextModel
 from lifecycle.settings.load import Settings
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import runs

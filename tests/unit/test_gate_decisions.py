@@ -9,17 +9,20 @@ import pytest
 
 from lifecycle.core.errors import DataError, IntegrityError, TransientError
 from lifecycle.core.names import Environment
-from lifecycle.evaluation import metrics, statistics
 from lifecycle.evaluation import slices as parts_of
+from lifecycle.evaluation import statistics
 from lifecycle.evaluation.comparable import comparable
-from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
-from lifecycle.evaluation.metrics import Predictions
 from lifecycle.evaluation.statistics import Measured
 from lifecycle.gate import checks
-from lifecycle.gate.contest import Contest
-from lifecycle.gate.decide import SHOWN_FLIPS, SHOWN_TEXT, Case, Parties, decide, weigh
+from lifecycle.gate.contest import Contest, Terms
+from lifecycle.gate.decide import SHOWN_FLIPS, Comparison, Evidence, decide, decision_of
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.verdict import REPLAY, Check, Verdict
+from lifecycle.problems.classification import metrics
+from lifecycle.problems.classification.scores import ClassScores
+from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine
+from lifecycle.problems.known import named
 from lifecycle.settings.gate_rules import (
     BudgetRules,
     CalibrationRules,
@@ -34,19 +37,27 @@ JUST = 1e-9
 PROOF = Proof(outcome="8 predictions reproduced", load_seconds=2.0, milliseconds_per_1000=4.0, megabytes=8.0)
 QUICK = {"resamples": 200, "min_rows": 1, "min_rows_per_class": 1}
 GAIN = Contest(rule="gain")
+
+
+def terms(rules: GateRules) -> Terms:
+    completed = TEXTS.judging.completed(rules)
+    return Terms(metrics.named(completed.metric, completed), completed, GAIN)
+
+
+TEXTS = named("text-classification")
 PASS, FAIL, FEW = (Check(name="x", outcome=outcome) for outcome in ("pass", "fail", "not_enough_data"))  # type: ignore[arg-type]
 ALONE = {**QUICK, "slices": SliceRules(by=()), "calibration": CalibrationRules(max_ece_increase=None)}
 """Rules that ask for nothing but a gain."""
 
 
-def predictions(truth: str, labels: str, scores: Sequence[float] | None = None, *, sure: bool = False) -> Predictions:
+def predictions(truth: str, labels: str, scores: Sequence[float] | None = None, *, sure: bool = False) -> ClassScores:
     """One letter per row; the score of a label is 0.75, or certain."""
     classes = tuple("abc")
     codes = np.array([classes.index(letter) for letter in labels])
     score = np.array(scores if scores is not None else [1.0 if sure else 0.75] * len(labels))
     probabilities = np.repeat(((1 - score) / 2)[:, None], 3, axis=1)
     probabilities[np.arange(len(codes)), codes] = score
-    return Predictions(classes, np.array([classes.index(letter) for letter in truth]), codes, score, probabilities)
+    return ClassScores(classes, np.array([classes.index(letter) for letter in truth]), codes, score, probabilities)
 
 
 def rows_of(truth: str, **columns: object) -> pd.DataFrame:
@@ -63,8 +74,10 @@ def case(
     left_out: dict[str, int] | None = None,
     rows: pd.DataFrame | None = None,
     contest: Contest | None = None,
-) -> Case:
-    return Case(
+) -> Evidence:
+    return Evidence(
+        problem=TEXTS,
+        inputs=TEXT_COLUMNS,
         rows=rows_of(truth) if rows is None else rows,
         challenger=predictions(truth, new),
         champion=None if old is None else predictions(truth, old),
@@ -75,8 +88,8 @@ def case(
     )
 
 
-def judged(asked: Case, **rules: object) -> Verdict:
-    parties = Parties(
+def judged(asked: Evidence, **rules: object) -> Verdict:
+    comparison = Comparison(
         env=Environment.DEV,
         challenger="new",
         champion="old" if asked.champion else None,
@@ -85,7 +98,7 @@ def judged(asked: Case, **rules: object) -> Verdict:
         dataset_digest="d",
         side="holdout",
     )
-    return weigh(parties, asked, GateRules.model_validate({**ALONE, **rules}))
+    return decide(comparison, asked, GateRules.model_validate({**ALONE, **rules}))
 
 
 def outcomes(verdict: Verdict) -> dict[str, str]:
@@ -142,9 +155,9 @@ def test_what_no_probability_can_be_is_not_judged(
     for found in (models, dict(zip(models, reversed(models.values()), strict=True))):
         if words:
             with pytest.raises(IntegrityError, match=words):
-                comparable(truth, found, {})
+                comparable(TEXTS, truth, found, {})
         else:
-            assert len(comparable(truth, found, {}).rows) == 2
+            assert len(comparable(TEXTS, truth, found, {}).rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -186,7 +199,7 @@ def test_with_too_few_rows_nothing_else_is_asked() -> None:
 @pytest.mark.parametrize(
     ("asked", "told"), [(case("ab", "ab"), False), (case("a", "a", "b"), False), (case("ab", "ab", "ba"), True)]
 )
-def test_how_many_rows_it_takes_is_told_where_two_models_can_tell(asked: Case, told: bool) -> None:
+def test_how_many_rows_it_takes_is_told_where_two_models_can_tell(asked: Evidence, told: bool) -> None:
     assert ("takes about" in judged(asked, min_rows=9).reasons[1]) is told
 
 
@@ -324,7 +337,7 @@ def test_gain(new: str, old: str, min_gain: float, outcome: str) -> None:
     rules = GateRules(metric="accuracy", min_gain=min_gain, resamples=400)
     value = (new.count("a") - old.count("a")) / 10
     found = measured({}, {}, {"accuracy": Interval(value=value, low=value - 0.15, high=value + 0.15)})
-    check = checks.gain(found, challenger, champion, rules, GAIN)
+    check = checks.gain(found, (challenger, champion), terms(rules))
     assert (check.name, check.outcome, check.limit) == ("gain in accuracy", outcome, min_gain)
     assert check.value == pytest.approx(value)
     broken = sum(a == "b" and b == "a" for a, b in zip(new, old, strict=True)) * 4
@@ -353,7 +366,7 @@ def test_probabilities_alone_are_a_difference_only_to_a_metric_that_reads_them()
 
 def test_a_gain_that_cannot_be_measured_fails() -> None:
     model = predictions("ab", "ab")
-    check = checks.gain(measured({}), model, model, GateRules(), GAIN)
+    check = checks.gain(measured({}), (model, model), terms(GateRules()))
     assert (check.outcome, check.value, check.detail) == ("fail", None, "cannot be measured: for this reason")
 
 
@@ -526,7 +539,7 @@ def test_a_margin_is_not_walked_down_by_small_steps(rivals: tuple[tuple[str, int
 def test_an_earlier_champion_that_cannot_be_measured_is_not_beaten() -> None:
     truth, new, old = flipped(0, 40)
     bare = rival("v1", 0)
-    unknown = bare._replace(predictions=bare.predictions._replace(probabilities=None))
+    unknown = bare._replace(scores=bare.scores._replace(probabilities=None))
     asked = case(truth, new, old, contest=RETRAINING)._replace(rivals=(rival("v2", 0), unknown))
     verdict = judged(asked, metric="log_loss")
     assert outcomes(verdict)["gain in log_loss over the earlier champion v1"] == "fail"
@@ -612,11 +625,11 @@ def checked(
     ],
 )
 def test_a_comparison_that_fails_says_what_it_found(done: tuple[Check, ...], decision: str) -> None:
-    assert decide(done, 0.25) == decision
+    assert decision_of(done, 0.25) == decision
     if decision not in {"promote", "worse"}:
-        assert decide((*done, FAIL), 0.25) == "keep"
+        assert decision_of((*done, FAIL), 0.25) == "keep"
     if decision != "promote":
-        assert decide((*done, FEW), 0.25) == ("worse" if decision == "worse" else "not_enough_data")
+        assert decision_of((*done, FEW), 0.25) == ("worse" if decision == "worse" else "not_enough_data")
 
 
 def test_each_answer_has_a_name_and_a_plain_sentence_before_its_numbers() -> None:
@@ -739,7 +752,7 @@ def part(outcome: str, *, champion: float | None = 0.75, p: float | None = 0.01)
     ],
 )
 def test_parts_of_the_rows(lines: tuple[str, ...], outcome: str, value: int, detail: str) -> None:
-    check = checks.parts(tuple(map(part, lines)), GateRules())
+    check = checks.slices(tuple(map(part, lines)), GateRules())
     assert (check.outcome, check.value, check.limit, check.detail) == (outcome, value, 0, detail)
 
 
@@ -751,7 +764,7 @@ def test_parts_of_the_rows(lines: tuple[str, ...], outcome: str, value: int, det
     ],
 )
 def test_a_part_that_fails_tells_what_is_known(line: SliceLine, detail: str) -> None:
-    assert checks.parts((line,), GateRules()).detail == detail
+    assert checks.slices((line,), GateRules()).detail == detail
 
 
 def sliced(new: str, old: str | None, rows: pd.DataFrame | None = None, **rules: object) -> tuple[SliceLine, ...]:
@@ -761,7 +774,14 @@ def sliced(new: str, old: str | None, rows: pd.DataFrame | None = None, **rules:
     asked = {"by": ("label",), "min_rows": 1, "max_loss": 0.0} | rules
     confidence = asked.pop("confidence", 0.9375)
     checked = GateRules(slices=SliceRules.model_validate(asked), confidence=float(str(confidence)))
-    return parts_of.slices(rows_of(truth) if rows is None else rows, predictions(truth, new), champion, checked)
+    return parts_of.slices(
+        TEXTS,
+        TEXT_COLUMNS,
+        rows_of(truth) if rows is None else rows,
+        predictions(truth, new),
+        champion,
+        TEXTS.judging.completed(checked),
+    )
 
 
 @pytest.mark.parametrize(
@@ -836,10 +856,10 @@ def test_lengths_make_quarters() -> None:
         ("text_length = 7 to 9", 3),
     ]
     (one,) = sliced("aaaa", "bbbb", rows_of("aaaa", text=["same"] * 4), by=("text_length",))
-    assert (one.name, one.rows) == ("text_length = 4 to 4", 4)
+    assert (one.name, one.rows) == ("text_length = 4", 4)
     most = ["four", *["fives"] * 8]
-    (all_alike,) = sliced("a" * 9, "b" * 9, rows_of("a" * 9, text=most), by=("text_length",))
-    assert (all_alike.name, all_alike.rows) == ("text_length = 4 to 5", 9)
+    few = sliced("a" * 9, "b" * 9, rows_of("a" * 9, text=most), by=("text_length",))
+    assert sorted((line.name, line.rows) for line in few) == [("text_length = 4", 1), ("text_length = 5", 8)]
 
 
 @pytest.mark.parametrize(("most", "refused"), [(3, True), (4, False), (5, False)])
@@ -873,7 +893,7 @@ def test_of_too_many_classes_the_smaller_ones_are_one_part(most: int, parts: dic
 def test_rows_without_a_value_are_in_no_part_and_an_unknown_column_is_an_error() -> None:
     rows = rows_of("aaaa", source_desk=["x", "x", None, None])
     assert [(line.name, line.rows) for line in sliced("aaaa", None, rows, by=("desk",))] == [("desk = x", 2)]
-    with pytest.raises(DataError, match="no column team to make parts of; it has source_desk"):
+    with pytest.raises(DataError, match="no column team to make slices of; it has source_desk"):
         sliced("aaaa", None, rows, by=("team",))
     with pytest.raises(DataError, match="it has none of its own"):
         sliced("aaaa", None, by=("team",))
@@ -883,11 +903,11 @@ def test_parts_are_judged_in_a_verdict_and_one_that_breaks_refuses_a_better_mode
     truth = "a" * 30 + "b" * 60
     new, old = "b" * 12 + "a" * 18 + "b" * 60, "a" * 30 + "a" * 50 + "b" * 10
     verdict = judged(case(truth, new, old), slices=SliceRules(by=("label",)))
-    assert [name for name, outcome in outcomes(verdict).items() if outcome == "fail"] == ["parts of the rows"]
+    assert [name for name, outcome in outcomes(verdict).items() if outcome == "fail"] == ["slices of the rows"]
     assert verdict.decision == "keep"
     plain, reason = verdict.reasons
-    assert plain == "it is much worse on a part of the rows"
-    assert reason.startswith("parts of the rows: label = a: accuracy from 1.000 to 0.600 on 30 rows (p = 0.0")
+    assert plain == "it is much worse on a slice of the rows"
+    assert reason.startswith("slices of the rows: label = a: accuracy from 1.000 to 0.600 on 30 rows (p = 0.0")
     assert [(line.name, line.outcome) for line in verdict.slices] == [("label = a", "fail"), ("label = b", "pass")]
     assert judged(case(truth, new, old)).decision == "promote"
 
@@ -1014,22 +1034,22 @@ def test_a_machine_that_fails_is_no_verdict() -> None:
     ],
 )
 def test_only_checks_that_all_passed_promote(done: tuple[Check, ...], decision: str) -> None:
-    assert decide(done, 0.02) == decision
+    assert decision_of(done, 0.02) == decision
 
 
 @pytest.mark.parametrize("who", ["old", None])
 def test_a_champion_without_predictions_is_no_first_champion(who: str | None) -> None:
-    parties = judged(case("ab", "ab")).model_dump(include=set(Parties.model_fields)) | {"champion": who}
+    parties = judged(case("ab", "ab")).model_dump(include=set(Comparison.model_fields)) | {"champion": who}
     asked = case("ab", "ab", None if who else "ba")
     with pytest.raises(IntegrityError, match="champion"):
-        weigh(Parties.model_validate(parties), asked, GateRules.model_validate(ALONE))
+        decide(Comparison.model_validate(parties), asked, GateRules.model_validate(ALONE))
 
 
 def test_flips_are_counted_in_whole_and_shown_the_surest_first() -> None:
     count = SHOWN_FLIPS + 5
     truth, new, old = "a" * 2 * count, "b" * count + "a" * count, "a" * count + "c" * count
     scores = [0.5 + number / 1000 for number in range(count)] + [0.4] * count
-    text = "y" * (SHOWN_TEXT + 1)
+    text = "y" * (200 + 1)
     asked = case(truth, new, old, rows=rows_of(truth, text=text))
     asked = asked._replace(challenger=predictions(truth, new, scores), champion=predictions(truth, old, scores[::-1]))
     verdict = judged(asked)
@@ -1040,7 +1060,7 @@ def test_flips_are_counted_in_whole_and_shown_the_surest_first() -> None:
     assert first.score == scores[count - 1]
     assert (last.row, last.truth, last.champion, last.challenger) == (10 + count, "a", "c", "a")
     assert [flip.score for flip in verdict.broken] == sorted((flip.score for flip in verdict.broken), reverse=True)
-    assert first.text == text[:SHOWN_TEXT]
+    assert first.text == text[:200]
 
 
 def test_equally_sure_mistakes_come_in_the_order_of_the_rows() -> None:
@@ -1060,7 +1080,7 @@ def test_a_verdict_holds_what_it_rests_on() -> None:
     costs = CostRules(matrix={"a": {"b": 8.0}, "b": {"a": 8.0}})
     verdict = judged(asked, costs=costs, metric="cost", floors={"accuracy": 0.5})
     assert verdict.reasons == (
-        "better than the champion old: cost 0.000 instead of 2000.000 on 40 rows that neither has seen",
+        "better than the champion old: cost 0.000 instead of 2,000 on 40 rows that neither has seen",
     )
     assert (verdict.rows, verdict.left_out) == (40, {"challenger": 3, "champion": 0})
     assert (verdict.broken_rows, verdict.repaired_rows) == (0, 10)

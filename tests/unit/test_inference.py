@@ -29,7 +29,8 @@ from lifecycle.models import loading
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import InferenceRules, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import InferenceRules
 from tests.conftest import train_model, tree
 from tests.unit.test_answers import registered
 

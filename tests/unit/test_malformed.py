@@ -25,7 +25,8 @@ from lifecycle.core.errors import DataError
 from lifecycle.data import dataset, ingest
 from lifecycle.data.source import Source
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import DataRules, Settings
+from lifecycle.settings.load import Settings
+from lifecycle.settings.rules import DataRules
 from tests.conftest import tree
 
 Run = Callable[..., tuple[int, str]]

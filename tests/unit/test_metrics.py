@@ -11,23 +11,26 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from lifecycle.core.errors import ConfigError, MetricError
-from lifecycle.evaluation import metrics
-from lifecycle.evaluation.metrics import PER_CLASS, STANDARD, Predictions, Weights
+from lifecycle.problems.classification import metrics
+from lifecycle.problems.classification.metrics import PER_CLASS, STANDARD
+from lifecycle.problems.classification.scores import ClassScores
+from lifecycle.problems.metric import Weights
+from lifecycle.problems.regression.metrics import STANDARD as OF_NUMBERS
 from lifecycle.settings.gate_rules import HIGHER, LOWER, CostRules, GateRules
 
 CLASSES = ("", "0", "neutral", "Ω")
 
 
-def f_family(score: str, average: str) -> Callable[[Predictions], float]:
+def f_family(score: str, average: str) -> Callable[[ClassScores], float]:
     """Over the classes that the rows have: one that a model only says is no class of theirs."""
     function = getattr(sk, f"{score}_score")
     return lambda rows: function(rows.truth, rows.label, labels=np.unique(rows.truth), average=average, zero_division=0)
 
 
-def one_versus_rest(score: Callable[..., float]) -> Callable[[Predictions], float]:
+def one_versus_rest(score: Callable[..., float]) -> Callable[[ClassScores], float]:
     """The second of two classes; else the mean over those that have rows and lack some."""
 
-    def of(rows: Predictions) -> float:
+    def of(rows: ClassScores) -> float:
         codes = [1] if len(rows.classes) == 2 else range(len(rows.classes))
         partly = [code for code in codes if 0 < (rows.truth == code).mean() < 1]
         each = [score(rows.truth == code, rows.probabilities[:, code]) for code in partly]
@@ -36,7 +39,7 @@ def one_versus_rest(score: Callable[..., float]) -> Callable[[Predictions], floa
     return of
 
 
-def calibration_error(rows: Predictions) -> float:
+def calibration_error(rows: ClassScores) -> float:
     total = 0.0
     for lower in range(10):
         inside = (rows.score > lower / 10) & (rows.score <= (lower + 1) / 10) | ((lower == 0) & (rows.score == 0))
@@ -45,7 +48,7 @@ def calibration_error(rows: Predictions) -> float:
     return total
 
 
-EXPECTED: dict[str, Callable[[Predictions], float]] = {
+EXPECTED: dict[str, Callable[[ClassScores], float]] = {
     "accuracy": lambda rows: sk.accuracy_score(rows.truth, rows.label),
     "balanced_accuracy": lambda rows: sk.balanced_accuracy_score(rows.truth, rows.label),
     **{
@@ -62,10 +65,10 @@ EXPECTED: dict[str, Callable[[Predictions], float]] = {
 }
 
 
-def table(classes: int, truth: list[int], label: list[int], score: list[float], shares: list[list[int]]) -> Predictions:
+def table(classes: int, truth: list[int], label: list[int], score: list[float], shares: list[list[int]]) -> ClassScores:
     counts = np.array(shares, dtype=float).reshape(len(truth), classes)
     counts[counts.sum(axis=1) == 0] = 1
-    return Predictions(
+    return ClassScores(
         CLASSES[:classes],
         np.array(truth, dtype=np.int64),
         np.array(label, dtype=np.int64),
@@ -75,7 +78,7 @@ def table(classes: int, truth: list[int], label: list[int], score: list[float], 
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[Predictions, Weights]:
+def tables(draw: st.DrawFn) -> tuple[ClassScores, Weights]:
     """Few rows, few values: ties, absent classes, one class, perfect and constant predictions all come up."""
     classes, rows = draw(st.integers(2, 4)), draw(st.integers(1, 14))
     codes = st.integers(0, draw(st.integers(0, classes - 1)))
@@ -88,12 +91,12 @@ def tables(draw: st.DrawFn) -> tuple[Predictions, Weights]:
     return table(classes, truth, label, score, shares), np.array(weights, dtype=float)
 
 
-def repeated(rows: Predictions, weights: Weights) -> Predictions:
+def repeated(rows: ClassScores, weights: Weights) -> ClassScores:
     index = np.repeat(np.arange(len(weights)), weights.astype(int))
-    return Predictions(rows.classes, *(part[index] for part in rows[1:]))
+    return ClassScores(rows.classes, *(part[index] for part in rows[1:]))
 
 
-def expected(name: str, rows: Predictions) -> float:
+def expected(name: str, rows: ClassScores) -> float:
     with warnings.catch_warnings():  # scikit-learn warns of absent classes
         warnings.simplefilter("ignore")
         return EXPECTED[name](rows)
@@ -105,7 +108,7 @@ def test_every_metric_has_its_reference() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(tables())
-def test_weighted_rows_give_scikit_learns_value_on_repeated_rows(drawn: tuple[Predictions, Weights]) -> None:
+def test_weighted_rows_give_scikit_learns_value_on_repeated_rows(drawn: tuple[ClassScores, Weights]) -> None:
     rows, weights = drawn
     for name, metric in STANDARD.items():
         wanted = expected(name, repeated(rows, weights))
@@ -114,7 +117,7 @@ def test_weighted_rows_give_scikit_learns_value_on_repeated_rows(drawn: tuple[Pr
 
 @settings(max_examples=30, deadline=None)
 @given(tables())
-def test_each_class_has_scikit_learns_precision_recall_and_f1(drawn: tuple[Predictions, Weights]) -> None:
+def test_each_class_has_scikit_learns_precision_recall_and_f1(drawn: tuple[ClassScores, Weights]) -> None:
     rows, weights = drawn
     alone = repeated(rows, weights)
     for score in PER_CLASS:
@@ -139,7 +142,7 @@ def test_where_all_classes_occur_the_curves_are_scikit_learns_own_macro_average(
 
 @settings(max_examples=30, deadline=None)
 @given(tables(), st.data())
-def test_many_resamples_at_once_equal_one_at_a_time(drawn: tuple[Predictions, Weights], data: st.DataObject) -> None:
+def test_many_resamples_at_once_equal_one_at_a_time(drawn: tuple[ClassScores, Weights], data: st.DataObject) -> None:
     rows, weights = drawn
     each = data.draw(st.permutations(list(weights)).map(np.array)), weights, np.ones(len(weights))
     together = np.stack([np.stack(each), np.stack(each[::-1])])
@@ -149,8 +152,9 @@ def test_many_resamples_at_once_equal_one_at_a_time(drawn: tuple[Predictions, We
 
 
 def test_what_is_better_is_what_the_rules_say() -> None:
-    assert {metric.name for metric in STANDARD.values() if metric.higher} == HIGHER
-    assert {metric.name for metric in STANDARD.values() if not metric.higher} == LOWER - {"cost"}
+    known = {**STANDARD, **OF_NUMBERS}
+    assert {metric.name for metric in known.values() if metric.higher} == HIGHER
+    assert {metric.name for metric in known.values() if not metric.higher} == LOWER - {"cost"}
 
 
 ROWS = table(3, [0, 1, 2, 1], [0, 1, 1, 2], [0.9, 0.8, 0.6, 0.5], [[1, 0, 0], [0, 1, 0], [0, 1, 1], [0, 1, 2]])
@@ -330,7 +334,7 @@ def test_curves_of_many_rows_with_and_without_ties_are_scikit_learns(rows: int, 
     rng = np.random.default_rng(rows + decimals)
     truth, score = rng.integers(0, 2, rows), rng.random(rows).round(decimals)
     both = np.stack([1 - score, score], axis=1)
-    model = Predictions(("a", "b"), truth, both.argmax(axis=1), both.max(axis=1), both)
+    model = ClassScores(("a", "b"), truth, both.argmax(axis=1), both.max(axis=1), both)
     weights = rng.poisson(1.0, (4, rows)).astype(float)
     for name, known in (("roc_auc", sk.roc_auc_score), ("average_precision", sk.average_precision_score)):
         wanted = [known(truth, score, sample_weight=each) for each in weights]
@@ -342,6 +346,6 @@ def test_what_is_found_once_belongs_to_its_rows_alone() -> None:
     for name in ("roc_auc", "log_loss", "brier", "ece"):
         before = float(STANDARD[name].measure(ROWS, ones))
         turned = ROWS._replace(truth=ROWS.truth[::-1].copy())
-        fresh = Predictions(*turned)
+        fresh = ClassScores(*turned)
         assert float(STANDARD[name].measure(turned, ones)) == float(STANDARD[name].measure(fresh, ones))
         assert float(STANDARD[name].measure(ROWS, ones)) == before

@@ -19,7 +19,7 @@ from lifecycle.data.quarantine import set_aside, wanted
 from lifecycle.data.source import Source
 from lifecycle.problems.text_classification import identity
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from tests.conftest import tree
 
 Rows = Iterable[tuple[str, str]]

@@ -31,7 +31,7 @@ from lifecycle.data import dataset, ingest, opening, piped
 from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from tests.conftest import free_port, tree
 
 ROWS = [(f"text number {n}", ("good", "bad")[n % 2]) for n in range(30)]

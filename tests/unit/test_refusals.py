@@ -8,20 +8,19 @@ import pandas as pd
 import pytest
 
 from lifecycle.core.errors import ConfigError, ConflictError, DataError
-from lifecycle.core.names import ModelType
-from lifecycle.models.refusals import refused_by_the_library
+from lifecycle.core.refusals import refused_by_the_library
+from lifecycle.problems.text_classification import estimators
 from lifecycle.settings.load import Settings
 from lifecycle.tracking import client as tracking
-from lifecycle.training import estimators
 from lifecycle.training import train as training
 
 TEXTS = pd.DataFrame({"text": ["not up 5 %", "loss up", "flat day", "up 10 %", "loss of 5", "flat again"] * 4})
 LABELS = ["good", "bad", "none"] * 8
-LOGISTIC, FOREST, BAYES = ModelType.LOGISTIC_REGRESSION, ModelType.RANDOM_FOREST, ModelType.NAIVE_BAYES
+LOGISTIC, FOREST, BAYES = "logistic_regression", "random_forest", "naive_bayes"
 
 
 @pytest.mark.parametrize(
-    ("model_type", "params", "words"),
+    ("algorithm", "params", "words"),
     [
         (LOGISTIC, {"solver": "lbfgs", "penalty": "l1"}, "l1"),
         (LOGISTIC, {"solver": "liblinear"}, "liblinear"),
@@ -71,11 +70,9 @@ LOGISTIC, FOREST, BAYES = ModelType.LOGISTIC_REGRESSION, ModelType.RANDOM_FOREST
         (BAYES, {"tfidf__norm": "l9"}, "norm"),
     ],
 )
-def test_parameters_that_cannot_be_are_the_users_to_change(
-    model_type: ModelType, params: dict[Any, Any], words: str
-) -> None:
+def test_parameters_that_cannot_be_are_the_users_to_change(algorithm: str, params: dict[Any, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){words}") as caught:
-        estimators.fit(model_type, params, 0, TEXTS, LABELS)
+        estimators.fit(algorithm, params, 0, TEXTS, LABELS)
     assert caught.value.fix == "Correct --model-params."
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1500
@@ -87,10 +84,10 @@ def test_a_number_of_cores_that_only_looks_odd_is_taken() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
-@pytest.mark.parametrize("model_type", list(ModelType))
-def test_a_seed_that_is_none_is_refused_whatever_the_model(model_type: ModelType, seed: int) -> None:
+@pytest.mark.parametrize("algorithm", list(estimators.ESTIMATORS))
+def test_a_seed_that_is_none_is_refused_whatever_the_model(algorithm: str, seed: int) -> None:
     with pytest.raises(ConfigError, match="is no seed"):
-        estimators.build(model_type, {}, seed)
+        estimators.build(algorithm, {}, seed)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +133,8 @@ def test_a_warning_is_told_and_no_error(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_a_training_that_the_library_refuses_leaves_no_open_run(news: Settings) -> None:
     request = training.plan(
-        news, data_name="news", data_version="1.0.0", model_name="sentiment", model_type=BAYES,
-        model_params={"class_prior": [0.5, 0.5]}, seed=0, links={},
+        news, data_name="news", data_version="1.0.0", model_name="sentiment", algorithm=BAYES,
+        params={"class_prior": [0.5, 0.5]}, seed=0, links={},
     )  # fmt: skip
     with pytest.raises(ConfigError, match="riors"):
         training.train(request)

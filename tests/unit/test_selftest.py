@@ -7,29 +7,31 @@ import numpy as np
 import pytest
 
 from lifecycle.core.errors import IntegrityError
-from lifecycle.core.names import Environment
+from lifecycle.core.names import TEXT_CLASSIFICATION, Environment
 from lifecycle.gate import checks, decide
 from lifecycle.gate.selftest import planted, selftest
-from lifecycle.gate.selftest.planted import Nursery
+from lifecycle.gate.selftest.planted import PlantedModels
 from lifecycle.gate.selftest.selftest import SelftestResult
+from lifecycle.gate.selftest.texts import TEXTS
 from lifecycle.settings.gate_rules import BudgetRules, CalibrationRules, GateRules, RetrainingRules, SliceRules
 
+PROBLEM = TEXT_CLASSIFICATION
 PROD = Environment.PROD
 BAD = {
-    "label-shuffled": "gain in",
+    "shuffled target": "gain in",
     "constant": "gain in",
     "leaky": "comparable rows",
-    "part-broken": "parts of the rows",
-    "class-broken": "parts of the rows",
+    "slice broken": "slices of the rows",
+    "class broken": "slices of the rows",
     "overconfident": "calibration",
     "slow": "milliseconds",
     "heavy": "megabytes",
     "other model in the file": "loads and reproduces its predictions",
     "unreadable": "loads and reproduces its predictions",
-    "retrained on wrong labels": "gain in",
+    "retrained on wrong targets": "gain in",
 }
 HONEST = {"better": "promote", "retrained": "promote", "equal": "no_better", "as good": "cannot_tell"}
-WORSE = {"label-shuffled", "constant", "retrained on wrong labels"}
+WORSE = {"shuffled target", "constant", "retrained on wrong targets"}
 STRICT = GateRules.model_validate(
     {
         "mode": "dry_run",
@@ -63,7 +65,7 @@ LAX = GateRules(
 
 @pytest.fixture(scope="module")
 def strict() -> SelftestResult:
-    return selftest.run(STRICT, PROD)
+    return selftest.run(PROBLEM, STRICT, PROD)
 
 
 def test_each_planted_fault_is_refused_for_its_reason_and_an_honest_model_is_not(strict: SelftestResult) -> None:
@@ -96,16 +98,16 @@ def test_rules_of_other_data_are_replaced_and_named(strict: SelftestResult) -> N
 
 def test_a_limit_is_never_made_stricter() -> None:
     """Only time and size get a limit of their own."""
-    wide = LAX.model_copy(update={"min_rows": 3, "retraining": RetrainingRules(margin=0.07)})
-    assert selftest.stand_in(wide, Nursery()) == wide
-    assert selftest.stand_in(GateRules(), Nursery()).margin == selftest.GAIN
-    assert selftest.stand_in(GateRules(min_gain=-0.01), Nursery()).min_gain == -selftest.LOSS
+    wide = LAX.model_copy(update={"metric": "f1_macro", "min_rows": 3, "retraining": RetrainingRules(margin=0.07)})
+    assert selftest.stand_in(wide, PlantedModels(TEXTS)) == wide
+    assert selftest.stand_in(GateRules(), PlantedModels(TEXTS)).margin == selftest.GAIN
+    assert selftest.stand_in(GateRules(min_gain=-0.01), PlantedModels(TEXTS)).min_gain == -selftest.LOSS
 
 
 def test_what_the_rules_do_not_guard_against_is_told_and_not_tried() -> None:
-    result = selftest.run(LAX, PROD)
+    result = selftest.run(PROBLEM, LAX, PROD)
     outcomes = {line.name: line.outcome for line in result.lines}
-    unguarded = {"label-shuffled", "part-broken", "class-broken", "overconfident", "slow", "heavy"}
+    unguarded = {"shuffled target", "slice broken", "class broken", "overconfident", "slow", "heavy"}
     assert {name for name, outcome in outcomes.items() if outcome == "unguarded"} == unguarded
     assert result.passed
     for line in result.lines:
@@ -117,18 +119,18 @@ def test_what_the_rules_do_not_guard_against_is_told_and_not_tried() -> None:
 @pytest.mark.parametrize(
     ("rules", "name", "unguarded"),
     [
-        ({"min_gain": -0.1}, "label-shuffled", False),
-        ({"min_gain": -0.11}, "label-shuffled", True),
-        ({"retraining": {"margin": 0.1}}, "retrained on wrong labels", False),
-        ({"retraining": {"margin": 0.11}}, "retrained on wrong labels", True),
+        ({"min_gain": -0.1}, "shuffled target", False),
+        ({"min_gain": -0.11}, "shuffled target", True),
+        ({"retraining": {"margin": 0.1}}, "retrained on wrong targets", False),
+        ({"retraining": {"margin": 0.11}}, "retrained on wrong targets", True),
         ({}, "constant", False),
-        ({"slices": {"by": ["label"]}}, "part-broken", True),
-        ({"slices": {"by": ["label"]}}, "class-broken", False),
-        ({"slices": {"by": ["region"]}}, "part-broken", False),
-        ({"slices": {"by": ["region"]}}, "class-broken", True),
-        ({"slices": {"max_loss": 0.15}}, "part-broken", False),
-        ({"slices": {"max_loss": 0.16}}, "part-broken", True),
-        ({"slices": {"max_loss": 0.16}}, "class-broken", True),
+        ({"slices": {"by": ["label"]}}, "slice broken", True),
+        ({"slices": {"by": ["label"]}}, "class broken", False),
+        ({"slices": {"by": ["region"]}}, "slice broken", False),
+        ({"slices": {"by": ["region"]}}, "class broken", True),
+        ({"slices": {"max_loss": 0.15}}, "slice broken", False),
+        ({"slices": {"max_loss": 0.16}}, "slice broken", True),
+        ({"slices": {"max_loss": 0.16}}, "class broken", True),
         ({"calibration": {"max_ece": 0.2, "max_ece_increase": None}}, "overconfident", False),
         ({"calibration": {"max_ece": 0.21, "max_ece_increase": None}}, "overconfident", True),
         ({"calibration": {"max_ece": 0.21, "max_ece_increase": 0.2}}, "overconfident", False),
@@ -138,7 +140,7 @@ def test_what_the_rules_do_not_guard_against_is_told_and_not_tried() -> None:
     ],
 )
 def test_where_a_guard_begins(rules: dict[str, object], name: str, unguarded: bool) -> None:
-    expected = selftest.expectations(GateRules.model_validate(rules))
+    expected = selftest.expectations(TEXTS, TEXTS.problem.judging.completed(GateRules.model_validate(rules)))
     assert bool(expected[name].unguarded) is unguarded
 
 
@@ -146,12 +148,12 @@ def test_a_gate_that_lets_everything_in_is_found_out_and_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evidence = tmp_path / "evidence"
-    monkeypatch.setattr(decide, "decide", lambda done, worthwhile: "promote")  # noqa: ARG005
-    result = selftest.ensure(LAX, PROD, evidence)
+    monkeypatch.setattr(decide, "decision_of", lambda done, worthwhile: "promote")  # noqa: ARG005
+    result = selftest.ensure(PROBLEM, LAX, PROD, evidence)
     missed = {line.name for line in result.lines if line.outcome == "MISSED"}
     assert missed == {
         *("constant", "leaky", "other model in the file", "unreadable", "equal"),
-        "retrained on wrong labels",
+        "retrained on wrong targets",
     }
     assert not result.passed
     assert len(result.reasons) == len(missed)
@@ -161,23 +163,23 @@ def test_a_gate_that_lets_everything_in_is_found_out_and_asked_again(
 
 
 def test_what_has_passed_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    passed = selftest.ensure(LAX, PROD, tmp_path)
+    passed = selftest.ensure(PROBLEM, LAX, PROD, tmp_path)
     assert passed.passed
     (kept,) = tmp_path.iterdir()
-    monkeypatch.setattr(Nursery, "case", None)  # nothing can be judged any more
-    assert selftest.ensure(LAX, PROD, tmp_path) == passed
-    assert not selftest.ensure(LAX, Environment.DEV, tmp_path).passed, "another environment"
-    assert not selftest.ensure(LAX.model_copy(update={"min_rows": 51}), PROD, tmp_path).passed, "other rules"
+    monkeypatch.setattr(PlantedModels, "evidence", None)  # nothing can be judged any more
+    assert selftest.ensure(PROBLEM, LAX, PROD, tmp_path) == passed
+    assert not selftest.ensure(PROBLEM, LAX, Environment.DEV, tmp_path).passed, "another environment"
+    assert not selftest.ensure(PROBLEM, LAX.model_copy(update={"min_rows": 51}), PROD, tmp_path).passed, "other rules"
     content = kept.read_text(encoding="utf-8")
     for useless in (content.replace('"caught"', '"MISSED"', 1), content[:-9], "[]"):
         kept.write_text(useless, encoding="utf-8")
-        assert not selftest.ensure(LAX, PROD, tmp_path).passed, "this proves nothing"
+        assert not selftest.ensure(PROBLEM, LAX, PROD, tmp_path).passed, "this proves nothing"
     assert kept.read_text(encoding="utf-8") == "[]", "a failure is not kept"
 
 
 def test_a_gate_that_refuses_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide, "decide", lambda done, worthwhile: "keep")  # noqa: ARG005
-    result = selftest.run(LAX, PROD)
+    monkeypatch.setattr(decide, "decision_of", lambda done, worthwhile: "keep")  # noqa: ARG005
+    result = selftest.run(PROBLEM, LAX, PROD)
     assert {line.name for line in result.lines if line.outcome == "MISSED"} == {"better", "retrained"}
 
 
@@ -186,7 +188,7 @@ def test_a_gate_that_breaks_has_refused_nobody(monkeypatch: pytest.MonkeyPatch) 
         raise ZeroDivisionError("no rows")
 
     monkeypatch.setattr(checks, "floors", broken)
-    result = selftest.run(LAX, PROD)
+    result = selftest.run(PROBLEM, LAX, PROD)
     missed = [line for line in result.lines if line.outcome == "MISSED"]
     assert {line.name for line in missed} >= {"better", "equal", "unreadable"}
     assert {line.reasons for line in missed} == {("could not be judged: ZeroDivisionError: no rows",)}
@@ -197,42 +199,42 @@ def test_a_gate_that_breaks_has_refused_nobody(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_planted_are_what_their_names_say() -> None:
-    nursery = Nursery()
-    better, equal = nursery.case("better"), nursery.case("equal")
+    models = PlantedModels(TEXTS)
+    better, equal = models.evidence("better"), models.evidence("equal")
     assert better.champion is not None
     assert equal.champion is not None
     accuracy = {
-        name: float(np.mean(nursery.case(name).challenger.label == better.challenger.truth))
-        for name in ("better", "as good", "part-broken", "class-broken", "overconfident", "label-shuffled")
+        name: float(np.mean(models.evidence(name).challenger.label == better.challenger.truth))
+        for name in ("better", "as good", "slice broken", "class broken", "overconfident", "shuffled target")
     }
     champion = float(np.mean(better.champion.label == better.champion.truth))
     assert accuracy["better"] > champion + 0.2
     assert accuracy["as good"] == pytest.approx(champion, abs=0.03)
-    assert accuracy["label-shuffled"] < champion - 0.2
-    for name in ("part-broken", "class-broken", "overconfident"):
+    assert accuracy["shuffled target"] < champion - 0.2
+    for name in ("slice broken", "class broken", "overconfident"):
         assert accuracy[name] > champion + 0.03, f"{name} is better on the whole"
     assert np.array_equal(equal.challenger.label, equal.champion.label)
-    assert len({*nursery.case("constant").challenger.label}) == 1
-    assert len(nursery.case("leaky").rows) == 0
+    assert len({*models.evidence("constant").challenger.label}) == 1
+    assert len(models.evidence("leaky").rows) == 0
     assert len(better.rows) == planted.HELD_OUT
-    assert nursery.case("overconfident").challenger.score.mean() > 0.95
+    assert models.evidence("overconfident").challenger.score.mean() > 0.95
 
 
 def test_the_same_texts_and_models_every_time() -> None:
-    first, second = Nursery(), Nursery()
+    first, second = PlantedModels(TEXTS), PlantedModels(TEXTS)
     assert first.train.equals(second.train)
     assert first.holdout.equals(second.holdout)
-    one, other = first.case("better").challenger, second.case("better").challenger
+    one, other = first.evidence("better").challenger, second.evidence("better").challenger
     assert np.array_equal(one.label, other.label)
     assert not set(first.train["key"]) & set(first.holdout["key"])
 
 
 def test_a_file_that_is_not_the_models_own_is_no_proof() -> None:
-    nursery = Nursery()
-    assert nursery.case("better").prove().outcome == "800 predictions reproduced"
+    models = PlantedModels(TEXTS)
+    assert models.evidence("better").prove().outcome == "800 predictions reproduced"
     for name, words in (("other model in the file", "predictions differ"), ("unreadable", "not a pipeline stored")):
         with pytest.raises(IntegrityError, match=words):
-            nursery.case(name).prove()
+            models.evidence(name).prove()
 
 
 def test_a_result_is_plain_json(strict: SelftestResult) -> None:

@@ -9,7 +9,7 @@ import yaml
 from lifecycle.core.errors import ConfigError
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from tests.conftest import ROOT
 
 

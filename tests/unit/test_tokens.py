@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.core.names import ModelType
-from lifecycle.data import tokens
-from lifecycle.training import estimators
+from lifecycle.problems.text_classification import estimators, tokens
 from tests.conftest import SAMPLE
 
 ENGLAND, SCOTLAND = (

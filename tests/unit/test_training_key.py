@@ -13,8 +13,11 @@ from lifecycle.core.names import ModelType
 from lifecycle.core.provenance import digest_of
 from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
+from lifecycle.problems import fitting
+from lifecycle.problems.contract import Estimator
+from lifecycle.problems.text_classification import estimators
+from lifecycle.problems.text_classification.learning import LEARNING
 from lifecycle.settings.load import Settings
-from lifecycle.training import estimators
 from lifecycle.training import train as training
 from tests.conftest import ROOT
 
@@ -34,7 +37,8 @@ def test_the_same_training_has_the_same_key_in_every_process(manifest: Manifest)
     code = (
         "import sys; from lifecycle.training import train as training; from lifecycle.data.manifest import Manifest; "
     )
-    code += "from lifecycle.training import estimators; m = Manifest.model_validate_json(sys.stdin.read()); "
+    code += "from lifecycle.problems.text_classification import estimators; "
+    code += "m = Manifest.model_validate_json(sys.stdin.read()); "
     code += (
         "print(training.train_key(m, 'm', estimators.build('random_forest', {'class_weight': {'b': 2, 'a': 1}}, 0), 0))"
     )
@@ -75,7 +79,7 @@ def test_everything_that_a_model_depends_on_makes_another_key(manifest: Manifest
 
 
 def _default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(estimators.BUILDERS, BAYES, (estimators.BUILDERS[BAYES][0], {"alpha": 0.2}))
+    monkeypatch.setitem(estimators.ESTIMATORS, BAYES, estimators.ESTIMATORS[BAYES]._replace(defaults={"alpha": 0.2}))
 
 
 def _library_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +88,7 @@ def _library_default(monkeypatch: pytest.MonkeyPatch) -> None:
     class MultinomialNB2(MultinomialNB):  # type: ignore[misc]
         """Another estimator under the same name."""
 
-    monkeypatch.setitem(estimators.BUILDERS, BAYES, (MultinomialNB2, {"alpha": 0.1}))
+    monkeypatch.setitem(estimators.ESTIMATORS, BAYES, Estimator(MultinomialNB2, {"alpha": 0.1}))
 
 
 def _library(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,18 +104,21 @@ def test_a_change_of_defaults_or_libraries_makes_another_key(
     assert key(manifest) != before
 
 
-@pytest.mark.parametrize("name", training.FITTING)
+SOURCES = training.sources(LEARNING)
+
+
+@pytest.mark.parametrize("name", SOURCES)
 def test_an_edited_source_makes_another_key_whether_committed_or_not(name: str, tmp_path: Path) -> None:
     original = ROOT / "lifecycle"
-    for source in training.FITTING:
-        (tmp_path / source).parent.mkdir(exist_ok=True)
+    for source in SOURCES:
+        (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(original / source, tmp_path / source)
-    assert digest_of(tmp_path, training.FITTING) == digest_of(original, training.FITTING)
+    assert digest_of(tmp_path, SOURCES) == digest_of(original, SOURCES)
     text = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(text.replace(b"\n", b"\r\n"))
-    assert digest_of(tmp_path, training.FITTING) == digest_of(original, training.FITTING)
+    assert digest_of(tmp_path, SOURCES) == digest_of(original, SOURCES)
     (tmp_path / name).write_bytes(text + b"# edited\n")
-    assert digest_of(tmp_path, training.FITTING) != digest_of(original, training.FITTING)
+    assert digest_of(tmp_path, SOURCES) != digest_of(original, SOURCES)
 
 
 def test_the_key_holds_the_digest_of_the_code(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +129,7 @@ def test_the_key_holds_the_digest_of_the_code(manifest: Manifest, monkeypatch: p
 
 def test_parameters_are_described_without_addresses() -> None:
     pipeline = estimators.build(FOREST, {"class_weight": {"b": 1, "a": 2}}, 0)
-    told = repr(estimators.described(pipeline))
+    told = repr(fitting.described(pipeline))
     assert " at 0x" not in told
     assert "sklearn.ensemble._forest.RandomForestClassifier" in told
     assert "numpy.float64" in told

@@ -14,7 +14,7 @@ from lifecycle.data import dataset, ingest
 from lifecycle.data.source import Source
 from lifecycle.problems.classification import labels as values
 from lifecycle.settings import load as settings
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 
 SPELLED = {
     "pandas in CSV": (["True", "False"], ["True", "False"]),

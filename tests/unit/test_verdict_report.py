@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
-from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
-from lifecycle.evaluation.metrics import Predictions, named
 from lifecycle.gate.present import report
 from lifecycle.gate.verdict import Check, Flip, Verdict
+from lifecycle.problems.classification.scores import ClassScores, named
+from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine
 from lifecycle.settings.gate_rules import GateRules
 
 SCRIPT = "<script>canary()</script><img src=x onerror='canary()'> \" ' &"
@@ -59,13 +59,13 @@ class Page(HTMLParser):
         return " ".join(text for around, text in self.texts if "style" not in around)
 
 
-def predictions(seed: int, *, classes: tuple[str, ...] = CLASSES, rows: int = 300, skill: float = 1.0) -> Predictions:
+def predictions(seed: int, *, classes: tuple[str, ...] = CLASSES, rows: int = 300, skill: float = 1.0) -> ClassScores:
     """A model that is right more often than not; the truth is the same for every seed."""
     truth = np.random.default_rng(0).integers(0, len(classes), rows)
     logits = np.random.default_rng(seed).normal(size=(rows, len(classes)))
     logits[np.arange(rows), truth] += skill
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return Predictions(classes, truth, probabilities.argmax(axis=1), probabilities.max(axis=1), probabilities)
+    return ClassScores(classes, truth, probabilities.argmax(axis=1), probabilities.max(axis=1), probabilities)
 
 
 def around(value: float, by: float = 0.03) -> Interval:
@@ -91,10 +91,10 @@ def refusal(**changes: Any) -> Verdict:
     )
 
 
-def verdict(new: Predictions, old: Predictions | None, **changes: Any) -> Verdict:
+def verdict(new: ClassScores, old: ClassScores | None, **changes: Any) -> Verdict:
     """A verdict with a line of every kind."""
 
-    def matrix(model: Predictions) -> tuple[tuple[int, ...], ...]:
+    def matrix(model: ClassScores) -> tuple[tuple[int, ...], ...]:
         pairs = Counter(zip(model.truth.tolist(), model.label.tolist(), strict=True))
         codes = range(len(model.classes))
         return tuple(tuple(pairs[truth, label] for label in codes) for truth in codes)

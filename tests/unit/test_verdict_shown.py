@@ -9,9 +9,9 @@ import pytest
 
 from cli import show
 from lifecycle.core.names import Environment
-from lifecycle.evaluation.findings import BehaviourLine, Interval, SliceLine
 from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Check, Flip, Verdict
+from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine
 from tests.conftest import ROOT
 
 

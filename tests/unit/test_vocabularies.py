@@ -22,9 +22,10 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.names import ModelType
 from lifecycle.core.references import ModelRef
-from lifecycle.models import loading, text_model
+from lifecycle.models import loading
+from lifecycle.problems.text_classification import estimators
+from lifecycle.problems.text_classification import model as text_model
 from lifecycle.settings.load import Settings
-from lifecycle.training import estimators
 from tests.conftest import train_model
 
 TEXTS = [
@@ -67,7 +68,7 @@ PIPELINES: dict[str, Callable[[], Any]] = {
 
 
 def probabilities(pipeline: Any) -> Any:
-    return text_model.TextModel(pipeline).probabilities(NEW)
+    return text_model.TextModel(pipeline).probabilities(pd.DataFrame({"text": NEW}, dtype=object))
 
 
 def vocabularies(pipeline: Any) -> list[dict[str, int]]:

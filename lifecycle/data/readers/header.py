@@ -69,10 +69,18 @@ def _hint(there: list[str], missing: list[str], wanted: Wanted, delimiter: str) 
     nearest = {column: _nearest(column, there, wanted) for column in missing}
     if any(nearest.values()):
         guesses = ", ".join(repr(close) for close in nearest.values() if close)
-        given = " ".join(f"{wanted.columns[c]} {shlex.quote(n)}" for c, n in nearest.items() if n and wanted.columns[c])
+        given = " ".join(_declared((wanted.columns[c], shlex.quote(n)) for c, n in nearest.items() if n))
         return f"Did you mean {guesses}? Declare {given}." if given else f"Did you mean {guesses}?"
-    flags = " and ".join(filter(None, (wanted.columns[column] for column in missing)))
+    flags = " and ".join(_declared((wanted.columns[column], "") for column in missing))
     return f"Does the file have a header row? Name the columns with {flags or '--text-column and --label-column'}."
+
+
+def _declared(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Options, each with the name of a column; those for the inputs of a model are entries of one option."""
+    options = [(option, name) for option, name in pairs if option]
+    entries = [option.replace("{}", name or "COLUMN") for option, name in options if "{}" in option]
+    plain = [f"{option} {name}".rstrip() for option, name in options if "{}" not in option]
+    return [*plain, *([f'--columns "{{{", ".join(entries)}}}"'] if entries else [])]
 
 
 def _delimiter(line: str, missing: list[str], declared: str) -> str:

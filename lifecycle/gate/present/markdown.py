@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from lifecycle.core.class_names import as_markdown
-from lifecycle.evaluation.findings import Interval, SliceLine
 from lifecycle.gate.verdict import Flip, Verdict
+from lifecycle.problems.findings import Interval, SliceLine, shown
 from lifecycle.settings.gate_rules import OF_A_CLASS
 
 SHOWN = 12
@@ -36,14 +36,16 @@ def _blocks(verdict: Verdict) -> Iterator[str]:
     yield "\n".join(f"- {as_markdown(reason)}" for reason in verdict.reasons)
     yield _where(verdict)
     yield from _table(("metric", "challenger", "champion", "gain"), _metrics(verdict))
-    parts = [_part(line) for line in verdict.slices[:SHOWN]]
+    slices = [_slice(line) for line in verdict.slices[:SHOWN]]
+    quality = verdict.slices[0].quality if verdict.slices else ""
     yield from _table(
-        ("part of the rows", "rows", "outcome", "challenger", "champion", "p"), parts, "Parts of the rows"
+        ("slice", "rows", "outcome", "challenger", "champion", "p"), slices, f"Slices of the rows, by {quality}"
     )
     columns = ("behaviour", "failures", "outcome", "for example")
     yield from _table(columns, _behaviour(verdict), "Behaviour")
-    yield from _flips("newly broken", verdict.broken_rows, verdict.broken)
-    yield from _flips("newly repaired", verdict.repaired_rows, verdict.repaired)
+    better, worse = verdict.change_words
+    yield from _flips(f"newly {worse}", verdict.broken_rows, verdict.broken)
+    yield from _flips(f"newly {better}", verdict.repaired_rows, verdict.repaired)
     yield f"Verdict `{verdict.digest}`"
 
 
@@ -62,7 +64,7 @@ def _metrics(verdict: Verdict) -> Iterator[tuple[str, ...]]:
         yield name, *map(_interval, sides), _interval(verdict.gains.get(name), "+")
 
 
-def _part(line: SliceLine) -> tuple[str, ...]:
+def _slice(line: SliceLine) -> tuple[str, ...]:
     p = "" if line.p is None else _number(line.p)
     return line.name, f"{line.rows:,}", line.outcome, _interval(line.challenger), _interval(line.champion), p
 
@@ -102,4 +104,4 @@ def _interval(found: Interval | None, sign: str = "") -> str:
 
 
 def _number(value: float, sign: str = "") -> str:
-    return format(value, f"{sign}.3f") if math.isfinite(value) else "not a number"
+    return shown(value, sign) if math.isfinite(value) else "not a number"

@@ -11,9 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.evaluation.findings import BehaviourLine, Interval
-from lifecycle.evaluation.metrics import EDGES, Predictions
 from lifecycle.gate.verdict import Verdict
+from lifecycle.problems.classification.metrics import EDGES
+from lifecycle.problems.classification.scores import ClassScores
+from lifecycle.problems.findings import BehaviourLine, Interval
+from lifecycle.problems.metric import Scores
+from lifecycle.problems.regression.scores import NumberScores
 from lifecycle.settings.gate_rules import HIGHER, LOWER, OF_A_CLASS
 
 SHOWN_CLASSES = 12
@@ -85,10 +88,12 @@ class Model(NamedTuple):
     ece: float = math.nan
     roc: Mapping[str, Curve] | None = None
     precision_recall: Mapping[str, Curve] | None = None
+    errors: list[list[float]] | None = None
+    """Truth and prediction of some rows, within the range of both models' numbers."""
 
 
-def render(verdict: Verdict, challenger: Predictions | None = None, champion: Predictions | None = None) -> str:
-    """Write the report of a verdict; without predictions, as of a refusal without any rows, it has no curves."""
+def render(verdict: Verdict, challenger: Scores | None = None, champion: Scores | None = None) -> str:
+    """Write the report of a verdict; without scores, as of a refusal without any rows, it has no curves."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("lifecycle"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -116,14 +121,16 @@ def _model(
     label: str,
     classes: tuple[str, ...],
     confusion: tuple[tuple[int, ...], ...],
-    predictions: Predictions | None,
+    scores: Scores | None,
 ) -> Model:
     matrix = _matrix(classes, np.array(confusion)) if np.any(confusion) else None
-    if predictions is None or not len(predictions.truth):
+    if isinstance(scores, NumberScores) and len(scores.truth):
+        return Model(role, label, errors=_errors(scores))
+    if not isinstance(scores, ClassScores) or not len(scores.truth):
         return Model(role, label, matrix)
-    bins = list(_bins(predictions))
-    ece = sum(each.rows * abs(each.confidence - each.right) for each in bins) / len(predictions.truth)
-    return Model(role, label, matrix, bins, ece, *_curves(predictions))
+    bins = list(_bins(scores))
+    ece = sum(bin.rows * abs(bin.confidence - bin.right) for bin in bins) / len(scores.truth)
+    return Model(role, label, matrix, bins, ece, *_curves(scores))
 
 
 def _matrix(classes: tuple[str, ...], confusion: NDArray[np.int64]) -> Matrix:
@@ -136,37 +143,47 @@ def _matrix(classes: tuple[str, ...], confusion: NDArray[np.int64]) -> Matrix:
     return Matrix(tuple(labels), [(classes[c], counts[c].tolist(), int(confusion[c].sum())) for c in shown])
 
 
+def _errors(scores: NumberScores) -> list[list[float]]:
+    """Predictions by truth, both on the range of the truth; what lies beyond it stands at its end."""
+    low, high = float(scores.truth.min()), float(scores.truth.max())
+    both = np.column_stack([scores.truth, scores.prediction])
+    placed = np.clip((both - low) / ((high - low) or 1.0), 0, 1)
+    kept = np.unique(np.linspace(0, len(placed) - 1, CURVE_POINTS).astype(int))
+    points: list[list[float]] = placed[kept].round(4).tolist()
+    return points
+
+
 def _largest(rows: NDArray[np.int64]) -> list[int]:
     """The classes with the most rows, in their own order: a report of hundreds would show none of them."""
     return sorted(np.argsort(-rows, kind="stable")[:SHOWN_CLASSES].tolist())
 
 
-def _bins(predictions: Predictions) -> Iterator[Bin]:
+def _bins(scores: ClassScores) -> Iterator[Bin]:
     """Rows by confidence, in the bins of the metric `ece`; empty ones are left out."""
     ends = [0.0, *EDGES.tolist(), 1.0]
-    place = np.searchsorted(EDGES, predictions.score)
-    right = predictions.label == predictions.truth
+    place = np.searchsorted(EDGES, scores.score)
+    right = scores.label == scores.truth
     for code in np.unique(place):
         inside = place == code
-        confidence, share = float(predictions.score[inside].mean()), float(right[inside].mean())
+        confidence, share = float(scores.score[inside].mean()), float(right[inside].mean())
         yield Bin(ends[code], ends[code + 1], int(inside.sum()), confidence, share)
 
 
-def _curves(predictions: Predictions) -> tuple[dict[str, Curve], dict[str, Curve]] | tuple[None, None]:
+def _curves(scores: ClassScores) -> tuple[dict[str, Curve], dict[str, Curve]] | tuple[None, None]:
     """ROC and precision-recall of each class against the rest; a class with no rows, or with all of them, has none."""
-    if predictions.probabilities is None:
+    if scores.probabilities is None:
         return None, None
     from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
     roc, precision_recall = {}, {}
-    for code in _largest(np.bincount(predictions.truth, minlength=len(predictions.classes))):
-        name, scores = predictions.classes[code], predictions.probabilities[:, code]
-        truth = predictions.truth == code
+    for code in _largest(np.bincount(scores.truth, minlength=len(scores.classes))):
+        name, likely = scores.classes[code], scores.probabilities[:, code]
+        truth = scores.truth == code
         if truth.any() and not truth.all():
-            false_rate, true_rate, _ = roc_curve(truth, scores)
-            precision, recall, _ = precision_recall_curve(truth, scores, drop_intermediate=True)
+            false_rate, true_rate, _ = roc_curve(truth, likely)
+            precision, recall, _ = precision_recall_curve(truth, likely, drop_intermediate=True)
             roc[name] = Curve(_thinned(false_rate, true_rate), auc(false_rate, true_rate))
-            area = average_precision_score(truth, scores)
+            area = average_precision_score(truth, likely)
             precision_recall[name] = Curve(_thinned(recall, precision), area)
     return roc, precision_recall
 

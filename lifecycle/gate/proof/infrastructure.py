@@ -4,6 +4,7 @@
 `unmet_requirements`       the pinned requirements compared with what is installed in this process
 `milliseconds_per_1000`    latency
 `megabytes`                size
+`as_query`                 inputs as a server takes them
 `differing`                how many answers of a server are not what was recorded
 `serve_and_compare`        the predictions asked for again through MLflow's scoring server
 """
@@ -13,6 +14,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle, islice
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOLERANCE = 1e-6
-"""How far a score may differ: enough for another order of floating-point sums, far too little for another model."""
+"""How far a number may differ, of one above 1 as a part of it: enough for another order of floating-point sums, far too
+little for another model."""
+PREDICTED = ("label", "score", "prediction")
+"""The columns of predictions, of which those of another problem are never there."""
 
 TIMED_ROWS = 1000
 TIMED_RUNS = 5
@@ -92,14 +97,12 @@ def _problems(line: str) -> Iterator[str]:
         yield f"{asked.name} {installed} is installed, {wanted}"
 
 
-def milliseconds_per_1000(predict: "Callable[[pd.DataFrame], Any]", texts: Sequence[str]) -> float:
-    """Time to predict 1,000 texts, given as `DataFrame{text}` in one call; fewer texts are repeated.
+def milliseconds_per_1000(predict: "Callable[[pd.DataFrame], Any]", inputs: "pd.DataFrame") -> float:
+    """Time to predict 1,000 rows of inputs in one call; fewer rows are repeated.
 
     The best of several runs: whatever else the machine does can only make one slower. Threads are left as they are.
     """
-    import pandas as pd
-
-    rows = pd.DataFrame({"text": pd.Series(list(islice(cycle(texts), TIMED_ROWS)), dtype="str")})
+    rows = inputs.iloc[list(islice(cycle(range(len(inputs))), TIMED_ROWS))].reset_index(drop=True)
     best, spent = math.inf, 0.0
     for _ in range(TIMED_RUNS):
         began = time.perf_counter()
@@ -117,8 +120,8 @@ def megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in files) / 1e6
 
 
-def serve_and_compare(folder: Path, model: Any, ref: ModelRef, recorded: "pd.DataFrame") -> str:
-    """Serve a loaded model by MLflow's scoring server on loopback and ask it for `recorded`: text, label, score.
+def serve_and_compare(folder: Path, model: Any, ref: ModelRef, inputs: "pd.DataFrame", recorded: "pd.DataFrame") -> str:
+    """Serve a loaded model by MLflow's scoring server on loopback and ask it for what is recorded of some inputs.
 
     Raises:
         IntegrityError: It did not answer, or answered something else.
@@ -128,7 +131,7 @@ def serve_and_compare(folder: Path, model: Any, ref: ModelRef, recorded: "pd.Dat
     credential = guard.new_credential()
     with scoring_server.serving(folder, model, ref, credential) as port:
         try:
-            answers = [answer for part in _parts(recorded) for answer in _ask(port, credential, list(part["text"]))]
+            answers = [answer for part in _parts(inputs) for answer in _ask(port, credential, part)]
         except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
             what = f"{ref.label}: MLflow's scoring server did not answer with predictions: {error!s:.300}."
             raise IntegrityError(what) from None
@@ -139,25 +142,38 @@ def serve_and_compare(folder: Path, model: Any, ref: ModelRef, recorded: "pd.Dat
 
 
 def differing(predictions: Sequence[Any], recorded: "pd.DataFrame") -> int:
-    """How many answers are not the recorded label with the recorded score; answers that are missing count too."""
-    expected = zip(predictions, recorded["label"], recorded["score"], strict=False)
-    right = sum(_agrees(given, label, score) for given, label, score in expected)
+    """How many answers are not what was recorded; answers that are missing count too."""
+    expected = recorded[[name for name in PREDICTED if name in recorded]].to_dict("records")
+    right = sum(_agrees(answer, row) for answer, row in zip(predictions, expected, strict=False))
     return max(len(recorded), len(predictions)) - right
 
 
-def _agrees(given: Any, label: str, score: float) -> bool:
-    if not isinstance(given, dict) or not isinstance(given.get("score"), int | float):
+def _agrees(answer: Any, recorded: dict[Any, Any]) -> bool:
+    if not isinstance(answer, dict):
         return False
-    return bool(given.get("label") == label and abs(given["score"] - score) <= TOLERANCE)
+    return bool(recorded) and all(_is_same(answer.get(name), value) for name, value in recorded.items())
+
+
+def _is_same(answer: Any, recorded: Any) -> bool:
+    if isinstance(recorded, str) or not isinstance(answer, int | float):
+        return bool(answer == recorded)
+    return bool(abs(answer - recorded) <= TOLERANCE * max(1, abs(recorded)))
 
 
 def _parts(rows: "pd.DataFrame") -> "Iterator[pd.DataFrame]":
     return (rows.iloc[start : start + ROWS_PER_QUERY] for start in range(0, len(rows), ROWS_PER_QUERY))
 
 
-def _ask(port: int, credential: str, texts: list[str]) -> list[Any]:
+def as_query(inputs: "pd.DataFrame") -> dict[str, list[Any]]:
+    """Inputs as the `dataframe_split` of a query: what is missing as null, a time as ISO 8601 writes it."""
+    cells = inputs.astype(object).where(inputs.notna(), None).to_numpy().tolist()
+    data = [[cell.isoformat() if isinstance(cell, datetime) else cell for cell in row] for row in cells]
+    return {"columns": [*inputs], "data": data}
+
+
+def _ask(port: int, credential: str, inputs: "pd.DataFrame") -> list[Any]:
     """Ask a scoring server for predictions; not by `requests`, which would ask a proxy for loopback too."""
-    body = json.dumps({"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}})
+    body = json.dumps({"dataframe_split": as_query(inputs)})
     connection = HTTPConnection(guard.LOOPBACK, port, timeout=ANSWER_SECONDS)
     headers = {"Content-Type": "application/json", **guard.authorization(credential)}
     try:

@@ -34,8 +34,10 @@ from lifecycle.data import dataset
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure
-from lifecycle.gate.proof.infrastructure import TOLERANCE, Proof
+from lifecycle.gate.proof.infrastructure import PREDICTED, TOLERANCE, Proof
 from lifecycle.models import loading
+from lifecycle.problems.classification.summary import PROBABILITY
+from lifecycle.problems.contract import inputs_of
 from lifecycle.storage.files import write_json
 from lifecycle.tracking.runs import PACKAGES
 from lifecycle.training.train import TrainRequest, is_trained
@@ -51,7 +53,7 @@ LOOK_SECONDS = 10
 """How often it is looked whether the process is stopped; twice in a row ends the wait."""
 
 NEEDED = (
-    "lifecycle.models.text_model",
+    "lifecycle.problems.text_classification.model",
     "pyarrow.parquet",
     "sklearn.compose",
     "sklearn.feature_extraction.text",
@@ -164,47 +166,59 @@ def _files(request: EvaluateRequest, scoring_server: bool = False) -> Iterator[R
 
 def _prove(given: ReplayRequest) -> Proof:
     model, folder = given.evaluation.model, given.model_folder
-    rows = _recorded_rows(given)
+    inputs, recorded = _recorded_rows(given)
     began = time.perf_counter()
     loaded = loading.load_verified(folder, model)
     load_seconds = time.perf_counter() - began
     differences = infrastructure.unmet_requirements(folder)
     try:
-        compare(evaluation.predicted(loaded, rows), rows)
+        compare(evaluation.predicted(loaded, inputs), recorded)
     except IntegrityError as error:
         raise IntegrityError(f"{model.label}: {error.what}", "; ".join(differences)) from None
     return Proof(
-        outcome=f"{len(rows)} predictions reproduced in a fresh process",
+        outcome=f"{len(recorded)} predictions reproduced in a fresh process",
         requirements=differences,
         load_seconds=load_seconds,
-        milliseconds_per_1000=infrastructure.milliseconds_per_1000(
-            lambda texts: loaded.predict(None, texts), list(rows["text"])
-        ),
+        milliseconds_per_1000=infrastructure.milliseconds_per_1000(lambda rows: loaded.predict(None, rows), inputs),
         megabytes=infrastructure.megabytes(folder),
-        scoring_server=infrastructure.serve_and_compare(folder, loaded, model, rows) if given.scoring_server else "",
+        scoring_server=(
+            infrastructure.serve_and_compare(folder, loaded, model, inputs, recorded) if given.scoring_server else ""
+        ),
     )
 
 
-def _recorded_rows(given: ReplayRequest) -> "pd.DataFrame":
-    """The recorded predictions with their texts."""
+def _recorded_rows(given: ReplayRequest) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The inputs, and the predictions that were recorded of them."""
     import pandas as pd
 
-    request, recorded = given.evaluation, pd.read_parquet(given.recorded)
-    rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
+    return inputs_with(given.evaluation, pd.read_parquet(given.recorded))
+
+
+def inputs_with(request: EvaluateRequest, recorded: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The inputs of an evaluation, and the predictions that were recorded of them.
+
+    Raises:
+        IntegrityError: There are none, or they are of other rows.
+    """
+    place = request.data_root, request.data_name, request.data_version
+    rows = dataset.load_rows(*place, request.side)
     if recorded.empty or list(rows["key"]) != list(recorded["key"]):
         raise IntegrityError(f"{request.model.label}: the recorded predictions are of other rows.")
-    return recorded.assign(text=rows["text"].to_numpy(object))
+    return inputs_of(rows, dataset.load(*place).inputs), recorded
 
 
 def compare(again: "pd.DataFrame", recorded: "pd.DataFrame") -> None:
-    """Every label, score and probability that was recorded must come again; what is no number never does."""
+    """Every class and number that was recorded must come again; what is no number never does."""
     import numpy as np
 
-    numbers = ["score", *(name for name in recorded if str(name).startswith(evaluation.PROBABILITY))]
-    if len(again) != len(recorded) or not {"label", *numbers} <= {*again}:
+    names = [name for name in recorded if name in PREDICTED or str(name).startswith(PROBABILITY)]
+    if not names or len(again) != len(recorded) or not {*names} <= {*again}:
         raise IntegrityError(f"{len(again)} predictions of {len(recorded)} came, {', '.join(map(str, again))}.")
-    near = np.abs(again[numbers].to_numpy(float) - recorded[numbers].to_numpy(float)) <= TOLERANCE
-    wrong = (again["label"].to_numpy(object) != recorded["label"].to_numpy(object)) | ~near.all(axis=1)
+    classes, numbers = ["label"] if "label" in names else [], [name for name in names if name != "label"]
+    expected = recorded[numbers].to_numpy(float)
+    near = np.abs(again[numbers].to_numpy(float) - expected) <= TOLERANCE * np.maximum(1, np.abs(expected))
+    same = again[classes].to_numpy(object) == recorded[classes].to_numpy(object)
+    wrong = ~(near.all(axis=1) & same.all(axis=1))
     if wrong.any():
         first = recorded["row"].to_numpy()[wrong][0]
         raise IntegrityError(f"{wrong.sum()} of {len(recorded)} predictions differ, first row {first}.")

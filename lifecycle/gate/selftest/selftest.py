@@ -1,7 +1,7 @@
 """`mlops gate selftest`: the gate is shown challengers whose fate is known, and must refuse each bad one for its fault.
 
 It judges by the rules of the environment. Limits that speak of somebody's data or machine are moved to where an honest
-model keeps to them on the planted texts, and never made stricter: what they let through is told as `unguarded`. Only
+model keeps to them on the planted rows, and never made stricter: what they let through is told as `unguarded`. Only
 for time and size another limit stands in, beside which a planted model is slow or heavy.
 """
 
@@ -19,40 +19,24 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import Field, ValidationError
 
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import Environment
+from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName
 from lifecycle.gate.verdict import REPLAY, Decision, Verdict
+from lifecycle.problems.judging import CATEGORIES
 from lifecycle.settings.gate_rules import GateRules, SliceRules
 from lifecycle.storage.files import sha256_of, write_json
 from lifecycle.tracking.runs import PACKAGES
 
 if TYPE_CHECKING:
-    from lifecycle.gate.selftest.planted import Nursery
+    from lifecycle.gate.selftest.material import Material
+    from lifecycle.gate.selftest.planted import PlantedModels
 
 logger = logging.getLogger(__name__)
 
-FLOORS = {
-    "accuracy": 0.5,
-    "average_precision": 0.5,
-    "balanced_accuracy": 0.5,
-    "f1_macro": 0.5,
-    "f1_weighted": 0.5,
-    "mcc": 0.3,
-    "precision_macro": 0.5,
-    "precision_weighted": 0.5,
-    "recall_macro": 0.5,
-    "recall_weighted": 0.5,
-    "roc_auc": 0.65,
-}
-"""What an honest model reaches on the planted texts with room to spare."""
-CEILINGS = {"brier": 0.58, "ece": 0.15, "log_loss": 0.98}
-"""The same where less is better."""
-COMPARABLE = frozenset({*FLOORS, "brier", "log_loss"})
-"""Metrics by which planted models are compared; those of somebody's classes, costs or code say nothing about them."""
 GAIN, LOSS = 0.05, 0.1
 """The better model gains more than the one, the shuffled one loses more than the other."""
-ROWS, ROWS_OF_A_CLASS, ROWS_OF_A_PART = 400, 100, 100
-MAX_LOSS, PART_FLOOR = 0.15, 0.3
-"""Each broken part loses more than the one; an honest model reaches the other in every part."""
+ROWS, ROWS_OF_A_CLASS, ROWS_OF_A_SLICE = 400, 100, 100
+MAX_LOSS, SLICE_FLOOR = 0.15, 0.3
+"""Each broken slice loses more than the one; an honest model reaches the other in every slice."""
 MAX_ECE, LAX_ECE = {"max_ece": 0.12, "max_ece_increase": 0.1}, 0.2
 """An honest model keeps to these, the overconfident one breaks even the other."""
 LOAD_SECONDS = 60
@@ -80,6 +64,7 @@ class SelftestResult(Frozen):
     """Whether the gate refuses what it must and accepts what it should."""
 
     env: Environment
+    problem: ProblemName = TEXT_CLASSIFICATION
     lines: tuple[Line, ...]
     replaced: tuple[str, ...] = Field(description="Rules that speak of other data or of a machine, and what stood in.")
     seconds: float
@@ -110,15 +95,15 @@ class Expected(NamedTuple):
     """Why the rules let it through; empty if they do not."""
 
 
-def run(rules: GateRules, env: Environment) -> SelftestResult:
+def run(problem: ProblemName, rules: GateRules, env: Environment) -> SelftestResult:
     """Plant every challenger and judge it by the rules of an environment; takes a few seconds and keeps nothing.
 
     If only a measured time was not as expected, all is measured once more: a machine may be busy for a moment.
     """
-    result = _run(rules, env)
+    result = _run(problem, rules, env)
     if any(map(_by_its_time, result.lines)):
         logger.info("Measuring once more: a planted challenger was not as fast, or as slow, as expected")
-        result = _run(rules, env)
+        result = _run(problem, rules, env)
     for line in result.lines:
         if line.outcome == "unguarded":
             logger.warning("The gate of %s is UNGUARDED against '%s': %s", env, line.name, "; ".join(line.reasons))
@@ -127,15 +112,25 @@ def run(rules: GateRules, env: Environment) -> SelftestResult:
     return result
 
 
-def _run(rules: GateRules, env: Environment) -> SelftestResult:
-    from lifecycle.gate.selftest.planted import Nursery
+def _run(problem: ProblemName, rules: GateRules, env: Environment) -> SelftestResult:
+    from lifecycle.gate.selftest.planted import PlantedModels
 
-    began = time.perf_counter()
-    nursery = Nursery()
-    used = stand_in(rules, nursery)
-    lines = tuple(_line(name, expected, nursery, used, env) for name, expected in expectations(rules).items())
-    replaced = tuple(_differences(rules.model_dump(), used.model_dump(), "gate"))
-    return SelftestResult(env=env, lines=lines, replaced=replaced, seconds=time.perf_counter() - began)
+    began, planted = time.perf_counter(), PlantedModels(material_of(problem))
+    completed = planted.material.problem.judging.completed(rules)
+    used = stand_in(completed, planted)
+    expected = expectations(planted.material, completed)
+    lines = tuple(_line(name, fate, planted, used, env) for name, fate in expected.items())
+    replaced = tuple(_differences(completed.model_dump(), used.model_dump(), "gate"))
+    seconds = time.perf_counter() - began
+    return SelftestResult(env=env, problem=problem, lines=lines, replaced=replaced, seconds=seconds)
+
+
+def material_of(problem: ProblemName) -> "Material":
+    """What is planted for a problem."""
+    from lifecycle.gate.selftest.tables import TABLES_OF_CLASSES, TABLES_OF_NUMBERS
+    from lifecycle.gate.selftest.texts import TEXTS
+
+    return next(each for each in (TEXTS, TABLES_OF_CLASSES, TABLES_OF_NUMBERS) if each.problem.name == problem)
 
 
 def _by_its_time(line: Line) -> bool:
@@ -143,12 +138,12 @@ def _by_its_time(line: Line) -> bool:
     return line.outcome == "MISSED" and timed
 
 
-def ensure(rules: GateRules, env: Environment, evidence_root: Path) -> SelftestResult:
+def ensure(problem: ProblemName, rules: GateRules, env: Environment, evidence_root: Path) -> SelftestResult:
     """The same, but what has passed once with these rules, this code and these packages is not repeated.
 
     A promotion goes on only if the result has `passed`; a failure is not kept, so that the next promotion asks anew.
     """
-    path = evidence_root / f"selftest-{_digest(rules, env)}.json"
+    path = evidence_root / f"selftest-{_digest(problem, rules, env)}.json"
     try:
         known = SelftestResult.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError):
@@ -156,7 +151,7 @@ def ensure(rules: GateRules, env: Environment, evidence_root: Path) -> SelftestR
     if known and known.passed:
         return known
     logger.info("Testing the gate of %s with planted challengers", env)
-    result = run(rules, env)
+    result = run(problem, rules, env)
     if result.passed:
         with suppress(OSError):  # where nothing can be kept it is only repeated
             evidence_root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,14 +159,14 @@ def ensure(rules: GateRules, env: Environment, evidence_root: Path) -> SelftestR
     return result
 
 
-def expectations(rules: GateRules) -> dict[str, Expected]:
+def expectations(material: "Material", rules: GateRules) -> dict[str, Expected]:
     """What must become of each planted challenger under these rules."""
     expected = {
-        "label-shuffled": Expected(REFUSED, "gain in"),
+        "shuffled target": Expected(REFUSED, "gain in"),
         "constant": Expected(REFUSED, "gain in"),
         "leaky": Expected(REFUSED, "comparable rows"),
-        "part-broken": Expected(REFUSED, "parts of the rows"),
-        "class-broken": Expected(REFUSED, "parts of the rows"),
+        "slice broken": Expected(REFUSED, "slices of the rows"),
+        "class broken": Expected(REFUSED, "slices of the rows"),
         "overconfident": Expected(REFUSED, "calibration"),
         "slow": Expected(REFUSED, "milliseconds"),
         "heavy": Expected(REFUSED, "megabytes"),
@@ -180,11 +175,13 @@ def expectations(rules: GateRules) -> dict[str, Expected]:
         "better": Expected("promote"),
         "equal": Expected(REFUSED, "gain in"),
         "retrained": Expected("promote"),
-        "retrained on wrong labels": Expected(REFUSED, "gain in"),
+        "retrained on wrong targets": Expected(REFUSED, "gain in"),
     }
     if rules.min_gain >= 0:  # where a loss is tolerated, another model that is as good may go in
         expected["as good"] = Expected(REFUSED, "gain in")
-    return {name: each._replace(unguarded=_unguarded(name, rules)) for name, each in expected.items()}
+    if material.problem.model_type != "classifier":
+        del expected["class broken"], expected["overconfident"]
+    return {name: fate._replace(unguarded=_unguarded(name, rules)) for name, fate in expected.items()}
 
 
 def _unguarded(name: str, rules: GateRules) -> str:
@@ -193,13 +190,13 @@ def _unguarded(name: str, rules: GateRules) -> str:
     ece = [limit for limit in (calibration.max_ece, calibration.max_ece_increase) if limit is not None]
     large = slices.max_loss > MAX_LOSS
     reasons = {
-        "label-shuffled": (rules.min_gain < -LOSS, "min_gain tolerates so large a loss"),
-        "retrained on wrong labels": (rules.margin > LOSS, "retraining tolerates so large a loss"),
-        "part-broken": (
-            large or not {*slices.by} - {"label"},
-            "slices names no part of the texts, or allows this loss",
+        "shuffled target": (rules.min_gain < -LOSS, "min_gain tolerates so large a loss"),
+        "retrained on wrong targets": (rules.margin > LOSS, "retraining tolerates so large a loss"),
+        "slice broken": (
+            large or not {*(slices.by or ())} - {"label", "target"},
+            "slices names no slice of the rows, or allows this loss",
         ),
-        "class-broken": (large or "label" not in slices.by, "slices names no label, or allows this loss"),
+        "class broken": (large or "label" not in (slices.by or ()), "slices names no label, or allows this loss"),
         "overconfident": (not ece or min(ece) > LAX_ECE, "calibration has no limit that is low enough"),
         "slow": (budget.max_milliseconds_per_1000 is None, "budget.max_milliseconds_per_1000 is off"),
         "heavy": (budget.max_megabytes is None, "budget.max_megabytes is off"),
@@ -208,27 +205,28 @@ def _unguarded(name: str, rules: GateRules) -> str:
     return f"gate.{reason}" if applies else ""
 
 
-def stand_in(rules: GateRules, nursery: "Nursery") -> GateRules:
+def stand_in(rules: GateRules, planted: "PlantedModels") -> GateRules:
     """The rules, with those that speak of somebody's data or machine moved to where an honest model keeps to them."""
-    calibration, infrastructure = rules.calibration, rules.infrastructure
+    calibration, infrastructure, material = rules.calibration, rules.infrastructure, planted.material
+    floors, ceilings = material.floors, material.ceilings
     tolerance = min(rules.min_gain, GAIN) if rules.min_gain >= 0 else min(rules.min_gain, -LOSS)
     values = {
         "mode": "enforce",
-        "metric": rules.metric if rules.metric in COMPARABLE else "f1_macro",
+        "metric": rules.metric if rules.metric in material.comparable else material.problem.judging.metric,
         "min_gain": tolerance,
-        "floors": {name: min(limit, FLOORS[name]) for name, limit in rules.floors.items() if name in FLOORS},
-        "ceilings": {name: max(limit, CEILINGS[name]) for name, limit in rules.ceilings.items() if name in CEILINGS},
+        "floors": {name: min(limit, floors[name]) for name, limit in rules.floors.items() if name in floors},
+        "ceilings": {name: max(limit, ceilings[name]) for name, limit in rules.ceilings.items() if name in ceilings},
         "min_rows": min(rules.min_rows, ROWS),
         "min_rows_per_class": min(rules.min_rows_per_class, ROWS_OF_A_CLASS),
         "max_churn": None,
         "worthwhile_gain": min(rules.worthwhile_gain, GAIN),
         "retraining": rules.retraining.model_dump() | {"margin": max(rules.margin, GAIN)},
-        "slices": _slices(rules.slices),
+        "slices": _slices(rules.slices, material),
         "calibration": {
             name: None if limit is None else max(limit, MAX_ECE[name])
             for name, limit in calibration.model_dump().items()
         },
-        "budget": _budget(rules, nursery),
+        "budget": _budget(rules, planted),
         "costs": None,
         "own_metrics": {},
         "behaviour": (),
@@ -238,27 +236,30 @@ def stand_in(rules: GateRules, nursery: "Nursery") -> GateRules:
     return GateRules.model_validate(rules.model_dump() | values)
 
 
-def _slices(asked: SliceRules) -> dict[str, Any]:
-    """A column of somebody's data becomes the planted texts' own."""
-    from lifecycle.gate.selftest.planted import DESK
+def _slices(asked: SliceRules, material: "Material") -> dict[str, Any]:
+    """A column of somebody's data becomes the planted rows' own."""
+    from lifecycle.gate.selftest.material import DESK
 
+    own = material.problem.judging.slices
     return asked.model_dump() | {
-        "by": tuple(dict.fromkeys(by if by in {"label", "text_length"} else DESK for by in asked.by)),
-        "min_rows": min(asked.min_rows, ROWS_OF_A_PART),
-        "floor": None if asked.floor is None else min(asked.floor, PART_FLOOR),
+        "by": None
+        if asked.by is None
+        else tuple(dict.fromkeys(by if by in {CATEGORIES, *own} else DESK for by in asked.by)),
+        "min_rows": min(asked.min_rows, ROWS_OF_A_SLICE),
+        "floor": None if asked.floor is None else min(asked.floor, SLICE_FLOOR),
     }
 
 
-def _budget(rules: GateRules, nursery: "Nursery") -> dict[str, float | None]:
+def _budget(rules: GateRules, planted: "PlantedModels") -> dict[str, float | None]:
     """What an honest model needs here, several times over."""
-    asked, (milliseconds, megabytes) = rules.budget, nursery.needs
+    asked, (milliseconds, megabytes) = rules.budget, planted.needs
     return {
         "max_milliseconds_per_1000": None if asked.max_milliseconds_per_1000 is None else milliseconds * SLOWER,
         "max_megabytes": None if asked.max_megabytes is None else megabytes * HEAVIER,
     }
 
 
-def _line(name: str, expected: Expected, nursery: "Nursery", rules: GateRules, env: Environment) -> Line:
+def _line(name: str, expected: Expected, planted: "PlantedModels", rules: GateRules, env: Environment) -> Line:
     """Judge one planted challenger, unless nothing guards against it; what cannot be judged is not caught."""
     began = time.perf_counter()
     decision: Decision | None = None
@@ -266,7 +267,7 @@ def _line(name: str, expected: Expected, nursery: "Nursery", rules: GateRules, e
     reasons: tuple[str, ...] = (expected.unguarded,)
     if not expected.unguarded:
         try:
-            verdict = _judged(name, nursery, rules, env)
+            verdict = _judged(name, planted, rules, env)
             decision, reasons = verdict.decision, verdict.reasons
             outcome = "caught" if _as_expected(verdict, expected) else "MISSED"
         except Exception as error:  # a gate that breaks on a planted challenger has not refused it for its fault
@@ -283,20 +284,20 @@ def _line(name: str, expected: Expected, nursery: "Nursery", rules: GateRules, e
     )
 
 
-def _judged(name: str, nursery: "Nursery", rules: GateRules, env: Environment) -> Verdict:
-    from lifecycle.gate.decide import Parties, weigh
+def _judged(name: str, planted: "PlantedModels", rules: GateRules, env: Environment) -> Verdict:
+    from lifecycle.gate.decide import Comparison, decide
 
-    case = nursery.case(name)
-    parties = Parties(
+    evidence = planted.evidence(name)
+    comparison = Comparison(
         env=env,
         challenger=f"planted {name}",
-        champion="planted champion" if case.champion else None,
+        champion="planted champion" if evidence.champion else None,
         data_name="planted",
         data_version="1",
         dataset_digest="",
         side="holdout",
     )
-    return weigh(parties, case, rules)
+    return decide(comparison, evidence, rules)
 
 
 def _as_expected(verdict: Verdict, expected: Expected) -> bool:
@@ -316,13 +317,14 @@ def _differences(asked: Mapping[str, Any], used: Mapping[str, Any], path: str) -
             yield f"{path}.{key}: {before} became {after}"
 
 
-def _digest(rules: GateRules, env: Environment) -> str:
+def _digest(problem: ProblemName, rules: GateRules, env: Environment) -> str:
     """What the result of a selftest depends on: the rules, the code that judges and fits, and the packages."""
     here = Path(__file__).parents[2]
-    rooms = ("gate", "evaluation", "models", "training", "settings")
-    code = [*(path for room in rooms for path in (here / room).rglob("*.py")), here / "data" / "tokens.py"]
+    rooms = ("gate", "evaluation", "models", "problems", "settings")
+    code = [path for room in rooms for path in (here / room).rglob("*.py")]
     content = {
         "env": env,
+        "problem": problem,
         "rules": rules.model_dump(mode="json"),
         "code": {path.relative_to(here).as_posix(): sha256_of(path) for path in sorted(code)},
         "runtime": [platform.python_version(), platform.machine(), *(f"{name}=={version(name)}" for name in PACKAGES)],

@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from lifecycle.core import children
 from lifecycle.core.errors import ConfigError, DataError, IntegrityError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
-from lifecycle.models.examples import EXAMPLE
 from lifecycle.models.external.unpickle import ANSWER, CONVERTED
 from lifecycle.models.loading import untrusted_types
+from lifecycle.problems.text_classification.learning import EXAMPLE
 from lifecycle.storage.files import publish_file, sha256_of
 from mlops_lifecycle import start
 

@@ -26,6 +26,7 @@ from lifecycle.data.manifest import Manifest
 from lifecycle.models import storing
 from lifecycle.models.external.conversion import MEMORY_LIMIT_MB, TIMEOUT_SECONDS, Converted, convert
 from lifecycle.models.loading import VADER_FILES, VADER_MISSING
+from lifecycle.problems.text_classification.learning import MODEL, stored_model
 from lifecycle.settings.load import Settings, checked
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import claims, runs
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HERE = Path(__file__).parents[1]
 VADER_PACKAGES = ("mlflow", "numpy", "pandas", "vaderSentiment")
 UNSAID = (
     "Nobody says which rows of %s %s it saw, so it counts as having seen all of them, and none is left to judge it on. "
@@ -191,7 +191,7 @@ def log_external(
     recording = Recording(
         model_name=model_name,
         run_name=f"{model_name} external {converted.source_sha256[:12]}",
-        code=HERE / "text_model.py",
+        code=MODEL,
         artifacts={"pipeline": converted.path},
         packages=(*runs.PACKAGES, "joblib") if converted.is_pickle else runs.PACKAGES,
         tags=tags,
@@ -220,7 +220,7 @@ def log_vader(
     recording = Recording(
         model_name=model_name,
         run_name=f"{model_name} VADER {released}",
-        code=HERE / "external" / "vader.py",
+        code=Path(__file__).with_name("vader.py"),
         artifacts={"lexicon": lexicon, "emoji": emoji},
         packages=VADER_PACKAGES,
         tags={
@@ -269,9 +269,8 @@ def _fill(tracking_uri: str, run_id: str, recording: Recording, keys: "pd.DataFr
             path.parent.mkdir()
             keys.to_parquet(path, index=False)
             mlflow.log_artifacts(temporary)
-        uri = storing.log_text_model(
-            recording.code, recording.artifacts, recording.packages, with_example=recording.example
-        )
+        stored = stored_model(recording.code, recording.artifacts)
+        uri = storing.log_model(stored, recording.packages, with_example=recording.example)
         digest = storing.stored_digest(tracking_uri, uri)
         sealed = {} if keys is None else {claims.SEAL: claims.seal(run_id, digest, keys["key"])}
         mlflow.set_tags({runs.MODEL_URI: uri, runs.ARTIFACT_SHA256: digest} | sealed)

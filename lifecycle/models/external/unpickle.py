@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from lifecycle.core import children
 from lifecycle.core.errors import DataError
+from lifecycle.problems.fitting import on_one_core
 
 ANSWER, CONVERTED = "answer.json", "pipeline.skops"
 TOLERANCE = 1e-9
@@ -118,10 +119,10 @@ def _probabilities(model: Any, samples: Sequence[str]) -> tuple[Any, Any]:
         raise DataError(f"{last} has no predict_proba.", fix)
     try:
         check_is_fitted(model)
-        _on_one_core(model)
-        from lifecycle.models.text_model import TextModel
+        on_one_core(model)
+        from lifecycle.problems.text_classification.model import TextModel
 
-        return model.classes_, TextModel(model).probabilities(samples)
+        return model.classes_, TextModel(model).probabilities(_table(samples))
     except MemoryError:
         raise
     except NotFittedError:
@@ -130,25 +131,24 @@ def _probabilities(model: Any, samples: Sequence[str]) -> tuple[Any, Any]:
         raise DataError(f"{kind} does not answer texts: {_short(error)}.", fix) from None
 
 
-def _on_one_core(model: Any) -> None:
-    """On several a forest adds up its trees in the order in which they finish, so that the last bit would differ."""
-    jobs = {name: 1 for name in model.get_params() if name.split("__")[-1] == "n_jobs"}
-    if jobs:
-        model.set_params(**jobs)
+def _table(samples: Sequence[str]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({"text": list(samples)}, dtype=object)
 
 
 def _convert(model: Any, samples: Sequence[str], expected: Any, path: Path) -> tuple[list[str], str]:
     """Store with skops and read back; returns the types that are not trusted and why it cannot be used, if so."""
     import numpy as np
 
-    from lifecycle.models import text_model
-    from lifecycle.models.loading import untrusted_types
+    from lifecycle.models.loading import trusted_types, untrusted_types
+    from lifecycle.problems.text_classification import model as text_model
 
     try:
         text_model.store(model, path)
         if untrusted := untrusted_types(path):
             return untrusted, f"holds types that are not trusted: {', '.join(untrusted[:5])}"
-        again = text_model.TextModel(text_model.read(path)).probabilities(samples)
+        again = text_model.TextModel(text_model.read(path, trusted_types())).probabilities(_table(samples))
     except MemoryError:
         raise
     except Exception as error:

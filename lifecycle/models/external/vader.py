@@ -27,6 +27,9 @@ class VaderModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
     lacks of 1 for neutral.
     """
 
+    problem = "text-classification"
+    inputs = ("text",)
+
     def __init__(self, rules: Any = None) -> None:
         self.rules = rules
 

@@ -12,7 +12,6 @@ from lifecycle.problems.classification.labels import spelled
 from lifecycle.problems.contract import DROP, Before, Canonical, Columns, TableRequest
 from lifecycle.problems.tabular import columns, identity
 from lifecycle.problems.tabular.spelling import NUMBER, is_missing
-from lifecycle.problems.tabular.standin import typed, unusable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +76,8 @@ class TabularTable(NamedTuple):
         Raises:
             ConfigError: Two columns would have the same name.
         """
+        from lifecycle.problems.tabular.model import typed  # which imports MLflow
+
         inputs = self._inputs(raw, request, before)
         kinds, names = [(column.name, str(column.kind)) for column in inputs], self.names(request, inputs)
         deciding = {request.group_column, request.time_column}
@@ -155,6 +156,8 @@ class TabularTable(NamedTuple):
     def _reasons(
         self, raw: "pd.DataFrame", request: TableRequest, kinds: list[tuple[str, str]], of_target: "pd.Series"
     ) -> dict[int, str]:
+        from lifecycle.problems.tabular.cells import unusable
+
         reasons = of_target.where(of_target.notna(), unusable(raw, kinds))
         if request.key:
             reasons[raw[request.key].str.strip() == ""] = BLANK_KEY
@@ -164,6 +167,8 @@ class TabularTable(NamedTuple):
         self, raw: "pd.DataFrame", request: TableRequest, kinds: Iterable[tuple[str, str]], reasons: dict[int, str]
     ) -> str:
         """Where the first of the rows that cannot be used has its cell."""
+        from lifecycle.problems.tabular.cells import unusable
+
         if not reasons:
             return ""
         row, reason = next(iter(reasons.items()))

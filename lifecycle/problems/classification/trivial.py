@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lifecycle.evaluation import metrics
-from lifecycle.evaluation.metrics import Codes, Metric, Predictions
+from lifecycle.problems.classification import metrics
+from lifecycle.problems.classification.scores import ClassScores
+from lifecycle.problems.metric import Codes, Floats, Metric, value_of
 from lifecycle.settings.gate_rules import GateRules
 
 SEED = 20_240_229
@@ -19,23 +20,23 @@ SYMMETRIC = "mcc"
 """What decides where a constant answer is perfect, as in the recall of one class: here it is worth 0."""
 
 
-def answers(challenger: Predictions, rules: GateRules) -> Iterator[tuple[str, Metric, Predictions]]:
+def answers(challenger: ClassScores, rules: GateRules) -> Iterator[tuple[str, Metric, ClassScores]]:
     """The best constant answer and a draw by chance, each with its name and the metric by which it is to be beaten.
 
     Raises:
         MetricError: The metric of the rules cannot be measured.
     """
     metric = metrics.named(rules.metric, rules)
-    constant = max(_constants(challenger), key=lambda each: _worth(metric, each))
+    constant = max(_constants(challenger), key=lambda each: value_of(metric, each))
     if _is_perfect(metric, constant, rules):
         metric = metrics.named(SYMMETRIC, rules)
-        constant = max(_constants(challenger), key=lambda each: _worth(metric, each))
+        constant = max(_constants(challenger), key=lambda each: value_of(metric, each))
     yield f"always {challenger.classes[constant.label[0]]!r}", metric, constant
-    drawn = sorted(_draws(challenger), key=lambda each: _worth(metric, each))
+    drawn = sorted(_draws(challenger), key=lambda each: value_of(metric, each))
     yield "chance", metric, drawn[DRAWS // 2]
 
 
-def _constants(like: Predictions) -> Iterator[Predictions]:
+def _constants(like: ClassScores) -> Iterator[ClassScores]:
     """Each class that the truth has as the only answer, the most frequent first: as sure as it is frequent, or sure."""
     codes, counts = np.unique(like.truth, return_counts=True)
     for code in codes[np.argsort(-counts, kind="stable")]:
@@ -43,27 +44,22 @@ def _constants(like: Predictions) -> Iterator[Predictions]:
             yield _answering(like, np.full_like(like.truth, code), shares)
 
 
-def _shares(like: Predictions) -> metrics.Floats:
+def _shares(like: ClassScores) -> Floats:
     return np.bincount(like.truth, minlength=len(like.classes)) / len(like.truth)
 
 
-def _draws(like: Predictions) -> Iterator[Predictions]:
+def _draws(like: ClassScores) -> Iterator[ClassScores]:
     """The true classes dealt to the rows at random; how sure they are is how frequent they are."""
     rng = np.random.default_rng(SEED)
     for _ in range(DRAWS):
         yield _answering(like, rng.permutation(like.truth), _shares(like))
 
 
-def _answering(like: Predictions, label: Codes, shares: metrics.Floats) -> Predictions:
+def _answering(like: ClassScores, label: Codes, shares: Floats) -> ClassScores:
     probabilities = None if like.probabilities is None else np.tile(shares, (len(label), 1))
     return like._replace(label=label, score=shares[label], probabilities=probabilities)
 
 
-def _worth(metric: Metric, predictions: Predictions) -> float:
-    value = float(metric.measure(predictions, np.ones(len(predictions.truth))))
-    return value if metric.higher else -value
-
-
-def _is_perfect(metric: Metric, constant: Predictions, rules: GateRules) -> bool:
+def _is_perfect(metric: Metric, constant: ClassScores, rules: GateRules) -> bool:
     best = 1.0 if metric.higher else 0.0
-    return metric.name not in rules.own_metrics and abs(_worth(metric, constant)) == best
+    return metric.name not in rules.own_metrics and abs(value_of(metric, constant)) == best

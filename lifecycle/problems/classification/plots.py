@@ -5,30 +5,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.class_names import as_plotted
+from lifecycle.problems.classification.summary import PROBABILITY
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 NUMBERED, NAMED, CURVES = 15, 50, 20
 """Up to how many classes a confusion matrix shows its numbers and their names, and how many classes have curves."""
 
 
-def draw(classes: Any, truth: Any, probabilities: Any, folder: Path) -> None:
+def draw(truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None:
     """Draw the confusion matrix and the one-versus-rest PR and ROC curves into a folder.
 
     Args:
-        classes: In the order of the columns of the probabilities, (k,).
         truth: Labels, (n,).
-        probabilities: (n, k).
+        answers: `label, score, probability.<class>…` of the same rows.
         folder: Is made if it is not there.
     """
+    import numpy as np
+
+    columns = [name for name in answers.columns if name.startswith(PROBABILITY)]
+    classes = np.array([name.removeprefix(PROBABILITY) for name in columns], dtype=object)
+    labels, probabilities = truth.to_numpy(object), answers[columns].to_numpy()
     folder.mkdir(exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a letter without a picture is a box
-        _confusion(classes, truth, classes[probabilities.argmax(axis=1)]).savefig(
-            folder / "confusion_matrix.png", dpi=120
-        )
-        _curves(classes, truth, probabilities).savefig(folder / "pr_roc.png", dpi=120)
+        _confusion(classes, labels, answers["label"].to_numpy(object)).savefig(folder / "confusion_matrix.png", dpi=120)
+        _curves(classes, labels, probabilities).savefig(folder / "pr_roc.png", dpi=120)
 
 
 def _confusion(classes: Any, truth: Any, predicted: Any) -> "Figure":

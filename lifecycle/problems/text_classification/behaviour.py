@@ -24,8 +24,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.frozen import Frozen
-from lifecycle.evaluation.findings import BehaviourLine
-from lifecycle.settings.load import problems
+from lifecycle.problems.findings import BehaviourLine
+from lifecycle.problems.shares import wilson
+from lifecycle.settings.files import located, problems
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,13 +255,14 @@ class Suite(Frozen):
         return self
 
 
-def load(names: Sequence[str], folder: Path) -> tuple[Suite, ...]:
-    """Read suites by their names.
+def load(names: Sequence[str], folder: Path | None = None) -> tuple[Suite, ...]:
+    """Read suites by their names, from a folder or by default from the settings.
 
     Raises:
         ConfigError: A file is missing or not YAML, or a key in it is unknown, missing or out of range.
     """
-    return tuple(_read(folder / f"{name}.yaml") for name in names)
+    files = [f"{name}.yaml" for name in names]
+    return tuple(_read(folder / file if folder else located(f"behaviour/{file}")) for file in files)
 
 
 def run(
@@ -294,8 +296,6 @@ def run(
 def _line(
     suite: Suite, test: Test, cases: tuple[Case, ...], answers: Mapping[str, str], confidence: float
 ) -> BehaviourLine:
-    from lifecycle.evaluation.statistics import wilson
-
     answered = [(case, answers.get(case.before, ""), answers[case.text]) for case in cases]
     failed = [each for each in answered if not each[0].holds(*each[1:])]
     share = wilson(len(failed), len(cases), confidence) if cases else None

@@ -7,6 +7,13 @@ from pydantic import Field
 from lifecycle.core.frozen import Frozen
 
 
+def shown(value: float, sign: str = "") -> str:
+    """A number as a person reads it: three decimals where these say something, and no more than that."""
+    if abs(value) >= 1000:
+        return format(value, f"{sign},.0f")
+    return format(value, f"{sign}.3f" if value == 0 or abs(value) >= 0.001 else f"{sign}.3g")
+
+
 class Interval(Frozen):
     """An estimate with its confidence interval."""
 
@@ -16,9 +23,10 @@ class Interval(Frozen):
 
 
 class SliceLine(Frozen):
-    """One part of the rows: accuracy of both models there, and whether the challenger is worse by more than chance."""
+    """A slice of the rows: how well both models do there, and whether the challenger is worse by more than chance."""
 
     name: str
+    quality: str = Field("accuracy", description="What is measured of both models.")
     rows: int
     challenger: Interval
     champion: Interval | None = None

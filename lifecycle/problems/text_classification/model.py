@@ -5,7 +5,7 @@ This file travels inside each logged model (MLflow's models-from-code), so it im
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 from zipfile import ZIP_DEFLATED
@@ -17,8 +17,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
-"""The types beyond skops' own defaults that we load. A model's own list is never asked."""
-
+"""What vectorisers and trees are made of beyond skops' own defaults. Our loader never asks a model's own list."""
 
 PROBE = ("profit rose", "sales fell sharply", "the company held its meeting")
 
@@ -54,15 +53,15 @@ def store(pipeline: Any, path: Any) -> None:
             part.vocabulary_ = vocabulary
 
 
-def read(path: Any) -> Any:
+def read(path: Any, trusted_types: Iterable[str] = ()) -> Any:
     """Read a pipeline from a skops file, also from one that holds vocabularies as mappings.
 
-    A type outside skops' defaults and our list is refused.
+    A type outside skops' defaults and the lists is refused.
 
     Raises:
         ValueError: An array in the place of a vocabulary holds none.
     """
-    pipeline = skops.io.load(path, trusted=TRUSTED_TYPES)
+    pipeline = skops.io.load(path, trusted=sorted({*TRUSTED_TYPES, *trusted_types}))
     for part in list(parts(pipeline)):
         vocabulary = vars_of(part).get("vocabulary_")
         if isinstance(vocabulary, np.ndarray):
@@ -123,6 +122,9 @@ def unpacked(array: Any) -> dict[str, int]:
 class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
     """A scikit-learn pipeline, vectoriser and label names included, stored with skops; a foreign one may be pickled."""
 
+    problem = "text-classification"
+    inputs = ("text",)
+
     def __init__(self, pipeline: Any = None) -> None:
         self.use(pipeline)
 
@@ -132,18 +134,18 @@ class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         self.column = None if pipeline is None else column_of(pipeline)
 
     def load_context(self, context: Any) -> None:
-        """Load the pipeline; from a skops file, a type outside skops' defaults and our list is refused."""
+        """Load the pipeline; from a skops file, a type that is not trusted is refused."""
         path = context.artifacts["pipeline"]
         if path.endswith(".pkl"):
             import joblib  # type: ignore[import-untyped]
 
             self.use(joblib.load(path))
         else:
-            self.use(read(path))
+            self.use(read(path, (getattr(context, "model_config", None) or {}).get("trusted_types", ())))
 
-    def probabilities(self, texts: Any) -> Any:
+    def probabilities(self, frame: pd.DataFrame) -> Any:
         """One row of probabilities for each text, in the order of the pipeline's classes."""
-        values = pd.Series(list(texts), dtype=object)
+        values = pd.Series(list(frame["text"]), dtype=object)
         return self.pipeline.predict_proba(values if self.column is None else pd.DataFrame({self.column: values}))
 
     # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
@@ -151,7 +153,7 @@ class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         """Label each text with its most probable class (ties: the first in sorted order) and that probability."""
         if model_input.empty:
             return pd.DataFrame({"label": pd.Series(dtype="str"), "score": pd.Series(dtype="float64")})
-        return self.labelled(self.probabilities(model_input["text"]))
+        return self.labelled(self.probabilities(model_input))
 
     def labelled(self, probabilities: Any) -> pd.DataFrame:
         """The most probable class of each row of probabilities, and how probable it is."""

@@ -1,0 +1,280 @@
+"""`mlops init TABLE`: look at a table and propose what a model of it is, as the file `config/models/<model>.yaml`."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from cli import console, options, runner, show
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment, ProblemName, is_name
+from lifecycle.data import delta, ingest, piped
+from lifecycle.data.source import Source
+from lifecycle.settings import definitions, files
+from lifecycle.settings import load as settings
+from lifecycle.settings.definitions import ModelDefinition
+from lifecycle.settings.load import checked
+from lifecycle.storage.files import publish_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lifecycle.problems.tabular.proposal import Proposal
+    from lifecycle.settings.definitions import ModelDefinition
+
+MOST_ROWS, SHOWN = 20_000, 24
+"""Rows that are looked at, and letters of an example that are shown."""
+EXAMPLE = "For example: mlops init data/customers.csv --target churned"
+
+
+class Choices(NamedTuple):
+    """What a person has decided before anything is proposed."""
+
+    target: str | None
+    problem: ProblemName | None
+    key: str | None
+    group_column: str | None
+    time_column: str | None
+    drop: tuple[str, ...]
+
+
+def init(
+    table: Annotated[
+        str | None,
+        typer.Argument(callback=options.sealed, help="Path or URL of the table, or catalog.schema.table."),
+    ] = None,
+    model_name: Annotated[str | None, typer.Option("--model-name", help="Default: from the name of the table.")] = None,
+    target: Annotated[str | None, typer.Option("--target", help="Column that is to be predicted.")] = None,
+    problem: Annotated[ProblemName | None, typer.Option("--problem", help="Default: what the target is.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Column that identifies a row.")] = None,
+    group_column: options.GroupColumn = None,
+    time_column: options.TimeColumn = None,
+    drop: Annotated[list[str] | None, typer.Option("--drop", help="Column that is no input; may be repeated.")] = None,
+    source_format: options.Format = None,
+    encoding: options.Encoding = "utf-8",
+    delimiter: options.Delimiter = ",",
+    force: Annotated[bool, typer.Option("--force", help="Write over the definition that is there.")] = False,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Look at a table, propose what a model of it is, and write that to config/models/NAME.yaml after a yes.
+
+    Example: mlops init data/customers.csv --target churned
+    """
+    from cli import definition_file
+
+    if table is None:
+        raise ConfigError("Which table is the model to learn from? A file, a URL, or catalog.schema.table.", EXAMPLE)
+    name = model_name or _named_after(table)
+    path = _file_of(name, force or dry_run)
+    form = {"format": source_format, "encoding": encoding, "delimiter": delimiter}
+    choices = Choices(target, problem, key, group_column, time_column, tuple(drop or ()))
+    frame = _rows(table, form)
+    proposal = _proposal(frame, choices, ask=not yes)
+    definition = _definition(name, frame, proposal, choices, {"source": _source(table, path), **form})
+    text = definition_file.render(name, definition, {column.name: column.note for column in proposal.columns})
+    if not as_json:
+        _show(Source(uri=table).name, frame, proposal, definition)
+        console.echo(f"{_shown(path)}:\n\n{text}")
+    if not dry_run:
+        runner.confirm(f"Write {_shown(path)}?", yes)
+        _write(path, text)
+    command = _next(name) if not dry_run else ""
+    if as_json:
+        facts = {"model_name": name, "file": str(path), "written": not dry_run, "rows": len(frame)}
+        show.print_json(facts | {"definition": definition, "notes": proposal.notes, "next": command})
+    elif command:
+        console.echo(f"Wrote {_shown(path)}. Next: {command}")
+
+
+def _named_after(table: str) -> str:
+    """A valid name of a model from that of a table."""
+    last = delta.divided(checked(Source, uri=table).name)[0]
+    stem = last.rpartition(".")[2] if delta.is_name(last) and not Path(table).exists() else last.partition(".")[0]
+    name = re.sub("[^a-z0-9_-]+", "_", stem.lower()).strip("_-")[:64]
+    if not name:
+        raise ConfigError(f"The name of {last} gives none to a model.", "Choose one: --model-name NAME")
+    return name
+
+
+def _file_of(name: str, may_exist: bool) -> Path:
+    """Where the definition is to be: in the project, else in one that begins here."""
+    if not is_name(name):
+        raise ConfigError(f"{name!r} is not a model name: lower-case letters, digits, `_`, `.` and `-`.")
+    is_project = bool(os.environ.get("MLOPS_CONFIG_DIR")) or files.project()
+    path = (files.config_dir() if is_project else Path.cwd() / "config").absolute() / "models" / f"{name}.yaml"
+    if path.exists() and not may_exist:
+        fix = "Edit it; or define another model: --model-name NAME; or write it anew: --force"
+        raise ConfigError(f"The model {name} is defined already, in {_shown(path)}.", fix)
+    return path
+
+
+def _rows(table: str, form: Mapping[str, str | None]) -> "pd.DataFrame":
+    """The first rows of a table, every cell as text."""
+    config = settings.load(Environment.DEV)
+    with piped.kept(table, config.state) as path:
+        return ingest.read(settings.checked(Source, uri=path, **form), config.data, (), most=MOST_ROWS).rows
+
+
+def _source(table: str, path: Path) -> str | None:
+    """The table as the definition names it: below the project's folder relative to it; None for a pipe."""
+    place, folder = Path(table).expanduser().absolute(), path.parents[2]
+    if not Source(uri=table).is_path:
+        return table
+    if not place.is_file() and not place.is_dir():
+        return None
+    return str(place.relative_to(folder)) if place.is_relative_to(folder) else str(place)
+
+
+def _proposal(frame: "pd.DataFrame", choices: Choices, *, ask: bool) -> "Proposal":
+    """What the table seems to be; where several columns may be the target, a person says which."""
+    from lifecycle.problems.tabular.proposal import propose
+
+    named = {"--target": choices.target, "--key": choices.key, "--group-column": choices.group_column}
+    named |= {"--time-column": choices.time_column}
+    for option, column in (*named.items(), *(("--drop", column) for column in choices.drop)):
+        if column is not None:
+            _require_column(frame, column, option)
+    kept = frame.drop(columns=[*choices.drop])
+    if choices.target in choices.drop:
+        raise ConfigError(f"The target {choices.target!r} cannot be dropped.", "Leave it out of --drop.")
+    if len(kept.columns) < 2:
+        what = f"A model needs a target and an input: there are {len(kept.columns)} columns, {_listed(kept.columns)}."
+        raise ConfigError(what, "Is the delimiter another one? --delimiter")
+    proposal = propose(kept, choices.target)
+    return proposal if proposal.target else propose(kept, _asked_target(kept, proposal, ask))
+
+
+def _asked_target(frame: "pd.DataFrame", proposal: "Proposal", ask: bool) -> str:
+    candidates = proposal.candidates or tuple(frame.columns)
+    if not ask or not sys.stdin.isatty():
+        raise ConfigError(
+            f"Which column is to be predicted? It may be {_listed(candidates)}.", "Say so: --target COLUMN"
+        )
+    column = str(
+        typer.prompt(f"Which column is to be predicted: {_listed(candidates)}?", prompt_suffix=" ", err=True)
+    ).strip()
+    _require_column(frame, column, "--target")
+    return column
+
+
+def _require_column(frame: "pd.DataFrame", column: str, option: str) -> None:
+    if column not in frame.columns:
+        raise ConfigError(f"There is no column {column!r}: there are {_listed(frame.columns)}.", f"Correct {option}.")
+
+
+def _listed(columns: Iterable[str], most: int = 20) -> str:
+    names = list(columns)
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _definition(
+    name: str, frame: "pd.DataFrame", proposal: "Proposal", choices: Choices, source: Mapping[str, str | None]
+) -> "ModelDefinition":
+    """The definition that the proposal and the decisions make together."""
+    problem = choices.problem or proposal.problem
+    kinds = {column.name: column.kind for column in proposal.columns}
+    kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
+    kinds = _of_texts(kinds) if problem == "text-classification" else _of_tables(kinds)
+    if problem == "tabular-regression":
+        _require_numbers(frame, str(proposal.target))
+    key = choices.key or proposal.key
+    split = _split(proposal, choices)
+    no_inputs = {key, split["column"] if split and split["by"] == "group" else None}
+    data = {
+        "name": name,
+        "target": proposal.target,
+        "key": key,
+        "columns": {column: "drop" if column in no_inputs else kind for column, kind in kinds.items()},
+        **{option: value for option, value in source.items() if value is not None},
+        **({"split": split} if split else {}),
+    }
+    return checked(ModelDefinition, problem=problem, data=data)
+
+
+def _of_texts(kinds: dict[str, Any]) -> dict[str, Any]:
+    """One text is the input, and no other column."""
+    texts = [column for column, kind in kinds.items() if kind == "text"]
+    if len(texts) != 1:
+        there = f"several: {_listed(texts)}" if texts else f"none: {_listed(kinds)}"
+        raise ConfigError(
+            f"A classification of texts needs one column of texts; there are {there}.", "See: --drop, --problem"
+        )
+    return {column: "text" if column in texts else "drop" for column in kinds}
+
+
+def _of_tables(kinds: dict[str, Any]) -> dict[str, Any]:
+    """Every input but free text, which a table's models do not read."""
+    inputs = {column: "drop" if kind == "text" else kind for column, kind in kinds.items()}
+    if set(inputs.values()) <= {"drop"}:
+        raise ConfigError(f"No column is of use as an input: {_listed(kinds)}.", "See: --problem text-classification")
+    return inputs
+
+
+def _require_numbers(frame: "pd.DataFrame", target: str) -> None:
+    import pandas as pd
+
+    cells = frame[target][frame[target].str.strip() != ""]
+    words = cells[pd.to_numeric(cells, errors="coerce").isna()]
+    if len(words) == len(cells):
+        what = f"The target {target!r} of a regression holds no number, but {words.head(1).to_list()}."
+        raise ConfigError(what, "Choose another --target, or --problem tabular-classification.")
+
+
+def _split(proposal: "Proposal", choices: Choices) -> dict[str, str] | None:
+    """By what rows are divided; None for at random."""
+    if choices.group_column and choices.time_column:
+        raise ConfigError("A split is by group or by time, not by both.", "Leave out --group-column or --time-column.")
+    if choices.group_column:
+        return {"by": "group", "column": choices.group_column}
+    time_column = choices.time_column or (proposal.time_column if proposal.split_by == "time" else None)
+    return {"by": "time", "column": time_column} if time_column else None
+
+
+def _show(name: str, frame: "pd.DataFrame", proposal: "Proposal", definition: "ModelDefinition") -> None:
+    rows = [
+        (
+            column.name,
+            definition.data.columns.get(column.name, column.kind),
+            f"{column.missing:,}",
+            f"{column.distinct:,}",
+            _examples(column.examples),
+            column.note,
+        )
+        for column in proposal.columns
+        if column.name != proposal.target
+    ]
+    full = frame[proposal.target].str.strip().loc[lambda cells: cells != ""]
+    counts = f"{len(frame) - len(full):,}", f"{full.nunique():,}"
+    rows.append((str(proposal.target), "target", *counts, _examples(full.drop_duplicates()[:3]), ""))
+    which = f"only the first {MOST_ROWS:,}" if len(frame) == MOST_ROWS else f"all {len(frame):,}"
+    title = f"{definition.problem}: {name}, of which {which} rows were looked at"
+    show.table(("column", "kind", "missing", "distinct", "examples", "note"), rows, title)
+    for note in proposal.notes:
+        console.echo(note)
+
+
+def _examples(cells: Iterable[str]) -> str:
+    return ", ".join(cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…" for cell in list(cells)[:3])
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _write(path: Path, text: str) -> None:
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with publish_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _next(name: str) -> str:
+
+    return "mlops release" + ("" if definitions.names() == (name,) else f" --model-name {name}")

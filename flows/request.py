@@ -1,0 +1,125 @@
+"""What all requests of flows have in common; those of the flows are in `flow_requests`."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+
+from pydantic import Field, model_validator
+
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.parameters import Delimiter, Format, Name
+from lifecycle.data.source import Source
+from lifecycle.settings import definitions
+from lifecycle.settings.definitions import ModelDefinition
+from lifecycle.settings.load import checked
+
+T = TypeVar("T")
+
+
+def required(value: T | None, option: str) -> T:
+    """What was given, or what a definition says.
+
+    Raises:
+        ConfigError: Neither.
+    """
+    if value is None:
+        raise ConfigError(f"Missing option {option}.", "Give it, or define the model in config/models/<model>.yaml.")
+    return value
+
+
+class Parameter(NamedTuple):
+    """A field of a request as a flow and a command take it."""
+
+    name: str
+    annotation: Any
+    default: Any
+    description: str
+    earlier: bool = False
+
+
+class Request(Frozen):
+    """The base of all requests: about one model, of which a definition may say what was not given."""
+
+    earlier_names: ClassVar[Mapping[str, str]] = {}
+    """What the first releases called some of the parameters; those names are still accepted."""
+    first: ClassVar[tuple[str, ...]] = ()
+    """The parameters that a form and a help show before the others."""
+
+    model_name: Name | None = Field(
+        None, description="Name of the model, without environment; default the only one that is defined."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_present_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        named = {name: value for name, value in values.items() if value is not None}
+        for present, earlier in cls.earlier_names.items():
+            if earlier in named and present in named:
+                raise ValueError(f"{present} and {earlier} are one parameter: give one of them")
+            if earlier in named:
+                named[present] = named.pop(earlier)
+        return named
+
+    @classmethod
+    def listed(cls) -> list[Parameter]:
+        """The parameters in the order of a form: how a table is written comes after what it is, earlier names last."""
+        rank = {name: place for place, name in enumerate(cls.first)}
+        fields = cls.model_fields
+        order = sorted(fields, key=lambda name: (rank.get(name, len(rank)), name in TableForm.model_fields))
+        present = [
+            Parameter(name, fields[name].annotation, fields[name].default, fields[name].description or "")
+            for name in order
+        ]
+        earlier = [
+            Parameter(old, fields[new].annotation, None, f"Earlier name of {new}.", earlier=True)
+            for new, old in cls.earlier_names.items()
+        ]
+        return present + earlier
+
+    @property
+    def model(self) -> str:
+        """The name of the model, once it is known."""
+        return required(self.model_name, "--model-name")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is known, as parameters of the flow."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def completed(self) -> Self:
+        """The same request with what the definition of its model says.
+
+        Raises:
+            ConfigError: No model is named, and not exactly one is defined.
+        """
+        model_name, definition = definitions.chosen(self.model_name)
+        named = self.model_copy(update={"model_name": model_name})
+        return named.filled(definition) if definition else named
+
+    def filled(self, definition: ModelDefinition) -> Self:
+        """The same request with what a definition says, where nothing was given."""
+        defaults = self.defined_by(definition)
+        return self.model_copy(update={name: value for name, value in defaults.items() if getattr(self, name) is None})
+
+    def defined_by(self, definition: ModelDefinition) -> dict[str, Any]:  # noqa: ARG002  many need the name alone
+        """What a definition says of the fields, whether given or not."""
+        return {}
+
+
+class TableForm(Frozen):
+    """How a table is written."""
+
+    source_format: Format | None = Field(
+        None, description="Form of the table; default by the suffix; delta for a Delta table at a path or URL."
+    )
+    encoding: str | None = Field(
+        None, description="Encoding of CSV and JSON Lines, which is never guessed; default utf-8."
+    )
+    delimiter: Delimiter | None = Field(None, description="Delimiter of CSV: one character, or tab; default a comma.")
+
+    def at(self, uri: str, sha256: str | None = None) -> Source:
+        """The table of this form at a path, a URL or by name."""
+        form = {"format": self.source_format, "encoding": self.encoding, "delimiter": self.delimiter, "sha256": sha256}
+        return checked(Source, uri=uri, **{name: value for name, value in form.items() if value is not None})

@@ -1,0 +1,95 @@
+"""What planted challengers are made of: rows that are made up for a problem, and models of them with one fault each."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lifecycle.problems.contract import Columns
+from lifecycle.problems.known import Problem
+
+SEED = 20_240_229
+DESK = "source_desk"
+"""Who has written a row: a slice that can be broken alone, called `report`."""
+SHARPER, BALLAST_MB = 30.0, 12
+FLOORS_OF_CLASSES = dict.fromkeys(
+    (
+        "accuracy",
+        "average_precision",
+        "balanced_accuracy",
+        *(f"{score}_{average}" for score in ("precision", "recall", "f1") for average in ("macro", "weighted")),
+    ),
+    0.5,
+) | {"mcc": 0.3, "roc_auc": 0.65}
+CEILINGS_OF_CLASSES = {"brier": 0.58, "ece": 0.15, "log_loss": 0.98}
+COMPARABLE_CLASSES = frozenset({*FLOORS_OF_CLASSES, "brier", "log_loss"})
+
+
+class Material(NamedTuple):
+    """Rows and models of one problem.
+
+    Attributes:
+        problem: What the models are asked.
+        inputs: Their inputs.
+        rows: So many rows: `row, key`, the inputs, the target and `source_desk`.
+        fit: Rows to a fitted pipeline, whose last step is linear.
+        model: A pipeline as it is when it is loaded.
+        store: Write a pipeline into a folder of artifacts.
+        wrong: The target of each row as a model must not learn it.
+        floors: Metrics that an honest model reaches with room to spare.
+        ceilings: Metrics that it keeps below, likewise.
+        comparable: Metrics by which planted models are compared; those of somebody's costs or code say nothing of them.
+        changes: By the name of a planted challenger, the fitted pipeline and its rows to one with a fault.
+    """
+
+    problem: Problem
+    inputs: Columns
+    rows: Callable[[np.random.Generator, int], pd.DataFrame]
+    fit: Callable[[pd.DataFrame], Any]
+    model: Callable[[Any], Any]
+    store: Callable[[Any, Path], None]
+    wrong: Callable[[pd.DataFrame], pd.Series]
+    floors: Mapping[str, float]
+    ceilings: Mapping[str, float]
+    comparable: frozenset[str]
+    changes: Mapping[str, Callable[[Any, pd.DataFrame], Any]]
+
+    def mistaken(self, rows: pd.DataFrame, which: pd.Series) -> pd.DataFrame:
+        """The rows with a wrong target in some of them: what is learnt from these is wrong there."""
+        target = self.problem.target
+        return rows.assign(**{target: rows[target].where(~which, self.wrong(rows))})
+
+    def shuffled(self, rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+        """The rows with each other's targets: there is nothing to learn from them."""
+        target = self.problem.target
+        return rows.assign(**{target: rng.permutation(rows[target])})
+
+
+def next_class(labels: pd.Series, classes: Sequence[str]) -> pd.Series:
+    """For each label the next one."""
+    return labels.map(dict(zip(classes, [*classes[1:], *classes[:1]], strict=True)))
+
+
+def silenced(pipeline: Any, _: pd.DataFrame) -> Any:
+    """The same answer whatever the inputs say."""
+    silent = copy.deepcopy(pipeline)
+    silent[-1].coef_ *= 0
+    return silent
+
+
+def sharpened(pipeline: Any, _: pd.DataFrame) -> Any:
+    """The same labels, each all but certain."""
+    sharp = copy.deepcopy(pipeline)
+    sharp[-1].coef_ *= SHARPER
+    sharp[-1].intercept_ *= SHARPER
+    return sharp
+
+
+def with_ballast(pipeline: Any, _: pd.DataFrame) -> Any:
+    """The same predictions from a larger file."""
+    heavy = copy.deepcopy(pipeline)
+    heavy[-1].ballast_ = np.random.default_rng(SEED).random(BALLAST_MB * 1_000_000 // 8)
+    return heavy

@@ -1,0 +1,101 @@
+"""What is planted for classifiers of texts: made-up texts whose words tell their class, the same on every machine.
+
+Each desk that writes has words of its own, and some labels are wrong.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lifecycle.gate.selftest.material import (
+    CEILINGS_OF_CLASSES,
+    COMPARABLE_CLASSES,
+    DESK,
+    FLOORS_OF_CLASSES,
+    Material,
+    next_class,
+    sharpened,
+    silenced,
+    with_ballast,
+)
+from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.known import named
+from lifecycle.problems.text_classification import estimators, model
+from lifecycle.problems.text_classification.identity import text_key
+from lifecycle.problems.text_classification.model import TextModel
+
+CLASSES = {"falling": 0.32, "rising": 0.32, "steady": 0.36}
+"""How often each class is said."""
+DESKS = {"flash": (0.25, (1, 5)), "wire": (0.5, (6, 12)), "report": (0.25, (16, 24))}
+"""Who writes, how often, and how long the stock phrase is: the longest quarter of the texts are the reports."""
+WORDS_OF_A_CLASS = 50
+"""Words that a desk has for a class."""
+WRONG_LABELS = 0.1
+STRETCHES = 40
+
+
+def _fitted(rows: pd.DataFrame) -> Any:
+    return estimators.fit("logistic_regression", {}, 0, rows[["text"]], rows["label"])
+
+
+def _stored(pipeline: Any, folder: Path) -> None:
+    model.store(pipeline, folder / "pipeline.skops")
+
+
+def _rows(rng: np.random.Generator, count: int) -> pd.DataFrame:
+    """Texts of a stock phrase of the desk, three words that tell the class and one that may tell another."""
+    telling, phrases = _vocabulary(rng)
+    shares, lengths = zip(*DESKS.values(), strict=True)
+    desks = rng.choice(len(DESKS), count, p=shares)
+    said = rng.choice(len(CLASSES), count, p=list(CLASSES.values()))
+    texts = []
+    for desk, label in zip(desks, said, strict=True):
+        own, any_class = telling[desk][label], telling[desk][rng.integers(len(CLASSES))]
+        words = rng.permutation([*rng.choice(own, 3), rng.choice(any_class)])
+        texts.append(" ".join([*phrases[desk][: rng.integers(*lengths[desk])], *(f"{word} na" for word in words)]))
+    wrong = rng.random(count) < WRONG_LABELS
+    labels = np.where(wrong, (said + rng.integers(1, len(CLASSES), count)) % len(CLASSES), said)
+    frame = pd.DataFrame({"text": texts, "label": np.array(list(CLASSES))[labels], DESK: np.array(list(DESKS))[desks]})
+    frame["key"] = frame["text"].map(text_key)
+    return frame.astype("str").assign(row=range(count))
+
+
+def _vocabulary(rng: np.random.Generator) -> tuple[list[list[list[str]]], list[list[str]]]:
+    """Made-up words of one length: those that tell a class, by desk and class, and each desk's stock phrase."""
+    syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+    drawn = iter(rng.permutation([first + second for first in syllables for second in syllables]))
+    telling = [[[str(next(drawn)) for _ in range(WORDS_OF_A_CLASS)] for _ in CLASSES] for _ in DESKS]
+    return telling, [[str(next(drawn)) for _ in range(longest)] for _, (_, longest) in DESKS.values()]
+
+
+def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
+    """The same predictions, but each text is also taken apart into all its stretches, which then count for nothing."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.pipeline import FeatureUnion
+
+    stretches = CountVectorizer(analyzer="char", ngram_range=(1, STRETCHES), vocabulary=["#"])
+    idle = ColumnTransformer([("stretches", stretches, "text")]).fit(rows[["text"]].head(2))
+    slow = copy.deepcopy(pipeline)
+    slow.steps[0] = ("features", FeatureUnion([("useful", slow[0]), ("idle", idle)]))
+    slow[-1].coef_ = np.pad(slow[-1].coef_, ((0, 0), (0, 1)))
+    slow[-1].n_features_in_ += 1
+    return slow
+
+
+TEXTS = Material(
+    problem=named("text-classification"),
+    inputs=TEXT_COLUMNS,
+    rows=_rows,
+    fit=_fitted,
+    model=TextModel,
+    store=_stored,
+    wrong=lambda rows: next_class(rows["label"], list(CLASSES)),
+    floors=FLOORS_OF_CLASSES,
+    ceilings=CEILINGS_OF_CLASSES,
+    comparable=COMPARABLE_CLASSES,
+    changes={"constant": silenced, "overconfident": sharpened, "slow": _slowed, "heavy": with_ballast},
+)

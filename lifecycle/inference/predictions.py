@@ -1,0 +1,103 @@
+"""What a model answers, as parts and Delta tables hold it, and what a manifest says of all answers."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lifecycle.core.errors import DataError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import ProblemName
+from lifecycle.core.refusals import CANNOT_SCORE, refused_by_the_library
+from lifecycle.problems.known import named
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class Numbers(Frozen):
+    """How far predicted numbers reach."""
+
+    min: float
+    mean: float
+    max: float
+
+
+class Tally(NamedTuple):
+    """What the predictions of some rows say in all: how many there are of each class, or how far the numbers reach."""
+
+    rows: int
+    labels: Counter[str]
+    numbers: Numbers | None
+
+    @classmethod
+    def of(cls, table: "pa.Table", problem: ProblemName) -> "Tally":
+        """The tally of a table that holds predictions."""
+        column, kind = next(iter(named(problem).prediction.items()))
+        if kind == "string":
+            return cls(len(table), Counter(table[column].to_pylist()), None)
+        values = table[column].to_numpy()
+        if not len(values):
+            return cls(0, Counter(), None)
+        mean = float((values / len(values)).sum())  # a sum of large numbers may be more than a number can be
+        return cls(len(table), Counter(), Numbers(min=float(values.min()), mean=mean, max=float(values.max())))
+
+    @classmethod
+    def merged(cls, tallies: Iterable["Tally"]) -> "Tally":
+        """One tally of several; the same in whatever order they come."""
+        every = list(tallies)
+        rows, known = sum(tally.rows for tally in every), [(tally.rows, tally.numbers) for tally in every]
+        parts = [(count / rows, numbers) for count, numbers in known if numbers]
+        numbers = (
+            Numbers(
+                min=min(part.min for _, part in parts),
+                mean=math.fsum(share * part.mean for share, part in parts),
+                max=max(part.max for _, part in parts),
+            )
+            if parts
+            else None
+        )
+        return cls(rows, sum((tally.labels for tally in every), Counter[str]()), numbers)
+
+
+def predict(model: Any, label: str, inputs: "pd.DataFrame") -> "pa.Table":
+    """The predictions of a loaded model, one per row in the order of the rows.
+
+    Raises:
+        DataError: It cannot score them, or answers with something else; a number must be finite.
+    """
+    import pyarrow as pa
+
+    kinds, noun = named(model.problem).prediction, "texts" if model.inputs == ("text",) else "rows"
+    with refused_by_the_library(f"{label} cannot score these {noun}: ", DataError, CANNOT_SCORE):
+        predicted = model.predict(None, inputs)
+    if len(predicted) != len(inputs):
+        what = f"{label} answers {len(inputs):,} {noun} with {len(predicted):,} predictions."
+        raise DataError(what, CANNOT_SCORE)
+    with refused_by_the_library(f"{label} answers with no {', '.join(kinds)}: ", DataError, CANNOT_SCORE):
+        table = pa.table({name: _column(predicted[name], kind) for name, kind in kinds.items()})
+    _require_finite(table, label, inputs)
+    return table
+
+
+def _column(values: "pd.Series[Any]", kind: str) -> "pa.Array":
+    import pyarrow as pa
+
+    if kind == "double":
+        return pa.array(values.to_numpy(float), pa.float64())
+    return pa.array(values.to_list(), pa.string())
+
+
+def _require_finite(table: "pa.Table", label: str, inputs: "pd.DataFrame") -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in table.column_names:
+        column = table[name]
+        right = pc.is_finite(column) if pa.types.is_floating(column.type) else pc.is_valid(column)
+        place = pc.index(right, False).as_py()
+        if place >= 0:
+            value, row = column[place].as_py(), inputs.index[place]
+            what = f"{label} predicts {value} as the {name} of row {row}: that is no prediction."
+            raise DataError(what, CANNOT_SCORE)

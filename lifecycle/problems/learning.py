@@ -1,0 +1,85 @@
+"""What training asks of a problem: what can be fitted, how it is stored, and what is said of a fitted model."""
+# ruff: noqa: ARG002  what a problem does not need of its arguments, another one does
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from lifecycle.problems.contract import Columns, Estimator
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Summary(NamedTuple):
+    """How well a model does on one split: metrics by their names in MLflow, and a table where classes have rows."""
+
+    metrics: dict[str, float]
+    table: "pd.DataFrame | None" = None
+
+
+class StoredModel(NamedTuple):
+    """A model as files, and what MLflow is told of it.
+
+    Attributes:
+        code: The file whose class reads the others; it travels with them.
+        artifacts: Files by the names that the class knows them by.
+        inputs: Column to MLflow's type, or `any`.
+        outputs: Column to MLflow's type.
+        example: Rows of nobody: a model is kept for years, and its digest would speak for a row that had to be erased.
+    """
+
+    code: Path
+    artifacts: Mapping[str, Path]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    example: "pd.DataFrame"
+
+
+class Learning(Protocol):
+    """What can be trained of one problem. A pipeline has two steps, of which the last is the estimator.
+
+    Attributes:
+        target: What the truth is called in the files of a dataset.
+        estimators: The algorithms; the first is the default.
+        sources: The files of `lifecycle` that decide what becomes of rows and parameters.
+    """
+
+    target: str
+    estimators: Mapping[str, Estimator]
+    sources: tuple[str, ...]
+
+    def build(self, algorithm: str | None, params: Mapping[str, Any], seed: int, columns: Columns) -> Any:
+        """An unfitted pipeline; what is wrong with a parameter by itself is found here."""
+
+    def fit(
+        self,
+        algorithm: str | None,
+        params: Mapping[str, Any],
+        seed: int,
+        inputs: "pd.DataFrame",
+        target: "pd.Series[Any]",
+        columns: Columns,
+    ) -> Any:
+        """The same, fitted; an algorithm, parameters or rows that cannot be are an error of ours."""
+
+    def parameters(self, pipeline: Any) -> dict[str, Any]:
+        """What a run is to say of a pipeline."""
+
+    def answers(self, pipeline: Any, inputs: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
+        """The predictions of a fitted pipeline as an evaluation keeps them."""
+
+    def store(self, pipeline: Any, columns: Columns, folder: Path) -> StoredModel:
+        """Write a fitted pipeline into a folder."""
+
+    def summary(self, split: str, truth: "pd.Series[Any]", answers: "pd.DataFrame") -> Summary:
+        """What is logged of one split."""
+
+    def draw(self, truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None:
+        """Plot what a model does on one split."""
+
+    def explain(
+        self, pipeline: Any, inputs: "pd.DataFrame", truth: "pd.Series[Any]", columns: Columns, folder: Path
+    ) -> None:
+        """Write down what the predictions depend on; not every problem can tell."""
+        return

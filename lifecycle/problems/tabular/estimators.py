@@ -1,0 +1,139 @@
+"""The tables of algorithms for columns: classes and numbers. Adding one is one entry here.
+
+`build`    an unfitted pipeline of features and estimator, all by the names of columns
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lifecycle.problems import fitting
+from lifecycle.problems.contract import Estimator
+
+CATEGORIES = 100
+"""So many categories of a column are told apart; the rarer ones count as one."""
+
+NUMBERS = ("numpy.dtype",)
+"""What an imputer remembers."""
+TREE = (*NUMBERS, "sklearn.tree._tree.Tree")
+BOOSTED = (*NUMBERS, "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
+CALIBRATED = (*NUMBERS, "sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration")
+
+
+def _logistic_regression(**params: Any) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(**params)
+
+
+def _linear_regression(**params: Any) -> Any:
+    from sklearn.linear_model import Ridge
+
+    return Ridge(**params)
+
+
+def _linear_svm(**params: Any) -> Any:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.svm import LinearSVC
+
+    return CalibratedClassifierCV(LinearSVC(), **params)
+
+
+def _forest_of_classes(**params: Any) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(**params)
+
+
+def _forest_of_numbers(**params: Any) -> Any:
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(**params)
+
+
+def _boosted_classes(**params: Any) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(**params)
+
+
+def _boosted_numbers(**params: Any) -> Any:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(**params)
+
+
+FOREST = {"n_estimators": 200, "min_samples_leaf": 2, "n_jobs": -1}
+
+CLASSIFIERS: dict[str, Estimator] = {
+    "hist_gradient_boosting": Estimator(_boosted_classes, trusted_types=BOOSTED),
+    "logistic_regression": Estimator(_logistic_regression, {"max_iter": 1000}, NUMBERS),
+    "random_forest": Estimator(_forest_of_classes, FOREST, TREE),
+    "linear_svm": Estimator(_linear_svm, trusted_types=CALIBRATED),
+}
+REGRESSORS: dict[str, Estimator] = {
+    "hist_gradient_boosting": Estimator(_boosted_numbers, trusted_types=BOOSTED),
+    "linear_regression": Estimator(_linear_regression, trusted_types=NUMBERS),
+    "random_forest": Estimator(_forest_of_numbers, FOREST, TREE),
+}
+"""Algorithm to its entry; the first is the default."""
+
+
+def build(
+    table: Mapping[str, Estimator],
+    algorithm: str | None,
+    params: Mapping[str, Any],
+    seed: int,
+    features: Mapping[str, bool],
+) -> Any:
+    """Make an unfitted pipeline.
+
+    Args:
+        table: Of the problem.
+        algorithm: A name in it; None is its first.
+        params: Of the estimator.
+        seed: Same data, parameters and seed give the same predictions.
+        features: Each by its name, and whether it is categorical.
+
+    Raises:
+        ConfigError: An algorithm or parameter is unknown, or its value is none that there can be; there is no feature.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    estimator = fitting.made(table, fitting.algorithm_of(table, algorithm), params, seed)
+    categorical = [name for name, is_categorical in features.items() if is_categorical]
+    numeric = [name for name, is_categorical in features.items() if not is_categorical]
+    encode, scale = _codes() if _takes_missing(estimator) else _one_hot()
+    steps = [("categorical", encode, categorical), ("numeric", scale, numeric)]
+    read = ColumnTransformer([step for step in steps if step[2]], verbose_feature_names_out=False)
+    return Pipeline([("features", read), ("estimator", estimator)])
+
+
+def _takes_missing(estimator: Any) -> bool:
+    """Whether it learns from missing values by itself, as trees do, which need no scale and no column per category."""
+    from sklearn.utils import get_tags
+
+    return bool(get_tags(estimator).input_tags.allow_nan)
+
+
+def _codes() -> tuple[Any, Any]:
+    """For trees: a category is its number; an unseen one counts as missing."""
+    from sklearn.preprocessing import OrdinalEncoder
+
+    nan = math.nan
+    codes = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=nan, encoded_missing_value=nan, max_categories=CATEGORIES
+    )
+    return codes, "passthrough"
+
+
+def _one_hot() -> tuple[Any, Any]:
+    """For sums of weighted features: a column per category, and numbers on one scale, the missing ones marked."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    imputer = SimpleImputer(strategy="median", add_indicator=True)
+    numbers = Pipeline([("missing", imputer), ("scale", StandardScaler())])
+    return OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=CATEGORIES), numbers

@@ -1,0 +1,167 @@
+"""What can be trained on columns to tell a class or a number."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lifecycle.core.names import ProblemName
+from lifecycle.problems import fitting
+from lifecycle.problems.classification import plots as plots_of_classes
+from lifecycle.problems.classification import summary as classes
+from lifecycle.problems.contract import Columns, Estimator, Kind
+from lifecycle.problems.learning import Learning, StoredModel, Summary
+from lifecycle.problems.regression import plots as plots_of_numbers
+from lifecycle.problems.regression import summary as numbers
+from lifecycle.problems.tabular import estimators, importance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL = Path(__file__).with_name("model.py")
+EXAMPLE: dict[Kind, Any] = {"numeric": 0.5, "categorical": "other", "boolean": True, "datetime": "2000-01-01 00:00:00"}
+"""A cell of each kind, of nobody's row."""
+
+
+class Outcome(NamedTuple):
+    """What is predicted: a class or a number.
+
+    Attributes:
+        target: What the truth is called in the files of a dataset.
+        estimators: The algorithms.
+        prediction: Column to MLflow's type.
+        answers: What a model says of inputs.
+        summary: What is logged of one split.
+        draw: The plots of one split.
+        loss: What rises where a column that matters is shuffled, by its name in scikit-learn, of truth and answers.
+    """
+
+    target: str
+    estimators: Mapping[str, Estimator]
+    prediction: Mapping[str, str]
+    answers: Callable[..., "pd.DataFrame"]
+    summary: Callable[..., Summary]
+    draw: Callable[..., None]
+    loss: tuple[str, Callable[..., float]]
+
+
+def _log_loss(truth: Any, answers: "pd.DataFrame") -> float:
+    """Of the probability that is given to the true class; a class that the model does not know has none."""
+    import numpy as np
+
+    places = {name: place for place, name in enumerate(answers.columns)}
+    columns = (places.get(f"{classes.PROBABILITY}{label}") for label in truth)
+    known = [0.0 if place is None else row[place] for place, row in zip(columns, answers.to_numpy(), strict=True)]
+    return float(-np.log(np.clip(np.array(known, dtype="float64"), 1e-15, 1)).mean())
+
+
+def _squared_error(truth: Any, answers: "pd.DataFrame") -> float:
+    from sklearn.metrics import root_mean_squared_error
+
+    return float(root_mean_squared_error(truth, answers["prediction"]))
+
+
+class _Learning(Learning):
+    sources = (
+        "problems/fitting.py",
+        "problems/tabular/learning.py",
+        "problems/tabular/estimators.py",
+        "problems/tabular/model.py",
+    )
+
+    def __init__(self, problem: ProblemName, outcome: Outcome) -> None:
+        self.problem, self.outcome = problem, outcome
+        self.target, self.estimators = outcome.target, outcome.estimators
+
+    def build(self, algorithm: str | None, params: Mapping[str, Any], seed: int, columns: Columns) -> Any:
+        import pandas as pd
+
+        empty = pd.DataFrame(columns=[column.name for column in columns], dtype=object)
+        features = _categorical(self._model(None, columns).features(empty), columns)
+        return estimators.build(self.estimators, algorithm, params, seed, features)
+
+    def fit(
+        self,
+        algorithm: str | None,
+        params: Mapping[str, Any],
+        seed: int,
+        inputs: "pd.DataFrame",
+        target: "pd.Series[Any]",
+        columns: Columns,
+    ) -> Any:
+        name = fitting.algorithm_of(self.estimators, algorithm)
+        features = self._model(None, columns).features(inputs)
+        filled = features.dropna(axis="columns", how="all")  # from the others there is nothing to learn
+        pipeline = estimators.build(self.estimators, name, params, seed, _categorical(filled, columns))
+        fitting.fit(name, pipeline, features, target.to_numpy(), noun="columns", params=({}, params))
+        return pipeline
+
+    def parameters(self, pipeline: Any) -> dict[str, Any]:
+        return {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}
+
+    def answers(self, pipeline: Any, inputs: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
+        return self.outcome.answers(self._model(pipeline, columns), inputs)
+
+    def store(self, pipeline: Any, columns: Columns, folder: Path) -> StoredModel:
+        import pandas as pd
+
+        from lifecycle.problems.tabular import model
+
+        artifacts = {"pipeline": folder / "pipeline.skops", "columns": folder / "columns.json"}
+        model.store(pipeline, artifacts["pipeline"])
+        described = {"problem": self.problem, "columns": [column.model_dump() for column in columns]}
+        artifacts["columns"].write_text(json.dumps(described, indent=2, ensure_ascii=False), encoding="utf-8")
+        example = pd.DataFrame([{column.name: EXAMPLE[column.kind] for column in columns}])
+        inputs = {column.name: "any" for column in columns}
+        return StoredModel(MODEL, artifacts, inputs, self.outcome.prediction, example)
+
+    def summary(self, split: str, truth: "pd.Series[Any]", answers: "pd.DataFrame") -> Summary:
+        return self.outcome.summary(split, truth, answers)
+
+    def draw(self, truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None:
+        self.outcome.draw(truth, answers, folder)
+
+    def explain(
+        self, pipeline: Any, inputs: "pd.DataFrame", truth: "pd.Series[Any]", columns: Columns, folder: Path
+    ) -> None:
+        model, (measure, loss) = self._model(pipeline, columns), self.outcome.loss
+        table = importance.measured(lambda rows, known: loss(known, self.outcome.answers(model, rows)), inputs, truth)
+        table.to_csv(folder / "importance.csv", index=False)
+        importance.draw(table, measure, folder / "plots" / "importance.png")
+
+    def _model(self, pipeline: Any, columns: Columns) -> Any:
+        from lifecycle.problems.tabular.model import TabularModel
+
+        return TabularModel(pipeline, [(column.name, column.kind) for column in columns], self.problem)
+
+
+def _categorical(features: "pd.DataFrame", columns: Columns) -> dict[str, bool]:
+    """Features by name, and whether each is categorical."""
+    kinds = {column.name: column.kind for column in columns}
+    return {str(name): kinds.get(str(name)) == "categorical" for name in features}
+
+
+CLASSIFICATION: Learning = _Learning(
+    "tabular-classification",
+    Outcome(
+        target="label",
+        estimators=estimators.CLASSIFIERS,
+        prediction=classes.PREDICTION,
+        answers=classes.answers,
+        summary=classes.summary,
+        draw=plots_of_classes.draw,
+        loss=("log loss", _log_loss),
+    ),
+)
+REGRESSION: Learning = _Learning(
+    "tabular-regression",
+    Outcome(
+        target="target",
+        estimators=estimators.REGRESSORS,
+        prediction=numbers.PREDICTION,
+        answers=numbers.answers,
+        summary=numbers.summary,
+        draw=plots_of_numbers.draw,
+        loss=("root mean squared error", _squared_error),
+    ),
+)

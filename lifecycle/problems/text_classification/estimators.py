@@ -1,0 +1,117 @@
+"""The table of algorithms for texts. Adding one is one entry here.
+
+`build`              an unfitted pipeline; what is wrong with a parameter by itself is found here
+`fit`                the same, fitted
+`text_parameters`    how it cuts texts into tokens
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lifecycle.problems import fitting
+from lifecycle.problems.contract import Estimator
+from lifecycle.problems.text_classification import tokens
+
+logger = logging.getLogger(__name__)
+
+TFIDF = "tfidf__"
+"""What the parameters of the vectoriser begin with, beside those of the estimator."""
+OF_TEXTS = (
+    "analyzer", "binary", "lowercase", "max_df", "max_features", "min_df", "ngram_range", "norm", "smooth_idf",
+    "stop_words", "strip_accents", "sublinear_tf", "token_pattern", "use_idf",
+)  # fmt: skip
+"""Its parameters that are a person's choice; the others say where texts come from, or are code."""
+
+
+def _naive_bayes(**params: Any) -> Any:
+    from sklearn.naive_bayes import MultinomialNB
+
+    return MultinomialNB(**params)
+
+
+def _random_forest(**params: Any) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(**params)
+
+
+def _logistic_regression(**params: Any) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(**params)
+
+
+def _linear_svm(**params: Any) -> Any:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.svm import LinearSVC
+
+    return CalibratedClassifierCV(LinearSVC(), **params)
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "logistic_regression": Estimator(_logistic_regression, {"C": 10.0, "max_iter": 1000}),
+    "naive_bayes": Estimator(_naive_bayes, {"alpha": 0.1}),
+    "random_forest": Estimator(_random_forest, {"n_estimators": 200, "n_jobs": -1}, ("sklearn.tree._tree.Tree",)),
+    "linear_svm": Estimator(
+        _linear_svm,
+        trusted_types=(
+            "sklearn.calibration._CalibratedClassifier",
+            "sklearn.calibration._SigmoidCalibration",
+        ),
+    ),
+}
+"""Algorithm to its entry; the first is the default."""
+
+
+def build(algorithm: str | None, params: Mapping[str, Any], seed: int, texts: Sequence[str] = ()) -> Any:
+    """Make an unfitted pipeline from a DataFrame with a column `text` to a class.
+
+    Parameters of the vectoriser have `tfidf__` before their names. How texts are cut into tokens depends on `texts`,
+    those that it will be fitted on.
+
+    Raises:
+        ConfigError: An algorithm or parameter is unknown, or its value is none that there can be.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import Pipeline
+
+    name = fitting.algorithm_of(ESTIMATORS, algorithm)
+    classifier = fitting.made(ESTIMATORS, name, params, seed, beside=[f"{TFIDF}{option}" for option in OF_TEXTS])
+    _, of_texts = _parted(params)
+    vectoriser = TfidfVectorizer(**{"sublinear_tf": True, **tokens.choice(texts, of_texts), **of_texts})
+    fitting.validate(name, vectoriser)
+    features = ColumnTransformer([("tfidf", vectoriser, "text")])
+    return Pipeline([("features", features), ("classifier", classifier)])
+
+
+def fit(algorithm: str | None, params: Mapping[str, Any], seed: int, texts: Any, labels: Any) -> Any:
+    """Build and fit; what scikit-learn refuses is the fault of the parameters, or without any of the data.
+
+    Raises:
+        ConfigError: The parameters do not fit together, or not to these texts and labels.
+        DataError: No parameters were given, and the texts or labels are not fit to learn from.
+    """
+    pipeline = build(algorithm, params, seed, list(texts["text"]))
+    own, of_texts = _parted(params)
+    name = fitting.algorithm_of(ESTIMATORS, algorithm)
+    terms = fitting.fit(name, pipeline, texts, labels, noun="texts", params=(of_texts, own))
+    if "analyzer" not in of_texts and tokens.mostly_whole((terms != 0).sum(axis=1)):
+        logger.warning("%s", tokens.WHOLE_TEXTS)
+    return pipeline
+
+
+def text_parameters(pipeline: Any) -> dict[str, Any]:
+    """How a pipeline of ours cuts texts into tokens, as a person may choose it."""
+    chosen = pipeline[0].transformers[0][1].get_params()
+    return {name: chosen[name] for name in OF_TEXTS}
+
+
+def _parted(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters of the estimator and those of the vectoriser; JSON has no tuples."""
+    own = {name: value for name, value in params.items() if not name.startswith(TFIDF)}
+    of_texts = {name.removeprefix(TFIDF): value for name, value in params.items() if name.startswith(TFIDF)}
+    if isinstance(of_texts.get("ngram_range"), list):
+        of_texts["ngram_range"] = tuple(of_texts["ngram_range"])
+    return own, of_texts

@@ -1,0 +1,9 @@
+"""What the gate asks about classifiers of texts: as of any, also by the length of texts, and how they behave."""
+
+from lifecycle.problems.classification.judging import JUDGING as ANY_CLASSIFIER
+
+JUDGING = ANY_CLASSIFIER._replace(
+    slices={**ANY_CLASSIFIER.slices, "text_length": lambda rows: rows["text"].str.len()},
+    usual_slices=("label", "text_length"),
+    inapplicable=lambda _: iter(()),
+)

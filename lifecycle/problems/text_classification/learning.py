@@ -1,0 +1,78 @@
+"""What can be trained on texts to tell their class."""
+# ruff: noqa: ARG002  of the contract's arguments a text model needs no columns
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.problems.classification import plots, summary
+from lifecycle.problems.contract import Columns
+from lifecycle.problems.learning import Learning, StoredModel, Summary
+from lifecycle.problems.text_classification import estimators
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL = Path(__file__).with_name("model.py")
+EXAMPLE = (
+    "Profit rose to a record and orders grew by 12 %",
+    "Sales fell on weak demand; the loss widened to EUR 3.4m",
+)
+
+
+def stored_model(code: Path, artifacts: Mapping[str, Path]) -> StoredModel:
+    """Files and the code that reads them under the contract of all text models."""
+    import pandas as pd
+
+    example = pd.DataFrame({"text": list(EXAMPLE)})
+    return StoredModel(code, artifacts, {"text": "string"}, summary.PREDICTION, example)
+
+
+class _Learning(Learning):
+    target = "label"
+    estimators = estimators.ESTIMATORS
+    sources = (
+        "problems/fitting.py",
+        "problems/text_classification/estimators.py",
+        "problems/text_classification/tokens.py",
+        "problems/text_classification/model.py",
+    )
+
+    def build(self, algorithm: str | None, params: Mapping[str, Any], seed: int, columns: Columns) -> Any:
+        return estimators.build(algorithm, params, seed)
+
+    def fit(
+        self,
+        algorithm: str | None,
+        params: Mapping[str, Any],
+        seed: int,
+        inputs: "pd.DataFrame",
+        target: "pd.Series[Any]",
+        columns: Columns,
+    ) -> Any:
+        return estimators.fit(algorithm, params, seed, inputs, target)
+
+    def parameters(self, pipeline: Any) -> dict[str, Any]:
+        own = {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}
+        return own | {f"tfidf.{name}": value for name, value in estimators.text_parameters(pipeline).items()}
+
+    def answers(self, pipeline: Any, inputs: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
+        from lifecycle.problems.text_classification.model import TextModel
+
+        return summary.answers(TextModel(pipeline), inputs)
+
+    def store(self, pipeline: Any, columns: Columns, folder: Path) -> StoredModel:
+        from lifecycle.problems.text_classification import model
+
+        path = folder / "pipeline.skops"
+        model.store(pipeline, path)
+        return stored_model(MODEL, {"pipeline": path})
+
+    def summary(self, split: str, truth: "pd.Series[Any]", answers: "pd.DataFrame") -> Summary:
+        return summary.summary(split, truth, answers)
+
+    def draw(self, truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None:
+        plots.draw(truth, answers, folder)
+
+
+LEARNING: Learning = _Learning()

@@ -1,0 +1,90 @@
+"""Where the files of settings lie, and how they are read.
+
+A project is the first folder upwards from the working directory with `config/dev.yaml` or `config/models/`, as git and
+ruff find theirs. What its `config/` does not hold is taken from the one that comes with the package, file by file.
+"""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lifecycle.core.errors import ConfigError
+
+SHIPPED = Path(__file__).parents[2] / "config"
+"""The settings that come with the package, in a checkout and in a wheel."""
+CHOOSE_CONFIG = "Set MLOPS_CONFIG_DIR to the folder with dev.yaml."
+
+
+def project() -> Path | None:
+    """The folder of the project that the working directory is in, if it is in one."""
+    with suppress(OSError):  # a working directory that was removed; a folder that may not be entered
+        here = Path.cwd()
+        return next((folder for folder in (here, *here.parents) if _is_config(folder / "config")), None)
+    return None
+
+
+def config_dir() -> Path:
+    """The folder of settings: `MLOPS_CONFIG_DIR`, else `config/` of the project, else the one that is shipped."""
+    if chosen := os.environ.get("MLOPS_CONFIG_DIR"):
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:  # `~` of nobody
+            raise ConfigError(f"MLOPS_CONFIG_DIR={chosen}: {error}.", CHOOSE_CONFIG) from None
+    folder = project()
+    return folder / "config" if folder else SHIPPED
+
+
+def located(name: str) -> Path:
+    """A file of settings by its path below `config/`: the project's own, else the shipped one if there is one.
+
+    A folder that `MLOPS_CONFIG_DIR` names is taken as it is, unless it is one of models alone.
+    """
+    own = config_dir() / name
+    is_whole = bool(os.environ.get("MLOPS_CONFIG_DIR")) and not (config_dir() / "models").is_dir()
+    return own if is_whole or own.exists() or not (SHIPPED / name).exists() else SHIPPED / name
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a file of settings.
+
+    Raises:
+        ConfigError: It does not exist, is not YAML, or holds anything but names and values.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"No settings: {path} does not exist.", CHOOSE_CONFIG) from None
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise ConfigError(f"No settings: {path}: {error.strerror}.", CHOOSE_CONFIG) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date or a number that is none is a ValueError
+        raise ConfigError(f"{path} is not YAML: {error}.", "Correct the file.") from None
+    if not isinstance(values, dict | None) or not all(isinstance(key, str) for key in values or ()):
+        raise ConfigError(f"{path} must hold `name: value` lines, not a {type(values).__name__}.", "Correct the file.")
+    _require_an_end(path, values)
+    return values or {}
+
+
+def problems(error: ValidationError) -> str:
+    """What is wrong with given values, each with its key."""
+    shown = []
+    for problem in error.errors()[:5]:
+        where = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"].removeprefix("Value error, ")  # pydantic's name for what a check of ours has raised
+        shown.append(f"{where}={problem['input']!r:.80}: {what}" if where else what)
+    return "; ".join(shown)
+
+
+def _is_config(folder: Path) -> bool:
+    return (folder / "dev.yaml").is_file() or (folder / "models").is_dir()
+
+
+def _require_an_end(path: Path, values: object) -> None:
+    try:
+        json.dumps(values, default=str, skipkeys=True)
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{path}: a value refers to itself, or is nested too deep.", "Correct the file.") from None

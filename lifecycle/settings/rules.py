@@ -1,0 +1,109 @@
+"""The rules of the rooms other than the gate, as settings: each with its default and its meaning."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from lifecycle.core import secrets
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import StepName
+
+
+class DataRules(Frozen):
+    """What a raw table must satisfy before a dataset version is made of it."""
+
+    max_quarantine_fraction: float = Field(
+        0.25, ge=0, le=1, description="Rows set aside beyond this share stop the ingest; repeats do not count."
+    )
+    min_rows: int = Field(20, ge=3, description="Fewer data rows than this are an error.")
+    max_cell_bytes: int = Field(100_000, ge=100, description="A longer cell is an error (a lost quote, not a text).")
+    conflicting_labels: Literal["quarantine", "majority", "fail"] = Field(
+        "quarantine",
+        description="What to do with all rows of a text that carries different labels; majority keeps the label that "
+        "two thirds of them have, and two more than have any other.",
+    )
+    rare_classes: Literal["fail", "quarantine"] = Field(
+        "fail", description="What to do with the rows of a class that is too small to be on every side."
+    )
+    near_duplicates: Literal["together", "count", "off"] = Field(
+        "together",
+        description="Texts that are nearly the same: on one side of a new version, only counted, or not looked for.",
+    )
+    allowed_schemes: tuple[str, ...] = Field(
+        ("file", "dbfs", "s3", "abfss", "gs"), description="URL schemes that a source may have; http is not among them."
+    )
+
+
+class DataChoice(Frozen):
+    """A dataset version named in the settings of an environment; empty means the one the model was trained with."""
+
+    data_name: str | None = None
+    data_version: str | None = None
+
+
+class InferenceRules(Frozen):
+    """How a batch is scored."""
+
+    rows_per_part: int = Field(20_000, ge=1, description="Rows read, scored and written at a time.")
+    workers: int = Field(0, ge=0, description="Processes, or tasks of Spark, that score; 0 means one per core.")
+    engine: Literal["local", "spark"] = Field("local", description="What scores: the cores of this machine, or Spark.")
+    table: Annotated[str, AfterValidator(secrets.sealed)] | None = Field(
+        None, description="Delta table that gets the predictions too: a path, a URL, or catalog.schema.table."
+    )
+
+
+class DatabricksRules(Frozen):
+    """How heavy steps run on Databricks; of use on the platform `databricks` only."""
+
+    credentials: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+$",
+        description="Name of a DatabricksCredentials block of Prefect; default the DATABRICKS_ variables or a profile.",
+    )
+    timeout_seconds: float = Field(7200, gt=0, description="A run that takes longer is cancelled.")
+    poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at a run.")
+    jobs: dict[StepName, str] = Field({}, description="Job of a step; default <env>-mlops-<step>.")
+    notebooks: dict[StepName, Annotated[str, Field(pattern="^/")]] = Field(
+        {}, description="Notebook of yours in place of a step, by its workspace path; it gets the same parameters."
+    )
+    volume: str = Field(
+        "mlops", pattern=r"^[A-Za-z0-9_-]+$", description="Volume of data, predictions and large requests."
+    )
+
+    def job(self, env: str, step: StepName) -> str:
+        """The exact name of the job that runs a step."""
+        return self.jobs.get(step, f"{env}-mlops-{step}")
+
+
+class ServingRules(Frozen):
+    """Which Databricks endpoint serves the champion of which model, and how."""
+
+    endpoints: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]] = Field(
+        {}, description="Endpoint of a model, which follows its champion: {sentiment: prod-sentiment}."
+    )
+    workload_size: Literal["Small", "Medium", "Large"] = Field("Small", description="How much an endpoint can do.")
+    scale_to_zero: bool = Field(True, description="Whether an idle endpoint stops; the next query then waits for it.")
+    timeout_seconds: float = Field(1800, gt=0, description="An endpoint must serve a new version within this time.")
+    poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at an endpoint.")
+    warm_up_rows: int = Field(20, ge=1, description="Stored predictions that an endpoint must repeat.")
+
+
+class CardWords(Frozen):
+    """What no run can tell about a model: it stands in the cards of its versions."""
+
+    intended_use: str = Field("", description="What the model is for.")
+    out_of_scope: tuple[str, ...] = Field((), description="Uses that it is not for.")
+    limits: tuple[str, ...] = Field((), description="What it is known to do badly.")
+    licence: str = Field("", description="Licence of the model.")
+    owners: tuple[str, ...] = Field((), description="Who answers for it.")
+
+
+class CardRules(CardWords):
+    """The same for all models of an environment, and for single ones."""
+
+    models: dict[str, CardWords] = Field({}, description="Words for one model, by its name; the rest is as above.")
+    data_licences: dict[str, str] = Field({}, description="Licence of a dataset, by its name.")
+
+    def of(self, model_name: str) -> CardWords:
+        """The words for one model."""
+        return self.model_copy(update=self.models.get(model_name, CardWords()).model_dump(exclude_unset=True))

@@ -1,0 +1,235 @@
+"""`mlops init TABLE`: what it proposes for tables of each kind, what it writes, and that a mistake writes nothing."""
+
+import json
+import os
+import pty
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+import pytest
+import yaml
+
+from cli.main import main
+from lifecycle.settings import definitions
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run `mlops init …` in an empty folder; its exit code and what it wrote to stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mlops", "init", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfd.readouterr()
+        return int(end.value.code or 0), out, " ".join(err.split())
+
+    return command
+
+
+def customers(**columns: Any) -> pd.DataFrame:
+    rows = range(60)
+    frame = pd.DataFrame(
+        {
+            "id": [f"c{row:03}" for row in rows],
+            "age": [20 + row % 40 for row in rows],
+            "plan": [("basic", "plus", "pro")[row % 3] for row in rows],
+            "paperless": [row % 2 == 0 for row in rows],
+            "churned": [("left", "stayed")[row % 5 > 0] for row in rows],
+        }
+    )
+    return frame.assign(**columns)
+
+
+def houses() -> pd.DataFrame:
+    rows = range(60)
+    return pd.DataFrame(
+        {
+            "sold": [f"2026-{1 + row % 12:02}-{1 + row % 28:02}" for row in rows],
+            "area": [30.5 + row for row in rows],
+            "street": [("Oak", "Elm")[row % 2] for row in rows],
+            "price": [100_000 + 1_371 * row for row in rows],
+        }
+    )
+
+
+def news() -> pd.DataFrame:
+    rows = range(60)
+    texts = [f"The company said on day {row} that its profit had {('risen', 'fallen')[row % 2]}." for row in rows]
+    return pd.DataFrame({"Sentence": texts, "label": [("good", "bad")[row % 2] for row in rows]})
+
+
+def written(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / "config" / "models" / f"{name}.yaml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def test_a_table_of_classes(run: Run, tmp_path: Path) -> None:
+    customers().to_csv(tmp_path / "Customers 2026.csv", index=False)
+    code, out, err = run("Customers 2026.csv", "--yes")
+    assert (code, err) == (0, "")
+    assert "tabular-classification: Customers 2026.csv, of which all 60 rows were looked at" in " ".join(out.split())
+    assert out.rstrip().endswith("Wrote config/models/customers_2026.yaml. Next: mlops release")
+    definition = definitions.load("customers_2026")
+    assert definition.problem == "tabular-classification"
+    assert (definition.data.target, definition.data.key) == ("churned", "id")
+    assert definition.data.source == str(tmp_path / "Customers 2026.csv")
+    kinds = {"id": "drop", "age": "numeric", "plan": "categorical", "paperless": "boolean"}
+    assert definition.data.columns == kinds
+    assert written(tmp_path, "customers_2026").keys() == {"problem", "data"}  # what is a default is not written
+    assert not (tmp_path / ".mlops").exists()
+
+
+def test_a_table_of_numbers_over_time_in_another_folder(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "houses.parquet"
+    houses().to_parquet(elsewhere)
+    code, out, _ = run(str(elsewhere), "--time-column", "sold", "--drop", "street", "--json", "--yes")
+    assert code == 0
+    facts = json.loads(out)
+    assert (facts["written"], facts["rows"], facts["next"]) == (True, 60, "mlops release")
+    definition = definitions.load("houses")
+    assert facts["definition"] == definition.model_dump(mode="json")
+    assert (definition.problem, definition.data.source) == ("tabular-regression", str(elsewhere))
+    assert (definition.data.split.by, definition.data.split.column) == ("time", "sold")
+    assert definition.data.columns["street"] == "drop"
+
+
+def test_a_table_of_texts(run: Run, tmp_path: Path) -> None:
+    news().assign(source="wire").to_json(tmp_path / "news.jsonl", orient="records", lines=True)
+    assert run("news.jsonl", "--yes", "--problem", "text-classification")[0] == 0
+    definition = definitions.load("news")
+    assert definition.problem == "text-classification"
+    assert definition.data.columns == {"Sentence": "text", "source": "drop"}
+
+
+def test_choices_win_over_the_proposal(run: Run, tmp_path: Path) -> None:
+    customers().to_csv(tmp_path / "table.tsv", index=False, sep=";")
+    arguments = ["table.tsv", "--delimiter", ";", "--model-name", "age", "--target", "age", "--group-column", "plan"]
+    assert run(*arguments, "--problem", "tabular-regression", "--key", "id", "--yes")[0] == 0
+    data = written(tmp_path, "age")["data"]
+    assert (data["delimiter"], data["target"], data["split"]) == (";", "age", {"by": "group", "column": "plan"})
+    assert (data["columns"]["id"], data["columns"]["plan"]) == ("drop", "drop")
+    assert run("table.tsv", "--delimiter", ";", "--yes")[1].rstrip().endswith("Next: mlops release --model-name table")
+
+
+def test_only_the_first_rows_are_looked_at_and_that_is_said(run: Run, tmp_path: Path) -> None:
+    large = pd.concat([customers()] * 340, ignore_index=True)
+    large.assign(id=range(len(large))).to_csv(tmp_path / "large.csv", index=False)
+    code, out, _ = run("large.csv", "--dry-run")
+    assert code == 0
+    assert "only the first 20,000 rows were looked at" in " ".join(out.split())
+    assert "target: churned" in out
+    assert not (tmp_path / "config").exists()
+
+
+def test_odd_names_of_columns_are_written_so_that_they_are_read_again(run: Run, tmp_path: Path) -> None:
+    odd = ["yes", "2024", "a: b", "#c", "größe", " d ", "null", "{e}", "x" * 200, "it's"]
+    customers(**{name: range(60) for name in odd}).to_csv(tmp_path / "t.csv", index=False)
+    assert run("t.csv", "--yes")[0] == 0
+    assert {*odd} <= {*definitions.load("t").data.columns}
+
+
+def test_where_the_target_is_not_clear_a_person_must_say(run: Run, tmp_path: Path) -> None:
+    customers(label=["a", "b"] * 30).to_csv(tmp_path / "t.csv", index=False)
+    code, out, err = run("t.csv", "--yes")
+    assert (code, out) == (2, "")
+    assert all(words in err for words in ("churned", "label", "--target COLUMN"))
+    assert run("t.csv", "--yes", "--target", "label")[0] == 0
+
+
+@contextmanager
+def typed(text: str) -> Iterator[TextIO]:
+    """A terminal at which somebody has typed some lines."""
+    person, terminal = pty.openpty()
+    os.write(person, text.encode())
+    with os.fdopen(terminal, encoding="utf-8") as stdin:
+        yield stdin
+    os.close(person)
+
+
+def test_on_a_terminal_it_asks(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    customers(label=["a", "b"] * 30).to_csv(tmp_path / "t.csv", index=False)
+    with typed("label\ny\n") as stdin, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        code, _, err = run("t.csv")
+    assert code == 0, err
+    assert "Which column is to be predicted: " in err
+    assert definitions.load("t").data.target == "label"
+
+
+def test_a_no_writes_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    customers().to_csv(tmp_path / "t.csv", index=False)
+    with typed("n\n") as stdin, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        code, _, err = run("t.csv")
+    assert (code, "Nothing was changed." in err) == (2, True)
+    assert not (tmp_path / "config").exists()
+
+
+def test_what_is_defined_stays_unless_it_is_to_be_written_anew(run: Run, tmp_path: Path) -> None:
+    customers().to_csv(tmp_path / "t.csv", index=False)
+    assert run("t.csv", "--yes")[0] == 0
+    path = tmp_path / "config" / "models" / "t.yaml"
+    path.write_text("# mine")
+    code, out, err = run("t.csv", "--yes")
+    assert (code, out) == (2, "")
+    assert "defined already, in config/models/t.yaml" in err
+    assert "--force" in err
+    assert path.read_text() == "# mine"
+    assert run("t.csv", "--yes", "--force")[0] == 0
+    assert definitions.load("t").data.target == "churned"
+
+
+WRONG: dict[str, tuple[list[str], int, str]] = {
+    "no table": ([], 2, "For example: mlops init data/customers.csv"),
+    "no such file": (["none.csv"], 2, "none.csv does not exist"),
+    "an empty file": (["empty.csv"], 3, "the file is empty"),
+    "a header alone": (["header.csv"], 3, "no data rows after the header"),
+    "one column": (["one.csv"], 2, "needs a target and an input"),
+    "another delimiter": (["t.csv", "--delimiter", ";"], 2, "--delimiter"),
+    "no such target": (["t.csv", "--target", "churn"], 2, "no column 'churn': there are id, age, plan"),
+    "no such key": (["t.csv", "--key", "nr"], 2, "Correct --key"),
+    "no such column to drop": (["t.csv", "--drop", "nr"], 2, "Correct --drop"),
+    "a dropped target": (["t.csv", "--target", "plan", "--drop", "plan"], 2, "cannot be dropped"),
+    "a target that is the key": (["t.csv", "--key", "churned"], 2, "churned is the key"),
+    "group and time": (["t.csv", "--group-column", "plan", "--time-column", "age"], 2, "not by both"),
+    "a regression of words": (["t.csv", "--problem", "tabular-regression"], 2, "holds no number"),
+    "texts where there are none": (["t.csv", "--problem", "text-classification"], 2, "one column of texts"),
+    "no such problem": (["t.csv", "--problem", "poetry"], 2, "poetry"),
+    "a name that is none": (["t.csv", "--model-name", "../x"], 2, "is not a model name"),
+    "a table without a name": (["%.csv"], 2, "--model-name NAME"),
+    "a broken table": (["broken.csv"], 3, "row 2"),
+    "a scheme that is not allowed": (["http://h/x.csv"], 2, "is not allowed"),
+    "nobody to ask": (["t.csv"], 2, "--yes"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG.values(), ids=WRONG)
+def test_a_mistake_is_told_and_writes_nothing(run: Run, tmp_path: Path, case: tuple[list[str], int, str]) -> None:
+    arguments, code, words = case
+    customers().to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "%.csv").write_text((tmp_path / "t.csv").read_text())
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "header.csv").write_text("a,b\n")
+    (tmp_path / "one.csv").write_text("a\n1\n2\n")
+    (tmp_path / "broken.csv").write_text("a,label\n1,x\n2\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    yes = ["--yes"] if words != "--yes" else []
+    ended, _, err = run(*arguments, *yes)
+    assert (ended, words in err, "Traceback" in err) == (code, True, False), err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:
+    customers().to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "config").touch()
+    code, _, err = run("t.csv", "--yes")
+    assert (code, "Traceback" in err) == (2, False)
+    assert "config" in err

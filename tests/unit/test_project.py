@@ -1,0 +1,118 @@
+"""Which deployments a project has: those of its own file, else those of each model that it defines."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cli.operations import deployments, project
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment
+from tests.conftest import ROOT
+
+SHIPPED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+SHARED = [entry for entry in SHIPPED if entry["name"] in {*Environment} and "reconcile" in entry["entrypoint"]]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with two models; the working directory is below it."""
+    models = tmp_path / "config" / "models"
+    models.mkdir(parents=True)
+    (models / "bikes.yaml").write_text(
+        "data: {name: rides, source: hour.csv}\ninference: {source: 'inbox/{logical_date}.csv'}"
+    )
+    (models / "churn.yaml").write_text("data: {name: customers}")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    return tmp_path
+
+
+def by_name(entries: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(entry["entrypoint"], entry["name"]): entry for entry in entries}
+
+
+def test_each_model_gets_the_shipped_deployments(place: Path) -> None:
+    entries = project.deployments()
+    assert project.folder() == place
+    assert len(by_name(entries)) == len(entries) == 2 * (len(SHIPPED) - len(SHARED)) + len(SHARED)
+    for entry in entries:
+        module, _, function = entry["entrypoint"].rpartition(".")
+        assert getattr(importlib.import_module(module), function).name
+        assert not {"data_name", "data_version", "input", "text_column"} & entry["parameters"].keys()
+    train = by_name(entries)["flows.train.train", "churn-dev"]
+    assert train["parameters"] == {"env": "dev", "model_name": "churn"}
+    assert train["tags"] == ["mlops", "env:dev", "model:churn"]
+    (trigger,) = train["triggers"]
+    assert (trigger["match"], trigger["name"]) == (
+        {"prefect.resource.id": "mlops.model.dev.ml.churn"},
+        "mlops: retrain after drift: churn",
+    )
+    assert by_name(entries)["flows.release.release", "bikes-all"]["parameters"] == {"model_name": "bikes"}
+
+
+def test_schedules_are_off_unless_they_are_set_and_a_batch_without_a_table_has_none(place: Path) -> None:  # noqa: ARG001
+    entries = by_name(project.deployments())
+    batch = "flows.batch_inference.batch_inference"
+    assert [schedule["active"] for schedule in entries[batch, "bikes-prod"]["schedules"]] == ["{{ $SCHEDULES_PROD }}"]
+    assert entries[batch, "churn-prod"]["schedules"] == []
+    assert entries["flows.rollback.rollback", "churn-rehearsal-prod"]["schedules"]
+
+
+def test_the_names_of_an_environment_match_its_patterns_and_no_others(place: Path) -> None:  # noqa: ARG001
+    for entry in project.deployments():
+        env = entry["name"].rpartition("-")[2]
+        matching = {
+            other
+            for other in Environment
+            if any(Path(f"flow/{entry['name']}").match(pattern) for pattern in deployments._patterns(other))
+        }
+        assert matching == {Environment.PROD if env == "all" else Environment(env)}
+
+
+def test_a_file_of_its_own_wins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "prefect.yaml").write_text("deployments: [{name: mine, entrypoint: a.py:b, parameters: {}}]")
+    assert [entry["name"] for entry in project.deployments()] == ["mine"]
+    assert project.folder() == place
+    with project.file() as file:
+        assert file == place / "prefect.yaml"
+    assert project.deployment_name("train", "dev", "bikes") == "train/dev"
+    (place / "below" / "prefect.yaml").write_text("deployments: []")
+    assert project.folder() == place / "below"
+    assert project.read(project.AUTOMATIONS)["automations"]  # the shipped one
+    monkeypatch.chdir(ROOT)
+    assert project.deployments() == SHIPPED
+    assert project.folder() == ROOT
+
+
+def test_what_prefect_reads_says_the_same_and_is_gone_at_the_end(place: Path) -> None:  # noqa: ARG001
+    with project.file() as file:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert content["deployments"] == project.deployments()
+    assert content["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": "{{ $PROJECT_DIR }}"}}]
+    assert not file.exists()
+
+
+def test_a_deployment_is_named_by_its_model(place: Path) -> None:
+    assert project.deployment_name("batch-inference", "prod", "churn") == "batch-inference/churn-prod"
+    with pytest.raises(ConfigError, match="bikes, churn"):
+        project.deployment_name("batch-inference", "prod", None)
+    (place / "config" / "models" / "churn.yaml").unlink()
+    assert project.deployment_name("batch-inference", "prod", None) == "batch-inference/bikes-prod"
+
+
+def test_without_a_model_a_package_says_how_to_define_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert project.folder() == ROOT  # of a checkout
+    monkeypatch.setattr(project, "SHIPPED", tmp_path / "site-packages")
+    with pytest.raises(ConfigError, match="mlops init TABLE"):
+        project.folder()
+
+
+def test_a_secret_in_a_definition_is_not_stored_with_a_deployment(place: Path) -> None:
+    (place / "config" / "models" / "churn.yaml").write_text("data: {name: a, source: 'https://joe:CANARY@h/a.csv'}")
+    with pytest.raises(ConfigError) as refused:
+        deployments.deploy([])
+    assert ("churn.yaml" in str(refused.value), "CANARY" in str(refused.value)) == (True, False)
