@@ -59,7 +59,7 @@ def unfit(frame: "pd.DataFrame", by: ByColumn) -> tuple[dict[int, str], str]:
     cells = frame[by.cells].str.strip()
     if not by.is_time:
         return _reasons(frame, (cells == "").tolist(), BLANK_GROUP, by.column, "a group")
-    kind = _kind_of(Counter(by.starts.values()) or Counter(cells))
+    kind = _kind_of(Counter(by.starts.values()) or Counter(cells.tolist()))
     bad = _mapped(cells, lambda cell: (time := _moment(cell)) is None or time[0] != kind)
     return _reasons(frame, bad.tolist(), NO_TIME, by.column, kind)
 
@@ -123,7 +123,7 @@ def divide(rows: "pd.DataFrame", strata: "pd.Series[str]", by: ByColumn) -> tupl
 
 def _sides_of_groups(cells: "pd.Series[str]", strata: "pd.Series[str]", by: ByColumn) -> dict[str, str]:
     held: dict[str, Counter[str]] = defaultdict(Counter)
-    for (cell, stratum), count in Counter(zip(cells, strata, strict=True)).items():
+    for (cell, stratum), count in Counter(zip(cells.tolist(), strata.tolist(), strict=True)).items():
         held[cell][stratum] = count
     settled = {group: side for group, side in by.groups.items() if group in held}
     taken: dict[str, Counter[str]] = defaultdict(Counter)
@@ -138,9 +138,10 @@ def _sides_of_groups(cells: "pd.Series[str]", strata: "pd.Series[str]", by: ByCo
 
 
 def _require_every_side(sides: "pd.Series[str]", cells: "pd.Series[str]", by: ByColumn) -> None:
-    if not (lacking := [str(side) for side in by.fractions if side not in set(sides)]):
+    there = {*sides.unique()}
+    if not (lacking := [str(side) for side in by.fractions if str(side) not in there]):
         return
-    counts = Counter(cells)
+    counts = Counter(cells.tolist())
     largest, rows = counts.most_common(1)[0]
     one = "moment" if by.is_time else "group"
     what = f"{by.name}: column {by.column!r} leaves the side {lacking[0]} without a row: of its {len(counts)} {one}s, "
@@ -185,7 +186,7 @@ def _starts(cells: "pd.Series[str]", by: ByColumn) -> dict[str, str]:
     """The cells at which sides begin: between two moments, as near to the quotas as whole moments allow."""
     of_moment: dict[Moment, list[str]] = defaultdict(list)
     rows = Counter[Moment]()
-    for cell, count in Counter(cells).items():
+    for cell, count in Counter(cells.tolist()).items():
         of_moment[_value(cell)].append(cell)
         rows[_value(cell)] += count
     moments = sorted(of_moment)

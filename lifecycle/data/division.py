@@ -38,7 +38,9 @@ class Earlier(NamedTuple):
     @property
     def by_identity(self) -> dict[str, str]:
         """The side of each row by its identity."""
-        return {} if self.rows is None else dict(zip(identities(self.rows["key"]), self.rows["split"], strict=True))
+        if self.rows is None:
+            return {}
+        return dict(zip(identities(self.rows["key"]).tolist(), self.rows["split"].tolist(), strict=True))
 
 
 def identities(keys: "pd.Series[str]") -> "pd.Series[str]":
@@ -136,13 +138,15 @@ def _by_identity(
     """Sides by `split.assign`, after rows of one identity, which may be of several strata, were placed as one."""
     known = of_rows.map(dict(inherited))
     taken: dict[str, Counter[str]] = defaultdict(Counter)
-    for (stratum, side), count in Counter(zip(strata[known.notna()], known.dropna(), strict=True)).items():
+    for (stratum, side), count in Counter(
+        zip(strata[known.notna()].tolist(), known.dropna().tolist(), strict=True)
+    ).items():
         taken[stratum][side] = count
     shared = of_rows[known.isna() & of_rows.duplicated(keep=False)]
     whole: dict[str, Counter[str]] = defaultdict(Counter)
-    for (identity, stratum), count in Counter(zip(shared, strata[shared.index], strict=True)).items():
+    for (identity, stratum), count in Counter(zip(shared.tolist(), strata[shared.index].tolist(), strict=True)).items():
         whole[identity][stratum] = count
-    room = units.rooms(Counter(strata), fractions, taken)
+    room = units.rooms(Counter(strata.tolist()), fractions, taken)
     placed = units.place((Unit(*unit) for unit in whole.items()), room, fractions)
     return split.assign(of_rows, strata, fractions, {**inherited, **placed})
 
@@ -232,15 +236,17 @@ def _counts(found: Sequence[twins.Pair], sides: Mapping[str, str], later: Iterab
 
 
 def _require_every_side(rows: "pd.DataFrame", sides: "pd.Series[str]", request: "CreateDataRequest") -> None:
-    if lacking := [str(side) for side in request.fractions if side not in set(sides)]:
+    there = {*sides.unique()}
+    if lacking := [str(side) for side in request.fractions if str(side) not in there]:
         what = f"{request.source.name}: no row is left for the split {lacking[0]}, of {len(rows):,} in all, "
         what += f"which have {identities(rows['key']).nunique():,} identities."
         raise DataError(what, "Add rows, raise the sizes, declare --key, or leave the holdout out: --no-holdout.")
 
 
 def _require_classes_in_train(rows: "pd.DataFrame", by: ByColumn | None) -> None:
-    missing = {side: set(rows["label"]) - set(of_side["label"]) for side, of_side in rows.groupby("split")}
-    if lacking := missing.get(str(Side.TRAIN), set(rows["label"])):
+    there, labels = {*rows["label"].unique()}, rows["label"].groupby(rows["split"]).unique()
+    missing = {side: there - {*of_side} for side, of_side in labels.items()}
+    if lacking := missing.get(str(Side.TRAIN), there):
         hint = f"Its rows are all held out by the column {by.column!r}: choose another one." if by else ""
         raise DataError(f"Class {min(lacking)!r} has no row in train.", hint or "Stratify by the label.")
     for side, classes in missing.items() if by or "text" not in rows else ():

@@ -106,7 +106,7 @@ def _kind(name: str, present: "pd.Series[int]") -> tuple[str, str]:
         return _kind_of_numbers(name, numbers)
     if len(values) and values.str.fullmatch(TIME).all() and _are_times(values):
         return "datetime", ""
-    if present[numbers.index].sum() >= NEARLY_ALL * present.sum():
+    if len(numbers) and present[numbers.index].sum() >= NEARLY_ALL * present.sum():
         other = values.drop(numbers.index).iloc[0]
         return "categorical", f"; all but cells such as {other!r:.40} are numbers: if they are mistakes, declare it"
     return "categorical", ""

@@ -18,9 +18,11 @@ IDENTITY = 16
 
 def of_cells(cells: "pd.Series[str]") -> "pd.Series[str]":
     """The sha256 of each cell, without blanks around it."""
+    import pandas as pd
+
     stripped = cells.str.strip()
-    digests = {cell: hashlib.sha256(cell.encode()).hexdigest() for cell in stripped.unique()}
-    return stripped.map(digests).astype("str")
+    digests = [hashlib.sha256(cell.encode()).hexdigest() for cell in stripped.tolist()]
+    return pd.Series(digests, index=cells.index, name=cells.name, dtype="str")
 
 
 def of_rows(columns: Sequence["pd.Series"]) -> "pd.Series[str]":
