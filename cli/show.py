@@ -28,8 +28,8 @@ OUTCOMES = {"pass": "green", "caught": "green", "too_few": "dim", "unguarded": "
 WHOLE = frozenset({"outcome", "value", "interval", "limit", "rows", "gain", "p", "failures", "row", "score"})
 """Columns that are of no use broken into lines; the others make room for them."""
 
-HEADLINE = ("accuracy", "f1_macro")
-"""The metrics of a release's summary; `mlops gate explain` shows all."""
+HEADLINE = 2
+"""So many metrics stand in a release's summary, the deciding one first; `mlops gate explain` shows all."""
 
 
 def print_json(value: Any) -> None:
@@ -352,9 +352,10 @@ def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:
     judged = outcome.verdict
     champion = f"{outcome.model} v{outcome.promotion.champion}" if outcome.promotion else "champion unmoved"
     rows = [(str(outcome.env), champion, f"{judged.decision}: {'; '.join(judged.reasons)}")]
-    for name, found in ((name, judged.metrics[name]) for name in HEADLINE if name in judged.metrics):
-        interval = f"[{found.low:.3f}, {found.high:.3f}] on {judged.rows:,} {judged.side} rows"
-        rows.append((f"  {name}", f"{found.value:.3f}", interval))
+    for name in metric_names(judged)[:HEADLINE]:
+        found = judged.metrics[name]
+        interval = f"[{_number(found.low)}, {_number(found.high)}] on {judged.rows:,} {judged.side} rows"
+        rows.append((f"  {name}", _number(found.value), interval))
     return rows
 
 

@@ -25,8 +25,7 @@ from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef
 from lifecycle.models import examples
 from lifecycle.problems.contract import TEXT_COLUMNS, Columns
-from lifecycle.problems.tabular import estimators as of_columns
-from lifecycle.problems.text_classification import estimators as of_texts
+from lifecycle.problems.known import MODULES, named
 from lifecycle.storage.files import tree_digest
 from lifecycle.tracking.client import download
 
@@ -86,7 +85,7 @@ def artifact_digest(folder: Path) -> str:
 
 def trusted_types() -> list[str]:
     """Our list of what a model may be made of beyond skops' own: what the tables of algorithms name."""
-    tables = (of_texts.ESTIMATORS, of_columns.CLASSIFIERS, of_columns.REGRESSORS)
+    tables = (named(problem).learning.estimators for problem in MODULES)
     return sorted({name for table in tables for entry in table.values() for name in entry.trusted_types})
 
 

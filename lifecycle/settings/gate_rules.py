@@ -49,7 +49,7 @@ class SliceRules(Frozen, allow_inf_nan=False):
 
     by: tuple[str, ...] | None = Field(
         None,
-        description="What makes them: label, text_length, target, a column of the dataset, or categories, which are all "
+        description="What makes them: label, text_length, target, a column of the dataset, or categories: all "
         "inputs that put rows into a few groups; numbers in quarters. Default label and text_length of texts, label "
         "or target, and categories, of tables.",
     )
