@@ -114,9 +114,10 @@ def _validated(kept: "dict[str, pd.DataFrame]", manifest: Manifest, docs: Path) 
     own = {"row", "key", "split", "reason", "kept_row"}
     tables = [table[[name for name in table if name not in own]].set_axis(table["row"]) for table in kept.values()]
     frame = pd.concat([table for table in tables if len(table)] or tables).sort_index()
+    rows_of = named(manifest.problem).table
     try:
-        suite = tuple(manifest.parameters["suite"]) or named(manifest.problem).table.suite(manifest.inputs)
-        return validation.check(frame, suite, docs).results
+        suite = tuple(manifest.parameters["suite"]) or rows_of.suite(manifest.inputs)
+        return validation.check(frame[frame[rows_of.target].notna()], suite, docs).results
     except (DataError, ConfigError):
         shutil.rmtree(docs, ignore_errors=True)
         docs.mkdir()

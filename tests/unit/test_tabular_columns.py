@@ -4,15 +4,21 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.problems.contract import Column
+from lifecycle.problems.tabular.cells import unusable
 from lifecycle.problems.tabular.columns import frozen, infer, judge
 from lifecycle.problems.tabular.learnt import departures, learn
+from lifecycle.problems.tabular.model import typed
 from lifecycle.problems.tabular.proposal import propose
+from lifecycle.problems.tabular.spelling import is_missing
 
 WORDS = [f"word{n}" for n in range(20)]
 CELLS: dict[str, tuple[str, list[str], str]] = {
@@ -29,6 +35,8 @@ CELLS: dict[str, tuple[str, list[str], str]] = {
     "zero and one": ("x", ["0", "1"] * 9, "boolean"),
     "zero and one as floats": ("x", ["0.0", "1.0", ""] * 9, "boolean"),
     "truth values": ("x", ["True", "FALSE", "false", ""] * 9, "boolean"),
+    "truth values and a word": ("x", ["True", "FALSE", "false", "maybe"] * 9, "categorical"),
+    "zero, one and two, twice": ("x", ["0", "1", "0.0", "2"] * 9, "categorical"),
     "yes and no": ("x", ["Yes", "No"] * 9, "categorical"),
     "dates": ("x", ["2026-01-01", "2026-02-03", ""] * 9, "datetime"),
     "times": ("x", ["2026-01-01 10:00:00", "2026-01-01T10:00:00Z"] * 9, "datetime"),
@@ -50,6 +58,22 @@ def test_a_column_is_of_the_kind_of_its_cells(name: str, cells: list[str], kind:
     assert bool(judged.note) >= (kind == "drop")
     spaced = pd.Series([f" {cell} " for cell in cells][::-1], dtype="str")
     assert judge(name, spaced)[:3] == judged[:3]
+
+
+NUMBERS = ["1", "0", "1.0", "-2.5", "1e3", "+7", ".5", "007", "inf", " 5 ", "1,5", "?"]
+OTHERS = ["", "NA", "nan", "NULL", "True", "false", "t", "Yes", "word", "2026-01-01", "2026-01-01 10:00"]
+TIMES = ["2026-01-01T10:00:00+02:00", "2026-13-01", "20260101"]
+CELL = st.sampled_from([*NUMBERS, *OTHERS, *TIMES])
+
+
+@given(st.sets(CELL, min_size=1, max_size=5), st.integers(1, 3))
+def test_a_column_that_is_not_declared_has_no_cell_that_is_not_of_its_kind(cells: set[str], times: int) -> None:
+    column = pd.Series([*sorted(cells)] * times, dtype="str")
+    kind = judge("x", column).kind
+    hypothesis.assume(kind != "drop")
+    frame = column.to_frame("x")
+    assert unusable(frame, [("x", kind)]).isna().all()
+    assert typed(frame, [("x", kind)])["x"].notna().sum() == (~is_missing(column.str.strip(), kind)).sum()
 
 
 def table(**columns: Any) -> pd.DataFrame:

@@ -21,6 +21,8 @@ from lifecycle.data.division import Division, Earlier
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.quarantine import set_aside, wanted
 from lifecycle.data.source import Source
+from lifecycle.erasure.erase import erase
+from lifecycle.erasure.wanted import Subject
 from lifecycle.problems.contract import Before
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import DataRules
@@ -280,6 +282,23 @@ def test_an_erased_value_of_a_column_does_not_come_in_again(tmp_path: Path) -> N
     manifest = make(tmp_path, people().rename(columns={"city": "text"}), key="id")
     assert (manifest.rows_erased, manifest.rows_split) == (1, 59)
     assert "P0003" not in set(rows_of(tmp_path)["source_id"])
+
+
+def test_an_erasure_tells_anew_what_train_holds_and_keeps_the_digest(tmp_path: Path) -> None:
+    table = people()
+    table.loc[5, "income"] = ""
+    before = make(tmp_path, table, key="id", problem=REGRESSION, target="income")
+    rows = rows_of(tmp_path)
+    oldest = rows[rows["split"] == "train"].nlargest(1, "since").iloc[0]
+    erase([settings.load("dev", home=tmp_path)], Subject(id_column="id", ids=(oldest["source_id"],)))
+    after = dataset.verify(tmp_path / "data", "people", "1")
+    assert (after.digest, after.rows_erased, after.rows_quarantined) == (before.digest, 1, 1)
+    assert after.learnt["since"]["max"] < before.learnt["since"]["max"]
+    assert after.target_range["train"] != before.target_range["train"]
+    assert after.counts["train"] == {"rows": before.counts["train"]["rows"] - 1}
+    assert all(result["success"] for result in after.validation)
+    assert (tmp_path / "data" / "people" / "1" / "data_docs" / "index.html").stat().st_size > 1000
+    assert make(tmp_path, table, key="id", problem=REGRESSION, target="income") == after
 
 
 def test_a_forged_table_is_noticed(tmp_path: Path) -> None:

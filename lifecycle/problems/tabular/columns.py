@@ -99,7 +99,7 @@ def judge(name: str, cells: "pd.Series[str]") -> Judged:
 def _kind(name: str, present: "pd.Series[int]") -> tuple[str, str]:
     """The kind of a column by the different values that are there, with the rows that have them."""
     values = present.index.to_series().astype("str")
-    if {*values.str.lower().head(3)} == {"true", "false"}:
+    if len(values) < MOST_LEVELS and {*values.str.lower()} == {"true", "false"}:
         return "boolean", ""
     numbers = values[values.str.fullmatch(NUMBER)]
     if len(numbers) and (len(numbers) == len(values) or is_missing(values.drop(numbers.index), "numeric").all()):
@@ -118,9 +118,10 @@ def _kind_of_numbers(name: str, numbers: "pd.Series[str]") -> tuple[str, str]:
     if numbers.str.match(CODE).any():
         return "categorical", ""
     values = pd.to_numeric(numbers).astype("float64")
-    if {*values.head(3)} == {0.0, 1.0}:
+    levels = values.unique()
+    if {*levels[:3]} == {0.0, 1.0}:
         return "boolean", ""
-    is_code = values.nunique() <= MOST_LEVELS or says_code(name)
+    is_code = len(levels) <= MOST_LEVELS or says_code(name)
     return ("categorical" if is_code and (values % 1 == 0).all() else "numeric"), ""
 
 

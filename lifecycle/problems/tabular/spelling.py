@@ -5,11 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING = frozenset(
-    {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"}
-    | {"NULL", "NaN", "None", "n/a", "nan", "null"}
-)
-UNKNOWN_NUMBER = "?"
+NUMBER = "?"
 """Missing where the others are numbers; elsewhere it may be a category."""
 NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 CODE = r"[+-]?0[0-9]+"
@@ -19,4 +15,6 @@ TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?"
 
 def is_missing(cells: "pd.Series[str]", kind: str) -> "pd.Series[bool]":
     """Which cells, without blanks around them, say nothing."""
+    from lifecycle.problems.tabular.model import MISSING, UNKNOWN_NUMBER  # which imports MLflow
+
     return cells.isin([*MISSING, UNKNOWN_NUMBER] if kind == "numeric" else [*MISSING])

@@ -76,7 +76,8 @@ class TabularTable(NamedTuple):
         Raises:
             ConfigError: Two columns would have the same name.
         """
-        from lifecycle.problems.tabular.model import typed  # which imports MLflow
+        from lifecycle.problems.tabular.cells import unusable  # which imports MLflow
+        from lifecycle.problems.tabular.model import typed
 
         inputs = self._inputs(raw, request, before)
         kinds, names = [(column.name, str(column.kind)) for column in inputs], self.names(request, inputs)
@@ -87,10 +88,12 @@ class TabularTable(NamedTuple):
         if len({*stored}) < len(stored):
             twice = next(name for name in stored if stored.count(name) > 1)
             raise ConfigError(f"Two columns would be called {twice!r} in the dataset.", "Rename one, or drop it.")
-        frame = typed(raw, kinds).rename(columns={column.name: column.stored for column in inputs})
+        frame = typed(raw, kinds)
+        lost = unusable(raw[frame.isna().any(axis="columns")], kinds)  # what could be converted can be used
+        reasons = self._reasons(raw, request, said_of_target, lost)
+        frame = frame.rename(columns={column.name: column.stored for column in inputs})
         frame.insert(0, self.target, target)
         frame = frame.join(raw[others].add_prefix("source_"))
-        reasons = self._reasons(raw, request, kinds, said_of_target)
         trimmed = int((raw[request.target].str.strip() != raw[request.target]).sum())
         return Canonical(frame, inputs, reasons, self._said(raw, request, kinds, reasons), trimmed)
 
@@ -154,11 +157,9 @@ class TabularTable(NamedTuple):
         return numbers, reasons
 
     def _reasons(
-        self, raw: "pd.DataFrame", request: TableRequest, kinds: list[tuple[str, str]], of_target: "pd.Series"
+        self, raw: "pd.DataFrame", request: TableRequest, of_target: "pd.Series", of_inputs: "pd.Series"
     ) -> dict[int, str]:
-        from lifecycle.problems.tabular.cells import unusable
-
-        reasons = of_target.where(of_target.notna(), unusable(raw, kinds))
+        reasons = of_target.where(of_target.notna(), of_inputs.reindex(raw.index))
         if request.key:
             reasons[raw[request.key].str.strip() == ""] = BLANK_KEY
         return dict(reasons.dropna().items())  # type: ignore[arg-type]  # the index holds row numbers
