@@ -1,11 +1,12 @@
 """The file of a definition as a person reads and edits it: what is not the default, and the kind of every column."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lifecycle.settings.definitions import ModelDefinition
+from lifecycle.settings.definitions import ModelDefinition, placed
 
 SPLITS = {
     "random": "which rows are held out is drawn",
@@ -29,7 +30,7 @@ def render(name: str, definition: ModelDefinition, notes: Mapping[str, str]) -> 
         "data:",
         *(f"  {line}" for line in _data(definition, notes)),
         *(_line(key, value) for key, value in values.items()),
-        *_hints(name),
+        *_hints(name, definition),
     ]
     return "\n".join(lines) + "\n"
 
@@ -38,8 +39,9 @@ def _data(definition: ModelDefinition, notes: Mapping[str, str]) -> Iterator[str
     data = definition.data
     values = data.model_dump(mode="json", exclude_defaults=True) | {"target": data.target}
     columns, split = values.pop("columns", {}), values.pop("split", None)
+    is_relative = data.source is not None and placed(data.source, Path("/")) != data.source
     comments = {
-        "source": "of the project's folder, unless it is absolute",
+        "source": "in the project's folder" if is_relative else "",
         "target": "what is to be predicted",
         "key": "identifies a row",
     }
@@ -52,9 +54,10 @@ def _data(definition: ModelDefinition, notes: Mapping[str, str]) -> Iterator[str
         yield _line("split", split, SPLITS[data.split.by])
 
 
-def _hints(name: str) -> Iterator[str]:
+def _hints(name: str, definition: ModelDefinition) -> Iterator[str]:
     """What a person may want to add: the table of each batch, and rows of its own for an environment."""
-    yield '# inference: {source: "inbox/{logical_date}.csv"}  # the table that each batch scores'
+    batch = {"source": "inbox/{logical_date}.csv"} | ({"key": definition.data.key} if definition.data.key else {})
+    yield f"# {_line('inference', batch, 'the table that each batch scores')}"
     yield "# By default all environments judge on the same rows: that is one test. Rows of its own (docs/gate.md) are"
     yield "# named in the file of an environment, such as config/prod.yaml:"
     rows = {"gate_data": {"data_name": f"{name}-prod", "data_version": "latest"}}

@@ -22,11 +22,12 @@ from lifecycle.storage.files import publish_file
 
 if TYPE_CHECKING:
     import pandas as pd
-    from lifecycle.problems.tabular.proposal import Proposal
 
+    from lifecycle.problems.tabular.proposal import Proposal
     from lifecycle.settings.definitions import ModelDefinition
 
-MOST_ROWS = 20_000
+MOST_ROWS, SHOWN = 20_000, 24
+"""Rows that are looked at, and letters of an example that are shown."""
 EXAMPLE = "For example: mlops init data/customers.csv --target churned"
 
 
@@ -155,7 +156,9 @@ def _asked_target(frame: "pd.DataFrame", proposal: "Proposal", ask: bool) -> str
         raise ConfigError(
             f"Which column is to be predicted? It may be {_listed(candidates)}.", "Say so: --target COLUMN"
         )
-    column = str(typer.prompt(f"Which column is to be predicted: {_listed(candidates)}?", err=True)).strip()
+    column = str(
+        typer.prompt(f"Which column is to be predicted: {_listed(candidates)}?", prompt_suffix=" ", err=True)
+    ).strip()
     _require_column(frame, column, "--target")
     return column
 
@@ -234,23 +237,30 @@ def _split(proposal: "Proposal", choices: Choices) -> dict[str, str] | None:
 
 
 def _show(name: str, frame: "pd.DataFrame", proposal: "Proposal", definition: "ModelDefinition") -> None:
-    kinds = dict(definition.data.columns) | {definition.data.target: "target"}
     rows = [
         (
             column.name,
-            kinds.get(column.name, column.kind),
+            definition.data.columns.get(column.name, column.kind),
             f"{column.missing:,}",
             f"{column.distinct:,}",
-            ", ".join(example[:24] for example in column.examples[:3]),
+            _examples(column.examples),
             column.note,
         )
         for column in proposal.columns
+        if column.name != proposal.target
     ]
+    full = frame[proposal.target].str.strip().loc[lambda cells: cells != ""]
+    counts = f"{len(frame) - len(full):,}", f"{full.nunique():,}"
+    rows.append((str(proposal.target), "target", *counts, _examples(full.drop_duplicates()[:3]), ""))
     which = f"only the first {MOST_ROWS:,}" if len(frame) == MOST_ROWS else f"all {len(frame):,}"
     title = f"{definition.problem}: {name}, of which {which} rows were looked at"
     show.table(("column", "kind", "missing", "distinct", "examples", "note"), rows, title)
     for note in proposal.notes:
         console.echo(note)
+
+
+def _examples(cells: Iterable[str]) -> str:
+    return ", ".join(cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…" for cell in list(cells)[:3])
 
 
 def _shown(path: Path) -> str:

@@ -265,9 +265,12 @@ def selftest(done: "SelftestResult") -> None:
         )
     table(("planted", "outcome", "expected", "decision", "reason"), rows)
     if done.replaced:
-        _say(f"On the planted texts other limits stood in: {'; '.join(done.replaced)}")
-    word = "does what it must" if done.passed else "DOES NOT DO WHAT IT MUST"
-    _say(f"The gate of {done.env} {word} ({done.seconds:.1f} s).", "bold green" if done.passed else "bold red")
+        _say(f"On the planted rows other limits stood in: {'; '.join(done.replaced)}")
+    word = "passed" if done.passed else "FAILED"
+    _say(
+        f"Gate selftest of {done.env} on {done.problem}: {word} ({done.seconds:.1f} s).",
+        "bold green" if done.passed else "bold red",
+    )
 
 
 def model(page: "ModelPage") -> None:
@@ -312,7 +315,7 @@ def batch(done: "Batch") -> None:
         f"Predictions of {manifest.model_name} {_version(manifest.model_version)}: {manifest.rows_in:,} rows in = "
         f"{manifest.scored:,} scored + {rejected:,} rejected{_erased(manifest)}"
     )
-    table(("label", "rows"), manifest.labels.items())
+    table(("prediction", "") if manifest.numbers else ("label", "rows"), manifest.answers.items())
     console.echo(f"In: {done.folder}")
 
 
@@ -329,8 +332,8 @@ def release(done: "Release") -> None:
         rows += _environment(outcome)
     if done.batch:
         found = done.batch.manifest
-        labels = ", ".join(f"{label} {count:,}" for label, count in found.labels.items())
-        rows.append(("predictions", f"{found.scored:,} rows", labels))
+        answers = ", ".join(f"{name} {value}" for name, value in found.answers.items())
+        rows.append(("predictions", f"{found.scored:,} rows", answers))
         rows.append(("  rejected", f"{sum(found.rejected.values()):,} rows", _pairs(found.rejected) or "none"))
     table(("what", "value", "detail"), rows)
     if alike := done.judged_alike:

@@ -12,6 +12,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.data.manifest import Manifest
 from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
+from lifecycle.inference.manifest import BatchManifest
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.endpoint import Served
@@ -120,9 +121,15 @@ def show_batch(batch: Batch) -> None:
         f"# {manifest.scored:,} predictions by {manifest.model_name} v{manifest.model_version}\n\n"
         f"{manifest.rows_in:,} rows in = {manifest.scored:,} scored + {sum(manifest.rejected.values()):,} rejected "
         f"({_pairs(manifest.rejected) or 'none'}){erased}.\n\n"
-        f"Labels: {_pairs(manifest.labels)}.\n\nIn `{batch.folder}`."
+        f"{_answers(manifest)}.\n\nIn `{batch.folder}`."
     )
     _markdown(f"batch-{manifest.model_name}", text, "Batch inference")
+
+
+def _answers(manifest: BatchManifest) -> str:
+    if manifest.numbers is None:
+        return f"Labels: {_pairs(manifest.labels)}"
+    return "Predictions: " + ", ".join(f"{name} {value}" for name, value in manifest.answers.items())
 
 
 def _markdown(key: str, text: str, description: str) -> None:

@@ -46,7 +46,7 @@ def _are_short(cells: list[str], rules: DataRules) -> bool:
 
 def are_mixed(cells: list[Any]) -> bool:
     """Whether a cell holds something that is no text."""
-    return any(isinstance(cell, NotText) for cell in cells)
+    return NotText in {*map(type, cells)}
 
 
 def storable(cells: list[Any]) -> list[str]:

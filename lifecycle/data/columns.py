@@ -1,7 +1,7 @@
 """A split by a column of the table: no group on two sides, or the oldest rows for training and the newest held out.
 
 What a parent version settled stays: a known group keeps its side, and the moments at which sides begin stay. A row
-whose text the parent holds on another side than its column asks for is set aside: else the text would change its side.
+that the parent holds on another side than its column asks for is set aside: else it would change its side.
 """
 
 import re
@@ -17,7 +17,8 @@ from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
 from lifecycle.data import split, units
 from lifecycle.data.units import Unit
-from lifecycle.data.values import LONGEST, NUMBER
+from lifecycle.problems.classification.labels import LONGEST, NUMBER
+from lifecycle.problems.text_classification.identity import text_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,9 +59,14 @@ def unfit(frame: "pd.DataFrame", by: ByColumn) -> tuple[dict[int, str], str]:
     cells = frame[by.cells].str.strip()
     if not by.is_time:
         return _reasons(frame, (cells == "").tolist(), BLANK_GROUP, by.column, "a group")
-    kind = _kind_of(list(by.starts.values()) or cells.tolist())
-    times = [_moment(cell) for cell in cells]
-    return _reasons(frame, [time is None or time[0] != kind for time in times], NO_TIME, by.column, kind)
+    kind = _kind_of(Counter(by.starts.values()) or Counter(cells.tolist()))
+    bad = _mapped(cells, lambda cell: (time := _moment(cell)) is None or time[0] != kind)
+    return _reasons(frame, bad.tolist(), NO_TIME, by.column, kind)
+
+
+def _mapped(cells: "pd.Series[str]", function: Callable[[str], object]) -> "pd.Series":
+    """A function of each cell, computed once for equal ones."""
+    return cells.map({cell: function(cell) for cell in cells.unique()})
 
 
 def _reasons(
@@ -74,8 +80,8 @@ def _reasons(
     return dict.fromkeys(rows, reason), what
 
 
-def settled(frame: "pd.DataFrame", by: ByColumn) -> ByColumn:
-    """With the groups whose side is known: those of the parent, and renamed ones, most of whose texts it holds.
+def settled(frame: "pd.DataFrame", identities: "pd.Series[str]", by: ByColumn) -> ByColumn:
+    """With the groups whose side is known: those of the parent, and renamed ones, most of whose rows it holds.
 
     Raises:
         ConfigError: The sides are not those that the parent's times are divided into.
@@ -83,23 +89,23 @@ def settled(frame: "pd.DataFrame", by: ByColumn) -> ByColumn:
     if by.starts and list(by.starts) != by.later:
         what = f"{by.name}: the parent's times are divided into {', '.join(['train', *by.starts])}; "
         raise ConfigError(f"{what}these sizes ask for {', '.join(by.fractions)}.", "Choose another --data-name.")
-    texts: dict[str, set[str]] = defaultdict(set)
-    for cell, text in zip(frame[by.cells].str.strip(), frame["text"], strict=True):
-        texts[cell].add(split.text_key(text))
-    groups = dict(by.groups)
-    for group, keys in texts.items():
+    if not by.inherited:
+        return by
+    groups, cells = dict(by.groups), frame[by.cells].str.strip()
+    of_group = identities[frame.index].groupby(cells).unique()
+    for group, keys in of_group.drop(list(groups), errors="ignore").items():
         held = Counter(by.inherited[key] for key in keys if key in by.inherited)
-        if group not in groups and 2 * held.total() > len(keys):
-            groups[group] = min(held, key=lambda side: (-held[side], list(Side).index(Side(side))))
+        if 2 * held.total() > len(keys):
+            groups[str(group)] = min(held, key=lambda side: (-held[side], list(Side).index(Side(side))))
     return by._replace(groups=groups)
 
 
-def moved(frame: "pd.DataFrame", by: ByColumn) -> dict[int, str]:
-    """The rows whose text the parent holds on another side than their group or time asks for, with their reason."""
-    cells, known = frame[by.cells].str.strip(), frame["text"].map(split.text_key).map(dict(by.inherited))
-    side_of = _later_side(by.starts) if by.is_time else by.groups.get
-    rows = known.index[known.notna()]
-    return {int(row): OTHER_SIDE for row in rows if side_of(cells[row]) != known[row]}
+def moved(frame: "pd.DataFrame", identities: "pd.Series[str]", by: ByColumn) -> dict[int, str]:
+    """The rows that the parent holds on another side than their group or time asks for, with their reason."""
+    known = identities[frame.index].map(dict(by.inherited)).dropna()
+    cells = frame.loc[known.index, by.cells].str.strip()
+    wanted = _mapped(cells, _later_side(by.starts) if by.is_time else by.groups.get)
+    return dict.fromkeys(known.index[wanted != known], OTHER_SIDE)
 
 
 def divide(rows: "pd.DataFrame", strata: "pd.Series[str]", by: ByColumn) -> tuple["pd.Series[str]", dict[str, str]]:
@@ -110,21 +116,21 @@ def divide(rows: "pd.DataFrame", strata: "pd.Series[str]", by: ByColumn) -> tupl
     """
     cells = rows[by.cells].str.strip()
     starts = (dict(by.starts) or _starts(cells, by)) if by.is_time else {}
-    sides = cells.map(_later_side(starts) if by.is_time else _sides_of_groups(cells, strata, by))
+    sides = _mapped(cells, _later_side(starts) if by.is_time else _sides_of_groups(cells, strata, by).__getitem__)
     _require_every_side(sides, cells, by)
     return sides.rename("split").astype("str"), starts
 
 
 def _sides_of_groups(cells: "pd.Series[str]", strata: "pd.Series[str]", by: ByColumn) -> dict[str, str]:
     held: dict[str, Counter[str]] = defaultdict(Counter)
-    for cell, stratum in zip(cells, strata, strict=True):
-        held[cell][stratum] += 1
+    for (cell, stratum), count in Counter(zip(cells.tolist(), strata.tolist(), strict=True)).items():
+        held[cell][stratum] = count
     settled = {group: side for group, side in by.groups.items() if group in held}
     taken: dict[str, Counter[str]] = defaultdict(Counter)
     for group, side in settled.items():
         for stratum, count in held[group].items():
             taken[stratum][side] += count
-    names = {split.text_key(f"group {group!r}"): group for group in held if group not in settled}
+    names = {text_key(f"group {group!r}"): group for group in held if group not in settled}
     empty = {str(side) for side in by.fractions} - {*settled.values()}
     room = units.rooms(Counter(strata), by.fractions, taken)
     fresh = units.place((Unit(name, held[group]) for name, group in names.items()), room, by.fractions, empty)
@@ -132,9 +138,10 @@ def _sides_of_groups(cells: "pd.Series[str]", strata: "pd.Series[str]", by: ByCo
 
 
 def _require_every_side(sides: "pd.Series[str]", cells: "pd.Series[str]", by: ByColumn) -> None:
-    if not (lacking := [str(side) for side in by.fractions if side not in set(sides)]):
+    there = {*sides.unique()}
+    if not (lacking := [str(side) for side in by.fractions if str(side) not in there]):
         return
-    counts = Counter(cells)
+    counts = Counter(cells.tolist())
     largest, rows = counts.most_common(1)[0]
     one = "moment" if by.is_time else "group"
     what = f"{by.name}: column {by.column!r} leaves the side {lacking[0]} without a row: of its {len(counts)} {one}s, "
@@ -142,9 +149,12 @@ def _require_every_side(sides: "pd.Series[str]", cells: "pd.Series[str]", by: By
     raise DataError(what, f"Choose a column with more {one}s, or fewer sides: --no-holdout.")
 
 
-def _kind_of(cells: Sequence[str]) -> str:
-    """The kind of most cells."""
-    kinds = Counter(found[0] for cell in cells if (found := _moment(cell)))
+def _kind_of(cells: Mapping[str, int]) -> str:
+    """The kind of most cells, each with the rows that have it."""
+    kinds = Counter[str]()
+    for cell, rows in cells.items():
+        if moment := _moment(cell):
+            kinds[moment[0]] += rows
     return max(KINDS, key=lambda kind: kinds[kind])
 
 
@@ -175,10 +185,12 @@ def _later_side(starts: Mapping[str, str]) -> Callable[[str], str]:
 def _starts(cells: "pd.Series[str]", by: ByColumn) -> dict[str, str]:
     """The cells at which sides begin: between two moments, as near to the quotas as whole moments allow."""
     of_moment: dict[Moment, list[str]] = defaultdict(list)
-    for cell in cells:
+    rows = Counter[Moment]()
+    for cell, count in Counter(cells.tolist()).items():
         of_moment[_value(cell)].append(cell)
+        rows[_value(cell)] += count
     moments = sorted(of_moment)
-    before = [0, *accumulate(len(of_moment[moment]) for moment in moments)]
+    before = [0, *accumulate(rows[moment] for moment in moments)]
     wanted = [*accumulate(split.apportion(len(cells), list(by.fractions.values())))]
     starts, first = dict[str, str](), 1
     for place, side in enumerate(by.later):

@@ -1,8 +1,9 @@
 """Dataset versions: made once, never changed, described by a manifest.
 
-`<data root>/<data_name>/<data_version>/` holds `split.parquet` (row, key, text, label, split, and the source's other
-columns as `source_…`), `quarantine.parquet` (row, text, label, reason, kept_row, …), `manifest.json`, `report.html` and
-`data_docs/`. It is written under a temporary name and renamed, so a version exists whole or not at all; on a volume,
+`<data root>/<data_name>/<data_version>/` holds `split.parquet` (row, key, the target, split, the inputs by their kinds,
+and the source's other columns as `source_…`), `quarantine.parquet` (the same without key and split, with reason and
+kept_row), `manifest.json`, `report.html` and `data_docs/`; what target and inputs are is said by the problem's `Table`.
+It is written under a temporary name and renamed, so a version exists whole or not at all; on a volume,
 `lifecycle.storage.volumes` says how. What a person has a right to have erased is the exception to the rule: the version
 keeps its name and digest, and its manifest says what went.
 """
@@ -20,11 +21,13 @@ from lifecycle.core import class_names
 from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.names import Side, is_name
 from lifecycle.core.provenance import code_version
-from lifecycle.data import columns, division, ingest, lock, report, split, tombstones, validation, values
+from lifecycle.data import cells, columns, contents, division, ingest, lock, report, tombstones, validation
 from lifecycle.data.division import Earlier
 from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest
-from lifecycle.data.quarantine import check_budget, rare_rows, set_aside, wanted
+from lifecycle.data.quarantine import Wanted, check_budget, rare_rows, set_aside, wanted
 from lifecycle.data.source import Source
+from lifecycle.problems.contract import Before, Canonical
+from lifecycle.problems.known import named
 from lifecycle.settings.load import Settings, checked
 from lifecycle.storage import volumes
 from lifecycle.storage.files import sha256_of, write_json
@@ -67,7 +70,7 @@ def state(config: Settings, source: Source, **arguments: Any) -> CreateDataReque
         data_root=config.datasets,
         source=source,
         rules=config.data,
-        suite=validation.load_suite(str(arguments.get("data_name"))),
+        suite=validation.load_suite(str(arguments.get("data_name")), arguments.get("problem")),
         **arguments,
     )
 
@@ -85,7 +88,7 @@ def create(request: CreateDataRequest) -> None:
     request = request.model_copy(update={"source": ingest.pinned(request.source, request.rules)})
     logger.info("Reading %s", request.source.name)
     table = read_source(request)
-    rows_digest = _rows_digest(table.rows)
+    rows_digest = request.table.rows_digest(table.rows)
     if volumes.is_published(request.folder):
         _same_or_conflict(request, rows_digest)
         return
@@ -94,25 +97,30 @@ def create(request: CreateDataRequest) -> None:
     earlier = _earlier(request, parent)
     by = division.by_column(request, earlier)
     left = _without_erased(table, request)
-    frame, trimmed = _canonical(left.rows, request, parent.classes if parent else ())
-    unusable, said = _unusable(left, frame, by)
+    frame, inputs, *_, trimmed = canonical = _canonical(left.rows, request, parent)
+    unusable, said = _unusable(left, canonical, by)
     check_budget(unusable, len(frame), request.source.name, request.rules, said)
     if unusable:
         logger.info("Set aside %s rows with cells that cannot be used. %s", f"{len(unusable):,}", said)
     with volumes.publishing(request.folder) as folder:
         usable = frame.drop(index=[*unusable])
-        checked_by = validation.check(usable, request.suite, folder / "data_docs")
-        by = by and columns.settled(usable, by)
-        failed = {**(columns.moved(usable, by) if by else {}), **checked_by.quarantine, **unusable}
-        classes = wanted(request.label_column, request.fractions.values(), _classes_of(parent))
-        kept, quarantine = set_aside(frame, failed, request.source.name, request.rules, classes)
-        divided, near, starts = division.divide(kept, request, by, earlier)
+        suite = request.suite or request.table.suite(inputs)
+        checked_by = validation.check(usable, suite, folder / "data_docs")
+        keys = request.table.keys(frame, inputs, request)
+        identities = division.identities(keys)
+        by = by and columns.settled(usable, identities, by)
+        failed = {**(columns.moved(usable, identities, by) if by else {}), **checked_by.quarantine, **unusable}
+        classes = _wanted(request, parent)
+        kept, quarantine = set_aside(frame, keys, failed, request.source.name, request.rules, classes)
+        divided, near, starts = division.divide(kept, request, by, earlier, inputs)
         _tell_other_classes(divided, parent)
         divided.to_parquet(folder / SPLIT, index=False)
         quarantine.to_parquet(folder / QUARANTINE, index=False)
         manifest = Manifest(
             data_name=request.data_name,
             data_version=request.data_version,
+            problem=request.problem,
+            inputs=inputs,
             digest=_digest(rows_digest, request.parameters_with(near), parent.digest if parent else None),
             source=request.source.public_uri,
             source_sha256=table.sha256,
@@ -123,8 +131,6 @@ def create(request: CreateDataRequest) -> None:
             rows_erased=len(table.rows) - len(frame),
             quarantined={str(k): int(v) for k, v in quarantine["reason"].value_counts().sort_index().items()},
             trimmed=trimmed,
-            counts=counts_of(divided),
-            classes=tuple(sorted(divided["label"].unique())),
             validation=checked_by.results,
             parent=parent.data_version if parent else None,
             parent_digest=parent.digest if parent else None,
@@ -132,6 +138,8 @@ def create(request: CreateDataRequest) -> None:
             files={name: sha256_of(folder / name) for name in (SPLIT, QUARANTINE)},
             near_duplicates=near,
             starts=starts,
+            departures=contents.departures(divided, inputs, parent),
+            **contents.described(divided, inputs),
         )
         if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined + manifest.rows_erased:
             raise IntegrityError(f"{len(frame)} rows became {len(divided)} and {len(quarantine)}.", "Report this bug.")
@@ -142,7 +150,7 @@ def create(request: CreateDataRequest) -> None:
 
 def read_source(request: CreateDataRequest) -> ingest.Table:
     """Read and check the source of a request; writes nothing."""
-    roles = {request.text_column: "--text-column", request.label_column: "--label-column"}
+    roles = request.table.options(request)
     deciding = {request.group_column: "--group-column", request.time_column: "--time-column"}
     roles |= {column: option for column, option in deciding.items() if column}
     wanted = roles | dict.fromkeys([name for name in request.strata if name not in roles], "--stratify")
@@ -161,13 +169,17 @@ def check_source(request: CreateDataRequest) -> None:
             is not blank were used.
     """
     table = _without_erased(read_source(request), request)
-    frame, _ = _canonical(table.rows, request, ())
-    unusable, said = _unusable(table, frame, division.by_column(request, Earlier()))
+    parent = None if volumes.is_published(request.folder) else _parent(request)
+    division.require_one_way(request, parent)
+    canonical = _canonical(table.rows, request, parent)
+    frame = canonical.frame
+    unusable, said = _unusable(table, canonical, division.by_column(request, Earlier()))
     check_budget(unusable, len(frame), request.source.name, request.rules, said)
     frame = frame.drop(index=[*unusable])
-    labels = frame["label"][(frame["text"] != "") & (frame["label"] != "")]
-    classes = wanted(request.label_column, request.fractions.values())
-    rare_rows(labels, unusable, request.source.name, request.rules, classes)
+    if classes := _wanted(request, None):
+        there = frame["label"] != ""
+        labels = frame["label"][there & (frame["text"] != "") if "text" in frame else there]
+        rare_rows(labels, unusable, request.source.name, request.rules, classes)
 
 
 def load(data_root: Path, data_name: str, data_version: str) -> Manifest:
@@ -199,7 +211,7 @@ def load_rows(data_root: Path, data_name: str, data_version: str, *sides: Side) 
 
 
 def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
-    """Check a stored version: file digests, row counts, unique texts, and every text on one side.
+    """Check a stored version: file digests, row counts, unique rows, and every row on one side.
 
     Raises:
         IntegrityError: What is stored is not what was published.
@@ -215,10 +227,10 @@ def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:
     distinct = len(numbers) == len(rows) + len(quarantined) == manifest.rows_in - manifest.rows_erased
     checks = {
         "the row numbers are not 1 to n": distinct and numbers <= set(range(1, manifest.rows_in + 1)),
-        "a text stands twice": not rows["text"].map(split.text_key).duplicated().any(),
-        "the counts differ": counts_of(rows) == manifest.counts,
+        "the counts differ": contents.counts_of(rows) == manifest.counts,
     }
-    if broken := [problem for problem, fine in checks.items() if not fine]:
+    flaw = named(manifest.problem).table.flaw(rows)
+    if broken := [problem for problem, fine in checks.items() if not fine] + ([flaw] if flaw else []):
         raise IntegrityError(f"{data_name} {data_version}: {', '.join(broken)}.", "Restore it from a copy.")
     return manifest
 
@@ -277,13 +289,6 @@ def _latest(data_root: Path, data_name: str) -> Manifest | None:
     return next((m for m in reversed(known) if m.data_version not in parents), None)
 
 
-def _rows_digest(raw: "pd.DataFrame") -> str:
-    total = hashlib.sha256(json.dumps(list(raw.columns)).encode())
-    for row in raw.itertuples(index=False, name=None):
-        total.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    return total.hexdigest()
-
-
 def _digest(rows_digest: str, parameters: dict[str, Any], parent_digest: str | None) -> str:
     content = {"rows": rows_digest, "parameters": parameters, "parent": parent_digest}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -295,15 +300,26 @@ def _earlier(request: CreateDataRequest, parent: Manifest | None) -> Earlier:
     return Earlier(load_rows(request.data_root, request.data_name, parent.data_version), parent.starts)
 
 
-def _unusable(table: ingest.Table, frame: "pd.DataFrame", by: columns.ByColumn | None) -> tuple[dict[int, str], str]:
+def _unusable(table: ingest.Table, canonical: Canonical, by: columns.ByColumn | None) -> tuple[dict[int, str], str]:
     """The rows with a cell that cannot be used, also as a group or a time, and a sentence about one of them."""
-    unfit, said = columns.unfit(frame.drop(index=[*table.unusable]), by) if by else ({}, "")
-    return {**unfit, **table.unusable}, table.said or said
+    unusable = {**canonical.unusable, **table.unusable}
+    unfit, said = columns.unfit(canonical.frame.drop(index=[*unusable]), by) if by else ({}, "")
+    odd = {row for column in canonical.inputs for row in _odd(canonical.frame, column.stored)}
+    return {**unfit, **dict.fromkeys(odd, cells.UNUSABLE_CHARACTER), **unusable}, table.said or canonical.said or said
+
+
+def _odd(frame: "pd.DataFrame", column: str) -> "pd.Index[int]":
+    """The rows of which a cell holds a character that cannot be used; each different cell is looked at once."""
+    if frame[column].dtype != object:
+        return frame.index[:0]
+    odd = [cell for cell in frame[column].dropna().unique() if cells.UNUSABLE.search(cell)]
+    return frame.index[frame[column].isin(odd)] if odd else frame.index[:0]
 
 
 def _without_erased(table: ingest.Table, request: CreateDataRequest) -> ingest.Table:
     """A table without the rows that were erased, here or in an earlier version; of an unusable cell nothing is said."""
-    erased = tombstones.load(request.data_root).among(table.rows, request.text_column)
+    text = next((name for name, stored in request.table.names(request, ()).items() if stored == "text"), None)
+    erased = tombstones.load(request.data_root).among(table.rows, text)
     if not erased.any():
         return table
     rows = table.rows[~erased]
@@ -312,39 +328,26 @@ def _without_erased(table: ingest.Table, request: CreateDataRequest) -> ingest.T
     )
 
 
-def _canonical(raw: "pd.DataFrame", request: CreateDataRequest, classes: tuple[str, ...]) -> tuple["pd.DataFrame", int]:
-    """Name the columns as every later step does, strip text and label, and give each class one form of its name.
+def _canonical(raw: "pd.DataFrame", request: CreateDataRequest, parent: Manifest | None) -> Canonical:
+    return request.table.canonical(raw, request, parent.before if parent else Before())
 
-    Labels that are truth values or numbers are spelled alike, as those of the parent are. The other columns stay as
-    they are.
-    """
-    roles = {request.text_column: "text", request.label_column: "label"}
-    frame = raw.rename(columns={column: roles.get(column, f"source_{column}") for column in raw.columns})
-    stripped = frame[["text", "label"]].apply(lambda column: column.str.strip())
-    trimmed = int((stripped != frame[["text", "label"]]).to_numpy().sum())
-    labels = values.spelled(stripped["label"].map(class_names.canonical), classes)
-    return frame.assign(text=stripped["text"], label=labels), trimmed
+
+def _wanted(request: CreateDataRequest, parent: Manifest | None) -> Wanted | None:
+    """What the classes must be, if the target is one of some."""
+    if not request.table.has_classes:
+        return None
+    return wanted(request.target, request.fractions.values(), _classes_of(parent))
 
 
 def _tell_other_classes(rows: "pd.DataFrame", parent: Manifest | None) -> None:
     """Warn of classes that come or go: they may be meant, or the same ones under other names."""
-    if parent and (told := class_names.difference(_classes_of(parent), rows["label"])):
+    if parent and parent.classes and (told := class_names.difference(_classes_of(parent), rows["label"])):
         logger.warning("The classes differ from those of %s %s: %s", parent.data_name, parent.data_version, told)
 
 
 def _classes_of(parent: Manifest | None) -> set[str]:
     """The classes of a version, as in a new one; of none, none."""
     return {class_names.canonical(label) for label in parent.classes} if parent else set()
-
-
-def counts_of(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
-    """Rows per side and class; a side without rows is left out."""
-    per_side = {side: rows.loc[rows["split"] == side, "label"].value_counts().sort_index() for side in Side}
-    return {
-        str(side): {str(label): int(n) for label, n in counts.items()}
-        for side, counts in per_side.items()
-        if len(counts)
-    }
 
 
 def _unknown(data_root: Path, data_name: str, data_version: str) -> NotFoundError:

@@ -12,11 +12,13 @@ from lifecycle.data import columns, split, twins, units
 from lifecycle.data.columns import ByColumn
 from lifecycle.data.manifest import NearDuplicates, in_order
 from lifecycle.data.units import Unit
+from lifecycle.problems.contract import TEXT_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lifecycle.data.manifest import CreateDataRequest, Manifest
+    from lifecycle.problems.contract import Columns
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,18 @@ class Earlier(NamedTuple):
         if self.rows is None or column not in self.rows:
             return {}
         return dict(zip(self.rows[column], self.rows["split"], strict=True))
+
+    @property
+    def by_identity(self) -> dict[str, str]:
+        """The side of each row by its identity."""
+        if self.rows is None:
+            return {}
+        return dict(zip(identities(self.rows["key"]).tolist(), self.rows["split"].tolist(), strict=True))
+
+
+def identities(keys: "pd.Series[str]") -> "pd.Series[str]":
+    """What rows are known by in all versions: of their keys the first sixteen digits."""
+    return keys.str[:16]
 
 
 class Division(NamedTuple):
@@ -50,6 +64,10 @@ def require_one_way(request: "CreateDataRequest", parent: "Manifest | None") -> 
     """
     if not parent:
         return
+    for option, before in (("problem", parent.problem), ("key", parent.parameters.get("key"))):
+        if before != getattr(request, option):
+            what = f"{request.data_name} {parent.data_version} was made with {option} {before}, "
+            raise ConfigError(f"{what}and its rows keep their splits.", "Say the same, or choose another --data-name.")
     for option in ("group_column", "time_column"):
         before, flag = parent.parameters.get(option), f"--{option.replace('_', '-')}"
         if before != (getattr(request, option) or None):
@@ -65,37 +83,72 @@ def by_column(request: "CreateDataRequest", earlier: Earlier) -> ByColumn | None
     starts = in_order(earlier.starts)
     by = ByColumn(column, bool(request.time_column), request.source.name, request.fractions, starts=starts)
     groups = {str(group).strip(): side for group, side in earlier.of(by.cells).items()}
-    return by._replace(inherited=earlier.of("key"), groups={} if by.is_time else groups)
+    return by._replace(inherited=earlier.by_identity, groups={} if by.is_time else groups)
 
 
-def divide(rows: "pd.DataFrame", request: "CreateDataRequest", by: ByColumn | None, earlier: Earlier) -> Division:
-    """Give each row its side, and look for near twins.
+def divide(
+    rows: "pd.DataFrame",
+    request: "CreateDataRequest",
+    by: ByColumn | None,
+    earlier: Earlier,
+    inputs: "Columns" = TEXT_COLUMNS,
+) -> Division:
+    """Give each row its side, and look for near twins among texts.
 
     Raises:
         DataError: A side stays empty, or a class has no row in train.
     """
-    strata, starts = _strata(rows, request), dict[str, str]()
-    found = None if request.rules.near_duplicates == "off" else _twins(rows, earlier)
+    strata, starts = _strata(rows, request, inputs), dict[str, str]()
+    found = None if request.rules.near_duplicates == "off" or "text" not in rows else _twins(rows, earlier)
     if by:
         sides, starts = columns.divide(rows, strata, by)
+    elif "text" not in rows:
+        sides = _by_identity(identities(rows["key"]), strata, request.fractions, earlier.by_identity)
+        _require_every_side(rows, sides, request)
     else:
         together = found if request.keeps_twins else None
         sides = _by_quota(rows["key"], strata, request.fractions, earlier.of("key"), together or ())
     near = None if found is None else _near(found, dict(zip(rows["key"], sides, strict=True)), request)
-    ordered = ["row", "key", "text", "label", "split"]
     divided = rows.assign(split=sides)
+    ordered = [name for name in ("row", "key", "text", request.table.target, "split") if name in divided]
     divided = divided[ordered + [column for column in divided.columns if column not in ordered]]
-    _require_classes_in_train(divided, by)
+    if request.table.has_classes:
+        _require_classes_in_train(divided, by)
     _tell(divided, near, request)
     return Division(divided, near, starts)
 
 
-def _strata(rows: "pd.DataFrame", request: "CreateDataRequest") -> "pd.Series[str]":
-    names = {request.text_column: "text", request.label_column: "label"}
+def _strata(rows: "pd.DataFrame", request: "CreateDataRequest", inputs: "Columns") -> "pd.Series[str]":
+    """A name for what the cells of the chosen columns are, written once for equal ones."""
+    import pandas as pd
+
+    names = request.table.names(request, inputs)
     chosen = [names.get(column, f"source_{column}") for column in request.strata]
     if not chosen:
-        return rows["label"].map(lambda _: "")
-    return rows[chosen].apply(lambda row: json.dumps(list(row)), axis=1)
+        return pd.Series("", index=rows.index, dtype="str")
+    cells = rows[chosen].astype("str")
+    which = cells.groupby(chosen, sort=False, dropna=False).ngroup()
+    written = [json.dumps(list(row)) for row in cells[~which.duplicated()].itertuples(index=False, name=None)]
+    return which.map(dict(enumerate(written)))
+
+
+def _by_identity(
+    of_rows: "pd.Series[str]", strata: "pd.Series[str]", fractions: Mapping[Side, float], inherited: Mapping[str, str]
+) -> "pd.Series[str]":
+    """Sides by `split.assign`, after rows of one identity, which may be of several strata, were placed as one."""
+    known = of_rows.map(dict(inherited))
+    taken: dict[str, Counter[str]] = defaultdict(Counter)
+    for (stratum, side), count in Counter(
+        zip(strata[known.notna()].tolist(), known.dropna().tolist(), strict=True)
+    ).items():
+        taken[stratum][side] = count
+    shared = of_rows[known.isna() & of_rows.duplicated(keep=False)]
+    whole: dict[str, Counter[str]] = defaultdict(Counter)
+    for (identity, stratum), count in Counter(zip(shared.tolist(), strata[shared.index].tolist(), strict=True)).items():
+        whole[identity][stratum] = count
+    room = units.rooms(Counter(strata.tolist()), fractions, taken)
+    placed = units.place((Unit(*unit) for unit in whole.items()), room, fractions)
+    return split.assign(of_rows, strata, fractions, {**inherited, **placed})
 
 
 def _twins(rows: "pd.DataFrame", earlier: Earlier) -> list[twins.Pair]:
@@ -182,12 +235,21 @@ def _counts(found: Sequence[twins.Pair], sides: Mapping[str, str], later: Iterab
     }
 
 
+def _require_every_side(rows: "pd.DataFrame", sides: "pd.Series[str]", request: "CreateDataRequest") -> None:
+    there = {*sides.unique()}
+    if lacking := [str(side) for side in request.fractions if str(side) not in there]:
+        what = f"{request.source.name}: no row is left for the split {lacking[0]}, of {len(rows):,} in all, "
+        what += f"which have {identities(rows['key']).nunique():,} identities."
+        raise DataError(what, "Add rows, raise the sizes, declare --key, or leave the holdout out: --no-holdout.")
+
+
 def _require_classes_in_train(rows: "pd.DataFrame", by: ByColumn | None) -> None:
-    missing = {side: set(rows["label"]) - set(of_side["label"]) for side, of_side in rows.groupby("split")}
-    if lacking := missing.get(str(Side.TRAIN), set(rows["label"])):
+    there, labels = {*rows["label"].unique()}, rows["label"].groupby(rows["split"]).unique()
+    missing = {side: there - {*of_side} for side, of_side in labels.items()}
+    if lacking := missing.get(str(Side.TRAIN), there):
         hint = f"Its rows are all held out by the column {by.column!r}: choose another one." if by else ""
         raise DataError(f"Class {min(lacking)!r} has no row in train.", hint or "Stratify by the label.")
-    for side, classes in missing.items() if by else ():
+    for side, classes in missing.items() if by or "text" not in rows else ():
         if classes:
             logger.warning("Class %r has no row in %s: nothing will be known of it there", min(classes), side)
 

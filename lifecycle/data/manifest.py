@@ -12,8 +12,9 @@ from lifecycle.core.parameters import Columns, Flag, Fraction, Name
 from lifecycle.data import validation
 from lifecycle.data.erased import Erased
 from lifecycle.data.source import Source
-from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.contract import TEXT_COLUMNS, Before, Table
 from lifecycle.problems.contract import Columns as Inputs
+from lifecycle.problems.known import named
 from lifecycle.settings.rules import DataRules
 
 T = TypeVar("T")
@@ -42,6 +43,14 @@ class NearDuplicates(Frozen):
         return f"{self.rows:,} rows have a near twin{kept}; with one in train: {beside}"
 
 
+def departed(departures: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Phrases for people: how many rows of which input hold what the parent's train does not."""
+    words = {"unseen": "of a new category", "below": "below its least value", "above": "above its greatest value"}
+    return [
+        f"{rows:,} rows with {name!r:.60} {words[what]}" for name, of in departures.items() for what, rows in of.items()
+    ]
+
+
 def in_order(by_side: Mapping[str, T]) -> dict[str, T]:
     """Values by side in the order of the sides; a manifest has them by the alphabet."""
     return {str(side): by_side[side] for side in Side if side in by_side}
@@ -63,7 +72,9 @@ class CreateDataRequest(Frozen):
     test_size: Fraction = 0.2
     holdout: Flag = True
     holdout_size: Fraction = 0.2
-    stratify: Columns | None = Field(None, description="Source columns; default the label, empty for none.")
+    stratify: Columns | None = Field(
+        None, description="Source columns; default the target, if it is a class; empty for none."
+    )
     group_column: str | None = Field(None, description="No value of this source column is on two sides.")
     time_column: str | None = Field(None, description="Source column by which the newest rows are held out.")
     parent: Name | None = Field(None, description="Version whose sides are kept; default the latest one.")
@@ -95,8 +106,7 @@ class CreateDataRequest(Frozen):
             raise ValueError(
                 f"test_size and holdout_size are fractions of the whole: their sum {total:g} must be below 1"
             )
-        if self.target in {self.text_column, *self.columns}:
-            raise ValueError("text_column and label_column must differ")
+        self.table.check(self)
         self._check_columns()
         return self
 
@@ -105,18 +115,16 @@ class CreateDataRequest(Frozen):
             raise ValueError("a split is by group_column or by time_column, not by both")
         if self.time_column and self.stratify:
             raise ValueError("by time_column no proportions can be kept: leave stratify out")
-        if {self.group_column, self.time_column} & {self.text_column, self.label_column}:
-            raise ValueError("group_column and time_column must differ from text_column and label_column")
+        if not self.table.has_classes and self.target in self.strata:
+            raise ValueError(f"{self.target!r} is no class whose proportions could be kept: leave it out of stratify")
+        if unknown := {*self.columns.values()} - self.table.kinds:
+            choice = ", ".join(sorted(self.table.kinds))
+            raise ValueError(f"{min(unknown)!r} is no kind of a column of {self.problem}: choose {choice}")
 
     @property
-    def text_column(self) -> str:
-        """Source column of the texts."""
-        return next((name for name, kind in self.columns.items() if kind == "text"), "text")
-
-    @property
-    def label_column(self) -> str:
-        """Source column of the labels."""
-        return self.target
+    def table(self) -> Table:
+        """What the problem says of rows."""
+        return named(self.problem).table
 
     @property
     def folder(self) -> Path:
@@ -133,13 +141,14 @@ class CreateDataRequest(Frozen):
     @property
     def strata(self) -> tuple[str, ...]:
         """The source columns that the split keeps in proportion; by group, as far as groups allow."""
-        return (self.label_column,) if self.stratify is None else self.stratify
+        by_target = (self.target,) if self.table.has_classes else ()
+        return by_target if self.stratify is None else self.stratify
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What the content depends on besides the rows."""
         values = self.model_dump(mode="json", include={"test_size", "holdout", "stratify", "suite"})
-        values |= {"text_column": self.text_column, "label_column": self.label_column}
+        values |= self.table.parameters(self)
         values |= {"holdout_size": self.holdout_size if self.holdout else 0.0, "stratify": list(self.strata)}
         values |= {name: chosen for name in ("group_column", "time_column") if (chosen := getattr(self, name))}
         return values | {"conflicting_labels": self.rules.conflicting_labels}
@@ -181,6 +190,20 @@ class Manifest(Frozen):
     erased: tuple[Erased, ...] = Field((), description="What was erased since the version was made.")
     near_duplicates: NearDuplicates | None = Field(None, description="None where they were not looked for.")
     starts: dict[str, str] = Field({}, description="By time: the moment at which each side after train begins.")
+    target_range: dict[str, dict[str, float]] = Field(
+        {}, description="Of a number that is to be predicted: its least, greatest and mean value per split."
+    )
+    learnt: dict[str, dict[str, Any]] = Field(
+        {}, description="What the inputs of a table hold in train, against which later versions are checked."
+    )
+    departures: dict[str, dict[str, int]] = Field(
+        {}, description="Rows per input with a value that the parent's train does not hold, by what it is."
+    )
+
+    @property
+    def before(self) -> Before:
+        """What a later version keeps."""
+        return Before(self.classes, self.inputs)
 
     @property
     def told(self) -> list[str]:
@@ -190,6 +213,11 @@ class Manifest(Frozen):
         said += (
             [f"By {time!r}: " + ", ".join(f"{k} from {v}" for k, v in in_order(self.starts).items())] if time else []
         )
+        said += [
+            f"{self.parameters['target']!r} in {split}: {of['min']:g} to {of['max']:g}, mean {of['mean']:.4g}"
+            for split, of in in_order(self.target_range).items()
+        ]
+        said += [f"Unlike the parent: {sentence}" for sentence in departed(self.departures)]
         near = self.near_duplicates
         return [*said, f"Near duplicates: {near.told}"] if near and near.rows else said
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lifecycle.core import class_names
 from lifecycle.core.errors import DataError
-from lifecycle.data import split
 from lifecycle.data.columns import OTHER_SIDE
 from lifecycle.settings.rules import DataRules
 
@@ -44,16 +43,21 @@ def wanted(column: str, fractions: Iterable[float], before: Iterable[str] = ()) 
 
 
 def set_aside(
-    frame: "pd.DataFrame", failed: Mapping[int, str], name: str, rules: DataRules, classes: Wanted
+    frame: "pd.DataFrame",
+    keys: "pd.Series[str]",
+    failed: Mapping[int, str],
+    name: str,
+    rules: DataRules,
+    classes: Wanted | None,
 ) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Part the rows that may be split from those in quarantine.
 
-    In this order: rows in `failed` (row number to reason); the rows of a text with different labels, or those that its
-    majority is against; repeats of a row, each naming the row that is kept, the first one; and all rows of a class that
-    is too small to be on every side. Texts are compared in their normalised form.
+    In this order: rows in `failed` (row number to reason); the rows of a key with different targets, or those that its
+    majority is against; repeats of a row, each naming the row that is kept, the first one; and, where the target is one
+    of some `classes`, all rows of a class that is too small to be on every side.
 
     Returns:
-        The rows to split (`row, key, text, label, …`) and the quarantine (`row, text, label, …, reason, kept_row`).
+        The rows to split (with `row` and `key`) and the quarantine (with `row`, `reason` and `kept_row`).
 
     Raises:
         DataError: More rows than the budget fail, what is left cannot be split, or what is wrong is not tolerated.
@@ -61,22 +65,27 @@ def set_aside(
     import pandas as pd
 
     reasons = pd.Series(dict(failed), dtype="object").reindex(frame.index)
-    keys = frame["text"].map(split.text_key)
-    reasons.loc[_conflicting(frame["label"][reasons.isna()], keys, name, rules)] = CONFLICT
+    target = frame["label" if classes else "target"]
+    reasons.loc[_conflicting(target[reasons.isna()], keys, name, rules)] = CONFLICT
     usable = reasons.isna()
-    first = pd.Series(frame.index[usable], index=frame.index[usable]).groupby(keys[usable]).transform("min")
+    shared = keys[usable][keys[usable].duplicated(keep=False)]
+    first = pd.Series(shared.index, index=shared.index).groupby(shared).transform("min")
     repeats = first.index[first != first.index]
     reasons.loc[repeats] = DUPLICATE
     out: dict[int, str] = dict(reasons.dropna().items())  # type: ignore[arg-type]  # the index holds row numbers
     check_budget(out, len(reasons), name, rules)
 
-    rare = rare_rows(frame["label"][reasons.isna()], out, name, rules, classes)
-    reasons.loc[usable & frame["label"].isin(frame["label"][rare].unique())] = RARE  # their repeats repeat no kept row
+    if classes:
+        rare = rare_rows(target[reasons.isna()], out, name, rules, classes)
+        reasons.loc[usable & target.isin(target[rare].unique())] = RARE  # their repeats repeat no kept row
+    elif reasons.notna().all():
+        raise DataError(f"{name}: no row is left that can be used.", "Correct the source.")
     kept_row = first.reindex(reasons.index[reasons == DUPLICATE]).astype("Int64")
     table = frame.assign(key=keys, reason=reasons.astype("str"), kept_row=kept_row).reset_index(names="row")
     aside = reasons.notna().to_numpy()
     kept = table[~aside].drop(columns=["reason", "kept_row"])
-    _tell_rare(frame["label"][reasons == RARE], kept["label"], classes)
+    if classes:
+        _tell_rare(target[reasons == RARE], kept["label"], classes)
     return kept.reset_index(drop=True), table[aside].drop(columns="key").reset_index(drop=True)
 
 
@@ -157,15 +166,18 @@ def _tell_rare(rare: "pd.Series[str]", kept: "pd.Series[str]", classes: Wanted) 
 def _conflicting(
     labels: "pd.Series[str]", keys: "pd.Series[str]", name: str, rules: DataRules
 ) -> "list[int] | pd.Index[int]":
-    """The rows to set aside because their text carries different labels; where a majority counts, those against it.
+    """The rows to set aside because their key carries different labels; where a majority counts, those against it.
 
     Raises:
         DataError: There are such rows, and the rules do not tolerate them.
     """
-    different = labels.groupby(keys[labels.index]).transform("nunique")
+    keys = keys[labels.index]
+    repeated = labels[keys.duplicated(keep=False)]
+    different = repeated.groupby(keys[repeated.index]).transform("nunique")
     rows = different.index[different > 1]
     if len(rows) and rules.conflicting_labels == "fail":
-        what = f"{name}: {len(rows)} rows carry texts with different labels, such as row {rows[0]}."
+        of = str(keys.name).removeprefix("source_")
+        what = f"{name}: {len(rows)} rows carry {of}s with different {labels.name}s, such as row {rows[0]}."
         raise DataError(what, "Correct them, or set data.conflicting_labels to quarantine.")
     if rules.conflicting_labels != "majority":
         return rows

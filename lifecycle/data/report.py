@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.problems.known import named
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -15,8 +17,16 @@ def write(manifest: "Manifest", quarantine: "pd.DataFrame", path: Path) -> None:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("lifecycle"), autoescape=True)
-    examples = list(_examples(quarantine))
-    path.write_text(environment.get_template("dataset.html").render(m=manifest, examples=examples), encoding="utf-8")
+    examples, shown = list(_examples(quarantine)), _shown(manifest, quarantine)
+    page = environment.get_template("dataset.html").render(m=manifest, examples=examples, columns=shown)
+    path.write_text(page, encoding="utf-8")
+
+
+def _shown(manifest: "Manifest", quarantine: "pd.DataFrame", most: int = 8) -> list[str]:
+    """The columns of which examples are shown: the inputs, as far as there is room, and the target."""
+    names = [*(column.stored for column in manifest.inputs[:most]), named(manifest.problem).target]
+    key = f"source_{manifest.parameters['key']}" if manifest.parameters.get("key") else ""
+    return [name for name in (key, *names) if name in quarantine]
 
 
 def _examples(quarantine: "pd.DataFrame", limit: int = 5) -> Iterator[dict[str, Any]]:

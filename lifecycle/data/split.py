@@ -1,9 +1,6 @@
-"""Divide texts among train, test and holdout: stratified, without leaks, and stable when the data grows."""
+"""Divide rows among train, test and holdout: stratified, without leaks, and stable when the data grows."""
 
-import hashlib
 import math
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,19 +8,6 @@ from lifecycle.core.names import Side
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_BLANKS = re.compile(r"\s+")
-
-
-def normalised(text: str) -> str:
-    """The form in which two texts count as the same: case-folded, NFC, runs of blanks as one space."""
-    folded = unicodedata.normalize("NFD", text).casefold()  # Unicode's canonical caseless match, then composed
-    return _BLANKS.sub(" ", unicodedata.normalize("NFC", folded)).strip()
-
-
-def text_key(text: str) -> str:
-    """The sha256 of the normalised text: the identity of a text in every dataset version."""
-    return hashlib.sha256(normalised(text).encode()).hexdigest()
 
 
 def assign(
@@ -37,7 +21,7 @@ def assign(
     fraction.
 
     Args:
-        keys: Unique text keys, shape (n,).
+        keys: Unique keys, shape (n,).
         strata: Stratum of each row, same index.
         fractions: Share of the whole per side, summing to 1.
         inherited: Key to side, from the previous version.

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
-from lifecycle.data.split import normalised
+from lifecycle.problems.text_classification.identity import normalised
 from lifecycle.storage import volumes
 from lifecycle.storage.files import write_json
 
@@ -44,8 +44,8 @@ class Tombstones(Frozen):
         """Whether the row with this cell was erased."""
         return column in self.columns and self.digest(column, value) in self.columns[column]
 
-    def among(self, frame: "pd.DataFrame", text_column: str) -> "pd.Series[bool]":
-        """Which rows of a table were erased; its columns are called as in the source."""
+    def among(self, frame: "pd.DataFrame", text_column: str | None) -> "pd.Series[bool]":
+        """Which rows of a table were erased; its columns are called as in the source, and a table may have no text."""
         import pandas as pd
 
         erased = pd.Series(data=False, index=frame.index)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from lifecycle.data.split import normalised
+from lifecycle.problems.text_classification.identity import normalised
 from lifecycle.problems.text_classification.tokens import SPEAKING
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import TEXT_CLASSIFICATION
 from lifecycle.settings.files import located
 
 if TYPE_CHECKING:
@@ -32,9 +33,14 @@ class Report(Frozen):
     quarantine: dict[int, str]
 
 
-def load_suite(data_name: str) -> Expectations:
-    """The expectations of a dataset: `config/expectations/<data_name>.json`, else `default.json`."""
+def load_suite(data_name: str, problem: str | None = None) -> Expectations:
+    """The expectations of a dataset: `config/expectations/<data_name>.json`; else, of texts, `default.json`.
+
+    Those of a table follow from its columns (`Table.suite`).
+    """
     own, default = (located(f"expectations/{name}.json") for name in (data_name, "default"))
+    if problem not in (None, TEXT_CLASSIFICATION) and not own.exists():
+        return ()
     path = own if own.exists() else default
     if not path.exists():
         raise ConfigError(f"No expectations: {default} does not exist.", "Restore it.")

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import ConfigError, DataError
-from lifecycle.data import dataset, division, report, validation
+from lifecycle.data import contents, dataset, division, report, validation
 from lifecycle.data.dataset import MANIFEST, QUARANTINE, REPORT, SPLIT
 from lifecycle.data.erased import Erased
 from lifecycle.data.manifest import Manifest
 from lifecycle.erasure import swap
 from lifecycle.erasure.wanted import Wanted, source_column
+from lifecycle.problems.known import named
 from lifecycle.storage.files import sha256_of, write_json
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ def _manifest(manifest: Manifest, kept: "dict[str, pd.DataFrame]", entry: Erased
             "rows_quarantined": len(kept[QUARANTINE]),
             "rows_erased": manifest.rows_erased + sum(entry.rows.values()),
             "quarantined": {str(reason): int(count) for reason, count in reasons.items()},
-            "counts": dataset.counts_of(kept[SPLIT]),
-            "classes": tuple(sorted({*kept[SPLIT].get("label", ())})),
+            **contents.described(kept[SPLIT], manifest.inputs),
             "near_duplicates": division.recounted(manifest.near_duplicates, kept[SPLIT]),
             "files": entry.after,
             "erased": (*manifest.erased, entry),
@@ -115,7 +115,8 @@ def _validated(kept: "dict[str, pd.DataFrame]", manifest: Manifest, docs: Path) 
     tables = [table[[name for name in table if name not in own]].set_axis(table["row"]) for table in kept.values()]
     frame = pd.concat([table for table in tables if len(table)] or tables).sort_index()
     try:
-        return validation.check(frame, tuple(manifest.parameters["suite"]), docs).results
+        suite = tuple(manifest.parameters["suite"]) or named(manifest.problem).table.suite(manifest.inputs)
+        return validation.check(frame, suite, docs).results
     except (DataError, ConfigError):
         shutil.rmtree(docs, ignore_errors=True)
         docs.mkdir()

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from lifecycle.data.split import text_key
+from lifecycle.problems.text_classification.identity import text_key
 
 GONE = "[erased]"
 CUTS = (1000, 300, 200, 120, 60, 59, 40)

@@ -18,7 +18,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.data import dataset
 from lifecycle.data.dataset import QUARANTINE, SPLIT
 from lifecycle.data.manifest import Manifest
-from lifecycle.data.split import text_key
+from lifecycle.problems.text_classification.identity import text_key
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -133,7 +133,7 @@ def predicted(model: Any, inputs: "pd.DataFrame") -> "pd.DataFrame":
     import pandas as pd
 
     with refused_by_the_library("The model cannot score these rows: ", DataError, CANNOT_SCORE):
-        if not hasattr(model, "probabilities"):
+        if not hasattr(model, "probabilities") or named(model.problem).model_type != "classifier":
             return pd.DataFrame(model.predict(None, inputs))
         classes, probabilities = _classes(model.pipeline), model.probabilities(inputs)
         _one_per_row(probabilities, (len(inputs), len(classes)))

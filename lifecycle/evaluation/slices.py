@@ -5,17 +5,26 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from lifecycle.core.errors import DataError
-from lifecycle.problems.findings import SliceLine, shown
+from lifecycle.problems.contract import Columns
+from lifecycle.problems.findings import SliceLine
+from lifecycle.problems.judging import CATEGORIES
 from lifecycle.problems.known import Problem
 from lifecycle.problems.metric import Mask, Scores
 from lifecycle.problems.shares import adjusted
 from lifecycle.settings.gate_rules import GateRules, SliceRules
 
 QUARTERS = 4
+FEW = 10
+"""An input with more values than this makes slices only where a rule names it."""
 
 
 def slices(
-    problem: Problem, rows: pd.DataFrame, challenger: Scores, champion: Scores | None, rules: GateRules
+    problem: Problem,
+    inputs: Columns,
+    rows: pd.DataFrame,
+    challenger: Scores,
+    champion: Scores | None,
+    rules: GateRules,
 ) -> tuple[SliceLine, ...]:
     """Judge each slice by the quality that the problem measures there, those that fail first.
 
@@ -27,7 +36,7 @@ def slices(
     Raises:
         DataError: A column of the rules is not in the dataset, or has too many values to make slices.
     """
-    made = dict(made_of(problem, rows, rules.slices))
+    made = dict(made_of(problem, inputs, rows, rules.slices))
     judged = [name for name, mask in made.items() if mask.sum() >= rules.slices.min_rows]
     lost = {name: challenger.slice_loss(champion, made[name]) for name in judged} if champion else {}
     p_values = dict(zip(lost, adjusted([p for _, p in lost.values()]), strict=True))
@@ -54,16 +63,26 @@ def _outcome(line: SliceLine, rules: GateRules) -> str:
     return "fail" if (lost and not chance) or low else "pass"
 
 
-def made_of(problem: Problem, rows: pd.DataFrame, rules: SliceRules) -> Iterator[tuple[str, Mask]]:
+def made_of(problem: Problem, inputs: Columns, rows: pd.DataFrame, rules: SliceRules) -> Iterator[tuple[str, Mask]]:
     """The slices that rules ask for, each with its rows as a mask: values of a column, or quarters of numbers."""
-    for by in rules.by or ():
+    for by in dict.fromkeys(name for rule in rules.by or () for name in _columns(rule, inputs, rows)):
         own = problem.judging.slices.get(by)
         values = own(rows) if own else rows[column_of(by, rows.columns)]
         yield from _by_value(by, values, rules.max_values, is_class=by == problem.target)
 
 
+def _columns(by: str, inputs: Columns, rows: pd.DataFrame) -> Iterator[str]:
+    """What a rule names: one thing, or every input that puts rows into a few groups."""
+    if by != CATEGORIES:
+        yield by
+        return
+    for column in inputs:
+        if column.kind in {"categorical", "boolean"} and 1 < rows[column.stored].nunique() <= FEW:
+            yield column.stored
+
+
 def _by_value(by: str, values: pd.Series, most: int, *, is_class: bool) -> Iterator[tuple[str, Mask]]:
-    names = {value: str(value) for value in values.dropna().unique()}
+    names = {value: _plain(value) for value in values.dropna().unique()}
     if pd.api.types.is_numeric_dtype(values) and len(names) > QUARTERS:
         parts = pd.qcut(values, QUARTERS, duplicates="drop")
         names = {part: _ends(values[parts == part]) for part in parts.dropna().unique()}
@@ -77,10 +96,12 @@ def _by_value(by: str, values: pd.Series, most: int, *, is_class: bool) -> Itera
         yield f"{by} = {names[value]}", (values == value).to_numpy(bool)
 
 
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _ends(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    whole = pd.api.types.is_integer_dtype(values)
-    return f"{low} to {high}" if whole else f"{shown(float(low))} to {shown(float(high))}"
+    return f"{values.min():g} to {values.max():g}"
 
 
 def column_of(by: str, columns: Iterable[str]) -> str:

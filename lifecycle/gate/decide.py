@@ -116,7 +116,7 @@ def _findings(evidence: Evidence, terms: Terms, suites: tuple[Suite, ...]) -> _F
             list(wanted.values()), *models, confidence=rules.confidence, resamples=rules.resamples
         ),
         variance=_variance(evidence, terms),
-        slices=slices(evidence.problem, evidence.rows, *models, rules),
+        slices=slices(evidence.problem, evidence.inputs, evidence.rows, *models, rules),
         behaviour=behaviour.run(suites, evidence.rows, evidence.predict, confidence=rules.confidence),
     )
 

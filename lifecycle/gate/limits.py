@@ -17,7 +17,7 @@ from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.slices import column_of, require_few
-from lifecycle.problems.judging import Judging
+from lifecycle.problems.judging import CATEGORIES, Judging
 from lifecycle.problems.known import named
 from lifecycle.problems.metric import own_function
 from lifecycle.problems.text_classification import behaviour
@@ -159,7 +159,7 @@ def _require_slices(config: Settings, judged_on: Manifest, side: Side) -> None:
     from pyarrow import parquet
 
     rules, problem = config.gate.slices, named(judged_on.problem)
-    columns = [by for by in rules.by or () if by not in problem.judging.slices]
+    columns = [by for by in rules.by or () if by not in {CATEGORIES, *problem.judging.slices}]
     if not columns:
         return
     with lock.undisturbed(config.datasets):

@@ -39,7 +39,7 @@ class Inputs(NamedTuple):
         sources = tuple(named.get(name, name) for name in model.inputs)
         if len({*sources}) < len(sources):
             raise ConfigError(f"{where}, each from a column of its own.", "Correct the columns: see mlops infer --help")
-        return cls(tuple(getattr(model, "columns", TEXT_COLUMNS)), sources)
+        return cls(columns_of(model), sources)
 
     @property
     def by_source(self) -> dict[str, str]:
@@ -62,6 +62,12 @@ class Inputs(NamedTuple):
     def taken_from(self, rows: "pd.DataFrame") -> "pd.DataFrame":
         """The inputs of some rows, under the names that the model calls them."""
         return rows[[*self.sources]].set_axis([column.name for column in self.columns], axis="columns")
+
+
+def columns_of(model: Any) -> Columns:
+    """The inputs of a loaded model with their kinds; one that reads a text names none."""
+    kinds = getattr(model, "columns", None)
+    return TEXT_COLUMNS if kinds is None else tuple(Column(name=name, kind=kind) for name, kind in kinds)
 
 
 def refusals(inputs: "pd.DataFrame", columns: Iterable[Column], rules: DataRules) -> dict[int, Refusal]:
@@ -88,7 +94,7 @@ def _of_values(values: "pd.Series[Any]", column: Column, rules: DataRules) -> di
 
     no_texts = _of_cells(values, rules)
     texts = values.drop([*no_texts]).to_frame(column.name)
-    reasons = unusable(texts, (column,)).dropna()
+    reasons = unusable(texts, [(column.name, column.kind)]).dropna()
     return no_texts | dict(zip(reasons.index.to_list(), reasons.to_list(), strict=True))
 
 

@@ -97,6 +97,13 @@ class BatchManifest(_Columns):
         is_text = self.problem == TEXT_CLASSIFICATION
         return by_input(self.columns).get("text", "text") if is_text else ""
 
+    @property
+    def answers(self) -> dict[str, str]:
+        """What was predicted, for people: the rows of each class, or how far the numbers reach."""
+        if self.numbers is None:
+            return {label: f"{rows:,}" for label, rows in self.labels.items()}
+        return {name: f"{value:,.6g}" for name, value in self.numbers.model_dump().items()}
+
 
 def by_input(columns: Mapping[str, str]) -> dict[str, str]:
     """The inputs that are named, each with its source column."""
@@ -121,10 +128,10 @@ def of_version(data_root: Path, version: Manifest, key_column: str | None = None
     """
     source = Source(uri=str(dataset.rows_file(data_root, version.data_name, version.data_version)))
     columns = {column.stored: column.name for column in version.inputs}
-    if key_column is None or key_column in {*columns, *RESERVED}:
-        return Table(source, columns, key_column or "key")
-    stored = {column.name: column.stored for column in version.inputs}.get(key_column, f"source_{key_column}")
-    return Table(source, columns, stored)
+    if key_column is None:
+        return Table(source, columns, "key")
+    of_others = key_column if key_column in {*columns, *RESERVED} else f"source_{key_column}"
+    return Table(source, columns, by_input(columns).get(key_column, of_others))
 
 
 def pinned(request: BatchRequest) -> BatchRequest:

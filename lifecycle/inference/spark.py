@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
+from lifecycle.inference.inputs import columns_of
 from lifecycle.inference.local import Part, Scored
 from lifecycle.inference.manifest import BatchRequest, Counts
-from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.models import loading
 from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class SparkModel:
     def __init__(self, spark: "SparkSession", model: Any, folder: Path) -> None:
         import mlflow
 
-        self.problem, self.inputs, self.columns = model.problem, model.inputs, getattr(model, "columns", TEXT_COLUMNS)
+        self.problem, self.inputs = model.problem, model.inputs
+        self.columns = [(column.name, column.kind) for column in columns_of(model)]
         self._session = spark
         types = ", ".join(f"{name} {kind}" for name, kind in named(self.problem).prediction.items())
         with warnings.catch_warnings():
@@ -117,6 +119,7 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
             artifacts={ARTIFACTS[path.name]: str(path) for path in files},
             signature=ModelSignature(Schema([ColSpec(DataType.string, name) for name in model.inputs])),
             pip_requirements=[],
+            model_config={"trusted_types": loading.trusted_types()},
         )
     return folder
 

@@ -64,18 +64,26 @@ def serving(folder: Path, model: Any, ref: ModelRef, credential: str) -> Iterato
 
 
 def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
-    """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it."""
+    """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it.
+
+    Columns of any type it would only count, and for them refuse CSV: such a model checks its columns itself.
+    """
     import uvicorn
     from mlflow.pyfunc import PyFuncModel, scoring_server
+    from mlflow.types.schema import AnyType
 
-    app = scoring_server.init(PyFuncModel(loading.as_mlflow(folder, ref.label), _Contract(model)))
+    described = loading.as_mlflow(folder, ref.label)
+    inputs = described.get_input_schema()
+    if inputs and any(isinstance(kind, AnyType) for kind in inputs.input_types()):
+        described.signature = None
+    app = scoring_server.init(PyFuncModel(described, _Contract(model)))
     named = _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
     guarded = Guard(named, credentials=[credential] if credential else [], hosts=hosts)
     return uvicorn.Server(uvicorn.Config(guarded, log_level="warning"))
 
 
 class _Contract:
-    """A text model as MLflow calls it; it ignores parameters, which no text model has."""
+    """A model as MLflow calls it; it ignores parameters, which no model of ours has."""
 
     def __init__(self, model: Any) -> None:
         self._model = model

@@ -1,6 +1,6 @@
 """What a problem is: the kind of its inputs, of its truth and of its predictions, as the other rooms ask for it.
 
-A new problem is one folder and one entry in `lifecycle.problems.PROBLEMS`. Three parts answer to three groups of rooms:
+A new problem is one folder and one entry in `lifecycle.problems.known`. Three parts answer to three groups of rooms:
 
 `table`      what the rows of a dataset are: roles of the source's columns, identity, what cannot be used
 `learning`   what can be trained on them, and how a trained model is stored
@@ -8,7 +8,7 @@ A new problem is one folder and one entry in `lifecycle.problems.PROBLEMS`. Thre
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from lifecycle.core.frozen import Frozen
 
@@ -37,6 +37,98 @@ class Column(Frozen):
 
 Columns = tuple[Column, ...]
 TEXT_COLUMNS: Columns = (Column(name="text", kind="text"),)
+
+
+class TableRequest(Protocol):
+    """What a request for a dataset version says of its source's columns."""
+
+    @property
+    def target(self) -> str:
+        """What is to be predicted."""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Kinds that are declared, or `drop`."""
+
+    @property
+    def key(self) -> str | None:
+        """What identifies a row."""
+
+    @property
+    def group_column(self) -> str | None:
+        """What decides on the split: no value of it is on two."""
+
+    @property
+    def time_column(self) -> str | None:
+        """What decides on the split: the newest rows are held out."""
+
+
+class Canonical(NamedTuple):
+    """A source as every later step reads it.
+
+    Attributes:
+        frame: By row number, the truth, the inputs as they are stored, and the other columns as `source_<name>`.
+        inputs: What a model is given.
+        unusable: Row number to the reason why it cannot be used.
+        said: A sentence about the first of these.
+        trimmed: Cells of text and target with blanks around them, which were removed.
+    """
+
+    frame: "pd.DataFrame"
+    inputs: Columns
+    unusable: dict[int, str]
+    said: str
+    trimmed: int
+
+
+class Before(NamedTuple):
+    """What the parent of a dataset version settled of its rows: the classes, and the inputs with their kinds."""
+
+    classes: tuple[str, ...] = ()
+    inputs: Columns = ()
+
+
+class Table(Protocol):
+    """What the rows of a dataset are."""
+
+    @property
+    def target(self) -> str:
+        """What the truth is called in the files of a dataset."""
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the truth is one of some classes."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What the columns of a source may be declared to be."""
+
+    def check(self, request: TableRequest) -> None:
+        """Refuse, with a ValueError, columns that cannot be asked for together."""
+
+    def options(self, request: TableRequest) -> dict[str, str]:
+        """The source columns that must be there, each with the option that names it."""
+
+    def parameters(self, request: TableRequest) -> dict[str, Any]:
+        """What the content of a version depends on, of what is asked for about its columns."""
+
+    def rows_digest(self, raw: "pd.DataFrame") -> str:
+        """The sha256 of a source's rows."""
+
+    def names(self, request: TableRequest, inputs: Columns) -> dict[str, str]:
+        """What those columns of a source are called in a dataset that are not `source_<name>` there."""
+
+    def canonical(self, raw: "pd.DataFrame", request: TableRequest, before: Before) -> Canonical:
+        """A source as every later step reads it, whose cells are texts, and which of its rows cannot be used."""
+
+    def keys(self, frame: "pd.DataFrame", inputs: Columns, request: TableRequest) -> "pd.Series[str]":
+        """The key of each row of a canonical frame: of two rows with one key the second is a repeat."""
+
+    def flaw(self, rows: "pd.DataFrame") -> str:
+        """What the rows of a stored version cannot be, such as the same twice; empty if there is nothing."""
+
+    def suite(self, inputs: Columns) -> tuple[dict[str, Any], ...]:
+        """The expectations of a dataset for which `config/expectations` has none."""
 
 
 class Estimator(NamedTuple):

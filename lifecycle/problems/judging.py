@@ -8,6 +8,8 @@ import pandas as pd
 from lifecycle.problems.metric import Metric, Scores
 from lifecycle.settings.gate_rules import GateRules
 
+CATEGORIES = "categories"
+"""In place of a column: every input that puts rows into a few groups."""
 Slices = Mapping[str, Callable[[pd.DataFrame], pd.Series]]
 
 

@@ -1,18 +1,16 @@
 """The table of problems. A new one is one folder and one entry here."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lifecycle.core.names import ProblemName
-from lifecycle.problems.classification import judging as classes
-from lifecycle.problems.classification.summary import PREDICTION as A_CLASS
-from lifecycle.problems.judging import Judging
-from lifecycle.problems.learning import Learning
-from lifecycle.problems.regression import judging as numbers
-from lifecycle.problems.regression.summary import PREDICTION as A_NUMBER
-from lifecycle.problems.tabular import learning as tables
-from lifecycle.problems.text_classification import judging as judging_of_texts
-from lifecycle.problems.text_classification import learning as texts
+
+if TYPE_CHECKING:
+    from lifecycle.problems.contract import Table
+    from lifecycle.problems.judging import Judging
+    from lifecycle.problems.learning import Learning
 
 
 class Problem(NamedTuple):
@@ -23,6 +21,7 @@ class Problem(NamedTuple):
         model_type: MLflow's name of what answers it.
         target: What the truth is called in the files of a dataset version.
         prediction: The columns of a prediction, each with its type as Spark names it.
+        table: What the data room asks of it.
         learning: What training asks of it.
         judging: What evaluation and gate ask of it.
     """
@@ -31,20 +30,21 @@ class Problem(NamedTuple):
     model_type: Literal["classifier", "regressor"]
     target: str
     prediction: Mapping[str, str]
-    learning: Learning
-    judging: Judging
+    table: "Table"
+    learning: "Learning"
+    judging: "Judging"
 
 
-PROBLEMS: dict[ProblemName, Problem] = {
-    problem.name: problem
-    for problem in (
-        Problem("text-classification", "classifier", "label", A_CLASS, texts.LEARNING, judging_of_texts.JUDGING),
-        Problem("tabular-classification", "classifier", "label", A_CLASS, tables.CLASSIFICATION, classes.JUDGING),
-        Problem("tabular-regression", "regressor", "target", A_NUMBER, tables.REGRESSION, numbers.JUDGING),
-    )
+MODULES: dict[ProblemName, str] = {
+    "text-classification": "lifecycle.problems.text_classification.problem",
+    "tabular-classification": "lifecycle.problems.tabular_classification.problem",
+    "tabular-regression": "lifecycle.problems.tabular_regression.problem",
 }
+"""The module of each problem, which holds it as `PROBLEM`; it is imported when the problem is asked for."""
 
 
+@cache
 def named(name: ProblemName) -> Problem:
     """The problem of a name."""
-    return PROBLEMS[name]
+    problem: Problem = import_module(MODULES[name]).PROBLEM
+    return problem

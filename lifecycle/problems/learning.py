@@ -1,4 +1,5 @@
 """What training asks of a problem: what can be fitted, how it is stored, and what is said of a fitted model."""
+# ruff: noqa: ARG002  what a problem does not need of its arguments, another one does
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,3 +82,4 @@ class Learning(Protocol):
         self, pipeline: Any, inputs: "pd.DataFrame", truth: "pd.Series[Any]", columns: Columns, folder: Path
     ) -> None:
         """Write down what the predictions depend on; not every problem can tell."""
+        return

@@ -7,7 +7,7 @@ anything else, it goes back to what it served before.
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
@@ -52,6 +52,13 @@ class Served(Frozen):
     message: str
 
 
+class Sample(NamedTuple):
+    """Some inputs, and the predictions that are stored of them."""
+
+    inputs: "pd.DataFrame"
+    recorded: "pd.DataFrame"
+
+
 def follow(config: Settings, model_name: str) -> Served:
     """Let the endpoint of a model serve its champion; one that does so already must only prove it.
 
@@ -71,7 +78,7 @@ def follow(config: Settings, model_name: str) -> Served:
         if (later := _champion(target)) != champion:  # somebody has promoted meanwhile
             champion, sample = later, _sample(later, config)
     try:
-        endpoint.compare(champion, *sample, now)
+        endpoint.compare(champion, sample, now)
     except MlopsError:
         if now is not before:
             endpoint.restore(before)
@@ -81,9 +88,10 @@ def follow(config: Settings, model_name: str) -> Served:
         name=target.name,
         version=champion.version or 0,
         changed=now is not before,
-        compared=len(sample[1]),
+        compared=len(sample.recorded),
         link=endpoint.link,
-        message=f"Endpoint {endpoint.name} serves {champion.label}; {len(sample[1])} of its predictions are as stored.",
+        message=f"Endpoint {endpoint.name} serves {champion.label}; "
+        f"{len(sample.recorded)} of its predictions are as stored.",
     )
     logger.info("%s", served.message)
     return served
@@ -191,23 +199,18 @@ class Endpoint:
             raise TransientError(what, "Look again later: mlops doctor --repair")
         time.sleep(self._rules.poll_seconds)
 
-    def compare(
-        self,
-        model: ModelRef,
-        inputs: "pd.DataFrame",
-        recorded: "pd.DataFrame",
-        now: "ServingEndpointDetailed | None",
-    ) -> None:
+    def compare(self, model: ModelRef, sample: Sample, now: "ServingEndpointDetailed | None") -> None:
         """Ask for a sample and compare every answer; it must come from what the endpoint serves, as it was seen."""
         from databricks.sdk.service.serving import DataframeSplitInput
 
-        answer = self._query(DataframeSplitInput(**as_query(inputs)))
+        answer = self._query(DataframeSplitInput(**as_query(sample.inputs)))
         names = {entity.name for entity in _entities(now)}
         if answer.served_model_name not in {None, *names}:
             what = f"Endpoint {self.name} answered with {answer.served_model_name}: it was changed meanwhile."
             raise IntegrityError(what, "Look again: mlops doctor")
-        if wrong := differing(answer.predictions or [], recorded):
-            what = f"Endpoint {self.name}: {wrong} of {len(recorded)} predictions are not what {model.label} predicted."
+        if wrong := differing(answer.predictions or [], sample.recorded):
+            answers = f"{wrong} of {len(sample.recorded)} predictions"
+            what = f"Endpoint {self.name}: {answers} are not what {model.label} predicted."
             raise IntegrityError(what, "Look at its page in Databricks, or roll back: mlops rollback")
 
     def _query(self, rows: "DataframeSplitInput") -> "QueryEndpointResponse":
@@ -256,13 +259,13 @@ class Endpoint:
         return " ".join(logs.split())[-LOG_CHARACTERS:]
 
 
-def _sample(model: ModelRef, config: Settings) -> "tuple[pd.DataFrame, pd.DataFrame]":
+def _sample(model: ModelRef, config: Settings) -> Sample:
     """Inputs of the model's last evaluation, spread over all of them, and the predictions stored of them then."""
     request = replay.last_evaluation(model, config.datasets)
     inputs, recorded = replay.inputs_with(request, evaluation.stored(request))
     most = config.serving.warm_up_rows
     every = max(1, len(recorded) // most)
-    return inputs.iloc[::every].head(most), recorded.iloc[::every].head(most)
+    return Sample(inputs.iloc[::every].head(most), recorded.iloc[::every].head(most))
 
 
 def _champion(target: Target) -> ModelRef:

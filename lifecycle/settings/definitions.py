@@ -95,11 +95,11 @@ class ModelDefinition(Frozen):
     gate: dict[str, Any] = Field({}, description="Rules of the gate; of an environment: models.<model>.gate there.")
     inference: InferenceDefinition = InferenceDefinition()
 
-    def placed(self, folder: Path) -> "ModelDefinition":
+    def in_project(self, folder: Path) -> "ModelDefinition":
         """The same with its sources in a folder, from wherever they are read."""
         rooms = (("data", self.data), ("inference", self.inference))
-        placed = {name: room.model_copy(update={"source": _placed(room.source, folder)}) for name, room in rooms}
-        return self.model_copy(update=placed)
+        sources = {name: room.model_copy(update={"source": placed(room.source, folder)}) for name, room in rooms}
+        return self.model_copy(update=sources)
 
 
 def load(name: str) -> ModelDefinition:
@@ -113,7 +113,7 @@ def load(name: str) -> ModelDefinition:
         what = f"The model {name!r} is not defined: {path} does not exist."
         raise ConfigError(what, "Define it: mlops init TABLE --model-name " + name)
     try:
-        return ModelDefinition(**read_yaml(path)).placed(path.absolute().parents[2])
+        return ModelDefinition(**read_yaml(path)).in_project(path.absolute().parents[2])
     except ValidationError as error:
         fix = "Correct it; what may stand there: mlops config schema --model"
         raise ConfigError(f"{path} is not a valid definition: {problems(error)}.", fix) from None
@@ -160,7 +160,7 @@ def _folder() -> Path:
     return config_dir() / "models"
 
 
-def _placed(source: str | None, folder: Path) -> str | None:
+def placed(source: str | None, folder: Path) -> str | None:
     """A source as an absolute path, unless it is none: a URL, or a table of a catalog."""
     if source is None or ADDRESS.match(source):
         return source

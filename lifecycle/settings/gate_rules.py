@@ -49,8 +49,9 @@ class SliceRules(Frozen, allow_inf_nan=False):
 
     by: tuple[str, ...] | None = Field(
         None,
-        description="What makes them: label, text_length, target or a column of the dataset; numbers in quarters. "
-        "Default label and text_length of texts, label of tables, target of numbers.",
+        description="What makes them: label, text_length, target, a column of the dataset, or categories, which are all "
+        "inputs that put rows into a few groups; numbers in quarters. Default label and text_length of texts, label "
+        "or target, and categories, of tables.",
     )
     min_rows: int = Field(30, ge=1, description="A smaller part is shown but not judged.")
     max_values: int = Field(
@@ -85,7 +86,7 @@ class BudgetRules(Frozen, allow_inf_nan=False):
 class CostRules(Frozen, allow_inf_nan=False):
     """What each mistake costs: `cost` is then a metric, in this currency per 1,000 rows; less is better."""
 
-    currency: str = "EUR"
+    currency: str = Field("EUR", description="What the costs are counted in.")
     matrix: dict[str, dict[str, float]] = Field(
         {}, description="Cost by true label and predicted label; what is not named costs nothing."
     )

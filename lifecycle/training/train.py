@@ -129,6 +129,7 @@ def train(request: TrainRequest) -> None:
     the same predictions.
     """
     import mlflow
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     if is_trained(request):
         logger.info("Run %s has trained this model already", request.run_id)
@@ -148,7 +149,7 @@ def train(request: TrainRequest) -> None:
             )
             stored = learning.store(pipeline, manifest.inputs, Path(folder))
             _require_trusted(request.algorithm, stored)
-        with translated(), mlflow.start_run(run_id=request.run_id):
+        with translated(), mlflow.start_run(run_id=request.run_id), threadpool_limits(1):
             _log_facts(request, manifest, pipeline, splits, keys)
             model_uri = storing.log_model(stored, PACKAGES)
             digest = storing.stored_digest(request.tracking_uri, model_uri)
@@ -165,7 +166,7 @@ def _require_trusted(algorithm: str, stored: StoredModel) -> None:
     """
     if untrusted := loading.untrusted_types(stored.artifacts["pipeline"]):
         what = f"{algorithm} holds types that are not trusted: {', '.join(untrusted[:5])}."
-        raise ConfigError(what, "Leave out the parameter that brings them, or name them in the algorithm's entry.")
+        raise ConfigError(what, "Read what loading them does, then add them to trusted_types of the algorithm's entry.")
 
 
 def is_trained(request: TrainRequest) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from flows.release import release
 from lifecycle.data import dataset
-from lifecycle.data.split import text_key
+from lifecycle.problems.text_classification.identity import text_key
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from tasks.outcomes import Release

@@ -218,6 +218,29 @@ def test_a_file_that_is_not_valid_changes_nothing(site: Site, tmp_path: Any) -> 
     assert _everything(site) == before
 
 
+def test_each_model_that_a_project_defines_has_its_own_deployments(site: Site, tmp_path: Any) -> None:
+    (tmp_path / "config" / "models").mkdir(parents=True)
+    (tmp_path / "config" / "models" / "bikes.yaml").write_text("data: {name: rides}", encoding="utf-8")
+    try:
+        done = _in(site, tmp_path, "deploy", "--env", "dev", "--json")
+        assert done.returncode == 0, done.stderr
+        names = {item["name"] for item in json.loads(done.stdout)}
+        flows = ("create-data", "train", "check", "rollback", "batch-inference")
+        assert {name for name in names if "bikes" in name} == {f"{flow}/bikes-dev" for flow in flows}
+        with site.client() as client:
+            train = client.read_deployment_by_name("train/bikes-dev")
+        assert (train.entrypoint, train.parameters) == ("flows.train.train", {"env": "dev", "model_name": "bikes"})
+        (pull,) = train.pull_steps
+        assert [*pull.values()] == [{"directory": str(tmp_path)}]
+        assert not any(schedule.active for schedule in train.schedules)
+    finally:
+        with site.client() as client:
+            for deployment in client.read_deployments(limit=200):
+                if "model:bikes" in deployment.tags:
+                    client.delete_deployment(deployment.id)
+        site.run("deploy", "--env", "dev")  # what is about no model belongs to the site again
+
+
 TEAMS = "https://prod-NO.LOCATION.logic.azure.com:443/workflows/1/triggers/manual/paths/invoke"
 
 

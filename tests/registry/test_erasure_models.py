@@ -11,7 +11,7 @@ from lifecycle import doctor
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.names import CHAMPION, Side
 from lifecycle.core.references import ModelRef
-from lifecycle.data import dataset, split
+from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.erasure import search
 from lifecycle.erasure.erase import erase
@@ -24,6 +24,7 @@ from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.models import examples, loading
+from lifecycle.problems.text_classification import identity
 from lifecycle.registry import catalog, promotion
 from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
@@ -104,7 +105,7 @@ def test_a_verdict_that_was_changed_is_refused_before_and_after(state: State) ->
 def test_keys_and_stored_predictions_go_and_the_gate_goes_on(state: State, side: Side) -> None:
     promote(state.target, state.bayes)
     text = text_of(state, side)
-    key = split.text_key(text)
+    key = identity.text_key(text)
     done = erase([state.config], Subject(keys=(key,)))
     assert bool(done.fitted) is (side is Side.TRAIN)
     assert int(key[:16], 16) not in set(evaluation.trained_keys(state.bayes))

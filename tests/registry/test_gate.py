@@ -274,8 +274,8 @@ DAMAGE: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame | bytes | None], s
     "hold no number as probability": (lambda rows: rows.assign(**UNCERTAIN), "probabilities that do not add up to 1"),
     "lack a label": (lambda rows: rows.assign(label=[None, *rows["label"][1:]]), "empty label"),
     "hold an empty label": (lambda rows: rows.assign(label=["", *rows["label"][1:]]), "empty label"),
-    "are judged by other labels": (other_labels, "evaluated against other labels"),
-    "lack a column": (lambda rows: rows.drop(columns="truth"), " lack or repeat the columns truth"),
+    "are judged by other labels": (other_labels, "evaluated against another truth"),
+    "lack a column": (lambda rows: rows.drop(columns="truth"), " lacks or repeats the column truth"),
     "hold numbers as labels": (lambda rows: rows.assign(label=1), "label that is no text"),
     "hold texts as scores": (lambda rows: rows.assign(score="high"), "scores that are no numbers"),
     "hold nothing as probability": (
@@ -325,7 +325,7 @@ OWN = "tests.registry.own_metrics"
         ({"own_metrics": {"ours": f"{OWN}:absent"}, "metric": "ours"}, "absent"),
         ({"own_metrics": {"ours": "no.such.module:at_all"}, "metric": "ours"}, "no.such|No module"),
         ({"floors": {"recall.sarcastic": 0.1}}, "recall.sarcastic: cannot be measured"),
-        ({"slices": {"by": ("source_desk",)}}, "no column source_desk to make parts of"),
+        ({"slices": {"by": ("source_desk",)}}, "no column source_desk to make slices of"),
         ({"behaviour": ("unwritten",)}, "unwritten"),
     ],
 )
@@ -367,7 +367,7 @@ def test_what_mistakes_cost_may_forbid_what_accuracy_allows(court: Court) -> Non
     assert verdict.decision == "keep"
     assert verdict.metrics["cost"].value == pytest.approx(1000 * 50 / 3)
     assert verdict.gains["cost"].value == pytest.approx(-1000 * 50 / 3)
-    assert "ceiling cost: 16666.667 is above 1" in verdict.reasons
+    assert "ceiling cost: 16,667 is above 1" in verdict.reasons
 
 
 def test_a_dry_run_lets_pass_what_is_refused_but_not_what_does_not_run(court: Court) -> None:

@@ -26,6 +26,7 @@ from lifecycle.settings import load as settings
 from lifecycle.tracking.client import download
 from tests.conftest import ROOT, tree
 from tests.spark.conftest import TEXTS, requested, write_table
+from tests.tabular import CLASSIFICATION, REGRESSION, logged, rentals
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -256,3 +257,25 @@ def test_nothing_is_written_to_the_working_directory(
     monkeypatch.chdir(tmp_path / "here")
     predictions(champion, write_table(tmp_path / "in.csv", TEXTS), tmp_path / "out", "spark")
     assert os.listdir() == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("problem", [REGRESSION, CLASSIFICATION])
+def test_a_table_is_scored_as_the_engine_local_scores_it(state: Path, tmp_path: Path, problem: str) -> None:
+    uri = settings.load("dev", home=state).mlflow_uri
+    model = logged(uri, problem, temp="row", season="made.label", holiday="a `b`")
+    rows = rentals(10).astype(object)
+    rows.loc[2, "temp"], rows.loc[3, "temp"], rows.loc[4, "season"] = None, "warm", None
+    source = tmp_path / "in.csv"
+    rows.rename(columns={"instant": "id", "temp": "row", "season": "made.label", "holiday": "a `b`"}).to_csv(
+        source, index=False
+    )
+    requests = {
+        engine: requested(model, source, tmp_path / engine, engine=engine).model_copy(update={"columns": {}})
+        for engine in ("local", "spark")
+    }
+    manifests = []
+    for request in requests.values():
+        batch.infer(request)
+        manifests.append(batches.verify(batches.locate(request)[0], request))
+    assert manifests[0] == manifests[1]
+    assert (manifests[0].scored, manifests[0].rejected) == (9, {"not_a_number": 1})

@@ -131,11 +131,13 @@ def test_parts_by_label_are_the_largest_classes_and_the_rest(odd: tuple[Settings
 @pytest.mark.parametrize("labels", [ODD, ("$5-$10", "_$"), tuple(f"c{n}" for n in range(120))])
 def test_plots_hold_any_label_and_any_number_of_them(labels: tuple[str, ...], tmp_path: Path) -> None:
     classes = np.array(sorted(labels), dtype=object)
-    truth = np.repeat(classes, 3)
+    truth = pd.Series(np.repeat(classes, 3))
     drawn = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(truth))
+    answers = pd.DataFrame(drawn, columns=[f"{summary.PROBABILITY}{name}" for name in classes])
+    answers.insert(0, "label", classes[drawn.argmax(axis=1)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.draw(classes, truth, drawn, tmp_path / "plots")
+        plots.draw(truth, answers, tmp_path / "plots")
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"confusion_matrix.png", "pr_roc.png"}
 
 

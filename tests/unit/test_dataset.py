@@ -16,9 +16,10 @@ import pytest
 
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.names import Side
-from lifecycle.data import dataset, split, validation
+from lifecycle.data import dataset, validation
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.source import Source
+from lifecycle.problems.text_classification import identity
 from lifecycle.settings import load as settings
 from lifecycle.storage.files import sha256_of
 from tests.conftest import tree
@@ -115,10 +116,10 @@ def test_every_row_is_split_or_set_aside_with_its_reason(messy: Path) -> None:
 
 def test_a_text_stands_once_whatever_its_case_blanks_and_composition(messy: Path) -> None:
     rows = dataset.load_rows(messy / "data", "news", "1.0.0")
-    forms = rows["text"].map(split.normalised)
+    forms = rows["text"].map(identity.normalised)
     assert forms.is_unique
     assert not set(forms) & {"to and fro"}
-    assert rows["key"].tolist() == [split.text_key(text) for text in rows["text"]]
+    assert rows["key"].tolist() == [identity.text_key(text) for text in rows["text"]]
 
 
 def test_rows_keep_their_text_and_only_outer_blanks_are_removed(messy: Path) -> None:

@@ -19,6 +19,7 @@ from lifecycle.data import columns, division, split, twins
 from lifecycle.data.division import Division, Earlier
 from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.data.source import Source
+from lifecycle.problems.text_classification import identity
 from lifecycle.settings.rules import DataRules
 
 examples = hypothesis.settings(deadline=None, max_examples=25)
@@ -48,10 +49,11 @@ def divide(rows: list[Row], asked: CreateDataRequest, parent: Division | None = 
     """As `dataset.create` does."""
     frame = pd.DataFrame(rows, columns=["text", "label", "source_by"], index=range(1, len(rows) + 1), dtype="str")
     earlier = Earlier(parent.rows, parent.starts) if parent else Earlier()
+    identities = division.identities(frame["text"].map(identity.text_key))
     if by := division.by_column(asked, earlier):
-        by = columns.settled(frame, by)
-        frame = frame.drop(index=[*columns.moved(frame, by)])
-    frame = frame.rename_axis("row").reset_index().assign(key=[split.text_key(text) for text in frame["text"]])
+        by = columns.settled(frame, identities, by)
+        frame = frame.drop(index=[*columns.moved(frame, identities, by)])
+    frame = frame.rename_axis("row").reset_index().assign(key=[identity.text_key(text) for text in frame["text"]])
     return division.divide(frame, asked, by, earlier)
 
 

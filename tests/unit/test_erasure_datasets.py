@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
-from lifecycle.data import dataset, lock, split, tombstones
+from lifecycle.data import dataset, lock, tombstones
 from lifecycle.data.erased import Erased
 from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
@@ -28,6 +28,7 @@ from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.journal import Erasure
 from lifecycle.erasure.predictions import _before
 from lifecycle.erasure.wanted import Subject, Wanted
+from lifecycle.problems.text_classification import identity
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from tests.conftest import tree, write_news
@@ -107,8 +108,8 @@ SUBJECTS: dict[str, Callable[[Place], Subject]] = {
     "text": lambda row: Subject(texts=(row.text,)),
     "text in another case": lambda row: Subject(texts=(row.text.upper(),)),
     "text with other blanks": lambda row: Subject(texts=(f"  {row.text.replace(' ', '   ')}\t",)),
-    "key": lambda row: Subject(keys=(split.text_key(row.text),)),
-    "first digits of the key": lambda row: Subject(keys=(split.text_key(row.text)[:16],)),
+    "key": lambda row: Subject(keys=(identity.text_key(row.text),)),
+    "first digits of the key": lambda row: Subject(keys=(identity.text_key(row.text)[:16],)),
     "id": lambda row: Subject(id_column="customer", ids=(row.customer,)),
     "id and text": lambda row: Subject(texts=(row.text,), id_column="customer", ids=(row.customer,)),
 }
@@ -163,7 +164,7 @@ def test_nothing_of_the_text_stands_in_record_manifest_or_tombstone(here: Settin
     for path in kept:
         content = path.read_text()
         assert row.text not in content
-        assert split.text_key(row.text)[:16] not in content, "the sha256 of a text lets anybody test a guess"
+        assert identity.text_key(row.text)[:16] not in content, "the sha256 of a text lets anybody test a guess"
     assert not (here.state / "erasures" / journal.PENDING).exists()
 
 

@@ -776,6 +776,7 @@ def sliced(new: str, old: str | None, rows: pd.DataFrame | None = None, **rules:
     checked = GateRules(slices=SliceRules.model_validate(asked), confidence=float(str(confidence)))
     return parts_of.slices(
         TEXTS,
+        TEXT_COLUMNS,
         rows_of(truth) if rows is None else rows,
         predictions(truth, new),
         champion,

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.core.errors import DataError
-from lifecycle.data import dataset, split
+from lifecycle.data import dataset
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.quarantine import set_aside, wanted
 from lifecycle.data.source import Source
+from lifecycle.problems.text_classification import identity
 from lifecycle.settings import load as settings
 from lifecycle.settings.rules import DataRules
 from tests.conftest import tree
@@ -210,11 +211,12 @@ def test_every_row_is_kept_or_set_aside_for_one_reason(rows: list[tuple[int, str
     pairs = [*rows, *((100 + n, "ab"[n % 2]) for n in range(20))]
     frame = pd.DataFrame([(f"text {n}", label) for n, label in pairs], columns=["text", "label"])
     frame.index = pd.RangeIndex(1, len(frame) + 1)
-    kept, quarantine = set_aside(frame, {}, "rows", rules, wanted("label", SIDES))
+    keys = frame["text"].map(identity.text_key)
+    kept, quarantine = set_aside(frame, keys, {}, "rows", rules, wanted("label", SIDES))
     assert sorted([*kept["row"], *quarantine["row"]]) == list(frame.index)
     assert kept["key"].is_unique
     assert kept["label"].value_counts().min() >= 5
-    votes = {key: Counter(of["label"]) for key, of in frame.groupby(frame["text"].map(split.text_key))}
+    votes = {key: Counter(of["label"]) for key, of in frame.groupby(frame["text"].map(identity.text_key))}
     for key, label in zip(kept["key"], kept["label"], strict=True):
         assert len(votes[key]) == 1 or (choice == "majority" and votes[key][label] * 3 >= votes[key].total() * 2)
     assert set(quarantine["kept_row"].dropna()) <= set(kept["row"])

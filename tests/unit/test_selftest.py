@@ -98,7 +98,7 @@ def test_rules_of_other_data_are_replaced_and_named(strict: SelftestResult) -> N
 
 def test_a_limit_is_never_made_stricter() -> None:
     """Only time and size get a limit of their own."""
-    wide = LAX.model_copy(update={"min_rows": 3, "retraining": RetrainingRules(margin=0.07)})
+    wide = LAX.model_copy(update={"metric": "f1_macro", "min_rows": 3, "retraining": RetrainingRules(margin=0.07)})
     assert selftest.stand_in(wide, PlantedModels(TEXTS)) == wide
     assert selftest.stand_in(GateRules(), PlantedModels(TEXTS)).margin == selftest.GAIN
     assert selftest.stand_in(GateRules(min_gain=-0.01), PlantedModels(TEXTS)).min_gain == -selftest.LOSS
@@ -140,7 +140,7 @@ def test_what_the_rules_do_not_guard_against_is_told_and_not_tried() -> None:
     ],
 )
 def test_where_a_guard_begins(rules: dict[str, object], name: str, unguarded: bool) -> None:
-    expected = selftest.expectations(TEXTS, GateRules.model_validate(rules))
+    expected = selftest.expectations(TEXTS, TEXTS.problem.judging.completed(GateRules.model_validate(rules)))
     assert bool(expected[name].unguarded) is unguarded
 
 
@@ -148,7 +148,7 @@ def test_a_gate_that_lets_everything_in_is_found_out_and_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evidence = tmp_path / "evidence"
-    monkeypatch.setattr(decide, "decide", lambda done, worthwhile: "promote")  # noqa: ARG005
+    monkeypatch.setattr(decide, "decision_of", lambda done, worthwhile: "promote")  # noqa: ARG005
     result = selftest.ensure(PROBLEM, LAX, PROD, evidence)
     missed = {line.name for line in result.lines if line.outcome == "MISSED"}
     assert missed == {
@@ -166,7 +166,7 @@ def test_what_has_passed_is_not_repeated(tmp_path: Path, monkeypatch: pytest.Mon
     passed = selftest.ensure(PROBLEM, LAX, PROD, tmp_path)
     assert passed.passed
     (kept,) = tmp_path.iterdir()
-    monkeypatch.setattr(PlantedModels, "case", None)  # nothing can be judged any more
+    monkeypatch.setattr(PlantedModels, "evidence", None)  # nothing can be judged any more
     assert selftest.ensure(PROBLEM, LAX, PROD, tmp_path) == passed
     assert not selftest.ensure(PROBLEM, LAX, Environment.DEV, tmp_path).passed, "another environment"
     assert not selftest.ensure(PROBLEM, LAX.model_copy(update={"min_rows": 51}), PROD, tmp_path).passed, "other rules"
@@ -178,7 +178,7 @@ def test_what_has_passed_is_not_repeated(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_gate_that_refuses_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide, "decide", lambda done, worthwhile: "keep")  # noqa: ARG005
+    monkeypatch.setattr(decide, "decision_of", lambda done, worthwhile: "keep")  # noqa: ARG005
     result = selftest.run(PROBLEM, LAX, PROD)
     assert {line.name for line in result.lines if line.outcome == "MISSED"} == {"better", "retrained"}
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lifecycle.core.names import Side
 from lifecycle.data import split
+from lifecycle.problems.text_classification import identity
 
 examples = hypothesis.settings(deadline=None, max_examples=60)
 sizes = st.tuples(st.integers(1, 60), st.integers(0, 39)).map(lambda sizes: (sizes[0] / 100, sizes[1] / 100))
@@ -22,7 +23,7 @@ strata = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=120)
 
 
 def keys_of(count: int) -> list[str]:
-    return [split.text_key(f"text {number}") for number in range(count)]
+    return [identity.text_key(f"text {number}") for number in range(count)]
 
 
 def assign(keys: list[str], of: list[str], shares: dict[Side, float], kept: dict[str, str]) -> dict[str, str]:
@@ -104,19 +105,19 @@ def test_the_split_is_the_same_on_every_machine() -> None:
     sides = assign(keys_of(10), ["a"] * 10, {Side.TRAIN: 0.6, Side.TEST: 0.2, Side.HOLDOUT: 0.2}, {})
     in_order = [sides[key] for key in sorted(sides)]
     assert in_order == ["train"] * 6 + ["test"] * 2 + ["holdout"] * 2
-    assert split.text_key(" Profit ROSE") == hashlib.sha256(b"profit rose").hexdigest()
+    assert identity.text_key(" Profit ROSE") == hashlib.sha256(b"profit rose").hexdigest()
 
 
 @examples
 @given(st.text())
 def test_a_key_does_not_depend_on_composition_case_or_blanks(text: str) -> None:
-    key = split.text_key(text)
+    key = identity.text_key(text)
     for form in ("NFC", "NFD"):
-        assert split.text_key(unicodedata.normalize(form, text)) == key
-    assert split.text_key(unicodedata.normalize("NFD", text).casefold()) == key
-    assert split.text_key(f"\n {text}\u00a0") == key
-    assert split.text_key(text.replace(" ", "\t\n ")) == key
-    assert split.text_key(split.normalised(text)) == key
+        assert identity.text_key(unicodedata.normalize(form, text)) == key
+    assert identity.text_key(unicodedata.normalize("NFD", text).casefold()) == key
+    assert identity.text_key(f"\n {text}\u00a0") == key
+    assert identity.text_key(text.replace(" ", "\t\n ")) == key
+    assert identity.text_key(identity.normalised(text)) == key
 
 
 @pytest.mark.parametrize(
@@ -130,13 +131,13 @@ def test_a_key_does_not_depend_on_composition_case_or_blanks(text: str) -> None:
     ],
 )
 def test_variants_of_a_text_have_one_key(one: str, other: str) -> None:
-    assert split.text_key(one) == split.text_key(other)
+    assert identity.text_key(one) == identity.text_key(other)
 
 
 def test_the_form_that_is_compared_is_composed_and_folded() -> None:
-    assert split.normalised(" Cafe\u0301\u00a0AU \n lait") == "café au lait"
+    assert identity.normalised(" Cafe\u0301\u00a0AU \n lait") == "café au lait"
 
 
 @pytest.mark.parametrize(("one", "other"), [("ab", "a b"), ("cafe", "café"), ("1.5", "15"), ("a", "a."), ("", "0")])
 def test_different_texts_have_different_keys(one: str, other: str) -> None:
-    assert split.text_key(one) != split.text_key(other)
+    assert identity.text_key(one) != identity.text_key(other)

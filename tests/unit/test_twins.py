@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.data import split, twins
+from lifecycle.data import twins
 from lifecycle.data.twins import Pair
+from lifecycle.problems.text_classification import identity
 
 examples = hypothesis.settings(deadline=None, max_examples=40)
 sentences = st.lists(
@@ -21,7 +22,7 @@ PARCEL = "your parcel {} is waiting at the shop around the corner until friday e
 
 
 def by_key(texts: list[str]) -> dict[str, str]:
-    return {split.text_key(text): text for text in texts}
+    return {identity.text_key(text): text for text in texts}
 
 
 def similarity(one: str, other: str) -> float:

@@ -48,7 +48,7 @@ def blocks(source: "Source", content: Content, wanted: Wanted, size: int, proble
 def _lines(source: "Source", file: IO[str], quoting: Any, problems: Problems) -> Iterator[Line]:
     csv.field_size_limit(FIELD_LIMIT)
     reader, number = csv.reader(file, delimiter=source.delimiter, strict=True, quoting=quoting), 0
-    while not problems.are_too_many:
+    while not (problems.kinds and problems.are_too_many):
         line = reader.line_num + 1
         try:
             cells = next(reader)

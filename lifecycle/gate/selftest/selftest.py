@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName
 from lifecycle.gate.verdict import REPLAY, Decision, Verdict
+from lifecycle.problems.judging import CATEGORIES
 from lifecycle.settings.gate_rules import GateRules, SliceRules
 from lifecycle.storage.files import sha256_of, write_json
 from lifecycle.tracking.runs import PACKAGES
@@ -126,9 +127,10 @@ def _run(problem: ProblemName, rules: GateRules, env: Environment) -> SelftestRe
 
 def material_of(problem: ProblemName) -> "Material":
     """What is planted for a problem."""
+    from lifecycle.gate.selftest.tables import TABLES_OF_CLASSES, TABLES_OF_NUMBERS
     from lifecycle.gate.selftest.texts import TEXTS
 
-    return {TEXTS.problem.name: TEXTS}[problem]
+    return next(each for each in (TEXTS, TABLES_OF_CLASSES, TABLES_OF_NUMBERS) if each.problem.name == problem)
 
 
 def _by_its_time(line: Line) -> bool:
@@ -240,7 +242,9 @@ def _slices(asked: SliceRules, material: "Material") -> dict[str, Any]:
 
     own = material.problem.judging.slices
     return asked.model_dump() | {
-        "by": tuple(dict.fromkeys(by if by in own else DESK for by in asked.by or ())),
+        "by": None
+        if asked.by is None
+        else tuple(dict.fromkeys(by if by in {CATEGORIES, *own} else DESK for by in asked.by)),
         "min_rows": min(asked.min_rows, ROWS_OF_A_SLICE),
         "floor": None if asked.floor is None else min(asked.floor, SLICE_FLOOR),
     }

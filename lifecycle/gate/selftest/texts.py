@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lifecycle.data.split import text_key
 from lifecycle.gate.selftest.material import (
     CEILINGS_OF_CLASSES,
     COMPARABLE_CLASSES,
@@ -25,6 +24,7 @@ from lifecycle.gate.selftest.material import (
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.problems.known import named
 from lifecycle.problems.text_classification import estimators, model
+from lifecycle.problems.text_classification.identity import text_key
 from lifecycle.problems.text_classification.model import TextModel
 
 CLASSES = {"falling": 0.32, "rising": 0.32, "steady": 0.36}

@@ -6,7 +6,7 @@ import pandas as pd
 
 from lifecycle.problems.classification import metrics, trivial
 from lifecycle.problems.classification.scores import problems_of, scores_of
-from lifecycle.problems.judging import Judging
+from lifecycle.problems.judging import CATEGORIES, Judging
 from lifecycle.settings.gate_rules import GateRules
 
 
@@ -23,7 +23,7 @@ JUDGING = Judging(
     metric="f1_macro",
     quality="accuracy",
     slices={"label": lambda rows: rows["truth"]},
-    usual_slices=("label",),
+    usual_slices=("label", CATEGORIES),
     named=metrics.named,
     standard=metrics.standard,
     scores_of=scores_of,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from lifecycle.problems.judging import Judging
+from lifecycle.problems.judging import CATEGORIES, Judging
 from lifecycle.problems.metric import Metric, value_of
 from lifecycle.problems.regression import metrics
 from lifecycle.problems.regression.scores import NumberScores, problems_of, scores_of
@@ -40,7 +40,7 @@ JUDGING = Judging(
     metric="root_mean_squared_error",
     quality="mean absolute error",
     slices={"target": lambda rows: rows["truth"]},
-    usual_slices=("target",),
+    usual_slices=("target", CATEGORIES),
     named=metrics.named,
     standard=metrics.standard,
     scores_of=scores_of,

@@ -134,6 +134,6 @@ def _one_hot() -> tuple[Any, Any]:
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    imputer = SimpleImputer(strategy="median", add_indicator=True)
     numbers = Pipeline([("missing", imputer), ("scale", StandardScaler())])
     return OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=CATEGORIES), numbers

@@ -9,9 +9,9 @@ from lifecycle.core.class_names import as_plotted
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CELLS, MOST_ROWS, LEAST_ROWS = 40_000, 2_000, 200
+MOST_CELLS, MOST_ROWS, LEAST_ROWS = 20_000, 2_000, 200
 """So many rows are predicted per repetition that a wide table takes no longer than a narrow one."""
-REPEATS, NARROW = 3, 20
+REPEATS, NARROW = 2, 20
 """How often each column of a table of at most so many columns is shuffled; those of a wider one are once."""
 SHOWN = 25
 """The columns that the plot shows, those that matter most."""

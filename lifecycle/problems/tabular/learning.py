@@ -76,10 +76,9 @@ class _Learning(Learning):
     def build(self, algorithm: str | None, params: Mapping[str, Any], seed: int, columns: Columns) -> Any:
         import pandas as pd
 
-        kinds = {column.name: column.kind for column in columns}
-        features = self._model(None, columns).features(pd.DataFrame(columns=[*kinds], dtype=object))
-        categorical = {name: kinds.get(name) == "categorical" for name in features}
-        return estimators.build(self.estimators, algorithm, params, seed, categorical)
+        empty = pd.DataFrame(columns=[column.name for column in columns], dtype=object)
+        features = _categorical(self._model(None, columns).features(empty), columns)
+        return estimators.build(self.estimators, algorithm, params, seed, features)
 
     def fit(
         self,
@@ -90,9 +89,10 @@ class _Learning(Learning):
         target: "pd.Series[Any]",
         columns: Columns,
     ) -> Any:
-        pipeline = self.build(algorithm, params, seed, columns)
         name = fitting.algorithm_of(self.estimators, algorithm)
         features = self._model(None, columns).features(inputs)
+        filled = features.dropna(axis="columns", how="all")  # from the others there is nothing to learn
+        pipeline = estimators.build(self.estimators, name, params, seed, _categorical(filled, columns))
         fitting.fit(name, pipeline, features, target.to_numpy(), noun="columns", params=({}, params))
         return pipeline
 
@@ -112,9 +112,8 @@ class _Learning(Learning):
         described = {"problem": self.problem, "columns": [column.model_dump() for column in columns]}
         artifacts["columns"].write_text(json.dumps(described, indent=2, ensure_ascii=False), encoding="utf-8")
         example = pd.DataFrame([{column.name: EXAMPLE[column.kind] for column in columns}])
-        return StoredModel(
-            MODEL, artifacts, {column.name: "any" for column in columns}, self.outcome.prediction, example
-        )
+        inputs = {column.name: "any" for column in columns}
+        return StoredModel(MODEL, artifacts, inputs, self.outcome.prediction, example)
 
     def summary(self, split: str, truth: "pd.Series[Any]", answers: "pd.DataFrame") -> Summary:
         return self.outcome.summary(split, truth, answers)
@@ -134,6 +133,12 @@ class _Learning(Learning):
         from lifecycle.problems.tabular.model import TabularModel
 
         return TabularModel(pipeline, [(column.name, column.kind) for column in columns], self.problem)
+
+
+def _categorical(features: "pd.DataFrame", columns: Columns) -> dict[str, bool]:
+    """Features by name, and whether each is categorical."""
+    kinds = {column.name: column.kind for column in columns}
+    return {str(name): kinds.get(str(name)) == "categorical" for name in features}
 
 
 CLASSIFICATION: Learning = _Learning(

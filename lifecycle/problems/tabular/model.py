@@ -70,12 +70,12 @@ def _word(cell: Any) -> str | None:
         if text in MISSING:
             return None
         return _decimal(float(text)) if DECIMAL.fullmatch(text) else TRUTH_VALUES.get(text, text)
+    if isinstance(cell, Decimal):
+        return None if cell.is_nan() else _word(f"{cell:f}")
     if cell is None or cell is pd.NaT or cell is pd.NA or cell != cell:  # noqa: PLR0124  NaN alone differs from itself
         return None
     if isinstance(cell, float | np.floating):
         return _decimal(float(cell))
-    if isinstance(cell, Decimal):
-        return _word(f"{cell:f}")
     return _moment(cell) if isinstance(cell, date) else str(cell)
 
 
@@ -120,7 +120,7 @@ MOMENTS: dict[str, Callable[["pd.Series[Any]"], Any]] = {
     "month": lambda at: at.dt.month,
     "weekday": lambda at: at.dt.dayofweek,
     "hour": lambda at: at.dt.hour,
-    "days": lambda at: (at - pd.Timestamp(0)) / pd.Timedelta(days=1),
+    "days": lambda at: (at - pd.Timestamp(0).as_unit("us")) / pd.Timedelta(days=1),
 }
 """What is learnt of a moment; days are those since 1970."""
 
@@ -157,7 +157,7 @@ class TabularModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         described = json.loads(Path(context.artifacts["columns"]).read_text(encoding="utf-8"))
         self.problem = described["problem"]
         self.columns = [(column["name"], column["kind"]) for column in described["columns"]]
-        trusted_types = (context.model_config or {}).get("trusted_types", ())
+        trusted_types = (getattr(context, "model_config", None) or {}).get("trusted_types", ())
         self.pipeline = read(context.artifacts["pipeline"], trusted_types)
 
     @property

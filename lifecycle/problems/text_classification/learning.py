@@ -1,4 +1,5 @@
 """What can be trained on texts to tell their class."""
+# ruff: noqa: ARG002  of the contract's arguments a text model needs no columns
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ class _Learning(Learning):
         "problems/text_classification/model.py",
     )
 
-    def build(self, algorithm: str | None, params: Mapping[str, Any], seed: int, columns: Columns) -> Any:  # noqa: ARG002
+    def build(self, algorithm: str | None, params: Mapping[str, Any], seed: int, columns: Columns) -> Any:
         return estimators.build(algorithm, params, seed)
 
     def fit(
@@ -47,7 +48,7 @@ class _Learning(Learning):
         seed: int,
         inputs: "pd.DataFrame",
         target: "pd.Series[Any]",
-        columns: Columns,  # noqa: ARG002
+        columns: Columns,
     ) -> Any:
         return estimators.fit(algorithm, params, seed, inputs, target)
 
@@ -55,12 +56,12 @@ class _Learning(Learning):
         own = {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}
         return own | {f"tfidf.{name}": value for name, value in estimators.text_parameters(pipeline).items()}
 
-    def answers(self, pipeline: Any, inputs: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":  # noqa: ARG002
+    def answers(self, pipeline: Any, inputs: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
         from lifecycle.problems.text_classification.model import TextModel
 
         return summary.answers(TextModel(pipeline), inputs)
 
-    def store(self, pipeline: Any, columns: Columns, folder: Path) -> StoredModel:  # noqa: ARG002
+    def store(self, pipeline: Any, columns: Columns, folder: Path) -> StoredModel:
         from lifecycle.problems.text_classification import model
 
         path = folder / "pipeline.skops"

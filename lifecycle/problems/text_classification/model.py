@@ -141,7 +141,7 @@ class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
 
             self.use(joblib.load(path))
         else:
-            self.use(read(path, (context.model_config or {}).get("trusted_types", ())))
+            self.use(read(path, (getattr(context, "model_config", None) or {}).get("trusted_types", ())))
 
     def probabilities(self, frame: pd.DataFrame) -> Any:
         """One row of probabilities for each text, in the order of the pipeline's classes."""

@@ -1,0 +1,263 @@
+"""What a table may be good for: the problem, the target, what its columns are, and what would tell the target."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import ProblemName
+from lifecycle.problems.contract import DROP
+from lifecycle.problems.tabular.columns import UNIQUE, Judged, judge, listed
+from lifecycle.problems.tabular.spelling import NUMBER, is_missing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TARGETS = [
+    "target",
+    "label",
+    "labels",
+    "y",
+    "class",
+    "outcome",
+    "churn",
+    "churned",
+    "price",
+    "amount",
+    "fare",
+    "cost",
+    "sales",
+    "revenue",
+    "demand",
+    "count",
+    "cnt",
+    "default",
+    "survived",
+    "fraud",
+    "response",
+    "score",
+    "rating",
+    "quality",
+    "diagnosis",
+    "sentiment",
+    "category",
+    "topic",
+]
+"""Words that a column to be predicted is called by, whole or at the end or beginning of its name."""
+OUTPUTS = re.compile(r"^(pred|prediction|predicted|y_?pred|y_?hat)(_.*)?$|_(pred|prediction|predicted)$", re.IGNORECASE)
+"""What a model's own answers are called: they tell the target as far as it does."""
+MOST_CLASSES = 50
+"""A target of more different texts is none; of more different whole numbers, a number."""
+WORDS = 4
+"""A text of so many words is no category."""
+WHEN = {"year", "month", "week", "weekday", "day", "date", "hour", "time"}
+"""Words in the names of columns that say when; they are given, not predicted."""
+GLANCE = 1000
+"""Rows after which most columns turn out not to tell the target."""
+PAIRS = 40
+"""Numeric columns of which each pair is tried; a wider table has other problems."""
+
+
+class ProposedColumn(NamedTuple):
+    """One column of a table: its kind, or `drop` with the reason."""
+
+    name: str
+    kind: str
+    missing: int
+    distinct: int
+    examples: tuple[str, ...]
+    note: str
+
+
+class Proposal(NamedTuple):
+    """How a model of a table may be defined; without a target, the likeliest first among `candidates`."""
+
+    problem: ProblemName
+    target: str | None
+    candidates: tuple[str, ...]
+    columns: tuple[ProposedColumn, ...]
+    key: str | None
+    split_by: Literal["random", "time"]
+    time_column: str | None
+    notes: tuple[str, ...]
+
+
+def propose(frame: "pd.DataFrame", target: str | None = None) -> Proposal:
+    """Look at a table whose cells are texts.
+
+    Raises:
+        ConfigError: The target is not there.
+    """
+    if target is not None and target not in frame:
+        raise ConfigError(f"There is no column {target!r}; there are {listed(frame.columns)}.", "Name one of them.")
+    judged = {str(name): judge(str(name), frame[name]) for name in frame.columns}
+    free = [name for name, of in judged.items() if name != target and _is_free_text(frame[name], of)]
+    key = next((name for name in judged if name not in (target, *free) and _is_key(name, frame[name])), None)
+    targets = [target] if target else _targets(frame, judged, {key, *free})
+    chosen = targets[0] if len(targets) == 1 else None
+    classes = [name for name in judged if name not in (key, *free) and _is_class(judged[name], len(frame))]
+    if len(free) == 1 and classes and (chosen in classes or (not target and len(classes) == 1)):
+        return _of_texts(frame, judged, free[0], chosen or classes[0], key)
+    return _of_columns(frame, judged, chosen, targets, key)
+
+
+def _of_texts(frame: "pd.DataFrame", judged: Mapping[str, Judged], text: str, target: str, key: str | None) -> Proposal:
+    others = {name: "not read by a model of texts" for name in judged if name not in (text, target)}
+    if key:
+        others[key] = "identifies a row"
+    columns = _proposed({**judged, text: judged[text]._replace(kind="text", note="")}, target, others)
+    by_time = _time(frame, judged, target)
+    split_by: Literal["random", "time"] = "time" if by_time else "random"
+    return Proposal("text-classification", target, (), columns, None, split_by, by_time, _told_time(by_time))
+
+
+def _of_columns(
+    frame: "pd.DataFrame", judged: Mapping[str, Judged], target: str | None, targets: Sequence[str], key: str | None
+) -> Proposal:
+    dropped = {name: "looks like the answers of a model" for name in judged if OUTPUTS.search(name) and name != target}
+    if target:
+        dropped |= _telling(frame.drop(columns=[key] if key else []), judged, target)
+    notes = [f"{name!r} {note}" for name, note in dropped.items()]
+    if key:
+        dropped[key] = "identifies a row"
+    is_number = target is not None and not _is_class(judged[target], len(frame))
+    problem: ProblemName = "tabular-regression" if is_number else "tabular-classification"
+    by_time = _time(frame, judged, target)
+    if not target:
+        notes.insert(0, f"no column is clearly the target: {listed(targets)} could be")
+    elif target == frame.columns[-1] and _rank(target) == len(TARGETS):
+        notes.insert(0, f"{target!r} is taken for the target, since it is the last column")
+    notes += _told_time(by_time)
+    candidates = () if target else tuple(targets)
+    split_by: Literal["random", "time"] = "time" if by_time else "random"
+    columns = _proposed(judged, target, dropped)
+    return Proposal(problem, target, candidates, columns, key, split_by, by_time, tuple(notes))
+
+
+def _proposed(
+    judged: Mapping[str, Judged], target: str | None, dropped: Mapping[str, str]
+) -> tuple[ProposedColumn, ...]:
+    """All columns but the target."""
+    final = {
+        name: of._replace(kind=DROP, note=dropped[name]) if name in dropped else of
+        for name, of in judged.items()
+        if name != target
+    }
+    return tuple(ProposedColumn(name, *of) for name, of in final.items())
+
+
+def _is_free_text(cells: "pd.Series[str]", of: Judged) -> bool:
+    if of.kind not in ("categorical", DROP) or of.distinct <= MOST_CLASSES:
+        return False
+    stripped = cells.str.strip()
+    blanks = stripped[stripped != ""].head(GLANCE).str.count(r"\s+")
+    return bool(blanks.median() >= WORDS - 1)
+
+
+def _is_key(name: str, cells: "pd.Series[str]") -> bool:
+    """Whether no two cells are the same, and they are texts, or numbers that count up."""
+    import pandas as pd
+
+    stripped = cells.str.strip()
+    if stripped.duplicated().any() or is_missing(stripped, "categorical").any() or len(cells) < 2:
+        return False
+    judged = judge(name, cells)
+    if not stripped.str.fullmatch(NUMBER).all():
+        return judged.kind == DROP
+    steps = pd.to_numeric(stripped).diff().dropna()
+    return judged.kind == DROP or bool((steps == 1).all())
+
+
+def _is_class(of: Judged, rows: int) -> bool:
+    """Whether a column may be one of some classes, of each of which there are rows to learn from."""
+    few = 2 <= of.distinct <= min(MOST_CLASSES, max(2, rows // 5))
+    return few and of.kind in ("categorical", "boolean")
+
+
+def _targets(frame: "pd.DataFrame", judged: Mapping[str, Judged], others: Iterable[str | None]) -> list[str]:
+    """The columns that may be the target, the likeliest first; one alone is clear."""
+    useful = [
+        name for name, of in judged.items() if name not in {*others} and of.kind != DROP and not OUTPUTS.search(name)
+    ]
+    possible = [name for name in useful if judged[name].kind == "numeric" or _is_class(judged[name], len(frame))]
+    named = [name for name in possible if _rank(name) < len(TARGETS)]
+    clear = [name for name in named if name.lower() in TARGETS] or named
+    last = possible[-1] if possible else ""
+    if not named and last and last == useful[-1] and not judged[last].missing and WHEN.isdisjoint(_words(last)):
+        clear = [last]
+    if len(clear) == 1:
+        return clear
+    away = {name: _away(place, len(possible)) for place, name in enumerate(possible)}
+    is_less = {name: bool(judged[name].missing) or not WHEN.isdisjoint(_words(name)) for name in possible}
+    return sorted(possible, key=lambda name: (_rank(name), is_less[name], away[name]))
+
+
+def _rank(name: str) -> int:
+    """The place of a name, or of its first or last word, among those that targets have."""
+    words = _words(name)
+    ends = {name.lower(), *words[:1], *words[-1:]}
+    return min((TARGETS.index(word) for word in ends if word in TARGETS), default=len(TARGETS))
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+
+
+def _away(place: int, count: int) -> int:
+    """How far a column is from either end of the table, where targets stand; of two as far, the last first."""
+    return min(2 * (count - 1 - place), 2 * place + 1)
+
+
+def _telling(frame: "pd.DataFrame", judged: Mapping[str, Judged], target: str) -> dict[str, str]:
+    """The columns from which the target follows without anything to learn."""
+    import numpy as np
+    import pandas as pd
+
+    truth = frame[target].str.strip()
+    told = {name: note for name in frame.columns if name != target and (note := _tells(frame[name], truth))}
+    numeric = [
+        name for name, of in judged.items() if of.kind == "numeric" and name in frame and name not in (*told, target)
+    ]
+    if judged[target].kind != "numeric":
+        return told
+    values = frame[[*numeric, target]].apply(lambda cells: pd.to_numeric(cells.str.strip(), errors="coerce"))
+    sums = values[target].to_numpy()
+    for one, other in combinations(numeric[:PAIRS], 2):
+        total = values[one].to_numpy() + values[other].to_numpy()
+        if np.allclose(total[:GLANCE], sums[:GLANCE], equal_nan=True) and np.allclose(total, sums, equal_nan=True):
+            told |= dict.fromkeys((one, other), f"tells the target: {one} + {other} = {target}")
+    return told
+
+
+def _tells(cells: "pd.Series[str]", truth: "pd.Series[str]") -> str:
+    """Whether a column is the target, or has one value of the target for each of its own, most of which repeat."""
+    import pandas as pd
+
+    cells = cells.str.strip()
+    numbers = [pd.to_numeric(of, errors="coerce") for of in (cells, truth)]
+    if (cells == truth).all() or (numbers[0].notna().all() and (numbers[0] == numbers[1]).all()):
+        return "tells the target: it is the same"
+    repeated = cells[cells.duplicated(keep=False) & ~is_missing(cells, "categorical")]
+    if len(repeated) < UNIQUE * len(cells) or truth.nunique() < 2 or cells.nunique() < 2:
+        return ""
+    for some in (repeated.head(GLANCE), repeated):
+        if truth[some.index].groupby(some).nunique().max() > 1:
+            return ""
+    return "tells the target: it has one value of it for each of its own"
+
+
+def _time(frame: "pd.DataFrame", judged: Mapping[str, Judged], target: str | None) -> str | None:
+    """The first column of times by which the rows are sorted."""
+    import pandas as pd
+
+    for name, of in judged.items():
+        if of.kind == "datetime" and name != target and not of.missing and of.distinct > 2:
+            times = pd.to_datetime(frame[name].str.strip(), format="ISO8601", errors="coerce", utc=True)
+            if times.is_monotonic_increasing or times.is_monotonic_decreasing:
+                return name
+    return None
+
+
+def _told_time(by_time: str | None) -> tuple[str, ...]:
+    return (f"rows are in the order of {by_time!r}: the newest are held out",) if by_time else ()

@@ -1,0 +1,84 @@
+"""The rows of a dataset of texts and labels."""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.core import class_names
+from lifecycle.problems.classification.labels import spelled
+from lifecycle.problems.contract import DROP, TEXT_COLUMNS, Before, Canonical, Columns, TableRequest
+from lifecycle.problems.text_classification.identity import text_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class TextTable:
+    """One text and one label per row; two rows of the same text are the same row, or contradict each other."""
+
+    target, has_classes, kinds = "label", True, frozenset({"text", DROP})
+
+    def check(self, request: TableRequest) -> None:
+        """Refuse a text that is the label, or a column of either that decides on the split."""
+        text = text_column(request)
+        if request.target in {text, *request.columns}:
+            raise ValueError("text_column and label_column must differ")
+        if {request.group_column, request.time_column} & {text, request.target}:
+            raise ValueError("group_column and time_column must differ from text_column and label_column")
+        if request.key:
+            raise ValueError("a text is its own key: leave key out")
+
+    def options(self, request: TableRequest) -> dict[str, str]:
+        """Text and label."""
+        return {text_column(request): "--text-column", request.target: "--label-column"}
+
+    def parameters(self, request: TableRequest) -> dict[str, Any]:
+        """The two columns, as the first releases named them."""
+        return {"text_column": text_column(request), "label_column": request.target}
+
+    def rows_digest(self, raw: "pd.DataFrame") -> str:
+        """The sha256 of the rows, each as JSON."""
+        total = hashlib.sha256(json.dumps(list(raw.columns)).encode())
+        for row in raw.itertuples(index=False, name=None):
+            total.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        return total.hexdigest()
+
+    def names(self, request: TableRequest, inputs: Columns) -> dict[str, str]:
+        """What text and label are called, whatever the source calls them."""
+        _ = inputs
+        return {text_column(request): "text", request.target: self.target}
+
+    def canonical(self, raw: "pd.DataFrame", request: TableRequest, before: Before) -> Canonical:
+        """Strip text and label, and give each class one form of its name.
+
+        Labels that are truth values or numbers are spelled alike, as those of the parent are. The other columns stay
+        as they are.
+        """
+        names = self.names(request, TEXT_COLUMNS)
+        frame = raw.rename(columns={column: names.get(column, f"source_{column}") for column in raw.columns})
+        stripped = frame[["text", "label"]].apply(lambda column: column.str.strip())
+        trimmed = int((stripped != frame[["text", "label"]]).to_numpy().sum())
+        labels = spelled(stripped["label"].map(class_names.canonical), before.classes)
+        return Canonical(frame.assign(text=stripped["text"], label=labels), TEXT_COLUMNS, {}, "", trimmed)
+
+    def keys(self, frame: "pd.DataFrame", inputs: Columns, request: TableRequest) -> "pd.Series[str]":
+        """The sha256 of the normalised text."""
+        _ = inputs, request
+        return frame["text"].map(text_key)
+
+    def flaw(self, rows: "pd.DataFrame") -> str:
+        """That a text stands twice."""
+        return "a text stands twice" if rows["text"].map(text_key).duplicated().any() else ""
+
+    def suite(self, inputs: Columns) -> tuple[dict[str, Any], ...]:
+        """None: those of texts are in `config/expectations/default.json`."""
+        _ = inputs
+        return ()
+
+
+def text_column(request: TableRequest) -> str:
+    """Source column of the texts."""
+    return next((name for name, kind in request.columns.items() if kind == "text"), "text")
+
+
+TABLE = TextTable()

@@ -1,0 +1,36 @@
+"""docs/reference/settings.md is what the models say that read the settings."""
+
+import re
+import runpy
+from typing import get_args
+
+from pydantic import BaseModel
+
+from lifecycle.settings.gate_rules import HIGHER, LOWER
+from lifecycle.settings.load import Settings
+from tests.conftest import ROOT
+
+REFERENCE = ROOT / "docs/reference"
+PAGE = (REFERENCE / "settings.md").read_text(encoding="utf-8")
+
+
+def test_the_committed_page_is_what_the_script_makes() -> None:
+    made = runpy.run_path(str(REFERENCE / "generate.py"))["page"]()
+    assert made == PAGE, "Run: python docs/reference/generate.py"
+
+
+def test_every_rule_of_the_gate_and_every_metric_has_its_line_with_a_meaning() -> None:
+    rules = dict(re.findall(r"^\| `gate\.([\w.]+)` .*\| (.*?) \|$", PAGE, re.M))
+    asked = {name.removeprefix("gate.") for name in _flat(Settings) if name.startswith("gate.")}
+    assert asked == {name for name, meaning in rules.items() if meaning.strip()}
+    assert set(re.findall(r"^\| `(\w+)` \| (?:more|less) ", PAGE, re.M)) == HIGHER | LOWER
+
+
+def _flat(model: type[BaseModel]) -> set[str]:
+    """The names of all fields, dotted; a group that is off by default counts too."""
+    names = set()
+    for name, field in model.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        groups = [kind for kind in kinds if issubclass(kind, BaseModel)]
+        names |= {f"{name}.{inner}" for group in groups for inner in _flat(group)} if groups else {name}
+    return names
