@@ -14,6 +14,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName, is_name
 from lifecycle.data import delta, ingest, piped
 from lifecycle.data.source import Source
+from lifecycle.problems.contract import DROP, TEXT
 from lifecycle.settings import definitions, files
 from lifecycle.settings import load as settings
 from lifecycle.settings.definitions import ModelDefinition
@@ -199,18 +200,18 @@ def _definition(
 
 def _of_texts(kinds: dict[str, Any]) -> dict[str, Any]:
     """One text is the input, and no other column."""
-    texts = [column for column, kind in kinds.items() if kind == "text"]
+    texts = [column for column, kind in kinds.items() if kind == TEXT]
     if len(texts) != 1:
         there = f"several: {_listed(texts)}" if texts else f"none: {_listed(kinds)}"
         raise ConfigError(
             f"A classification of texts needs one column of texts; there are {there}.", "See: --drop, --problem"
         )
-    return {column: "text" if column in texts else "drop" for column in kinds}
+    return {column: TEXT if column in texts else DROP for column in kinds}
 
 
 def _of_tables(kinds: dict[str, Any]) -> dict[str, Any]:
     """Every input but free text, which a table's models do not read."""
-    inputs = {column: "drop" if kind == "text" else kind for column, kind in kinds.items()}
+    inputs = {column: DROP if kind == TEXT else kind for column, kind in kinds.items()}
     if set(inputs.values()) <= {"drop"}:
         raise ConfigError(f"No column is of use as an input: {_listed(kinds)}.", "See: --problem text-classification")
     return inputs

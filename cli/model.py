@@ -1,14 +1,19 @@
 """`mlops model …`: the registry. Here is what looks and adopts; registering, labels and removal have own modules."""
 
+import json
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 
 from cli import console, model_labels, model_register, model_remove, options, runner, show
-from lifecycle.core.errors import DataError
+from flows.request import Request
+from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Environment
+from lifecycle.core.parameters import VersionNumber
 from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.models import loading
+from lifecycle.problems.contract import TEXT
 from lifecycle.registry import card as cards
 from lifecycle.registry import catalog, promotion
 from lifecycle.settings import load as settings
@@ -114,34 +119,66 @@ def search(
     show.table(("model", "version", "aliases", "dataset", "run", "status"), rows)
 
 
+class PredictRequest(Request):
+    """Which model is asked."""
+
+    env: Environment = Field(PROD, description="Environment.")
+    alias: str | None = Field(None, description="Alias, in any case; default champion.")
+    version: VersionNumber | None = Field(None, description="Version number.")
+    run_id: str | None = Field(None, description="Training run.")
+    stage: str | None = Field(None, description="A former stage: Staging, Production.")
+
+
 @app.command()
+@options.of_request
 def predict(
-    model_name: options.ModelName,
-    text: Annotated[list[str], typer.Option("--text", help="A text to label; repeat it for several.")],
-    env: options.Env = PROD,
-    alias: options.AliasName = None,
-    version: options.Version = None,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="Training run.")] = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="A former stage: Staging, Production.")] = None,
+    request: PredictRequest,
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text; repeat it for several.")] = None,
+    row: Annotated[
+        list[str] | None, typer.Option("--row", help="The columns of a row as JSON; repeat it for several.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Load a model by environment (its champion), alias, version, run or former stage, and label some texts.
+    """Load a model by environment (its champion), alias, version, run or former stage, and ask it.
 
     Example: mlops model predict --model-name sentiment --text "Profit rose by 5 %"
+    Example: mlops model predict --model-name churn --row '{"tenure": 3, "contract": "monthly"}'
     """
     import pandas as pd
 
-    target = runner.registered(env, model_name)
-    ref = catalog.resolve(target, alias=alias, version=version, run_id=run_id, stage=stage)
-    model = loading.load(ref)
-    with refused_by_the_library(f"{ref.label} cannot score this: ", DataError, "Try another text."):
-        answers = model.predict(None, pd.DataFrame({"text": text}))
-    rows: list[dict[str, Any]] = answers.assign(text=text, model=ref.label).to_dict("records")
+    rows = [*({TEXT: words} for words in text or ()), *map(_row, row or ())]
+    if not rows:
+        raise ConfigError("There is nothing to ask.", "Give a --text, or of a table a --row as JSON.")
+    request = request.completed()
+    which = request.model_dump(include={"alias", "version", "run_id", "stage"})
+    ref = catalog.resolve(runner.registered(request.env, request.model), **which)
+    model, inputs = loading.load(ref), pd.DataFrame(rows)
+    if missing := [name for name in model.inputs if name not in inputs]:
+        raise DataError(
+            f"{ref.label} reads {', '.join(model.inputs)}; {missing[0]!r} is not given.", "Give all of them."
+        )
+    with refused_by_the_library(f"{ref.label} cannot score this: ", DataError, "Try another one."):
+        answers = model.predict(None, inputs)
+    told: list[dict[str, Any]] = answers.join(inputs).assign(model=ref.label).to_dict("records")
     if as_json:
-        show.print_json(rows)
+        show.print_json(told)
     else:
-        cells = [(row["label"], f"{row['score']:.4f}", row["text"]) for row in rows]
-        show.table(("label", "score", "text"), cells, ref.label)
+        columns = [*answers, *model.inputs]
+        show.table(columns, [[_cell(line[name]) for name in columns] for line in told], ref.label)
+
+
+def _row(given: str) -> dict[str, Any]:
+    try:
+        row = json.loads(given)
+    except ValueError as error:
+        raise ConfigError(f"--row {given!r:.80} is no JSON: {error}.", "For example: --row '{\"age\": 42}'") from None
+    if not isinstance(row, dict):
+        raise ConfigError(f"--row {given!r:.80} is no object.", "For example: --row '{\"age\": 42}'")
+    return row
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 @app.command()

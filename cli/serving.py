@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from cli import console, options, runner
 from lifecycle.core.names import Environment
 from lifecycle.models import scoring_server
+from lifecycle.problems.contract import EXAMPLE, Columns
 from lifecycle.registry import catalog
 
 CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
@@ -32,12 +34,13 @@ def serve(
     credential = os.environ.get(CREDENTIAL, "")
     model = catalog.resolve(runner.registered(env, model_name), alias=alias, version=version)
 
-    def ready(address: str) -> None:
+    def ready(address: str, inputs: Columns) -> None:
         facts = {"address": address, "model": model.name, "version": model.version}
         console.echo(json.dumps(facts) if as_json else address)
-        body = '{"dataframe_split": {"columns": ["text"], "data": [["profit rose"]]}}'
+        row = {column.name: EXAMPLE[column.kind] for column in inputs}
+        body = json.dumps({"dataframe_split": {"columns": [*row], "data": [[*row.values()]]}})
         who = f'-u "${CREDENTIAL}" ' if credential else ""
-        ask = f"curl -s {who}{address}/invocations -H 'Content-Type: application/json' -d '{body}'"
+        ask = f"curl -s {who}{address}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
         sys.stderr.write(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}\n")
 
     scoring_server.serve(model, port, ready, hosts=allowed_host or (), credential=credential)

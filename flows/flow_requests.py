@@ -29,6 +29,7 @@ from lifecycle.core.parameters import (
 from lifecycle.data import versions
 from lifecycle.data.manifest import LATEST
 from lifecycle.data.source import Source
+from lifecycle.problems.contract import TEXT
 from lifecycle.settings import definitions
 from lifecycle.settings.definitions import DataDefinition, ModelDefinition
 from lifecycle.settings.load import Settings
@@ -137,8 +138,8 @@ class TableRequest(Request, TableForm):
     @property
     def texts(self) -> dict[str, str]:
         """The column that holds the model's input `text`, where one does."""
-        texts = [column for column, kind in (self.columns or {}).items() if kind == "text"]
-        return dict.fromkeys([self.text_column] if self.text_column else texts, "text")
+        texts = [column for column, kind in (self.columns or {}).items() if kind == TEXT]
+        return dict.fromkeys([self.text_column] if self.text_column else texts, TEXT)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -304,7 +305,7 @@ class InferenceRequest(Request, TableForm):
         if self.data_name:
             return {}
         data, usual = definition.data, self.input is None
-        texts = {column: "text" for column, kind in data.columns.items() if kind == "text"}
+        texts = {column: TEXT for column, kind in data.columns.items() if kind == TEXT}
         return {
             "input": definition.inference.source,
             "encoding": data.encoding if usual else None,
@@ -334,7 +335,7 @@ class InferenceRequest(Request, TableForm):
     @property
     def inputs(self) -> dict[str, str]:
         """Input of the model by the column of the table that holds it; the others are called alike."""
-        return (self.columns or {}) | ({self.text_column: "text"} if self.text_column else {})
+        return (self.columns or {}) | ({self.text_column: TEXT} if self.text_column else {})
 
 
 class ReleaseRequest(TableRequest, Fitting):

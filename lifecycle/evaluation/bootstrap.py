@@ -4,13 +4,14 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from lifecycle.core.errors import MetricError
 from lifecycle.problems.findings import Interval
-from lifecycle.problems.metric import Codes, Drawn, Floats, Mask, Metric, Scores
+from lifecycle.problems.metric import Codes, Drawn, Floats, Mask, Metric, Scores, reads_labels
 
 SEED = 20_240_229
 CELLS = 400_000
@@ -123,9 +124,8 @@ def _tables(metrics: Sequence[Metric], models: Mapping[str, Scores]) -> dict[boo
     return {False: everything, True: _Table({role: model.take(first) for role, model in models.items()}, place)}
 
 
-def labels_alone(metric: Metric) -> bool:
-    """Whether rows with the same truth and labels are the same to a metric."""
-    return metric.reads == ("label",)
+labels_alone = partial(reads_labels, alone=True)
+"""Whether rows with the same truth and labels are the same to a metric."""
 
 
 def _columns(

@@ -23,7 +23,7 @@ import numpy as np
 from lifecycle.core.errors import MetricError
 from lifecycle.evaluation.bootstrap import CELLS, SEED, bootstrapped, differing, labels_alone, most_resamples
 from lifecycle.problems.findings import Interval
-from lifecycle.problems.metric import Codes, Floats, Mask, Metric, Scores, value_of
+from lifecycle.problems.metric import Codes, Floats, Mask, Metric, Scores, reads_labels, value_of
 from lifecycle.problems.shares import wilson
 
 TOGETHER = 8
@@ -202,7 +202,7 @@ def spread(metric: Metric, challenger: Scores, champion: Scores, *, confidence: 
     drawn, _ = bootstrapped([metric], models, confidence, min(resamples, most_resamples(metric), ERROR_RESAMPLES))
     error = drawn["gain", metric.name].error if ("gain", metric.name) in drawn else 0.0
     variance = error**2 * rows * (differs.high / differs.value if differs.value else 1)
-    if "label" in metric.reads or not variance:
+    if reads_labels(metric) or not variance:
         unit = value_of(metric, champion) if metric.in_units else 1.0
         variance = max(variance, differs.high * unit**2)
     return float(variance)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lifecycle.core.errors import ConfigError
 from lifecycle.data import cells
 from lifecycle.inference.manifest import BatchRequest, by_input
-from lifecycle.problems.contract import TEXT_COLUMNS, Column, Columns
+from lifecycle.problems.contract import Column, Columns, columns_of
 from lifecycle.settings.rules import DataRules
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ class Inputs(NamedTuple):
     @property
     def text_source(self) -> str:
         """The column of the texts; empty if the model reads none."""
-        return next((s for s, column in zip(self.sources, self.columns, strict=True) if column.kind == "text"), "")
+        return next((s for s, column in zip(self.sources, self.columns, strict=True) if column.is_text), "")
 
     @property
     def options(self) -> dict[str, str]:
         """The columns of the table, each with the option that names another one, or its entry in `--columns`."""
         return {
-            source: "--text-column" if column.kind == "text" else f"'{{}}': '{column.name}'"
+            source: "--text-column" if column.is_text else f"'{{}}': '{column.name}'"
             for source, column in zip(self.sources, self.columns, strict=True)
         }
 
@@ -64,18 +64,12 @@ class Inputs(NamedTuple):
         return rows[[*self.sources]].set_axis([column.name for column in self.columns], axis="columns")
 
 
-def columns_of(model: Any) -> Columns:
-    """The inputs of a loaded model with their kinds; one that reads a text names none."""
-    kinds = getattr(model, "columns", None)
-    return TEXT_COLUMNS if kinds is None else tuple(Column(name=name, kind=kind) for name, kind in kinds)
-
-
 def refusals(inputs: "pd.DataFrame", columns: Iterable[Column], rules: DataRules) -> dict[int, Refusal]:
     """The rows that cannot be scored, by their number; of several columns the first one tells why."""
     refused: dict[int, Refusal] = {}
     for column in columns:
         column_cells = inputs[column.name]
-        is_text = column.kind == "text"
+        is_text = column.is_text
         reasons = _of_texts(column_cells, rules) if is_text else _of_values(column_cells, column, rules)
         for row, reason in reasons.items():
             text = str(column_cells[row])

@@ -21,6 +21,7 @@ from lifecycle.inference.inputs import Inputs, Refusal, refusals
 from lifecycle.inference.manifest import REJECTED, BatchRequest, Counts
 from lifecycle.inference.predictions import Tally, predict
 from lifecycle.models import loading
+from lifecycle.problems.contract import TEXT
 from lifecycle.problems.known import named
 from lifecycle.storage.files import publish_file
 
@@ -232,7 +233,7 @@ def _write_rejected(rejected: "list[pd.DataFrame]", path: Path) -> dict[str, int
         for record in frame.itertuples()
     ]
     rows.sort()
-    names = {"row": pa.int64(), "input_key": pa.string(), "reason": pa.string(), "text": pa.string()}
+    names = {"row": pa.int64(), "input_key": pa.string(), "reason": pa.string(), TEXT: pa.string()}
     columns = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(names.values())]
     with publish_file(path) as temporary:
         pq.write_table(pa.table(dict(zip(names, columns, strict=True))), temporary)

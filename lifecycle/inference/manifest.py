@@ -22,7 +22,7 @@ from lifecycle.data.erased import Erased
 from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
 from lifecycle.inference.predictions import Numbers
-from lifecycle.problems.contract import RESERVED
+from lifecycle.problems.contract import RESERVED, TEXT
 from lifecycle.settings.rules import DataRules, InferenceRules
 from lifecycle.storage import volumes
 
@@ -43,7 +43,7 @@ class _Columns(Frozen):
             return values
         named = dict(values)
         text = named.pop("text_column")
-        return named | ({"columns": {**(named.get("columns") or {}), text: "text"}} if text else {})
+        return named | ({"columns": {**(named.get("columns") or {}), text: TEXT}} if text else {})
 
 
 class BatchRequest(_Columns):
@@ -95,7 +95,7 @@ class BatchManifest(_Columns):
     def text_column(self) -> str:
         """Source column of the texts; empty where the model reads none."""
         is_text = self.problem == TEXT_CLASSIFICATION
-        return by_input(self.columns).get("text", "text") if is_text else ""
+        return by_input(self.columns).get(TEXT, TEXT) if is_text else ""
 
     @property
     def answers(self) -> dict[str, str]:
@@ -157,7 +157,7 @@ def input_digest(content: str | None, source: Source, columns: Mapping[str, str]
     the first releases put it.
     """
     sources = {name: source for name, source in sorted(by_input(columns).items()) if name != source}
-    form = [source.kind, source.encoding, source.delimiter, sources.pop("text", "text"), key_column]
+    form = [source.kind, source.encoding, source.delimiter, sources.pop(TEXT, TEXT), key_column]
     values = [content, *form, SCHEMA, *([sources] if sources else [])]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 

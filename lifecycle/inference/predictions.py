@@ -9,6 +9,7 @@ from lifecycle.core.errors import DataError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import ProblemName
 from lifecycle.core.refusals import CANNOT_SCORE, refused_by_the_library
+from lifecycle.problems.contract import TEXT
 from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def predict(model: Any, label: str, inputs: "pd.DataFrame") -> "pa.Table":
     """
     import pyarrow as pa
 
-    kinds, noun = named(model.problem).prediction, "texts" if model.inputs == ("text",) else "rows"
+    kinds, noun = named(model.problem).prediction, "texts" if model.inputs == (TEXT,) else "rows"
     with refused_by_the_library(f"{label} cannot score these {noun}: ", DataError, CANNOT_SCORE):
         predicted = model.predict(None, inputs)
     if len(predicted) != len(inputs):

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
-from lifecycle.inference.inputs import columns_of
 from lifecycle.inference.local import Part, Scored
 from lifecycle.inference.manifest import BatchRequest, Counts
 from lifecycle.models import loading
+from lifecycle.problems.contract import columns_of
 from lifecycle.problems.known import named
 
 if TYPE_CHECKING:

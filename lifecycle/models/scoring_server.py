@@ -12,6 +12,7 @@ from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.guard import LOOPBACK, Guard
 from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
+from lifecycle.problems.contract import Columns, columns_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -22,9 +23,16 @@ SERVED = "served-model-name"
 
 
 def serve(
-    ref: ModelRef, port: int, ready: Callable[[str], None], *, hosts: Sequence[str] = (), credential: str = ""
+    ref: ModelRef, port: int, ready: Callable[[str, Columns], None], *, hosts: Sequence[str] = (), credential: str = ""
 ) -> None:
-    """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C; `ready` is told the address.
+    """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C.
+
+    Args:
+        ref: The model.
+        port: On loopback; 0 takes a free one.
+        ready: Is told the address and the inputs of the model.
+        hosts: Further names by which it is reached.
+        credential: Without one everybody of this machine is answered.
 
     Whoever shows the credential is answered, and without one everybody of this machine but foreign web pages.
 
@@ -34,8 +42,9 @@ def serve(
     """
     with closing(_listener(port)) as listener:
         with loading.private_copy(ref) as folder:
-            server = _server(folder, loading.load_verified(folder, ref), ref, credential, hosts)
-        ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}")
+            model = loading.load_verified(folder, ref)
+            server = _server(folder, model, ref, credential, hosts)
+        ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}", columns_of(model))
         server.run(sockets=[listener])
 
 

@@ -23,11 +23,27 @@ RESERVED = frozenset({"row", "key", "text", "label", "target", "split", "reason"
 """What the columns of a dataset are called that every later step reads."""
 
 
+TEXT: Kind = "text"
+EXAMPLE: dict[Kind, Any] = {
+    "text": "profit rose",
+    "numeric": 0.5,
+    "categorical": "other",
+    "boolean": True,
+    "datetime": "2000-01-01 00:00:00",
+}
+"""A cell of each kind, of nobody's row."""
+
+
 class Column(Frozen):
     """One input of a model, by the name that the source and the model call it."""
 
     name: str
     kind: Kind
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds texts, as people write them."""
+        return self.kind == TEXT
 
     @property
     def stored(self) -> str:
@@ -161,3 +177,9 @@ def described(row: "pd.Series[Any]", columns: Iterable[Column], most: int = 200)
 
 def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def columns_of(model: Any) -> Columns:
+    """The inputs of a loaded model with their kinds; one that reads a text names none."""
+    kinds = getattr(model, "columns", None)
+    return TEXT_COLUMNS if kinds is None else tuple(Column(name=name, kind=kind) for name, kind in kinds)

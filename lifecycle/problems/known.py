@@ -1,6 +1,6 @@
 """The table of problems. A new one is one folder and one entry here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lifecycle.problems.contract import Table
     from lifecycle.problems.judging import Judging
     from lifecycle.problems.learning import Learning
+    from lifecycle.problems.planted import Material
 
 
 class Problem(NamedTuple):
@@ -24,6 +25,7 @@ class Problem(NamedTuple):
         table: What the data room asks of it.
         learning: What training asks of it.
         judging: What evaluation and gate ask of it.
+        planted: What challengers with a known fate are made of, for the selftest of the gate.
     """
 
     name: ProblemName
@@ -33,6 +35,7 @@ class Problem(NamedTuple):
     table: "Table"
     learning: "Learning"
     judging: "Judging"
+    planted: "Callable[[], Material]"
 
 
 MODULES: dict[ProblemName, str] = {

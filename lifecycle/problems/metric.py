@@ -119,6 +119,14 @@ class Metric(NamedTuple):
     in_units: bool = False
 
 
+LABELS = ("label",)
+
+
+def reads_labels(metric: Metric, *, alone: bool = False) -> bool:
+    """Whether a metric depends on which class is said; alone, whether it depends on nothing else."""
+    return metric.reads == LABELS if alone else LABELS[0] in metric.reads
+
+
 def weighted(name: str, of: Callable[[Any, Drawn], Floats], **properties: Any) -> Metric:
     """A metric from a function of rows-first weights."""
 

@@ -12,10 +12,11 @@ from lifecycle.gate import checks, decide
 from lifecycle.gate.selftest import planted, selftest
 from lifecycle.gate.selftest.planted import PlantedModels
 from lifecycle.gate.selftest.selftest import SelftestResult
-from lifecycle.gate.selftest.texts import TEXTS
+from lifecycle.problems.known import named
 from lifecycle.settings.gate_rules import BudgetRules, CalibrationRules, GateRules, RetrainingRules, SliceRules
 
 PROBLEM = TEXT_CLASSIFICATION
+TEXTS = named(PROBLEM)
 PROD = Environment.PROD
 BAD = {
     "shuffled target": "gain in",
@@ -140,7 +141,7 @@ def test_what_the_rules_do_not_guard_against_is_told_and_not_tried() -> None:
     ],
 )
 def test_where_a_guard_begins(rules: dict[str, object], name: str, unguarded: bool) -> None:
-    expected = selftest.expectations(TEXTS, TEXTS.problem.judging.completed(GateRules.model_validate(rules)))
+    expected = selftest.expectations(TEXTS, TEXTS.judging.completed(GateRules.model_validate(rules)))
     assert bool(expected[name].unguarded) is unguarded
 
 

@@ -28,6 +28,7 @@ from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef
 from lifecycle.models.loading import NOT_CONTENT
+from lifecycle.problems.classification.summary import PROBABILITY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-6
 """How far a number may differ, of one above 1 as a part of it: enough for another order of floating-point sums, far too
 little for another model."""
-PREDICTED = ("label", "score", "prediction")
-"""The columns of predictions, of which those of another problem are never there."""
+BESIDE = frozenset({"row", "key", "truth"})
+"""What stands beside the answers of a model where they were recorded."""
 
 TIMED_ROWS = 1000
 TIMED_RUNS = 5
@@ -143,9 +144,14 @@ def serve_and_compare(folder: Path, model: Any, ref: ModelRef, inputs: "pd.DataF
 
 def differing(predictions: Sequence[Any], recorded: "pd.DataFrame") -> int:
     """How many answers are not what was recorded; answers that are missing count too."""
-    expected = recorded[[name for name in PREDICTED if name in recorded]].to_dict("records")
+    expected = recorded[[name for name in answers_in(recorded) if not name.startswith(PROBABILITY)]].to_dict("records")
     right = sum(_agrees(answer, row) for answer, row in zip(predictions, expected, strict=False))
     return max(len(recorded), len(predictions)) - right
+
+
+def answers_in(recorded: "pd.DataFrame") -> list[str]:
+    """The columns of recorded answers that a model has given."""
+    return [str(name) for name in recorded if name not in BESIDE]
 
 
 def _agrees(answer: Any, recorded: dict[Any, Any]) -> bool:

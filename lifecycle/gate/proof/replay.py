@@ -34,9 +34,8 @@ from lifecycle.data import dataset
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure
-from lifecycle.gate.proof.infrastructure import PREDICTED, TOLERANCE, Proof
+from lifecycle.gate.proof.infrastructure import TOLERANCE, Proof
 from lifecycle.models import loading
-from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.contract import inputs_of
 from lifecycle.storage.files import write_json
 from lifecycle.tracking.runs import PACKAGES
@@ -211,10 +210,11 @@ def compare(again: "pd.DataFrame", recorded: "pd.DataFrame") -> None:
     """Every class and number that was recorded must come again; what is no number never does."""
     import numpy as np
 
-    names = [name for name in recorded if name in PREDICTED or str(name).startswith(PROBABILITY)]
+    names = infrastructure.answers_in(recorded)
     if not names or len(again) != len(recorded) or not {*names} <= {*again}:
         raise IntegrityError(f"{len(again)} predictions of {len(recorded)} came, {', '.join(map(str, again))}.")
-    classes, numbers = ["label"] if "label" in names else [], [name for name in names if name != "label"]
+    numbers = [name for name in names if recorded[name].dtype.kind in "fiu"]
+    classes = [name for name in names if name not in numbers]
     expected = recorded[numbers].to_numpy(float)
     near = np.abs(again[numbers].to_numpy(float) - expected) <= TOLERANCE * np.maximum(1, np.abs(expected))
     same = again[classes].to_numpy(object) == recorded[classes].to_numpy(object)

@@ -21,10 +21,11 @@ from lifecycle.gate.contest import Contest
 from lifecycle.gate.decide import Evidence
 from lifecycle.gate.proof import infrastructure, replay
 from lifecycle.gate.proof.infrastructure import Proof
-from lifecycle.gate.selftest.material import DESK, SEED, Material
 from lifecycle.gate.verdict import Rule
 from lifecycle.models import loading, storing
 from lifecycle.problems.contract import inputs_of
+from lifecycle.problems.known import Problem
+from lifecycle.problems.planted import DESK, SEED
 
 TRAINED, EARLIER, SOME, FEW, HELD_OUT = 1200, 900, 150, 75, 800
 """Rows that taught the better model, the one to train again, the overconfident one, the champion, and nobody."""
@@ -49,11 +50,11 @@ class Planted(NamedTuple):
 class PlantedModels:
     """The rows and the models, each of which is made when it is asked for."""
 
-    def __init__(self, material: Material) -> None:
-        self.material, rng = material, np.random.default_rng(SEED)
-        rows = material.rows(rng, TRAINED + HELD_OUT)
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.material, rng = problem, problem.planted(), np.random.default_rng(SEED)
+        rows = self.material.rows(rng, TRAINED + HELD_OUT)
         self.train, self.holdout = rows.iloc[:TRAINED], rows.iloc[TRAINED:].reset_index(drop=True)
-        self._shuffled = material.shuffled(self.train, rng)
+        self._shuffled = self.material.shuffled(self.train, rng)
 
     @cached_property
     def champion(self) -> Planted:
@@ -83,14 +84,14 @@ class PlantedModels:
         champion = {"first": None, "gain": self.champion, "retraining": self.earlier}[rule]
         models = {"challenger": challenger} | ({"champion": champion} if champion else {})
         rows = comparable(
-            self.material.problem,
+            self.problem,
             self.holdout,
             {role: model.answers for role, model in models.items()},
             {role: {*storing.short_keys(model.trained_on["key"])["key"]} for role, model in models.items()},
         )
         asked = self.material.model(challenger.pipeline)
         return Evidence(
-            problem=self.material.problem,
+            problem=self.problem,
             inputs=self.material.inputs,
             **rows._asdict(),
             predict=lambda inputs: asked.predict(None, inputs),
@@ -122,7 +123,7 @@ class PlantedModels:
 
     @property
     def _of_first_class(self) -> pd.Series:
-        labels = self.train[self.material.problem.target]
+        labels = self.train[self.problem.target]
         return pd.Series(labels == labels.min())
 
     def _overconfident(self) -> Planted:
@@ -137,7 +138,7 @@ class PlantedModels:
 
     def _planted(self, pipeline: Any, trained_on: pd.DataFrame) -> Planted:
         answers = evaluation.predicted(self.material.model(pipeline), self._inputs)
-        known = self.holdout[["row", "key"]].assign(truth=self.holdout[self.material.problem.target])
+        known = self.holdout[["row", "key"]].assign(truth=self.holdout[self.problem.target])
         return Planted(pipeline, trained_on, known.join(answers))
 
     @property

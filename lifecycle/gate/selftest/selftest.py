@@ -22,12 +22,12 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName
 from lifecycle.gate.verdict import REPLAY, Decision, Verdict
 from lifecycle.problems.judging import CATEGORIES
+from lifecycle.problems.known import Problem, named
 from lifecycle.settings.gate_rules import GateRules, SliceRules
 from lifecycle.storage.files import sha256_of, write_json
 from lifecycle.tracking.runs import PACKAGES
 
 if TYPE_CHECKING:
-    from lifecycle.gate.selftest.material import Material
     from lifecycle.gate.selftest.planted import PlantedModels
 
 logger = logging.getLogger(__name__)
@@ -115,22 +115,14 @@ def run(problem: ProblemName, rules: GateRules, env: Environment) -> SelftestRes
 def _run(problem: ProblemName, rules: GateRules, env: Environment) -> SelftestResult:
     from lifecycle.gate.selftest.planted import PlantedModels
 
-    began, planted = time.perf_counter(), PlantedModels(material_of(problem))
-    completed = planted.material.problem.judging.completed(rules)
+    began, planted = time.perf_counter(), PlantedModels(named(problem))
+    completed = planted.problem.judging.completed(rules)
     used = stand_in(completed, planted)
-    expected = expectations(planted.material, completed)
+    expected = expectations(planted.problem, completed)
     lines = tuple(_line(name, fate, planted, used, env) for name, fate in expected.items())
     replaced = tuple(_differences(completed.model_dump(), used.model_dump(), "gate"))
     seconds = time.perf_counter() - began
     return SelftestResult(env=env, problem=problem, lines=lines, replaced=replaced, seconds=seconds)
-
-
-def material_of(problem: ProblemName) -> "Material":
-    """What is planted for a problem."""
-    from lifecycle.gate.selftest.tables import TABLES_OF_CLASSES, TABLES_OF_NUMBERS
-    from lifecycle.gate.selftest.texts import TEXTS
-
-    return next(each for each in (TEXTS, TABLES_OF_CLASSES, TABLES_OF_NUMBERS) if each.problem.name == problem)
 
 
 def _by_its_time(line: Line) -> bool:
@@ -159,7 +151,7 @@ def ensure(problem: ProblemName, rules: GateRules, env: Environment, evidence_ro
     return result
 
 
-def expectations(material: "Material", rules: GateRules) -> dict[str, Expected]:
+def expectations(problem: Problem, rules: GateRules) -> dict[str, Expected]:
     """What must become of each planted challenger under these rules."""
     expected = {
         "shuffled target": Expected(REFUSED, "gain in"),
@@ -179,7 +171,7 @@ def expectations(material: "Material", rules: GateRules) -> dict[str, Expected]:
     }
     if rules.min_gain >= 0:  # where a loss is tolerated, another model that is as good may go in
         expected["as good"] = Expected(REFUSED, "gain in")
-    if material.problem.model_type != "classifier":
+    if problem.model_type != "classifier":
         del expected["class broken"], expected["overconfident"]
     return {name: fate._replace(unguarded=_unguarded(name, rules)) for name, fate in expected.items()}
 
@@ -212,7 +204,7 @@ def stand_in(rules: GateRules, planted: "PlantedModels") -> GateRules:
     tolerance = min(rules.min_gain, GAIN) if rules.min_gain >= 0 else min(rules.min_gain, -LOSS)
     values = {
         "mode": "enforce",
-        "metric": rules.metric if rules.metric in material.comparable else material.problem.judging.metric,
+        "metric": rules.metric if rules.metric in material.comparable else planted.problem.judging.metric,
         "min_gain": tolerance,
         "floors": {name: min(limit, floors[name]) for name, limit in rules.floors.items() if name in floors},
         "ceilings": {name: max(limit, ceilings[name]) for name, limit in rules.ceilings.items() if name in ceilings},
@@ -221,7 +213,7 @@ def stand_in(rules: GateRules, planted: "PlantedModels") -> GateRules:
         "max_churn": None,
         "worthwhile_gain": min(rules.worthwhile_gain, GAIN),
         "retraining": rules.retraining.model_dump() | {"margin": max(rules.margin, GAIN)},
-        "slices": _slices(rules.slices, material),
+        "slices": _slices(rules.slices, planted.problem),
         "calibration": {
             name: None if limit is None else max(limit, MAX_ECE[name])
             for name, limit in calibration.model_dump().items()
@@ -236,11 +228,11 @@ def stand_in(rules: GateRules, planted: "PlantedModels") -> GateRules:
     return GateRules.model_validate(rules.model_dump() | values)
 
 
-def _slices(asked: SliceRules, material: "Material") -> dict[str, Any]:
+def _slices(asked: SliceRules, problem: Problem) -> dict[str, Any]:
     """A column of somebody's data becomes the planted rows' own."""
-    from lifecycle.gate.selftest.material import DESK
+    from lifecycle.problems.planted import DESK
 
-    own = material.problem.judging.slices
+    own = problem.judging.slices
     return asked.model_dump() | {
         "by": None
         if asked.by is None

@@ -9,7 +9,7 @@ from lifecycle.core.names import ProblemName
 from lifecycle.problems import fitting
 from lifecycle.problems.classification import plots as plots_of_classes
 from lifecycle.problems.classification import summary as classes
-from lifecycle.problems.contract import Columns, Estimator, Kind
+from lifecycle.problems.contract import EXAMPLE, Columns, Estimator
 from lifecycle.problems.learning import Learning, StoredModel, Summary
 from lifecycle.problems.regression import plots as plots_of_numbers
 from lifecycle.problems.regression import summary as numbers
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODEL = Path(__file__).with_name("model.py")
-EXAMPLE: dict[Kind, Any] = {"numeric": 0.5, "categorical": "other", "boolean": True, "datetime": "2000-01-01 00:00:00"}
-"""A cell of each kind, of nobody's row."""
 
 
 class Outcome(NamedTuple):

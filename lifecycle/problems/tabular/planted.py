@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lifecycle.gate.selftest.material import (
+from lifecycle.core.names import ProblemName
+from lifecycle.problems.contract import Column, Columns, inputs_of
+from lifecycle.problems.learning import Learning
+from lifecycle.problems.planted import (
     CEILINGS_OF_CLASSES,
     COMPARABLE_CLASSES,
     DESK,
@@ -24,9 +27,8 @@ from lifecycle.gate.selftest.material import (
     silenced,
     with_ballast,
 )
-from lifecycle.problems.contract import Column, Columns, inputs_of
-from lifecycle.problems.known import Problem, named
 from lifecycle.problems.tabular.identity import numbered, of_rows
+from lifecycle.problems.tabular.learning import CLASSIFICATION, REGRESSION
 from lifecycle.problems.tabular.model import TabularModel
 
 DESKS = {"flash": 0.25, "wire": 0.5, "report": 0.25}
@@ -72,17 +74,16 @@ def _numbers(rng: np.random.Generator, numbers: np.ndarray) -> pd.Series:
     return pd.Series(20 + numbers @ rng.normal(size=COLUMNS_OF_A_DESK) + noise, name="target")
 
 
-def _fitted(problem: Problem, algorithm: str, rows: pd.DataFrame) -> Any:
-    inputs = inputs_of(rows, INPUTS)
-    return problem.learning.fit(algorithm, {}, 0, inputs, rows[problem.target], INPUTS)
+def _fitted(learning: Learning, algorithm: str, rows: pd.DataFrame) -> Any:
+    return learning.fit(algorithm, {}, 0, inputs_of(rows, INPUTS), rows[learning.target], INPUTS)
 
 
-def _model(problem: Problem, pipeline: Any) -> TabularModel:
-    return TabularModel(pipeline, [(column.name, str(column.kind)) for column in INPUTS], problem.name)
+def _model(problem: ProblemName, pipeline: Any) -> TabularModel:
+    return TabularModel(pipeline, [(column.name, str(column.kind)) for column in INPUTS], problem)
 
 
-def _stored(problem: Problem, pipeline: Any, folder: Path) -> None:
-    problem.learning.store(pipeline, INPUTS, folder)
+def _stored(learning: Learning, pipeline: Any, folder: Path) -> None:
+    learning.store(pipeline, INPUTS, folder)
 
 
 def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
@@ -102,20 +103,23 @@ def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
     return slow
 
 
-def _material(problem: Problem, algorithm: str, target: Callable[..., pd.Series], **properties: Any) -> Material:
+def _material(
+    problem: ProblemName, learning: Learning, algorithm: str, target: Callable[..., pd.Series], **properties: Any
+) -> Material:
     return Material(
-        problem=problem,
+        target=learning.target,
         inputs=INPUTS,
         rows=partial(_rows, target),
-        fit=partial(_fitted, problem, algorithm),
+        fit=partial(_fitted, learning, algorithm),
         model=partial(_model, problem),
-        store=partial(_stored, problem),
+        store=partial(_stored, learning),
         **properties,
     )
 
 
-TABLES_OF_CLASSES = _material(
-    named("tabular-classification"),
+OF_CLASSES = _material(
+    "tabular-classification",
+    CLASSIFICATION,
     "logistic_regression",
     _classes,
     wrong=lambda rows: next_class(rows["label"], CLASSES),
@@ -124,8 +128,9 @@ TABLES_OF_CLASSES = _material(
     comparable=COMPARABLE_CLASSES,
     changes={"constant": silenced, "overconfident": sharpened, "slow": _slowed, "heavy": with_ballast},
 )
-TABLES_OF_NUMBERS = _material(
-    named("tabular-regression"),
+OF_NUMBERS = _material(
+    "tabular-regression",
+    REGRESSION,
     "linear_regression",
     _numbers,
     wrong=lambda rows: 2 * rows["target"].mean() - rows["target"],

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lifecycle.gate.selftest.material import (
+from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.planted import (
     CEILINGS_OF_CLASSES,
     COMPARABLE_CLASSES,
     DESK,
@@ -21,8 +22,6 @@ from lifecycle.gate.selftest.material import (
     silenced,
     with_ballast,
 )
-from lifecycle.problems.contract import TEXT_COLUMNS
-from lifecycle.problems.known import named
 from lifecycle.problems.text_classification import estimators, model
 from lifecycle.problems.text_classification.identity import text_key
 from lifecycle.problems.text_classification.model import TextModel
@@ -87,7 +86,7 @@ def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
 
 
 TEXTS = Material(
-    problem=named("text-classification"),
+    target="label",
     inputs=TEXT_COLUMNS,
     rows=_rows,
     fit=_fitted,

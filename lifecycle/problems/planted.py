@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from lifecycle.problems.contract import Columns
-from lifecycle.problems.known import Problem
 
 SEED = 20_240_229
 DESK = "source_desk"
@@ -32,7 +31,7 @@ class Material(NamedTuple):
     """Rows and models of one problem.
 
     Attributes:
-        problem: What the models are asked.
+        target: What the truth is called.
         inputs: Their inputs.
         rows: So many rows: `row, key`, the inputs, the target and `source_desk`.
         fit: Rows to a fitted pipeline, whose last step is linear.
@@ -45,7 +44,7 @@ class Material(NamedTuple):
         changes: By the name of a planted challenger, the fitted pipeline and its rows to one with a fault.
     """
 
-    problem: Problem
+    target: str
     inputs: Columns
     rows: Callable[[np.random.Generator, int], pd.DataFrame]
     fit: Callable[[pd.DataFrame], Any]
@@ -59,13 +58,11 @@ class Material(NamedTuple):
 
     def mistaken(self, rows: pd.DataFrame, which: pd.Series) -> pd.DataFrame:
         """The rows with a wrong target in some of them: what is learnt from these is wrong there."""
-        target = self.problem.target
-        return rows.assign(**{target: rows[target].where(~which, self.wrong(rows))})
+        return rows.assign(**{self.target: rows[self.target].where(~which, self.wrong(rows))})
 
     def shuffled(self, rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         """The rows with each other's targets: there is nothing to learn from them."""
-        target = self.problem.target
-        return rows.assign(**{target: rng.permutation(rows[target])})
+        return rows.assign(**{self.target: rng.permutation(rows[self.target])})
 
 
 def next_class(labels: pd.Series, classes: Sequence[str]) -> pd.Series:
