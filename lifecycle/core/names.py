@@ -1,4 +1,4 @@
-"""The vocabulary that every floor shares: environments, model types, and the names of datasets, versions and models.
+"""The vocabulary that every floor shares: environments, problems, and the names of datasets, versions and models.
 
 Imports nothing heavy, so that `mlops --help` stays instant.
 """
@@ -27,14 +27,6 @@ class Environment(StrEnum):
     DEV = "dev"
     STAGING = "staging"
     PROD = "prod"
-
-
-class ModelType(StrEnum):
-    """What can be trained; each has one entry in `lifecycle.problems.text_classification.estimators`."""
-
-    NAIVE_BAYES = "naive_bayes"
-    RANDOM_FOREST = "random_forest"
-    LOGISTIC_REGRESSION = "logistic_regression"
 
 
 class Side(StrEnum):

@@ -113,7 +113,7 @@ def column_of(by: str, columns: Iterable[str]) -> str:
     there = list(columns)
     column = by if by in there else f"source_{by}"
     if column not in there:
-        own = ", ".join(name for name in there if name.startswith("source_")) or "none of its own"
+        own = ", ".join(sorted(name for name in there if name.startswith("source_"))) or "none of its own"
         raise DataError(f"The dataset has no column {by} to make slices of; it has {own}.", "Correct gate.slices.by.")
     return column
 

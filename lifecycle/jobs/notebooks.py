@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from lifecycle.core.errors import ConfigError, NotFoundError
-from lifecycle.core.names import ModelType
 from lifecycle.core.parameters import literal
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
@@ -68,7 +67,7 @@ def _train(config: Settings, given: Given) -> dict[str, Any]:
         data_name=data_name,
         data_version=dataset.resolve(config.datasets, data_name, data_version),
         model_name=given.get("model_name", experiment.rpartition("/")[2]),
-        algorithm=_model_type(given.get("model_type", ModelType.LOGISTIC_REGRESSION)),
+        algorithm=given.get("model_type"),
         params=_literal("model_params", given.get("model_params", "{}"), dict),
         seed=_literal("seed", given.get("seed", "0"), int),
         links={},
@@ -123,13 +122,6 @@ def _raw(config: Settings, data_name: str) -> str:
         names = ", ".join(path.name for path in found) or "no file"
         raise NotFoundError(f"{folder} holds {names}, not one table.", "Name it: source.")
     return str(found[0])
-
-
-def _model_type(text: str) -> ModelType:
-    try:
-        return ModelType(text)
-    except ValueError:
-        raise ConfigError(f"model_type={text!r} is not one of {', '.join(ModelType)}.") from None
 
 
 def _literal(name: str, text: str, kind: type[T]) -> T:

@@ -115,7 +115,6 @@ def test_the_raw_table_is_the_only_one_or_is_named(local: Settings) -> None:
         ("create-data", {"test_size": "a fifth"}, "test_size"),
         ("create-data", {"test_sise": "0.2"}, "test_sise"),
         ("create-data", {"stratify": "__import__('os')"}, "stratify"),
-        ("train", {"model_experiment_name": "/Shared/x", "model_type": "oracle"}, "model_type='oracle' is not one of"),
         ("train", {"model_experiment_name": "/Shared/x", "model_params": "['alpha']"}, "is no dict"),
         ("train", {"model_experiment_name": "/Shared/x", "model_params": "alpha=1"}, "model_params"),
         ("train", {"model_experiment_name": "/Shared/x", "seed": "one"}, "seed"),

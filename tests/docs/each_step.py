@@ -10,7 +10,6 @@ from pathlib import Path
 
 import mlops_lifecycle
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import ModelType
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
@@ -29,7 +28,7 @@ def main(folder: Path) -> None:
     assert find_spec("prefect") is None
     config, sample = settings.load("dev", home=folder), Source(uri=str(SAMPLE))
     step("create-data", dataset.plan(config, sample, text_column="Sentence", label_column="Sentiment", **DATA))
-    kind, links = ModelType.NAIVE_BAYES, dict[str, str]()
+    kind, links = "naive_bayes", dict[str, str]()
     request = training.plan(config, model_name="sentiment", algorithm=kind, params={}, seed=0, links=links, **DATA)
     step("train", request)
     model = runs.trained(config.mlflow_uri, request.run_id)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.core.names import ModelType
 from lifecycle.core.references import ModelRef
 from lifecycle.data.source import Source
 from lifecycle.inference.manifest import BatchRequest
@@ -30,7 +29,7 @@ def state(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spark") / "state"
     shutil.copytree(prepared, folder)
     config = settings.load("dev", home=folder)
-    run = train_model(config, ModelType.LOGISTIC_REGRESSION)
+    run = train_model(config, "logistic_regression")
     target = Target(tracking_uri=config.mlflow_uri, name=config.registered_name("sentiment"))
     promotion.promote(promotion.intend(target, run, None, reason="the first"))
     return folder

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from cli.data import check_source
 from cli.steps import _check_input
+from flows.flow_requests import DatasetRequest, InferenceRequest
 from lifecycle.core import spark
 from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.core.references import ModelRef
@@ -273,20 +274,19 @@ def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_commands_look_at_a_table_before_anything_is_started(
     config: Settings, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {"source": f"{lake}@v3", "source_format": "delta", "data_name": "news", "data_version": "1.0.0"}
+    address = f"{lake}@v3"
+    asked = DatasetRequest(source=address, source_format="delta", data_name="news", data_version="1.0.0")
     with pytest.raises(ConfigError, match="no version 3"):
         check_source(config, asked)
-    _check_input(config, str(lake), "delta")
+    _check_input(config, InferenceRequest(input=str(lake), source_format="delta"))
     with pytest.raises(ConfigError, match="no version 3"):
-        _check_input(config, asked["source"], "delta")
-    with pytest.raises(ConfigError, match="format"):
-        _check_input(config, str(lake), "orc")
+        _check_input(config, InferenceRequest(input=address, source_format="delta"))
     with pytest.raises(ConfigError, match="no Spark session"):
-        _check_input(config, "dev.ml.news", None)
+        _check_input(config, InferenceRequest(input="dev.ml.news"))
     monkeypatch.setenv("MLOPS_PLATFORM", "databricks")
     remote = settings.load("dev")
-    _check_input(remote, "dev.ml.news", None)  # its job has a session
-    check_source(remote, asked | {"source": "dev.ml.news", "source_format": None})
+    _check_input(remote, InferenceRequest(input="dev.ml.news"))  # its job has a session
+    check_source(remote, asked.model_copy(update={"source": "dev.ml.news", "source_format": None}))
 
 
 @pytest.fixture(scope="module")

@@ -61,20 +61,20 @@ def raises(likely: Any) -> Any:
 
 
 OTHER_FORM: dict[str, tuple[Answer, str]] = {
-    "too few rows": (lambda likely: likely[1:], r"answers 40 texts with a table of \(39, 3\), not \(40, 3\)"),
+    "too few rows": (lambda likely: likely[1:], r"answers 40 rows with a table of \(39, 3\), not \(40, 3\)"),
     "too many rows": (lambda likely: np.vstack([likely, likely]), r"a table of \(80, 3\), not"),
     "a column short": (lambda likely: likely[:, 1:], r"a table of \(40, 2\), not"),
     "a column more": (lambda likely: np.hstack([likely, likely]), r"a table of \(40, 6\), not"),
     "one column": (lambda likely: likely[:, 0], r"a table of \(40,\), not"),
     "a number": (lambda likely: 1.0, r"a table of \(\), not"),  # noqa: ARG005
     "nothing": (lambda likely: None, r"a table of \(\), not"),  # noqa: ARG005
-    "rows of different length": (lambda likely: [[0.5], *likely[1:].tolist()], "The model cannot score these texts"),
+    "rows of different length": (lambda likely: [[0.5], *likely[1:].tolist()], "The model cannot score these rows"),
     "texts": (lambda likely: likely.astype(str), "answers with <U.*which are no probabilities"),
     "objects": (lambda likely: likely.astype(object), "answers with object, which are no probabilities"),
     "complex numbers": (lambda likely: likely * 1j, "answers with complex128"),
-    "a list": (lambda likely: likely.tolist(), "The model cannot score these texts: AttributeError"),
+    "a list": (lambda likely: likely.tolist(), "The model cannot score these rows: AttributeError"),
     "a sparse table": (sparse.csr_array, "answers with object|cannot score"),
-    "an exception": (raises, "cannot score these texts: no more than 30 texts, not 40"),
+    "an exception": (raises, "cannot score these rows: no more than 30 texts, not 40"),
 }
 
 
@@ -147,7 +147,7 @@ def test_answers_that_are_no_probabilities_are_refused_with_their_reason(
 def test_a_model_that_answers_fewer_texts_stores_nothing(news: Settings, tmp_path: Path) -> None:
     model = registered(news, lambda likely: likely[1:], tmp_path)
     request = evaluation.request_for(model, news.datasets, "news", "1.0.0")
-    with pytest.raises(DataError, match=r"answers 48 texts with a table of \(47, 3\)"):
+    with pytest.raises(DataError, match=r"answers 48 rows with a table of \(47, 3\)"):
         evaluation.evaluate(request)
     assert evaluation.stored_names(model) == set()
     assert "could not be judged" in verdict(news, model).reasons[0]

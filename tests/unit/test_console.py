@@ -200,7 +200,7 @@ from mlops_lifecycle.start import main; main()
 
 
 @pytest.mark.parametrize(
-    "arguments", [("train", "--no-such"), ("nope",), ("train", "--seed", "x"), ("history",), ("data", "nope")]
+    "arguments", [("train", "--no-such"), ("nope",), ("train", "--seed", "x"), ("data", "validate"), ("data", "nope")]
 )
 def test_a_command_line_that_is_none_is_told_in_one_form(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]

@@ -61,7 +61,7 @@ def test_rules_that_can_be_asked_stop_nothing(three: Settings, gate: dict[str, A
 
 
 UNASKABLE = [
-    ({"slices": {"by": ["label", "region"]}}, DataError, "no column region to make parts of; it has source_desk"),
+    ({"slices": {"by": ["label", "region"]}}, DataError, "no column region to make slices of; it has source_desk"),
     ({"slices": {"by": ["id"], "max_values": 29}}, DataError, "column id has 30 values, too many .*at most 29"),
     ({"slices": {"by": ["text"], "max_values": 20}}, DataError, "column text has 30 values.*gate.slices.max_values"),
     ({"metric": "recall.Odd one"}, ConfigError, r"gate.metric: recall.Odd one: the holdout of news 1.0.0 has no class"),

@@ -19,7 +19,6 @@ import pytest
 
 from lifecycle.core import progress
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
-from lifecycle.core.names import ModelType
 from lifecycle.core.references import ModelRef
 from lifecycle.data.source import Source
 from lifecycle.inference import batch
@@ -54,7 +53,7 @@ def models(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
     shutil.copytree(prepared, folder)
     config = settings.load("dev", home=folder)
     target = Target(tracking_uri=config.mlflow_uri, name=config.registered_name("sentiment"))
-    run = train_model(config, ModelType.LOGISTIC_REGRESSION)
+    run = train_model(config, "logistic_regression")
     promotion.promote(promotion.intend(target, run, None, reason="the first"))
     champion = promotion.champion(target)
     assert champion is not None

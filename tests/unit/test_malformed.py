@@ -368,7 +368,7 @@ USAGE = {
     "scheme without its package or credentials": (["--source", "dbfs:///a.csv"], "dbfs:///a.csv"),
     "encoding": (["--encoding", "utf-9"], "--encoding 'utf-9' is not known"),
     "codec that is no encoding": (["--encoding", "rot13"], "--encoding 'rot13' is not known"),
-    "format": (["--format", "xlsx"], "format='xlsx'"),
+    "format": (["--format", "xlsx"], "'xlsx' is not one of"),
     "two delimiters": (["--delimiter", ";;"], "delimiter=';;'"),
     "quote as delimiter": (["--delimiter", '"'], "delimiter='\"'"),
     "nothing to train on": (["--test-size", "0.5", "--holdout-size", "0.5"], "their sum 1 must be below 1"),

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.core.names import ModelType
 from lifecycle.problems.text_classification import estimators, tokens
 from tests.conftest import SAMPLE
 
@@ -103,7 +102,7 @@ def test_the_bundled_sample_is_read_as_words() -> None:
 )  # fmt: skip
 def test_texts_that_differ_in_what_they_say_are_told_apart(good: str, bad: str) -> None:
     texts = pd.DataFrame({"text": [good, bad] * 10})
-    fitted = estimators.fit(ModelType.NAIVE_BAYES, {}, 0, texts, ["good", "bad"] * 10)
+    fitted = estimators.fit("naive_bayes", {}, 0, texts, ["good", "bad"] * 10)
     assert fitted.predict(texts).tolist() == ["good", "bad"] * 10
 
 
@@ -119,13 +118,13 @@ def test_texts_of_one_token_are_worth_a_warning(
     texts: list[str], params: dict[str, object], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "lifecycle"):
-        estimators.fit(ModelType.NAIVE_BAYES, params, 0, pd.DataFrame({"text": texts}), ["good", "bad"] * 5)
+        estimators.fit("naive_bayes", params, 0, pd.DataFrame({"text": texts}), ["good", "bad"] * 5)
     assert ("Most texts are a single token" in caplog.text) is warned
 
 
 def test_the_choice_can_be_overridden() -> None:
     params = {"tfidf__ngram_range": [2, 4], "tfidf__analyzer": "char_wb", "alpha": 0.5}
-    chosen = estimators.text_parameters(estimators.build(ModelType.NAIVE_BAYES, params, 0, ["今天很好"]))
+    chosen = estimators.text_parameters(estimators.build("naive_bayes", params, 0, ["今天很好"]))
     assert (chosen["ngram_range"], chosen["analyzer"]) == ((2, 4), "char_wb")
-    only = estimators.text_parameters(estimators.build(ModelType.NAIVE_BAYES, {"tfidf__min_df": 2}, 0, ["今天很好"]))
+    only = estimators.text_parameters(estimators.build("naive_bayes", {"tfidf__min_df": 2}, 0, ["今天很好"]))
     assert (only["ngram_range"], only["token_pattern"]) == ((1, 3), tokens.ALL_SCRIPTS)

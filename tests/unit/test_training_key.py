@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from lifecycle.core.names import ModelType
 from lifecycle.core.provenance import digest_of
 from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
@@ -21,7 +20,7 @@ from lifecycle.settings.load import Settings
 from lifecycle.training import train as training
 from tests.conftest import ROOT
 
-BAYES, LOGISTIC, FOREST = ModelType.NAIVE_BAYES, ModelType.LOGISTIC_REGRESSION, ModelType.RANDOM_FOREST
+BAYES, LOGISTIC, FOREST = "naive_bayes", "logistic_regression", "random_forest"
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def manifest(news: Settings) -> Manifest:
     return dataset.load(news.datasets, "news", "1.0.0")
 
 
-def key(manifest: Manifest, model_type: ModelType = BAYES, seed: int = 0, name: str = "m", **params: Any) -> str:
+def key(manifest: Manifest, model_type: str = BAYES, seed: int = 0, name: str = "m", **params: Any) -> str:
     return training.train_key(manifest, name, estimators.build(model_type, params, seed), seed)
 
 

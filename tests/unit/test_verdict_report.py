@@ -13,7 +13,8 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 
 from lifecycle.gate.present import report
 from lifecycle.gate.verdict import Check, Flip, Verdict
-from lifecycle.problems.classification.scores import ClassScores, named
+from lifecycle.problems.classification.metrics import named
+from lifecycle.problems.classification.scores import ClassScores
 from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine
 from lifecycle.settings.gate_rules import GateRules
 

@@ -20,7 +20,6 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 
 from lifecycle.core.errors import IntegrityError
-from lifecycle.core.names import ModelType
 from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
 from lifecycle.problems.text_classification import estimators
@@ -125,7 +124,7 @@ def test_a_large_vocabulary_costs_no_node_and_no_file_per_term(pruned: dict[str,
     members = []
     for texts in (TEXTS, [f"w{number} w{number + 1} w{number + 2}" for number in range(900)] * 2):
         table = pd.DataFrame({"text": pd.Series(texts, dtype=object)})
-        pipeline = estimators.fit(ModelType.NAIVE_BAYES, pruned, 0, table, ["a", "b"] * (len(texts) // 2))
+        pipeline = estimators.fit("naive_bayes", pruned, 0, table, ["a", "b"] * (len(texts) // 2))
         text_model.store(pipeline, tmp_path / "pipeline.skops")
         members.append({each.filename: each.file_size for each in files(tmp_path / "pipeline.skops")})
     few, many = members
