@@ -269,7 +269,10 @@ def selftest(done: "SelftestResult") -> None:
     if done.replaced:
         _say(f"On the planted rows other limits stood in: {'; '.join(done.replaced)}")
     word = "passed" if done.passed else "FAILED"
-    _say(f"Gate selftest of {done.env} on {done.problem}: {word} ({done.seconds:.1f} s).", "bold green" if done.passed else "bold red")
+    _say(
+        f"Gate selftest of {done.env} on {done.problem}: {word} ({done.seconds:.1f} s).",
+        "bold green" if done.passed else "bold red",
+    )
 
 
 def model(page: "ModelPage") -> None:

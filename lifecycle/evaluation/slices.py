@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from lifecycle.core.errors import DataError
+from lifecycle.problems.contract import plain
 from lifecycle.problems.findings import SliceLine
 from lifecycle.problems.known import Problem
 from lifecycle.problems.metric import Mask, Scores
@@ -63,7 +64,7 @@ def made_of(problem: Problem, rows: pd.DataFrame, rules: SliceRules) -> Iterator
 
 
 def _by_value(by: str, values: pd.Series, most: int, *, is_class: bool) -> Iterator[tuple[str, Mask]]:
-    names = {value: str(value) for value in values.dropna().unique()}
+    names = {value: plain(value) for value in values.dropna().unique()}
     if pd.api.types.is_numeric_dtype(values) and len(names) > QUARTERS:
         parts = pd.qcut(values, QUARTERS, duplicates="drop")
         names = {part: _ends(values[parts == part]) for part in parts.dropna().unique()}
@@ -78,7 +79,7 @@ def _by_value(by: str, values: pd.Series, most: int, *, is_class: bool) -> Itera
 
 
 def _ends(values: pd.Series) -> str:
-    return f"{values.min():g} to {values.max():g}"
+    return f"{plain(float(values.min()))} to {plain(float(values.max()))}"
 
 
 def column_of(by: str, columns: Iterable[str]) -> str:
