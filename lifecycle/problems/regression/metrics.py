@@ -25,9 +25,9 @@ def named(name: str, rules: GateRules) -> Metric:
 
 
 def standard(scores: NumberScores) -> list[Metric]:
-    """What a verdict lists: every metric that these scores allow."""
-    undefined = {"r2"} if len(np.unique(scores.truth)) < 2 else set()
-    return [metric for metric in STANDARD.values() if metric.name not in undefined]
+    """What a verdict lists: every metric that these scores allow, and percentages where no truth is 0."""
+    useless = {"r2": len(np.unique(scores.truth)) < 2, "mean_absolute_percentage_error": not scores.truth.all()}
+    return [metric for metric in STANDARD.values() if not useless.get(metric.name)]
 
 
 def _root_mean_squared_error(scores: NumberScores, drawn: Drawn) -> Floats:
