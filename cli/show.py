@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cli import console
-from lifecycle.gate.present.markdown import metric_names
+from lifecycle.gate.present import rows as tables
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
     from lifecycle.data.manifest import Manifest
+    from lifecycle.gate.present.rows import Table
     from lifecycle.gate.selftest.selftest import SelftestResult
-    from lifecycle.gate.verdict import Flip, Verdict
+    from lifecycle.gate.verdict import Verdict
     from lifecycle.inference.manifest import BatchManifest
-    from lifecycle.problems.findings import Interval
     from lifecycle.registry.catalog import ModelPage, VersionFacts
     from tasks.outcomes import Admission, Batch, Release
 
@@ -25,9 +25,12 @@ SHOWN, TEXT = 12, 70
 OUTCOMES = {"pass": "green", "caught": "green", "too_few": "dim", "unguarded": "yellow"} | dict.fromkeys(
     ("fail", "MISSED", "not_enough_data"), "bold red"
 )
-WHOLE = frozenset({"outcome", "value", "interval", "limit", "rows", "gain", "p", "failures", "row", "score"})
+WHOLE = frozenset({"outcome", "value", "interval", "limit", "rows", "gain", "p", "failures", "row", "score", "error"})
 """Columns that are of no use broken into lines; the others make room for them."""
 
+
+CUT = frozenset({"text", "inputs", "for example"})
+"""Columns of what the models were given."""
 HEADLINE = 2
 """So many metrics stand in a release's summary, the deciding one first; `mlops gate explain` shows all."""
 
@@ -113,11 +116,12 @@ def dataset(manifest: "Manifest", folder: str) -> None:
 def admission(outcome: "Admission") -> None:
     """Show how a challenger fared."""
     if judged := outcome.verdict:
+        from lifecycle.gate.present import rows
+
         _decision(judged)
-        _checks(judged)
-        _rows("newly broken", judged.broken_rows, judged.broken, 3)
-        _rows("newly repaired", judged.repaired_rows, judged.repaired, 3)
-        console.echo(f"Metrics, parts of the rows, plots: {_explain(outcome)}")
+        for shown in (rows.checks(judged), *rows.changes(judged, 3)):
+            _table_of(shown)
+        console.echo(f"Metrics, slices of the rows, plots: {_explain(outcome)}")
     console.echo(outcome.message)
 
 
@@ -134,15 +138,12 @@ def _explain(outcome: "Admission") -> str:
 
 
 def verdict(judged: "Verdict") -> None:
-    """Show a verdict with everything that it rests on: checks, metrics, parts, behaviour, rows."""
+    """Show a verdict with everything that it rests on: checks, metrics, slices, behaviour, rows."""
+    from lifecycle.gate.present import rows
+
     _decision(judged)
-    _checks(judged)
-    _metrics(judged)
-    _classes(judged)
-    _parts(judged)
-    _behaviour(judged)
-    _rows("newly broken", judged.broken_rows, judged.broken, SHOWN)
-    _rows("newly repaired", judged.repaired_rows, judged.repaired, SHOWN)
+    for shown in rows.every(judged):
+        _table_of(shown)
 
 
 def _decision(judged: "Verdict") -> None:
@@ -169,87 +170,17 @@ def _decision(judged: "Verdict") -> None:
         _say(term)
 
 
-def _checks(judged: "Verdict") -> None:
-    rows = [
-        (
-            check.name,
-            _outcome(check.outcome),
-            _number(check.value),
-            f"[{_number(check.low)}, {_number(check.high)}]" if check.low is not None else "",
-            _number(check.limit),
-            check.detail,
-        )
-        for check in judged.checks
-    ]
-    if rows:
-        table(("check", "outcome", "value", "interval", "limit", "detail"), rows)
+def _table_of(shown: "Table") -> None:
+    """A table of a verdict: outcomes in their colours, and what a model was given cut to a line."""
+    from rich.text import Text
 
+    def cell(column: str, text: str, tone: str) -> Text:
+        style = OUTCOMES.get(tone, "") if column == "outcome" else ""
+        return Text(_cut(text) if column in CUT else text, style)
 
-def _metrics(judged: "Verdict") -> None:
-    """Both models side by side, the metric that decides first; of a class, see the next table."""
-    rows = [
-        (
-            name,
-            *(_interval(of.get(name)) for of in (judged.metrics, judged.champion_metrics)),
-            _gain(judged.gains.get(name)),
-        )
-        for name in metric_names(judged)
-    ]
-    if rows:
-        table(("metric", "challenger", "champion", "gain, above 0 is better"), rows)
-
-
-def _classes(judged: "Verdict") -> None:
-    measured = ("precision", "recall", "f1")
-    rows = [
-        (name, *(_beside(judged, f"{metric}.{name}") for metric in measured), f"{sum(counts):,}")
-        for name, counts in list(zip(judged.classes, judged.confusion, strict=False))[:SHOWN]
-        if any(f"{metric}.{name}" in judged.metrics for metric in measured)
-    ]
-    if rows:
-        table(("class", *(f"{metric} (gain)" for metric in measured), "rows"), rows)
-
-
-def _parts(judged: "Verdict") -> None:
-    rows = [
-        (
-            line.name,
-            f"{line.rows:,}",
-            _outcome(line.outcome),
-            _interval(line.challenger),
-            _interval(line.champion),
-            _signed(line.gain),
-            _number(line.p),
-        )
-        for line in judged.slices[:SHOWN]
-    ]
-    if rows:
-        left = f", {len(rows)} of {len(judged.slices)}" if len(judged.slices) > SHOWN else ""
-        columns = ("part", "rows", "outcome", "challenger", "champion", "gain", "p")
-        table(columns, rows, f"Accuracy on parts of the rows, those that fail first{left}")
-
-
-def _behaviour(judged: "Verdict") -> None:
-    rows = [
-        (f"{line.suite}: {line.name}", _outcome(line.outcome), f"{line.failures} of {line.cases}", _number(line.limit))
-        for line in judged.behaviour
-    ]
-    if rows:
-        table(("behaviour", "outcome", "failures", "limit"), rows)
-    for line in judged.behaviour:
-        if line.outcome == "fail" and line.examples:
-            told = "; ".join(f"{key}: {value}" for key, value in line.examples[0].items())
-            _say(f"{line.name}, for example: {told}")
-
-
-def _rows(what: str, count: int, flips: "Sequence[Flip]", most: int) -> None:
-    rows = [
-        (f.row, f.truth, f.champion, f.challenger, f"{f.score:.2f}", _cut(" ".join(f.text.split())))
-        for f in flips[:most]
-    ]
-    if rows:
-        shown = "" if count <= len(rows) else f", of them the surest {len(rows)}"
-        table(("row", "truth", "champion", "challenger", "score", "text"), rows, f"Rows {what}: {count:,}{shown}")
+    if shown.rows:
+        lines = [[cell(*pair, row.tone) for pair in zip(shown.header, row.cells, strict=True)] for row in shown.rows]
+        table(shown.header, lines, shown.title)
 
 
 def selftest(done: "SelftestResult") -> None:
@@ -352,10 +283,9 @@ def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:
     judged = outcome.verdict
     champion = f"{outcome.model} v{outcome.promotion.champion}" if outcome.promotion else "champion unmoved"
     rows = [(str(outcome.env), champion, f"{judged.decision}: {'; '.join(judged.reasons)}")]
-    for name in metric_names(judged)[:HEADLINE]:
-        found = judged.metrics[name]
-        interval = f"[{_number(found.low)}, {_number(found.high)}] on {judged.rows:,} {judged.side} rows"
-        rows.append((f"  {name}", _number(found.value), interval))
+    for row in tables.metrics(judged).rows[:HEADLINE]:
+        value, _, interval = row.cells[1].partition(" ")
+        rows.append((f"  {row.cells[0]}", value, f"{interval} on {judged.rows:,} {judged.side} rows"))
     return rows
 
 
@@ -375,29 +305,8 @@ def _pairs(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
-
-
 def _cut(text: str) -> str:
     return text if len(text) <= TEXT else f"{text[: TEXT - 2]} …"
-
-
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.3f}"
-
-
-def _interval(found: "Interval | None") -> str:
-    return "" if found is None else f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-
-
-def _gain(found: "Interval | None") -> str:
-    return "" if found is None else f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-
-
-def _beside(judged: "Verdict", metric: str) -> str:
-    found, gain = judged.metrics.get(metric), judged.gains.get(metric)
-    return "" if found is None else f"{found.value:.3f}" + (f" ({gain.value:+.3f})" if gain else "")
 
 
 def _version(number: int | None) -> str:

@@ -1,8 +1,6 @@
 """What Prefect's UI shows of a run: artifacts, and the links from a run to where its results lie."""
 
-import math
 import re
-from typing import Any
 
 from prefect import runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -10,7 +8,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from lifecycle.core.class_names import as_markdown
 from lifecycle.core.references import ModelRef
 from lifecycle.data.manifest import Manifest
-from lifecycle.gate.present import markdown
+from lifecycle.gate.present import markdown, rows
 from lifecycle.gate.verdict import Verdict
 from lifecycle.inference.manifest import BatchManifest
 from lifecycle.registry import catalog
@@ -63,21 +61,12 @@ def show_run(config: Settings, model: ModelRef) -> None:
 @in_the_ui("show the verdict")
 def show_verdict(verdict: Verdict) -> None:
     """Show a verdict: each check as a row, and the whole as a text."""
-    rows = [
-        {
-            "check": check.name,
-            "outcome": check.outcome,
-            "value": _number(check.value),
-            "interval": f"[{_number(check.low)}, {_number(check.high)}]" if check.low is not None else "",
-            "limit": _number(check.limit),
-            "detail": check.detail,
-        }
-        for check in verdict.checks
-    ]
+    checks = rows.checks(verdict)
+    table = [dict(zip(checks.header, row.cells, strict=True)) for row in checks.rows]
     dry = "DRY RUN, nothing is protected: " if verdict.mode == "dry_run" else ""
     reasons = as_markdown("; ".join(verdict.reasons))
     description = f"{dry}**{verdict.decision}** in {verdict.env}: {reasons}"
-    create_table_artifact(table=rows, key=_key(f"verdict-{verdict.env}"), description=description)
+    create_table_artifact(table=table, key=_key(f"verdict-{verdict.env}"), description=description)
     _markdown(f"verdict-{verdict.env}-explained", markdown.text(verdict), description)
 
 
@@ -146,9 +135,3 @@ def _pairs(counts: dict[str, int]) -> str:
     shown = counts if len(counts) <= SHOWN else dict(sorted(counts.items(), key=lambda pair: -pair[1])[:SHOWN])
     more = f" and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
     return ", ".join(f"{as_markdown(name)} {count:,}" for name, count in shown.items()) + more
-
-
-def _number(value: Any) -> str:
-    if value is None or not math.isfinite(value):
-        return ""
-    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"

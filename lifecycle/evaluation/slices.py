@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from lifecycle.core.errors import DataError
-from lifecycle.problems.contract import Columns
+from lifecycle.problems.contract import Columns, plain
 from lifecycle.problems.findings import SliceLine
 from lifecycle.problems.judging import CATEGORIES
 from lifecycle.problems.known import Problem
@@ -82,7 +82,7 @@ def _columns(by: str, inputs: Columns, rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _by_value(by: str, values: pd.Series, most: int, *, is_class: bool) -> Iterator[tuple[str, Mask]]:
-    names = {value: _plain(value) for value in values.dropna().unique()}
+    names = {value: plain(value) for value in values.dropna().unique()}
     if pd.api.types.is_numeric_dtype(values) and len(names) > QUARTERS:
         parts = pd.qcut(values, QUARTERS, duplicates="drop")
         names = {part: _ends(values[parts == part]) for part in parts.dropna().unique()}
@@ -96,12 +96,8 @@ def _by_value(by: str, values: pd.Series, most: int, *, is_class: bool) -> Itera
         yield f"{by} = {names[value]}", (values == value).to_numpy(bool)
 
 
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _ends(values: pd.Series) -> str:
-    return f"{values.min():g} to {values.max():g}"
+    return f"{plain(float(values.min()))} to {plain(float(values.max()))}"
 
 
 def column_of(by: str, columns: Iterable[str]) -> str:

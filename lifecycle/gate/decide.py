@@ -3,6 +3,7 @@
 Pure: nothing is read, nothing is kept.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -68,9 +69,8 @@ class Evidence(NamedTuple):
         """How the two are compared by the rules of an environment; shares of the champion's value become numbers."""
         rules = self.problem.judging.completed(rules)
         metric = self.problem.judging.named(rules.metric, rules)
-        if metric.in_units and len(self.rows):
-            rules = rules.in_units(abs(value_of(metric, self.champion or self.challenger)))
-        return Terms(metric, rules, self.contest)
+        unit = abs(value_of(metric, self.champion or self.challenger)) if metric.in_units and len(self.rows) else 1.0
+        return Terms(metric, rules.in_units(unit) if math.isfinite(unit) else rules, self.contest)
 
 
 class _Findings(NamedTuple):
@@ -83,6 +83,7 @@ class _Findings(NamedTuple):
     behaviour: tuple[BehaviourLine, ...]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an error beyond all numbers is told as one that cannot be measured
 def decide(comparison: Comparison, evidence: Evidence, rules: GateRules, suites: tuple[Suite, ...] = ()) -> Verdict:
     """Run every check on the evidence; with too few rows no later number would mean anything, so none is computed.
 
@@ -212,7 +213,7 @@ def decision_of(done: tuple[Check, ...], worthwhile: float) -> Decision:
 def _is_excluded(check: Check, worthwhile: float) -> bool:
     """Whether the interval holds no gain worth having; where a loss is tolerated, that is not the question."""
     high, limit = check.high, check.limit
-    return high is not None and limit is not None and limit >= 0 and high < max(worthwhile, limit)
+    return high is not None and limit is not None and limit >= 0 and (high <= 0 or high < max(worthwhile, limit))
 
 
 def _other_classes(evidence: Evidence, done: tuple[Check, ...]) -> Iterator[str]:
@@ -252,18 +253,23 @@ def _reasons(
 
 
 def _needed(terms: Terms, variance: float) -> int:
-    """How many rows that nobody has asked can tell a difference that matters; 0 where there are not two models."""
+    """How many rows that nobody has asked can tell a difference that matters; 0 where no number of them can."""
     rules, limit = terms.rules, terms.limit
     margin = -limit if limit < 0 else max(limit, rules.worthwhile_gain)
-    return statistics.rows_needed(variance, margin=margin, risk=rules.risk, power=rules.power) if variance else 0
+    return (
+        statistics.rows_needed(variance, margin=margin, risk=rules.risk, power=rules.power)
+        if variance and margin
+        else 0
+    )
 
 
 def _variance(evidence: Evidence, terms: Terms) -> float:
-    """How much the gain of the two varies; 0 where there are not two, or not two rows."""
+    """How much the gain of the two varies; 0 where that is not known: there are not two, or not two rows."""
     if evidence.champion is None or len(evidence.rows) < 2:
         return 0.0
     rules, models = terms.rules, (evidence.challenger, evidence.champion)
-    return statistics.spread(terms.metric, *models, confidence=rules.confidence, resamples=rules.resamples)
+    spread = statistics.spread(terms.metric, *models, confidence=rules.confidence, resamples=rules.resamples)
+    return spread if math.isfinite(spread) else 0.0
 
 
 def _changes(evidence: Evidence) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from lifecycle.gate.checks import CLASSES, GAIN
 from lifecycle.gate.contest import Contest
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD
 from lifecycle.gate.verdict import REPLAY, Check, Decision
-from lifecycle.problems.findings import Interval, shown
+from lifecycle.problems.findings import Interval, briefly, shown
 from lifecycle.settings.gate_rules import GateRules
 
 PLAIN = {
@@ -56,9 +56,10 @@ def told(decision: Decision, done: Sequence[Check], facts: Facts) -> Iterator[st
     yield _sentence(decision, done, facts)
     for check in done:
         if check.outcome == "not_enough_data":
-            yield f"{check.value:g} {check.name}, {check.detail}; needed are {check.limit:g}{_worthwhile(facts)}"
+            told = ", ".join(filter(None, (f"{check.value:g} {check.name}", check.detail)))
+            yield f"{told}; needed are {check.limit:g}{_worthwhile(facts)}"
         elif check.outcome == "fail" and check.name.startswith(GAIN) and check.value is not None:
-            limit = f"its interval must lie above {check.limit:g}"
+            limit = f"its interval must lie above {briefly(check.limit or 0)}"
             yield f"{check.name} is {_interval(check)}: {limit} ({check.detail}){_tolerated(facts)}"
         elif check.outcome == "fail":
             yield _failed(check)
@@ -75,9 +76,13 @@ def _sentence(decision: Decision, done: Sequence[Check], facts: Facts) -> str:
         case "worse":
             return f"worse than {rival}{_scores(facts)}"
         case "no_better":
-            return f"no better than {rival} by as much as is worth having, {worth:g}{_scores(facts)}"
+            return f"no better than {rival} by as much as is worth having, {briefly(worth)}{_scores(facts)}"
         case "cannot_tell":
-            what = f"is no worse than {rival} by {worth:g}" if facts.contest.rule == "retraining" else f"beats {rival}"
+            what = (
+                f"is no worse than {rival} by {briefly(worth)}"
+                if facts.contest.rule == "retraining"
+                else f"beats {rival}"
+            )
             return f"these {rows} cannot tell whether it {what}: {_shown(worth, facts)}"
         case "not_enough_data":
             return f"too few rows to judge on: {rows} that {'neither has' if facts.champion else 'it has not'} seen"
@@ -88,7 +93,8 @@ def _sentence(decision: Decision, done: Sequence[Check], facts: Facts) -> str:
 
 def _shown(worth: float, facts: Facts) -> str:
     """What the rows could have shown, and how many would tell."""
-    told = f"they show a difference of {facts.visible:.2g} or more; {worth:g} takes about {facts.needed:,} rows"
+    told = f"they show a difference of {briefly(facts.visible, 2)} or more"
+    told += f"; {briefly(worth)} takes about {facts.needed:,} rows"
     if facts.contest.risk(facts.rules) == facts.rules.risk:
         return told if facts.needed > facts.rows else "more rows may tell"
     before = facts.contest.judged_before
@@ -111,10 +117,10 @@ def _accepted(done: Sequence[Check], facts: Facts) -> str:
     if all(check.low is not None and check.low > 0 for check in done if check.name.startswith(GAIN)):
         return f"better than {champion}{_scores(facts)}"
     if contest.rule == "retraining":
-        return (
-            f"trained on newer data and not worse than {champion} by as much as {facts.rules.margin:g}{_scores(facts)}"
-        )
-    return f"not worse than {champion} by more than the {-facts.rules.min_gain:g} that is tolerated{_scores(facts)}"
+        margin = briefly(facts.rules.margin)
+        return f"trained on newer data and not worse than {champion} by as much as {margin}{_scores(facts)}"
+    loss = briefly(-facts.rules.min_gain)
+    return f"not worse than {champion} by more than the {loss} that is tolerated{_scores(facts)}"
 
 
 def _scores(facts: Facts) -> str:
@@ -143,7 +149,7 @@ def _failed(check: Check) -> str:
     if check.detail or check.value is None or check.limit is None:
         return f"{check.name}: {check.detail}"
     side = "below" if check.value < check.limit else "above"
-    return f"{check.name}: {shown(check.value)} is {side} {check.limit:g}"
+    return f"{check.name}: {shown(check.value)} is {side} {briefly(check.limit)}"
 
 
 def _interval(check: Check) -> str:
@@ -157,6 +163,6 @@ def _worthwhile(facts: Facts) -> str:
         return ""
     margin = facts.rules.margin if facts.contest.rule == "retraining" else _worth(facts.rules)
     return (
-        f"; to see a difference of {margin:g} in {facts.rules.metric} with a power of {facts.rules.power:.0%} "
+        f"; to see a difference of {briefly(margin)} in {facts.rules.metric} with a power of {facts.rules.power:.0%} "
         f"takes about {facts.needed:,} rows"
     )

@@ -19,6 +19,8 @@ Kind = Literal["text", "numeric", "categorical", "boolean", "datetime"]
 """What the cells of an input are."""
 DROP = "drop"
 """In place of a kind: the column is no input."""
+WHOLE = 1e15
+"""From here on not every whole number is a float."""
 RESERVED = frozenset({"row", "key", "text", "label", "target", "split", "reason", "kept_row"})
 """What the columns of a dataset are called that every later step reads."""
 
@@ -172,11 +174,14 @@ def described(row: "pd.Series[Any]", columns: Iterable[Column], most: int = 200)
     shown = [(column, row[column.stored]) for column in columns]
     if len(shown) == 1 and shown[0][0].kind == "text":
         return str(shown[0][1])[:most]
-    return ", ".join(f"{column.name}={_plain(value)}" for column, value in shown)[:most]
+    return ", ".join(f"{column.name}={plain(value)}" for column, value in shown)[:most]
 
 
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def plain(value: Any) -> str:
+    """A cell for people: whole numbers are stored as floats and shown without decimals."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if value.is_integer() and abs(value) < WHOLE else f"{value:g}"
 
 
 def columns_of(model: Any) -> Columns:

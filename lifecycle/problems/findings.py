@@ -14,6 +14,11 @@ def shown(value: float, sign: str = "") -> str:
     return format(value, f"{sign}.3f" if value == 0 or abs(value) >= 0.001 else f"{sign}.3g")
 
 
+def briefly(value: float, digits: int = 3) -> str:
+    """A limit as a person would set it: no decimals but those that say something."""
+    return f"{value + 0:,.0f}" if abs(value) >= 1000 else f"{value + 0:.{digits}g}"
+
+
 class Interval(Frozen):
     """An estimate with its confidence interval."""
 

@@ -5,6 +5,7 @@ functions of the mutated module get the code of the mutant, so that whoever has 
 """
 
 import importlib
+import inspect
 import json
 import os
 import signal
@@ -19,11 +20,18 @@ import pytest
 
 from tests.faults.mutants import mutated
 
-DECISIONS = "test_gate_decisions.py"
+DECISIONS = ("test_gate_decisions.py", "test_number_decisions.py")
 TESTS = {
-    "comparable": ("test_comparable.py", DECISIONS),
-    "statistics": (DECISIONS, "test_statistics.py"),
-    "doubt": ("test_doubt.py",),
+    "evaluation.bootstrap": (*DECISIONS, "test_statistics.py"),
+    "evaluation.comparable": ("test_comparable.py", *DECISIONS),
+    "evaluation.statistics": (*DECISIONS, "test_statistics.py"),
+    "gate.doubt": ("test_doubt.py",),
+    "problems.classification.judging": DECISIONS[:1],
+    "problems.classification.scores": ("test_comparable.py", DECISIONS[0], "test_statistics.py"),
+    "problems.classification.trivial": DECISIONS[:1],
+    "problems.regression.judging": DECISIONS[1:],
+    "problems.regression.scores": ("test_number_scores.py", DECISIONS[1]),
+    "problems.shares": ("test_statistics.py", *DECISIONS),
 }
 """The tests of a module; those of the others are the decisions."""
 DEADLINE_SECONDS = 60
@@ -61,7 +69,10 @@ def _asked(order: dict[str, Any], session: pytest.Session) -> dict[str, Any]:
             _child(order, session)
         _, status = os.waitpid(pid, 0)
         told.seek(0)
-        return {"caught": status != 0, "told": told.read().decode(errors="replace")[-3000:]}
+        words = told.read().decode(errors="replace")[-3000:]
+        killer = words.strip().rpartition("\n")[2]
+        session.items.sort(key=lambda item: item.nodeid != killer)  # what caught one mutant may well catch the next
+        return {"caught": status != 0, "told": words}
 
 
 def _child(order: dict[str, Any], session: pytest.Session) -> None:
@@ -85,8 +96,8 @@ def _mutate(name: str, number: int) -> None:
 
 def _replace(here: Mapping[str, Any], changed: Mapping[str, Any], name: str) -> None:
     """Give the functions of a module, and the methods of its classes, the code of the mutant; and its constants."""
-    for key, value in changed.items():
-        known = here.get(key)
+    for key in changed:
+        value, known = (_function(names.get(key)) for names in (changed, here))
         if isinstance(value, FunctionType) and isinstance(known, FunctionType) and value.__module__ == name:
             known.__code__ = value.__code__
         elif isinstance(value, type) and isinstance(known, type) and value.__module__ == name:
@@ -95,9 +106,13 @@ def _replace(here: Mapping[str, Any], changed: Mapping[str, Any], name: str) -> 
             here[key] = value
 
 
+def _function(value: Any) -> Any:
+    """What a property or a decorated function calls; anything else as it is."""
+    return inspect.unwrap(value.fget if isinstance(value, property) else value)
+
+
 def _unit(mutant: dict[str, Any] | None, session: pytest.Session) -> bool:
-    every = dict.fromkeys([DECISIONS, *(name for names in TESTS.values() for name in names)])
-    names = TESTS.get(mutant["module"].rpartition(".")[2], (DECISIONS,)) if mutant else every
+    names = TESTS.get(mutant["module"].removeprefix("lifecycle."), DECISIONS) if mutant else _files()
     items = [item for item in session.items if item.path.name in names]
     for item, following in zip(items, [*items[1:], None], strict=True):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -107,14 +122,22 @@ def _unit(mutant: dict[str, Any] | None, session: pytest.Session) -> bool:
     return not items
 
 
+def _files() -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*DECISIONS, *(name for names in TESTS.values() for name in names)]))
+
+
 def _selftest() -> bool:
-    from lifecycle.core.names import TEXT_CLASSIFICATION, Environment
+    from lifecycle.core.names import Environment
     from lifecycle.gate.selftest import selftest
+    from lifecycle.problems.known import MODULES
     from lifecycle.settings.gate_rules import GateRules
 
-    result = selftest.run(TEXT_CLASSIFICATION, GateRules(), Environment.DEV)
-    sys.stdout.write("\n".join(result.reasons))
-    return not result.passed
+    for problem in MODULES:
+        result = selftest.run(problem, GateRules(), Environment.DEV)
+        sys.stdout.write("\n".join(result.reasons))
+        if not result.passed:
+            return True
+    return False
 
 
 def main() -> None:
@@ -122,7 +145,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     folder = Path(__file__).parents[1] / "unit"
-    files = [str(folder / name) for name in dict.fromkeys([DECISIONS, *(n for names in TESTS.values() for n in names)])]
+    files = [str(folder / name) for name in _files()]
     quiet = [
         "-s",
         "-q",

@@ -129,6 +129,63 @@ def test_a_model_that_there_is_is_asked_what_it_was_trained_on(news: Settings) -
         )
 
 
+# Numbers
+
+
+@pytest.fixture(scope="module")
+def bikes(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """`bikes` 1.0.0: how many were out, by temperature and one of three seasons."""
+    root = tmp_path_factory.mktemp("bikes")
+    source = root / "bikes.csv"
+    with source.open("w", encoding="utf-8", newline="") as file:
+        lines = [(f"h{n}", n / 7, ("spring", "summer", "winter")[n % 3], 10 * n + 0.5) for n in range(300)]
+        csv.writer(file).writerows([("hour", "temp", "season", "cnt"), *lines])
+    config = settings.load("dev", home=root)
+    columns = {"problem": "tabular-regression", "target": "cnt", "key": "hour"}
+    plan = dataset.plan(config, Source(uri=str(source)), data_name="bikes", data_version="1.0.0", **columns)
+    dataset.create(plan)
+    return config
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {},
+        {"metric": "mean_absolute_error", "floors": {"r2": 0.1}, "ceilings": {"root_mean_squared_error": 40.0}},
+        {"slices": {"by": ["target", "temp", "season", "truth"], "max_values": 4}},
+        {"own_metrics": {"ours": f"-{OWN}:negatives"}, "ceilings": {"ours": 3.0}},
+        {"min_rows_per_class": 500, "missed_class_rows": 2, "lost_classes": "refuse"},
+    ],
+)
+def test_rules_that_numbers_have_stop_nothing(bikes: Settings, gate: dict[str, Any]) -> None:
+    limits.require_before_training(ruled(bikes, **gate), "bikes", "1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("gate", "kind", "words"),
+    [
+        ({"metric": "f1_macro"}, ConfigError, "'f1_macro' is not a metric: there are mean_absolute_error"),
+        ({"floors": {"accuracy": 0.5}}, ConfigError, "'accuracy' is not a metric"),
+        ({"ceilings": {"log_loss": 0.5}}, ConfigError, "'log_loss' is not a metric"),
+        ({"floors": {"recall.spring": 0.5}}, ConfigError, r"'recall\.spring' is not a metric"),
+        ({"max_churn": 0.1}, ConfigError, "gate.max_churn: bikes is about tabular-regression, which has no such rule"),
+        (
+            {"behaviour": ["core"], "slices": {"floor": 0.0}},
+            ConfigError,
+            r"gate\.behaviour, gate\.slices\.floor: bikes is about .*mlops config show",
+        ),
+        ({"costs": {"matrix": {"a": {"b": 1}}}}, ConfigError, "gate.costs: bikes is about"),
+        ({"slices": {"by": ["label"]}}, DataError, "no column label to make slices of"),
+        ({"slices": {"by": ["season"], "max_values": 2}}, DataError, "column season has 3 values, too many"),
+    ],
+)
+def test_a_rule_of_classes_is_refused_where_numbers_are_predicted(
+    bikes: Settings, gate: dict[str, Any], kind: type[MlopsError], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        limits.require_before_training(ruled(bikes, **gate), "bikes", "1.0.0")
+
+
 # Too few rows to judge anything
 
 

@@ -247,14 +247,14 @@ def test_the_tables_say_what_the_verdict_says() -> None:
         ["comparable rows", "✓ passed", "300", "", "50", "80 of the rarest class"],
         ["floor accuracy", "✓ passed", "0.710", "[0.680, 0.740]", "0.400", ""],
         ["gain in accuracy", "✗ failed", "0.041", "[-0.011, 0.093]", "0.005", ""],
-        ["behaviour negation", "? not enough data", "–", "", "", ""],
+        ["behaviour negation", "? not enough data", "", "", "", ""],
     ]
     assert [row[:3] + row[4:5] for row in section("Metrics")[1:]] == [
         ["accuracy", "0.710 [0.680, 0.740]", "0.660 [0.630, 0.690]", "+0.050 [+0.020, +0.080]"],
         ["log_loss (less is better)", "0.800 [0.700, 0.900]", "1.200 [1.100, 1.300]", "+0.400 [+0.370, +0.430]"],
         ["recall.neutral", "0.600 [0.570, 0.630]", "–", "–"],
     ]
-    assert [row[:4] + row[5:] for row in section("Parts of the rows")[1:]] == [
+    assert [row[:4] + row[5:] for row in section("Slices of the rows")[1:]] == [
         ["label = neutral", "100", "0.500 [0.470, 0.530]", "0.700 [0.670, 0.730]", "-0.200", "0.012", "✗ failed"],
         ["source = wire", "9", "0.400 [0.370, 0.430]", "–", "–", "–", "– too few rows to judge"],
     ]
@@ -263,9 +263,13 @@ def test_the_tables_say_what_the_verdict_says() -> None:
     assert behaviour[1][5:] == ["0.100", "✗ failed"]
     assert behaviour[2:] == [["given", "answered"], ["Profit fell.", "positive"]]
     changed = section("Rows that change")
-    assert changed[1] == ["7", "Sales fell.", "negative", "negative", "positive", "0.910"]
+    assert changed[1] == ["7", "negative", "negative", "positive", "0.910", "Sales fell."]
     assert len(changed) == 1 + 20 + 1 + 1
-    for told in ("31 newly wrong", "The 20 worst.", "1 newly right", "12 rows that the challenger was trained on"):
+    for told in (
+        "Rows newly broken: 31, of them the worst 20",
+        "Rows newly repaired: 1",
+        "12 rows that the challenger was trained on",
+    ):
         assert told in PAGE.text
     assert verdict(NEW, OLD).digest in PAGE.text
 
@@ -412,7 +416,7 @@ def test_of_many_classes_the_largest_are_shown_and_the_rest_is_counted() -> None
     assert len(text) < 1_000_000
     assert "The 12 largest of 400 classes." in page.text
     assert "The first 60 of 1201 metrics; the verdict's JSON has all." in page.text
-    assert "100 of 400 parts; the verdict's JSON has all." in page.text
+    assert "100 of 400 slices; the verdict's JSON has all." in page.text
     matrix = cells(text.partition("<h2>Confusion</h2>")[2].partition("</table>")[0])
     assert [row[0] for row in matrix[1:]] == list(classes[100:112])
     assert matrix[0][-1] == "others"

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.gate.decide import SHOWN_FLIPS
+from lifecycle.gate.present import rows
 from lifecycle.gate.verdict import Verdict
 from lifecycle.problems.classification.metrics import EDGES
 from lifecycle.problems.classification.scores import ClassScores
@@ -103,6 +105,8 @@ def render(verdict: Verdict, challenger: Scores | None = None, champion: Scores 
         models.append(_model("champion", verdict.champion, verdict.classes, verdict.champion_confusion, champion))
     return environment.get_template("verdict.html.j2").render(
         v=verdict,
+        checks=rows.checks(verdict),
+        changes=zip(rows.changes(verdict, SHOWN_FLIPS), ("challenger", "champion"), strict=True),
         models=models,
         metrics=_metrics(verdict),
         limits={check.name: check.limit for check in verdict.checks},

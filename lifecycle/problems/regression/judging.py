@@ -22,7 +22,7 @@ def _trivial(scores: NumberScores, rules: GateRules) -> Iterator[tuple[str, Metr
     constants = {"mean": float(np.mean(scores.truth)), "median": float(np.median(scores.truth))}
     answers = {name: scores._replace(prediction=np.full_like(scores.truth, value)) for name, value in constants.items()}
     best = max(answers, key=lambda name: value_of(metric, answers[name]))
-    yield f"always the {best}", metric, answers[best]
+    yield f"the {best} of these rows", metric, answers[best]
 
 
 def _inapplicable(rules: GateRules) -> Iterator[str]:
@@ -33,7 +33,7 @@ def _inapplicable(rules: GateRules) -> Iterator[str]:
         "max_churn": rules.max_churn,
         "slices.floor": rules.slices.floor,
     }
-    yield from (f"gate.{name}" for name, value in asked.items() if value)
+    yield from (f"gate.{name}" for name, value in asked.items() if value is not None and value != ())
 
 
 JUDGING = Judging(

@@ -25,9 +25,9 @@ def named(name: str, rules: GateRules) -> Metric:
 
 
 def standard(scores: NumberScores) -> list[Metric]:
-    """What a verdict lists: every metric that these scores allow."""
-    undefined = {"r2"} if len(np.unique(scores.truth)) < 2 else set()
-    return [metric for metric in STANDARD.values() if metric.name not in undefined]
+    """What a verdict lists: every metric that these scores allow, and percentages where no truth is 0."""
+    useless = {"r2": len(np.unique(scores.truth)) < 2, "mean_absolute_percentage_error": not scores.truth.all()}
+    return [metric for metric in STANDARD.values() if not useless.get(metric.name)]
 
 
 def _root_mean_squared_error(scores: NumberScores, drawn: Drawn) -> Floats:
@@ -52,12 +52,12 @@ def _mean_absolute_percentage_error(scores: NumberScores, drawn: Drawn) -> Float
 def _r2(scores: NumberScores, drawn: Drawn) -> Floats:
     """The share of the variance that is explained; undefined where all drawn rows have the same truth.
 
-    The sums of squares are taken around the mean of all rows, so that large numbers lose no digits.
+    Each resample is centred on its own mean, so that neither large numbers nor an outlier elsewhere cost it digits.
     """
-    centred = scores.truth - scores.truth.mean()
-    total = centred**2 @ drawn - ratio((centred @ drawn) ** 2, drawn.sum(axis=0))
-    total = np.where(total > np.finfo(np.float64).eps * (centred**2 @ drawn), total, 0.0)
-    return 1 - ratio(scores.errors**2 @ drawn, total, math.nan)
+    centre, rows = mean(scores.truth, drawn), drawn.sum(axis=0)
+    total = np.sum((scores.truth[:, None] - centre) ** 2 * drawn, axis=0)
+    rounding = len(drawn) * np.finfo(np.float64).eps * np.abs(centre)
+    return 1 - ratio(scores.errors**2 @ drawn, np.where(total > rows * rounding**2, total, 0.0), math.nan)
 
 
 def _rows_of(scores: NumberScores, rows: Codes) -> Sequence[list[float]]:

@@ -1,5 +1,6 @@
 """One regressor on the comparable rows: numbers beside the truth, and how it compares with another one."""
 
+import warnings
 from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple, Self, TypeVar, cast
@@ -61,7 +62,9 @@ class NumberScores(_Fields):
 
     def flips(self, champion: Self) -> Flips:
         """The rows on which this model is farther from the truth than a champion, or closer to it."""
-        return Flips(self.errors > champion.errors, self.errors < champion.errors, "sign test", ("closer", "farther"))
+        return Flips(
+            self.errors > champion.errors, self.errors < champion.errors, "sign test", ("closer", "farther off")
+        )
 
     def severity(self, other: Self) -> Floats:
         """How much farther from the truth it is than another model."""
@@ -94,7 +97,9 @@ class NumberScores(_Fields):
         if len(new) < 2 or np.array_equal(new, old):
             return 0.0, 1.0
         lost = float((new.mean() - old.mean()) / old.mean()) if old.mean() else np.inf
-        return lost, float(stats.ttest_rel(new, old, alternative="greater").pvalue)
+        with warnings.catch_warnings():  # where all rows lose about the same, which is no chance
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return lost, float(stats.ttest_rel(new, old, alternative="greater").pvalue)
 
     def changed(self, champion: Self) -> int:
         """Rows whose prediction is another number."""
