@@ -50,7 +50,8 @@ def require_trusted(path: str, trusted_modules: Iterable[str]) -> None:
     if not is_trusted(module, trusted_modules):
         top = module.partition(".")[0]
         what = f"{path} is code of your own, and {module} is not trusted in this environment."
-        raise ConfigError(what, f"If it is to run, name it in the environment's settings: trusted_modules: [{top}]")
+        fix = f"trusted_modules: [{top}] in config/<env>.yaml, or MLOPS_TRUSTED_MODULES='[\"{top}\"]'"
+        raise ConfigError(what, f"If it is to run, name it in the environment's settings: {fix}")
 
 
 def digest(path: str) -> str:
