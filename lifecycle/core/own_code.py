@@ -92,7 +92,7 @@ def sources(path: str) -> dict[str, bytes]:
     return files
 
 
-def tops(files: Sources) -> set[str]:
+def tops(files: Iterable[str]) -> set[str]:
     """The top-level packages and modules of sources."""
     return {name.partition("/")[0].removesuffix(".py") for name in files}
 

@@ -113,7 +113,7 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
 
     files = sorted((model_folder / "artifacts").iterdir())
     code = own.code_of(model_folder)
-    types = loading.untrusted_types(model_folder / "artifacts" / "pipeline.skops") if code else []
+    types = loading.untrusted_types(model_folder / "artifacts" / "pipeline.skops") if code else []  # all are trusted
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="mlops-code-") as temporary:
         warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
         mlflow.pyfunc.save_model(
@@ -122,7 +122,7 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
             artifacts={ARTIFACTS[path.name]: str(path) for path in files},
             signature=ModelSignature(Schema([ColSpec(DataType.string, name) for name in model.inputs])),
             pip_requirements=[],
-            code_paths=[str(path) for path in own_code.written(code, Path(temporary))] or None,
+            code_paths=[str(path) for path in own_code.written(own.needed(code, types), Path(temporary))] or None,
             model_config={"trusted_types": [*loading.trusted_types(), *types]},
         )
     return folder

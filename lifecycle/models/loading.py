@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 NOT_CONTENT = frozenset({"registered_model_meta", examples.RECORD})
 """Files beside a model: what MLflow writes when it is registered or downloaded, and the record of an erasure."""
 
+COMPILED = "__pycache__/*.pyc"
 LOADER = "mlflow.pyfunc.loaders.code_model"
 MOST_DESCRIPTION = 1_000_000
 MOST_EXPANDED, MOST_FOLD = 64 * 2**20, 300
@@ -57,6 +58,8 @@ def private_copy(ref: ModelRef) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         folder = download(ref.tracking_uri, ref.uri, Path(temporary), ref.registry_uri)
+        for path in folder.rglob(COMPILED):
+            path.unlink()  # nobody has verified it, so it goes no further
         if not any(folder.rglob("*")):
             raise IntegrityError(f"{ref.label}: its artifacts are missing.", "Roll back or train again.")
         found = artifact_digest(folder)
@@ -82,8 +85,12 @@ def load(ref: ModelRef) -> Any:
 
 
 def artifact_digest(folder: Path) -> str:
-    """The tree digest of a model folder; an example that was erased counts as what it was."""
-    compiled = {path.relative_to(folder).as_posix() for path in (folder / own.CODE).rglob("__pycache__/*.pyc")}
+    """The tree digest of a model folder; an example that was erased counts as what it was.
+
+    What Python has compiled does not count: plain MLflow loads a model from where it is stored on this machine, and
+    leaves that beside its code.
+    """
+    compiled = {path.relative_to(folder).as_posix() for path in folder.rglob(COMPILED)}
     return tree_digest(folder, NOT_CONTENT | compiled, examples.replaced(folder))
 
 
@@ -265,7 +272,7 @@ def _pipeline(path: Path, ref: ModelRef, read: Callable[[Path, Iterable[str]], A
         _require_sound(path)
         # skops checks every type before it makes the first object; to ask for the types before reads the file twice
         types = own.trusted(untrusted_types(path), code, ref.trusted_modules) if ref.trusted_modules else []
-        with own_code.importing(code):
+        with own_code.importing(own.needed(code, types)):
             own.require_defined(types, code, ref.label)
             pipeline = read(path, [*trusted_types(), *types])
     except IntegrityError:

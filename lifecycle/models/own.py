@@ -18,6 +18,12 @@ def code_of(folder: Path) -> own_code.Sources:
     return own_code.carried(folder / CODE)
 
 
+def needed(code: own_code.Sources, types: Iterable[str]) -> own_code.Sources:
+    """The sources of the packages that types are from: nothing else that lies beside a model is ever imported."""
+    tops = {_top(kind) for kind in types}
+    return {name: content for name, content in code.items() if own_code.tops([name]) <= tops}
+
+
 def trusted(types: Iterable[str], code: own_code.Sources, trusted_modules: Sequence[str]) -> list[str]:
     """Those types whose modules are trusted, and either come with the model or belong to an installed package."""
     tops = own_code.tops(code)
