@@ -13,7 +13,6 @@ from lifecycle.models import loading
 from lifecycle.models.external import external
 from lifecycle.registry import catalog, registration, store, transfer
 from lifecycle.settings import load as settings
-from lifecycle.tracking import runs
 
 if TYPE_CHECKING:
     from lifecycle.core.references import ModelRef
@@ -65,7 +64,7 @@ def register(
         raise ConfigError("Say what to register: either --run-id or --source.")
     target = runner.registered(env, model_name)
     if run_id is not None:
-        model = runs.trained(target.tracking_uri, run_id)
+        model = catalog.resolve(target, run_id=run_id)
     else:
         model = registration.described(target, source or "")
     _enter(target, env, model, description, as_json)

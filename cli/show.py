@@ -116,10 +116,8 @@ def dataset(manifest: "Manifest", folder: str) -> None:
 def admission(outcome: "Admission") -> None:
     """Show how a challenger fared."""
     if judged := outcome.verdict:
-        from lifecycle.gate.present import rows
-
         _decision(judged)
-        for shown in (rows.checks(judged), *rows.changes(judged, 3)):
+        for shown in (tables.checks(judged), *tables.changes(judged, 3)):
             _table_of(shown)
         console.echo(f"Metrics, slices of the rows, plots: {_explain(outcome)}")
     console.echo(outcome.message)
@@ -139,10 +137,8 @@ def _explain(outcome: "Admission") -> str:
 
 def verdict(judged: "Verdict") -> None:
     """Show a verdict with everything that it rests on: checks, metrics, slices, behaviour, rows."""
-    from lifecycle.gate.present import rows
-
     _decision(judged)
-    for shown in rows.every(judged):
+    for shown in tables.every(judged):
         _table_of(shown)
 
 

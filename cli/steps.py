@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,6 @@ from cli import console, options, runner, show
 from cli.data import check_source
 from flows.flow_requests import (
     LOGICAL_DATE,
-    Fitting,
     InferenceRequest,
     PromotionRequest,
     ReleaseRequest,
@@ -47,7 +47,7 @@ def train(request: TrainingRequest, as_json: options.Json = False, verbose: opti
     data_name, wanted = request.dataset
     data_version = dataset.resolve(config.datasets, data_name, wanted)
     manifest = dataset.load(config.datasets, data_name, data_version)
-    _require_algorithm(request, manifest.problem, manifest.inputs)
+    _require_algorithm(request, manifest.problem, manifest.inputs, [config.env])
     title = f"Training {_what(request)} on {data_name} {data_version}"
     outcome = runner.run_flow("train", request.parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.admission)
@@ -183,9 +183,8 @@ def _release(request: ReleaseRequest, as_json: bool, verbose: bool) -> None:
         request = request.model_copy(update={"source": path}).versioned(config)
         planned = check_source(config, request)
         kinds = {name: kind for name, kind in planned.columns.items() if kind != DROP}
-        _require_algorithm(
-            request, planned.problem, tuple(Column(name=name, kind=kind) for name, kind in kinds.items())
-        )
+        columns = tuple(Column(name=name, kind=kind) for name, kind in kinds.items())
+        _require_algorithm(request, planned.problem, columns, [*Environment])
         outcome = runner.run_flow("release", request.parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.release)
 
@@ -228,11 +227,18 @@ def _check_input(config: Settings, request: InferenceRequest) -> None:
         ingest.require(source, config.data)
 
 
-def _require_algorithm(request: Fitting, problem: ProblemName, columns: Columns) -> None:
-    """An algorithm or a parameter that there is not ends here."""
+def _require_algorithm(
+    request: TrainingRequest | ReleaseRequest, problem: ProblemName, columns: Columns, envs: Sequence[Environment]
+) -> None:
+    """An algorithm or a parameter that there is not ends here, and code that one of the environments does not trust."""
+    from lifecycle.problems import own
     from lifecycle.problems.known import named  # needs pandas, which no help does
 
-    named(problem).learning.build(request.algorithm, request.params or {}, request.seed or 0, columns)
+    learning = named(problem).learning
+    for env in reversed(envs):
+        trusted = settings.load(env, model_name=request.model).trusted_modules
+        algorithm = own.algorithm_of(learning.estimators, request.algorithm, trusted)
+    learning.build(algorithm, request.params or {}, request.seed or 0, columns)
 
 
 def _what(request: TrainingRequest) -> str:

@@ -23,6 +23,7 @@ from lifecycle.core.parameters import (
     Fraction,
     Location,
     Name,
+    OwnPath,
     Params,
     VersionNumber,
 )
@@ -78,6 +79,7 @@ class TableRequest(Request, TableForm):
     time_column: str | None = Field(
         None, description="Column by which the newest rows are held out: ISO dates or numbers."
     )
+    clean: OwnPath | None = Field(None, description="Cleaning step of your own, as package.module:function.")
     parent: Name | None = Field(None, description="Version whose splits are kept; default the latest.")
     sha256: str | None = Field(None, description="Expected digest of the file.")
 
@@ -102,6 +104,7 @@ class TableRequest(Request, TableForm):
             "target": None if self.label_column else data.target,
             "columns": None if self.text_column else data.columns,
             "key_column": data.key,
+            "clean": data.clean,
         } | self._split_by(data)
 
     def _split_by(self, data: DataDefinition) -> dict[str, Any]:
@@ -173,8 +176,8 @@ class Fitting(Frozen):
 
     algorithm: str | None = Field(
         None,
-        description="What to train, such as naive_bayes, random_forest or logistic_regression; default the problem's "
-        "first one.",
+        description="What to train, such as naive_bayes, random_forest or logistic_regression, or a factory of your "
+        "own, as package.module:function; default the problem's first one.",
     )
     params: Params | None = Field(
         None, description="Parameters of the algorithm, as \"{'alpha': 1.0, 'tfidf__min_df': 2}\"."

@@ -32,7 +32,7 @@ def run(request: TrainingRequest) -> Outcome[Admission]:
     )
     with replay.ahead(planned):
         compute.run_step("train", planned, config)
-        challenger = training.trained(config.mlflow_uri, planned.run_id)
+        challenger = training.trained(target_of(config, request.model), run_id=planned.run_id)
         reports.show_run(config, challenger)
         if request.as_candidate:
             challenger = registry.enter_challenger(target_of(config, request.model), challenger)

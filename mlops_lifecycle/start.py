@@ -21,7 +21,8 @@ HOME = _HERE if os.path.isdir(os.path.join(_HERE, "lifecycle")) else os.path.dir
 CHILDREN = os.path.join(_HERE, "children")
 """On the PYTHONPATH of every Python that is started below us, by a library too: its `sitecustomize` calls `find`."""
 GIVEN = "_MLOPS_PYTHONPATH"
-"""The PYTHONPATH that a person gave: searched last, it adds modules, such as metrics of one's own, and hides none."""
+"""The PYTHONPATH that a person gave, and the folder of the project: searched last, they add modules, such as metrics of
+one's own, and hide none."""
 ALTERING = ("PYTHONINSPECT", "PYTHONOPTIMIZE", "PYTHONWARNINGS")
 """They make another interpreter: one with a prompt, without docstrings and assertions, with warnings as errors."""
 RESTARTED = "_MLOPS_RESTARTED"
@@ -52,7 +53,7 @@ def protect() -> None:
     if not sys.flags.safe_path:
         del sys.path[:1]
     sys.path[:] = [entry for entry in sys.path if entry]
-    foreign = [entry for entry in _entries("PYTHONPATH") if entry not in {CHILDREN, HOME}]
+    foreign = [entry for entry in [*_entries("PYTHONPATH"), *_project()] if entry not in {CHILDREN, HOME}]
     os.environ[GIVEN] = os.pathsep.join([*_given(), *(entry for entry in foreign if entry not in _given())])
     os.environ |= {"PYTHONPATH": CHILDREN, "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
     os.environ["UVICORN_APP_DIR"] = CHILDREN  # uvicorn itself puts one first, by default the working directory
@@ -91,6 +92,20 @@ def _call(module: str) -> None:
 
 def _given() -> "list[str]":
     return _entries(GIVEN)
+
+
+def _project() -> "list[str]":
+    """The folder that the project's `config/` is in, found as `lifecycle.settings.files` finds it."""
+    if chosen := os.environ.get("MLOPS_CONFIG_DIR"):
+        return [os.path.dirname(os.path.abspath(os.path.expanduser(chosen)))]
+    try:
+        folder = os.getcwd()
+    except OSError:
+        return []
+    while not any(os.path.exists(os.path.join(folder, "config", name)) for name in ("dev.yaml", "models")):
+        if folder == (folder := os.path.dirname(folder)):
+            return []
+    return [folder]
 
 
 def _entries(variable: str) -> "list[str]":

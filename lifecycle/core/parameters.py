@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from lifecycle.core import secrets
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import NAME_PATTERN
+from lifecycle.core.own_code import PATTERN
 
 
 def literal(value: Any) -> Any:
@@ -77,6 +78,8 @@ def _unsealed(value: str) -> str:
 DELIMITERS = {"tab": "\t", "\\t": "\t"}
 """What a shell or a form lets one write for a delimiter that cannot be seen."""
 
+OwnPath = Annotated[str, Field(pattern=f"^{PATTERN}$")]
+"""Code of a team's own: `package.module:name`."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`.")]
 Location = Annotated[str, AfterValidator(_unsealed), Field(json_schema_extra={"pattern": secrets.SEALED})]
 """A path, a URL or the name of a table: it is stored, so a secret in it is a reference (`lifecycle.core.secrets`)."""

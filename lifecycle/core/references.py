@@ -16,6 +16,8 @@ class ModelRef(Frozen):
     version: int | None = None
     allow_pickle: bool = False
     """Whether the settings of the environment allow to read it if it is a pickle."""
+    trusted_modules: tuple[str, ...] = ()
+    """Of the code that it brings with it, what the settings of the environment allow to run."""
 
     @property
     def label(self) -> str:

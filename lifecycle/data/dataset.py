@@ -21,7 +21,7 @@ from lifecycle.core import class_names
 from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.names import Side, is_name
 from lifecycle.core.provenance import code_version
-from lifecycle.data import cells, columns, contents, division, ingest, lock, report, tombstones, validation
+from lifecycle.data import cells, cleaning, columns, contents, division, ingest, lock, report, tombstones, validation
 from lifecycle.data.division import Earlier
 from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest
 from lifecycle.data.quarantine import Wanted, check_budget, rare_rows, set_aside, wanted
@@ -71,6 +71,7 @@ def state(config: Settings, source: Source, **arguments: Any) -> CreateDataReque
         source=source,
         rules=config.data,
         suite=validation.load_suite(str(arguments.get("data_name")), arguments.get("problem")),
+        **cleaning.planned(config, arguments.get("clean")),
         **arguments,
     )
 
@@ -96,8 +97,8 @@ def create(request: CreateDataRequest) -> None:
     division.require_one_way(request, parent)
     earlier = _earlier(request, parent)
     by = division.by_column(request, earlier)
-    left = _without_erased(table, request)
-    frame, inputs, *_, trimmed = canonical = _canonical(left.rows, request, parent)
+    left, canonical = _cleaned(_without_erased(table, request), request, parent)
+    frame, inputs, *_, trimmed = canonical
     unusable, said = _unusable(left, canonical, by)
     check_budget(unusable, len(frame), request.source.name, request.rules, said)
     if unusable:
@@ -171,7 +172,7 @@ def check_source(request: CreateDataRequest) -> None:
     table = _without_erased(read_source(request), request)
     parent = None if volumes.is_published(request.folder) else _parent(request)
     division.require_one_way(request, parent)
-    canonical = _canonical(table.rows, request, parent)
+    table, canonical = _cleaned(table, request, parent)
     frame = canonical.frame
     unusable, said = _unusable(table, canonical, division.by_column(request, Earlier()))
     check_budget(unusable, len(frame), request.source.name, request.rules, said)
@@ -328,8 +329,19 @@ def _without_erased(table: ingest.Table, request: CreateDataRequest) -> ingest.T
     )
 
 
-def _canonical(raw: "pd.DataFrame", request: CreateDataRequest, parent: Manifest | None) -> Canonical:
-    return request.table.canonical(raw, request, parent.before if parent else Before())
+def _cleaned(
+    table: ingest.Table, request: CreateDataRequest, parent: Manifest | None
+) -> tuple[ingest.Table, Canonical]:
+    """A table as its cleaning step leaves it, and its canonical form, which has the rows that are away too.
+
+    A row may be one of those that were erased only after it was cleaned.
+    """
+    rows, away = cleaning.cleaned(table.rows, request)
+    unusable = {row: reason for row, reason in table.unusable.items() if row not in away.index}
+    left = _without_erased(table._replace(rows=rows, unusable=unusable), request) if request.clean else table
+    before = parent.before if parent else Before()
+    canonical = request.table.canonical(left.rows, request, before)
+    return left, cleaning.with_what_is_away(canonical, away, request, before)
 
 
 def _wanted(request: CreateDataRequest, parent: Manifest | None) -> Wanted | None:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName, Side, is_name
-from lifecycle.core.parameters import Columns, Flag, Fraction, Name
+from lifecycle.core.parameters import Columns, Flag, Fraction, Name, OwnPath
 from lifecycle.data import validation
 from lifecycle.data.erased import Erased
 from lifecycle.data.source import Source
@@ -77,6 +77,9 @@ class CreateDataRequest(Frozen):
     )
     group_column: str | None = Field(None, description="No value of this source column is on two sides.")
     time_column: str | None = Field(None, description="Source column by which the newest rows are held out.")
+    clean: OwnPath | None = Field(None, description="Cleaning step of one's own: package.module:function.")
+    clean_code: str = Field("", description="The sha256 of its code.")
+    trusted_modules: tuple[str, ...] = ()
     parent: Name | None = Field(None, description="Version whose sides are kept; default the latest one.")
     rules: DataRules = DataRules()
     suite: validation.Expectations = ()
@@ -151,6 +154,7 @@ class CreateDataRequest(Frozen):
         values |= self.table.parameters(self)
         values |= {"holdout_size": self.holdout_size if self.holdout else 0.0, "stratify": list(self.strata)}
         values |= {name: chosen for name in ("group_column", "time_column") if (chosen := getattr(self, name))}
+        values |= {"clean": self.clean, "clean_code": self.clean_code} if self.clean else {}
         return values | {"conflicting_labels": self.rules.conflicting_labels}
 
     @property

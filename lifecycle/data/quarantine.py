@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DUPLICATE, CONFLICT, RARE = "duplicate", "conflicting_label", "rare_class"
+CLEANED_AWAY = "cleaned_away"
+"""Taken out on purpose, by a cleaning step."""
 MAJORITY, AHEAD = 2 / 3, 2
 """What makes a label that of a text: so large a share of its rows, and so many more than any other label has."""
 NAMED = 5
@@ -191,7 +193,9 @@ def _majority(labels: "pd.Series[str]") -> str | None:
 
 
 def check_budget(reasons: Mapping[int, str], count: int, name: str, rules: DataRules, said: str = "") -> None:
-    """Refuse a table of which too many rows cannot be used; repeats, here or of a text on another side, do not count.
+    """Refuse a table of which too many rows cannot be used.
+
+    Repeats, here or of a text on another side, do not count, nor does what a cleaning step has taken out.
 
     Args:
         reasons: Row number to reason.
@@ -203,7 +207,7 @@ def check_budget(reasons: Mapping[int, str], count: int, name: str, rules: DataR
     Raises:
         DataError: More rows than the budget cannot be used.
     """
-    counted = {row: reason for row, reason in reasons.items() if reason not in {DUPLICATE, OTHER_SIDE}}
+    counted = {row: reason for row, reason in reasons.items() if reason not in {DUPLICATE, OTHER_SIDE, CLEANED_AWAY}}
     if len(counted) > rules.max_quarantine_fraction * count:
         counts = ", ".join(f"{reason} {n}" for reason, n in Counter(counted.values()).most_common())
         what = f"{name}: {len(counted)} of {count} rows cannot be used ({counts}), such as row "

@@ -26,7 +26,7 @@ from lifecycle.gate.verdict import REPLAY, Check, Decision, Flip, Verdict
 from lifecycle.problems.contract import Columns, described
 from lifecycle.problems.findings import BehaviourLine, SliceLine
 from lifecycle.problems.known import Problem
-from lifecycle.problems.metric import Mask, Scores, value_of
+from lifecycle.problems.metric import Mask, Scores, own_digest, value_of
 from lifecycle.problems.text_classification import behaviour
 from lifecycle.problems.text_classification.behaviour import Suite
 from lifecycle.settings.gate_rules import GateRules
@@ -183,6 +183,7 @@ def _verdict(
         checks=done,
         metrics=measured.challenger if measured else {},
         champion_metrics=measured.champion if measured else {},
+        measured_by={name: own_digest(path) for name, path in terms.rules.own_metrics.items()} if measured else {},
         gains=measured.gain if measured else {},
         classes=new.classes,
         confusion=new.confusion(),

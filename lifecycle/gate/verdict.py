@@ -78,6 +78,7 @@ class Verdict(Frozen):
     checks: tuple[Check, ...] = ()
     metrics: dict[str, Interval] = Field({}, description="What the challenger reaches on these rows.")
     champion_metrics: dict[str, Interval] = Field({}, description="The same of the champion.")
+    measured_by: dict[str, str] = Field({}, description="Metrics of one's own: name to the sha256 of their code.")
     gains: dict[str, Interval] = Field({}, description="Paired differences, above 0 where the challenger is better.")
     slices: tuple[SliceLine, ...] = ()
     behaviour: tuple[BehaviourLine, ...] = ()

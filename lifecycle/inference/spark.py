@@ -16,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.core import own_code
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
 from lifecycle.inference.local import Part, Scored
 from lifecycle.inference.manifest import BatchRequest, Counts
-from lifecycle.models import loading
+from lifecycle.models import loading, own
 from lifecycle.problems.contract import columns_of
 from lifecycle.problems.known import named
 
@@ -111,7 +112,9 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
     from mlflow.types import ColSpec, DataType, Schema
 
     files = sorted((model_folder / "artifacts").iterdir())
-    with warnings.catch_warnings():
+    code = own.code_of(model_folder)
+    types = loading.untrusted_types(model_folder / "artifacts" / "pipeline.skops") if code else []  # all are trusted
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="mlops-code-") as temporary:
         warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
         mlflow.pyfunc.save_model(
             str(folder),
@@ -119,7 +122,8 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
             artifacts={ARTIFACTS[path.name]: str(path) for path in files},
             signature=ModelSignature(Schema([ColSpec(DataType.string, name) for name in model.inputs])),
             pip_requirements=[],
-            model_config={"trusted_types": loading.trusted_types()},
+            code_paths=[str(path) for path in own_code.written(own.needed(code, types), Path(temporary))] or None,
+            model_config={"trusted_types": [*loading.trusted_types(), *types]},
         )
     return folder
 

@@ -3,7 +3,8 @@
 MLflow keeps no checksum, a swapped pickle runs its payload on load, and a model's own list of trusted types is written
 by whoever wrote the model. So the digest recorded at registration is checked before anything is deserialised, no code
 of the model's is run, only files that our own classes read are accepted, and skops gets our list. A pickle, which is
-code, is read only where the environment's settings allow it.
+code, is read only where the environment's settings allow it; code of a team's own is run from the verified copy, and
+only if its module is one of those that the settings trust.
 """
 
 import io
@@ -19,11 +20,12 @@ import yaml
 from cachetools import LRUCache, cached
 from pydantic import Field, field_validator
 
+from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef
-from lifecycle.models import examples
+from lifecycle.models import examples, own
 from lifecycle.problems.contract import TEXT_COLUMNS, Columns
 from lifecycle.problems.known import MODULES, named
 from lifecycle.storage.files import tree_digest
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
 NOT_CONTENT = frozenset({"registered_model_meta", examples.RECORD})
 """Files beside a model: what MLflow writes when it is registered or downloaded, and the record of an erasure."""
 
+COMPILED = "__pycache__/*.pyc"
 LOADER = "mlflow.pyfunc.loaders.code_model"
 MOST_DESCRIPTION = 1_000_000
 MOST_EXPANDED, MOST_FOLD = 64 * 2**20, 300
 """A file that unpacks to more than both allow, bytes and times its size, is made to fill the memory."""
+TRUST = "If the code that it brings may run here, name its modules in the environment's settings: trusted_modules."
 DO_NOT_USE = "Do not use this model; roll back or train again."
 
 VADER_FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt")
@@ -54,6 +58,8 @@ def private_copy(ref: ModelRef) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
         folder = download(ref.tracking_uri, ref.uri, Path(temporary), ref.registry_uri)
+        for path in folder.rglob(COMPILED):
+            path.unlink()  # nobody has verified it, so it goes no further
         if not any(folder.rglob("*")):
             raise IntegrityError(f"{ref.label}: its artifacts are missing.", "Roll back or train again.")
         found = artifact_digest(folder)
@@ -79,8 +85,13 @@ def load(ref: ModelRef) -> Any:
 
 
 def artifact_digest(folder: Path) -> str:
-    """The tree digest of a model folder; an example that was erased counts as what it was."""
-    return tree_digest(folder, NOT_CONTENT, examples.replaced(folder))
+    """The tree digest of a model folder; an example that was erased counts as what it was.
+
+    What Python has compiled does not count: plain MLflow loads a model from where it is stored on this machine, and
+    leaves that beside its code.
+    """
+    compiled = {path.relative_to(folder).as_posix() for path in folder.rglob(COMPILED)}
+    return tree_digest(folder, NOT_CONTENT | compiled, examples.replaced(folder))
 
 
 def trusted_types() -> list[str]:
@@ -231,7 +242,7 @@ def _columns(path: Path, label: str) -> _Columns:
         raise IntegrityError(f"{label}: its {path.name} cannot be read: {_said(error)}.", DO_NOT_USE) from None
 
 
-@cached(LRUCache(maxsize=2), key=lambda _, ref: ref.artifact_sha256, lock=Lock())
+@cached(LRUCache(maxsize=2), key=lambda _, ref: (ref.artifact_sha256, ref.trusted_modules), lock=Lock())
 def _text(artifacts: Path, ref: ModelRef) -> Any:
     """Read a model; champion and challenger are kept, since one flow run asks for each of them more than once."""
     from lifecycle.problems.text_classification import model
@@ -241,7 +252,7 @@ def _text(artifacts: Path, ref: ModelRef) -> Any:
     return model.TextModel(pipeline)
 
 
-@cached(LRUCache(maxsize=2), key=lambda _, ref: ref.artifact_sha256, lock=Lock())
+@cached(LRUCache(maxsize=2), key=lambda _, ref: (ref.artifact_sha256, ref.trusted_modules), lock=Lock())
 def _tabular(artifacts: Path, ref: ModelRef) -> Any:
     from lifecycle.problems.tabular import model
 
@@ -256,13 +267,20 @@ def _pipeline(path: Path, ref: ModelRef, read: Callable[[Path, Iterable[str]], A
     """What a skops file holds, if it is made of what we trust and opens no files."""
     from skops.io.exceptions import UntrustedTypesFoundException
 
+    code = own.code_of(path.parents[1]) if ref.trusted_modules else {}
     try:
         _require_sound(path)
         # skops checks every type before it makes the first object; to ask for the types before reads the file twice
-        pipeline = read(path, trusted_types())
+        types = own.trusted(untrusted_types(path), code, ref.trusted_modules) if ref.trusted_modules else []
+        with own_code.importing(own.needed(code, types)):
+            own.require_defined(types, code, ref.label)
+            pipeline = read(path, [*trusted_types(), *types])
+    except IntegrityError:
+        raise
     except UntrustedTypesFoundException:
-        what = f"{ref.label}: holds types that are not trusted: {', '.join(untrusted_types(path)[:5])}."
-        raise IntegrityError(what) from None
+        shown = [kind for kind in untrusted_types(path) if kind not in types][:5]
+        what = f"{ref.label}: holds types that are not trusted: {', '.join(shown)}."
+        raise IntegrityError(what, TRUST if (path.parents[1] / own.CODE).is_dir() else "") from None
     except Exception as error:
         what = f"{ref.label}: {path.name} is not a pipeline stored with skops: {_said(error)}."
         raise IntegrityError(what, DO_NOT_USE) from None

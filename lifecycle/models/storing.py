@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.core import own_code
 from lifecycle.models.loading import artifact_digest, trusted_types
 from lifecycle.problems.learning import StoredModel
 from lifecycle.tracking.client import download
@@ -18,22 +19,25 @@ if TYPE_CHECKING:
 def log_model(stored: StoredModel, packages: Sequence[str], *, with_example: bool = True) -> str:
     """Log files and the code that reads them under the contract of their problem; returns the `models:/m-…` URI.
 
-    With an example MLflow loads the model in this process to try it: a pickle is logged without one. The types that we
+    With an example MLflow loads the model in this process to try it: a pickle, or what brings code of a team's own, is
+    logged without one. The types that we
     trust go with it for who loads it with plain MLflow, which runs the model's own code; our loader asks its own list.
     """
     import mlflow
     from mlflow.models import ModelSignature
 
-    with warnings.catch_warnings():
-        if not with_example:
+    is_tried = with_example and not stored.own
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="mlops-code-") as folder:
+        if not is_tried:
             warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(stored.code),
             artifacts={name: str(path) for name, path in stored.artifacts.items()},
             signature=ModelSignature(inputs=_schema(stored.inputs), outputs=_schema(stored.outputs)),
-            input_example=stored.example if with_example else None,
-            model_config={"trusted_types": trusted_types()},
+            input_example=stored.example if is_tried else None,
+            code_paths=[str(path) for path in own_code.written(stored.own, Path(folder))] or None,
+            model_config={"trusted_types": [*trusted_types(), *stored.trusted_types]},
             pip_requirements=[f"{package}=={version(package)}" for package in packages],
         )
     return str(info.model_uri)

@@ -53,14 +53,23 @@ def made(
     estimator = entry.make(**entry.defaults)
     paths = _paths(estimator)
     _check(name, params, [*paths, *beside])
-    if not 0 <= seed < SEEDS:
-        raise ConfigError(f"{seed} is no seed: it must lie between 0 and {SEEDS - 1:,}.", "Correct --seed.")
+    require_seed(seed)
     seeds = {path: seed for path in estimator.get_params() if last(path) == "random_state"}
     own = {paths[option]: value for option, value in params.items() if option in paths}
     with refused_by_the_library(f"{name}: ", ConfigError, CORRECT):
         estimator.set_params(**seeds | own)
     validate(name, estimator)
     return estimator
+
+
+def require_seed(seed: int) -> None:
+    """Refuse a seed that no library takes.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    if not 0 <= seed < SEEDS:
+        raise ConfigError(f"{seed} is no seed: it must lie between 0 and {SEEDS - 1:,}.", "Correct --seed.")
 
 
 def validate(algorithm: str, estimator: Any) -> None:
@@ -131,6 +140,20 @@ def fit(
     return read
 
 
+def fit_whole(pipeline: Any, inputs: Any, target: Any) -> None:
+    """Fit a pipeline of whatever steps; what is raised in it is for the caller to tell.
+
+    Raises:
+        ValueError: What it then predicts are no numbers.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), _warnings_logged():
+        pipeline.fit(inputs, target)
+        _check_answers(pipeline, inputs[:100])
+    on_one_core(pipeline)
+
+
 def on_one_core(estimator: Any) -> None:
     """On several a forest adds up its trees in the order in which they finish, so that the last bit would differ."""
     if jobs := {path: 1 for path in estimator.get_params() if last(path) == "n_jobs"}:
@@ -158,6 +181,15 @@ def _check(algorithm: str, params: Mapping[str, Any], valid: Sequence[str]) -> N
     if unknown := [name for name in params if name not in valid]:
         shown = ", ".join(f"{name!r:.80}" for name in unknown[:5])
         raise ConfigError(f"{algorithm} has no parameter {shown}; valid are {', '.join(sorted(valid))}.", CORRECT)
+    require_usable(algorithm, params)
+
+
+def require_usable(algorithm: str, params: Mapping[str, Any]) -> None:
+    """Refuse values that no parameter can have.
+
+    Raises:
+        ConfigError: One is.
+    """
     for name, value in params.items():
         if problem := next(_unusable(value), None):
             raise ConfigError(f"{algorithm}: {name}={value!r:.80}: {problem}.", CORRECT)

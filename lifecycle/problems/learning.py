@@ -3,9 +3,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from lifecycle.core import own_code
 from lifecycle.problems.contract import Columns, Estimator
+from lifecycle.problems.own import OwnAlgorithm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +30,8 @@ class StoredModel(NamedTuple):
         inputs: Column to MLflow's type, or `any`.
         outputs: Column to MLflow's type.
         example: Rows of nobody: a model is kept for years, and its digest would speak for a row that had to be erased.
+        own: The code of a team's own that it is made of; it travels with them too.
+        trusted_types: Beyond our own list, what it is made of.
     """
 
     code: Path
@@ -34,6 +39,8 @@ class StoredModel(NamedTuple):
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     example: "pd.DataFrame"
+    own: own_code.Sources = MappingProxyType({})
+    trusted_types: tuple[str, ...] = ()
 
 
 class Learning(Protocol):
@@ -49,12 +56,14 @@ class Learning(Protocol):
     estimators: Mapping[str, Estimator]
     sources: tuple[str, ...]
 
-    def build(self, algorithm: str | None, params: Mapping[str, Any], seed: int, columns: Columns) -> Any:
+    def build(
+        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
+    ) -> Any:
         """An unfitted pipeline; what is wrong with a parameter by itself is found here."""
 
     def fit(
         self,
-        algorithm: str | None,
+        algorithm: str | OwnAlgorithm | None,
         params: Mapping[str, Any],
         seed: int,
         inputs: "pd.DataFrame",

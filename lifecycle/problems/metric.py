@@ -10,12 +10,14 @@ What cannot be measured is a `MetricError`, or a NaN where a resample leaves a m
 import importlib
 import math
 from collections.abc import Callable, Hashable, Sequence
+from functools import cache
 from numbers import Real
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError, MetricError
 from lifecycle.problems.findings import Interval
 
@@ -171,6 +173,18 @@ def own_function(path: str) -> Callable[..., Any]:
     module, name = path.removeprefix("-").split(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
+
+
+@cache
+def own_digest(path: str) -> str:
+    """The sha256 of the code of a rule's `module:function`, as this process has imported it; empty if it is no Python.
+
+    What has changed since on the disk is not what measures here.
+    """
+    try:
+        return own_code.digest(path.removeprefix("-"))
+    except ConfigError:
+        return ""
 
 
 def _call(path: str, arguments: Sequence[Any]) -> float:

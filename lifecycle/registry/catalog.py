@@ -204,7 +204,7 @@ def resolve(
         raise ConfigError("--alias, --version, --run-id and --stage exclude each other.", "Give one of them.")
     if run_id is not None:
         found = runs.trained(target.tracking_uri, run_id)
-        return found.model_copy(update={"allow_pickle": target.allow_pickle})
+        return found.model_copy(update=target.trust)
     if stage is not None:
         return promotion.reference(target, stages.version_in(target, stage))
     if version is not None:

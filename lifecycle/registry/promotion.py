@@ -104,6 +104,7 @@ def earlier_champions(champion: ModelRef, most: int) -> tuple[ModelRef, ...]:
         registry_uri=champion.registry_uri,
         name=str(champion.name),
         allow_pickle=champion.allow_pickle,
+        trusted_modules=champion.trusted_modules,
     )
     found = {champion.artifact_sha256: champion}
     for number in reversed(read_log(target).line):
@@ -122,6 +123,7 @@ def reference(target: Target, number: int) -> ModelRef:
         run_id=version.run_id,
         artifact_sha256=version.tags.get(log.ARTIFACT, ""),
         allow_pickle=target.allow_pickle,
+        trusted_modules=target.trusted_modules,
         name=target.name,
         version=number,
     )

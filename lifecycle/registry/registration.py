@@ -102,6 +102,7 @@ def described(target: Target, source: str) -> ModelRef:
             run_id=run_id,
             artifact_sha256=artifact_digest(folder),
             allow_pickle=target.allow_pickle,
+            trusted_modules=target.trusted_modules,
         )
 
 

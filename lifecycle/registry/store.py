@@ -38,13 +38,19 @@ class Target(Frozen):
     """One registered model of one environment.
 
     `registry_uri` is empty where the registry is the tracking server's own; `allow_pickle` says whether this
-    environment loads models that were stored as a pickle.
+    environment loads models that were stored as a pickle, `trusted_modules` whose code it runs.
     """
 
     tracking_uri: str
     name: str
     registry_uri: str = ""
     allow_pickle: bool = False
+    trusted_modules: tuple[str, ...] = ()
+
+    @property
+    def trust(self) -> dict[str, Any]:
+        """What this environment says of any model, as its reference holds it."""
+        return {"allow_pickle": self.allow_pickle, "trusted_modules": self.trusted_modules}
 
     @property
     def options(self) -> str:
@@ -94,6 +100,7 @@ def target_of(config: Settings, model_name: str) -> Target:
         registry_uri=config.registry_uri or "",
         name=config.registered_name(model_name),
         allow_pickle=config.allow_pickle,
+        trusted_modules=config.trusted_modules,
     )
 
 

@@ -45,13 +45,12 @@ def bring(model: ModelRef, target: Target) -> ModelRef:
     Raises:
         IntegrityError: The files are not those that were registered, here or there.
     """
-    trusted = {"allow_pickle": target.allow_pickle}
     if model.tracking_uri == target.tracking_uri:
-        return model.model_copy(update=trusted)
+        return model.model_copy(update=target.trust)
     source = f"{model.tracking_uri}#{model.run_id}"
     experiment_id = experiment(target.tracking_uri, f"{target.name.rpartition('.')[2]}-{target.name.partition('.')[0]}")
     if run_id := _copied(target.tracking_uri, experiment_id, source):
-        return runs.trained(target.tracking_uri, run_id).model_copy(update=trusted)
+        return runs.trained(target.tracking_uri, run_id).model_copy(update=target.trust)
     logger.info("Copying %s to %s", model.label, target.tracking_uri)
     with loading.private_copy(model) as folder, tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         original = _original(model, Path(temporary))
@@ -60,7 +59,7 @@ def bring(model: ModelRef, target: Target) -> ModelRef:
             client(target.tracking_uri).log_artifacts(run_id, temporary)
             _seal(original, model, target.tracking_uri, run_id)
         upload(target.tracking_uri, experiment_id, run_id, folder)
-    return runs.trained(target.tracking_uri, run_id).model_copy(update=trusted)
+    return runs.trained(target.tracking_uri, run_id).model_copy(update=target.trust)
 
 
 def upload(tracking_uri: str, experiment_id: str, run_id: str, folder: Path) -> None:

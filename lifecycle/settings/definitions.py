@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName, is_name
-from lifecycle.core.parameters import Columns, Delimiter, Format, Fraction, Location, Name, Params
+from lifecycle.core.parameters import Columns, Delimiter, Format, Fraction, Location, Name, OwnPath, Params
 from lifecycle.settings.files import config_dir, problems, read_yaml
 
 ColumnKind = Literal["text", "numeric", "categorical", "boolean", "datetime", "drop"]
@@ -58,6 +58,9 @@ class DataDefinition(Frozen):
         {}, description="Kind of a column, or drop; of a table's columns those that are not named are inferred."
     )
     key: str | None = Field(None, description="Column that identifies a row; default all inputs together.")
+    clean: OwnPath | None = Field(
+        None, description="Cleaning step of one's own, package.module:function, before a dataset version is made."
+    )
     split: SplitDefinition = SplitDefinition()
 
     @model_validator(mode="after")
@@ -72,7 +75,9 @@ class DataDefinition(Frozen):
 class TrainingDefinition(Frozen):
     """What is fitted."""
 
-    algorithm: str | None = Field(None, description="Default: the problem's first one.")
+    algorithm: str | None = Field(
+        None, description="Default: the problem's first one; or a factory of one's own, package.module:function."
+    )
     params: Params = Field({}, description="Parameters of the estimator.")
     seed: int = Field(0, description="Same data, parameters and seed give the same predictions.")
 

@@ -35,7 +35,16 @@ ServerAddress = Annotated[str, AfterValidator(secrets.server)]
 """What is public of the address of a server: its credentials are kept by the process, not by the settings."""
 PublicAddress = Annotated[str, AfterValidator(lambda uri: secrets.public(secrets.sealed(uri)))]
 OfAModel = Literal[
-    "allow_pickle", "skip_gate", "data", "gate", "gate_data", "approval", "inference", "databricks", "serving"
+    "allow_pickle",
+    "trusted_modules",
+    "skip_gate",
+    "data",
+    "gate",
+    "gate_data",
+    "approval",
+    "inference",
+    "databricks",
+    "serving",
 ]
 """What an environment may set for one model alone; where things lie is the same for all of them."""
 
@@ -69,6 +78,9 @@ class Settings(BaseSettings):
         None, description="Registry, if not the tracking server's own: databricks-uc, databricks-uc://<profile>."
     )
     allow_pickle: bool = Field(False, description="Load models that were registered as a pickle: it runs their code.")
+    trusted_modules: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...] = Field(
+        (), description="Modules, or packages with all of theirs, whose code may be trained with and run in models."
+    )
     aliases: tuple[str, ...] = Field(
         (), description="Aliases of your own, beside champion, challenger, shadow, canary."
     )

@@ -25,11 +25,13 @@ from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
 from lifecycle.models import loading, storing
-from lifecycle.problems import fitting
+from lifecycle.models.own import with_code
+from lifecycle.problems import fitting, own
 from lifecycle.problems.classification.summary import FOLDER
 from lifecycle.problems.contract import inputs_of
 from lifecycle.problems.known import named
 from lifecycle.problems.learning import Learning, StoredModel
+from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
 from lifecycle.tracking import claims, runs
@@ -43,12 +45,14 @@ logger = logging.getLogger(__name__)
 
 PROBLEM = "mlops.problem"
 """The tag of a run that says of which problem its model is."""
+CODE = "mlops.own_code"
+"""The tag of a run that says what the code of a team's own digests to, if its model is made of such."""
 EARLIER_FIELDS = {"model_type": "algorithm", "model_params": "params"}
 
 
 def sources(learning: Learning) -> tuple[str, ...]:
     """The files that decide what becomes of rows and parameters: another model comes of a change to one of them."""
-    return ("training/train.py", *learning.sources)
+    return ("training/train.py", "problems/own.py", *learning.sources)
 
 
 class TrainRequest(Frozen):
@@ -63,6 +67,8 @@ class TrainRequest(Frozen):
     algorithm: str
     params: Params = Field(default_factory=dict)
     seed: int = 0
+    code: str = Field("", description="The sha256 of the code, if the algorithm is a team's own.")
+    trusted_modules: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -95,17 +101,21 @@ def plan(
     """
     manifest = dataset.load(config.datasets, data_name, data_version)
     learning = named(manifest.problem).learning
-    algorithm = fitting.algorithm_of(learning.estimators, algorithm)
-    pipeline = learning.build(algorithm, params, seed, manifest.inputs)
-    key = train_key(manifest, model_name, pipeline, seed)
+    fitted = own.algorithm_of(learning.estimators, algorithm, config.trusted_modules)
+    pipeline = learning.build(fitted, params, seed, manifest.inputs)
+    name, code = (fitted.path, fitted.digest) if isinstance(fitted, OwnAlgorithm) else (fitted, "")
+    made_of = {"algorithm": name, "params": dict(params), "code": code} if code else pipeline
+    key = train_key(manifest, model_name, made_of, seed)
     experiment_id = experiment(config.mlflow_uri, experiment_name or f"{model_name}-{config.env}")
     with translated():
         run_id = runs.finished_run(config.mlflow_uri, experiment_id, key)
         if run_id is None:
             tags = _run_tags(manifest, model_name, key) | dict(links)
-            tags[runs.DEFINITION] = definition(model_name, pipeline, seed)
+            tags[runs.DEFINITION] = definition(model_name, made_of, seed)
+            if code:
+                tags[CODE] = code
             run = client(config.mlflow_uri).create_run(
-                experiment_id, run_name=f"{model_name} {algorithm} on {data_name} {data_version}", tags=tags
+                experiment_id, run_name=f"{model_name} {name} on {data_name} {data_version}", tags=tags
             )
             run_id = run.info.run_id
     return TrainRequest(
@@ -115,9 +125,11 @@ def plan(
         data_name=data_name,
         data_version=data_version,
         model_name=model_name,
-        algorithm=algorithm,
+        algorithm=name,
         params=dict(params),
         seed=seed,
+        code=code,
+        trusted_modules=config.trusted_modules if code else (),
     )
 
 
@@ -140,15 +152,15 @@ def train(request: TrainRequest) -> None:
     splits = {split: rows[rows["split"] == split].reset_index(drop=True) for split in (Side.TRAIN, Side.TEST)}
     fitted = splits[Side.TRAIN]
     inputs = inputs_of(fitted, manifest.inputs)
+    algorithm = _algorithm(request, learning)
     logger.info("Training %s on %s rows", request.algorithm, f"{len(fitted):,}")
     keys = storing.short_keys(fitted["key"])
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as folder:
         with runs.failed_by_us(request.tracking_uri, request.run_id):
             pipeline = learning.fit(
-                request.algorithm, request.params, request.seed, inputs, fitted[learning.target], manifest.inputs
+                algorithm, request.params, request.seed, inputs, fitted[learning.target], manifest.inputs
             )
-            stored = learning.store(pipeline, manifest.inputs, Path(folder))
-            _require_trusted(request.algorithm, stored)
+            stored = _stored(algorithm, request, learning.store(pipeline, manifest.inputs, Path(folder)))
         with translated(), mlflow.start_run(run_id=request.run_id), threadpool_limits(1):
             _log_facts(request, manifest, pipeline, splits, keys)
             model_uri = storing.log_model(stored, PACKAGES)
@@ -158,15 +170,33 @@ def train(request: TrainRequest) -> None:
     logger.info("Trained %s: run %s", request.algorithm, request.run_id)
 
 
-def _require_trusted(algorithm: str, stored: StoredModel) -> None:
-    """Refuse a model that nobody could load again.
+def _algorithm(request: TrainRequest, learning: Learning) -> str | OwnAlgorithm:
+    """The algorithm of a request, whose own code must be what it was when the training was planned.
 
     Raises:
-        ConfigError: It is made of a type that is on no list of ours.
+        ConfigError: It is other code here and now.
     """
-    if untrusted := loading.untrusted_types(stored.artifacts["pipeline"]):
+    algorithm = own.algorithm_of(learning.estimators, request.algorithm, request.trusted_modules)
+    code = algorithm.digest if isinstance(algorithm, OwnAlgorithm) else ""
+    if code != request.code:
+        what = f"{request.algorithm}: its code digests to {code[:12]} here, the training was planned with "
+        raise ConfigError(f"{what}{request.code[:12]}.", "Bring both to the same state, then train again.")
+    return algorithm
+
+
+def _stored(algorithm: str | OwnAlgorithm, request: TrainRequest, stored: StoredModel) -> StoredModel:
+    """A model as it was written, with the code that it brings along; refuses one that nobody could load again.
+
+    Raises:
+        ConfigError: It is made of a type that is on no list of ours and not trusted here, or that cannot be stored.
+    """
+    untrusted = loading.untrusted_types(stored.artifacts["pipeline"])
+    if isinstance(algorithm, OwnAlgorithm):
+        return with_code(stored, algorithm, untrusted, request.trusted_modules, loading.trusted_types())
+    if untrusted:
         what = f"{algorithm} holds types that are not trusted: {', '.join(untrusted[:5])}."
         raise ConfigError(what, "Read what loading them does, then add them to trusted_types of the algorithm's entry.")
+    return stored
 
 
 def is_trained(request: TrainRequest) -> bool:
@@ -210,7 +240,8 @@ def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
 def train_key(manifest: Manifest, model_name: str, pipeline: Any, seed: int) -> str:
     """What a training depends on: rows, every parameter of the unfitted pipeline, seed, code that fits, libraries.
 
-    How texts are cut into tokens depends on the rows and on the code, so it is named by them.
+    In place of a pipeline with code of a team's own stand its path, its parameters and the digest of its code. How
+    texts are cut into tokens depends on the rows and on the code, so it is named by them.
     """
     content = {
         "dataset": manifest.digest,
@@ -241,7 +272,9 @@ def _log_facts(
     import mlflow
 
     learning = named(manifest.problem).learning
-    params = {"model_type": request.algorithm, "seed": request.seed, **learning.parameters(pipeline)}
+    chosen = {f"model.{name}": value for name, value in request.params.items()}
+    of_model = chosen if request.code else learning.parameters(pipeline)
+    params = {"model_type": request.algorithm, "seed": request.seed, **of_model}
     mlflow.log_params({**params, "data_name": request.data_name, "data_version": request.data_version})
     _log_inputs(request, manifest, splits)
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:

@@ -1,6 +1,7 @@
 """The tables of algorithms for columns: classes and numbers. Adding one is one entry here.
 
-`build`    an unfitted pipeline of features and estimator, all by the names of columns
+`build`              an unfitted pipeline of features and estimator, all by the names of columns
+`behind_features`    the same of an estimator that is in no table
 """
 
 import math
@@ -98,10 +99,14 @@ def build(
     Raises:
         ConfigError: An algorithm or parameter is unknown, or its value is none that there can be; there is no feature.
     """
+    return behind_features(fitting.made(table, fitting.algorithm_of(table, algorithm), params, seed), features)
+
+
+def behind_features(estimator: Any, features: Mapping[str, bool]) -> Any:
+    """An unfitted estimator behind what it can learn from: features by name, and whether each is categorical."""
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
-    estimator = fitting.made(table, fitting.algorithm_of(table, algorithm), params, seed)
     categorical = [name for name, is_categorical in features.items() if is_categorical]
     numeric = [name for name, is_categorical in features.items() if not is_categorical]
     encode, scale = _codes() if _takes_missing(estimator) else _one_hot()

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core.names import ProblemName
-from lifecycle.problems import fitting
+from lifecycle.problems import fitting, own
 from lifecycle.problems.classification import plots as plots_of_classes
 from lifecycle.problems.classification import summary as classes
 from lifecycle.problems.contract import EXAMPLE, Columns, Estimator
 from lifecycle.problems.learning import Learning, StoredModel, Summary
+from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.regression import plots as plots_of_numbers
 from lifecycle.problems.regression import summary as numbers
 from lifecycle.problems.tabular import estimators, importance
@@ -28,6 +29,7 @@ class Outcome(NamedTuple):
         target: What the truth is called in the files of a dataset.
         estimators: The algorithms.
         prediction: Column to MLflow's type.
+        answer: What an estimator must be able to say.
         answers: What a model says of inputs.
         summary: What is logged of one split.
         draw: The plots of one split.
@@ -37,6 +39,7 @@ class Outcome(NamedTuple):
     target: str
     estimators: Mapping[str, Estimator]
     prediction: Mapping[str, str]
+    answer: str
     answers: Callable[..., "pd.DataFrame"]
     summary: Callable[..., Summary]
     draw: Callable[..., None]
@@ -71,28 +74,44 @@ class _Learning(Learning):
         self.problem, self.outcome = problem, outcome
         self.target, self.estimators = outcome.target, outcome.estimators
 
-    def build(self, algorithm: str | None, params: Mapping[str, Any], seed: int, columns: Columns) -> Any:
+    def build(
+        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
+    ) -> Any:
         import pandas as pd
 
         empty = pd.DataFrame(columns=[column.name for column in columns], dtype=object)
         features = _categorical(self._model(None, columns).features(empty), columns)
-        return estimators.build(self.estimators, algorithm, params, seed, features)
+        return self._unfitted(algorithm, params, seed, features)
 
     def fit(
         self,
-        algorithm: str | None,
+        algorithm: str | OwnAlgorithm | None,
         params: Mapping[str, Any],
         seed: int,
         inputs: "pd.DataFrame",
         target: "pd.Series[Any]",
         columns: Columns,
     ) -> Any:
-        name = fitting.algorithm_of(self.estimators, algorithm)
         features = self._model(None, columns).features(inputs)
         filled = features.dropna(axis="columns", how="all")  # from the others there is nothing to learn
-        pipeline = estimators.build(self.estimators, name, params, seed, _categorical(filled, columns))
+        pipeline = self._unfitted(algorithm, params, seed, _categorical(filled, columns))
+        if isinstance(algorithm, OwnAlgorithm):
+            own.fit(algorithm, pipeline, self._model(pipeline, columns).features(inputs), target.to_numpy())
+            return pipeline
+        name = fitting.algorithm_of(self.estimators, algorithm)
         fitting.fit(name, pipeline, features, target.to_numpy(), noun="columns", params=({}, params))
         return pipeline
+
+    def _unfitted(
+        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, features: Mapping[str, bool]
+    ) -> Any:
+        if not isinstance(algorithm, OwnAlgorithm):
+            return estimators.build(self.estimators, algorithm, params, seed, features)
+        estimator = own.made(algorithm, params, seed, self.outcome.answer)
+        if not own.is_whole(estimator):
+            return estimators.behind_features(estimator, features)
+        estimator.takes_inputs_ = True  # and no features of ours: it is stored with the pipeline
+        return estimator
 
     def parameters(self, pipeline: Any) -> dict[str, Any]:
         return {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}
@@ -145,6 +164,7 @@ CLASSIFICATION: Learning = _Learning(
         target="label",
         estimators=estimators.CLASSIFIERS,
         prediction=classes.PREDICTION,
+        answer="predict_proba",
         answers=classes.answers,
         summary=classes.summary,
         draw=plots_of_classes.draw,
@@ -157,6 +177,7 @@ REGRESSION: Learning = _Learning(
         target="target",
         estimators=estimators.REGRESSORS,
         prediction=numbers.PREDICTION,
+        answer="predict",
         answers=numbers.answers,
         summary=numbers.summary,
         draw=plots_of_numbers.draw,

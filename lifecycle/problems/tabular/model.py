@@ -6,6 +6,7 @@ This file travels inside each logged model (MLflow's models-from-code), so it im
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -146,6 +147,13 @@ def read(path: Any, trusted_types: Iterable[str]) -> Any:
     return skops.io.load(path, trusted=sorted(trusted_types))
 
 
+def forget_others(code: Path) -> None:
+    """Let no code that came with another model be taken for that of this one, which MLflow puts first on the path."""
+    own = {path.stem for path in code.iterdir()} if code.is_dir() else set()
+    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+        del sys.modules[name]
+
+
 class TabularModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
     """A scikit-learn pipeline stored with skops, and the names and kinds of the columns that it reads."""
 
@@ -158,6 +166,7 @@ class TabularModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         self.problem = described["problem"]
         self.columns = [(column["name"], column["kind"]) for column in described["columns"]]
         trusted_types = (getattr(context, "model_config", None) or {}).get("trusted_types", ())
+        forget_others(Path(context.artifacts["pipeline"]).parents[1] / "code")
         self.pipeline = read(context.artifacts["pipeline"], trusted_types)
 
     @property
@@ -166,8 +175,9 @@ class TabularModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         return tuple(name for name, _ in self.columns)
 
     def features(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """What the pipeline is given for raw columns."""
-        return expanded(typed(frame, self.columns), self.columns)
+        """What the pipeline is given for raw columns: features, or if it asks for them the inputs as they are typed."""
+        inputs = typed(frame, self.columns)
+        return inputs if getattr(self.pipeline, "takes_inputs_", False) else expanded(inputs, self.columns)
 
     def probabilities(self, frame: pd.DataFrame) -> Any:
         """One row of probabilities for each row, in the order of the pipeline's classes."""

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lifecycle.problems import fitting
+from lifecycle.problems import fitting, own
 from lifecycle.problems.contract import Estimator
+from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.text_classification import tokens
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ ESTIMATORS: dict[str, Estimator] = {
 """Algorithm to its entry; the first is the default."""
 
 
-def build(algorithm: str | None, params: Mapping[str, Any], seed: int, texts: Sequence[str] = ()) -> Any:
+def build(algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, texts: Sequence[str] = ()) -> Any:
     """Make an unfitted pipeline from a DataFrame with a column `text` to a class.
 
     Parameters of the vectoriser have `tfidf__` before their names. How texts are cut into tokens depends on `texts`,
@@ -73,20 +74,27 @@ def build(algorithm: str | None, params: Mapping[str, Any], seed: int, texts: Se
     Raises:
         ConfigError: An algorithm or parameter is unknown, or its value is none that there can be.
     """
+    if isinstance(algorithm, OwnAlgorithm):
+        classifier = own.made(algorithm, params, seed, "predict_proba")
+        return classifier if own.is_whole(classifier) else _pipeline(classifier, algorithm.path, texts, {})
+    name = fitting.algorithm_of(ESTIMATORS, algorithm)
+    classifier = fitting.made(ESTIMATORS, name, params, seed, beside=[f"{TFIDF}{option}" for option in OF_TEXTS])
+    return _pipeline(classifier, name, texts, _parted(params)[1])
+
+
+def _pipeline(classifier: Any, name: str, texts: Sequence[str], of_texts: Mapping[str, Any]) -> Any:
+    """A classifier behind our features."""
     from sklearn.compose import ColumnTransformer
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import Pipeline
 
-    name = fitting.algorithm_of(ESTIMATORS, algorithm)
-    classifier = fitting.made(ESTIMATORS, name, params, seed, beside=[f"{TFIDF}{option}" for option in OF_TEXTS])
-    _, of_texts = _parted(params)
     vectoriser = TfidfVectorizer(**{"sublinear_tf": True, **tokens.choice(texts, of_texts), **of_texts})
     fitting.validate(name, vectoriser)
     features = ColumnTransformer([("tfidf", vectoriser, "text")])
     return Pipeline([("features", features), ("classifier", classifier)])
 
 
-def fit(algorithm: str | None, params: Mapping[str, Any], seed: int, texts: Any, labels: Any) -> Any:
+def fit(algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, texts: Any, labels: Any) -> Any:
     """Build and fit; what scikit-learn refuses is the fault of the parameters, or without any of the data.
 
     Raises:
@@ -94,9 +102,12 @@ def fit(algorithm: str | None, params: Mapping[str, Any], seed: int, texts: Any,
         DataError: No parameters were given, and the texts or labels are not fit to learn from.
     """
     pipeline = build(algorithm, params, seed, list(texts["text"]))
-    own, of_texts = _parted(params)
+    if isinstance(algorithm, OwnAlgorithm):
+        own.fit(algorithm, pipeline, texts, labels)
+        return pipeline
+    of_estimator, of_texts = _parted(params)
     name = fitting.algorithm_of(ESTIMATORS, algorithm)
-    terms = fitting.fit(name, pipeline, texts, labels, noun="texts", params=(of_texts, own))
+    terms = fitting.fit(name, pipeline, texts, labels, noun="texts", params=(of_texts, of_estimator))
     if "analyzer" not in of_texts and tokens.mostly_whole((terms != 0).sum(axis=1)):
         logger.warning("%s", tokens.WHOLE_TEXTS)
     return pipeline

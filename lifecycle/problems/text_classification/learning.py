@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.problems.classification import plots, summary
 from lifecycle.problems.contract import Columns
 from lifecycle.problems.learning import Learning, StoredModel, Summary
+from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.text_classification import estimators
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class _Learning(Learning):
         "problems/text_classification/model.py",
     )
 
-    def build(self, algorithm: str | None, params: Mapping[str, Any], seed: int, columns: Columns) -> Any:
+    def build(
+        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
+    ) -> Any:
         return estimators.build(algorithm, params, seed)
 
     def fit(
         self,
-        algorithm: str | None,
+        algorithm: str | OwnAlgorithm | None,
         params: Mapping[str, Any],
         seed: int,
         inputs: "pd.DataFrame",

@@ -5,7 +5,9 @@ This file travels inside each logged model (MLflow's models-from-code), so it im
 """
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from zipfile import ZIP_DEFLATED
@@ -119,6 +121,13 @@ def unpacked(array: Any) -> dict[str, int]:
     return vocabulary
 
 
+def forget_others(code: Path) -> None:
+    """Let no code that came with another model be taken for that of this one, which MLflow puts first on the path."""
+    own = {path.stem for path in code.iterdir()} if code.is_dir() else set()
+    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+        del sys.modules[name]
+
+
 class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
     """A scikit-learn pipeline, vectoriser and label names included, stored with skops; a foreign one may be pickled."""
 
@@ -141,6 +150,7 @@ class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
 
             self.use(joblib.load(path))
         else:
+            forget_others(Path(path).parents[1] / "code")
             self.use(read(path, (getattr(context, "model_config", None) or {}).get("trusted_types", ())))
 
     def probabilities(self, frame: pd.DataFrame) -> Any:
