@@ -21,12 +21,14 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import Field
 
 from lifecycle.core import guard
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef
+from lifecycle.models import scoring_server
 from lifecycle.models.loading import NOT_CONTENT
 
 if TYPE_CHECKING:
@@ -77,8 +79,6 @@ def requirement_problems(requirements: str) -> tuple[str, ...]:
 
 
 def _problems(line: str) -> Iterator[str]:
-    from packaging.requirements import InvalidRequirement, Requirement
-
     try:
         asked = Requirement(line)
     except InvalidRequirement:
@@ -126,8 +126,6 @@ def serve_and_compare(folder: Path, model: Any, ref: ModelRef, inputs: "pd.DataF
     Raises:
         IntegrityError: It did not answer, or answered something else.
     """
-    from lifecycle.models import scoring_server
-
     credential = guard.new_credential()
     with scoring_server.serving(folder, model, ref, credential) as port:
         try:

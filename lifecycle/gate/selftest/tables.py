@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.pipeline import FeatureUnion
 
 from lifecycle.gate.selftest.material import (
     CEILINGS_OF_CLASSES,
@@ -87,10 +90,6 @@ def _stored(problem: Problem, pipeline: Any, folder: Path) -> None:
 
 def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
     """The same predictions, but of each row many features more are computed, which then count for nothing."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.kernel_approximation import RBFSampler
-    from sklearn.pipeline import FeatureUnion
-
     numeric = [column.name for column in INPUTS if column.kind == "numeric"]
     sampler = RBFSampler(n_components=IDLE_FEATURES, random_state=SEED)
     idle = ColumnTransformer([("idle", sampler, numeric)]).fit(rows[numeric].head(2))
