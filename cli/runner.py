@@ -121,11 +121,11 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     quiet(verbose=verbose)
     _spare_the_collector()
     with progress(title), own_server(home) as server, _usage(), lock.undisturbed(home):
-        imports = threading.Thread(target=_warm_up, args=(HEAVY.get(name, ()),), daemon=True)
-        imports.start()
         from lifecycle.gate.proof import replay
 
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        imports = threading.Thread(target=_warm_up, args=(HEAVY.get(name, ()),), daemon=True)
+        imports.start()  # not before: two threads that import the same library may each see a half of it
         console.without_tracebacks("", "prefect._internal")
         flow = flow.with_options(on_running=[*flow.on_running_hooks, _tag])
         flow.on_completion_hooks = []  # it is the command that tells its user, after the run has completed

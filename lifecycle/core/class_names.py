@@ -12,6 +12,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 METRIC_LENGTH = 200
 """What MLflow holds in the name of a metric, 250, without what stands before the class."""
@@ -85,8 +86,6 @@ def difference(before: Iterable[str], after: Iterable[str]) -> str:
 
 def nearest(label: str, classes: Iterable[str]) -> str | None:
     """The class whose name is most like a label, whatever their case; None if none is much like it."""
-    from difflib import get_close_matches
-
     folded = {name.casefold(): name for name in sorted(classes, reverse=True)}
     found = get_close_matches(label.casefold(), folded, n=1)
     return folded[found[0]] if found else None

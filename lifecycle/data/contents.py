@@ -4,19 +4,17 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.names import Side
-from lifecycle.data.manifest import departed
+from lifecycle.data.manifest import Manifest, departed
+from lifecycle.problems.contract import Columns
 from lifecycle.problems.tabular import learnt
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lifecycle.data.manifest import Manifest
-    from lifecycle.problems.contract import Columns
-
 logger = logging.getLogger(__name__)
 
 
-def described(rows: "pd.DataFrame", inputs: "Columns") -> dict[str, Any]:
+def described(rows: "pd.DataFrame", inputs: Columns) -> dict[str, Any]:
     """What a manifest says of the rows of a version."""
     values: dict[str, Any] = {"counts": counts_of(rows), "classes": ()}
     if "label" in rows:
@@ -29,7 +27,7 @@ def described(rows: "pd.DataFrame", inputs: "Columns") -> dict[str, Any]:
     return values
 
 
-def departures(rows: "pd.DataFrame", inputs: "Columns", parent: "Manifest | None") -> dict[str, dict[str, int]]:
+def departures(rows: "pd.DataFrame", inputs: Columns, parent: Manifest | None) -> dict[str, dict[str, int]]:
     """Warn of values that the parent's train does not hold: no reason to stop, and good to know."""
     unlike = learnt.departures(parent.learnt, rows, inputs) if parent else {}
     if parent and unlike:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from lifecycle.core import secrets
+from lifecycle.core import secrets, spark
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.storage import volumes
 
@@ -45,8 +45,6 @@ def divided(table: str) -> tuple[str, int | None]:
 
 def has_session() -> bool:
     """Whether a Spark session is offered to this process, which alone reaches a table of a catalog."""
-    from lifecycle.core import spark
-
     return spark.on_cluster()
 
 
@@ -236,8 +234,6 @@ def _frame(name: str, version: int | None) -> "DataFrame":
     from pyspark.errors import AnalysisException
 
     require_session(name)
-    from lifecycle.core import spark
-
     try:
         if version is None:
             found = spark.session().table(_quoted(name))
@@ -254,8 +250,6 @@ def _frame(name: str, version: int | None) -> "DataFrame":
 def _frame_version(name: str, version: int | None) -> int | None:
     """The version that is asked for, else the latest, else None: what is no Delta table has no history."""
     from pyspark.errors import AnalysisException
-
-    from lifecycle.core import spark
 
     _frame(name, version)
     if version is not None:

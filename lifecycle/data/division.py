@@ -10,15 +10,12 @@ from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
 from lifecycle.data import columns, split, twins, units
 from lifecycle.data.columns import ByColumn
-from lifecycle.data.manifest import NearDuplicates, in_order
+from lifecycle.data.manifest import CreateDataRequest, Manifest, NearDuplicates, in_order
 from lifecycle.data.units import Unit
-from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.contract import TEXT_COLUMNS, Columns
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from lifecycle.data.manifest import CreateDataRequest, Manifest
-    from lifecycle.problems.contract import Columns
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +53,7 @@ class Division(NamedTuple):
     starts: dict[str, str]
 
 
-def require_one_way(request: "CreateDataRequest", parent: "Manifest | None") -> None:
+def require_one_way(request: CreateDataRequest, parent: Manifest | None) -> None:
     """Refuse to divide by another column than the parent: its promise would end without a word.
 
     Raises:
@@ -76,7 +73,7 @@ def require_one_way(request: "CreateDataRequest", parent: "Manifest | None") -> 
             raise ConfigError(what, "Say the same, or choose another --data-name.")
 
 
-def by_column(request: "CreateDataRequest", earlier: Earlier) -> ByColumn | None:
+def by_column(request: CreateDataRequest, earlier: Earlier) -> ByColumn | None:
     """How a column of the table decides, if one does."""
     if not (column := request.group_column or request.time_column):
         return None
@@ -88,10 +85,10 @@ def by_column(request: "CreateDataRequest", earlier: Earlier) -> ByColumn | None
 
 def divide(
     rows: "pd.DataFrame",
-    request: "CreateDataRequest",
+    request: CreateDataRequest,
     by: ByColumn | None,
     earlier: Earlier,
-    inputs: "Columns" = TEXT_COLUMNS,
+    inputs: Columns = TEXT_COLUMNS,
 ) -> Division:
     """Give each row its side, and look for near twins among texts.
 
@@ -118,7 +115,7 @@ def divide(
     return Division(divided, near, starts)
 
 
-def _strata(rows: "pd.DataFrame", request: "CreateDataRequest", inputs: "Columns") -> "pd.Series[str]":
+def _strata(rows: "pd.DataFrame", request: CreateDataRequest, inputs: Columns) -> "pd.Series[str]":
     """A name for what the cells of the chosen columns are, written once for equal ones."""
     import pandas as pd
 
@@ -216,7 +213,7 @@ def recounted(near: NearDuplicates | None, rows: "pd.DataFrame") -> NearDuplicat
     return near.model_copy(update=_counts(found, dict(zip(rows["key"], rows["split"], strict=True)), near.beside_train))
 
 
-def _near(found: Sequence[twins.Pair], sides: Mapping[str, str], request: "CreateDataRequest") -> NearDuplicates:
+def _near(found: Sequence[twins.Pair], sides: Mapping[str, str], request: CreateDataRequest) -> NearDuplicates:
     later = [str(side) for side in request.fractions if side is not Side.TRAIN]
     return NearDuplicates(
         together=request.keeps_twins,
@@ -235,7 +232,7 @@ def _counts(found: Sequence[twins.Pair], sides: Mapping[str, str], later: Iterab
     }
 
 
-def _require_every_side(rows: "pd.DataFrame", sides: "pd.Series[str]", request: "CreateDataRequest") -> None:
+def _require_every_side(rows: "pd.DataFrame", sides: "pd.Series[str]", request: CreateDataRequest) -> None:
     there = {*sides.unique()}
     if lacking := [str(side) for side in request.fractions if str(side) not in there]:
         what = f"{request.source.name}: no row is left for the split {lacking[0]}, of {len(rows):,} in all, "
@@ -254,7 +251,7 @@ def _require_classes_in_train(rows: "pd.DataFrame", by: ByColumn | None) -> None
             logger.warning("Class %r has no row in %s: nothing will be known of it there", min(classes), side)
 
 
-def _tell(rows: "pd.DataFrame", near: NearDuplicates | None, request: "CreateDataRequest") -> None:
+def _tell(rows: "pd.DataFrame", near: NearDuplicates | None, request: CreateDataRequest) -> None:
     counts = {str(side): int((rows["split"] == side).sum()) for side in request.fractions}
     logger.info("Split %s rows: %s", f"{len(rows):,}", ", ".join(f"{k} {v:,}" for k, v in counts.items()))
     if near and near.rows:

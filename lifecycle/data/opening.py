@@ -16,16 +16,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from lifecycle.core import secrets
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, TransientError, of_the_machine
+from lifecycle.data.source import Source
 from lifecycle.settings.rules import DataRules
 from lifecycle.storage import volumes
-
-if TYPE_CHECKING:
-    from lifecycle.data.source import Source
 
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20
@@ -36,7 +34,7 @@ NOT_FOUND, BUSY = 404, {408, 425, 429}
 class Content:
     """The bytes of a table: read from the start as often as one likes, and the same each time, or it is an error."""
 
-    def __init__(self, source: "Source", file: BinaryIO, expected: str | None) -> None:
+    def __init__(self, source: Source, file: BinaryIO, expected: str | None) -> None:
         self._source, self._file, self._expected = source, file, expected
         self._state = _state(file)
         self._passes: list[_Digesting] = []
@@ -93,7 +91,7 @@ class Content:
         return hashlib.file_digest(cast(io.BufferedReader, self._file), "sha256").hexdigest()
 
 
-def changed(source: "Source") -> ConflictError:
+def changed(source: Source) -> ConflictError:
     """The error about a table that became another one meanwhile."""
     what = f"{source.public_uri} changed while it was read; nothing was published."
     return ConflictError(what, "Run the command again when nobody writes to it.")
@@ -123,7 +121,7 @@ class _Digesting(io.RawIOBase):
 
 
 @contextmanager
-def opened(source: "Source", rules: DataRules, sha256: str | None = None) -> Iterator[Content]:
+def opened(source: Source, rules: DataRules, sha256: str | None = None) -> Iterator[Content]:
     """Open a path or an allowed URL; whoever has read it asks `settle`.
 
     An error of the reader is one of a change, if there was one: half of a new file after half of an old one.
@@ -147,7 +145,7 @@ def opened(source: "Source", rules: DataRules, sha256: str | None = None) -> Ite
             raise
 
 
-def check_scheme(source: "Source", rules: DataRules) -> None:
+def check_scheme(source: Source, rules: DataRules) -> None:
     """Refuse a URL whose scheme is not allowed.
 
     Raises:
@@ -163,7 +161,7 @@ def check_scheme(source: "Source", rules: DataRules) -> None:
 
 
 @contextmanager
-def _fetched(source: "Source") -> Iterator[BinaryIO]:
+def _fetched(source: Source) -> Iterator[BinaryIO]:
     """The table as an open file of this machine; of a URL, a copy that is gone at the end."""
     uri = secrets.revealed(source.uri)
     path = _local_path(uri)
@@ -196,7 +194,7 @@ def _local_path(uri: str) -> Path | None:
     return plain if plain.exists() else Path(unquote(str(plain)))
 
 
-def _regular(source: "Source", path: Path) -> BinaryIO:
+def _regular(source: Source, path: Path) -> BinaryIO:
     kind = path.stat().st_mode
     if stat.S_ISDIR(kind):
         raise IsADirectoryError
@@ -206,7 +204,7 @@ def _regular(source: "Source", path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _downloaded(source: "Source", uri: str) -> BinaryIO:
+def _downloaded(source: Source, uri: str) -> BinaryIO:
     """A copy of a URL; none of its characters chains to another one or is a pattern."""
     import fsspec
 
@@ -228,7 +226,7 @@ def _downloaded(source: "Source", uri: str) -> BinaryIO:
     return cast(BinaryIO, copy)
 
 
-def _refusal(source: "Source", error: Exception) -> ConfigError | TransientError | None:
+def _refusal(source: Source, error: Exception) -> ConfigError | TransientError | None:
     """What a server's answer means to us, if it is one: the libraries of the schemes have its status in common."""
     cause: BaseException | None = error
     while cause and not isinstance(getattr(cause, "status", None), int):
@@ -247,7 +245,7 @@ def _state(file: BinaryIO) -> tuple[int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _require_gzip(source: "Source", head: bytes) -> None:
+def _require_gzip(source: Source, head: bytes) -> None:
     if head and head != GZIP:
         new = source.uri.removesuffix(".gz")
         fix = "Name it without .gz." if "://" in new else f"Name it so: mv {shlex.quote(source.uri)} {shlex.quote(new)}"

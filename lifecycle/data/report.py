@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.data.manifest import Manifest
 from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lifecycle.data.manifest import Manifest
 
-
-def write(manifest: "Manifest", quarantine: "pd.DataFrame", path: Path) -> None:
+def write(manifest: Manifest, quarantine: "pd.DataFrame", path: Path) -> None:
     """Write the report of a version."""
     from jinja2 import Environment, PackageLoader
 
@@ -22,7 +21,7 @@ def write(manifest: "Manifest", quarantine: "pd.DataFrame", path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
-def _shown(manifest: "Manifest", quarantine: "pd.DataFrame", most: int = 8) -> list[str]:
+def _shown(manifest: Manifest, quarantine: "pd.DataFrame", most: int = 8) -> list[str]:
     """The columns of which examples are shown: the inputs, as far as there is room, and the target."""
     names = [*(column.stored for column in manifest.inputs[:most]), named(manifest.problem).target]
     key = f"source_{manifest.parameters['key']}" if manifest.parameters.get("key") else ""

@@ -11,7 +11,9 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
 
 from lifecycle.erasure import history
 from lifecycle.erasure.forms import Forms
@@ -21,9 +23,6 @@ from lifecycle.models import examples
 from lifecycle.storage.files import publish_file
 from lifecycle.tracking import claims
 from lifecycle.tracking.runs import TRAINED_KEYS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -97,13 +96,11 @@ def _files(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _parquet(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
+def _parquet(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _short(wanted: Wanted, rows: "pd.DataFrame") -> "pd.Series[bool]":
+def _short(wanted: Wanted, rows: pd.DataFrame) -> "pd.Series[bool]":
     """Of keys of which 16 digits are kept, as numbers."""
     known = {int(key[:16], 16) for key in (*wanted.keys, *wanted.prefixes)}
     return rows["key"].isin(known)

@@ -8,7 +8,9 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data import contents, dataset, division, report, validation
@@ -19,9 +21,6 @@ from lifecycle.erasure import swap
 from lifecycle.erasure.wanted import Wanted, source_column
 from lifecycle.problems.known import named
 from lifecycle.storage.files import sha256_of, write_json
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -79,19 +78,17 @@ def _names(manifest: Manifest) -> tuple[str, str]:
     return manifest.data_name, manifest.data_version
 
 
-def _read(folder: Path) -> "dict[str, pd.DataFrame]":
-    import pandas as pd
-
+def _read(folder: Path) -> dict[str, pd.DataFrame]:
     return {name: pd.read_parquet(folder / name) for name in FILES}
 
 
-def _counted(rows: "dict[str, pd.DataFrame]", gone: "dict[str, pd.Series[bool]]") -> dict[str, int]:
+def _counted(rows: dict[str, pd.DataFrame], gone: "dict[str, pd.Series[bool]]") -> dict[str, int]:
     sides = rows[SPLIT].loc[gone[SPLIT], "split"].value_counts().to_dict()
     counted = {str(side): int(count) for side, count in sides.items()} | {"quarantine": int(gone[QUARANTINE].sum())}
     return {place: count for place, count in counted.items() if count}
 
 
-def _manifest(manifest: Manifest, kept: "dict[str, pd.DataFrame]", entry: Erased) -> Manifest:
+def _manifest(manifest: Manifest, kept: dict[str, pd.DataFrame], entry: Erased) -> Manifest:
     reasons = kept[QUARANTINE]["reason"].value_counts().sort_index()
     return manifest.model_copy(
         update={
@@ -107,10 +104,8 @@ def _manifest(manifest: Manifest, kept: "dict[str, pd.DataFrame]", entry: Erased
     )
 
 
-def _validated(kept: "dict[str, pd.DataFrame]", manifest: Manifest, docs: Path) -> tuple[dict[str, Any], ...]:
+def _validated(kept: dict[str, pd.DataFrame], manifest: Manifest, docs: Path) -> tuple[dict[str, Any], ...]:
     """The results of the version's own suite on the rows that stay; without its examples where that fails."""
-    import pandas as pd
-
     own = {"row", "key", "split", "reason", "kept_row"}
     tables = [table[[name for name in table if name not in own]].set_axis(table["row"]) for table in kept.values()]
     frame = pd.concat([table for table in tables if len(table)] or tables).sort_index()

@@ -11,7 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lifecycle.core.errors import ConfigError, MlopsError
 from lifecycle.data import dataset, delta, ingest
@@ -27,9 +32,6 @@ from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
 from lifecycle.inference.predictions import Tally
 from lifecycle.settings.rules import DataRules
 from lifecycle.storage.files import sha256_of, write_json
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -99,12 +101,8 @@ def erase(held: Held, facts: dict[str, str], delta_tables: Iterable[str]) -> Non
     logger.info("Erased %d rows from the predictions in %s", sum(held.stored.values()), held.folder)
 
 
-def _without(old: Path, new: Path, rows: frozenset[int]) -> "pa.Table":
+def _without(old: Path, new: Path, rows: frozenset[int]) -> pa.Table:
     """Write a file of a batch without some rows; what stays."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     table = pq.read_table(old)
     kept = table.filter(pc.invert(pc.is_in(table["row"], pa.array(sorted(rows), pa.int64()))))
     pq.write_table(kept, new)
@@ -112,8 +110,6 @@ def _without(old: Path, new: Path, rows: frozenset[int]) -> "pa.Table":
 
 
 def _stored(folder: Path, manifest: BatchManifest, rows: set[int]) -> dict[str, int]:
-    import pyarrow.parquet as pq
-
     found = Counter[str]()
     for name in manifest.parts:
         there = rows & set(pq.read_table(folder / name, columns=["row"])["row"].to_pylist())
@@ -123,8 +119,6 @@ def _stored(folder: Path, manifest: BatchManifest, rows: set[int]) -> dict[str, 
 
 def _from_files(folder: Path, manifest: BatchManifest, wanted: Wanted, forms: Forms) -> set[int]:
     """The rows that its files tell: by the id or key in the key column, and by the cell of a rejected row."""
-    import pandas as pd
-
     by_id = "input_key" if manifest.key_column == wanted.id_column else ""
     by_key = "input_key" if manifest.key_column == "key" else ""
     shown = {f"{manifest.columns.get(wanted.id_column)}: {value}" for value in wanted.ids}
@@ -166,8 +160,6 @@ def _from_version(
     manifest: BatchManifest, wanted: Wanted, data_root: Path, data_name: str, data_version: str
 ) -> tuple[set[int], str]:
     """The rows of a dataset version that was scored, as it was then: what was erased since has left its place."""
-    import pandas as pd
-
     with suppress(MlopsError):
         version = dataset.load(data_root, data_name, data_version)
         rows = pd.read_parquet(data_root / data_name / data_version / SPLIT)

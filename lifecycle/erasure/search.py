@@ -5,13 +5,12 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lifecycle.erasure import history
 from lifecycle.erasure.forms import Forms
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 PARQUET, ZIP, GZIP = b"PAR1", b"PK\x03\x04", b"\x1f\x8b"
 
@@ -57,9 +56,6 @@ def _decoded(content: bytes) -> str:
 
 
 def _cells(path: Path) -> Iterator[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         parquet = pq.ParquetFile(path)
     except (pa.ArrowException, OSError):
@@ -71,7 +67,5 @@ def _cells(path: Path) -> Iterator[str]:
                 yield from (str(cell) for cell in column.cast("string").to_pylist() if cell)
 
 
-def _is_text(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
+def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))

@@ -8,6 +8,8 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
+from scipy.stats import norm
 
 from lifecycle.core.errors import MetricError
 from lifecycle.problems.findings import Interval
@@ -67,8 +69,6 @@ def _resampled(
     statistic: Callable[[Codes, int], Floats], rows: int, confidence: float, resamples: int
 ) -> tuple[Floats, Floats, Floats]:
     """The percentile limits of every column, and its value on every resample."""
-    from scipy import stats
-
     with warnings.catch_warnings():  # a NaN becomes a reason
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap(
@@ -91,8 +91,6 @@ def _expanded(drawn: Floats, differ: int, confidence: float) -> tuple[float, flo
     Only rows that differ move a gain, and a percentile interval from few of them is too narrow. Its limits are pushed
     out by 1 / sqrt(differ) standard errors: what one more of these rows, broken or repaired, would move them.
     """
-    from scipy.stats import norm
-
     tail = norm.cdf(norm.ppf((1 - confidence) / 2) - 1 / math.sqrt(max(differ, 1)))
     return float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail))
 

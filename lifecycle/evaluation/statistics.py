@@ -19,6 +19,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse, stats
+from scipy.stats import norm
 
 from lifecycle.core.errors import MetricError
 from lifecycle.evaluation.bootstrap import CELLS, SEED, bootstrapped, differing, labels_alone, most_resamples
@@ -112,8 +114,6 @@ def at_risk(gain: Interval, confidence: float, risk: float) -> Interval:
 
     It is as much wider as the quantiles of the normal distribution lie further out: there a bootstrap has no draws.
     """
-    from scipy.stats import norm
-
     if risk == (1 - confidence) / 2:
         return gain
     wider = float(norm.isf(risk) / norm.isf((1 - confidence) / 2))
@@ -123,8 +123,6 @@ def at_risk(gain: Interval, confidence: float, risk: float) -> Interval:
 
 def discordance(challenger: Scores, champion: Scores) -> Discordance:
     """The exact binomial test of the rows on which only one of the two models does better."""
-    from scipy import stats
-
     flips = challenger.flips(champion)
     broken, repaired = int(flips.broken.sum()), int(flips.repaired.sum())
     p = float(stats.binomtest(repaired, broken + repaired).pvalue) if broken + repaired else 1.0
@@ -142,8 +140,6 @@ def randomised_p(metric: Metric, challenger: Scores, champion: Scores, *, resamp
     Raises:
         MetricError: The metric cannot be measured.
     """
-    from scipy import stats
-
     if len(challenger.truth) < 2:
         raise MetricError("there are fewer than two rows")
     differ = np.flatnonzero(differing(metric, challenger, champion))
@@ -173,8 +169,6 @@ def randomised_p(metric: Metric, challenger: Scores, champion: Scores, *, resamp
 
 def _tail(seen: float, swapped: Floats, p: float, *, exact: bool) -> float:
     """How probable so large a gain is among the swaps."""
-    from scipy.stats import norm
-
     if exact or p * (len(swapped) + 1) >= COUNTED or not swapped.std():
         return p
     return float(norm.sf((seen - swapped.mean()) / swapped.std()))
@@ -219,8 +213,6 @@ def rows_needed(variance: float, *, margin: float, risk: float, power: float) ->
 
 def careful_low(gain: float, variance: float, rows: int, *, risk: float) -> float:
     """What a gain is above but for `risk`, if it varies as much as `spread` says at most."""
-    from scipy.stats import norm
-
     return gain - float(norm.isf(risk)) * math.sqrt(variance / rows)
 
 
@@ -230,8 +222,6 @@ def visible(variance: float, rows: int, *, risk: float, power: float) -> float:
 
 
 def _quantiles(risk: float, power: float) -> float:
-    from scipy.stats import norm
-
     return float(norm.isf(risk) + norm.ppf(power))
 
 
@@ -240,8 +230,6 @@ def _gain_of_swaps(metric: Metric, challenger: Scores, champion: Scores, rows: C
 
     Both models' predictions are one table, and a swap moves weight between two rows of it.
     """
-    from scipy import sparse
-
     both, place = challenger.interleave(champion), np.arange(2 * len(challenger.truth))
     if labels_alone(metric):
         first, place = both.alike()

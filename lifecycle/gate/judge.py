@@ -4,7 +4,10 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lifecycle.core.errors import IntegrityError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
@@ -12,22 +15,22 @@ from lifecycle.core.names import Environment, ProblemName, Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, lock
 from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.evaluation.comparable import Comparable, comparable
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate import doubt, retrained, reuse
+from lifecycle.gate.checks import Rival
 from lifecycle.gate.contest import Contest
+from lifecycle.gate.decide import Comparison, Evidence, decide
+from lifecycle.gate.present.report import render
 from lifecycle.gate.proof import replay
+from lifecycle.gate.selftest import selftest
 from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.models import loading
 from lifecycle.problems.known import named
+from lifecycle.problems.text_classification import behaviour
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.storage.files import cache_folder, write_json
 from lifecycle.tracking.client import client, translated
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from lifecycle.evaluation.comparable import Comparable
-    from lifecycle.gate.checks import Rival
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +57,6 @@ def judge(request: JudgeRequest) -> Verdict:
     `promote` only if every check passed. An unreadable champion or any exception gives `keep` with its reason. Only
     what waiting may cure is raised. The model's run remembers that it was judged on these rows.
     """
-    from lifecycle.gate.present.report import render
-
     try:
         verdict, report = _judge(request)
     except TransientError:
@@ -78,12 +79,6 @@ def _told(error: Exception) -> str:
 
 
 def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    from lifecycle.gate.decide import Comparison, Evidence, decide
-    from lifecycle.gate.present.report import render
-    from lifecycle.problems.text_classification import behaviour
-
     manifest = dataset.load(request.data_root, request.data_name, request.data_version)
     _selftested(request, manifest.problem)
     challenger = _evaluation(request, request.challenger)
@@ -121,10 +116,8 @@ def _contest(request: JudgeRequest, challenger: EvaluateRequest) -> Contest:
     return Contest(rule=choice.rule, why=choice.why, judged_before=asked.challengers, spent=asked.share)
 
 
-def _comparable(request: JudgeRequest, truth: "pd.DataFrame", other: ModelRef | None) -> "Comparable":
+def _comparable(request: JudgeRequest, truth: pd.DataFrame, other: ModelRef | None) -> Comparable:
     """The challenger and another model on the rows that neither was trained on."""
-    from lifecycle.evaluation.comparable import comparable
-
     models = _models(request.model_copy(update={"champion": other}))
     answers = {role: evaluation.stored(_evaluation(request, model)) for role, model in models.items()}
     seen = {role: {int(key) for key in evaluation.trained_keys(model)} for role, model in models.items()}
@@ -132,17 +125,15 @@ def _comparable(request: JudgeRequest, truth: "pd.DataFrame", other: ModelRef | 
     return comparable(named(manifest.problem), truth, answers, seen)
 
 
-def _rivals(request: JudgeRequest, truth: "pd.DataFrame") -> "Iterator[Rival]":
+def _rivals(request: JudgeRequest, truth: pd.DataFrame) -> Iterator[Rival]:
     """The earlier champions that there are rows enough to compare with: others have seen these rows."""
-    from lifecycle.gate.checks import Rival
-
     for model in request.rivals:
         same = _comparable(request, truth, model)
         if same.champion and len(same.rows) >= request.rules.min_rows:
             yield Rival(model.label, same.challenger, same.champion)
 
 
-def _doubts(request: JudgeRequest, same: "Comparable") -> tuple[Check, ...]:
+def _doubts(request: JudgeRequest, same: Comparable) -> tuple[Check, ...]:
     """Whether the challenger's answers fit what is said of the rows that it has seen."""
     claim, test = evaluation.claim(request.challenger), None
     counts = dataset.load(request.data_root, request.data_name, request.data_version).counts
@@ -180,8 +171,6 @@ def _selftested(request: JudgeRequest, problem: ProblemName) -> None:
         IntegrityError: It accepted a bad one, or refused a good one.
     """
     if request.rules.selftest:
-        from lifecycle.gate.selftest import selftest
-
         done = selftest.ensure(problem, request.rules, request.env, cache_folder() / "selftests")
         if not done.passed:
             raise IntegrityError(f"{'; '.join(done.reasons)}.", "See: mlops gate selftest")

@@ -9,6 +9,8 @@ import logging
 import math
 from collections.abc import Collection, Iterable, Iterator
 
+from pyarrow import parquet
+
 from lifecycle.core import class_names
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Side
@@ -156,8 +158,6 @@ def _require_class(rule: str, label: str, there: Iterable[str], where: str) -> N
 
 def _require_slices(config: Settings, judged_on: Manifest, side: Side) -> None:
     """Look at the columns that make slices, and at no others."""
-    from pyarrow import parquet
-
     rules, problem = config.gate.slices, named(judged_on.problem)
     columns = [by for by in rules.by or () if by not in {CATEGORIES, *problem.judging.slices}]
     if not columns:

@@ -9,7 +9,9 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from mlflow.entities import Run, ViewType
 
 from lifecycle.core.errors import MlopsError
 from lifecycle.core.names import Environment, Side
@@ -18,9 +20,6 @@ from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.verdict import Rule
 from lifecycle.tracking.client import client, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 JUDGED = "mlops.judged"
 """The tag of a run with the rows that its model was judged on, as JSON: where they lie, to when that was first."""
@@ -115,10 +114,8 @@ def _judged(tags: Mapping[str, str]) -> dict[str, float] | None:
     return found if all(place.count("/") == 3 for place in found) else None
 
 
-def _runs(request: EvaluateRequest, tags: Mapping[str, str]) -> Iterator["Run"]:
+def _runs(request: EvaluateRequest, tags: Mapping[str, str]) -> Iterator[Run]:
     """The runs of models of this name that were ever judged; a deleted run has been judged all the same."""
-    from mlflow.entities import ViewType
-
     mlflow, name = client(request.model.tracking_uri), tags.get("mlops.model_name", "")
     where = f"tags.`mlops.model_name` = '{name}' AND tags.`{JUDGED}` LIKE '%{request.data_name}/%'"
     with translated():

@@ -14,6 +14,7 @@ from filelock import FileLock
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
 from lifecycle.core.provenance import code_version
 from lifecycle.data import lock
+from lifecycle.inference import local, spark, tables
 from lifecycle.inference.manifest import MANIFEST, BatchManifest, BatchRequest, Counts, load, locate, pinned, verify
 from lifecycle.storage import volumes
 from lifecycle.storage.files import leftovers, sha256_of, write_json
@@ -31,8 +32,6 @@ def infer(request: BatchRequest) -> None:
         DataError: The input is malformed or lacks a column that the model reads; nothing is published.
         IntegrityError: The model, or what was published before, is not what it should be.
     """
-    from lifecycle.inference import tables
-
     table = request.inference.table
     if table:
         tables.require(table)
@@ -43,8 +42,6 @@ def infer(request: BatchRequest) -> None:
 
 def _publish_once(request: BatchRequest) -> Path:
     """Score a batch unless it is published, which is verified; either way, its folder."""
-    from lifecycle.inference import local, spark
-
     final, digest = locate(request)
     if volumes.is_published(final):
         manifest = verify(final, request)

@@ -1,16 +1,16 @@
 """Which columns of a table a model reads, and which of the rows it cannot score."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.data import cells
 from lifecycle.inference.manifest import BatchRequest, by_input
 from lifecycle.problems.contract import Column, Columns, columns_of
+from lifecycle.problems.tabular.cells import unusable
 from lifecycle.settings.rules import DataRules
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Refusal(NamedTuple):
@@ -59,12 +59,12 @@ class Inputs(NamedTuple):
             for source, column in zip(self.sources, self.columns, strict=True)
         }
 
-    def taken_from(self, rows: "pd.DataFrame") -> "pd.DataFrame":
+    def taken_from(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The inputs of some rows, under the names that the model calls them."""
         return rows[[*self.sources]].set_axis([column.name for column in self.columns], axis="columns")
 
 
-def refusals(inputs: "pd.DataFrame", columns: Iterable[Column], rules: DataRules) -> dict[int, Refusal]:
+def refusals(inputs: pd.DataFrame, columns: Iterable[Column], rules: DataRules) -> dict[int, Refusal]:
     """The rows that cannot be scored, by their number; of several columns the first one tells why."""
     refused: dict[int, Refusal] = {}
     for column in columns:
@@ -84,8 +84,6 @@ def _of_texts(texts: "pd.Series[Any]", rules: DataRules) -> dict[int, str]:
 
 def _of_values(values: "pd.Series[Any]", column: Column, rules: DataRules) -> dict[int, str]:
     """A missing cell is none of them: what to make of it is the model's business."""
-    from lifecycle.problems.tabular.cells import unusable
-
     no_texts = _of_cells(values, rules)
     texts = values.drop([*no_texts]).to_frame(column.name)
     reasons = unusable(texts, [(column.name, column.kind)]).dropna()

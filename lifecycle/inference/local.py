@@ -12,7 +12,12 @@ from functools import partial
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from joblib import cpu_count  # type: ignore[import-untyped]
 
 from lifecycle.core import children, progress
 from lifecycle.core.errors import TransientError
@@ -25,14 +30,10 @@ from lifecycle.problems.contract import TEXT
 from lifecycle.problems.known import named
 from lifecycle.storage.files import publish_file
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
 ROWS_SHA256 = b"rows_sha256"
 """In the metadata of a part: the digest of the rows that it was made of."""
 
-Part = tuple[int, "pd.DataFrame"]
+Part = tuple[int, pd.DataFrame]
 
 
 class Scored(NamedTuple):
@@ -41,7 +42,7 @@ class Scored(NamedTuple):
     rows_in: int
     rows_erased: int
     tally: Tally
-    rejected: "pd.DataFrame"
+    rejected: pd.DataFrame
     path: Path | None
 
 
@@ -110,8 +111,6 @@ def _on_cores(
     stack: ExitStack, request: BatchRequest, model: Any, model_folder: Path, folder: Path, chunks: Iterator[Part]
 ) -> Iterator[Scored]:
     """Score in this process while there is one chunk, else on all cores with a bounded number of chunks in flight."""
-    from joblib import cpu_count  # type: ignore[import-untyped]
-
     workers = request.inference.workers or cpu_count()
     first = list(islice(chunks, 2))
     if len(first) < 2 or workers == 1:
@@ -167,17 +166,13 @@ def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> S
     )
 
 
-def _rejected(rows: "pd.DataFrame", refused: dict[int, Refusal], request: BatchRequest) -> "pd.DataFrame":
-    import pandas as pd
-
+def _rejected(rows: pd.DataFrame, refused: dict[int, Refusal], request: BatchRequest) -> pd.DataFrame:
     told = pd.DataFrame([refused[row] for row in rows.index], rows.index, [*Refusal._fields], dtype=object)
     return told.assign(input_key=_keys(rows, request))
 
 
-def _tally(request: BatchRequest, model: Any, rows: "pd.DataFrame", path: Path) -> Tally:
+def _tally(request: BatchRequest, model: Any, rows: pd.DataFrame, path: Path) -> Tally:
     """What the predictions of a part say, which is written unless an interrupted run has written it of these rows."""
-    import pyarrow.parquet as pq
-
     digest = _digest(rows)
     if path.exists() and (pq.read_metadata(path).metadata or {}).get(ROWS_SHA256) == digest:
         return Tally.of(pq.read_table(path, columns=[*named(model.problem).prediction]), model.problem)
@@ -187,15 +182,13 @@ def _tally(request: BatchRequest, model: Any, rows: "pd.DataFrame", path: Path) 
     return Tally.of(table, model.problem)
 
 
-def _digest(rows: "pd.DataFrame") -> bytes:
+def _digest(rows: pd.DataFrame) -> bytes:
     """What names the rows of a part: their numbers and their cells."""
     content = [rows.index.to_list(), *([str(cell) for cell in rows[name]] for name in rows)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest().encode()
 
 
-def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Table":
-    import pyarrow as pa
-
+def _predict(request: BatchRequest, model: Any, rows: pd.DataFrame) -> pa.Table:
     made_by, count = request.model, len(rows)
     predicted = predict(model, made_by.label, Inputs.of(request, model).taken_from(rows))
     return pa.table(
@@ -210,7 +203,7 @@ def _predict(request: BatchRequest, model: Any, rows: "pd.DataFrame") -> "pa.Tab
     )
 
 
-def _keys(rows: "pd.DataFrame", request: BatchRequest) -> list[str]:
+def _keys(rows: pd.DataFrame, request: BatchRequest) -> list[str]:
     return [
         str(key).encode("utf-8", "backslashreplace").decode()
         for key in (rows[request.key_column] if request.key_column else rows.index)
@@ -222,11 +215,8 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _write_rejected(rejected: "list[pd.DataFrame]", path: Path) -> dict[str, int]:
+def _write_rejected(rejected: list[pd.DataFrame], path: Path) -> dict[str, int]:
     """Write the rows that could not be scored, with their text as far as it can be stored, and count them by reason."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows = [
         (record.Index, record.input_key, record.reason, _storable(str(record.text))[:1000])
         for frame in rejected

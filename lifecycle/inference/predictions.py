@@ -3,7 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lifecycle.core.errors import DataError
 from lifecycle.core.frozen import Frozen
@@ -11,10 +15,6 @@ from lifecycle.core.names import ProblemName
 from lifecycle.core.refusals import CANNOT_SCORE, refused_by_the_library
 from lifecycle.problems.contract import TEXT
 from lifecycle.problems.known import named
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 
 class Numbers(Frozen):
@@ -33,7 +33,7 @@ class Tally(NamedTuple):
     numbers: Numbers | None
 
     @classmethod
-    def of(cls, table: "pa.Table", problem: ProblemName) -> "Tally":
+    def of(cls, table: pa.Table, problem: ProblemName) -> "Tally":
         """The tally of a table that holds predictions."""
         column, kind = next(iter(named(problem).prediction.items()))
         if kind == "string":
@@ -62,14 +62,12 @@ class Tally(NamedTuple):
         return cls(rows, sum((tally.labels for tally in every), Counter[str]()), numbers)
 
 
-def predict(model: Any, label: str, inputs: "pd.DataFrame") -> "pa.Table":
+def predict(model: Any, label: str, inputs: pd.DataFrame) -> pa.Table:
     """The predictions of a loaded model, one per row in the order of the rows.
 
     Raises:
         DataError: It cannot score them, or answers with something else; a number must be finite.
     """
-    import pyarrow as pa
-
     kinds, noun = named(model.problem).prediction, "texts" if model.inputs == (TEXT,) else "rows"
     with refused_by_the_library(f"{label} cannot score these {noun}: ", DataError, CANNOT_SCORE):
         predicted = model.predict(None, inputs)
@@ -82,18 +80,13 @@ def predict(model: Any, label: str, inputs: "pd.DataFrame") -> "pa.Table":
     return table
 
 
-def _column(values: "pd.Series[Any]", kind: str) -> "pa.Array":
-    import pyarrow as pa
-
+def _column(values: "pd.Series[Any]", kind: str) -> pa.Array:
     if kind == "double":
         return pa.array(values.to_numpy(float), pa.float64())
     return pa.array(values.to_list(), pa.string())
 
 
-def _require_finite(table: "pa.Table", label: str, inputs: "pd.DataFrame") -> None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+def _require_finite(table: pa.Table, label: str, inputs: pd.DataFrame) -> None:
     for name in table.column_names:
         column = table[name]
         right = pc.is_finite(column) if pa.types.is_floating(column.type) else pc.is_valid(column)

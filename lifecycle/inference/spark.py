@@ -16,6 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow
+import pandas as pd
+import pyarrow as pa
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
 from lifecycle.core import own_code
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.spark import require_pyspark, session
@@ -27,7 +33,6 @@ from lifecycle.problems.contract import columns_of
 from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pyspark.sql import SparkSession
 
 UNKNOWN_SIZE = 16
@@ -59,8 +64,6 @@ class SparkModel:
     """A loaded model whose predictions are made by a Spark task, under the contract of all models."""
 
     def __init__(self, spark: "SparkSession", model: Any, folder: Path) -> None:
-        import mlflow
-
         self.problem, self.inputs = model.problem, model.inputs
         self.columns = [(column.name, column.kind) for column in columns_of(model)]
         self._session = spark
@@ -69,9 +72,8 @@ class SparkModel:
             warnings.simplefilter("ignore")  # pyspark about pandas 3, mlflow about the environment: it is this one
             self._udf = mlflow.pyfunc.spark_udf(spark, str(folder), result_type=types, env_manager="local")
 
-    def predict(self, context: None, inputs: "pd.DataFrame") -> "pd.DataFrame":  # noqa: ARG002  as every model
+    def predict(self, context: None, inputs: pd.DataFrame) -> pd.DataFrame:  # noqa: ARG002  as every model
         """Score the rows in one task; they come back in their order, and all of them, or it is an error."""
-        import pyarrow as pa
         from pyspark.sql.functions import col, struct
 
         rows, names = list(range(len(inputs))), dict(enumerate(self.inputs))
@@ -107,10 +109,6 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
     MLflow runs the code that lies in a model, and lets it choose what it trusts. So the tasks are given our class in
     its place, after the model has passed every check here. They send what the readers read: texts.
     """
-    import mlflow
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
     files = sorted((model_folder / "artifacts").iterdir())
     code = own.code_of(model_folder)
     types = loading.untrusted_types(model_folder / "artifacts" / "pipeline.skops") if code else []  # all are trusted

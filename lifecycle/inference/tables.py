@@ -10,7 +10,10 @@ A name of three  a table of Unity Catalog, written by the Spark session of the c
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from lifecycle.core import secrets, spark
 from lifecycle.core.errors import ConfigError, TransientError
@@ -21,9 +24,6 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchManifest
 from lifecycle.problems.known import named
 from lifecycle.storage import volumes
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -109,16 +109,12 @@ def _count(table: object, rows: str) -> int:
     return int(found.read_all().column(0)[0].as_py())
 
 
-def _stream(folder: Path, manifest: BatchManifest) -> "pa.RecordBatchReader":
+def _stream(folder: Path, manifest: BatchManifest) -> pa.RecordBatchReader:
     """The rows of a batch in the memory of a few chunks.
 
     Arrow reads them without Python: deltalake waits for a Python iterator and for its own locks at once, and may do so
     for ever when two threads write.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.dataset as ds
-
     kinds = {"bigint": pa.int64(), "string": pa.string(), "double": pa.float64(), "date": pa.date32()}
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns_of(manifest.problem).items()])
     columns = {name: pc.field(name) for name in schema.names}

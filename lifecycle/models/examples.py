@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lifecycle.problems.text_classification.learning import EXAMPLE
+from lifecycle.problems.text_classification.stored import EXAMPLE
 from lifecycle.storage.files import publish_file, sha256_of, write_json
 
 RECORD = "erased.json"

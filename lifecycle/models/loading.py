@@ -27,7 +27,7 @@ from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef
 from lifecycle.models import examples, own
 from lifecycle.problems.contract import TEXT_COLUMNS, Columns
-from lifecycle.problems.known import MODULES, named
+from lifecycle.problems.known import PROBLEMS
 from lifecycle.storage.files import tree_digest
 from lifecycle.tracking.client import download
 
@@ -96,7 +96,7 @@ def artifact_digest(folder: Path) -> str:
 
 def trusted_types() -> list[str]:
     """Our list of what a model may be made of beyond skops' own: what the tables of algorithms name."""
-    tables = (named(problem).learning.estimators for problem in MODULES)
+    tables = (problem.learning.estimators for problem in PROBLEMS.values())
     return sorted({name for table in tables for entry in table.values() for name in entry.trusted_types})
 
 

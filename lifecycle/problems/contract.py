@@ -55,6 +55,8 @@ class Column(Frozen):
 
 Columns = tuple[Column, ...]
 TEXT_COLUMNS: Columns = (Column(name="text", kind="text"),)
+CLASS, NUMBER = {"label": "string", "score": "double"}, {"prediction": "double"}
+"""The columns of what a model predicts, and MLflow's types of them."""
 
 
 class TableRequest(Protocol):

@@ -1,11 +1,13 @@
 """The table of problems. A new one is one folder and one entry here."""
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from lifecycle.core.names import ProblemName
+from lifecycle.problems.contract import CLASS, NUMBER
 
 if TYPE_CHECKING:
     from lifecycle.problems.contract import Table
@@ -14,40 +16,97 @@ if TYPE_CHECKING:
     from lifecycle.problems.planted import Material
 
 
-class Problem(NamedTuple):
-    """One kind of models.
+@dataclass(frozen=True)
+class Problem:
+    """One kind of models. Its parts are imported when they are asked for: who reads a table trains nothing.
 
     Attributes:
         name: The field's name of the task.
         model_type: MLflow's name of what answers it.
         target: What the truth is called in the files of a dataset version.
         prediction: The columns of a prediction, each with its type as Spark names it.
-        table: What the data room asks of it.
-        learning: What training asks of it.
-        judging: What evaluation and gate ask of it.
-        planted: What challengers with a known fate are made of, for the selftest of the gate.
+        parts: The modules and names of its table, learning, judging and planted.
     """
 
     name: ProblemName
     model_type: Literal["classifier", "regressor"]
     target: str
     prediction: Mapping[str, str]
-    table: "Table"
-    learning: "Learning"
-    judging: "Judging"
-    planted: "Callable[[], Material]"
+    parts: tuple[str, str, str, str]
+
+    @cached_property
+    def table(self) -> "Table":
+        """What the data room asks of it."""
+        part: Table = _imported(self.parts[0])
+        return part
+
+    @cached_property
+    def learning(self) -> "Learning":
+        """What training asks of it."""
+        part: Learning = _imported(self.parts[1])
+        return part
+
+    @cached_property
+    def judging(self) -> "Judging":
+        """What evaluation and gate ask of it."""
+        part: Judging = _imported(self.parts[2])
+        return part
+
+    @cached_property
+    def planted(self) -> "Material":
+        """What challengers with a known fate are made of, for the selftest of the gate."""
+        part: Material = _imported(self.parts[3])
+        return part
 
 
-MODULES: dict[ProblemName, str] = {
-    "text-classification": "lifecycle.problems.text_classification.problem",
-    "tabular-classification": "lifecycle.problems.tabular_classification.problem",
-    "tabular-regression": "lifecycle.problems.tabular_regression.problem",
+PROBLEMS: dict[ProblemName, Problem] = {
+    problem.name: problem
+    for problem in (
+        Problem(
+            "text-classification",
+            "classifier",
+            "label",
+            CLASS,
+            (
+                "text_classification.table.TABLE",
+                "text_classification.learning.LEARNING",
+                "text_classification.judging.JUDGING",
+                "text_classification.planted.TEXTS",
+            ),
+        ),
+        Problem(
+            "tabular-classification",
+            "classifier",
+            "label",
+            CLASS,
+            (
+                "tabular.table.CLASSIFICATION",
+                "tabular.learning.CLASSIFICATION",
+                "classification.judging.JUDGING",
+                "tabular.planted.OF_CLASSES",
+            ),
+        ),
+        Problem(
+            "tabular-regression",
+            "regressor",
+            "target",
+            NUMBER,
+            (
+                "tabular.table.REGRESSION",
+                "tabular.learning.REGRESSION",
+                "regression.judging.JUDGING",
+                "tabular.planted.OF_NUMBERS",
+            ),
+        ),
+    )
 }
-"""The module of each problem, which holds it as `PROBLEM`; it is imported when the problem is asked for."""
 
 
-@cache
 def named(name: ProblemName) -> Problem:
     """The problem of a name."""
-    problem: Problem = import_module(MODULES[name]).PROBLEM
-    return problem
+    return PROBLEMS[name]
+
+
+def _imported(part: str) -> Any:
+    module, _, name = part.rpartition(".")
+    return getattr(import_module(f"lifecycle.problems.{module}"), name)

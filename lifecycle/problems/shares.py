@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from lifecycle.problems.findings import Interval
 
 
 def wilson(hits: int, rows: int, confidence: float) -> Interval:
     """A share with Wilson's interval; of no rows nothing is known, and the share counts as 0."""
-    from scipy import stats
-
     if not rows:
         return Interval(value=0.0, low=0.0, high=1.0)
     limits = stats.binomtest(hits, rows).proportion_ci(confidence, method="wilson")
@@ -19,8 +18,6 @@ def wilson(hits: int, rows: int, confidence: float) -> Interval:
 
 def larger_p(one: tuple[int, int], other: tuple[int, int]) -> float:
     """One-sided p of Fisher's exact test that one share of hits among rows is larger than another by chance alone."""
-    from scipy import stats
-
     table = np.array([[hits, rows - hits] for hits, rows in (one, other)])
     return float(stats.fisher_exact(table, alternative="greater").pvalue)
 
@@ -31,8 +28,6 @@ def rarer_p(one: tuple[int, int], other: tuple[int, int], times: float) -> float
     Given how many hits there are in all, those of the first are binomial (the conditional test of two Poisson rates).
     Hits among rows spread less than that, so the test errs on the side of no finding.
     """
-    from scipy import stats
-
     hits, expected = one[0] + other[0], one[1] / times
     if not hits:
         return 1.0
@@ -41,8 +36,6 @@ def rarer_p(one: tuple[int, int], other: tuple[int, int], times: float) -> float
 
 def sign_p(against: int, for_it: int) -> float:
     """One-sided exact p that so many rows speak against and not for a model by chance; 1 if none speaks."""
-    from scipy import stats
-
     if not against + for_it:
         return 1.0
     return float(stats.binomtest(against, against + for_it, alternative="greater").pvalue)
@@ -50,6 +43,4 @@ def sign_p(against: int, for_it: int) -> float:
 
 def adjusted(p_values: Sequence[float]) -> list[float]:
     """The p-values after Benjamini and Hochberg's correction for having made so many tests."""
-    from scipy import stats
-
     return [float(p) for p in stats.false_discovery_control(p_values)] if p_values else []

@@ -9,6 +9,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pandas as pd
+
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef
@@ -22,7 +24,6 @@ from lifecycle.registry.store import Target, target_of
 from lifecycle.settings.load import Settings
 
 if TYPE_CHECKING:
-    import pandas as pd
     from databricks.sdk.service.serving import (
         DataframeSplitInput,
         EndpointCoreConfigOutput,
@@ -55,8 +56,8 @@ class Served(Frozen):
 class Sample(NamedTuple):
     """Some inputs, and the predictions that are stored of them."""
 
-    inputs: "pd.DataFrame"
-    recorded: "pd.DataFrame"
+    inputs: pd.DataFrame
+    recorded: pd.DataFrame
 
 
 def follow(config: Settings, model_name: str) -> Served:

@@ -1,7 +1,6 @@
 """MLflow's clients, and the translation of its errors."""
 
 import logging
-import os
 import shutil
 import sqlite3
 import stat
@@ -52,9 +51,6 @@ def client(tracking_uri: str, registry_uri: str = "") -> "MlflowClient":
 
 @cache
 def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     name_the_user()
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # else it logs what it raises, as a traceback
     for uri in (tracking_uri, registry_uri):

@@ -1,4 +1,4 @@
-"""The modules of `lifecycle` import one another in one direction: there is no circle, also none of nested imports."""
+"""Modules import at their top, and those of `lifecycle` one another in one direction, without a circle."""
 
 import ast
 from collections.abc import Iterator
@@ -10,6 +10,31 @@ import pytest
 from tests.conftest import ROOT
 
 Graph = dict[str, set[str]]
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+OPTIONAL = {"databricks", "deltalake", "prefect_databricks", "py4j", "pyspark", "vaderSentiment"}
+"""Packages that need not be there, or that only Databricks needs."""
+STARTED_FIRST = {
+    "lifecycle.core.children": "every command loads it, and only a child needs ctypes",
+    "lifecycle.gate.proof.replay": "it runs as a child, which must be ready before it imports libraries",
+    "lifecycle.problems.text_classification.model": "it lies in every stored model, whose files stay what they are",
+    "lifecycle.training.train": "the child of `replay` loads it",
+}
+LIGHT = {
+    "data": """dataset delta division ingest opening quarantine readers.parquet report split tombstones twins
+        validation""",
+    "databricks": "client credentials",
+    "erasure": "wanted",
+    "evaluation": "evaluate",
+    "gate": "records selftest.selftest",
+    "models": "external.external external.unpickle loading scoring_server storing",
+    "problems": "classification.summary fitting tabular.learnt text_classification.stored",
+    "registry": "card catalog registration store transfer",
+    "storage": "embedded",
+    "tracking": "client runs",
+}
+"""By room the modules that light commands or `--help` load, and that import libraries where they work with them."""
+NESTED = {f"lifecycle.{room}.{name}" for room, names in LIGHT.items() for name in names.split()} | STARTED_FIRST.keys()
 
 
 def imports(root: Path, package: str) -> Graph:
@@ -18,6 +43,18 @@ def imports(root: Path, package: str) -> Graph:
     return {
         name: set(_imported(ast.parse(path.read_text(encoding="utf-8")), modules)) - {name}
         for name, path in modules.items()
+    }
+
+
+def nested(tree: ast.AST) -> set[str]:
+    """What functions import that could be imported at the top."""
+    inside = (node for made in ast.walk(tree) if isinstance(made, FUNCTIONS) for node in ast.walk(made))
+    return {
+        name
+        for node in inside
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)])
+        if name.partition(".")[0] not in OPTIONAL
     }
 
 
@@ -69,3 +106,28 @@ def test_what_only_a_type_checker_reads_makes_no_circle(tmp_path: Path) -> None:
     (tmp_path / "p" / "a.py").write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p import b")
     (tmp_path / "p" / "b.py").write_text("from p import a")
     assert circle(imports(tmp_path, "p")) == []
+
+
+def test_a_module_imports_at_its_top() -> None:
+    """Commands (`cli`) import what they run when they run, and `test_start_up.py` says what that may be."""
+    late = {
+        _named(path.relative_to(ROOT)): names
+        for package in ("lifecycle", "tasks", "flows")
+        for path in (ROOT / package).rglob("*.py")
+        if (names := nested(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+    assert {name: names for name, names in late.items() if name not in NESTED} == {}
+    assert NESTED - late.keys() == set(), "no longer needed here"
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("import a", set()),
+        ("def f(): import a.b", {"a.b"}),
+        ("class C:\n    async def f(self):\n        from a import b", {"a"}),
+        ("def f():\n    import deltalake", set()),
+    ],
+)
+def test_an_import_is_late_within_a_function_unless_its_package_is_optional(line: str, names: set[str]) -> None:
+    assert nested(ast.parse(line)) == names

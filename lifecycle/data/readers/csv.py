@@ -8,14 +8,12 @@ import csv
 from collections.abc import Iterator
 from itertools import islice
 from operator import itemgetter
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
 from lifecycle.data.readers import Block, Problems, Wanted, header, text
-
-if TYPE_CHECKING:
-    from lifecycle.data.source import Source
+from lifecycle.data.source import Source
 
 FIELD_LIMIT = 16_000_000
 """Characters after which a field is taken for an unclosed quote instead of being read to the end of the file."""
@@ -24,7 +22,7 @@ Line = tuple[int, int, list[str]]
 """Number of the row, from 0 for the header; number of its first line in the file, from 1; and its fields."""
 
 
-def blocks(source: "Source", content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:
+def blocks(source: Source, content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:
     """Read CSV; what is wrong with rows is noted in `problems`.
 
     Raises:
@@ -45,7 +43,7 @@ def blocks(source: "Source", content: Content, wanted: Wanted, size: int, proble
             yield block
 
 
-def _lines(source: "Source", file: IO[str], quoting: Any, problems: Problems) -> Iterator[Line]:
+def _lines(source: Source, file: IO[str], quoting: Any, problems: Problems) -> Iterator[Line]:
     csv.field_size_limit(FIELD_LIMIT)
     reader, number = csv.reader(file, delimiter=source.delimiter, strict=True, quoting=quoting), 0
     while not (problems.kinds and problems.are_too_many):
@@ -83,7 +81,7 @@ def _is_whole(row: int, line: int, cells: list[str], names: list[str], problems:
     return False
 
 
-def _has_quotes(source: "Source", content: Content) -> bool:
+def _has_quotes(source: Source, content: Content) -> bool:
     """Whether a file with tabs is to be read by quotes: unless only reading without them makes sense."""
     by_quotes, plain = (_shape(source, content, quoting) for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE))
     if by_quotes is None:
@@ -91,7 +89,7 @@ def _has_quotes(source: "Source", content: Content) -> bool:
     return by_quotes == plain or plain is None or plain[0] < 2
 
 
-def _shape(source: "Source", content: Content, quoting: Any) -> tuple[int, int] | None:
+def _shape(source: Source, content: Content, quoting: Any) -> tuple[int, int] | None:
     """The number of columns and of rows; None if not every row has every column."""
     problems, rows, columns = Problems(source.name), 0, 0
     with text.decoded(source, content.stream()) as file:

@@ -4,14 +4,12 @@ import json
 import shlex
 from collections.abc import Iterator
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
 from lifecycle.data.readers import Block, NotText, Problems, Wanted, header, text
-
-if TYPE_CHECKING:
-    from lifecycle.data.source import Source
+from lifecycle.data.source import Source
 
 MOST_KEYS = 10_000
 """Keys that are remembered of a table, to name them."""
@@ -29,7 +27,7 @@ class _Record(dict[str, Any]):
         self.twice = {key for key in keys if keys.count(key) > 1} if len(self) < len(pairs) else set()
 
 
-def blocks(source: "Source", content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:
+def blocks(source: Source, content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:
     """Read JSON Lines; what is wrong with rows is noted in `problems`.
 
     Raises:
@@ -52,7 +50,7 @@ def blocks(source: "Source", content: Content, wanted: Wanted, size: int, proble
         header.require(source.name, [key for key in keys if key not in missing], wanted)
 
 
-def _records(source: "Source", file: IO[str], wanted: Wanted, problems: Problems) -> Iterator[tuple[int, int, _Record]]:
+def _records(source: Source, file: IO[str], wanted: Wanted, problems: Problems) -> Iterator[tuple[int, int, _Record]]:
     """The objects with their numbers; the number of the line too where a byte of it does not decode, else 0."""
     row = 0
     for line, content in enumerate(file, 1):
@@ -85,7 +83,7 @@ def _record(content: str, wanted: Wanted) -> _Record:
     return value
 
 
-def _advice(source: "Source", row: int, content: str) -> str:
+def _advice(source: Source, row: int, content: str) -> str:
     start = content.lstrip(header.BYTE_ORDER_MARK + " \t")[:1]
     if row == 1 and start == "[":
         here, lines = shlex.quote(source.uri), shlex.quote(f"{source.uri.removesuffix('.json')}.jsonl")

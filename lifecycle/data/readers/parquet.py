@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
 from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, header
+from lifecycle.data.source import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lifecycle.data.source import Source
 
-
-def blocks(source: "Source", content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:
+def blocks(source: Source, content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:
     """Read Parquet.
 
     Raises:

@@ -4,14 +4,12 @@ import codecs
 import io
 import re
 import shlex
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data.opening import BLOCK, GZIP, Content
 from lifecycle.data.readers import Block, Problems, Wanted
-
-if TYPE_CHECKING:
-    from lifecycle.data.source import Source
+from lifecycle.data.source import Source
 
 ENCODING = "encoding"
 
@@ -48,7 +46,7 @@ UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 """Of which the first begins that of UTF-32."""
 
 
-def decoded(source: "Source", file: IO[bytes]) -> IO[str]:
+def decoded(source: Source, file: IO[bytes]) -> IO[str]:
     """The file as text; a byte that does not decode is half a surrogate pair, where the encoding leaves that to us.
 
     Raises:
@@ -79,7 +77,7 @@ def note_undecodable(block: Block, lines: list[int], wanted: Wanted, problems: P
                 problems.add(ENCODING, row, f"row {row}, line {line}", line=line)
 
 
-def undecodable(source: "Source", content: Content, line: int = 1) -> tuple[str, str]:
+def undecodable(source: Source, content: Content, line: int = 1) -> tuple[str, str]:
     """What is said of the first byte from a line on that does not decode: its place, and the way out."""
     find = _in_lines if _is_ascii_based(source.encoding) else _in_blocks
     found = find(source.encoding, content.stream(), line)
@@ -119,7 +117,7 @@ def _place(encoding: str, error: UnicodeDecodeError, line: int, offset: int) -> 
     return f"line {line}, byte offset {offset} (0x{byte}): not {encoding}: {error.reason}"
 
 
-def _encoding_hint(source: "Source", content: Content) -> str:
+def _encoding_hint(source: Source, content: Content) -> str:
     """The encoding that fits the whole file, as far as it can be told from others."""
     for marks, encoding in ((UTF_32, "utf-32"), (UTF_16, "utf-16")):
         if content.head().startswith(marks):
@@ -140,7 +138,7 @@ def _encoding_hint(source: "Source", content: Content) -> str:
     return "Declare the encoding it was written in, for example --encoding cp1252."
 
 
-def _require_text(source: "Source", head: bytes) -> None:
+def _require_text(source: Source, head: bytes) -> None:
     """Refuse what is no text by how it begins.
 
     Raises:

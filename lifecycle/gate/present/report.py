@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from lifecycle.gate.decide import SHOWN_FLIPS
 from lifecycle.gate.present import rows
@@ -96,8 +98,6 @@ class Model(NamedTuple):
 
 def render(verdict: Verdict, challenger: Scores | None = None, champion: Scores | None = None) -> str:
     """Write the report of a verdict; without scores, as of a refusal without any rows, it has no curves."""
-    from jinja2 import Environment, PackageLoader
-
     environment = Environment(loader=PackageLoader("lifecycle"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": _number, "signed": _signed}
     models = [_model("challenger", verdict.challenger, verdict.classes, verdict.confusion, challenger)]
@@ -177,7 +177,6 @@ def _curves(scores: ClassScores) -> tuple[dict[str, Curve], dict[str, Curve]] | 
     """ROC and precision-recall of each class against the rest; a class with no rows, or with all of them, has none."""
     if scores.probabilities is None:
         return None, None
-    from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
     roc, precision_recall = {}, {}
     for code in _largest(np.bincount(scores.truth, minlength=len(scores.classes))):

@@ -21,12 +21,14 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import Field
 
 from lifecycle.core import guard
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef
+from lifecycle.models import scoring_server
 from lifecycle.models.loading import NOT_CONTENT
 from lifecycle.problems.classification.summary import PROBABILITY
 
@@ -78,8 +80,6 @@ def requirement_problems(requirements: str) -> tuple[str, ...]:
 
 
 def _problems(line: str) -> Iterator[str]:
-    from packaging.requirements import InvalidRequirement, Requirement
-
     try:
         asked = Requirement(line)
     except InvalidRequirement:
@@ -127,8 +127,6 @@ def serve_and_compare(folder: Path, model: Any, ref: ModelRef, inputs: "pd.DataF
     Raises:
         IntegrityError: It did not answer, or answered something else.
     """
-    from lifecycle.models import scoring_server
-
     credential = guard.new_credential()
     with scoring_server.serving(folder, model, ref, credential) as port:
         try:

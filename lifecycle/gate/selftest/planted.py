@@ -51,7 +51,7 @@ class PlantedModels:
     """The rows and the models, each of which is made when it is asked for."""
 
     def __init__(self, problem: Problem) -> None:
-        self.problem, self.material, rng = problem, problem.planted(), np.random.default_rng(SEED)
+        self.problem, self.material, rng = problem, problem.planted, np.random.default_rng(SEED)
         rows = self.material.rows(rng, TRAINED + HELD_OUT)
         self.train, self.holdout = rows.iloc[:TRAINED], rows.iloc[TRAINED:].reset_index(drop=True)
         self._shuffled = self.material.shuffled(self.train, rng)

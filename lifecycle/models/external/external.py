@@ -26,7 +26,7 @@ from lifecycle.data.manifest import Manifest
 from lifecycle.models import storing
 from lifecycle.models.external.conversion import MEMORY_LIMIT_MB, TIMEOUT_SECONDS, Converted, convert
 from lifecycle.models.loading import VADER_FILES, VADER_MISSING
-from lifecycle.problems.text_classification.learning import MODEL, stored_model
+from lifecycle.problems.text_classification.stored import MODEL, stored_model
 from lifecycle.settings.load import Settings, checked
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import claims, runs

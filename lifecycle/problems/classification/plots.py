@@ -2,20 +2,21 @@
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay, confusion_matrix
 
 from lifecycle.core.class_names import as_plotted
 from lifecycle.problems.classification.summary import PROBABILITY
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 NUMBERED, NAMED, CURVES = 15, 50, 20
 """Up to how many classes a confusion matrix shows its numbers and their names, and how many classes have curves."""
 
 
-def draw(truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None:
+def draw(truth: "pd.Series[Any]", answers: pd.DataFrame, folder: Path) -> None:
     """Draw the confusion matrix and the one-versus-rest PR and ROC curves into a folder.
 
     Args:
@@ -23,8 +24,6 @@ def draw(truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None
         answers: `label, score, probability.<class>…` of the same rows.
         folder: Is made if it is not there.
     """
-    import numpy as np
-
     columns = [name for name in answers.columns if name.startswith(PROBABILITY)]
     classes = np.array([name.removeprefix(PROBABILITY) for name in columns], dtype=object)
     labels, probabilities = truth.to_numpy(object), answers[columns].to_numpy()
@@ -35,10 +34,7 @@ def draw(truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None
         _curves(classes, labels, probabilities).savefig(folder / "pr_roc.png", dpi=120)
 
 
-def _confusion(classes: Any, truth: Any, predicted: Any) -> "Figure":
-    from matplotlib.figure import Figure
-    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
-
+def _confusion(classes: Any, truth: Any, predicted: Any) -> Figure:
     count = len(classes)
     side = min(5 + 0.2 * max(count - NUMBERED // 2, 0), 12)
     figure = Figure(figsize=(side, 0.9 * side), layout="constrained")
@@ -56,12 +52,8 @@ def _confusion(classes: Any, truth: Any, predicted: Any) -> "Figure":
     return figure
 
 
-def _curves(classes: Any, truth: Any, probabilities: Any) -> "Figure":
+def _curves(classes: Any, truth: Any, probabilities: Any) -> Figure:
     """The curves of the classes with the most rows."""
-    import numpy as np
-    from matplotlib.figure import Figure
-    from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
-
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     axes = figure.subplots(1, 2)
     rows = np.array([(truth == label).sum() for label in classes])

@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from lifecycle.core.errors import MetricError
 from lifecycle.problems.classification.scores import ClassScores
@@ -17,8 +18,6 @@ TOLERATED = 1e-3
 
 def sum_by(codes: Codes, drawn: Drawn, count: int, values: Floats | None = None) -> Floats:
     """Sums of the rows with the same code, each times its value: (n, resamples) to (count, resamples)."""
-    from scipy import sparse
-
     rows = len(codes)
     each, ends = np.ones(rows) if values is None else values, np.arange(rows + 1, dtype=codes.dtype)
     return np.asarray(sparse.csc_array((each, codes, ends), shape=(count, rows)) @ drawn)

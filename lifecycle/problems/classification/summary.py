@@ -13,8 +13,6 @@ FOLDER = "classes"
 SINGLE = 50
 """Where there are more classes than this, single ones stand in the table alone: thousands of metrics hide the few."""
 SCORES = ("precision", "recall", "f1")
-PREDICTION = {"label": "string", "score": "double"}
-"""The columns of what a model predicts, and MLflow's types of them."""
 PROBABILITY = "probability."
 """What the columns of answers begin with that hold the probability of a class."""
 

@@ -1,20 +1,18 @@
 """The plots of a training run that tells numbers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.metrics import PredictionErrorDisplay
 
 POINTS = 5_000
 """More rows than this make a picture no clearer: so many of them are shown, the same at each time."""
 
 
-def draw(truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None:
+def draw(truth: "pd.Series[Any]", answers: pd.DataFrame, folder: Path) -> None:
     """Draw predictions against the truth, and what is left between them, into a folder, which is made if need be."""
-    from matplotlib.figure import Figure
-    from sklearn.metrics import PredictionErrorDisplay
-
     folder.mkdir(exist_ok=True)
     for kind, name in (("actual_vs_predicted", "predicted_actual"), ("residual_vs_predicted", "residuals")):
         figure = Figure(figsize=(5.5, 5), layout="constrained")

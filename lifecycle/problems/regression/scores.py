@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from lifecycle.problems.findings import Interval, shown
 from lifecycle.problems.metric import Codes, Flips, Floats, Mask
@@ -80,8 +81,6 @@ class NumberScores(_Fields):
 
     def quality(self, mask: Mask, confidence: float) -> Interval:
         """The mean absolute error on a part of the rows, with Student's interval."""
-        from scipy import stats
-
         errors = self.errors[mask]
         mean = float(errors.mean()) if len(errors) else 0.0
         if len(errors) < 2 or not errors.std():
@@ -91,8 +90,6 @@ class NumberScores(_Fields):
 
     def slice_loss(self, champion: Self, mask: Mask) -> tuple[float, float]:
         """By which share the mean absolute error grows, and the one-sided p of the paired t-test."""
-        from scipy import stats
-
         new, old = self.errors[mask], champion.errors[mask]
         if len(new) < 2 or np.array_equal(new, old):
             return 0.0, 1.0

@@ -1,20 +1,17 @@
 """Which cells of a table are not of their column's kind."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from lifecycle.problems.tabular.model import UNKNOWN_NUMBER, Columns, spelled, typed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 REASONS = {"numeric": "not_a_number", "boolean": "not_a_truth_value", "datetime": "not_a_time"}
 """Kind of a column to why a cell of it cannot be used; whatever a category is spelled like, it can."""
 
 
-def unusable(frame: "pd.DataFrame", columns: Columns) -> "pd.Series[Any]":
+def unusable(frame: pd.DataFrame, columns: Columns) -> "pd.Series[Any]":
     """Why each row cannot be used, by its first cell that is not of its kind; None if it can, missing cells or not."""
-    import pandas as pd
-
     reasons = pd.Series(None, index=frame.index, dtype=object)
     canonical = typed(frame, columns)
     for name, kind in columns:

@@ -3,14 +3,13 @@
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
+
+import pandas as pd
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.problems.contract import DROP, Column, Columns, Kind
 from lifecycle.problems.tabular.spelling import CODE, NUMBER, TIME, is_missing
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ class Judged(NamedTuple):
     note: str = ""
 
 
-def infer(frame: "pd.DataFrame", target: str, declared: Mapping[str, str]) -> Columns:
+def infer(frame: pd.DataFrame, target: str, declared: Mapping[str, str]) -> Columns:
     """The inputs among the columns of a table whose cells are texts; what is declared wins.
 
     Raises:
@@ -113,8 +112,6 @@ def _kind(name: str, present: "pd.Series[int]") -> tuple[str, str]:
 
 
 def _kind_of_numbers(name: str, numbers: "pd.Series[str]") -> tuple[str, str]:
-    import pandas as pd
-
     if numbers.str.match(CODE).any():
         return "categorical", ""
     values = pd.to_numeric(numbers).astype("float64")
@@ -126,8 +123,6 @@ def _kind_of_numbers(name: str, numbers: "pd.Series[str]") -> tuple[str, str]:
 
 
 def _are_times(values: "pd.Series[str]") -> bool:
-    import pandas as pd
-
     return bool(pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True).notna().all())
 
 

@@ -8,6 +8,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.utils import get_tags
+
 from lifecycle.problems import fitting
 from lifecycle.problems.contract import Estimator
 
@@ -21,61 +36,22 @@ BOOSTED = (*NUMBERS, "sklearn.ensemble._hist_gradient_boosting.predictor.TreePre
 CALIBRATED = (*NUMBERS, "sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration")
 
 
-def _logistic_regression(**params: Any) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(**params)
-
-
-def _linear_regression(**params: Any) -> Any:
-    from sklearn.linear_model import Ridge
-
-    return Ridge(**params)
-
-
 def _linear_svm(**params: Any) -> Any:
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.svm import LinearSVC
-
     return CalibratedClassifierCV(LinearSVC(), **params)
-
-
-def _forest_of_classes(**params: Any) -> Any:
-    from sklearn.ensemble import RandomForestClassifier
-
-    return RandomForestClassifier(**params)
-
-
-def _forest_of_numbers(**params: Any) -> Any:
-    from sklearn.ensemble import RandomForestRegressor
-
-    return RandomForestRegressor(**params)
-
-
-def _boosted_classes(**params: Any) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(**params)
-
-
-def _boosted_numbers(**params: Any) -> Any:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    return HistGradientBoostingRegressor(**params)
 
 
 FOREST = {"n_estimators": 200, "min_samples_leaf": 2, "n_jobs": -1}
 
 CLASSIFIERS: dict[str, Estimator] = {
-    "hist_gradient_boosting": Estimator(_boosted_classes, trusted_types=BOOSTED),
-    "logistic_regression": Estimator(_logistic_regression, {"max_iter": 1000}, NUMBERS),
-    "random_forest": Estimator(_forest_of_classes, FOREST, TREE),
+    "hist_gradient_boosting": Estimator(HistGradientBoostingClassifier, trusted_types=BOOSTED),
+    "logistic_regression": Estimator(LogisticRegression, {"max_iter": 1000}, NUMBERS),
+    "random_forest": Estimator(RandomForestClassifier, FOREST, TREE),
     "linear_svm": Estimator(_linear_svm, trusted_types=CALIBRATED),
 }
 REGRESSORS: dict[str, Estimator] = {
-    "hist_gradient_boosting": Estimator(_boosted_numbers, trusted_types=BOOSTED),
-    "linear_regression": Estimator(_linear_regression, trusted_types=NUMBERS),
-    "random_forest": Estimator(_forest_of_numbers, FOREST, TREE),
+    "hist_gradient_boosting": Estimator(HistGradientBoostingRegressor, trusted_types=BOOSTED),
+    "linear_regression": Estimator(Ridge, trusted_types=NUMBERS),
+    "random_forest": Estimator(RandomForestRegressor, FOREST, TREE),
 }
 """Algorithm to its entry; the first is the default."""
 
@@ -104,9 +80,6 @@ def build(
 
 def behind_features(estimator: Any, features: Mapping[str, bool]) -> Any:
     """An unfitted estimator behind what it can learn from: features by name, and whether each is categorical."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.pipeline import Pipeline
-
     categorical = [name for name, is_categorical in features.items() if is_categorical]
     numeric = [name for name, is_categorical in features.items() if not is_categorical]
     encode, scale = _codes() if _takes_missing(estimator) else _one_hot()
@@ -117,15 +90,11 @@ def behind_features(estimator: Any, features: Mapping[str, bool]) -> Any:
 
 def _takes_missing(estimator: Any) -> bool:
     """Whether it learns from missing values by itself, as trees do, which need no scale and no column per category."""
-    from sklearn.utils import get_tags
-
     return bool(get_tags(estimator).input_tags.allow_nan)
 
 
 def _codes() -> tuple[Any, Any]:
     """For trees: a category is its number; an unseen one counts as missing."""
-    from sklearn.preprocessing import OrdinalEncoder
-
     nan = math.nan
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=nan, encoded_missing_value=nan, max_categories=CATEGORIES
@@ -135,10 +104,6 @@ def _codes() -> tuple[Any, Any]:
 
 def _one_hot() -> tuple[Any, Any]:
     """For sums of weighted features: a column per category, and numbers on one scale, the missing ones marked."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
     imputer = SimpleImputer(strategy="median", add_indicator=True)
     numbers = Pipeline([("missing", imputer), ("scale", StandardScaler())])
     return OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=CATEGORIES), numbers

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from lifecycle.core.class_names import as_plotted
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_CELLS, MOST_ROWS, LEAST_ROWS = 20_000, 2_000, 200
 """So many rows are predicted per repetition that a wide table takes no longer than a narrow one."""
@@ -16,15 +17,12 @@ REPEATS, NARROW = 2, 20
 SHOWN = 25
 """The columns that the plot shows, those that matter most."""
 
-Loss = Callable[["pd.DataFrame", Any], float]
+Loss = Callable[[pd.DataFrame, Any], float]
 """How bad the predictions for some inputs are, against their truth."""
 
 
-def measured(loss: Loss, inputs: "pd.DataFrame", truth: "pd.Series[Any]") -> "pd.DataFrame":
+def measured(loss: Loss, inputs: pd.DataFrame, truth: "pd.Series[Any]") -> pd.DataFrame:
     """A row per input, the one that matters most first: its name, by how much the loss rises, and how sure that is."""
-    import numpy as np
-    import pandas as pd
-
     rng = np.random.default_rng(0)
     count = min(len(inputs), MOST_ROWS, max(LEAST_ROWS, MOST_CELLS // inputs.shape[1]))
     rows = np.sort(rng.permutation(len(inputs))[:count])
@@ -41,10 +39,8 @@ def measured(loss: Loss, inputs: "pd.DataFrame", truth: "pd.Series[Any]") -> "pd
     return pd.DataFrame(table).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
-def draw(table: "pd.DataFrame", measure: str, path: Path) -> None:
+def draw(table: pd.DataFrame, measure: str, path: Path) -> None:
     """Draw the columns that matter most."""
-    from matplotlib.figure import Figure
-
     shown = table.iloc[:SHOWN][::-1]
     figure = Figure(figsize=(7, 1.2 + 0.28 * len(shown)), layout="constrained")
     axes = figure.subplots()

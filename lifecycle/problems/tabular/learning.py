@@ -3,21 +3,23 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import root_mean_squared_error
 
 from lifecycle.core.names import ProblemName
 from lifecycle.problems import fitting, own
 from lifecycle.problems.classification import plots as plots_of_classes
 from lifecycle.problems.classification import summary as classes
-from lifecycle.problems.contract import EXAMPLE, Columns, Estimator
+from lifecycle.problems.contract import CLASS, EXAMPLE, NUMBER, Columns, Estimator
 from lifecycle.problems.learning import Learning, StoredModel, Summary
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.regression import plots as plots_of_numbers
 from lifecycle.problems.regression import summary as numbers
-from lifecycle.problems.tabular import estimators, importance
-
-if TYPE_CHECKING:
-    import pandas as pd
+from lifecycle.problems.tabular import estimators, importance, model
+from lifecycle.problems.tabular.model import TabularModel
 
 MODEL = Path(__file__).with_name("model.py")
 
@@ -40,25 +42,21 @@ class Outcome(NamedTuple):
     estimators: Mapping[str, Estimator]
     prediction: Mapping[str, str]
     answer: str
-    answers: Callable[..., "pd.DataFrame"]
+    answers: Callable[..., pd.DataFrame]
     summary: Callable[..., Summary]
     draw: Callable[..., None]
     loss: tuple[str, Callable[..., float]]
 
 
-def _log_loss(truth: Any, answers: "pd.DataFrame") -> float:
+def _log_loss(truth: Any, answers: pd.DataFrame) -> float:
     """Of the probability that is given to the true class; a class that the model does not know has none."""
-    import numpy as np
-
     places = {name: place for place, name in enumerate(answers.columns)}
     columns = (places.get(f"{classes.PROBABILITY}{label}") for label in truth)
     known = [0.0 if place is None else row[place] for place, row in zip(columns, answers.to_numpy(), strict=True)]
     return float(-np.log(np.clip(np.array(known, dtype="float64"), 1e-15, 1)).mean())
 
 
-def _squared_error(truth: Any, answers: "pd.DataFrame") -> float:
-    from sklearn.metrics import root_mean_squared_error
-
+def _squared_error(truth: Any, answers: pd.DataFrame) -> float:
     return float(root_mean_squared_error(truth, answers["prediction"]))
 
 
@@ -77,8 +75,6 @@ class _Learning(Learning):
     def build(
         self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
     ) -> Any:
-        import pandas as pd
-
         empty = pd.DataFrame(columns=[column.name for column in columns], dtype=object)
         features = _categorical(self._model(None, columns).features(empty), columns)
         return self._unfitted(algorithm, params, seed, features)
@@ -88,7 +84,7 @@ class _Learning(Learning):
         algorithm: str | OwnAlgorithm | None,
         params: Mapping[str, Any],
         seed: int,
-        inputs: "pd.DataFrame",
+        inputs: pd.DataFrame,
         target: "pd.Series[Any]",
         columns: Columns,
     ) -> Any:
@@ -116,14 +112,10 @@ class _Learning(Learning):
     def parameters(self, pipeline: Any) -> dict[str, Any]:
         return {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}
 
-    def answers(self, pipeline: Any, inputs: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
+    def answers(self, pipeline: Any, inputs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
         return self.outcome.answers(self._model(pipeline, columns), inputs)
 
     def store(self, pipeline: Any, columns: Columns, folder: Path) -> StoredModel:
-        import pandas as pd
-
-        from lifecycle.problems.tabular import model
-
         artifacts = {"pipeline": folder / "pipeline.skops", "columns": folder / "columns.json"}
         model.store(pipeline, artifacts["pipeline"])
         described = {"problem": self.problem, "columns": [column.model_dump() for column in columns]}
@@ -132,14 +124,14 @@ class _Learning(Learning):
         inputs = {column.name: "any" for column in columns}
         return StoredModel(MODEL, artifacts, inputs, self.outcome.prediction, example)
 
-    def summary(self, split: str, truth: "pd.Series[Any]", answers: "pd.DataFrame") -> Summary:
+    def summary(self, split: str, truth: "pd.Series[Any]", answers: pd.DataFrame) -> Summary:
         return self.outcome.summary(split, truth, answers)
 
-    def draw(self, truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None:
+    def draw(self, truth: "pd.Series[Any]", answers: pd.DataFrame, folder: Path) -> None:
         self.outcome.draw(truth, answers, folder)
 
     def explain(
-        self, pipeline: Any, inputs: "pd.DataFrame", truth: "pd.Series[Any]", columns: Columns, folder: Path
+        self, pipeline: Any, inputs: pd.DataFrame, truth: "pd.Series[Any]", columns: Columns, folder: Path
     ) -> None:
         model, (measure, loss) = self._model(pipeline, columns), self.outcome.loss
         table = importance.measured(lambda rows, known: loss(known, self.outcome.answers(model, rows)), inputs, truth)
@@ -147,12 +139,10 @@ class _Learning(Learning):
         importance.draw(table, measure, folder / "plots" / "importance.png")
 
     def _model(self, pipeline: Any, columns: Columns) -> Any:
-        from lifecycle.problems.tabular.model import TabularModel
-
         return TabularModel(pipeline, [(column.name, column.kind) for column in columns], self.problem)
 
 
-def _categorical(features: "pd.DataFrame", columns: Columns) -> dict[str, bool]:
+def _categorical(features: pd.DataFrame, columns: Columns) -> dict[str, bool]:
     """Features by name, and whether each is categorical."""
     kinds = {column.name: column.kind for column in columns}
     return {str(name): kinds.get(str(name)) == "categorical" for name in features}
@@ -163,7 +153,7 @@ CLASSIFICATION: Learning = _Learning(
     Outcome(
         target="label",
         estimators=estimators.CLASSIFIERS,
-        prediction=classes.PREDICTION,
+        prediction=CLASS,
         answer="predict_proba",
         answers=classes.answers,
         summary=classes.summary,
@@ -176,7 +166,7 @@ REGRESSION: Learning = _Learning(
     Outcome(
         target="target",
         estimators=estimators.REGRESSORS,
-        prediction=numbers.PREDICTION,
+        prediction=NUMBER,
         answer="predict",
         answers=numbers.answers,
         summary=numbers.summary,

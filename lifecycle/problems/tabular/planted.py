@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.pipeline import FeatureUnion
 
 from lifecycle.core.names import ProblemName
 from lifecycle.problems.contract import Column, Columns, inputs_of
@@ -88,10 +91,6 @@ def _stored(learning: Learning, pipeline: Any, folder: Path) -> None:
 
 def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
     """The same predictions, but of each row many features more are computed, which then count for nothing."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.kernel_approximation import RBFSampler
-    from sklearn.pipeline import FeatureUnion
-
     numeric = [column.name for column in INPUTS if column.kind == "numeric"]
     sampler = RBFSampler(n_components=IDLE_FEATURES, random_state=SEED)
     idle = ColumnTransformer([("idle", sampler, numeric)]).fit(rows[numeric].head(2))

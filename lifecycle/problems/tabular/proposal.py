@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import ProblemName
 from lifecycle.problems.contract import DROP
 from lifecycle.problems.tabular.columns import UNIQUE, Judged, judge, listed
 from lifecycle.problems.tabular.spelling import NUMBER, is_missing
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TARGETS = [
     "target",
@@ -83,7 +83,7 @@ class Proposal(NamedTuple):
     notes: tuple[str, ...]
 
 
-def propose(frame: "pd.DataFrame", target: str | None = None) -> Proposal:
+def propose(frame: pd.DataFrame, target: str | None = None) -> Proposal:
     """Look at a table whose cells are texts.
 
     Raises:
@@ -102,7 +102,7 @@ def propose(frame: "pd.DataFrame", target: str | None = None) -> Proposal:
     return _of_columns(frame, judged, chosen, targets, key)
 
 
-def _of_texts(frame: "pd.DataFrame", judged: Mapping[str, Judged], text: str, target: str, key: str | None) -> Proposal:
+def _of_texts(frame: pd.DataFrame, judged: Mapping[str, Judged], text: str, target: str, key: str | None) -> Proposal:
     others = {name: "not read by a model of texts" for name in judged if name not in (text, target)}
     if key:
         others[key] = "identifies a row"
@@ -113,7 +113,7 @@ def _of_texts(frame: "pd.DataFrame", judged: Mapping[str, Judged], text: str, ta
 
 
 def _of_columns(
-    frame: "pd.DataFrame", judged: Mapping[str, Judged], target: str | None, targets: Sequence[str], key: str | None
+    frame: pd.DataFrame, judged: Mapping[str, Judged], target: str | None, targets: Sequence[str], key: str | None
 ) -> Proposal:
     dropped = {name: "looks like the answers of a model" for name in judged if OUTPUTS.search(name) and name != target}
     if target:
@@ -157,8 +157,6 @@ def _is_free_text(cells: "pd.Series[str]", of: Judged) -> bool:
 
 def _is_key(name: str, cells: "pd.Series[str]") -> bool:
     """Whether no two cells are the same, and they are texts, or numbers that count up."""
-    import pandas as pd
-
     stripped = cells.str.strip()
     if stripped.duplicated().any() or is_missing(stripped, "categorical").any() or len(cells) < 2:
         return False
@@ -175,7 +173,7 @@ def _is_class(of: Judged, rows: int) -> bool:
     return few and of.kind in ("categorical", "boolean")
 
 
-def _targets(frame: "pd.DataFrame", judged: Mapping[str, Judged], others: Iterable[str | None]) -> list[str]:
+def _targets(frame: pd.DataFrame, judged: Mapping[str, Judged], others: Iterable[str | None]) -> list[str]:
     """The columns that may be the target, the likeliest first; one alone is clear."""
     useful = [
         name for name, of in judged.items() if name not in {*others} and of.kind != DROP and not OUTPUTS.search(name)
@@ -209,11 +207,8 @@ def _away(place: int, count: int) -> int:
     return min(2 * (count - 1 - place), 2 * place + 1)
 
 
-def _telling(frame: "pd.DataFrame", judged: Mapping[str, Judged], target: str) -> dict[str, str]:
+def _telling(frame: pd.DataFrame, judged: Mapping[str, Judged], target: str) -> dict[str, str]:
     """The columns from which the target follows without anything to learn."""
-    import numpy as np
-    import pandas as pd
-
     truth = frame[target].str.strip()
     told = {name: note for name in frame.columns if name != target and (note := _tells(frame[name], truth))}
     numeric = [
@@ -232,8 +227,6 @@ def _telling(frame: "pd.DataFrame", judged: Mapping[str, Judged], target: str) -
 
 def _tells(cells: "pd.Series[str]", truth: "pd.Series[str]") -> str:
     """Whether a column is the target, or has one value of the target for each of its own, most of which repeat."""
-    import pandas as pd
-
     cells = cells.str.strip()
     numbers = [pd.to_numeric(of, errors="coerce") for of in (cells, truth)]
     if (cells == truth).all() or (numbers[0].notna().all() and (numbers[0] == numbers[1]).all()):
@@ -247,10 +240,8 @@ def _tells(cells: "pd.Series[str]", truth: "pd.Series[str]") -> str:
     return "tells the target: it has one value of it for each of its own"
 
 
-def _time(frame: "pd.DataFrame", judged: Mapping[str, Judged], target: str | None) -> str | None:
+def _time(frame: pd.DataFrame, judged: Mapping[str, Judged], target: str | None) -> str | None:
     """The first column of times by which the rows are sorted."""
-    import pandas as pd
-
     for name, of in judged.items():
         if of.kind == "datetime" and name != target and not of.missing and of.distinct > 2:
             times = pd.to_datetime(frame[name].str.strip(), format="ISO8601", errors="coerce", utc=True)

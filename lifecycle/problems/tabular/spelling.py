@@ -1,9 +1,8 @@
 """How a cell that is text spells a number, a time, or that it is missing."""
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from lifecycle.problems.tabular.model import MISSING, UNKNOWN_NUMBER
 
 NUMBER = "?"
 """Missing where the others are numbers; elsewhere it may be a category."""
@@ -15,6 +14,4 @@ TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?"
 
 def is_missing(cells: "pd.Series[str]", kind: str) -> "pd.Series[bool]":
     """Which cells, without blanks around them, say nothing."""
-    from lifecycle.problems.tabular.model import MISSING, UNKNOWN_NUMBER  # which imports MLflow
-
     return cells.isin([*MISSING, UNKNOWN_NUMBER] if kind == "numeric" else [*MISSING])

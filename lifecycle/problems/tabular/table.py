@@ -3,7 +3,10 @@
 import hashlib
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
 
 from lifecycle.core import class_names
 from lifecycle.core.errors import ConfigError
@@ -11,10 +14,9 @@ from lifecycle.core.names import ProblemName
 from lifecycle.problems.classification.labels import spelled
 from lifecycle.problems.contract import DROP, Before, Canonical, Columns, TableRequest
 from lifecycle.problems.tabular import columns, identity
+from lifecycle.problems.tabular.cells import unusable
+from lifecycle.problems.tabular.model import typed
 from lifecycle.problems.tabular.spelling import NUMBER, is_missing
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +56,8 @@ class TabularTable(NamedTuple):
         values = {"problem": self.problem, "target": request.target, "columns": dict(request.columns)}
         return values | ({"key": request.key} if request.key else {})
 
-    def rows_digest(self, raw: "pd.DataFrame") -> str:
+    def rows_digest(self, raw: pd.DataFrame) -> str:
         """The sha256 of the columns: of each its name, the lengths of its cells, and all their letters."""
-        import numpy as np
-
         total = hashlib.sha256()
         for name in raw.columns:
             cells = raw[name].tolist()
@@ -70,15 +70,12 @@ class TabularTable(NamedTuple):
         """The target and the inputs."""
         return {request.target: self.target} | {column.name: column.stored for column in inputs}
 
-    def canonical(self, raw: "pd.DataFrame", request: TableRequest, before: Before) -> Canonical:
+    def canonical(self, raw: pd.DataFrame, request: TableRequest, before: Before) -> Canonical:
         """Convert the inputs; the column that decides on the split stays as text too, for the next version.
 
         Raises:
             ConfigError: Two columns would have the same name.
         """
-        from lifecycle.problems.tabular.cells import unusable  # which imports MLflow
-        from lifecycle.problems.tabular.model import typed
-
         inputs = self._inputs(raw, request, before)
         kinds, names = [(column.name, str(column.kind)) for column in inputs], self.names(request, inputs)
         deciding = {request.group_column, request.time_column}
@@ -97,7 +94,7 @@ class TabularTable(NamedTuple):
         trimmed = int((raw[request.target].str.strip() != raw[request.target]).sum())
         return Canonical(frame, inputs, reasons, self._said(raw, request, kinds, reasons), trimmed)
 
-    def keys(self, frame: "pd.DataFrame", inputs: Columns, request: TableRequest) -> "pd.Series[str]":
+    def keys(self, frame: pd.DataFrame, inputs: Columns, request: TableRequest) -> "pd.Series[str]":
         """By the declared key; else by the inputs in the order of their names, and by the column that decides.
 
         Rows that differ in their group or time alone are different ones, and may be on different splits.
@@ -109,7 +106,7 @@ class TabularTable(NamedTuple):
         parts += [frame[f"source_{deciding}"].str.strip()] if deciding else []
         return identity.numbered(identity.of_rows(parts), frame[self.target])
 
-    def flaw(self, rows: "pd.DataFrame") -> str:
+    def flaw(self, rows: pd.DataFrame) -> str:
         """That a key stands twice, or an identity on two splits."""
         if rows["key"].duplicated().any():
             return "a key stands twice"
@@ -129,7 +126,7 @@ class TabularTable(NamedTuple):
         rules += [("expect_column_values_to_be_of_type", {"column": name, "type_": kind}) for name, kind in kinds]
         return tuple({"type": rule, "kwargs": options, "severity": "critical"} for rule, options in rules)
 
-    def _inputs(self, raw: "pd.DataFrame", request: TableRequest, before: Before) -> Columns:
+    def _inputs(self, raw: pd.DataFrame, request: TableRequest, before: Before) -> Columns:
         no_inputs = {request.key, request.group_column} - request.columns.keys()
         time = request.time_column
         if time and time not in request.columns and columns.judge(time, raw[time]).kind != "datetime":
@@ -140,11 +137,8 @@ class TabularTable(NamedTuple):
             return columns.frozen(frame.drop(columns=request.target).columns, before.inputs, request.columns)
         return columns.infer(frame, request.target, request.columns)
 
-    def _target(self, cells: "pd.Series[str]", classes: tuple[str, ...]) -> "tuple[pd.Series, pd.Series]":
+    def _target(self, cells: "pd.Series[str]", classes: tuple[str, ...]) -> tuple[pd.Series, pd.Series]:
         """The truth as it is stored, and why it cannot be used."""
-        import numpy as np
-        import pandas as pd
-
         cells = cells.str.strip()
         if self.has_classes:
             forms = {cell: class_names.canonical(cell) for cell in cells.unique()}
@@ -157,7 +151,7 @@ class TabularTable(NamedTuple):
         return numbers, reasons
 
     def _reasons(
-        self, raw: "pd.DataFrame", request: TableRequest, of_target: "pd.Series", of_inputs: "pd.Series"
+        self, raw: pd.DataFrame, request: TableRequest, of_target: pd.Series, of_inputs: pd.Series
     ) -> dict[int, str]:
         reasons = of_target.where(of_target.notna(), of_inputs.reindex(raw.index))
         if request.key:
@@ -165,11 +159,9 @@ class TabularTable(NamedTuple):
         return dict(reasons.dropna().items())  # type: ignore[arg-type]  # the index holds row numbers
 
     def _said(
-        self, raw: "pd.DataFrame", request: TableRequest, kinds: Iterable[tuple[str, str]], reasons: dict[int, str]
+        self, raw: pd.DataFrame, request: TableRequest, kinds: Iterable[tuple[str, str]], reasons: dict[int, str]
     ) -> str:
         """Where the first of the rows that cannot be used has its cell."""
-        from lifecycle.problems.tabular.cells import unusable
-
         if not reasons:
             return ""
         row, reason = next(iter(reasons.items()))

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
+import pandas as pd
 import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -27,9 +28,6 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.problems.findings import BehaviourLine
 from lifecycle.problems.shares import wilson
 from lifecycle.settings.files import located, problems
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SEED = 20_240_229
 EXAMPLES = 5
@@ -143,7 +141,7 @@ class Invariance(_Test):
     def _templates(self) -> Iterator[tuple[str, ...]]:
         yield from ((text,) for text in self.texts)
 
-    def asked(self, rows: "pd.DataFrame") -> Iterator[Case]:
+    def asked(self, rows: pd.DataFrame) -> Iterator[Case]:
         """Each changed text beside the one that it was made from."""
         if self.rows is None:
             return self._changes(self._filled_texts())
@@ -204,7 +202,7 @@ class Direction(_Test):
             if label := getattr(self, key):
                 yield key, label
 
-    def asked(self, rows: "pd.DataFrame") -> Iterator[Case]:  # noqa: ARG002
+    def asked(self, rows: pd.DataFrame) -> Iterator[Case]:  # noqa: ARG002
         """Each pair, in every filling."""
         label = self.becomes or self.must_not_be or ""
         for before, after in _filled(self._templates(), self.slots):
@@ -231,7 +229,7 @@ class MinimumFunctionality(_Test):
         """The labels of the cases."""
         yield from ((f"cases.{place}.label", each.label) for place, each in enumerate(self.cases))
 
-    def asked(self, rows: "pd.DataFrame") -> Iterator[Case]:  # noqa: ARG002
+    def asked(self, rows: pd.DataFrame) -> Iterator[Case]:  # noqa: ARG002
         """Each case, in every filling."""
         for case in self.cases:
             yield from (Case(text, label=case.label) for (text,) in _filled([(case.text,)], self.slots))
@@ -267,8 +265,8 @@ def load(names: Sequence[str], folder: Path | None = None) -> tuple[Suite, ...]:
 
 def run(
     suites: Sequence[Suite],
-    texts: "pd.DataFrame",
-    predict: "Callable[[pd.DataFrame], pd.DataFrame]",
+    texts: pd.DataFrame,
+    predict: Callable[[pd.DataFrame], pd.DataFrame],
     *,
     confidence: float,
 ) -> tuple[BehaviourLine, ...]:
@@ -322,9 +320,7 @@ def _example(case: Case, before: str, answer: str) -> dict[str, str]:
     return {"before": f"{case.before} [{before}]", **example} if case.before else example
 
 
-def _answers(texts: tuple[str, ...], predict: "Callable[[pd.DataFrame], pd.DataFrame]") -> dict[str, str]:
-    import pandas as pd
-
+def _answers(texts: tuple[str, ...], predict: Callable[[pd.DataFrame], pd.DataFrame]) -> dict[str, str]:
     labels = predict(pd.DataFrame({"text": pd.Series(texts, dtype=object)}))["label"]
     if len(labels) != len(texts) or labels.isna().any():
         raise IntegrityError(f"The model answered {int(labels.notna().sum()):,} labels for {len(texts):,} texts.")

@@ -9,6 +9,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import Pipeline
+from sklearn.svm import LinearSVC
+
 from lifecycle.problems import fitting, own
 from lifecycle.problems.contract import Estimator
 from lifecycle.problems.own import OwnAlgorithm
@@ -25,35 +34,16 @@ OF_TEXTS = (
 """Its parameters that are a person's choice; the others say where texts come from, or are code."""
 
 
-def _naive_bayes(**params: Any) -> Any:
-    from sklearn.naive_bayes import MultinomialNB
-
-    return MultinomialNB(**params)
-
-
-def _random_forest(**params: Any) -> Any:
-    from sklearn.ensemble import RandomForestClassifier
-
-    return RandomForestClassifier(**params)
-
-
-def _logistic_regression(**params: Any) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(**params)
-
-
 def _linear_svm(**params: Any) -> Any:
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.svm import LinearSVC
-
     return CalibratedClassifierCV(LinearSVC(), **params)
 
 
 ESTIMATORS: dict[str, Estimator] = {
-    "logistic_regression": Estimator(_logistic_regression, {"C": 10.0, "max_iter": 1000}),
-    "naive_bayes": Estimator(_naive_bayes, {"alpha": 0.1}),
-    "random_forest": Estimator(_random_forest, {"n_estimators": 200, "n_jobs": -1}, ("sklearn.tree._tree.Tree",)),
+    "logistic_regression": Estimator(LogisticRegression, {"C": 10.0, "max_iter": 1000}),
+    "naive_bayes": Estimator(MultinomialNB, {"alpha": 0.1}),
+    "random_forest": Estimator(
+        RandomForestClassifier, {"n_estimators": 200, "n_jobs": -1}, ("sklearn.tree._tree.Tree",)
+    ),
     "linear_svm": Estimator(
         _linear_svm,
         trusted_types=(
@@ -84,10 +74,6 @@ def build(algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed:
 
 def _pipeline(classifier: Any, name: str, texts: Sequence[str], of_texts: Mapping[str, Any]) -> Any:
     """A classifier behind our features."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import Pipeline
-
     vectoriser = TfidfVectorizer(**{"sublinear_tf": True, **tokens.choice(texts, of_texts), **of_texts})
     fitting.validate(name, vectoriser)
     features = ColumnTransformer([("tfidf", vectoriser, "text")])

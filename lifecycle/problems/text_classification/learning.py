@@ -3,30 +3,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from lifecycle.problems.classification import plots, summary
 from lifecycle.problems.contract import Columns
 from lifecycle.problems.learning import Learning, StoredModel, Summary
 from lifecycle.problems.own import OwnAlgorithm
-from lifecycle.problems.text_classification import estimators
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-MODEL = Path(__file__).with_name("model.py")
-EXAMPLE = (
-    "Profit rose to a record and orders grew by 12 %",
-    "Sales fell on weak demand; the loss widened to EUR 3.4m",
-)
-
-
-def stored_model(code: Path, artifacts: Mapping[str, Path]) -> StoredModel:
-    """Files and the code that reads them under the contract of all text models."""
-    import pandas as pd
-
-    example = pd.DataFrame({"text": list(EXAMPLE)})
-    return StoredModel(code, artifacts, {"text": "string"}, summary.PREDICTION, example)
+from lifecycle.problems.text_classification import estimators, model
+from lifecycle.problems.text_classification.model import TextModel
+from lifecycle.problems.text_classification.stored import MODEL, stored_model
 
 
 class _Learning(Learning):
@@ -49,7 +36,7 @@ class _Learning(Learning):
         algorithm: str | OwnAlgorithm | None,
         params: Mapping[str, Any],
         seed: int,
-        inputs: "pd.DataFrame",
+        inputs: pd.DataFrame,
         target: "pd.Series[Any]",
         columns: Columns,
     ) -> Any:
@@ -59,22 +46,18 @@ class _Learning(Learning):
         own = {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}
         return own | {f"tfidf.{name}": value for name, value in estimators.text_parameters(pipeline).items()}
 
-    def answers(self, pipeline: Any, inputs: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
-        from lifecycle.problems.text_classification.model import TextModel
-
+    def answers(self, pipeline: Any, inputs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
         return summary.answers(TextModel(pipeline), inputs)
 
     def store(self, pipeline: Any, columns: Columns, folder: Path) -> StoredModel:
-        from lifecycle.problems.text_classification import model
-
         path = folder / "pipeline.skops"
         model.store(pipeline, path)
         return stored_model(MODEL, {"pipeline": path})
 
-    def summary(self, split: str, truth: "pd.Series[Any]", answers: "pd.DataFrame") -> Summary:
+    def summary(self, split: str, truth: "pd.Series[Any]", answers: pd.DataFrame) -> Summary:
         return summary.summary(split, truth, answers)
 
-    def draw(self, truth: "pd.Series[Any]", answers: "pd.DataFrame", folder: Path) -> None:
+    def draw(self, truth: "pd.Series[Any]", answers: pd.DataFrame, folder: Path) -> None:
         plots.draw(truth, answers, folder)
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.pipeline import FeatureUnion
 
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.problems.planted import (
@@ -72,10 +75,6 @@ def _vocabulary(rng: np.random.Generator) -> tuple[list[list[list[str]]], list[l
 
 def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
     """The same predictions, but each text is also taken apart into all its stretches, which then count for nothing."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.pipeline import FeatureUnion
-
     stretches = CountVectorizer(analyzer="char", ngram_range=(1, STRETCHES), vocabulary=["#"])
     idle = ColumnTransformer([("stretches", stretches, "text")]).fit(rows[["text"]].head(2))
     slow = copy.deepcopy(pipeline)

@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from lifecycle.core import class_names
 from lifecycle.problems.classification.labels import spelled
 from lifecycle.problems.contract import DROP, TEXT_COLUMNS, Before, Canonical, Columns, TableRequest
 from lifecycle.problems.text_classification.identity import text_key
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class TextTable:
@@ -36,7 +35,7 @@ class TextTable:
         """The two columns, as the first releases named them."""
         return {"text_column": text_column(request), "label_column": request.target}
 
-    def rows_digest(self, raw: "pd.DataFrame") -> str:
+    def rows_digest(self, raw: pd.DataFrame) -> str:
         """The sha256 of the rows, each as JSON."""
         total = hashlib.sha256(json.dumps(list(raw.columns)).encode())
         for row in raw.itertuples(index=False, name=None):
@@ -48,7 +47,7 @@ class TextTable:
         _ = inputs
         return {text_column(request): "text", request.target: self.target}
 
-    def canonical(self, raw: "pd.DataFrame", request: TableRequest, before: Before) -> Canonical:
+    def canonical(self, raw: pd.DataFrame, request: TableRequest, before: Before) -> Canonical:
         """Strip text and label, and give each class one form of its name.
 
         Labels that are truth values or numbers are spelled alike, as those of the parent are. The other columns stay
@@ -61,12 +60,12 @@ class TextTable:
         labels = spelled(stripped["label"].map(class_names.canonical), before.classes)
         return Canonical(frame.assign(text=stripped["text"], label=labels), TEXT_COLUMNS, {}, "", trimmed)
 
-    def keys(self, frame: "pd.DataFrame", inputs: Columns, request: TableRequest) -> "pd.Series[str]":
+    def keys(self, frame: pd.DataFrame, inputs: Columns, request: TableRequest) -> "pd.Series[str]":
         """The sha256 of the normalised text."""
         _ = inputs, request
         return frame["text"].map(text_key)
 
-    def flaw(self, rows: "pd.DataFrame") -> str:
+    def flaw(self, rows: pd.DataFrame) -> str:
         """That a text stands twice."""
         return "a text stands twice" if rows["text"].map(text_key).duplicated().any() else ""
 
