@@ -15,13 +15,12 @@ from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
 from lifecycle.gate import records
+from lifecycle.gate.present import rows
 from lifecycle.gate.verdict import Verdict
-from lifecycle.problems.classification.summary import SINGLE
-from lifecycle.problems.findings import Interval
+from lifecycle.problems.contract import plain
 from lifecycle.registry import catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version
-from lifecycle.settings.gate_rules import OF_A_CLASS
 from lifecycle.settings.load import Settings
 from lifecycle.settings.rules import CardRules, CardWords
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FOLDER = "model_card"
-ABSENT = "–"
 
 
 class Facts(NamedTuple):
@@ -99,11 +97,11 @@ def text(facts: Facts, verdict: Verdict | None, rules: CardRules, model_name: st
         skipped=facts.said.get(log.GATE) == "skipped",
         use=list(_use(rules.of(model_name))),
         data_licence=rules.data_licences.get(facts.tags.get("mlops.data_name", "")) or _unsaid("data_licences"),
-        measured=list(_measured(verdict)) if verdict else [],
+        tables=_tables(verdict) if verdict else [],
         training=_training(facts),
         lineage=_lineage(facts),
-        number=_number,
-        interval=_interval,
+        number=rows.number,
+        plain=plain,
     )
     return re.sub(r"\n{3,}", "\n\n", card).strip() + "\n"
 
@@ -204,27 +202,14 @@ def _lineage(facts: Facts) -> list[tuple[str, str]]:
     ]
 
 
-def _measured(verdict: Verdict) -> Iterator[tuple[str, ...]]:
-    """A table of the metrics, its head first; with a champion to compare with, its metrics and the gain.
-
-    Where there are many classes, the numbers of single ones stand in the verdict's report and in the run's tables.
-    """
-    champion, gains = verdict.champion_metrics, verdict.gains
-    yield ("metric", "this version", *((verdict.champion, "gain") if verdict.champion else ()))
-    single = len(verdict.classes) <= SINGLE
-    for name, found in verdict.metrics.items():
-        if name.startswith(OF_A_CLASS) and not single:
-            continue
-        compared = (_interval(champion.get(name)), _interval(gains.get(name))) if verdict.champion else ()
-        yield (name, _interval(found), *compared)
-
-
-def _interval(found: Interval | None) -> str:
-    return f"{_number(found.value)} ({_number(found.low)} to {_number(found.high)})" if found else ABSENT
-
-
-def _number(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:,.3f}"
+def _tables(verdict: Verdict) -> list[rows.Table]:
+    """What was measured; the rows of the data stand in the verdict alone, which goes with them if they are erased."""
+    return [
+        rows.metrics(verdict),
+        rows.classes(verdict),
+        rows.slices(verdict, len(verdict.slices)),
+        rows.behaviour(verdict),
+    ]
 
 
 def _inline(value: Any) -> str:

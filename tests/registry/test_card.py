@@ -34,7 +34,7 @@ WORDS = CardRules(
 
 
 def verdict(*, champion: str | None = None, slices: int = 1, label: str = "positive") -> Verdict:
-    found = {f"recall.{label}": Interval(value=0.5, low=0.25, high=0.75)}
+    found = Interval(value=0.5, low=0.25, high=0.75)
     return Verdict(
         decision="promote",
         reasons=("better",),
@@ -51,11 +51,13 @@ def verdict(*, champion: str | None = None, slices: int = 1, label: str = "posit
             Check(name="floor accuracy", outcome="fail", value=0.5, limit=0.6),
             Check(name="slices of the rows", outcome="fail", value=1, limit=0, detail="label = neutral"),
         ),
-        metrics=found,
-        champion_metrics=found if champion else {},
-        gains={f"recall.{label}": Interval(value=0.125, low=0.0625, high=0.25)} if champion else {},
+        metrics={"f1_macro": found, f"recall.{label}": found},
+        champion_metrics={"f1_macro": found} if champion else {},
+        gains={"f1_macro": Interval(value=0.125, low=0.0625, high=0.25)} if champion else {},
+        classes=(label, "neutral"),
+        confusion=((3, 1), (0, 4)),
         slices=tuple(
-            SliceLine(name=f"label = {label} {n}", rows=31, challenger=found[f"recall.{label}"], outcome="pass")
+            SliceLine(name=f"label = {label} {n}", rows=31, challenger=found, outcome="pass")
             for n in range(slices)
         ),
         behaviour=(
@@ -133,10 +135,11 @@ def test_the_same_card_stands_in_the_run_and_in_the_description(state: State, tm
         "1 of 3 checks passed",
         "\n- Not passed: floor accuracy: 0.500, the limit is 0.600\n",
         "\n- Not passed: slices of the rows: label = neutral\n",
-        "| metric | this version | dev.ml.sentiment v1 | gain |\n|---|---|---|---|\n",
-        "| recall.positive | 0.500 (0.250 to 0.750) | 0.500 (0.250 to 0.750) | 0.125 (0.062 to 0.250) |\n",
-        "| label = positive 0 | 31 | 0.500 (0.250 to 0.750) | – | pass |\n",
-        "| own | upper case | invariance | 1 of 40 | 5% | pass |\n",
+        "| metric | challenger | champion | gain, above 0 is better |\n|---|---|---|---|\n",
+        "| f1_macro | 0.500 [0.250, 0.750] | 0.500 [0.250, 0.750] | +0.125 [+0.062, +0.250] |\n",
+        "| positive |  | 0.500 |  | 4 |\n",
+        "| label = positive 0 | 31 | pass | 0.500 [0.250, 0.750] |  |  |  |\n",
+        "| own: upper case | pass | 1 of 40 | 5% |  |\n",
     ):
         assert fact in written, fact
     before = changed_at(state, number)
@@ -193,7 +196,7 @@ def test_a_long_card_is_cut_in_the_description_alone(state: State, tmp_path: Pat
     head, _, rest = cut.rpartition("\n\n*The rest")
     assert rest == " did not fit: `mlops model card`.*"
     assert head.partition(labels.CARD)[2].strip() in written
-    assert head.endswith("pass |")  # between two lines
+    assert head.endswith(" |")  # between two lines
     before = changed_at(state, number)
     card.write(state.config, "sentiment", number)
     assert changed_at(state, number) == before
@@ -215,14 +218,14 @@ def test_a_verdict_that_is_not_the_recorded_one_is_not_shown(state: State) -> No
     """Neither the one that is at hand, nor a file that was changed, nor one that is gone."""
     judged, other = verdict(), verdict(label="neutral")
     number = promoted(state, state.bayes, judged)
-    assert "recall.positive" in card.read(state.config, "sentiment", number, other)
+    assert "| positive |" in card.read(state.config, "sentiment", number, other)
     path = f"verdicts/dev-{judged.digest[:16]}.json"
     for content in (other.model_dump_json(), "{}", "no JSON"):
         client(state.config.mlflow_uri).log_text(state.bayes.run_id, content, path)
         shown = card.read(state.config, "sentiment", number)
         assert f"The verdict `{judged.digest[:12]}` that it was promoted by cannot be read." in shown
         assert "recall" not in shown
-    assert "recall.positive" in card.read(state.config, "sentiment", number, judged)
+    assert "| positive |" in card.read(state.config, "sentiment", number, judged)
     gone = promotion.intend(
         state.target, state.regression, promotion.champion(state.target), reason="", verdict_digest="e" * 64
     )
@@ -255,7 +258,7 @@ def test_a_candidate_that_was_promoted_where_it_was_tells_of_its_entry(state: St
     assert promotion.promote(intent).champion == 1
     shown = card.read(state.config, "sentiment", 1)
     assert "- Champion by: promotion, entry v2\n- Who: " in shown
-    assert "recall.positive" in shown
+    assert "| positive |" in shown
     promote(state.target, state.regression)
     back = promotion.intend_rollback(state.target, None, "it was worse")
     assert isinstance(back, Intent)
@@ -280,7 +283,7 @@ def test_no_label_or_reason_can_break_the_page(state: State) -> None:
     keep(judged, state.bayes)
     intent = promotion.intend(state.target, state.bayes, None, reason=hostile, verdict_digest=judged.digest)
     shown = card.read(state.config, "sentiment", promotion.promote(intent).champion)
-    assert r"| recall.a\|b # c &lt;script\>\`x\` | 0.500" in shown
+    assert r"| a\|b # c &lt;script\>\`x\` |  | 0.500" in shown
     assert "- Reason: a\\|b # c &lt;script\\>\\`x\\`\n" in shown
     assert "<script" not in shown
 

@@ -342,8 +342,9 @@ def test_the_target_and_numeric_columns_make_quarters_and_others_their_levels() 
     seasons = {"season": ["spring", "summer"] * 5 + [None] * 2}
     levels = {line.name: line.rows for line in sliced(truth, None, columns=seasons)}
     assert levels == {"season = spring": 5, "season = summer": 5}
-    few = {"workingday": [0.0, 1.0] * 6, "source_city": ["Oslo", "Rome", "Oslo"] * 4}
-    assert {line.name for line in sliced(truth, None, by=("workingday", "city"), columns=few)} == {
+    few = {"workingday": [0.0, 1.0] * 6, "doors": [2, 3, 4, 5] * 3, "source_city": ["Oslo", "Rome", "Oslo"] * 4}
+    assert {line.name for line in sliced(truth, None, by=("workingday", "doors", "city"), columns=few)} == {
+        *(f"doors = {number}" for number in (2, 3, 4, 5)),
         "workingday = 0",
         "workingday = 1",
         "city = Oslo",

@@ -21,14 +21,14 @@ STARTED_FIRST = {
     "lifecycle.training.train": "the child of `replay` loads it",
 }
 LIGHT = {
-    "data": """dataset delta division ingest opening quarantine readers.parquet report split tombstones twins
+    "data": """cleaning dataset delta division ingest opening quarantine readers.parquet report split tombstones twins
         validation""",
     "databricks": "client credentials",
     "erasure": "wanted",
     "evaluation": "evaluate",
     "gate": "records selftest.selftest",
-    "models": "external.external external.unpickle loading scoring_server storing",
-    "problems": "classification.summary fitting tabular.learnt text_classification.stored",
+    "models": "external.external external.unpickle loading own scoring_server storing",
+    "problems": "classification.summary fitting own tabular.learnt text_classification.stored",
     "registry": "card catalog registration store transfer",
     "storage": "embedded",
     "tracking": "client runs",

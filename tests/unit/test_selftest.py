@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lifecycle.core.errors import IntegrityError
-from lifecycle.core.names import TEXT_CLASSIFICATION, Environment
+from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName
 from lifecycle.gate import checks, decide
 from lifecycle.gate.selftest import planted, selftest
 from lifecycle.gate.selftest.planted import PlantedModels
@@ -33,6 +33,7 @@ BAD = {
 }
 HONEST = {"better": "promote", "retrained": "promote", "equal": "no_better", "as good": "cannot_tell"}
 WORSE = {"shuffled target", "constant", "retrained on wrong targets"}
+NOT_OF_NUMBERS = {"class broken", "overconfident"}
 STRICT = GateRules.model_validate(
     {
         "mode": "dry_run",
@@ -55,6 +56,21 @@ STRICT = GateRules.model_validate(
     }
 )
 """Limits that only somebody's own data and machine can keep to."""
+STRICT_ON_NUMBERS = GateRules.model_validate(
+    {
+        "mode": "dry_run",
+        "metric": "mean_absolute_error",
+        "min_gain": 0.9,
+        "floors": {"r2": 0.999},
+        "ceilings": {"root_mean_squared_error": 1e-6, "own": 1.0},
+        "confidence": 0.99,
+        "min_rows": 50_000,
+        "slices": {"by": ["season", "target"], "min_rows": 4000, "max_loss": 0.0},
+        "budget": {"max_milliseconds_per_1000": 0.001, "max_megabytes": 0.001},
+        "own_metrics": {"own": "-nowhere:none"},
+        "infrastructure": {"max_load_seconds": 0.001, "requirements": "enforce", "scoring_server": True},
+    }
+)
 LAX = GateRules(
     min_gain=-0.5,
     floors={"f1_macro": 0.1},
@@ -83,6 +99,24 @@ def test_each_planted_fault_is_refused_for_its_reason_and_an_honest_model_is_not
     assert "800 left out because the challenger was trained on them" in by_name["leaky"].reasons[1]
     for name in ("slow", "heavy", "other model in the file", "unreadable"):
         assert len(by_name[name].reasons) == 2, "nothing else speaks against it"
+
+
+@pytest.mark.parametrize("rules", ["default", "strict"])
+@pytest.mark.parametrize("problem", ["tabular-classification", "tabular-regression"])
+def test_the_gate_of_tables_refuses_each_fault_for_its_reason_too(problem: ProblemName, rules: str) -> None:
+    numbers = problem == "tabular-regression"
+    strict = STRICT_ON_NUMBERS if numbers else STRICT.model_copy(update={"behaviour": ()})
+    result = selftest.run(problem, strict if rules == "strict" else GateRules(), PROD)
+    assert result.passed, result.reasons
+    planted_here = [name for name in (*BAD, *HONEST) if not (numbers and name in NOT_OF_NUMBERS)]
+    unguarded = {line.name for line in result.lines if line.outcome == "unguarded"}
+    assert {line.name for line in result.lines} == {*planted_here}
+    assert unguarded <= {"heavy", "slice broken"} if rules == "default" else not unguarded
+    for line in result.lines:
+        if line.name in BAD and line.name not in unguarded:
+            assert line.expected_reason == BAD[line.name]
+            assert any(line.expected_reason in reason for reason in line.reasons), line
+        assert (line.decision == "promote") is (HONEST.get(line.name) == "promote"), line
 
 
 def test_rules_of_other_data_are_replaced_and_named(strict: SelftestResult) -> None:
