@@ -51,6 +51,14 @@ hypothesis.settings.load_profile("unhurried")
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "examples" / "financial_news.csv"
 
+OFTEN = {
+    "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+    "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+}
+"""How often Prefect looks after things, for servers and workers of tests: by default runs wait for half a minute."""
+
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from cli.main import main
 from lifecycle.gate.proof import replay
-from tests.conftest import ROOT, free_port
+from tests.conftest import OFTEN, ROOT, free_port
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```console\n(.*?)```", README, re.S) for line in block.splitlines() if line]
@@ -58,8 +58,7 @@ def _operate(folder: Path, commands: list[list[str]]) -> None:
     """As processes of their own: Prefect reads the address of its server once. The ports are free ones."""
     ports = ["--port", str(free_port()), "--mlflow-port", str(free_port())]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-    environment["PYTHONPATH"] = str(ROOT)
-    environment["PREFECT_WORKER_QUERY_SECONDS"] = "2"  # every ten by default, which the flow run would wait for
+    environment |= {**OFTEN, "PYTHONPATH": str(ROOT)}
     assert commands[-1] == ["mlops", "down"]
 
     def run(*arguments: str) -> None:

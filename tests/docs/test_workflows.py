@@ -22,7 +22,7 @@ import yaml
 
 from databricks_emulator import running
 from lifecycle.core.names import Environment
-from tests.conftest import ROOT, free_port
+from tests.conftest import OFTEN, ROOT, free_port
 
 FOLDER = ROOT / ".github" / "workflows"
 # BaseLoader keeps every value the text that a runner would see: `on` is a key, and true stays "true"
@@ -302,8 +302,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     word = f"admin:{secrets.token_hex(8)}"
     outside = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLOPS_"))}
     password = {"PREFECT_SERVER_API_AUTH_STRING": word, "PREFECT_API_AUTH_STRING": word}
-    often = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # every ten by default, which each flow run would wait for
-    environment = {**outside, **password, **often, "MLOPS_HOME": str(folder / "state")}
+    environment = {**outside, **password, **OFTEN, "MLOPS_HOME": str(folder / "state")}
     mlops = [str(checkout / ".venv/bin/mlops")]
     up = [*mlops, "up", "--detach", "--no-deploy", "--port", str(port), "--mlflow-port", str(free_port())]
     try:

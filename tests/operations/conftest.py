@@ -1,11 +1,12 @@
 """One real Prefect server for the tests of this folder, with the project deployed to it, and workers on demand."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tests.conftest import ROOT, free_port
+from tests.conftest import OFTEN, ROOT, free_port
 
 PATIENCE = 240
 
@@ -30,21 +31,36 @@ class Site:
     home: Path
     api: str
     environment: dict[str, str] = field(repr=False)
+    zygote: subprocess.Popen[str] = field(repr=False)
 
-    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the `mlops` command to its end."""
-        command = [sys.executable, "-m", "cli.main", *arguments]
-        environment = {**self.environment, **variables}
-        return subprocess.run(
-            command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
+        return self._command("cli.main", arguments, folder, variables)
 
     def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Prefect's own command to its end."""
-        command = [sys.executable, "-m", "prefect", *arguments]
-        return subprocess.run(
-            command, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
+        return self._command("prefect", arguments, ROOT, {})
+
+    def _command(
+        self, module: str, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in a child of the zygote, which has imported all that commands import."""
+        output, errors = self.home / "output", self.home / "errors"
+        order = {
+            "module": module,
+            "arguments": arguments,
+            "environment": {**self.environment, **variables},
+            "folder": str(folder),
+            "output": str(output),
+            "errors": str(errors),
+        }
+        assert self.zygote.stdin
+        assert self.zygote.stdout
+        self.zygote.stdin.write(json.dumps(order) + "\n")
+        self.zygote.stdin.flush()
+        code = int(self.zygote.stdout.readline())
+        said = (path.read_text(encoding="utf-8") for path in (output, errors))
+        return subprocess.CompletedProcess([module, *arguments], code, *said)
 
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
@@ -116,23 +132,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",  # every ten by default, which each run of a test would wait for
+        **OFTEN,
         "DO_NOT_TRACK": "1",
         "PYTHONPATH": str(ROOT),
     }
-    site = Site(home=home, api=environment["PREFECT_API_URL"], environment=environment)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    zygote = subprocess.Popen(
+        [sys.executable, "-m", "tests.operations.zygote"],
+        env=environment,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    site = Site(home=home, api=environment["PREFECT_API_URL"], environment=environment, zygote=zygote)
     try:
-        until(lambda: _answers(site.api), bool)
+        until(lambda: server.poll() is not None or _answers(site.api), bool)
         for arguments in (["setup"], ["deploy"]):
             done = site.run(*arguments)
             assert done.returncode == 0, done.stderr
         yield site
     finally:
-        kill(psutil.Process(server.pid))
-        server.wait()
+        for process in (server, zygote):
+            with process:
+                kill(psutil.Process(process.pid))
 
 
 def _answers(api: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.automations import AutomationCore
 
@@ -299,6 +299,8 @@ def _a_cancelled_run_leaves_nothing_half_done(site: Site) -> None:
     before = _versions(site)
     run = site.start("train/dev", seed=12)
     until(lambda: site.task_states(run.id).get("train"), lambda states: states == ["Running"])
+    begun = "Training logistic_regression on"  # the step has imported what it needs, and fits
+    until(lambda: _log(site, run.id), lambda lines: any(line.startswith(begun) for line in lines))
     assert site.prefect("flow-run", "cancel", str(run.id)).returncode == 0
     site.wait(run.id, "Cancelled")
     assert _versions(site) == before
@@ -308,6 +310,12 @@ def _a_cancelled_run_leaves_nothing_half_done(site: Site) -> None:
     assert doctor.returncode == 0, doctor.stdout
     again = site.run("trigger", "train/dev", "--param", "seed=12")
     assert again.returncode in {0, 4}, again.stderr
+
+
+def _log(site: Site, run_id: Any) -> list[str]:
+    chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+    with site.client() as client:
+        return [line.message for line in client.read_logs(chosen)]
 
 
 def _engines() -> list[psutil.Process]:

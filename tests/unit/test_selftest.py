@@ -85,6 +85,17 @@ def strict() -> SelftestResult:
     return selftest.run(PROBLEM, STRICT, PROD)
 
 
+@pytest.fixture(scope="module")
+def evidence_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the result for the lax rules is kept, for the test that looks there too."""
+    return tmp_path_factory.mktemp("evidence")
+
+
+@pytest.fixture(scope="module")
+def lax(evidence_root: Path) -> SelftestResult:
+    return selftest.ensure(PROBLEM, LAX, PROD, evidence_root)
+
+
 def test_each_planted_fault_is_refused_for_its_reason_and_an_honest_model_is_not(strict: SelftestResult) -> None:
     assert strict.passed
     assert strict.reasons == ()
@@ -139,13 +150,12 @@ def test_a_limit_is_never_made_stricter() -> None:
     assert selftest.stand_in(GateRules(min_gain=-0.01), PlantedModels(TEXTS)).min_gain == -selftest.LOSS
 
 
-def test_what_the_rules_do_not_guard_against_is_told_and_not_tried() -> None:
-    result = selftest.run(PROBLEM, LAX, PROD)
-    outcomes = {line.name: line.outcome for line in result.lines}
+def test_what_the_rules_do_not_guard_against_is_told_and_not_tried(lax: SelftestResult) -> None:
+    outcomes = {line.name: line.outcome for line in lax.lines}
     unguarded = {"shuffled target", "slice broken", "class broken", "overconfident", "slow", "heavy"}
     assert {name for name, outcome in outcomes.items() if outcome == "unguarded"} == unguarded
-    assert result.passed
-    for line in result.lines:
+    assert lax.passed
+    for line in lax.lines:
         assert (line.decision is None) is (line.outcome == "unguarded")
         assert line.reasons
     assert "as good" not in outcomes
@@ -197,18 +207,20 @@ def test_a_gate_that_lets_everything_in_is_found_out_and_asked_again(
     assert not evidence.exists()
 
 
-def test_what_has_passed_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    passed = selftest.ensure(PROBLEM, LAX, PROD, tmp_path)
-    assert passed.passed
-    (kept,) = tmp_path.iterdir()
+def test_what_has_passed_is_not_repeated(
+    lax: SelftestResult, evidence_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lax.passed
+    (kept,) = evidence_root.iterdir()
     monkeypatch.setattr(PlantedModels, "evidence", None)  # nothing can be judged any more
-    assert selftest.ensure(PROBLEM, LAX, PROD, tmp_path) == passed
-    assert not selftest.ensure(PROBLEM, LAX, Environment.DEV, tmp_path).passed, "another environment"
-    assert not selftest.ensure(PROBLEM, LAX.model_copy(update={"min_rows": 51}), PROD, tmp_path).passed, "other rules"
+    assert selftest.ensure(PROBLEM, LAX, PROD, evidence_root) == lax
+    assert not selftest.ensure(PROBLEM, LAX, Environment.DEV, evidence_root).passed, "another environment"
+    other = LAX.model_copy(update={"min_rows": 51})
+    assert not selftest.ensure(PROBLEM, other, PROD, evidence_root).passed, "other rules"
     content = kept.read_text(encoding="utf-8")
     for useless in (content.replace('"caught"', '"MISSED"', 1), content[:-9], "[]"):
         kept.write_text(useless, encoding="utf-8")
-        assert not selftest.ensure(PROBLEM, LAX, PROD, tmp_path).passed, "this proves nothing"
+        assert not selftest.ensure(PROBLEM, LAX, PROD, evidence_root).passed, "this proves nothing"
     assert kept.read_text(encoding="utf-8") == "[]", "a failure is not kept"
 
 
