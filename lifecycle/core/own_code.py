@@ -19,7 +19,8 @@ from threading import RLock
 from types import FunctionType, ModuleType
 from typing import Any
 
-from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.core.errors import ConfigError, IntegrityError, MlopsError
+from lifecycle.core.refusals import refused_by_the_library
 
 PATTERN = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 """How a dotted path is written."""
@@ -142,6 +143,16 @@ def importing(files: Sources) -> Iterator[None]:
             sys.meta_path.remove(finder)
             finder.taken_out()
             sys.modules.update(before)
+
+
+@contextmanager
+def running(path: str, kind: type[MlopsError], fix: str) -> Iterator[None]:
+    """Turn what the code behind a path raises into an error of a kind, also what would end the process."""
+    try:
+        with refused_by_the_library(f"{path}: ", kind, fix):
+            yield
+    except SystemExit as error:
+        raise kind(f"{path} would end the process: SystemExit: {error}.", fix) from None
 
 
 def require_own(types: Iterable[str], label: str) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError, DataError
-from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.data.quarantine import CLEANED_AWAY
 from lifecycle.problems.contract import DROP, Before, Canonical
 from lifecycle.settings.load import Settings
@@ -55,7 +54,7 @@ def cleaned(rows: "pd.DataFrame", request: "CreateDataRequest") -> Cleaned:
     if own_code.digest_of(code) != request.clean_code:
         raise ConfigError(f"{path} has changed since the dataset version was planned.", "Give the command again.")
     step = own_code.attribute(path, code)
-    with refused_by_the_library(f"{path}: ", DataError, CORRECT):
+    with own_code.running(path, DataError, CORRECT):
         left = step(rows.copy())
     _require_table(path, left, rows)
     for column in {request.target, *filter(None, (request.key, request.group_column, request.time_column))}:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.problems import fitting
 from lifecycle.problems.contract import Estimator
 
@@ -60,14 +59,14 @@ def made(own: OwnAlgorithm, params: Mapping[str, Any], seed: int, answer: str) -
     fitting.require_seed(seed)
     fitting.require_usable(own.path, params)
     factory = own_code.attribute(own.path, own.code)
-    with refused_by_the_library(f"{own.path}: ", ConfigError, CORRECT):
+    with own_code.running(own.path, ConfigError, CORRECT):
         estimator = factory(dict(params), seed)
     lacking = [name for name in ("fit", "get_params", "predict", answer) if not hasattr(estimator, name)]
     if isinstance(estimator, type) or lacking:
         kind = f"the class {estimator.__name__}" if isinstance(estimator, type) else f"a {type(estimator).__name__}"
         what = f"{own.path} gave {kind}, which has no {lacking[0]}." if lacking else f"{own.path} gave {kind}."
         raise ConfigError(what, f"It must return an unfitted scikit-learn estimator with fit and {answer}.")
-    with refused_by_the_library(f"{own.path}: ", ConfigError, CORRECT):
+    with own_code.running(own.path, ConfigError, CORRECT):
         left_open = {name for name, value in estimator.get_params().items() if value is None}
         seeds = {name: seed for name in left_open if fitting.last(name) == "random_state"}
         estimator.set_params(**seeds)
@@ -87,5 +86,5 @@ def fit(own: OwnAlgorithm, pipeline: Any, inputs: Any, target: Any) -> None:
     Raises:
         ConfigError: It fails, or gives what are no numbers.
     """
-    with refused_by_the_library(f"{own.path}: ", ConfigError, CORRECT):
+    with own_code.running(own.path, ConfigError, CORRECT):
         fitting.fit_whole(pipeline, inputs, target)

@@ -82,6 +82,10 @@ def fails(params, seed):
     raise RuntimeError(f"nothing goes with {seed}")
 
 
+def leaves(params, seed):
+    raise SystemExit(0)
+
+
 def no_estimator(params, seed):
     return {"not": "one"}
 
@@ -272,6 +276,7 @@ def test_a_model_of_the_librarys_parts_needs_no_trust_and_runs_no_code(trusting:
     [
         ("absent", r"ours\.models:absent: module 'ours\.models' has no attribute"),
         ("fails", r"ours\.models:fails: nothing goes with 3\."),
+        ("leaves", r"ours\.models:leaves would end the process: SystemExit: 0\."),
         ("no_estimator", r"ours\.models:no_estimator gave a dict, which has no fit"),
         ("a_class", r"ours\.models:a_class gave the class Ridge"),
     ],
