@@ -242,7 +242,7 @@ def batch(done: "Batch") -> None:
         f"Predictions of {manifest.model_name} {_version(manifest.model_version)}: {manifest.rows_in:,} rows in = "
         f"{manifest.scored:,} scored + {rejected:,} rejected{_erased(manifest)}"
     )
-    table(("prediction", "") if manifest.numbers else ("label", "rows"), manifest.answers.items())
+    table(("prediction", "" if manifest.numbers else "rows"), manifest.answers.items())
     console.echo(f"In: {done.folder}")
 
 

@@ -13,14 +13,8 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from lifecycle.core.errors import (
-    AliasMovedError,
-    ConflictError,
-    IntegrityError,
-    LostRaceError,
-    NotFoundError,
-    TransientError,
-)
+from lifecycle.core import errors
+from lifecycle.core.errors import AliasMovedError, ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
@@ -140,7 +134,7 @@ def intend(target: Target, model: ModelRef, expected: ModelRef | None, **facts: 
     story.refuse_if_missing(target, now)
     number = expected.version if expected else None
     if now.champion != number:
-        raise LostRaceError(
+        raise errors.LostRaceError(
             f"{target.name}: the champion is {_v(now.champion)}, but the challenger was judged against {_v(number)}.",
             "Run the step again: it will be judged against the new champion.",
         )
@@ -174,7 +168,7 @@ def promote(intent: Intent) -> Promotion:
     if entry is None:
         _refuse_if_gone(intent.target, number)
         note(intent.target, number, log.LOST)
-        raise LostRaceError(
+        raise errors.LostRaceError(
             f"{intent.target.name} v{number} lost against another promotion; the champion is {_v(now.champion)}.",
             "Run the step again: it will be judged against the new champion.",
         )
@@ -287,7 +281,9 @@ def adopt(target: Target, reason: str) -> Promotion:
     registration.await_earlier(target, number)
     if number not in {entry.number for entry in read_log(target).applied}:
         note(target, number, log.LOST)
-        raise LostRaceError(f"{target.name}: another change of champion came first.", "Look again: mlops history")
+        raise errors.LostRaceError(
+            f"{target.name}: another change of champion came first.", "Look again: mlops history"
+        )
     return promote(intent)
 
 

@@ -283,7 +283,7 @@ def test_the_selftest_is_a_command_that_ends_in_4_when_the_gate_does_not_do_what
     assert failed.code == 4
     assert re.search(r"^ retrained +MISSED +promote +cannot_tell +these 800 rows", failed.out, re.M)
     assert re.search(r"^ constant +caught +refused, gain in +worse ", failed.out, re.M)
-    assert "The gate of dev DOES NOT DO WHAT IT MUST" in failed.out
+    assert "Gate selftest of dev on text-classification: FAILED" in failed.out
 
 
 def test_the_verdict_that_promoted_a_version_is_told_from_later_ones(

@@ -4,7 +4,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from lifecycle.core.names import TEXT_CLASSIFICATION
 from lifecycle.gate.verdict import Flip, Verdict
+from lifecycle.problems.contract import TEXT
 from lifecycle.problems.findings import Interval, shown
 from lifecycle.settings.gate_rules import OF_A_CLASS
 
@@ -149,7 +151,7 @@ def _changed(verdict: Verdict, word: str, count: int, flips: Sequence[Flip]) -> 
 
 
 def _inputs(verdict: Verdict) -> str:
-    return "text" if verdict.problem == "text-classification" else "inputs"
+    return TEXT if verdict.problem == TEXT_CLASSIFICATION else "inputs"
 
 
 def interval(found: Interval | None, sign: str = "") -> str:

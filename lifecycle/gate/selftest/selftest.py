@@ -173,10 +173,10 @@ def expectations(problem: Problem, rules: GateRules) -> dict[str, Expected]:
         expected["as good"] = Expected(REFUSED, "gain in")
     if problem.model_type != "classifier":
         del expected["class broken"], expected["overconfident"]
-    return {name: fate._replace(unguarded=_unguarded(name, rules)) for name, fate in expected.items()}
+    return {name: fate._replace(unguarded=_unguarded(name, problem.target, rules)) for name, fate in expected.items()}
 
 
-def _unguarded(name: str, rules: GateRules) -> str:
+def _unguarded(name: str, target: str, rules: GateRules) -> str:
     """Why the rules let a planted fault through; empty if they do not."""
     slices, calibration, budget = rules.slices, rules.calibration, rules.budget
     ece = [limit for limit in (calibration.max_ece, calibration.max_ece_increase) if limit is not None]
@@ -185,10 +185,10 @@ def _unguarded(name: str, rules: GateRules) -> str:
         "shuffled target": (rules.min_gain < -LOSS, "min_gain tolerates so large a loss"),
         "retrained on wrong targets": (rules.margin > LOSS, "retraining tolerates so large a loss"),
         "slice broken": (
-            large or not {*(slices.by or ())} - {"label", "target"},
+            large or not {*(slices.by or ())} - {target},
             "slices names no slice of the rows, or allows this loss",
         ),
-        "class broken": (large or "label" not in (slices.by or ()), "slices names no label, or allows this loss"),
+        "class broken": (large or target not in (slices.by or ()), "slices names no label, or allows this loss"),
         "overconfident": (not ece or min(ece) > LAX_ECE, "calibration has no limit that is low enough"),
         "slow": (budget.max_milliseconds_per_1000 is None, "budget.max_milliseconds_per_1000 is off"),
         "heavy": (budget.max_megabytes is None, "budget.max_megabytes is off"),
