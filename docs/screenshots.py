@@ -148,7 +148,7 @@ def take_report(page: Page) -> None:
     """The report of the verdict that refused the weak model: a file that anybody can be sent."""
     reports = HOME.rglob("verdicts/dev-*.html")
     refused = next(path for path in reports if "<strong>Refused</strong>" in path.read_text(encoding="utf-8"))
-    take(page, "verdict-report", refused.as_uri(), "Parts of the rows", height=1500)
+    take(page, "verdict-report", refused.as_uri(), "Slices of the rows", height=1500)
 
 
 def take(page: Page, name: str, address: str, awaited: str, *, height: int = 900, menu: str = "") -> None:

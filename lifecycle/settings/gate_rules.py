@@ -45,7 +45,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SliceRules(Frozen, allow_inf_nan=False):
-    """Parts of the rows on which a challenger may not be much worse, though it be better on the whole."""
+    """Slices of the rows on which a challenger may not be much worse, though it be better on the whole."""
 
     by: tuple[str, ...] | None = Field(
         None,
