@@ -30,6 +30,7 @@ def orderly() -> Iterator[None]:
     A signal that the caller ignores, as nohup does, is ignored here. Whatever error the command makes of the
     interruption is its consequence.
     """
+    _received.clear()  # of a command that ran in this process before
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)

@@ -18,6 +18,7 @@ import pytest
 
 from cli.data import check_source
 from databricks_emulator import Emulator
+from flows.flow_requests import DatasetRequest
 from lifecycle import doctor
 from lifecycle.core.errors import (
     ConfigError,
@@ -365,7 +366,7 @@ def test_a_file_of_a_dataset_that_was_changed_on_the_volume_is_noticed(
 
 def test_bad_data_leaves_nothing_on_the_volume(workspace: Emulator, config: Settings, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("text,label\none field too many,good,x\n")
-    asked = {"source": str(tmp_path / "bad.csv"), "data_name": "news", "data_version": "1.0.0"}
+    asked = DatasetRequest(source=str(tmp_path / "bad.csv"), data_name="news", data_version="1.0.0")
     with pytest.raises(DataError, match="row 1, line 2"):
         check_source(config, asked)
     assert workspace.calls("PUT *") == []

@@ -128,7 +128,7 @@ def test_another_environment_judges_a_version_of_dev_and_gets_nothing(
 @pytest.mark.parametrize(
     ("answer", "code", "told"),
     [
-        (lambda likely: likely[1:], 3, "answers 48 texts with a table of (47, 3), not (48, 3)"),
+        (lambda likely: likely[1:], 3, "answers 48 rows with a table of (47, 3), not (48, 3)"),
         (lambda likely: likely * float("nan"), 4, "has probabilities that do not add up to 1"),
         (lambda likely: likely, 4, "gain in f1_macro"),
     ],

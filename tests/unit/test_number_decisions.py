@@ -292,7 +292,7 @@ def sliced(new: Answers, old: Answers | None, **rules: object) -> tuple[SliceLin
     by = {"by": ("season",), "min_rows": 1, "max_loss": 0.0} | rules
     checked = GateRules(slices=SliceRules.model_validate(by), confidence=confidence)
     completed = NUMBERS.judging.completed(checked)
-    return slices_of.slices(NUMBERS, asked.rows, asked.challenger, asked.champion, completed)
+    return slices_of.slices(NUMBERS, asked.inputs, asked.rows, asked.challenger, asked.champion, completed)
 
 
 @pytest.mark.parametrize(("max_loss", "outcome"), [(0.5 + JUST, "pass"), (0.5, "pass"), (0.5 - JUST, "fail")])
