@@ -36,12 +36,16 @@ def finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
 
 @contextmanager
 def failed_by_us(tracking_uri: str, run_id: str) -> Iterator[None]:
-    """Mark a run as failed when what is done for it ends in an error of ours: it will never hold a model."""
+    """Mark a run as failed when what is done for it ends in an error of ours, and as killed when somebody ends it.
+
+    It will never hold a model.
+    """
     try:
         yield
-    except MlopsError:
-        with translated():
-            client(tracking_uri).set_terminated(run_id, "FAILED")
+    except BaseException as error:
+        if isinstance(error, MlopsError) or not isinstance(error, Exception):
+            with translated():
+                client(tracking_uri).set_terminated(run_id, "FAILED" if isinstance(error, MlopsError) else "KILLED")
         raise
 
 

@@ -39,7 +39,11 @@ def project(tmp_path: Path) -> Path:
 
 def outside() -> dict[str, str]:
     """The environment of somebody who has set nothing."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLOPS_", "PREFECT_"))}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "MLOPS_", "MLFLOW_", "PREFECT_"))
+    }
 
 
 def run(project: Path, command: str, code: int = 0) -> str:
