@@ -210,8 +210,7 @@ def _next_steps(home: Path) -> None:
         "Sentiment --data-name financial_news --data-version 1.0.0 --model-name sentiment --algorithm naive_bayes",
         "Roll production back": f"{mlops} rollback --model-name sentiment",
         "Open Prefect's and MLflow's UIs, with a worker and all deployments": f"{mlops} up",
-        "Take your own table": f"{tools}/mlops release --source FILE.csv --text-column TEXT --label-column LABEL "
-        "--data-name NAME --data-version 1.0.0 --model-name MODEL",
+        "Take your own table: in its folder": f"{tools}/mlops init FILE.csv && {tools}/mlops release",
     }
     console.echo("\nNext:")
     for what, command in steps.items():

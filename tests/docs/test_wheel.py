@@ -3,12 +3,14 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
 import venv
 import zipfile
+from collections.abc import Callable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -69,10 +71,10 @@ def test_it_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     python = tmp_path / "env" / "bin" / "python"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLOPS_")}
 
-    def mlops(*arguments: str) -> str:
+    def mlops(*arguments: str, cwd: Path = tmp_path) -> str:
         program = "import sys; sys.argv[0] = 'mlops'; from mlops_lifecycle.start import main; main()"
         command = [str(python), "-c", program, *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -93,6 +95,24 @@ def test_it_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     assert "mood" in mlops("config", "show")
     listed = subprocess.run([str(python), "-c", DEPLOYMENTS], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "train mood-dev" in listed.stdout.splitlines()
+    shutil.rmtree(tmp_path / "config")  # a project is looked for upwards
+    _a_table_goes_all_the_way(tmp_path / "empty", mlops)
+
+
+def _a_table_goes_all_the_way(folder: Path, mlops: Callable[..., str]) -> None:
+    """An empty folder, a table, two commands."""
+    folder.mkdir()
+    rows = ["months,bill,left"]
+    for n in range(600):
+        leaves = (n % 40 < 12) != (n % 13 == 0)  # some do not do what is expected of them
+        rows.append(f"{n % 40},{20 + n * 37 % 997 / 10:.1f},{'yes' if leaves else 'no'}")
+    (folder / "my.csv").write_text("\n".join([*rows, ""]), encoding="utf-8")
+    mlops("init", "my.csv", "--target", "left", "--yes", cwd=folder)
+    released = mlops("release", cwd=folder)
+    assert "prod.ml.my v1" in released
+    assert "600 rows" in released
+    assert "v1" in mlops("history", cwd=folder)
+    assert sorted(path.name for path in folder.iterdir()) == [".mlops", "config", "my.csv"]
 
 
 DEPLOYMENTS = """
