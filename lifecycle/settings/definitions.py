@@ -10,7 +10,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName, is_name
 from lifecycle.core.parameters import Columns, Delimiter, Format, Fraction, Location, Name, OwnPath, Params
-from lifecycle.settings.files import config_dir, problems, read_yaml
+from lifecycle.settings.files import config_dir, problems, project, read_yaml
 
 ColumnKind = Literal["text", "numeric", "categorical", "boolean", "datetime", "drop"]
 """What a column of a table is as an input; drop: it is none."""
@@ -141,9 +141,8 @@ def chosen(name: str | None) -> tuple[str, ModelDefinition | None]:
     if len(defined) == 1:
         return defined[0], load(defined[0])
     if not defined:
-        raise ConfigError(
-            f"No model is defined in {_folder()}.", "Define one: mlops init TABLE, or name it: --model-name"
-        )
+        where = f"in {_folder()}" if project() else f"here: no folder from {Path.cwd()} upwards has config/models"
+        raise ConfigError(f"No model is defined {where}.", "Define one: mlops init TABLE, or name it: --model-name")
     raise ConfigError(f"Several models are defined: {', '.join(defined)}.", "Name one of them: --model-name")
 
 

@@ -57,7 +57,8 @@ def checks(verdict: Verdict) -> Table:
 
 def metrics(verdict: Verdict) -> Table:
     """Both models side by side, the metric that decides first; those of a class have a table of their own."""
-    asked = [check.name.removeprefix("gain in ") for check in verdict.checks if check.name.startswith("gain in ")]
+    gains = [check.name.removeprefix("gain in ") for check in verdict.checks if check.name.startswith("gain in ")]
+    asked = [name.partition(" over ")[0] for name in gains]
     asked += [check.name.split(" ", 1)[1] for check in verdict.checks if check.name.startswith(("floor ", "ceiling "))]
     measured = {**verdict.metrics, **verdict.champion_metrics}
     names = [name for name in dict.fromkeys([*asked, *measured]) if name in measured]
