@@ -14,8 +14,8 @@ from lifecycle.core.parameters import VersionNumber
 from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.models import loading
 from lifecycle.problems.contract import TEXT
+from lifecycle.registry import adoption, catalog
 from lifecycle.registry import card as cards
-from lifecycle.registry import catalog, promotion
 from lifecycle.settings import load as settings
 
 app = typer.Typer(
@@ -186,11 +186,14 @@ def adopt(
     model_name: options.ModelName,
     reason: options.Reason,
     env: options.Env = PROD,
+    version: Annotated[int | None, typer.Option(help="Who is champion; default what the alias says.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Record a champion alias that was moved by hand as an entry of the promotion log.
+    """Record a champion alias that was moved by hand as an entry of the promotion log. Exit code 7 if it cannot load.
+
+    Where promotion tags were changed by hand it records who is champion.
 
     Example: mlops model adopt --model-name sentiment --env prod --reason "hotfix of 3 May"
     """
-    done = promotion.adopt(runner.registered(env, model_name), reason)
+    done = adoption.adopt(runner.registered(env, model_name), reason, version)
     show.print_json(done) if as_json else console.echo(done.message)

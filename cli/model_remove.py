@@ -75,6 +75,8 @@ def retire_missing(
         if found.stories:
             numbers = ", ".join(f"v{number}" for number in found.stories)
             runner.confirm(f"Record {numbers} of {target.name} as deleted? {_falls(found)}".strip(), yes)
+        if found.vanished:
+            runner.confirm(f"Record that {target.name} is gone with its champion {found.vanished}?", yes)
         found = missing.retire(target, version, reason=reason)
     show.print_json(found) if as_json else _missing(found)
 
@@ -167,6 +169,10 @@ def _removal(done: "Removal", as_json: bool) -> None:
 
 
 def _missing(found: "Record") -> None:
+    if found.vanished:
+        verb = "recorded" if found.done else "would record"
+        console.echo(f"{found.name}: {verb} as gone; {found.vanished} was its champion. The next one is the first.")
+        return
     if not found.stories:
         console.echo(f"{found.name}: nothing is missing that is not recorded.")
     for number, what in found.stories.items():

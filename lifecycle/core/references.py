@@ -3,6 +3,12 @@
 from lifecycle.core.frozen import Frozen
 
 
+def options_of(name: str) -> str:
+    """The options by which a command names a registered model."""
+    env, _, model = name.split(".", 2) if name.count(".") >= 2 else ("", "", name)
+    return f"--model-name {model} --env {env}"
+
+
 class ModelRef(Frozen):
     """One exact model: where it lies, what it must digest to, and the run that made it."""
 

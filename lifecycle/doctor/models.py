@@ -8,14 +8,19 @@ from lifecycle.core.errors import AliasMovedError, IntegrityError, MlopsError
 from lifecycle.core.names import CHAMPION
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.models import loading
-from lifecycle.registry import aliases, log, promotion, registration, removal, store, story
+from lifecycle.registry import aliases, binding, log, promotion, registration, removal, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs as training_runs
 
 
 def examine_model(target: Target, *, repair: bool) -> Iterator[Finding]:
-    """Examine a model; what ends the reading of its log ends the examination."""
+    """Examine a model of ours; what ends the reading of its log ends the examination.
+
+    One in which this project never entered anything is left alone, whatever it is called.
+    """
+    if not story.is_ours(target):
+        return
     yield from _registrations(target, repair)
     if missing := list(_missing(target)):
         yield from missing
@@ -28,7 +33,7 @@ def examine_model(target: Target, *, repair: bool) -> Iterator[Finding]:
     yield alias
     if alias.state == "problem":
         return
-    now, versions = promotion.read_log(target), store.versions(target)
+    now, versions = promotion.read_log(target), binding.versions(target)
     yield _champion(target, now)
     yield from _rollback_target(target, now)
     yield from _aliases(target, versions, repair)
@@ -51,11 +56,13 @@ def _registrations(target: Target, repair: bool) -> Iterator[Finding]:
 
 
 def _missing(target: Target) -> Iterator[Finding]:
-    """Versions that were deleted past this command: nobody may judge or move a champion until it is recorded."""
+    """What was deleted or changed past this command: nobody may judge or move a champion until it is recorded."""
     try:
         now = promotion.read_log(target)
     except IntegrityError:
         return
+    if dispute := story.disputed(target, now):
+        yield problem(target.name, " ".join(dispute))
     for number in sorted(now.missing):
         what = f"is missing: deleted past this command; {story.what_was(now, number)}."
         yield problem(f"{target.name} v{number}", f"{what} {story.way_out(target)}")
@@ -125,8 +132,18 @@ def _entries(target: Target, now: Log, versions: list[Version], repair: bool) ->
             message = "lost against another promotion and does not say so"
             again = " (it repeats an earlier entry)" if keys[entry.key] > 1 else ""
             yield repairable(what, f"{message}{again}.", repair, lost)
-        if log.ARTIFACT not in version.tags and entry.kind != "retire" and version.ready:
-            yield ok(what, "was registered past this command: without a digest it is never loaded or promoted.")
+        if version.copy_of:
+            promote = f"mlops promote {_within(target)} --version {number}"
+            yield ok(what, f"was copied past this command from {version.copy_of}: a candidate. To judge it: {promote}")
+        elif log.ARTIFACT not in version.tags and entry.kind != "retire" and version.ready:
+            register = f"mlops model register --source models:/{target.name}/{number} {target.options}"
+            message = "was registered past this command: without a digest it is never loaded or promoted."
+            yield ok(what, f"{message} To make it a candidate: {register}")
+
+
+def _within(target: Target) -> str:
+    env = target.name.partition(".")[0]
+    return f"{target.options.replace('--env', '--from')} --to {env}"
 
 
 def _deletions(target: Target, repair: bool) -> Iterator[Finding]:

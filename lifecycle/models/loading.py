@@ -24,7 +24,7 @@ from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
-from lifecycle.core.references import ModelRef
+from lifecycle.core.references import ModelRef, options_of
 from lifecycle.models import examples, own
 from lifecycle.problems.contract import TEXT_COLUMNS, Columns
 from lifecycle.problems.known import PROBLEMS
@@ -62,9 +62,13 @@ def private_copy(ref: ModelRef) -> Iterator[Path]:
             path.unlink()  # nobody has verified it, so it goes no further
         if not any(folder.rglob("*")):
             raise IntegrityError(f"{ref.label}: its artifacts are missing.", "Roll back or train again.")
+        if not ref.artifact_sha256:
+            what = f"{ref.label}: it was registered past this command and has no digest."
+            again = f"mlops model register --source {ref.uri} {options_of(ref.name or '')}"
+            raise IntegrityError(what, f"Register what it holds as a candidate: {again}")
         found = artifact_digest(folder)
         if found != ref.artifact_sha256:
-            what = f"{ref.label}: the files digest to {found}, registered was {ref.artifact_sha256 or 'no digest'}."
+            what = f"{ref.label}: the files digest to {found}, registered was {ref.artifact_sha256}."
             raise IntegrityError(what, DO_NOT_USE)
         yield folder
 

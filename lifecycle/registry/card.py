@@ -18,7 +18,7 @@ from lifecycle.gate import records
 from lifecycle.gate.present import rows
 from lifecycle.gate.verdict import Verdict
 from lifecycle.problems.contract import plain
-from lifecycle.registry import catalog, labels, log, store, story
+from lifecycle.registry import binding, catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version
 from lifecycle.settings.load import Settings
@@ -55,7 +55,7 @@ def write(config: Settings, model_name: str, number: int, verdict: Verdict | Non
     """
     target = store.target_of(config, model_name)
     written = read(config, model_name, number, verdict)
-    version = store.version(target, number)
+    version = binding.version(target, number)
     described = labels.with_card(labels.words(version.description), written)
     if described != version.description:
         if _run(target, version.run_id):

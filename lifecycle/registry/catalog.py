@@ -13,7 +13,7 @@ from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
 from lifecycle.models.loading import as_mlflow
-from lifecycle.registry import aliases, labels, log, promotion, stages, store, story
+from lifecycle.registry import aliases, binding, labels, log, promotion, stages, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs
@@ -100,14 +100,14 @@ def show(target: Target) -> ModelPage:
         NotFoundError: There is no such model.
     """
     facts = _model(target)
-    details = tuple(_facts(target, each, facts.aliases) for each in store.versions(target))
+    details = tuple(_facts(target, each, facts.aliases) for each in binding.versions(target))
     return ModelPage(**facts.model_dump(), details=details)
 
 
 def show_version(target: Target, number: int) -> VersionFacts:
     """Everything about one version."""
     found = store.model(target)
-    return _facts(target, store.version(target, number), found.aliases if found else {})
+    return _facts(target, binding.version(target, number), found.aliases if found else {})
 
 
 def latest(target: Target) -> Version:
@@ -116,7 +116,7 @@ def latest(target: Target) -> Version:
     Raises:
         NotFoundError: There is no such model, or it has no version.
     """
-    found = store.versions(target)
+    found = binding.versions(target)
     if not found:
         raise _no_model(target)
     return found[-1]
@@ -155,7 +155,7 @@ def search(
             continue
         target = Target(tracking_uri=tracking_uri, registry_uri=registry_uri, name=each)
         model = store.model(target)
-        for version in store.versions(target):
+        for version in binding.versions(target):
             tags = {**(model.tags if model else {}), **version.tags}
             if not _has_tag(tags, tag) or (run_id and version.run_id != run_id):
                 continue
@@ -256,9 +256,10 @@ def _on_databricks(page: str) -> str:
 
 
 def _model(target: Target) -> ModelFacts:
-    found, versions = store.model(target), store.versions(target)
+    found = store.model(target)
     if found is None:
         raise _no_model(target)
+    versions = binding.own(target, found, store.versions(target))
     now, alias = story.fold(versions, found.tags), found.aliases.get(CHAMPION)
     return ModelFacts(
         name=target.name,
@@ -326,6 +327,8 @@ def _is_of(facts: VersionFacts, dataset: str) -> bool:
 
 
 def _lines(target: Target, reading: story.Reading) -> list[Line]:
+    if reading.log.vanished:
+        story.refuse_if_missing(target, reading.log)
     if not reading.versions:
         raise _no_model(target)
     return [_line(target, each, reading.log) for each in reading.versions]
@@ -346,7 +349,7 @@ def _line(target: Target, version: Version, now: Log) -> Line:
         champion=(made.makes_champion or None) if made else None,
         expected=own.expected or None,
         by=tags.get(log.BY, ""),
-        reason=f"deleted past mlops: {story.what_was(now, own.number)}" if missing else tags.get(log.REASON, ""),
+        reason=_reason(version, now),
         run_id=version.run_id,
         run_link=run_link(target.tracking_uri, version.run_id),
         verdict_digest=tags.get(log.VERDICT, ""),
@@ -356,6 +359,14 @@ def _line(target: Target, version: Version, now: Log) -> Line:
         deleted=version.deleted,
         missing=missing,
     )
+
+
+def _reason(version: Version, now: Log) -> str:
+    if version.version in now.missing:
+        return f"deleted past mlops: {story.what_was(now, version.version)}"
+    if version.copy_of:
+        return f"copied past mlops from {version.copy_of}"
+    return version.tags.get(log.REASON, "")
 
 
 def _no_model(target: Target) -> NotFoundError:

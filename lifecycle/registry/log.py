@@ -40,9 +40,12 @@ APPROVED_BY, APPROVAL = "promotion.approved_by", "promotion.approval"
 ARTIFACT, DATASET, VERDICT = "artifact_sha256", "dataset_digest", "verdict_digest"
 GATE, REQUEST, SOURCE = "promotion.gate", "promotion.request", "promotion.source"
 """`SOURCE` is the URI of the model that a version was made of; a registry that keeps files of its own forgets it."""
+PLACE = "promotion.place"
+"""Where a version was entered, so that a copy of it is told from it: see `binding`."""
 REPORTED = "promotion.reported"
 """Whether whoever asked for a rollback was told that it is done: first the process that is to tell, then `yes`."""
 APPLIED, LOST, YES = "applied", "lost", "yes"
+NOT_CARRIED = {APPROVAL, REPORTED, PLACE}
 CARRIED = {REASON: 200, APPROVED_BY: 60}
 """How many characters of these a `retire` entry keeps."""
 OWNED = (KEY, ARTIFACT, DATASET, VERDICT)
@@ -60,7 +63,7 @@ def author() -> str:
 
 def carry(version: Version) -> str:
     """What a `retire` entry keeps of a version: compact, because Unity Catalog's tags hold 1,000 characters."""
-    owned = [tag for tag in sorted(version.tags) if is_owned(tag) and tag not in {APPROVAL, REPORTED}]
+    owned = [tag for tag in sorted(version.tags) if is_owned(tag) and tag not in NOT_CARRIED]
     kept = {tag: version.tags[tag][: CARRIED.get(tag)] for tag in owned}
     return json.dumps([version.created_at, version.run_id, kept], separators=(",", ":"), ensure_ascii=False)
 
@@ -140,6 +143,10 @@ class Log(Frozen):
     """Versions that are not there although no entry let them go; `story` finds them, the log alone cannot."""
     unknown: frozenset[int] = frozenset()
     """Those of them of which nothing that is left tells whether they were champion."""
+    altered: int | None = None
+    """The champion that the model remembers where its entries lead to another one: somebody changed their tags."""
+    vanished: str = ""
+    """The champion that a run speaks of although its model is gone, or holds nothing of ours."""
 
     @property
     def changes(self) -> tuple[Entry, ...]:
@@ -239,11 +246,11 @@ def _contradicts(entry: Entry, line: Sequence[int], retired: set[int]) -> bool:
 
 
 def _walk(line: list[int], entry: Entry) -> list[int]:
-    """A rollback returns to an earlier place of the line, everything else extends it."""
+    """A rollback returns to an earlier place of the line, everything else extends it by who is not its end already."""
     target = entry.makes_champion
     if entry.kind == "rollback" and target in line:
         return line[: len(line) - line[::-1].index(target)]
-    return [*line, target]
+    return line if line[-1:] == [target] else [*line, target]
 
 
 def _number(text: str | None) -> int | None:

@@ -2,7 +2,7 @@
 
 The record is a `retire` entry of the log that carries what is known of them. If the champion is among them, the one
 before it on the line that is left is champion again, as after a rollback; if nobody is left on it, there is none. Where
-not one version is left whose files an entry could refer to, the model itself keeps the record (`story.ANEW`).
+not one version is left whose files an entry could refer to, the model itself keeps the record (`memory.ANEW`).
 """
 
 import hashlib
@@ -14,9 +14,10 @@ from pydantic import Field
 
 from lifecycle.core.errors import ConflictError, LostRaceError, NotFoundError
 from lifecycle.core.frozen import Frozen
-from lifecycle.registry import log, promotion, registration, removal, store, story
+from lifecycle.registry import log, memory, promotion, registration, removal, store, story
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target, Version
+from lifecycle.tracking import champions
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ class Record(Frozen):
 
     name: str
     stories: dict[int, str] = Field(default_factory=dict)
+    vanished: str = ""
+    """The champion that a run speaks of, where the whole model is gone."""
     fell_back: bool = False
     champion: int | None = None
     left: tuple[int, ...] = ()
@@ -42,6 +45,8 @@ def retire(target: Target, number: int | None, *, reason: str, dry_run: bool = F
         NotFoundError: There never was such a version, or no such model.
     """
     reading = story.read(target)
+    if reading.log.vanished:
+        return _begin_again(target, reading.log.vanished, reason, dry_run)
     chosen = _chosen(target, reading, number)
     planned = _planned(target, reading.log, chosen)
     if dry_run:
@@ -138,16 +143,29 @@ def _said(now: Log, numbers: list[int], reason: str) -> str:
     return f"{reason} ({stories}; {falls})"
 
 
+def _begin_again(target: Target, vanished: str, reason: str, dry_run: bool) -> Record:
+    """Record that a model which is gone had a champion: its log begins at its first version."""
+    record = Record(name=target.name, vanished=vanished, fell_back=True)
+    if dry_run:
+        return record
+    store.create_model(target)
+    anew = memory.Anew(reason=f"{vanished} was champion: {reason}"[:400], by=log.author(), at=int(time.time() * 1000))
+    store.tag(target, None, memory.ANEW, anew.model_dump_json())
+    champions.forget(target.tracking_uri, target.name)
+    logger.info("Recorded that %s is gone with its champion %s", target.name, vanished)
+    return record.model_copy(update={"done": True})
+
+
 def _begin_anew(target: Target, reading: story.Reading, chosen: list[int], reason: str) -> None:
     now = reading.log
     if set(chosen) != now.missing:
         what = f"{target.name} has no version left, so that they can be recorded only all at once."
         raise ConflictError(what, "Leave out --version.")
-    anew = story.Anew(
+    anew = memory.Anew(
         after=reading.versions[-1].version,
         champion=now.champion or 0,
         reason=reason[: log.CARRIED[log.REASON]],
         by=log.author(),
         at=int(time.time() * 1000),
     )
-    store.tag(target, None, story.ANEW, anew.model_dump_json())
+    store.tag(target, None, memory.ANEW, anew.model_dump_json())

@@ -19,9 +19,9 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import this_process
-from lifecycle.registry import aliases, log, registration, store, story
+from lifecycle.registry import aliases, binding, log, registration, store, story
 from lifecycle.registry.log import Kind, Log
-from lifecycle.registry.store import Target, alias_version
+from lifecycle.registry.store import Target
 from lifecycle.tracking.client import database_path
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,8 @@ def intend(target: Target, model: ModelRef, expected: ModelRef | None, **facts: 
     number = expected.version if expected else None
     if now.champion != number:
         raise errors.LostRaceError(
-            f"{target.name}: the champion is {_v(now.champion)}, but the challenger was judged against {_v(number)}.",
+            f"{target.name}: the champion is {numbered(now.champion)}, but the challenger was judged against "
+            f"{numbered(number)}.",
             "Run the step again: it will be judged against the new champion.",
         )
     own = model.version if model.name == target.name else None
@@ -169,16 +170,16 @@ def promote(intent: Intent) -> Promotion:
         _refuse_if_gone(intent.target, number)
         note(intent.target, number, log.LOST)
         raise errors.LostRaceError(
-            f"{intent.target.name} v{number} lost against another promotion; the champion is {_v(now.champion)}.",
+            f"{intent.target.name} v{number} lost against another promotion; the champion is {numbered(now.champion)}.",
             "Run the step again: it will be judged against the new champion.",
         )
     if now.head != number:
-        message = f"{intent.target.name} v{number} was entered before; the champion is {_v(now.champion)} since."
-        return _outcome(intent.target, now, changed=False, message=message)
+        message = f"{intent.target.name} v{number} was entered before; the champion is {numbered(now.champion)} since."
+        return outcome_of(intent.target, now, changed=False, message=message)
     verb = {"promotion": "Promoted", "rollback": "Rolled back to", "adopt": "Adopted"}[intent.kind]
-    message = f"{verb} {intent.target.name} {_v(now.champion)} (was {_v(intent.expected)}): {intent.reason}"
+    message = f"{verb} {intent.target.name} {numbered(now.champion)} (was {numbered(intent.expected)}): {intent.reason}"
     logger.info("%s", message)
-    return _outcome(intent.target, now, changed=True, message=message)
+    return outcome_of(intent.target, now, changed=True, message=message)
 
 
 def intend_rollback(
@@ -201,19 +202,21 @@ def intend_rollback(
     if now.champion is None:
         raise NotFoundError(f"{target.name} has no champion.", "See: mlops model list")
     if request and not rehearse and _has_carried_out(target, now, request):
-        message = f"This run has rolled back before: {target.name} {_v(now.champion)} is champion."
-        return _outcome(target, now, changed=False, message=message)
+        message = f"This run has rolled back before: {target.name} {numbered(now.champion)} is champion."
+        return outcome_of(target, now, changed=False, message=message)
     if interrupted or (not rehearse and to_version is None and _is_unreported(target, now)):
         message = (
-            f"Completed an interrupted rollback: {target.name} {_v(now.champion)} is champion. "
+            f"Completed an interrupted rollback: {target.name} {numbered(now.champion)} is champion. "
             "To go back one further, roll back again."
         )
-        return _outcome(target, now, changed=True, message=message)
+        return outcome_of(target, now, changed=True, message=message)
     if to_version == now.champion:
-        return _outcome(target, now, changed=False, message=f"{target.name} {_v(to_version)} is champion already.")
+        return outcome_of(
+            target, now, changed=False, message=f"{target.name} {numbered(to_version)} is champion already."
+        )
     goal = to_version or now.previous
     if goal is None:
-        raise ConflictError(f"{target.name} {_v(now.champion)} is the first champion: nothing to roll back to.")
+        raise ConflictError(f"{target.name} {numbered(now.champion)} is the first champion: nothing to roll back to.")
     if goal in now.retired:
         raise ConflictError(f"{target.name} v{goal} was deleted.", "See which are left: mlops history")
     if goal not in {entry.makes_champion for entry in now.changes}:
@@ -247,44 +250,11 @@ def mark_ready(intent: Intent) -> Promotion:
     now, day = read_log(intent.target), datetime.now(UTC).date().isoformat()
     store.tag(intent.target, intent.version, ROLLBACK_READY, day)
     message = (
-        f"Rehearsed: a rollback would make {intent.target.name} {_v(intent.version)} champion instead of "
-        f"{_v(now.champion)}. It loads in a fresh process and reproduces its predictions. Nothing was moved."
+        f"Rehearsed: a rollback would make {intent.target.name} {numbered(intent.version)} champion instead of "
+        f"{numbered(now.champion)}. It loads in a fresh process and reproduces its predictions. Nothing was moved."
     )
     logger.info("%s", message)
-    return _outcome(intent.target, now, changed=False, message=message)
-
-
-def adopt(target: Target, reason: str) -> Promotion:
-    """Record a champion alias that was moved by hand as an entry of the log.
-
-    Raises:
-        ConflictError: The alias was removed or points to what was deleted, so that there is nothing to record.
-        IntegrityError: Versions are missing.
-    """
-    now, alias = read_log(target), alias_version(target)
-    story.refuse_if_missing(target, now)
-    if alias is None:
-        raise ConflictError(
-            f"{target.name} has no champion alias to adopt; the log says {_v(now.champion)}.",
-            "To restore it: mlops doctor --repair",
-        )
-    if alias in now.retired:
-        raise ConflictError(f"{target.name} v{alias} was deleted.", "To restore the alias: mlops doctor --repair")
-    if alias == now.champion or now.explains(alias):
-        message = f"{target.name} {_v(settle(target).champion)} is champion; nothing was moved by hand."
-        return _outcome(target, read_log(target), changed=False, message=message)
-    ref = reference(target, alias)
-    intent = Intent(
-        target=target, model=ref, kind="adopt", expected=now.champion, head=now.head, version=alias, reason=reason
-    )
-    number = register(intent)
-    registration.await_earlier(target, number)
-    if number not in {entry.number for entry in read_log(target).applied}:
-        note(target, number, log.LOST)
-        raise errors.LostRaceError(
-            f"{target.name}: another change of champion came first.", "Look again: mlops history"
-        )
-    return promote(intent)
+    return outcome_of(intent.target, now, changed=False, message=message)
 
 
 def settle(target: Target, *, override_hand: bool = False) -> Log:
@@ -341,7 +311,7 @@ def _refuse_if_gone(target: Target, number: int) -> None:
 
 def _has_carried_out(target: Target, now: Log, request: str) -> bool:
     applied = {entry.number for entry in now.applied}
-    return any(v.tags.get(log.REQUEST) == request and v.version in applied for v in store.versions(target))
+    return any(v.tags.get(log.REQUEST) == request and v.version in applied for v in binding.versions(target))
 
 
 def _is_unreported(target: Target, now: Log) -> bool:
@@ -377,14 +347,15 @@ def _tags(intent: Intent) -> dict[str, str]:
 
 def _moved(target: Target, now: Log, alias: int | None) -> AliasMovedError:
     if alias is None:
-        what = f"The champion alias of {target.name} was removed by hand; the log says {_v(now.champion)}."
+        what = f"The champion alias of {target.name} was removed by hand; the log says {numbered(now.champion)}."
         return AliasMovedError(what, "To restore it: mlops doctor --repair")
-    what = f"The champion alias of {target.name} was moved by hand to v{alias}; the log says {_v(now.champion)}."
+    what = f"The champion alias of {target.name} was moved by hand to v{alias}; the log says {numbered(now.champion)}."
     adopt_it = f"mlops model adopt {target.options} --reason '…'"
     return AliasMovedError(what, f"To record it: {adopt_it}. To undo it: mlops doctor --repair")
 
 
-def _outcome(target: Target, now: Log, *, changed: bool, message: str) -> Promotion:
+def outcome_of(target: Target, now: Log, *, changed: bool, message: str) -> Promotion:
+    """What is so after a change, or without one."""
     return Promotion(
         name=target.name,
         champion=now.champion or 0,
@@ -395,5 +366,6 @@ def _outcome(target: Target, now: Log, *, changed: bool, message: str) -> Promot
     )
 
 
-def _v(number: int | None) -> str:
+def numbered(number: int | None) -> str:
+    """A version as people write it."""
     return f"v{number}" if number else "none"

@@ -14,7 +14,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead, owner
 from lifecycle.databricks import credentials
 from lifecycle.models.loading import artifact_digest, description, private_copy
-from lifecycle.registry import aliases, log, store, story
+from lifecycle.registry import aliases, binding, log, store, story
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs
 from lifecycle.tracking.client import client, download, is_missing, translated
@@ -46,7 +46,7 @@ def _make(target: Target, model: ModelRef, tags: Mapping[str, str], description:
     written = {name: value for name, value in tags.items() if value} | {OWNER: owner(), log.SOURCE: model.uri}
     try:
         with _source(target, model) as source:
-            number = store.create_version(target, source, model.run_id, written, description)
+            number = _created(target, source, model.run_id, written, description)
     except Exception:
         if _is_gone(model):
             raise ConflictError(f"{model.label} was deleted meanwhile.", "See: mlops history") from None
@@ -54,6 +54,23 @@ def _make(target: Target, model: ModelRef, tags: Mapping[str, str], description:
     store.await_ready(target, number)
     logger.info("Registered %s v%d", target.name, number)
     return _existing(target, tags[log.KEY]) or number
+
+
+def _created(target: Target, source: str, run_id: str, tags: Mapping[str, str], description: str) -> int:
+    """Create a version that says under which number it was entered.
+
+    Where another one was entered meanwhile it has a number that it does not say, and so counts for nothing: it is
+    discarded, and the next number tried.
+    """
+    for _ in range(story.TRIES):
+        place = story.next_place(target)
+        number = store.create_version(target, source, run_id, {**tags, log.PLACE: str(place)}, description)
+        if place.number == number:
+            return number
+        story.discard(target, number)
+        if again := _existing(target, tags[log.KEY]):
+            return again
+    raise TransientError(f"Other versions of {target.name} kept coming first.", "Try again.")
 
 
 def _is_gone(model: ModelRef) -> bool:
@@ -166,7 +183,7 @@ def is_abandoned(version: Version) -> bool:
 
 
 def _existing(target: Target, key: str) -> int | None:
-    for version in store.versions(target):
+    for version in binding.versions(target):
         if version.tags.get(log.KEY) != key or version.status == store.FAILED:
             continue
         if version.status == store.PENDING:

@@ -16,10 +16,10 @@ from lifecycle.core.errors import ConflictError, LostRaceError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
-from lifecycle.registry import log, promotion, registration, store, story
+from lifecycle.registry import binding, log, promotion, registration, store, story
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import runs
+from lifecycle.tracking import champions, runs
 from lifecycle.tracking.client import delete_files
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def delete_version(target: Target, number: int, *, reason: str, dry_run: bool = 
     now = promotion.read_log(target)
     story.refuse_if_missing(target, now)
     if number not in now.retired:
-        version = store.version(target, number)
+        version = binding.version(target, number)
         if why := _needed(target, now).get(number) or _record_of(version):
             raise ConflictError(f"{target.name} v{number} stays: {why}.", _way_out(why))
     planned = Removal(name=target.name, champion=now.champion, deleted=(number,))
@@ -65,7 +65,7 @@ def plan_cleanup(target: Target, keep: int) -> Removal:
         IntegrityError: Versions are missing.
         NotFoundError: There is no such model.
     """
-    now, found = promotion.read_log(target), store.versions(target)
+    now, found = promotion.read_log(target), binding.versions(target)
     story.refuse_if_missing(target, now)
     if not found:
         raise NotFoundError(f"There is no model {target.name}, or it has no version.", "See: mlops model list")
@@ -96,7 +96,7 @@ def delete_model(target: Target, *, with_champion: bool = False, dry_run: bool =
     """
     if store.model(target) is None:
         raise NotFoundError(f"There is no model {target.name}.", "See: mlops model list")
-    now, found = promotion.read_log(target), store.versions(target)
+    now, found = promotion.read_log(target), binding.versions(target)
     if now.champion and not with_champion:
         raise ConflictError(
             f"{target.name} stays: v{now.champion} is its champion.",
@@ -106,6 +106,7 @@ def delete_model(target: Target, *, with_champion: bool = False, dry_run: bool =
         raise ConflictError(f"{target.name} stays: {_named(copies)}.", "Delete those first: mlops model delete")
     if not dry_run:
         store.delete_model(target)
+        champions.forget(target.tracking_uri, target.name)
         logger.info("Deleted %s", target.name)
     return Removal(name=target.name, deleted=tuple(each.version for each in found), done=not dry_run)
 
@@ -130,12 +131,13 @@ def rename(target: Target, name: str, *, dry_run: bool = False) -> None:
         )
     if not dry_run:
         store.rename_model(target, name)
+        champions.forget(target.tracking_uri, target.name)
 
 
 def unfinished(target: Target) -> tuple[int, ...]:
     """Versions that the log has let go but that are still there: a deletion was interrupted."""
     retired = promotion.read_log(target).retired
-    return tuple(each.version for each in store.versions(target) if each.version in retired)
+    return tuple(each.version for each in binding.versions(target) if each.version in retired)
 
 
 def finish(target: Target) -> tuple[int, ...]:
@@ -170,7 +172,7 @@ def _retire(target: Target, champion: int | None, numbers: Sequence[int], reason
         log.EXPECTED: str(champion or log.NONE),
         log.REASON: reason[: promotion.REASON_LENGTH],
         log.BY: log.author(),
-        **{f"{log.RETIRED}{number}": log.carry(store.version(target, number)) for number in numbers},
+        **{f"{log.RETIRED}{number}": log.carry(binding.version(target, number)) for number in numbers},
     }
     number = registration.enter(target, _stand_in(target, champion, numbers), tags)
     registration.await_earlier(target, number)
@@ -232,7 +234,7 @@ def _copies(target: Target) -> list[tuple[str, Version]]:
         (other.name, version)
         for other in store.relatives(target)
         if other.name != target.name
-        for version in store.versions(other)
+        for version in binding.versions(other)
         if _source_of(version).startswith(prefix)
     ]
 
@@ -285,7 +287,7 @@ def collect(target: Target) -> tuple[str, ...]:
 
 def _unreferred(target: Target) -> list[str]:
     retired = promotion.read_log(target).retired
-    deleted = {each.run_id for each in log.with_deleted(store.versions(target)) if each.version in retired}
+    deleted = {each.run_id for each in log.with_deleted(binding.versions(target)) if each.version in retired}
     return sorted(deleted - _referred(target) - {""})
 
 
@@ -294,6 +296,6 @@ def _referred(target: Target) -> set[str]:
     return {
         version.run_id
         for other in store.relatives(target)
-        for version in store.versions(other)
+        for version in binding.versions(other)
         if not _record_of(version)
     }

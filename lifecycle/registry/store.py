@@ -16,6 +16,7 @@ from pydantic import Field
 from lifecycle.core.errors import ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
+from lifecycle.core.references import options_of
 from lifecycle.databricks import credentials
 from lifecycle.settings.load import Settings
 from lifecycle.tracking.client import client, is_missing, translated
@@ -55,8 +56,7 @@ class Target(Frozen):
     @property
     def options(self) -> str:
         """The options by which a command names it."""
-        env, _, model = self.name.split(".", 2) if self.name.count(".") >= 2 else ("", "", self.name)
-        return f"--model-name {model} --env {env}"
+        return options_of(self.name)
 
     def named(self, name: str) -> "Target":
         """Another registered model of the same registry."""
@@ -76,6 +76,8 @@ class Version(Frozen):
     tags: dict[str, str] = Field(default_factory=dict)
     deleted: bool = False
     """Whether it is not there any more and this is what is known of it."""
+    copy_of: str = ""
+    """What MLflow copied it of, tags included; empty if its tags are its own (`binding` tells)."""
 
     @property
     def ready(self) -> bool:

@@ -12,68 +12,20 @@ Unfinished versions that this project deletes itself are noted before (`UNFINISH
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
-from pydantic import Field, ValidationError
-
-from lifecycle.core.errors import IntegrityError, TransientError
+from lifecycle.core.errors import IntegrityError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
-from lifecycle.registry import log, store
+from lifecycle.registry import binding, inferred, log, store
 from lifecycle.registry.log import Entry, Log
-from lifecycle.registry.store import Target, Version
+from lifecycle.registry.memory import MARK, UNFINISHED, Anew, Mark, Memory
+from lifecycle.registry.store import RegisteredModel, Target, Version
+from lifecycle.tracking import champions
 
 logger = logging.getLogger(__name__)
 
-MARK, UNFINISHED, ANEW = "promotion.mark", "promotion.unfinished", "promotion.anew"
-HIGHEST = 1_000_000
-"""Versions that a mark may speak of; one that says more was not written here."""
 TRIES = 20
-
-
-class Mark(Frozen):
-    """How far the numbers went, and who was champion when all up to there had been read; 0 for nobody."""
-
-    through: int = Field(0, ge=0, le=HIGHEST)
-    champion: int = Field(0, ge=0, le=HIGHEST)
-
-
-class Anew(Frozen):
-    """A person recorded that no version was left: what comes after a number begins anew."""
-
-    after: int = Field(0, ge=0, le=HIGHEST)
-    champion: int = Field(0, ge=0, le=HIGHEST)
-    reason: str = ""
-    by: str = ""
-    at: int = 0
-
-
-class Memory(Frozen):
-    """What the model itself remembers, whatever becomes of its versions."""
-
-    mark: Mark = Mark()
-    anew: Anew = Anew()
-    unfinished: frozenset[int] = frozenset()
-
-    @classmethod
-    def of(cls, tags: Mapping[str, str]) -> "Memory":
-        """Read a model's tags.
-
-        Raises:
-            IntegrityError: They are not those that were written here.
-        """
-        try:
-            return cls(
-                mark=Mark.model_validate_json(tags.get(MARK, "{}")),
-                anew=Anew.model_validate_json(tags.get(ANEW, "{}")),
-                unfinished=frozenset(int(number) for number in tags.get(UNFINISHED, "").split()),
-            )
-        except ValueError as error:
-            said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            what = f"The tags {MARK}, {ANEW} or {UNFINISHED} of a registered model are unreadable: {said}."
-            fix = "Restore them in MLflow; without them the next command that settles the alias writes the mark again."
-            raise IntegrityError(what, fix) from None
 
 
 class Reading(Frozen):
@@ -87,16 +39,6 @@ class Reading(Frozen):
     anew: Anew
 
 
-class Evidence(NamedTuple):
-    """That somebody was champion right before a number, said by an entry that counted or by one that did not."""
-
-    before: int
-    champion: int
-    counted: bool
-    anew: bool = False
-    """Said by the record that no version was left, of the time before it."""
-
-
 def read(target: Target) -> Reading:
     """Read a model; empty if it does not exist.
 
@@ -108,6 +50,14 @@ def read(target: Target) -> Reading:
         if before.log.missing == found.log.missing:
             return found
     raise TransientError(f"Versions of {target.name} kept vanishing.", "Try again.")
+
+
+def is_ours(target: Target) -> bool:
+    """Whether this project ever entered a version in a model that is there; others share the registry with us."""
+    found = store.model(target)
+    if found is None:
+        return False
+    return _is_ours(binding.own(target, found, store.versions(target)), Memory.of(found.tags))
 
 
 def fold(versions: Iterable[Version], tags: Mapping[str, str]) -> Log:
@@ -127,11 +77,26 @@ def remember(target: Target) -> None:
     """
     for _ in range(TRIES):
         found = store.model(target)
-        memory = Memory.of(found.tags if found else {})
-        mark = _mark(store.versions(target), memory)
-        if mark is None or mark == memory.mark:
+        if found is None:
             return
+        memory, versions = Memory.of(found.tags), binding.own(target, found, store.versions(target))
+        mark = _mark(versions, memory)
+        if mark is None or _remembers(versions, found, mark):
+            return
+        _witness(target, versions, mark.champion)
+        if (until := binding.unbound(versions, found.tags)) is not None:
+            store.tag(target, None, binding.UNBOUND, str(until))
         store.tag(target, None, MARK, mark.model_dump_json())
+
+
+def next_place(target: Target) -> binding.Place:
+    """What the next version of a model says of where it is entered; the model is there."""
+    found = store.model(target)
+    if found is None:
+        raise NotFoundError(f"{target.name} was deleted meanwhile.", "See: mlops model list")
+    memory = Memory.of(found.tags)
+    known = _told(binding.own(target, found, store.versions(target)), memory)
+    return binding.Place(max([*(each.version for each in known), memory.highest]) + 1, found.created_at, found.name)
 
 
 def discard(target: Target, number: int) -> None:
@@ -146,15 +111,36 @@ def discard(target: Target, number: int) -> None:
 
 
 def refuse_if_missing(target: Target, now: Log) -> None:
-    """Refuse to judge or change a champion while versions are missing.
+    """Refuse to judge or change a champion while what the log says is not whole.
 
     Raises:
-        IntegrityError: Some are; it names them, what they were, and the command that records it.
+        IntegrityError: Versions are missing, entries were changed, or the model is gone; it names what was, and the
+            command that records it.
     """
+    if what := disputed(target, now):
+        raise IntegrityError(*what)
     if not now.missing:
         return
     found = "; ".join(f"v{number} is missing, {what_was(now, number)}" for number in sorted(now.missing))
     raise IntegrityError(f"{target.name}: {found}. Deleted past this command.", way_out(target))
+
+
+def disputed(target: Target, now: Log) -> tuple[str, str] | None:
+    """What the model, or a run, remembers otherwise than the log, and the way out; None if nothing does."""
+    if now.vanished:
+        what = f"{target.name} was deleted or renamed past this command; {now.vanished} was its champion."
+        return (
+            what,
+            f"Rename it back, or record that it is gone: mlops model retire-missing {target.options} --reason '…'",
+        )
+    if now.altered:
+        what = (
+            f"{target.name}: v{now.altered} was champion, but the entries lead to {_v(now.champion)}: "
+            "promotion tags were changed past this command."
+        )
+        adopt = f"mlops model adopt {target.options} --version {now.altered} --reason '…'"
+        return what, f"Restore the tags in MLflow, or record who is champion: {adopt}"
+    return None
 
 
 def way_out(target: Target) -> str:
@@ -180,22 +166,38 @@ def what_was(now: Log, number: int) -> str:
 def _read(target: Target) -> Reading:
     found = store.model(target)  # before the versions: a mark that was read later could tell of younger ones
     memory = Memory.of(found.tags if found else {})
-    versions = store.versions(target) if found else []
+    versions = binding.own(target, found, store.versions(target)) if found else []
+    now = _log(versions, memory)
+    if not _is_ours(versions, memory):
+        now = now.model_copy(update={"vanished": champions.find(target.tracking_uri, target.name)})
+    mark = _mark(versions, memory)
     return Reading(
         alias=found.aliases.get(CHAMPION) if found else None,
-        log=_log(versions, memory),
+        log=now,
         versions=tuple(_told(versions, memory)),
-        remembered=_mark(versions, memory) in {None, memory.mark},
+        remembered=found is None or mark is None or _remembers(versions, found, mark),
         anew=memory.anew,
     )
 
 
 def _log(versions: list[Version], memory: Memory) -> Log:
     every = _told(versions, memory)
-    now = log.fold((Entry.of(v.version, v.status, v.tags) for v in every), anew_after=memory.anew.after)
+    entries = [Entry.of(v.version, v.status, v.tags) for v in every]
+    now = log.fold(entries, anew_after=memory.anew.after)
     missing = frozenset(each.version for each in every if each.deleted) - now.retired
     unknown = frozenset(number for number in missing if _is_unknown(number, every, memory))
-    return now.model_copy(update={"missing": missing, "unknown": unknown})
+    altered = None if missing or now.pending else _altered(entries, now, memory)
+    return now.model_copy(update={"missing": missing, "unknown": unknown, "altered": altered})
+
+
+def _altered(entries: list[Entry], now: Log, memory: Memory) -> int | None:
+    """The champion of the mark, if the entries up to it lead to another one, and no person has adopted one since."""
+    mark = memory.mark
+    adopted = any(entry.kind == "adopt" and entry.number > mark.through for entry in now.applied)
+    if mark.through <= memory.anew.after or adopted:
+        return None
+    before = inferred.before(mark.through + 1, entries, memory.anew.after)
+    return mark.champion if mark.champion and before.champion != mark.champion else None
 
 
 def _is_unknown(number: int, every: list[Version], memory: Memory) -> bool:
@@ -216,11 +218,22 @@ def _is_unknown(number: int, every: list[Version], memory: Memory) -> bool:
 def _mark(versions: list[Version], memory: Memory) -> Mark | None:
     """The mark that the versions call for; None leaves it as it is: something is missing, or the model is not ours."""
     now = _log(versions, memory)
-    if now.missing or not _is_ours(versions, memory):
+    if now.missing or now.altered or not _is_ours(versions, memory):
         return None
     read = [each.version for each in versions if each.ready and (not now.pending or each.version < now.pending)]
     through = max([*read, *now.retired], default=0)
     return Mark(through=through, champion=now.champion or 0) if through >= memory.mark.through else None
+
+
+def _remembers(versions: list[Version], found: RegisteredModel, mark: Mark) -> bool:
+    return Memory.of(found.tags).mark == mark and binding.unbound(versions, found.tags) is None
+
+
+def _witness(target: Target, versions: list[Version], champion: int) -> None:
+    """Let the run of a champion say so: it outlives the model."""
+    for version in versions:
+        if version.version == champion and version.run_id:
+            champions.record(target.tracking_uri, version.run_id, target.name, champion)
 
 
 def _told(versions: list[Version], memory: Memory) -> list[Version]:
@@ -228,14 +241,16 @@ def _told(versions: list[Version], memory: Memory) -> list[Version]:
     through = max([*known, memory.mark.through, memory.anew.after], default=0) if _is_ours(versions, memory) else 0
     gone = [number for number in range(1, through + 1) if number not in known and number not in memory.unfinished]
     if gone:
-        inferred = _inferred(known, gone, memory)
-        known |= {number: _missing(number, known, inferred.get(number, {}), memory) for number in gone}
+        guessed = inferred.inferred(known, gone, memory)
+        known |= {number: _missing(number, known, guessed.get(number, {}), memory) for number in gone}
     return [known[number] for number in sorted(known)]
 
 
 def _is_ours(versions: list[Version], memory: Memory) -> bool:
     """Whether this project ever wrote to a model; in another one gaps mean nothing."""
-    return memory.mark.through > 0 or any(log.is_owned(tag) for each in versions for tag in each.tags)
+    if not memory.is_blank:
+        return True
+    return any(log.is_owned(tag) for each in versions if not each.copy_of for tag in each.tags)
 
 
 def _missing(number: int, known: Mapping[int, Version], tags: Mapping[str, str], memory: Memory) -> Version:
@@ -248,94 +263,5 @@ def _missing(number: int, known: Mapping[int, Version], tags: Mapping[str, str],
     return Version(version=number, created_at=created_at, tags={log.REASON: why, **tags}, deleted=True)
 
 
-def _inferred(known: Mapping[int, Version], gone: list[int], memory: Memory) -> dict[int, dict[str, str]]:
-    """Tags that some missing versions must have had for the others to say what they say.
-
-    Who lost also says who was champion, but not if it would have won then.
-    """
-    every = {number: Entry.of(number, each.status, each.tags) for number, each in known.items()}
-    said = list(_evidence(every.values(), set(gone), memory))
-    found = _guessed(said, every, gone, memory)
-    if _winning_losers(every, found, memory):
-        lost = {number for number, entry in every.items() if entry.outcome == log.LOST}
-        found = _guessed([each for each in said if each.before not in lost], every, gone, memory)
-    return _losers_explained(every, gone, found, memory)
-
-
-def _guessed(
-    said: list[Evidence], every: Mapping[int, Entry], gone: list[int], memory: Memory
-) -> dict[int, dict[str, str]]:
-    entries = {number: entry for number, entry in every.items() if entry.outcome != log.LOST}
-    found: dict[int, dict[str, str]] = {}
-    for place, evidence in enumerate(said):
-        carrier = 0 if _holds(evidence, entries, memory) else _carrier(evidence, gone, entries)
-        if not carrier:
-            continue
-        tags = _entry(carrier, evidence.champion, _before(carrier, entries.values(), memory.anew.after))
-        guessed = {**entries, carrier: Entry.of(carrier, store.READY, tags)}
-        sure = next((each for each in said[place:] if each.counted), None)
-        if sure and _holds(sure, entries, memory) and not _holds(sure, guessed, memory):
-            continue  # whoever expected it was wrong: those that counted know nothing of it
-        found[carrier], entries = tags, guessed
-    return found
-
-
-def _holds(evidence: Evidence, entries: Mapping[int, Entry], memory: Memory) -> bool:
-    """Whether the log leads to the champion that somebody speaks of."""
-    before = _before(evidence.before, entries.values(), 0 if evidence.anew else memory.anew.after)
-    return (before.champion or 0) == evidence.champion
-
-
-def _before(number: int, entries: Iterable[Entry], anew_after: int) -> Log:
-    """The log as it was right before a number."""
-    anew_after = anew_after if number > anew_after else 0
-    return log.fold((entry for entry in entries if entry.number < number), anew_after=anew_after)
-
-
-def _winning_losers(every: Mapping[int, Entry], found: Mapping[int, dict[str, str]], memory: Memory) -> list[Entry]:
-    """Entries that say that they lost although nothing that is known says why."""
-    guessed = [Entry.of(number, store.READY, tags) for number, tags in found.items()]
-    applied = log.fold([*every.values(), *guessed], anew_after=memory.anew.after).applied
-    return [entry for entry in applied if entry.outcome == log.LOST]
-
-
-def _losers_explained(
-    every: Mapping[int, Entry], gone: list[int], found: dict[int, dict[str, str]], memory: Memory
-) -> dict[int, dict[str, str]]:
-    """Let those that would have won repeat an entry that is missing: nothing else makes them lose."""
-    while losers := _winning_losers(every, found, memory):
-        first = losers[0]
-        free = [number for number in gone if number < first.number and log.KEY not in found.get(number, {})]
-        if not free or not first.key:
-            break
-        found = {**found, free[0]: {**found.get(free[0], {}), log.KEY: first.key}}
-    return found
-
-
-def _evidence(entries: Iterable[Entry], gone: set[int], memory: Memory) -> Iterator[Evidence]:
-    """All that says who was champion, in order."""
-    said = [Evidence(memory.anew.after + 1, memory.anew.champion, True, anew=True)]
-    if memory.mark.through > memory.anew.after:
-        said.append(Evidence(memory.mark.through + 1, memory.mark.champion, True))
-    for entry in entries:
-        counted = entry.outcome == log.APPLIED
-        if entry.expected is not None and (counted or entry.expected in gone):
-            said.append(Evidence(entry.number, entry.expected, counted))
-    yield from sorted(said)
-
-
-def _carrier(evidence: Evidence, gone: list[int], entries: Mapping[int, Entry]) -> int:
-    """The missing version that made the champion: that champion itself, or the last one that can have led to it."""
-    counted = [e.number for e in entries.values() if e.number < evidence.before and e.outcome == log.APPLIED]
-    since = max(counted, default=0)
-    free = [number for number in gone if since < number < evidence.before and number not in entries]
-    if evidence.champion in free:
-        return evidence.champion
-    return free[-1] if free and evidence.champion and evidence.counted else 0
-
-
-def _entry(number: int, champion: int, before: Log) -> dict[str, str]:
-    kind = "promotion" if champion == number else "rollback" if champion in before.line else "adopt"
-    target = {} if champion == number else {log.TARGET: str(champion)}
-    expected = str(before.champion or log.NONE)
-    return {log.KIND: kind, log.EXPECTED: expected, log.OUTCOME: log.APPLIED, **target}
+def _v(number: int | None) -> str:
+    return f"v{number}" if number else "no champion"

@@ -21,7 +21,7 @@ from lifecycle.core.errors import MlopsError
 from lifecycle.core.names import Environment
 from lifecycle.core.writer_process import OWNER
 from lifecycle.models import loading
-from lifecycle.registry import log, missing, promotion, registration, removal, stages, store, story
+from lifecycle.registry import log, memory, missing, promotion, registration, removal, stages, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings
@@ -118,7 +118,7 @@ def _model(target: Target) -> dict[str, Any]:
         "line": now.line,
         "retired": sorted(now.retired),
         "aliases": found.aliases if found else {},
-        "mark": found.tags.get(story.MARK) if found else None,
+        "mark": found.tags.get(memory.MARK) if found else None,
         "applied": [(e.number, e.kind, e.expected, e.makes_champion, e.outcome) for e in now.applied],
         "versions": {
             str(each.version): (each.status, each.source, each.run_id, each.stage, _without_owner(each.tags))

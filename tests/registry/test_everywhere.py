@@ -26,6 +26,7 @@ from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.registry import (
+    adoption,
     aliases,
     card,
     catalog,
@@ -439,7 +440,7 @@ def test_an_alias_removed_by_hand_is_reported_and_cannot_be_adopted(three: Targe
         promotion.champion(three)
     assert "mlops doctor --repair" in removed.value.fix
     with pytest.raises(ConflictError, match="no champion alias to adopt"):
-        promotion.adopt(three, "")
+        adoption.adopt(three, "")
 
 
 @everywhere

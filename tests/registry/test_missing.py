@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lifecycle import doctor
 from lifecycle.core.errors import ConflictError, IntegrityError, LostRaceError, MlopsError, NotFoundError
-from lifecycle.registry import catalog, log, missing, promotion, registration, removal, store, story
+from lifecycle.registry import adoption, catalog, log, memory, missing, promotion, registration, removal, store, story
 from lifecycle.registry.log import Entry
 from lifecycle.registry.store import Target, Version
 from tests.registry.conftest import State, enter_by_hand, promote, set_by_hand
@@ -32,9 +32,9 @@ def delete_by_hand(target: Target, *numbers: int) -> None:
         store.mlflow_of(target).delete_model_version(target.name, str(number))
 
 
-def mark_of(target: Target) -> story.Mark:
+def mark_of(target: Target) -> memory.Mark:
     found = store.model(target)
-    return story.Memory.of(found.tags if found else {}).mark
+    return memory.Memory.of(found.tags if found else {}).mark
 
 
 def told(target: Target) -> dict[int, tuple[str, str]]:
@@ -52,7 +52,7 @@ REFUSED: list[Callable[[Target], object]] = [
     lambda target: promotion.settle(target, override_hand=True),
     lambda target: promotion.intend_rollback(target, None, "worse"),
     lambda target: promotion.intend_rollback(target, 1, "rehearsed", rehearse=True),
-    lambda target: promotion.adopt(target, "by hand"),
+    lambda target: adoption.adopt(target, "by hand"),
     lambda target: removal.delete_version(target, 2, reason="", dry_run=True),
     lambda target: removal.plan_cleanup(target, 0),
     catalog.resolve,
@@ -148,7 +148,7 @@ def test_missing_champions_are_recorded_one_by_one_or_at_once(three: Target) -> 
 def test_a_missing_candidate_never_was_champion(state: State, target: Target) -> None:
     promote(target, state.weak)
     registration.candidate(target, state.bayes)
-    assert mark_of(target) == story.Mark(through=2, champion=1)
+    assert mark_of(target) == memory.Mark(through=2, champion=1)
     delete_by_hand(target, 2)
     with pytest.raises(IntegrityError, match="v2 is missing, it never was champion"):
         promotion.champion(target)
@@ -239,12 +239,12 @@ def test_only_what_is_missing_can_be_recorded(
 def test_a_model_of_an_earlier_release_remembers_from_its_next_step_on(state: State, target: Target) -> None:
     for name in MODELS[:2]:
         promote(target, getattr(state, name))
-    store.untag(target, None, story.MARK)
+    store.untag(target, None, memory.MARK)
     delete_by_hand(target, 1)
     with pytest.raises(IntegrityError, match="v1 is missing, it was champion until v2"):
         promotion.champion(target)
     missing.retire(target, 1, reason="before the tag")
-    assert mark_of(target) == story.Mark(through=3, champion=2)
+    assert mark_of(target) == memory.Mark(through=3, champion=2)
 
 
 def test_a_model_that_was_never_ours_may_have_gaps(state: State, target: Target) -> None:
@@ -255,29 +255,29 @@ def test_a_model_that_was_never_ours_may_have_gaps(state: State, target: Target)
     assert doctors_words(state) == {}
 
 
-@pytest.mark.parametrize("tag", [story.MARK, story.ANEW, story.UNFINISHED])
+@pytest.mark.parametrize("tag", [memory.MARK, memory.ANEW, memory.UNFINISHED])
 @pytest.mark.parametrize("value", ["seven", '{"through": -1}', '{"through": 99999999999}', "{"])
 def test_a_memory_that_was_not_written_here_is_an_error(tag: str, value: str) -> None:
-    if tag == story.ANEW and "through" in value:
+    if tag == memory.ANEW and "through" in value:
         value = value.replace("through", "after")
     with pytest.raises(IntegrityError, match="unreadable"):
-        story.Memory.of({tag: value})
+        memory.Memory.of({tag: value})
 
 
 def test_the_memory_never_goes_back_and_never_runs_ahead(state: State, target: Target) -> None:
     """A slow writer sets an older mark; one that was killed before its mark leaves it behind."""
     for name in MODELS[:2]:
         promote(target, getattr(state, name))
-    store.tag(target, None, story.MARK, story.Mark(through=1, champion=1).model_dump_json())
+    store.tag(target, None, memory.MARK, memory.Mark(through=1, champion=1).model_dump_json())
     promotion.settle(target)
-    assert mark_of(target) == story.Mark(through=2, champion=2)
+    assert mark_of(target) == memory.Mark(through=2, champion=2)
     promotion.register(promotion.intend(target, state.regression, promotion.champion(target), reason="killed here"))
     assert mark_of(target).through == 2
     delete_by_hand(target, 2)
     story.remember(target)
-    assert mark_of(target) == story.Mark(through=2, champion=2), "nothing is learned while something is missing"
+    assert mark_of(target) == memory.Mark(through=2, champion=2), "nothing is learned while something is missing"
     missing.retire(target, None, reason="tidied up")
-    assert (promotion.champion(target).version, mark_of(target)) == (3, story.Mark(through=4, champion=3))
+    assert (promotion.champion(target).version, mark_of(target)) == (3, memory.Mark(through=4, champion=3))
 
 
 def test_writers_at_once_leave_the_whole_truth(state: State, target: Target) -> None:
@@ -289,7 +289,7 @@ def test_writers_at_once_leave_the_whole_truth(state: State, target: Target) -> 
         thread.start()
     for thread in threads:
         thread.join()
-    assert mark_of(target) == story.Mark(through=7, champion=1)
+    assert mark_of(target) == memory.Mark(through=7, champion=1)
 
 
 def test_a_deletion_that_comes_between_decision_and_promotion_is_noticed(state: State, target: Target) -> None:
@@ -351,7 +351,7 @@ def test_a_hand_that_deletes_while_others_promote_leaves_no_second_truth(state: 
     assert recorded.champion == now.champion == promotion.champion(target).version == store.alias_version(target)
     numbers = {each.version for each in store.versions(target)}
     assert set(now.line) <= numbers
-    assert mark_of(target) == story.Mark(through=max(numbers), champion=now.champion)
+    assert mark_of(target) == memory.Mark(through=max(numbers), champion=now.champion)
 
 
 def test_what_this_project_leaves_unfinished_and_deletes_is_not_missed(
@@ -368,7 +368,7 @@ def test_what_this_project_leaves_unfinished_and_deletes_is_not_missed(
 
 
 def remembered(entries: list[Entry]) -> dict[str, str]:
-    return {story.MARK: story.Mark(through=len(entries), champion=fold(entries).champion or 0).model_dump_json()}
+    return {memory.MARK: memory.Mark(through=len(entries), champion=fold(entries).champion or 0).model_dump_json()}
 
 
 def confirmed(entries: list[Entry]) -> list[Entry]:

@@ -12,7 +12,7 @@ from lifecycle.core import names
 from lifecycle.core.errors import AliasMovedError, ConfigError, ConflictError, LostRaceError, NotFoundError
 from lifecycle.core.writer_process import owner, this_process
 from lifecycle.models import loading
-from lifecycle.registry import catalog, log, promotion, removal, store
+from lifecycle.registry import adoption, catalog, log, promotion, removal, store
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
 from lifecycle.tracking.client import client
@@ -61,7 +61,9 @@ def test_an_entry_holds_what_it_was_decided_on(state: State, target: Target, mon
     promotion.promote(intent)
     written = tags(target, 2)
     assert written.pop("mlops.owner") == owner()
+    made = store.model(target).created_at
     assert written == {
+        "promotion.place": f"2 {made} dev.ml.sentiment",
         "idempotency_key": intent.key,
         "promotion.kind": "promotion",
         "promotion.expected": "1",
@@ -323,7 +325,7 @@ def test_an_alias_moved_by_hand_is_reported_with_the_ways_out_and_not_undone(thr
 
 def test_adopting_records_what_the_hand_did(three: Target) -> None:
     set_by_hand(three, 1)
-    done = promotion.adopt(three, "the pager rang")
+    done = adoption.adopt(three, "the pager rang")
     assert (done.champion, done.previous, done.changed, now(three)) == (1, 3, True, (1, 1))
     assert promotion.champion(three).version == 1
     last = catalog.history(three)[-1]
@@ -333,14 +335,14 @@ def test_adopting_records_what_the_hand_did(three: Target) -> None:
 
 def test_a_candidate_can_be_adopted(state: State, three: Target) -> None:
     set_by_hand(three, enter_by_hand(state, state.weak, **{log.ARTIFACT: state.weak.artifact_sha256}))
-    assert promotion.adopt(three, "").champion == 4
+    assert adoption.adopt(three, "").champion == 4
     loading.verify(promotion.champion(three))
 
 
 def test_adopting_where_no_hand_was_changes_nothing(state: State, three: Target) -> None:
-    assert promotion.adopt(three, "").changed is False
+    assert adoption.adopt(three, "").changed is False
     promotion.register(promotion.intend(three, state.bayes, promotion.champion(three), reason="killed here"))
-    done = promotion.adopt(three, "")
+    done = adoption.adopt(three, "")
     assert (done.changed, done.champion, now(three)) == (False, 4, (4, 4))
     assert len(store.versions(three)) == 4
 

@@ -19,7 +19,7 @@ from lifecycle.core.errors import AliasMovedError, ConflictError, IntegrityError
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.doctor.models import examine_model
-from lifecycle.registry import aliases, catalog, log, missing, promotion, registration, removal, store
+from lifecycle.registry import adoption, aliases, catalog, log, missing, promotion, registration, removal, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
 
@@ -325,7 +325,8 @@ class RegistryMachine(RuleBasedStateMachine):
         self.raw_alias(CHAMPION, number)
         if then == "adopt" and number not in self.must.retired:
             champion, head = self.must.champion, self.must.head
-            assert promotion.adopt(self.target, "adopt").champion == number
+            intent = adoption.intend_adoption(self.target, "adopt")
+            assert adoption.enter_adoption(intent).champion == number
             model = promotion.reference(self.target, number).artifact_sha256
             self.entered("adopt", model, number, champion, head)
             self.must.settle()

@@ -1,0 +1,110 @@
+"""Which promotion tags are a version's own, and which came along when MLflow copied another version.
+
+MLflow's documented way to promote, `copy_model_version` and the button of its UI, sends the tags too: a copy would look
+like an entry of the log. So each version says where it was entered: under which number, in a model made when, and under
+which name. A version that is not there is a copy: it keeps the digest of its files, which it shares with its origin,
+and nothing else of the log, so that it is a candidate. A rename changes neither number nor model.
+
+Versions of earlier releases do not say it. One of those is a copy if the version that it was made of has its key; once
+a log has been settled, the model remembers up to which number they need no such look (`UNBOUND`).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+
+from lifecycle.core.errors import NotFoundError
+from lifecycle.registry import log, store
+from lifecycle.registry.store import RegisteredModel, Target, Version
+
+UNBOUND = "promotion.unbound"
+
+
+class Place(NamedTuple):
+    """Where a version was entered; `made` is when the registered model was made, in milliseconds."""
+
+    number: int
+    made: int
+    name: str
+
+    @classmethod
+    def of(cls, text: str) -> Self | None:
+        """Read the tag; None if it is not one that was written here."""
+        number, made, name = [*text.split(" ", 2), "", ""][:3]
+        return cls(int(number), int(made), name) if number.isdigit() and made.isdigit() and name else None
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.made} {self.name}"
+
+
+def versions(target: Target) -> list[Version]:
+    """All versions of a model in order; a copy without the tags that speak of its origin's log. Empty without model."""
+    found = store.model(target)
+    return own(target, found, store.versions(target)) if found else []
+
+
+def version(target: Target, number: int) -> Version:
+    """One version, likewise.
+
+    Raises:
+        NotFoundError: There is none of that number.
+    """
+    found = store.model(target)
+    if found is None:
+        raise NotFoundError(f"There is no model {target.name}.", "See: mlops model list")
+    return own(target, found, [store.version(target, number)])[0]
+
+
+def own(target: Target, found: RegisteredModel, read: list[Version]) -> list[Version]:
+    """The versions of a model with the tags that are their own; copies say what they were made of."""
+    trusted = _unbound(found.tags)
+    origins = {each.version: _origin(target, found, each, trusted) for each in read}
+    return [_candidate(each, origins[each.version]) if origins[each.version] else each for each in read]
+
+
+def unbound(versions: list[Version], tags: Mapping[str, str]) -> int | None:
+    """Up to which number versions count that do not say where they were entered; None if the model knows it."""
+    if UNBOUND in tags:
+        return None
+    return max((v.version for v in versions if _speaks(v) and log.PLACE not in v.tags), default=0)
+
+
+def _unbound(tags: Mapping[str, str]) -> int | None:
+    text = tags.get(UNBOUND, "")
+    return int(text) if text.isdigit() else None
+
+
+def _origin(target: Target, found: RegisteredModel, version: Version, trusted: int | None) -> str:
+    """What a version is a copy of; empty if its tags are its own."""
+    if not _speaks(version):
+        return ""
+    if log.PLACE in version.tags:
+        said = Place.of(version.tags[log.PLACE])
+        if said and said.made == found.created_at and said.number == version.version:
+            return ""
+        return f"{said.name} v{said.number}" if said else "another version"
+    if trusted is not None:
+        return "" if version.version <= trusted else _made_of(version) or "another version"
+    return _made_of(version) if _repeats_its_source(target, version) else ""
+
+
+def _speaks(version: Version) -> bool:
+    return any(log.is_owned(tag) for tag in version.tags)
+
+
+def _made_of(version: Version) -> str:
+    name, _, number = version.source.removeprefix("models:/").rpartition("/")
+    return f"{name} v{number}" if version.source.startswith("models:/") and name and number.isdigit() else ""
+
+
+def _repeats_its_source(target: Target, version: Version) -> bool:
+    """Whether the version that another one was made of has the same key, which holds the name of its model."""
+    name, _, number = _made_of(version).rpartition(" v")
+    if not name or log.KEY not in version.tags:
+        return False
+    origin = store.find(target.named(name), int(number))
+    return origin is not None and origin.tags.get(log.KEY) == version.tags[log.KEY]
+
+
+def _candidate(version: Version, origin: str) -> Version:
+    kept = {tag: value for tag, value in version.tags.items() if not log.is_owned(tag) or tag == log.ARTIFACT}
+    return version.model_copy(update={"tags": kept, "copy_of": origin})
