@@ -19,7 +19,11 @@ def examine_model(target: Target, *, repair: bool) -> Iterator[Finding]:
 
     One in which this project never entered anything is left alone, whatever it is called.
     """
-    if not story.is_ours(target):
+    try:
+        if not story.is_ours(target):
+            return
+    except IntegrityError as error:
+        yield problem(target.name, str(error))
         return
     yield from _registrations(target, repair)
     if missing := list(_missing(target)):

@@ -2,12 +2,13 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from lifecycle.core.errors import ConfigError, NotFoundError
+from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
@@ -260,7 +261,9 @@ def _model(target: Target) -> ModelFacts:
     if found is None:
         raise _no_model(target)
     versions = binding.own(target, found, store.versions(target))
-    now, alias = story.fold(versions, found.tags), found.aliases.get(CHAMPION)
+    alias, now = found.aliases.get(CHAMPION), Log()
+    with suppress(IntegrityError):  # the others are to be listed whatever somebody did to the tags of one
+        now = story.fold(versions, found.tags)
     return ModelFacts(
         name=target.name,
         description=found.description,
