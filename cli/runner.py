@@ -23,7 +23,7 @@ import typer
 from cli import console
 from cli.server import own_server
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.names import Environment, is_name
+from lifecycle.core.names import Environment, is_model_name
 from lifecycle.core.writer_process import name_the_user
 from lifecycle.data import lock
 from lifecycle.registry.store import target_of
@@ -89,8 +89,8 @@ def registered(env: Environment, model_name: str) -> "Target":
     Raises:
         ConfigError: The name is not one.
     """
-    if not is_name(model_name):
-        raise ConfigError(f"{model_name!r} is not a model name: lower-case letters, digits, `_`, `.` and `-`.")
+    if not is_model_name(model_name):
+        raise ConfigError(f"{model_name!r} is not a model name: letters, digits, `_`, `.` and `-`.")
     config = settings.load(env)
     quiet()
     return target_of(config, model_name)

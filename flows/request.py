@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.parameters import Delimiter, Format, Name
+from lifecycle.core.parameters import Delimiter, Format, ModelName
 from lifecycle.data.source import Source
 from lifecycle.settings import definitions
 from lifecycle.settings.definitions import ModelDefinition
@@ -45,7 +45,7 @@ class Request(Frozen):
     first: ClassVar[tuple[str, ...]] = ()
     """The parameters that a form and a help show before the others."""
 
-    model_name: Name | None = Field(
+    model_name: ModelName | None = Field(
         None, description="Name of the model, without environment; default the only one that is defined."
     )
 

@@ -9,7 +9,9 @@ from typing import Literal
 
 CHAMPION = "champion"
 NAME_PATTERN = r"^[a-z0-9_][a-z0-9_.-]{0,63}$"
-"""One pattern for datasets, versions and models: it is safe as a folder, as a registry name and in a filter string."""
+"""One pattern for datasets and versions: it is safe as a folder, as a registry name and in a filter string."""
+MODEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
+"""Models may have capitals as well: others share the registry, and name theirs as they like."""
 
 
 StepName = Literal["create-data", "train", "evaluate", "infer"]
@@ -38,5 +40,10 @@ class Side(StrEnum):
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text may name a dataset, a dataset version or a model."""
+    """Tell whether a text may name a dataset, a dataset version or the definition of a model."""
     return bool(re.fullmatch(NAME_PATTERN, text)) and ".." not in text
+
+
+def is_model_name(text: str) -> bool:
+    """Tell whether a text may name a registered model, without its environment."""
+    return bool(re.fullmatch(MODEL_PATTERN, text)) and ".." not in text

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from lifecycle.core import secrets
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.names import NAME_PATTERN
+from lifecycle.core.names import MODEL_PATTERN, NAME_PATTERN
 from lifecycle.core.own_code import PATTERN
 
 
@@ -81,6 +81,7 @@ DELIMITERS = {"tab": "\t", "\\t": "\t"}
 OwnPath = Annotated[str, Field(pattern=f"^{PATTERN}$")]
 """Code of a team's own: `package.module:name`."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`.")]
+ModelName = Annotated[str, Field(pattern=MODEL_PATTERN, description="Letters, digits, `_`, `.` and `-`.")]
 Location = Annotated[str, AfterValidator(_unsealed), Field(json_schema_extra={"pattern": secrets.SEALED})]
 """A path, a URL or the name of a table: it is stored, so a secret in it is a reference (`lifecycle.core.secrets`)."""
 Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]

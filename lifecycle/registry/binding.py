@@ -56,24 +56,31 @@ def version(target: Target, number: int) -> Version:
 
 def own(target: Target, found: RegisteredModel, read: list[Version]) -> list[Version]:
     """The versions of a model with the tags that are their own; copies say what they were made of."""
-    trusted = _unbound(found.tags)
-    origins = {each.version: _origin(target, found, each, trusted) for each in read}
+    remembered = _remembered(found.tags)
+    origins = {each.version: _origin(target, found, each, remembered) for each in read}
     return [_candidate(each, origins[each.version]) if origins[each.version] else each for each in read]
 
 
-def unbound(versions: list[Version], tags: Mapping[str, str]) -> int | None:
-    """Up to which number versions count that do not say where they were entered; None if the model knows it."""
+def unbound(versions: list[Version], tags: Mapping[str, str]) -> str | None:
+    """What a model is to remember of versions that do not say where they were entered; None if it does.
+
+    The number up to which they count, and those up to there that are copies.
+    """
     if UNBOUND in tags:
         return None
-    return max((v.version for v in versions if _speaks(v) and log.PLACE not in v.tags), default=0)
+    silent = [version for version in versions if _speaks(version) and log.PLACE not in version.tags]
+    until = max((version.version for version in silent if not version.copy_of), default=0)
+    copies = [version.version for version in silent if version.copy_of and version.version < until]
+    return " ".join(map(str, [until, *copies]))
 
 
-def _unbound(tags: Mapping[str, str]) -> int | None:
-    text = tags.get(UNBOUND, "")
-    return int(text) if text.isdigit() else None
+def _remembered(tags: Mapping[str, str]) -> frozenset[int] | None:
+    """The versions that count although they do not say where they were entered."""
+    numbers = [int(text) for text in tags.get(UNBOUND, "").split() if text.isdigit()]
+    return frozenset(range(1, numbers[0] + 1)) - frozenset(numbers[1:]) if numbers else None
 
 
-def _origin(target: Target, found: RegisteredModel, version: Version, trusted: int | None) -> str:
+def _origin(target: Target, found: RegisteredModel, version: Version, remembered: frozenset[int] | None) -> str:
     """What a version is a copy of; empty if its tags are its own."""
     if not _speaks(version):
         return ""
@@ -82,8 +89,8 @@ def _origin(target: Target, found: RegisteredModel, version: Version, trusted: i
         if said and said.made == found.created_at and said.number == version.version:
             return ""
         return f"{said.name} v{said.number}" if said else "another version"
-    if trusted is not None:
-        return "" if version.version <= trusted else _made_of(version) or "another version"
+    if remembered is not None:
+        return "" if version.version in remembered else _made_of(version) or "another version"
     return _made_of(version) if _repeats_its_source(target, version) else ""
 
 

@@ -85,7 +85,7 @@ def remember(target: Target) -> None:
             return
         _witness(target, versions, mark.champion)
         if (until := binding.unbound(versions, found.tags)) is not None:
-            store.tag(target, None, binding.UNBOUND, str(until))
+            store.tag(target, None, binding.UNBOUND, until)
         store.tag(target, None, MARK, mark.model_dump_json())
 
 

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
-from lifecycle.core.parameters import Name, Params
+from lifecycle.core.parameters import ModelName, Name, Params
 from lifecycle.core.provenance import code_version, digest_of, git_commit
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset, lock
@@ -63,7 +63,7 @@ class TrainRequest(Frozen):
     data_root: Path
     data_name: Name
     data_version: Name
-    model_name: Name
+    model_name: ModelName
     algorithm: str
     params: Params = Field(default_factory=dict)
     seed: int = 0

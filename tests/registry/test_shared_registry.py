@@ -17,10 +17,23 @@ from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
 from lifecycle.registry import catalog, promotion, removal, store
 from lifecycle.registry.store import Target
-from tests.registry.conftest import State, enter_by_hand, on_server_too, set_by_hand
+from tests.conftest import ROOT
+from tests.registry.conftest import State, enter_by_hand, set_by_hand
 from tests.registry.shared_calls import ROWS, Row, client
 
-each_call = pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.call} {row.does}")
+
+def named(value: object) -> str:
+    return f"{value.call} {value.does}" if isinstance(value, Row) else str(value)
+
+
+def first_of_each(rows: list[Row]) -> list[Row]:
+    """A row for each call: what a server answers differs by the call, not by what it was given."""
+    return list({row.call: row for row in reversed(rows)}.values())
+
+
+CASES = [("sqlite", row) for row in ROWS] + [("server", row) for row in first_of_each(ROWS)]
+WAYS = [("sqlite", row, *way) for row in ROWS for way in row.ways]
+WAYS += [("server", row, *row.ways[0]) for row in first_of_each([row for row in ROWS if row.ways])]
 ASKED: dict[str, Callable[[Target], object]] = {
     "the champion (infer, predict, serve, train, promote, gate check)": promotion.champion,
     "rollback --rehearse": lambda target: promotion.intend_rollback(target, None, "", rehearse=True),
@@ -34,7 +47,8 @@ LOOKING = ("history", "model list", "model show", "model cleanup --dry-run")
 
 def run(state: State, *arguments: str, code: int = 0) -> str:
     done = CliRunner().invoke(main.app, arguments, env={"MLOPS_TRACKING_URI": state.config.mlflow_uri})
-    assert done.exit_code == code, (arguments, done.output, done.exception)
+    ended = done.exception.exit_code if isinstance(done.exception, MlopsError) else done.exit_code
+    assert ended == code, (arguments, done.output, done.exception)
     return done.output
 
 
@@ -75,8 +89,7 @@ def outcome(ask: Callable[[Target], object], target: Target) -> object:
         return error
 
 
-@on_server_too
-@each_call
+@pytest.mark.parametrize(("backend", "row"), CASES, indirect=["backend"], ids=named)
 def test_no_call_opens_the_gate_or_moves_a_champion_unseen(backend: State, three: Target, row: Row) -> None:
     make_others(backend, three)
     row.do(backend, three)
@@ -102,12 +115,7 @@ def test_no_call_opens_the_gate_or_moves_a_champion_unseen(backend: State, three
     assert others(three) == before
 
 
-@on_server_too
-@pytest.mark.parametrize(
-    ("row", "command", "champion"),
-    [(row, command, champion) for row in ROWS for command, champion in row.ways],
-    ids=lambda value: f"{value.call} {value.does}" if isinstance(value, Row) else str(value),
-)
+@pytest.mark.parametrize(("backend", "row", "command", "champion"), WAYS, indirect=["backend"], ids=named)
 def test_the_way_out_that_a_message_names_works_when_it_is_pasted(
     backend: State, three: Target, row: Row, command: str, champion: int | None
 ) -> None:
@@ -119,3 +127,22 @@ def test_the_way_out_that_a_message_names_works_when_it_is_pasted(
     assert ((found and found.version), store.alias_version(three)) == (champion, champion)
     if found:
         loading.verify(found)
+
+
+def test_a_model_with_capitals_is_addressed_by_its_name(in_sqlite: State) -> None:
+    target = in_sqlite.target.named("dev.ml.Tone-Detector")
+    enter_by_hand(in_sqlite, in_sqlite.bayes, target)
+    set_by_hand(target, 1)
+    named = ("--model-name", "Tone-Detector", "--env", "dev")
+    run(in_sqlite, "model", "adopt", *named, "--reason", "it is ours now", code=7)
+    run(in_sqlite, "model", "register", *named, "--source", "models:/dev.ml.Tone-Detector/1")
+    set_by_hand(target, 2)
+    run(in_sqlite, "model", "adopt", *named, "--reason", "it is ours now")
+    assert "Tone-Detector" in run(in_sqlite, "history", *named)
+    assert "positive" in run(in_sqlite, "model", "predict", *named, "--text", "profit rose")
+
+
+def test_the_documentation_has_the_table() -> None:
+    page = (ROOT / "docs" / "registry.md").read_text(encoding="utf-8")
+    for row in ROWS:
+        assert f"| `{row.call}` | {row.does} | {row.holds} |" in page

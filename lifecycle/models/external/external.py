@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
-from lifecycle.core.parameters import Name
+from lifecycle.core.parameters import ModelName, Name
 from lifecycle.core.provenance import code_version, git_commit
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, owner
@@ -72,7 +72,7 @@ class TrainedOn(Frozen):
 class Recording(Frozen):
     """What goes into the run: files, the code that reads them, and what the run is tagged with."""
 
-    model_name: Name
+    model_name: ModelName
     run_name: str
     code: Path
     artifacts: dict[str, Path]

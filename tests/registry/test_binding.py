@@ -1,0 +1,122 @@
+"""An entry of the log counts in its own model and under its own number; what MLflow copies is a candidate."""
+
+import pytest
+
+from lifecycle import doctor
+from lifecycle.models import loading
+from lifecycle.registry import binding, catalog, log, memory, promotion, removal, store
+from lifecycle.registry.store import Target
+from lifecycle.tracking import champions
+from tests.registry.conftest import State, enter_by_hand, everywhere, promote
+
+
+def copy(source: str, target: Target) -> int:
+    return int(store.mlflow_of(target).copy_model_version(f"models:/{source}", target.name).version)
+
+
+def copy_in(backend: State, source: Target, number: int, target: Target) -> int:
+    """The same; MLflow's client cannot copy a version in Unity Catalog that was made of no logged model."""
+    if not backend.in_unity_catalog:
+        return copy(f"{source.name}/{number}", target)
+    return enter_by_hand(backend, backend.bayes, target, **store.version(source, number).tags)
+
+
+def as_before(target: Target) -> None:
+    """A model as a release left it that bound no entry."""
+    for version in store.versions(target):
+        store.untag(target, version.version, log.PLACE)
+    for tag in (binding.UNBOUND, memory.MARK):
+        store.untag(target, None, tag)
+
+
+@everywhere
+def test_a_copied_entry_is_a_candidate_and_its_origin_is_told(backend: State, three: Target) -> None:
+    prod = three.named("prod.ml.sentiment")
+    promote(prod, backend.weak)
+    number = copy_in(backend, three, 2, prod)
+    copied = binding.version(prod, number)
+    assert (copied.copy_of, set(copied.tags) & {log.KIND, log.KEY, log.EXPECTED}) == (f"{three.name} v2", set())
+    found = promotion.champion(prod)
+    assert (found and found.version, store.alias_version(prod)) == (1, 1)
+    line = catalog.history(prod)[-1]
+    assert (line.kind, line.reason) == ("candidate", f"copied past mlops from {three.name} v2")
+    assert promotion.read_log(prod).line == (1,)
+
+
+def test_a_copy_may_be_judged_as_any_candidate(backend: State, three: Target) -> None:
+    prod = three.named("prod.ml.sentiment")
+    promote(prod, backend.weak)
+    candidate = promotion.reference(prod, copy(f"{three.name}/2", prod))
+    loading.verify(candidate)
+    said = {f.what: f.message for f in doctor.examine([backend.config], repair=True)}[f"{prod.name} v2"]
+    assert said.endswith("mlops promote --model-name sentiment --from prod --to prod --version 2")
+    done = promotion.promote(promotion.intend(prod, candidate, promotion.champion(prod), reason="judged"))
+    assert promotion.champion(prod).artifact_sha256 == backend.bayes.artifact_sha256
+    assert done.previous == 1
+
+
+def test_a_copy_into_a_model_of_others_makes_it_none_of_ours(backend: State, three: Target) -> None:
+    other = three.named("fraud")
+    store.create_model(other)
+    copy(f"{three.name}/3", other)
+    assert store.alias_version(other) is None
+    doctor.examine([backend.config], repair=True)
+    assert (store.alias_version(other), store.model(other).tags) == (None, {})
+
+
+def test_an_entry_that_says_another_number_counts_for_nothing(backend: State, three: Target) -> None:
+    """Somebody entered a version between the look at the numbers and the creation."""
+    place = binding.Place(9, store.model(three).created_at, three.name)
+    tags = {log.KEY: "k", log.KIND: "promotion", log.EXPECTED: "3", log.OUTCOME: log.APPLIED, log.PLACE: str(place)}
+    store.create_version(three, backend.weak.uri, backend.weak.run_id, tags)
+    assert promotion.champion(three).version == 3
+    assert promote(three, backend.bayes).champion == 5
+
+
+def test_a_copied_record_of_a_deletion_deletes_nothing(backend: State, three: Target) -> None:
+    promote(three, backend.bayes)
+    copy(f"{three.name}/1", three)
+    removal.delete_version(three, 5, reason="by mistake")
+    prod = three.named("prod.ml.sentiment")
+    for model in (backend.weak, backend.bayes):
+        promote(prod, model)
+    copy(f"{three.name}/6", prod)
+    assert promotion.read_log(prod).retired == frozenset()
+    assert [line.version for line in catalog.history(prod)] == [1, 2, 3]
+
+
+def test_the_log_of_an_earlier_release_counts_and_copies_of_it_do_not(backend: State, three: Target) -> None:
+    prod = three.named("prod.ml.sentiment")
+    promote(prod, promotion.reference(three, 1))
+    for model in (three, prod):
+        as_before(model)
+    copy(f"{three.name}/3", prod)
+    enter_by_hand(backend, backend.bayes, prod, **{log.ARTIFACT: backend.bayes.artifact_sha256})
+    copies = ["", f"{three.name} v3", ""]
+    assert [version.copy_of for version in binding.versions(prod)] == copies
+    assert (promotion.champion(prod).version, promotion.champion(three).version) == (1, 3)
+    assert [store.model(model).tags[binding.UNBOUND] for model in (three, prod)] == ["3", "3 2"]
+    copy(f"{three.name}/3", prod)
+    assert [version.copy_of for version in binding.versions(prod)] == [*copies, f"{three.name} v3"]
+    assert promotion.champion(prod).version == 1
+
+
+def test_a_renamed_model_keeps_its_log(backend: State, three: Target) -> None:
+    store.mlflow_of(three).rename_registered_model(three.name, "dev.ml.tone")
+    renamed = three.named("dev.ml.tone")
+    assert promotion.champion(renamed).version == 3
+    assert promote(renamed, backend.weak).previous == 3
+
+
+@everywhere
+def test_what_this_project_deletes_or_renames_is_not_missed(backend: State, target: Target) -> None:
+    promote(target, backend.bayes)
+    assert champions.find(target.tracking_uri, target.name) == f"v1 (run {backend.bayes.run_id})"
+    removal.delete_model(target, with_champion=True)
+    assert promotion.champion(target) is None
+    assert promote(target, backend.regression).champion == 1
+
+
+@pytest.mark.parametrize("name", ["it's", "back`tick", "dev.ml.none"])
+def test_no_run_speaks_of_a_model_that_never_had_a_champion(state: State, name: str) -> None:
+    assert champions.find(state.config.mlflow_uri, name) == ""
