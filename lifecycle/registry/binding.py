@@ -1,9 +1,12 @@
 """Which promotion tags are a version's own, and which came along when MLflow copied another version.
 
 MLflow's documented way to promote, `copy_model_version` and the button of its UI, sends the tags too: a copy would look
-like an entry of the log. So each version says where it was entered: under which number, in a model made when, and under
-which name. A version that is not there is a copy: it keeps the digest of its files, which it shares with its origin,
-and nothing else of the log, so that it is a candidate. A rename changes neither number nor model.
+like an entry of the log. So each version says where it was entered: as the next after which number, in a model made
+when, and under which name. A version that is somewhere else is a copy: it keeps the digest of its files, which it shares
+with its origin, and nothing else of the log, so that it is a candidate. A rename changes neither number nor model.
+
+Whoever enters a version while another one does may get a higher number than it says. It is believed as long as all that
+came first is there and is another one; when the log is settled, it says its own number (`corrected`).
 
 Versions of earlier releases do not say it. One of those is a copy if the version that it was made of has its key; once
 a log has been settled, the model remembers up to which number they need no such look (`UNBOUND`).
@@ -48,17 +51,23 @@ def version(target: Target, number: int) -> Version:
     Raises:
         NotFoundError: There is none of that number.
     """
-    found = store.model(target)
-    if found is None:
-        raise NotFoundError(f"There is no model {target.name}.", "See: mlops model list")
-    return own(target, found, [store.version(target, number)])[0]
+    found, read = store.model(target), store.version(target, number)
+    alone = own(target, found, [read])[0] if found else read
+    return next(each for each in versions(target) if each.version == number) if alone.copy_of else alone
 
 
 def own(target: Target, found: RegisteredModel, read: list[Version]) -> list[Version]:
     """The versions of a model with the tags that are their own; copies say what they were made of."""
     remembered = _remembered(found.tags)
-    origins = {each.version: _origin(target, found, each, remembered) for each in read}
+    known = {each.version: each for each in log.with_deleted(read)}
+    origins = {each.version: _origin(target, found, each, known, remembered) for each in read}
     return [_candidate(each, origins[each.version]) if origins[each.version] else each for each in read]
+
+
+def corrected(version: Version) -> str | None:
+    """The place of a version that was entered beside another one, with the number that it got; None if it says that."""
+    said = Place.of(version.tags.get(log.PLACE, ""))
+    return str(said._replace(number=version.version)) if said and said.number != version.version else None
 
 
 def unbound(versions: list[Version], tags: Mapping[str, str]) -> str | None:
@@ -80,18 +89,39 @@ def _remembered(tags: Mapping[str, str]) -> frozenset[int] | None:
     return frozenset(range(1, numbers[0] + 1)) - frozenset(numbers[1:]) if numbers else None
 
 
-def _origin(target: Target, found: RegisteredModel, version: Version, remembered: frozenset[int] | None) -> str:
+def _origin(
+    target: Target,
+    found: RegisteredModel,
+    version: Version,
+    known: Mapping[int, Version],
+    remembered: frozenset[int] | None,
+) -> str:
     """What a version is a copy of; empty if its tags are its own."""
     if not _speaks(version):
         return ""
     if log.PLACE in version.tags:
         said = Place.of(version.tags[log.PLACE])
-        if said and said.made == found.created_at and said.number == version.version:
+        if said and said.made == found.created_at and _is_there(said, version, known):
             return ""
         return f"{said.name} v{said.number}" if said else "another version"
     if remembered is not None:
         return "" if version.version in remembered else _made_of(version) or "another version"
     return _made_of(version) if _repeats_its_source(target, version) else ""
+
+
+def _is_there(said: Place, version: Version, known: Mapping[int, Version]) -> bool:
+    """Whether a version is the one that said so; also if others were entered at once, and it repeats none of them."""
+    if said.number == version.version:
+        return True
+    before = [known.get(number) for number in range(said.number, version.version)]
+    return bool(before) and None not in before and not _repeats(version, known)
+
+
+def _repeats(version: Version, known: Mapping[int, Version]) -> bool:
+    """Whether the version of the same model that it was made of has its key."""
+    number = _made_of(version).rpartition(" v")[2]
+    origin = known.get(int(number)) if number else None
+    return origin is not None and origin.tags.get(log.KEY, "") == version.tags.get(log.KEY)
 
 
 def _speaks(version: Version) -> bool:

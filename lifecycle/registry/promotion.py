@@ -21,7 +21,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import this_process
 from lifecycle.registry import aliases, binding, log, registration, store, story
 from lifecycle.registry.log import Kind, Log
-from lifecycle.registry.store import Target
+from lifecycle.registry.store import Target, Version
 from lifecycle.tracking.client import database_path
 
 logger = logging.getLogger(__name__)
@@ -296,10 +296,20 @@ def settle(target: Target, *, override_hand: bool = False) -> Log:
 
 
 def _confirm(target: Target, reading: story.Reading) -> None:
-    for entry in reading.log.unsettled:
-        note(target, entry.number, log.APPLIED)
+    unsettled = {entry.number for entry in reading.log.unsettled}
+    for version in reading.versions:
+        if version.version in unsettled:
+            _settle_place(target, version)
+            note(target, version.version, log.APPLIED)
     if not reading.remembered:
         story.remember(target)
+
+
+def _settle_place(target: Target, version: Version) -> None:
+    """Let an entry say the number that it got, before others that were entered beside it can go."""
+    if place := binding.corrected(version):
+        with store.missing_is_none():
+            store.tag(target, version.version, log.PLACE, place)
 
 
 def _refuse_if_gone(target: Target, number: int) -> None:

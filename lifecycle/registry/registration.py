@@ -43,10 +43,11 @@ def _make(target: Target, model: ModelRef, tags: Mapping[str, str], description:
     if model.run_id and runs.is_withdrawn(target.tracking_uri, model.run_id):
         raise ConflictError(f"The files of {model.label} were cleaned up.", "Train again: mlops train")
     store.create_model(target)
-    written = {name: value for name, value in tags.items() if value} | {OWNER: owner(), log.SOURCE: model.uri}
+    place = {OWNER: owner(), log.SOURCE: model.uri, log.PLACE: str(story.next_place(target))}
+    written = {name: value for name, value in tags.items() if value} | place
     try:
         with _source(target, model) as source:
-            number = _created(target, source, model.run_id, written, description)
+            number = store.create_version(target, source, model.run_id, written, description)
     except Exception:
         if _is_gone(model):
             raise ConflictError(f"{model.label} was deleted meanwhile.", "See: mlops history") from None
@@ -54,23 +55,6 @@ def _make(target: Target, model: ModelRef, tags: Mapping[str, str], description:
     store.await_ready(target, number)
     logger.info("Registered %s v%d", target.name, number)
     return _existing(target, tags[log.KEY]) or number
-
-
-def _created(target: Target, source: str, run_id: str, tags: Mapping[str, str], description: str) -> int:
-    """Create a version that says under which number it was entered.
-
-    Where another one was entered meanwhile it has a number that it does not say, and so counts for nothing: it is
-    discarded, and the next number tried.
-    """
-    for _ in range(story.TRIES):
-        place = story.next_place(target)
-        number = store.create_version(target, source, run_id, {**tags, log.PLACE: str(place)}, description)
-        if place.number == number:
-            return number
-        story.discard(target, number)
-        if again := _existing(target, tags[log.KEY]):
-            return again
-    raise TransientError(f"Other versions of {target.name} kept coming first.", "Try again.")
 
 
 def _is_gone(model: ModelRef) -> bool:
