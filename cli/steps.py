@@ -25,6 +25,7 @@ from flows.request import required
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName
 from lifecycle.data import dataset, ingest, piped
+from lifecycle.data.manifest import LATEST
 from lifecycle.problems.contract import DROP, Column, Columns
 from lifecycle.registry import catalog, promotion
 from lifecycle.registry.store import target_of
@@ -136,7 +137,7 @@ def infer(request: InferenceRequest, as_json: options.Json = False, verbose: opt
     """
     request = request.completed()
     config = settings.load(request.env, model_name=request.model)
-    scored = request.input or f"{request.data_name} {request.data_version}"
+    scored = request.input or f"{request.data_name} {request.data_version or LATEST}"
     title = f"Scoring {scored} with {request.model} in {request.env}"
     with piped.kept(request.input, config.state) if request.input else nullcontext() as path:
         if path:
