@@ -225,6 +225,11 @@ class Manifest(Frozen):
         near = self.near_duplicates
         return [*said, f"Near duplicates: {near.told}"] if near and near.rows else said
 
+    @property
+    def fitted_classes(self) -> list[str]:
+        """The classes of train in the order in which an algorithm knows them; none of numbers."""
+        return sorted(name for name, rows in self.counts[Side.TRAIN].items() if rows and name in self.classes)
+
     def largest(self, most: int) -> list[str]:
         """The classes with the most rows, those first."""
         rows = {name: sum(counts.get(name, 0) for counts in self.counts.values()) for name in self.classes}
