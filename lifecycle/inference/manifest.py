@@ -103,6 +103,11 @@ class BatchManifest(_Columns):
         return by_input(self.columns).get(TEXT, TEXT) if is_text else ""
 
     @property
+    def made_by(self) -> str:
+        """The model for people: a version, or the run of one that is not registered."""
+        return f"{self.model_name} v{self.model_version}" if self.model_version else f"run {self.run_id}"
+
+    @property
     def told(self) -> list[str]:
         """Sentences for people: which rows of a dataset version these are, and how many the model has seen."""
         if not self.splits:

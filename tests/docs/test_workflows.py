@@ -5,6 +5,7 @@ files and the shell that GitHub gives it. Steps that call an action or `make` ar
 with an environment, which is here already. Server, worker, deployments and flows are the real ones.
 """
 
+import json
 import os
 import re
 import secrets
@@ -346,7 +347,8 @@ def test_the_life_of_a_model_from_github(repository: Runner) -> None:
 
     scored = repository.dispatch("inference", env="dev", logical_date="2026-11-20")
     assert (scored.code, "1,192 predictions by dev.ml.sentiment v2" in scored.summary) == (0, True), scored.log
-    run_id = re.findall(r"\b[0-9a-f]{32}\b", second.log + second.summary)[-1]
+    (published,) = (repository.checkout.parent / "state" / "predictions").glob("*/2/*/manifest.json")
+    run_id = json.loads(published.read_text(encoding="utf-8"))["run_id"]
     rows = {"data_name": "financial_news", "data_version": "1.0.0", "split": "train", "run_id": run_id}
     seen = repository.dispatch("inference", env="dev", logical_date="2026-11-20", **rows)
     assert (seen.code, "The model was trained on" in seen.summary) == (0, True), seen.log
