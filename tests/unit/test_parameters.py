@@ -1,5 +1,6 @@
 """Parameters that arrive as text mean what they say, and are never run."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.parameters import Flag, Fraction, Name, Params, Strata, literal, texts_of
+from lifecycle.data.manifest import CreateDataRequest
 
 
 @pytest.mark.parametrize(
@@ -136,6 +138,16 @@ def test_values_that_are_sent_as_texts_mean_the_same(values: dict[str, Any]) -> 
         text == values[name] if isinstance(values[name], str) else literal(text) == values[name]
         for name, text in texts.items()
     )
+
+
+def test_a_request_of_a_job_takes_numbers_booleans_and_null() -> None:
+    """What `mlops-step create-data` is sent: null is not given, true the default, false none."""
+    given: dict[str, Any] = {"data_root": "d", "data_name": "n", "data_version": 1, "source": {"uri": "a.csv"}}
+    request = CreateDataRequest.model_validate_json(
+        json.dumps({**given, "test_size": 0.25, "holdout": None, "holdout_size": None, "stratify": True})
+    )
+    assert (request.data_version, request.test_size, request.holdout, request.strata) == ("1", 0.25, True, ("label",))
+    assert CreateDataRequest.model_validate(given | {"stratify": False}).strata == ()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
