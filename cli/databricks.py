@@ -21,15 +21,21 @@ DEV, PROD = Environment.DEV, Environment.PROD
 def submit(
     file: Annotated[
         Path,
-        typer.Option("--json", exists=True, dir_okay=False, help="Payload of runs/submit, as Databricks takes it."),
+        typer.Option(
+            "--json",
+            exists=True,
+            dir_okay=False,
+            help="Payload of runs/submit, as Databricks takes it, or of run-now with a job_id.",
+        ),
     ],
     env: options.Env = DEV,
     verbose: options.Verbose = False,
 ) -> None:
     """Run a one-time run just as its JSON says, follow it to its end, and print what it was as JSON.
 
-    It is cancelled if this command ends before it. A notebook, a file or a wheel that fails ends with the exit code of
-    its error.
+    `results` in it are what the notebooks exited with, by their tasks, such as the run id of a training. A number, a
+    boolean or null among the parameters is sent as text. The run is cancelled if this command ends before it. A
+    notebook, a file or a wheel that fails ends with the exit code of its error.
 
     Example: mlops databricks submit --json examples/databricks/run_train_model.json
     """

@@ -242,6 +242,8 @@ def batch(done: "Batch") -> None:
         f"Predictions of {manifest.model_name} {_version(manifest.model_version)}: {manifest.rows_in:,} rows in = "
         f"{manifest.scored:,} scored + {rejected:,} rejected{_erased(manifest)}"
     )
+    for sentence in manifest.told:
+        console.echo(sentence)
     table(("prediction", "" if manifest.numbers else "rows"), manifest.answers.items())
     console.echo(f"In: {done.folder}")
 

@@ -25,6 +25,7 @@ from flows.request import required
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName
 from lifecycle.data import dataset, ingest, piped
+from lifecycle.data.manifest import LATEST
 from lifecycle.problems.contract import DROP, Column, Columns
 from lifecycle.registry import catalog, promotion
 from lifecycle.registry.store import target_of
@@ -47,7 +48,7 @@ def train(request: TrainingRequest, as_json: options.Json = False, verbose: opti
     data_name, wanted = request.dataset
     data_version = dataset.resolve(config.datasets, data_name, wanted)
     manifest = dataset.load(config.datasets, data_name, data_version)
-    _require_algorithm(request, manifest.problem, manifest.inputs, [config.env])
+    _require_algorithm(request, manifest.problem, manifest.inputs, [config.env], manifest.fitted_classes)
     title = f"Training {_what(request)} on {data_name} {data_version}"
     outcome = runner.run_flow("train", request.parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.admission)
@@ -136,7 +137,7 @@ def infer(request: InferenceRequest, as_json: options.Json = False, verbose: opt
     """
     request = request.completed()
     config = settings.load(request.env, model_name=request.model)
-    scored = request.input or f"{request.data_name} {request.data_version}"
+    scored = request.input or f"{request.data_name} {request.data_version or LATEST}"
     title = f"Scoring {scored} with {request.model} in {request.env}"
     with piped.kept(request.input, config.state) if request.input else nullcontext() as path:
         if path:
@@ -227,10 +228,14 @@ def _check_input(config: Settings, request: InferenceRequest) -> None:
 
 
 def _require_algorithm(
-    request: TrainingRequest | ReleaseRequest, problem: ProblemName, columns: Columns, envs: Sequence[Environment]
+    request: TrainingRequest | ReleaseRequest,
+    problem: ProblemName,
+    columns: Columns,
+    envs: Sequence[Environment],
+    classes: Sequence[str] = (),
 ) -> None:
     """An algorithm or a parameter that there is not ends here, and code that one of the environments does not trust."""
-    from lifecycle.problems import own
+    from lifecycle.problems import fitting, own
     from lifecycle.problems.known import named  # needs pandas, which no help does
 
     learning = named(problem).learning
@@ -238,6 +243,8 @@ def _require_algorithm(
         trusted = settings.load(env, model_name=request.model).trusted_modules
         algorithm = own.algorithm_of(learning.estimators, request.algorithm, trusted)
     learning.build(algorithm, request.params or {}, request.seed or 0, columns)
+    if isinstance(algorithm, str):
+        fitting.require_per_class(algorithm, request.params or {}, classes)
 
 
 def _what(request: TrainingRequest) -> str:

@@ -9,6 +9,7 @@ from prefect import flow, runtime
 from flows.flow_requests import InferenceRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
 from lifecycle.core.errors import ConfigError
+from lifecycle.data.manifest import LATEST
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import BatchRequest
@@ -38,6 +39,7 @@ def run(request: InferenceRequest) -> Outcome[Batch]:
         input=data.brought(table.input, config.predictions / INPUTS, config.data),
         columns=table.columns,
         key_column=table.key_column,
+        splits=table.splits,
         logical_date=day,
         output_root=output_root,
         rules=config.data,
@@ -69,9 +71,9 @@ def _table(config: Settings, request: InferenceRequest, day: date | None) -> bat
     """The table to score: that of the day, or a version of a dataset, whose manifest says what its columns are."""
     if not request.data_name:
         return batches.Table(request.source_of(day).absolute(), request.inputs, request.key_column)
-    data_version = data.resolve(config.datasets, request.data_name, str(request.data_version))
+    data_version = data.resolve(config.datasets, request.data_name, request.data_version or LATEST)
     manifest = data.load(config.datasets, request.data_name, data_version)
-    return batches.of_version(config.datasets, manifest, request.key_column)
+    return batches.of_version(config.datasets, manifest, request.key_column, request.split)
 
 
 def _scheduled_day(time_zone: str | None) -> date | None:

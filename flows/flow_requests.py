@@ -15,16 +15,16 @@ from pydantic import Field, model_validator
 from flows.request import Request, TableForm, required
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import Environment, ProblemName
+from lifecycle.core.names import Environment, ProblemName, SplitChoice
 from lifecycle.core.parameters import (
     ColumnMap,
-    Columns,
     Flag,
     Fraction,
     Location,
     Name,
     OwnPath,
     Params,
+    Strata,
     VersionNumber,
 )
 from lifecycle.data import versions
@@ -70,8 +70,9 @@ class TableRequest(Request, TableForm):
     test_size: Fraction | None = Field(None, description="Fraction of the whole; default 0.2.")
     holdout: Flag | None = Field(None, description="Whether to keep a holdout for the gate; default yes.")
     holdout_size: Fraction | None = Field(None, description="Fraction of the whole; default 0.2.")
-    stratify: Columns | None = Field(
-        None, description="Columns that every split keeps in proportion, as \"['label']\"; default the label."
+    stratify: Strata = Field(
+        None,
+        description="Columns that every split keeps in proportion, as \"['label']\"; true, the default: the label.",
     )
     group_column: str | None = Field(
         None, description="Column of which no value is on two splits, such as the customer."
@@ -282,7 +283,10 @@ class InferenceRequest(Request, TableForm):
     run_id: str | None = Field(None, description="Training run, instead of a registered version.")
     input: Location | None = Field(None, description="Path or URL of the table to score, or catalog.schema.table.")
     data_name: Name | None = Field(None, description="Dataset to score, instead of a table.")
-    data_version: Name | None = Field(None, description="Version of that dataset.")
+    data_version: Name | None = Field(None, description="Version of that dataset; default the latest.")
+    split: SplitChoice | None = Field(
+        None, description="Split of that dataset whose rows are scored; default every one but train."
+    )
     text_column: TextColumn = None
     columns: ColumnMap | None = Field(
         None, description="Column of the table to input of the model, as \"{'Age': 'age'}\", where they differ."
@@ -323,9 +327,10 @@ class InferenceRequest(Request, TableForm):
         Raises:
             ConfigError: It does.
         """
-        if (self.input is None) != (self.data_name is None) and (self.data_name is None) == (self.data_version is None):
-            return
-        raise ConfigError("Give either an input table or a dataset name and version.", "See: mlops infer --help")
+        if (self.input is None) == (self.data_name is None):
+            raise ConfigError("Give either an input table or the name of a dataset.", "See: mlops infer --help")
+        if self.data_name is None and (self.data_version or self.split):
+            raise ConfigError("A version and a split are those of a dataset.", "Name it: --data-name")
 
     def source_of(self, day: date | None) -> Source:
         """The table, with the day in place of `{logical_date}`."""

@@ -15,7 +15,8 @@ def submit(file: Path, env: Environment = Environment.DEV) -> State[Finished]:
     """Run a one-time run on Databricks just as its JSON says, follow it to its end, and cancel it if this flow ends.
 
     Args:
-        file: File of the payload of `runs/submit`; its content is no parameter, which Prefect would keep in plain text.
+        file: File of the payload of `runs/submit`, or of `run-now` with a `job_id`; its content is no parameter, which
+            Prefect would keep in plain text.
         env: Environment whose workspace and deadline are used.
     """
     finished = databricks.submit(file, compute.settings_of(env))

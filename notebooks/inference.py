@@ -1,9 +1,10 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC ## Score a dataset version
+# MAGIC ## Score rows of a dataset version
 # MAGIC
 # MAGIC Scores with the model of a training run (`run_id`), or with the champion of `model_name`, and publishes the
-# MAGIC predictions whole. It exits with their folder. The same again changes nothing.
+# MAGIC predictions whole. The rows are those of `split`: `train`, `test`, `holdout` or `all`; by default every row but
+# MAGIC those of `train`. It exits with the folder of the predictions. The same again changes nothing.
 # MAGIC
 # MAGIC In place of the step of a job it gets `request` and needs nothing else.
 
@@ -15,6 +16,7 @@ from lifecycle.jobs import notebooks
 PARAMETERS = {
     "data_name": "",
     "data_version": "latest",
+    "split": "",
     "run_id": "",
     "model_name": "",
     "env": "dev",

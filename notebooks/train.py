@@ -3,8 +3,9 @@
 # MAGIC ## Train a model
 # MAGIC
 # MAGIC Fits `model_type` with `model_params` on a dataset version and records everything in a run of the experiment
-# MAGIC `model_experiment_name`, a path such as `/Shared/sentiment`. It exits with the `run_id`. The same training again
-# MAGIC finds the run that is there.
+# MAGIC `model_experiment_name`, a path such as `/Shared/sentiment`. The model is registered as a candidate, with the
+# MAGIC alias `challenger`, under `model_name` or the last part of the experiment's name. It exits with `run_id` and
+# MAGIC `version`. The same training again finds the run and the version that are there.
 # MAGIC
 # MAGIC In place of the step of a job it gets `request` and needs nothing else.
 

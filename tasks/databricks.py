@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,6 +26,7 @@ from lifecycle.core.errors import ConfigError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import StepName
 from lifecycle.databricks import credentials
+from lifecycle.databricks import payload as payloads
 from lifecycle.databricks import run_states as runs
 from lifecycle.databricks.run_states import Finished, Run
 from lifecycle.settings.load import Settings
@@ -111,29 +112,19 @@ def _require_shared(body: str, step: StepName) -> None:
 
 
 def _submit(file: Path, config: Settings) -> Finished:
-    """Run a one-time run just as its JSON says, and follow it to its end; each call is a run of its own.
+    """Run a one-time run, or a job, just as its JSON says, and follow it to its end; each call is a run of its own.
 
     Raises:
         MlopsError: The file does not hold a payload, or the run did not succeed.
     """
-    payload = _payload(file)
-    workspace, name = Workspace(config.mlflow_uri), str(payload.get("run_name", "Untitled"))
-    version = "2.2" if "tasks" in payload else "2.0"  # the task of older payloads stands in the payload itself
-    start = _one_time(workspace, payload, version)
+    payload = payloads.read(file)
+    workspace, name = Workspace(config.mlflow_uri), str(payload.get("run_name", file.stem))
+    start = _of_payload(workspace, payload)
     key = payload.get("idempotency_token") or uuid4()
     run = complete(workspace, start, config.databricks, shown(name), key=str(key))
     raise_for(workspace, run, name)
-    return Finished(run_id=run["run_id"], name=name, page=run.get("run_page_url", ""))
-
-
-def _payload(file: Path) -> dict[str, Any]:
-    try:
-        payload = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} cannot be read as JSON: {error}.", "Name the payload of a one-time run.") from None
-    if not isinstance(payload, dict):
-        raise ConfigError(f"{file} holds no JSON object.", "Name the payload of a one-time run.")
-    return payload
+    page, results = run.get("run_page_url", ""), _results(workspace, run)
+    return Finished(run_id=run["run_id"], name=name, page=page, results=results)
 
 
 def shown(name: str) -> Seen:
@@ -167,15 +158,20 @@ def of_job(workspace: Workspace, job_id: int, parameters: dict[str, str]) -> Sta
 def _notebook(workspace: Workspace, name: str, step: StepName, notebook: str, parameters: dict[str, str]) -> Start:
     task = {"notebook_path": notebook, "base_parameters": parameters}
     payload = {"run_name": name, "tasks": [{"task_key": step.replace("-", "_"), "notebook_task": task}]}
-    return _one_time(workspace, payload, "2.2")
+    return _of_payload(workspace, payload)
 
 
-def _one_time(workspace: Workspace, payload: dict[str, Any], version: str) -> Start:
-    """A one-time run; prefect-databricks' own task for it knows no environments, so it could not run serverless."""
+def _of_payload(workspace: Workspace, payload: dict[str, Any]) -> Start:
+    """A run just as its payload says; prefect-databricks' own task for a one-time run knows no environments.
+
+    The task of older payloads of one-time runs stands in the payload itself.
+    """
+    path = "/2.2/jobs/run-now" if "job_id" in payload else "/2.2/jobs/runs/submit"
+    if not payload.keys() & {"job_id", "tasks"}:
+        path = "/2.0/jobs/runs/submit"
 
     def start(token: str, until: float) -> int:
-        body = {"idempotency_token": token} | payload
-        return int(workspace.post(f"/{version}/jobs/runs/submit", body, until=until)["run_id"])
+        return int(workspace.post(path, {"idempotency_token": token} | payload, until=until)["run_id"])
 
     return start
 
@@ -334,6 +330,19 @@ def _output(workspace: Workspace, task_run_id: int) -> Run:
     except MlopsError as failure:
         return {"logs": f"(its output cannot be read: {failure})"}
     return found
+
+
+def _results(workspace: Workspace, run: Run) -> dict[str, Any]:
+    """What each notebook of a run exited with, by its task: the value, if it is JSON, else the text."""
+    results = {}
+    for task in runs.tasks(run):
+        output = _output(workspace, task["run_id"]) if "notebook_task" in task else {}
+        if text := (output.get("notebook_output") or {}).get("result"):
+            logger.info("%s exited with %s", task["task_key"], text)
+            with suppress(ValueError):
+                text = json.loads(text)
+            results[task["task_key"]] = text
+    return results
 
 
 submit = on_registry(_submit).with_options(name="run a one-time run", task_run_name="{file.name}", retries=0)

@@ -107,9 +107,9 @@ def show_batch(batch: Batch) -> None:
     manifest = batch.manifest
     erased = f" + {manifest.rows_erased:,} erased" if manifest.rows_erased else ""
     text = (
-        f"# {manifest.scored:,} predictions by {manifest.model_name} v{manifest.model_version}\n\n"
+        f"# {manifest.scored:,} predictions by {manifest.made_by}\n\n"
         f"{manifest.rows_in:,} rows in = {manifest.scored:,} scored + {sum(manifest.rejected.values()):,} rejected "
-        f"({_pairs(manifest.rejected) or 'none'}){erased}.\n\n"
+        f"({_pairs(manifest.rejected) or 'none'}){erased}. {' '.join(manifest.told)}\n\n"
         f"{_answers(manifest)}.\n\nIn `{batch.folder}`."
     )
     _markdown(f"batch-{manifest.model_name}", text, "Batch inference")

@@ -22,6 +22,8 @@ logger = logging.getLogger("lifecycle.runs")
 POLL_SECONDS = 1.0
 LOGS_AT_ONCE = 200
 REFUSED, INTERRUPTED = 4, 6
+INSTEAD = {"data_name": ("input",), "input": ("data_name", "data_version", "split")}
+"""What a parameter that a person gives takes the place of, whatever the deployment says of that."""
 
 
 class Ended(Frozen):
@@ -77,9 +79,11 @@ def start(
         known = ", ".join(fields)
         raise ConfigError(f"The deployment has no parameter {', '.join(sorted(unknown))}.", f"It has: {known}.")
     require_sealed(parameters)
+    replaced = {other for name in parameters for other in INSTEAD.get(name, ()) if other in fields}
+    given = dict.fromkeys(replaced - set(parameters)) | dict(parameters)
     try:
         return client.create_flow_run_from_deployment(
-            deployment.id, parameters=dict(parameters), idempotency_key=key, tags=deployment.tags
+            deployment.id, parameters=given, idempotency_key=key, tags=deployment.tags
         )
     except PrefectHTTPStatusError as error:
         if error.response.status_code not in {409, 422}:

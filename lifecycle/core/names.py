@@ -39,6 +39,10 @@ class Side(StrEnum):
     HOLDOUT = "holdout"
 
 
+SplitChoice = Literal["train", "test", "holdout", "all"]
+"""Rows of a dataset version, by their split."""
+
+
 def is_name(text: str) -> bool:
     """Tell whether a text may name a dataset, a dataset version or the definition of a model."""
     return bool(re.fullmatch(NAME_PATTERN, text)) and ".." not in text

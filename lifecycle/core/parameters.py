@@ -5,6 +5,7 @@ They are parsed as literals and checked by type: never by truthiness (`bool("fal
 
 import ast
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -39,6 +40,43 @@ def _mapping(value: Any) -> Any:
     if not isinstance(parsed, Mapping):
         raise ValueError(f"{value!r:.80} is not a mapping, such as \"{{'name': value}}\"")
     return parsed
+
+
+def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """The same parameters where only texts may be sent; what is null was not given.
+
+    Raises:
+        ConfigError: One is a number that there is none of.
+    """
+    return {name: text_of(name, value) for name, value in values.items() if value is not None}
+
+
+def text_of(name: str, value: Any) -> str:
+    """The text that is parsed as a value: `true`, `0.2`, `["label"]`; of a text itself.
+
+    Raises:
+        ConfigError: It is null in a list, where a place cannot be left out, or no finite number.
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise ConfigError(f"{name}: {json.dumps(value)} cannot be a parameter.", "Leave it out, or give a value.")
+    if isinstance(value, float | str):  # as it is written: `1.10` names another version than `1.1`
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _strata(value: Any) -> Any:
+    """True is the default, false none; else the columns."""
+    parsed = literal(value)
+    if isinstance(parsed, bool):
+        return None if parsed else ()
+    return parsed
+
+
+def _name(value: Any) -> Any:
+    """A whole number is a name too; which one a fraction means, `1.1` or `1.10`, nobody can tell."""
+    if isinstance(value, float):
+        raise ValueError(f"write {value!r} in quotes")
+    return str(value) if type(value) is int else value
 
 
 def _flag(value: Any) -> Any:
@@ -80,7 +118,11 @@ DELIMITERS = {"tab": "\t", "\\t": "\t"}
 
 OwnPath = Annotated[str, Field(pattern=f"^{PATTERN}$")]
 """Code of a team's own: `package.module:name`."""
-Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`.")]
+Name = Annotated[
+    str,
+    BeforeValidator(_name),
+    Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`."),
+]
 ModelName = Annotated[str, Field(pattern=MODEL_PATTERN, description="Letters, digits, `_`, `.` and `-`.")]
 Location = Annotated[str, AfterValidator(_unsealed), Field(json_schema_extra={"pattern": secrets.SEALED})]
 """A path, a URL or the name of a table: it is stored, so a secret in it is a reference (`lifecycle.core.secrets`)."""
@@ -93,7 +135,10 @@ Delimiter = Annotated[
     Field(pattern=r"^[^\"\r\n\x00]$", description="Of CSV: one character, or tab."),
 ]
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
-Columns = Annotated[tuple[str, ...], BeforeValidator(literal)]
+Strata = Annotated[
+    tuple[str, ...] | None, BeforeValidator(_strata, json_schema_input_type=tuple[str, ...] | bool | None)
+]
+"""Columns that every split keeps in proportion: true or nothing for the default, false for none."""
 Params = Annotated[dict[str, Any], BeforeValidator(_mapping)]
 ColumnMap = Annotated[dict[str, str], BeforeValidator(_mapping)]
 """Something about columns, by their names."""

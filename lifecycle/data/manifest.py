@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName, Side, is_name
-from lifecycle.core.parameters import Columns, Flag, Fraction, Name, OwnPath
+from lifecycle.core.parameters import Flag, Fraction, Name, OwnPath, Strata
 from lifecycle.data import validation
 from lifecycle.data.erased import Erased
 from lifecycle.data.source import Source
@@ -72,8 +72,8 @@ class CreateDataRequest(Frozen):
     test_size: Fraction = 0.2
     holdout: Flag = True
     holdout_size: Fraction = 0.2
-    stratify: Columns | None = Field(
-        None, description="Source columns; default the target, if it is a class; empty for none."
+    stratify: Strata = Field(
+        None, description="Source columns; default the target, if it is a class; empty or false for none."
     )
     group_column: str | None = Field(None, description="No value of this source column is on two sides.")
     time_column: str | None = Field(None, description="Source column by which the newest rows are held out.")
@@ -87,10 +87,10 @@ class CreateDataRequest(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _columns_of_texts(cls, values: Any) -> Any:
-        """The columns of texts and labels as the workflows of the first releases name them."""
+        """The columns of texts and labels as the workflows of the first releases name them; null is not given."""
         if not isinstance(values, dict):
             return values
-        named = dict(values)
+        named = {name: value for name, value in values.items() if value is not None}
         if text := named.pop("text_column", None):
             named["columns"] = {**(named.get("columns") or {}), text: "text"}
         if label := named.pop("label_column", None):
@@ -224,6 +224,11 @@ class Manifest(Frozen):
         said += [f"Unlike the parent: {sentence}" for sentence in departed(self.departures)]
         near = self.near_duplicates
         return [*said, f"Near duplicates: {near.told}"] if near and near.rows else said
+
+    @property
+    def fitted_classes(self) -> list[str]:
+        """The classes of train in the order in which an algorithm knows them; none of numbers."""
+        return sorted(name for name, rows in self.counts[Side.TRAIN].items() if rows and name in self.classes)
 
     def largest(self, most: int) -> list[str]:
         """The classes with the most rows, those first."""

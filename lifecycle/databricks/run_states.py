@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from pydantic import Field
+
 from lifecycle.core import errors
 from lifecycle.core.errors import ConfigError, ConflictError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
@@ -54,6 +56,7 @@ class Finished(Frozen):
     run_id: int
     name: str
     page: str
+    results: dict[str, Any] = Field({}, description="What each notebook exited with, by the key of its task.")
 
 
 def has_ended(run: Run) -> bool:

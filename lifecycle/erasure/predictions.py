@@ -194,7 +194,7 @@ def _sources(path: Path) -> Iterator[Source]:
 
 def _is_input(manifest: BatchManifest, content: str, source: Source) -> bool:
     """Whether a content in a form is what was scored."""
-    digest = batches.input_digest(content, source, manifest.columns, manifest.key_column)
+    digest = batches.input_digest(content, source, manifest.columns, manifest.key_column, manifest.splits)
     return digest == manifest.input_digest
 
 

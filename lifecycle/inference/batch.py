@@ -13,7 +13,8 @@ from filelock import FileLock
 
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
 from lifecycle.core.provenance import code_version
-from lifecycle.data import lock
+from lifecycle.data import ingest, lock
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import local, spark, tables
 from lifecycle.inference.manifest import MANIFEST, BatchManifest, BatchRequest, Counts, load, locate, pinned, verify
 from lifecycle.storage import volumes
@@ -79,6 +80,8 @@ def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, coun
         input_digest=digest,
         logical_date=request.logical_date,
         key_column=request.key_column,
+        splits=request.splits,
+        rows_trained_on=_rows_trained_on(request) if request.splits else None,
         **counts.model_dump(),
         parts={path.name: sha256_of(path) for path in sorted(folder.glob("*.parquet"))},
         code_version=code_version(),
@@ -87,3 +90,17 @@ def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, coun
     volumes.publish(folder, final)
     if load(final) != manifest:  # on a volume, another machine was faster
         verify(final, request)
+
+
+def _rows_trained_on(request: BatchRequest) -> int | None:
+    """How many of the rows of a dataset version its model was fitted on; None where nobody said it."""
+    try:
+        known = set(evaluation.trained_keys(request.model))
+    except IntegrityError:
+        return None
+    columns, size = {"key": "", local.SPLIT: ""}, request.inference.rows_per_part
+    total = 0
+    for rows in ingest.stream(request.input, request.rules, columns, rows_per_chunk=size, sha256=request.input_sha256):
+        keys = rows.loc[rows[local.SPLIT].isin(request.splits), "key"]
+        total += sum(int(key[:16], 16) in known for key in keys)
+    return total

@@ -30,6 +30,8 @@ from lifecycle.problems.contract import TEXT
 from lifecycle.problems.known import named
 from lifecycle.storage.files import publish_file
 
+SPLIT = "split"
+"""In a dataset version: which of its splits a row is in."""
 ROWS_SHA256 = b"rows_sha256"
 """In the metadata of a part: the digest of the rows that it was made of."""
 
@@ -96,14 +98,18 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
 
 def _parts(request: BatchRequest, inputs: Inputs) -> Iterator[Part]:
     """The columns of the table that the model, the reader and the erased rows are told by, in chunks."""
+    columns = ({request.key_column: "--key-column"} if request.key_column else {}) | inputs.options
     chunks = ingest.stream(
         request.input,
         request.rules,
-        ({request.key_column: "--key-column"} if request.key_column else {}) | inputs.options,
+        columns | ({SPLIT: ""} if request.splits else {}),
         rows_per_chunk=request.inference.rows_per_part,
         sha256=request.input_sha256,
         also=tombstones.load(request.output_root).columns,
     )
+    if request.splits:
+        rows = (chunk[chunk[SPLIT].isin(request.splits)].drop(columns=SPLIT) for chunk in chunks)
+        chunks = (chunk for chunk in rows if len(chunk))
     return enumerate(chunks)
 
 

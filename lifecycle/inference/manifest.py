@@ -6,7 +6,7 @@ the folder of a day's batch is `<day>-<input digest>`.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from lifecycle.core.errors import IntegrityError, NotFoundError
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
+from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName, Side, SplitChoice
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, ingest
 from lifecycle.data.erased import Erased
@@ -56,6 +56,7 @@ class BatchRequest(_Columns):
     input: Source
     input_sha256: str | None = Field(None, description="Digest of the content that is scored; another is refused.")
     key_column: str | None = Field(None, description="Column that identifies a row for the reader; default its number.")
+    splits: tuple[Side, ...] = Field((), description="Of a dataset version: the splits whose rows are scored.")
     logical_date: date | None = Field(None, description="Day that the batch is for.")
     output_root: Path
     rules: DataRules = DataRules()
@@ -80,6 +81,10 @@ class BatchManifest(_Columns):
     input_digest: str
     logical_date: date | None = None
     key_column: str | None
+    splits: tuple[Side, ...] = Field((), description="Of a dataset version: the splits whose rows were scored.")
+    rows_trained_on: int | None = Field(
+        None, description="Rows of these that the model was fitted on; None of another table, or where nobody said it."
+    )
     rows_in: int
     scored: int
     rejected: dict[str, int]
@@ -98,6 +103,25 @@ class BatchManifest(_Columns):
         return by_input(self.columns).get(TEXT, TEXT) if is_text else ""
 
     @property
+    def made_by(self) -> str:
+        """The model for people: a version, or the run of one that is not registered."""
+        return f"{self.model_name} v{self.model_version}" if self.model_version else f"run {self.run_id}"
+
+    @property
+    def told(self) -> list[str]:
+        """Sentences for people: which rows of a dataset version these are, and how many the model has seen."""
+        if not self.splits:
+            return []
+        left_out = "" if Side.TRAIN in self.splits else "; --split all adds those of train"
+        said = f"Rows of {', '.join(self.splits)}{left_out}."
+        if self.rows_trained_on is None:
+            return [said, "Nobody said which rows the model was trained on: some of these may be among them."]
+        seen = (
+            f"The model was trained on {self.rows_trained_on:,} of these rows: how well it does there proves nothing."
+        )
+        return [said, *([seen] if self.rows_trained_on else [])]
+
+    @property
     def answers(self) -> dict[str, str]:
         """What was predicted, for people: the rows of each class, or how far the numbers reach."""
         if self.numbers is None:
@@ -111,27 +135,46 @@ def by_input(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 class Table(NamedTuple):
-    """A table to score: where it is, which of its columns are which inputs, and which one identifies a row."""
+    """A table to score: where it is, which of its columns are which inputs, which one identifies a row, which rows."""
 
     input: Source
     columns: dict[str, str]
     key_column: str | None
+    splits: tuple[Side, ...] = ()
 
 
-def of_version(data_root: Path, version: Manifest, key_column: str | None = None) -> Table:
+def of_version(
+    data_root: Path, version: Manifest, key_column: str | None = None, split: SplitChoice | None = None
+) -> Table:
     """The rows of a dataset version as the table of a batch.
 
     Args:
         data_root: Where datasets lie.
         version: The manifest of the version.
         key_column: As the version's source calls it; default the key of the version's rows.
+        split: Default those that are not to train on.
+
+    Raises:
+        NotFoundError: The version has no such split.
     """
+    splits = _splits(version, split)
     source = Source(uri=str(dataset.rows_file(data_root, version.data_name, version.data_version)))
     columns = {column.stored: column.name for column in version.inputs}
     if key_column is None:
-        return Table(source, columns, "key")
+        return Table(source, columns, "key", splits)
     of_others = key_column if key_column in {*columns, *RESERVED} else f"source_{key_column}"
-    return Table(source, columns, by_input(columns).get(key_column, of_others))
+    return Table(source, columns, by_input(columns).get(key_column, of_others), splits)
+
+
+def _splits(version: Manifest, split: SplitChoice | None) -> tuple[Side, ...]:
+    if split == "all":
+        return tuple(Side)
+    if split is None:
+        return tuple(side for side in Side if side in version.counts and side is not Side.TRAIN)
+    if split not in version.counts:
+        what = f"{version.data_name} {version.data_version} has no split {split}, only {', '.join(version.counts)}."
+        raise NotFoundError(what, "See: mlops data show")
+    return (Side(split),)
 
 
 def pinned(request: BatchRequest) -> BatchRequest:
@@ -144,21 +187,29 @@ def pinned(request: BatchRequest) -> BatchRequest:
 
 def locate(request: BatchRequest) -> tuple[Path, str]:
     """The folder that a batch is published in, and the digest of its input: content, form and columns."""
-    digest = input_digest(pinned(request).input_sha256, request.input, request.columns, request.key_column)
+    content = pinned(request).input_sha256
+    digest = input_digest(content, request.input, request.columns, request.key_column, request.splits)
     version = str(request.model.version) if request.model.version else f"run-{request.model.run_id}"
     day = f"{request.logical_date}-" if request.logical_date else ""
     return request.output_root / (request.model.name or "unregistered") / version / f"{day}{digest[:16]}", digest
 
 
-def input_digest(content: str | None, source: Source, columns: Mapping[str, str], key_column: str | None) -> str:
-    """The digest of an input: its content, the form in which that is read, and the columns.
+def input_digest(
+    content: str | None,
+    source: Source,
+    columns: Mapping[str, str],
+    key_column: str | None,
+    splits: Collection[Side] = (),
+) -> str:
+    """The digest of an input: its content, the form in which that is read, the columns, and which splits.
 
-    An input that is read from the column of its own name adds nothing, named or not. So a batch of texts is found where
-    the first releases put it.
+    An input that is read from the column of its own name adds nothing, named or not, nor do all splits. So a batch of
+    texts, or of a whole dataset version, is found where the first releases put it.
     """
     sources = {name: source for name, source in sorted(by_input(columns).items()) if name != source}
     form = [source.kind, source.encoding, source.delimiter, sources.pop(TEXT, TEXT), key_column]
-    values = [content, *form, SCHEMA, *([sources] if sources else [])]
+    some = sorted(splits) if set(splits) != set(Side) else []
+    values = [content, *form, SCHEMA, *([sources] if sources else []), *([some] if some else [])]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 

@@ -22,6 +22,9 @@ AT_MOST = {"n_estimators": 10_000, "n_jobs": 1_000, "ngram_range": 10}
 """Beyond these a training fills the memory before any library refuses it."""
 CORRECT = "Correct --model-params."
 SEEDS = 2**32
+PER_CLASS = {"class_prior", "priors"}
+"""Parameters that hold a probability for each class."""
+SHOWN = 20
 
 
 def algorithm_of(table: Mapping[str, Estimator], algorithm: str | None) -> str:
@@ -60,6 +63,23 @@ def made(
         estimator.set_params(**seeds | own)
     validate(name, estimator)
     return estimator
+
+
+def require_per_class(algorithm: str, params: Mapping[str, Any], classes: Sequence[str]) -> None:
+    """Refuse probabilities of classes that are not one for each class that there is to learn.
+
+    Raises:
+        ConfigError: They are more or fewer, or no probabilities.
+    """
+    for name, values in params.items():
+        if last(name) not in PER_CLASS or not isinstance(values, list | tuple) or not classes:
+            continue
+        are_numbers = all(isinstance(value, int | float) and value >= 0 for value in values)
+        if len(values) != len(classes) or not are_numbers:
+            shown = ", ".join(map(repr, classes[:SHOWN])) + (", …" if len(classes) > SHOWN else "")
+            has = f"{len(values)} values{'' if are_numbers else ', not all numbers from 0'}"
+            what = f"{algorithm}: {name} has {has}; the data has {len(classes)} classes, in this order: {shown}."
+            raise ConfigError(what, CORRECT)
 
 
 def require_seed(seed: int) -> None:

@@ -199,7 +199,8 @@ def _needed(target: Target, now: Log, keep: int | None = None) -> dict[int, str]
         source = _number_of(version)
         needed[source] = f"{name} v{version.version} is a copy of it"
     for alias, number in (found.aliases if found else {}).items():
-        needed[number] = f"alias {alias} points to it"
+        if alias.lower() != CHAMPION or not now.explains(number):
+            needed[number] = f"alias {alias} points to it"
     earlier = now.line[:-1]
     targets = earlier if keep is None else earlier[max(0, len(earlier) - keep) :]
     needed |= dict.fromkeys(targets, "a rollback can lead back to it")

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName, is_name
-from lifecycle.core.parameters import Columns, Delimiter, Format, Fraction, Location, Name, OwnPath, Params
+from lifecycle.core.parameters import Delimiter, Format, Fraction, Location, Name, OwnPath, Params, Strata
 from lifecycle.settings.files import config_dir, problems, project, read_yaml
 
 ColumnKind = Literal["text", "numeric", "categorical", "boolean", "datetime", "drop"]
@@ -28,7 +28,7 @@ class SplitDefinition(Frozen):
     column: str | None = Field(None, description="Column of the groups or times.")
     test_size: Fraction = Field(0.2, gt=0, description="Fraction of the whole.")
     holdout_size: Fraction = Field(0.2, description="Fraction of the whole, for the gate; 0 for none.")
-    stratify: Columns | None = Field(None, description="Columns kept in proportion; default the target, if a class.")
+    stratify: Strata = Field(None, description="Columns kept in proportion; default the target, if a class.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -119,7 +119,7 @@ def download(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") 
         _require_plain(uri, folder)
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     except (MlflowException, OSError, RecursionError, ValueError) as error:
-        if refused := of_the_machine(error):
+        if refused := of_the_machine(error) or of_the_server(error):
             raise refused from error
         said = " ".join(str(error).split())[:300]
         if is_transient(error):
@@ -215,12 +215,24 @@ def translated() -> Iterator[None]:
             raise refused from error
         if is_transient(error):
             raise TransientError(f"MLflow did not answer: {error!s:.300}", "Try again.") from error
-        if getattr(error, "error_code", None) in REFUSED_CODES:
-            what = f"MLflow's server refused the credentials: {error!s:.300}."
-            raise ConfigError(what, "Check the token, the profile or the grants.") from error
+        if refusal := of_the_server(error):
+            raise refusal from error
         if _is_damaged(error):
             raise IntegrityError(f"The MLflow database is damaged: {error!s:.200}", "Run: mlops doctor") from error
         raise
+
+
+def of_the_server(error: BaseException) -> ConfigError | None:
+    """The refusal of a server to whoever asks, by what is wrong with that: who it is, or what it may do."""
+    response = getattr(error, "response", None)
+    code, status = getattr(error, "error_code", None), getattr(response, "status_code", None)
+    said = " ".join(str(error).split())[:300].rstrip(".")
+    if code == "UNAUTHENTICATED" or status == 401:
+        fix = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or check the token or the profile."
+        return ConfigError(f"MLflow's server refused the credentials: {said}.", fix)
+    if code in REFUSED_CODES or status == 403:
+        return ConfigError(f"MLflow's server does not permit it: {said}.", "Check the grants.")
+    return None
 
 
 def is_transient(error: BaseException) -> bool:

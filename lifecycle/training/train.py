@@ -103,6 +103,8 @@ def plan(
     learning = named(manifest.problem).learning
     fitted = own.algorithm_of(learning.estimators, algorithm, config.trusted_modules)
     pipeline = learning.build(fitted, params, seed, manifest.inputs)
+    if not isinstance(fitted, OwnAlgorithm):
+        fitting.require_per_class(fitted, params, manifest.fitted_classes)
     name, code = (fitted.path, fitted.digest) if isinstance(fitted, OwnAlgorithm) else (fitted, "")
     made_of = {"algorithm": name, "params": dict(params), "code": code} if code else pipeline
     key = train_key(manifest, model_name, made_of, seed)

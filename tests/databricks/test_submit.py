@@ -64,10 +64,38 @@ def test_a_payload_of_an_older_set_up_runs_as_it_is(
     (run,) = workspace.runs()[:1]
     assert (done.run_id, done.name, done.page) == (run["run_id"], "create data", run["run_page_url"])
     assert run["tasks"][0]["notebook_task"]["base_parameters"] == given
-    output = client.jobs.get_run_output(run["tasks"][0]["run_id"])
-    assert output.notebook_output.result == "['Sentiment']"
+    assert done.results == {"create_data": "['Sentiment']"}
     sent = workspace.calls("POST */runs/submit")[-1]["body"]
     assert {name: sent[name] for name in payload} == payload
+
+
+def test_values_that_are_no_texts_are_sent_as_the_texts_that_mean_them(
+    client: WorkspaceClient, config: Settings, tmp_path: Path, workspace: Emulator
+) -> None:
+    """As other set-ups write them; a text that a person wrote stays as it is, and null is a widget's own default."""
+    path = notebook(client, "import json\ndbutils.notebook.exit(json.dumps(dict(dbutils.widgets.getAll())))")
+    parameters = """{"data_version": 1.10, "test_size": 0.2, "holdout": true, "stratify": ["Sentiment", "region"],
+        "model_params": {"alpha": 0.5}, "seed": 7, "time_column": null, "source": "0.50"}"""
+    task = f'{{"task_key": "t", "timeout_seconds": 60, "notebook_task": {{"notebook_path": "{path}", "base_parameters":'
+    done = submit(config, tmp_path, f'{{"run_name": "typed", "tasks": [{task} {parameters}}}}}]}}')
+    assert done.results["t"] == {
+        "data_version": "1.10", "test_size": "0.2", "holdout": "true", "stratify": '["Sentiment", "region"]',
+        "model_params": '{"alpha": 0.5}', "seed": "7", "source": "0.50",
+    }  # fmt: skip
+    assert workspace.calls("POST */runs/submit")[-1]["body"]["tasks"][0]["timeout_seconds"] == 60
+
+
+def test_a_job_is_run_by_the_payload_of_run_now(
+    client: WorkspaceClient, config: Settings, tmp_path: Path, workspace: Emulator
+) -> None:
+    path = notebook(client, "dbutils.notebook.exit(dbutils.widgets.get('test_size'))")
+    task = {"task_key": "t", "notebook_task": {"notebook_path": path, "base_parameters": {"test_size": "0.3"}}}
+    job_id = create_job(client, f"of-a-file-{uuid4().hex[:8]}", task)
+    payload = {"job_id": job_id, "notebook_params": {"test_size": 0.1}}
+    assert submit(config, tmp_path, payload).results == {"t": 0.1}
+    submit(config, tmp_path, {"job_id": job_id, "job_parameters": {"test_size": 0.25, "stratify": False}})
+    sent = workspace.calls("POST */run-now")[-1]["body"]["job_parameters"]
+    assert sent == {"test_size": "0.25", "stratify": "false"}
 
 
 def test_a_serverless_file_task_keeps_its_environments(config: Settings, script: Scripts, tmp_path: Path) -> None:
@@ -98,7 +126,18 @@ def test_a_token_of_the_payload_is_kept(config: Settings, script: Scripts, tmp_p
 
 @pytest.mark.parametrize(
     ("payload", "why"),
-    [("{", "cannot be read as JSON"), ("[1]", "no JSON object"), ({"run_name": "x", "tasks": []}, "refused")],
+    [
+        ("{", "cannot be read as JSON"),
+        ("[1]", "no JSON object"),
+        ({"run_name": "x", "tasks": []}, "refused"),
+        (
+            {"tasks": [{"notebook_task": {"base_parameters": ["a"]}}]},
+            r"base_parameters holds \[\"a\"\], not parameters",
+        ),
+        ({"tasks": [{"notebook_task": {"base_parameters": "a=1"}}]}, "not parameters by their names"),
+        ({"job_id": 1, "job_parameters": {"test_size": float("nan")}}, "test_size: NaN cannot be a parameter"),
+        ({"job_id": 1, "python_params": ["a", None]}, r"python_params\[1\]: null cannot be a parameter"),
+    ],
 )
 def test_what_is_no_payload_starts_nothing(
     config: Settings, tmp_path: Path, workspace: Emulator, payload: Any, why: str

@@ -5,6 +5,7 @@ files and the shell that GitHub gives it. Steps that call an action or `make` ar
 with an environment, which is here already. Server, worker, deployments and flows are the real ones.
 """
 
+import json
 import os
 import re
 import secrets
@@ -346,12 +347,75 @@ def test_the_life_of_a_model_from_github(repository: Runner) -> None:
 
     scored = repository.dispatch("inference", env="dev", logical_date="2026-11-20")
     assert (scored.code, "1,192 predictions by dev.ml.sentiment v2" in scored.summary) == (0, True), scored.log
+    (published,) = (repository.checkout.parent / "state" / "predictions").glob("*/2/*/manifest.json")
+    run_id = json.loads(published.read_text(encoding="utf-8"))["run_id"]
+    rows = {"data_name": "financial_news", "data_version": "1.0.0", "split": "train", "run_id": run_id}
+    seen = repository.dispatch("inference", env="dev", logical_date="2026-11-20", **rows)
+    assert (seen.code, "The model was trained on" in seen.summary) == (0, True), seen.log
     back = repository.dispatch("rollback", env="dev", reason="recall fell")
     assert (back.code, back.environments) == (0, ["dev"]), back.log
     assert "dev.ml.sentiment v1 is champion" in back.summary
     failed = repository.dispatch("rollback", env="dev", to_version="9", reason="no such champion")
     assert (failed.code, "rollback/dev: Failed" in failed.summary) == (5, True), failed.log
     assert "v9 never was champion" in failed.summary
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Runner:
+    """A runner on the machine of a worker, whose checkout is a commit behind."""
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-C"]
+    runner = Runner(tmp_path / "pushed", tmp_path, {"WORKER_RUNNER": "worker", "PROJECT_DIR": str(tmp_path / "worker")})
+    subprocess.run(["git", "init", "--quiet", str(runner.checkout)], check=True)
+    for content in ("old", "new"):
+        (runner.checkout / "code.py").write_text(content)
+        (runner.checkout / "Makefile").write_text("setup:\n\t@cp code.py installed\n")
+        subprocess.run([*git, str(runner.checkout), "add", "."], check=True)
+        subprocess.run([*git, str(runner.checkout), "commit", "--quiet", "-m", content], check=True)
+        if content == "old":
+            subprocess.run(
+                ["git", "clone", "--quiet", str(runner.checkout), runner.variables["PROJECT_DIR"]], check=True
+            )
+    return runner
+
+
+def code_step(runner: Runner) -> Ran:
+    """Run the step of `deploy` alone that brings the code."""
+    (step,) = (step for name, step in RUNS if name == "deploy" and "WORKER_DIR" in step.get("env", {}))
+    ran = Ran()
+    runner._step(step, runner._context("push", {}), ran)
+    return ran
+
+
+def test_what_is_deployed_is_what_the_worker_runs(worker: Runner) -> None:
+    folder = Path(worker.variables["PROJECT_DIR"])
+    (folder / "state.db").write_text("not git's")
+    for _ in range(2):
+        deployed = code_step(worker)
+        assert (deployed.code, "new" in deployed.summary) == (0, True), deployed.log
+        assert (folder / "code.py").read_text() == (folder / "installed").read_text() == "new"
+    assert (folder / "state.db").read_text() == "not git's"
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "why"),
+    [
+        ({"WORKER_RUNNER": ""}, 0, "Not deployed: there is no WORKER_RUNNER"),
+        ({"PROJECT_DIR": ""}, 1, "PROJECT_DIR must say"),
+    ],
+)
+def test_code_that_is_not_deployed_is_told(worker: Runner, variables: dict[str, str], code: int, why: str) -> None:
+    folder = Path(worker.variables["PROJECT_DIR"])
+    worker.variables |= variables
+    ran = code_step(worker)
+    assert (ran.code, why in ran.log) == (code, True)
+    assert (folder / "code.py").read_text() == "old"
+
+
+def test_work_on_the_worker_itself_is_not_overwritten(worker: Runner) -> None:
+    path = Path(worker.variables["PROJECT_DIR"]) / "code.py"
+    path.write_text("somebody's")
+    ran = code_step(worker)
+    assert (ran.code, "M code.py" in ran.summary, path.read_text()) == (5, True, "somebody's")
 
 
 def test_the_jobs_come_to_databricks_by_githubs_word_alone(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,7 +125,7 @@ def tracking_server(tmp_path_factory: pytest.TempPathFactory, prepared: Path) ->
     """A real `mlflow server` with the three models, trained there, and beside its folder a copy of all it holds."""
     folder = tmp_path_factory.mktemp("server") / "state"
     shutil.copytree(prepared, folder)
-    with _serving(folder) as url:
+    with serving(folder) as url:
         found = _trained(settings.load("dev", home=folder, tracking_uri=url))
         shutil.copytree(folder, _pristine(folder))
         yield found
@@ -376,7 +376,7 @@ def _reset(database: Path, pristine: Path) -> None:
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, environment: Mapping[str, str] | None = None, **options: str) -> Iterator[str]:
     """Run `mlflow server` on the database and the artifacts of a folder until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -387,6 +387,7 @@ def _serving(folder: Path) -> Iterator[str]:
         "host": "127.0.0.1",
         "port": str(port),
         "workers": "1",
+        **{name.replace("_", "-"): value for name, value in options.items()},
     }
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("DATABRICKS_", "MLFLOW_"))}
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -394,7 +395,7 @@ def _serving(folder: Path) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", *(f"--{name}={value}" for name, value in arguments.items())],
             cwd=folder,
-            env=ours | quiet,
+            env=ours | quiet | dict(environment or {}),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -86,6 +86,7 @@ def test_unknown_model_type_and_parameter_name_the_valid_ones(
         (["--model-type", "naive_bayes", "--model-params", "{'alfa': 1}"], "alpha"),
         (["--model-params", "__import__('os')"], "literal"),
         (["--model-params", "[1]"], "mapping"),
+        (["--model-type", "naive_bayes", "--model-params", "{'class_prior': [0.5, 0.5]}"], "the data has 3 classes"),
     ):
         monkeypatch.setattr(sys, "argv", wanted + extra)
         with pytest.raises(SystemExit) as end:

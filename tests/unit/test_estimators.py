@@ -21,7 +21,7 @@ from lifecycle.problems.text_classification import estimators
 from lifecycle.settings.load import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.training import train as training
-from tests.conftest import train_model, write_news
+from tests.conftest import train_model, tree, write_news
 
 
 @pytest.mark.parametrize("algorithm", list(estimators.ESTIMATORS))
@@ -73,6 +73,20 @@ def test_parameters_reach_the_estimator_and_unknown_ones_name_the_valid() -> Non
         estimators.fit("naive_bayes", {"alpha": "much"}, 0, TEXTS, LABELS)
 
 
+@pytest.mark.parametrize("prior", [[0.5, 0.5], [], [0.1] * 4, [0.2, -0.3, 0.1], ["a", "b", "c"]])
+def test_a_prior_of_other_classes_than_the_data_has_is_refused_before_a_run_is_opened(
+    news: Settings, prior: list[Any]
+) -> None:
+    """A job file that was written for other data."""
+    before = tree(news.state)
+    says = rf"naive_bayes: class_prior has {len(prior)} values.* has 3 classes.* 'negative', 'neutral', 'positive'\."
+    with pytest.raises(ConfigError, match=says) as refused:
+        _plan(news, {"class_prior": prior})
+    assert refused.value.exit_code == 2
+    assert tree(news.state) == before
+    assert _plan(news, {"class_prior": [0.2, 0.3, 0.5]}).params == {"class_prior": [0.2, 0.3, 0.5]}
+
+
 def test_a_run_records_what_it_was_made_of(news: Settings) -> None:
     ref = train_model(news, alpha=0.5)
     client = tracking.client(news.mlflow_uri)
@@ -104,14 +118,14 @@ def test_a_run_left_open_by_a_dead_process_is_closed(news: Settings) -> None:
     assert client.get_run(again.run_id).info.status == "RUNNING"
 
 
-def _plan(config: Settings) -> training.TrainRequest:
+def _plan(config: Settings, params: dict[str, Any] | None = None) -> training.TrainRequest:
     return training.plan(
         config,
         data_name="news",
         data_version="1.0.0",
         model_name="sentiment",
         algorithm="naive_bayes",
-        params={},
+        params=params or {},
         seed=0,
         links={"prefect.flow_run_id": "abc"},
     )

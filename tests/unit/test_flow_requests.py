@@ -184,3 +184,18 @@ def test_the_only_model_that_is_defined_needs_no_name(bikes: Path) -> None:
     assert DatasetRequest(data_name="bikes").completed().target == "cnt"
     assert DatasetRequest(data_name="cars", source="cars.csv").completed().target is None
     assert TrainingRequest(model_name="other").completed().data_name is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (InferenceRequest(), "either an input table or the name of a dataset"),
+        (InferenceRequest(input="a.csv", data_name="news"), "either an input table or the name of a dataset"),
+        (InferenceRequest(input="a.csv", split="test"), "A version and a split are those of a dataset"),
+        (InferenceRequest(input="a.csv", data_version="1"), "A version and a split are those of a dataset"),
+    ],
+)
+def test_a_batch_is_of_one_table(request_: InferenceRequest, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        request_.require_one_table()
+    InferenceRequest(data_name="news", split="all").require_one_table()

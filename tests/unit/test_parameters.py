@@ -1,12 +1,17 @@
 """Parameters that arrive as text mean what they say, and are never run."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from lifecycle.core.parameters import Columns, Flag, Fraction, Name, Params, literal
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.parameters import Flag, Fraction, Name, Params, Strata, literal, texts_of
+from lifecycle.data.manifest import CreateDataRequest
 
 
 @pytest.mark.parametrize(
@@ -62,14 +67,17 @@ ACCEPTED: list[tuple[Any, Any, Any]] = [
     (Flag, False, False),
     (Fraction, "0.2", 0.2),
     (Fraction, 0, 0.0),
-    (Columns, "['label', 'region']", ("label", "region")),
-    (Columns, "[]", ()),
-    (Columns, ["label"], ("label",)),
+    (Strata, "['label', 'region']", ("label", "region")),
+    (Strata, "[]", ()),
+    (Strata, ["label"], ("label",)),
+    *((Strata, value, None) for value in (None, True, "true", "True", "null")),
+    *((Strata, value, ()) for value in (False, "false", "False")),
     (Params, "{'alpha': 0.5}", {"alpha": 0.5}),
     (Params, "{}", {}),
     (Name, "fsa", "fsa"),
     (Name, "1.0.0-rc_1", "1.0.0-rc_1"),
     (Name, "a" * 64, "a" * 64),
+    (Name, 2, "2"),
 ]
 
 
@@ -83,11 +91,28 @@ def test_text_becomes_a_value_of_its_type(kind: Any, given: Any, value: Any) -> 
 REFUSED: list[tuple[Any, Any]] = [
     *((Flag, value) for value in ("", "no", "0", "[]", 0, 1, None, "truee")),
     *((Fraction, value) for value in ("", "much", "nan", "inf", "-0.1", "1", 1.0, -0.01, float("nan"), None)),
-    *((Columns, value) for value in ("label", "'label'", "[1]", "{'a': 1}", "3", "[['label']]")),
+    *((Strata, value) for value in ("label", "'label'", "[1]", "{'a': 1}", "3", "[['label']]", 1, 0.0, [True])),
     *((Params, value) for value in ("alpha=1", "['alpha']", "3", "{1: 2}", "")),
     *(
         (Name, value)
-        for value in ("", ".", "../x", "a/b", "A", "-a", ".tmp", "a" * 65, "a b", "a\n", "a\0", "é", "a%2e")
+        for value in (
+            "",
+            ".",
+            "../x",
+            "a/b",
+            "A",
+            "-a",
+            ".tmp",
+            "a" * 65,
+            "a b",
+            "a\n",
+            "a\0",
+            "é",
+            "a%2e",
+            1.1,
+            True,
+            -1,
+        )
     ),
 ]
 
@@ -96,3 +121,36 @@ REFUSED: list[tuple[Any, Any]] = [
 def test_a_value_that_is_not_of_the_type_is_refused(kind: Any, value: Any) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(kind).validate_python(value)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.text(), VALUES))
+def test_values_that_are_sent_as_texts_mean_the_same(values: dict[str, Any]) -> None:
+    """Where a text stands for a literal it is left alone; any other value is a literal of itself."""
+    texts = texts_of(values)
+    assert texts.keys() == {name for name, value in values.items() if value is not None}
+    assert all(
+        text == values[name] if isinstance(values[name], str) else literal(text) == values[name]
+        for name, text in texts.items()
+    )
+
+
+def test_a_request_of_a_job_takes_numbers_booleans_and_null() -> None:
+    """What `mlops-step create-data` is sent: null is not given, true the default, false none."""
+    given: dict[str, Any] = {"data_root": "d", "data_name": "n", "data_version": 1, "source": {"uri": "a.csv"}}
+    request = CreateDataRequest.model_validate_json(
+        json.dumps({**given, "test_size": 0.25, "holdout": None, "holdout_size": None, "stratify": True})
+    )
+    assert (request.data_version, request.test_size, request.holdout, request.strata) == ("1", 0.25, True, ("label",))
+    assert CreateDataRequest.model_validate(given | {"stratify": False}).strata == ()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_no_parameter(value: float) -> None:
+    with pytest.raises(ConfigError, match=r"test_size: .* cannot be a parameter"):
+        texts_of({"test_size": value})
