@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -50,10 +51,10 @@ def running(home: Path, *, worker: bool) -> Iterator[str]:
 
 def run_deployment(api: str, home: Path, table: Path, version: str, params: Mapping[str, Any]) -> float:
     """Run the job by the worker; returns the seconds from asking for it to its end."""
-    deployment = _call(f"{api}/deployments/name/{DEPLOYMENT}")["id"]
+    deployment = call(f"{api}/deployments/name/{DEPLOYMENT}")["id"]
     parameters = {"source": str(table), "data_version": version, "model_params": params}
     asked = time.time()
-    flow_run = _call(
+    flow_run = call(
         f"{api}/deployments/{deployment}/create_flow_run",
         {
             "parameters": parameters,
@@ -63,7 +64,7 @@ def run_deployment(api: str, home: Path, table: Path, version: str, params: Mapp
     )
     while flow_run["state"]["type"] in {"SCHEDULED", "PENDING", "RUNNING"}:
         time.sleep(0.1)
-        flow_run = _call(f"{api}/flow_runs/{flow_run['id']}")
+        flow_run = call(f"{api}/flow_runs/{flow_run['id']}")
     if flow_run["state"]["type"] != "COMPLETED":
         sys.exit(f"The worker's run ended as {flow_run['state']['name']}: {flow_run['state']['message']}")
     return time.time() - asked
@@ -96,8 +97,16 @@ def _until_healthy(api: str) -> None:
     sys.exit("The server did not start.")
 
 
-def _call(url: str, body: Mapping[str, Any] | None = None) -> Any:
+def call(url: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
+    """What the server answers, which is nothing to some requests; one that is busy is asked again."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"}, method=method)
+    for seconds in (0.5, 1, 2, 4, 8, 0):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not seconds:
+                raise
+            time.sleep(seconds)
+    raise AssertionError("the last attempt answers or raises")

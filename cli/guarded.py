@@ -41,6 +41,7 @@ def prefect(hosts: Sequence[str] = (), ephemeral: bool = False) -> Iterator[App]
     folder = Path(os.environ[environment.HOME])
     folder.mkdir(parents=True, exist_ok=True)
     environment.import_prefect(folder)
+    from prefect.logging.configuration import setup_logging
     from prefect.server.api.server import create_app
     from prefect.settings import (
         PREFECT_SERVER_API_AUTH_STRING,
@@ -48,6 +49,7 @@ def prefect(hosts: Sequence[str] = (), ephemeral: bool = False) -> Iterator[App]
         temporary_settings,
     )
 
+    setup_logging(incremental=False)  # at its import stderr was not the log of this process yet
     login = PREFECT_SERVER_API_AUTH_STRING.value()
     credentials = [os.environ.pop(guard.VARIABLE), *([str(login)] if login else [])]
     with temporary_settings(

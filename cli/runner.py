@@ -72,13 +72,18 @@ def quiet(*, verbose: bool = False) -> None:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
+def has_prefect() -> bool:
+    """Whether the extra `prefect` is installed; the steps run without it."""
+    return all(importlib.util.find_spec(name) for name in ("prefect", "psutil"))
+
+
 def require_prefect() -> None:
-    """Check that the orchestration floors are there; the steps run without them.
+    """Check that the orchestration floors are there.
 
     Raises:
         ConfigError: The extra `prefect` is not installed.
     """
-    if any(importlib.util.find_spec(name) is None for name in ("prefect", "psutil")):
+    if not has_prefect():
         what = "This command needs Prefect, which is not installed."
         raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[prefect]'")
 

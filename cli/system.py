@@ -1,15 +1,21 @@
 """Commands about the installation: `mlops doctor`, `mlops config show|schema`."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import options, runner, show
+from lifecycle.core.errors import MlopsError
 from lifecycle.core.names import Environment
 from lifecycle.settings import definitions
 from lifecycle.settings import load as settings
 from lifecycle.settings.definitions import ModelDefinition
 from lifecycle.settings.load import Settings
+
+if TYPE_CHECKING:
+    from lifecycle.doctor import Finding
 
 config = typer.Typer(help="Effective settings.", no_args_is_help=True)
 
@@ -20,7 +26,7 @@ def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired without a decision.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Check state, registry and data for inconsistencies. Exit code 7 if one remains.
+    """Check state, registry, data and schedules for inconsistencies. Exit code 7 if one remains.
 
     Example: mlops doctor --repair
     """
@@ -28,6 +34,7 @@ def doctor(
 
     runner.quiet()
     findings = examination.examine([settings.load(env) for env in Environment], repair=repair)
+    findings += _schedules(settings.load(DEV).state) if runner.has_prefect() else ()
     if as_json:
         show.print_json(findings)
     else:
@@ -35,6 +42,18 @@ def doctor(
         show.table(("", "what", "finding"), [(mark[f.state], f.what, f.message) for f in findings])
     if any(finding.state == "problem" for finding in findings):
         raise typer.Exit(7)
+
+
+def _schedules(home: Path) -> Iterator["Finding"]:
+    """Whether the server that commands use starts what is scheduled."""
+    from cli.operations import scheduler
+    from lifecycle.doctor.finding import ok, problem
+
+    try:
+        if address := scheduler.check(home):
+            yield ok("schedules", f"{address} has a run to come for each that is active.")
+    except MlopsError as error:
+        yield problem("schedules", str(error))
 
 
 @config.command("show")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import console, options, runner, show
+from lifecycle.core.errors import TransientError
 from lifecycle.core.names import Environment
 from lifecycle.settings import load as settings
 from mlops_lifecycle import start
@@ -65,7 +66,7 @@ def down(env: options.Env = DEV, as_json: options.Json = False) -> None:
 
 
 def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
-    """Tell what is up, where, and whether it answers. Exit code 6 unless every service is healthy.
+    """Tell what is up, where, whether it answers, and whether schedules make runs. Exit code 6 unless all is well.
 
     Example: mlops status --json
     """
@@ -74,6 +75,7 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
     home = _home(env)
     stack = state.read(home)
     rows = _rows(home, stack) if stack else []
+    failure = _scheduling(home, stack, rows) if stack else None
     if as_json:
         links = state.links(home)
         show.print_json({"phase": stack.phase if stack else "down", "home": str(home), "services": rows, "open": links})
@@ -83,8 +85,25 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
             console.echo(_opening(home, stack))
     else:
         console.echo(f"Nothing is up for {home}.")
+    if failure:
+        raise failure
     if not stack or stack.phase != "up" or any(row["state"] not in GOOD for row in rows):
         raise typer.Exit(NOT_HEALTHY)
+
+
+def _scheduling(home: Path, stack: "Stack", rows: list[dict[str, Any]]) -> TransientError | None:
+    """What is wrong with the schedules of a server that is healthy else; its row says so too."""
+    from cli.operations import scheduler, state
+
+    service = stack.service("prefect")
+    healthy = [row for row in rows if (row["service"], row["state"]) == ("prefect", "healthy")]
+    try:
+        if service and healthy:
+            scheduler.require_runs(lambda *request: state.ask(home, stack, *request), stack.prefect, service)
+    except TransientError as error:
+        healthy[0]["state"] = "not scheduling"
+        return error
+    return None
 
 
 def _supervise(plan: "Plan", follow: bool, as_json: bool) -> None:

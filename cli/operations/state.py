@@ -7,9 +7,10 @@ there, so this module imports only what costs milliseconds.
 import hashlib
 import http.client
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import psutil
@@ -196,6 +197,12 @@ def is_healthy(home: Path, stack: Stack, service: Service) -> bool:
     return _answer(home, service.address, "GET", HEALTH[service.name]) is not None
 
 
+def ask(home: Path, stack: Stack, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    """What the API of this home's server answers; None if it does not."""
+    text = _answer(home, stack.prefect, method, f"/api{path}", None if body is None else json.dumps(body))
+    return json.loads(text or "null")
+
+
 def _file(home: Path) -> Path:
     return folder(home) / "services.json"
 
@@ -221,8 +228,8 @@ def _answering(home: Path, name: str) -> str | None:
 
 def _is_polling(home: Path, stack: Stack, worker: Service) -> bool:
     """Whether the server has had a heartbeat of this worker, not only of one before it."""
-    text = _answer(home, stack.prefect, "POST", f"/api/work_pools/{POOL}/workers/filter", "{}")
-    found = [each for each in json.loads(text or "[]") if each["name"] == WORKER_NAME]
+    workers = ask(home, stack, "POST", f"/work_pools/{POOL}/workers/filter", {}) or ()
+    found = [each for each in workers if each["name"] == WORKER_NAME]
     return any(
         each["status"] == "ONLINE" and datetime.fromisoformat(each["last_heartbeat_time"]).timestamp() > worker.created
         for each in found

@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
 from prefect.events.schemas.automations import AutomationCore
 from prefect.server.schemas.schedules import CronSchedule, RRuleSchedule
 
 from cli import runner
 from tests.conftest import ROOT
-from tests.operations.conftest import Site
+from tests.operations.conftest import Site, until
 
 WRITTEN = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 ZONE = ZoneInfo(WRITTEN["definitions"]["zone"])
@@ -139,23 +141,53 @@ def test_what_was_changed_by_hand_is_corrected_and_what_was_switched_off_stays_o
 def test_schedules_are_active_only_where_the_settings_say_so_and_deploying_again_changes_nothing_else(
     site: Site, deployed: dict[str, Any]
 ) -> None:
-    before = _everything(site)
-    assert _active(site) == set()
+    before, now = _everything(site), datetime.now(ZONE)
+    assert (_active(site), _planned(site)) == (set(), {})
     site.run("deploy", MLOPS_SCHEDULES="true", MLOPS_PLATFORM="databricks")
-    assert _active(site) == SCHEDULED | {"reconcile/dev", "reconcile/staging", "reconcile/prod"}
+    reconciled = {"reconcile/dev", "reconcile/staging", "reconcile/prod"}
+    assert _active(site) == SCHEDULED | reconciled
+    planned = until(lambda: _planned(site), lambda planned: planned.keys() == SCHEDULED | reconciled)
+    assert {name: planned[name] for name in SCHEDULED} == {name: _next(deployed[name], now, 3) for name in SCHEDULED}
+    _pause(site, "batch-inference/prod")
+    assert "batch-inference/prod" not in _active(site)
     site.run("deploy", "--env", "prod", MLOPS_SCHEDULES="true")
     assert _active(site) == SCHEDULED | {"reconcile/dev", "reconcile/staging"}
+    until(lambda: _planned(site), lambda planned: planned.keys() == SCHEDULED | {"reconcile/dev", "reconcile/staging"})
     names = [item["name"] for item in json.loads(site.run("deploy", "--json").stdout)]
     assert sorted(names) == sorted(deployed)
-    assert _active(site) == set()
+    assert (_active(site), _planned(site)) == (set(), {})
     assert _everything(site) == before
+
+
+def _planned(site: Site) -> dict[str, list[tuple[Any, str]]]:
+    """The days and local times of the runs that the server has scheduled by itself, by deployment."""
+    planned: dict[str, list[tuple[Any, str]]] = {}
+    with site.client() as client:
+        flows = {flow.id: flow.name for flow in client.read_flows(limit=50)}
+        names = {each.id: f"{flows[each.flow_id]}/{each.name}" for each in client.read_deployments(limit=50)}
+        scheduled = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
+        runs = [run for run in client.read_flow_runs(flow_run_filter=scheduled, limit=200) if run.auto_scheduled]
+    for run in sorted(runs, key=lambda run: run.expected_start_time):
+        local = run.expected_start_time.astimezone(ZONE)
+        planned.setdefault(names[run.deployment_id], []).append((local.date(), f"{local:%H:%M}"))
+    return planned
+
+
+def _pause(site: Site, name: str) -> None:
+    """What the two switches of a deployment's page do."""
+    with site.client() as client:
+        deployment = client.read_deployment_by_name(name)
+        (schedule,) = deployment.schedules
+        client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+        client.pause_deployment(deployment.id)
 
 
 def _active(site: Site) -> set[str]:
     with site.client() as client:
         flows = {flow.id: flow.name for flow in client.read_flows(limit=50)}
         found = client.read_deployments(limit=50)
-    return {f"{flows[each.flow_id]}/{each.name}" for each in found if any(entry.active for entry in each.schedules)}
+    active = [each for each in found if not each.paused and any(entry.active for entry in each.schedules)]
+    return {f"{flows[each.flow_id]}/{each.name}" for each in active}
 
 
 def test_plain_prefect_deploy_without_the_switches_activates_nothing(site: Site) -> None:
@@ -169,22 +201,22 @@ def test_the_next_ten_run_times_keep_the_local_hour_across_a_change_of_clocks(
     deployed: dict[str, Any], start: str
 ) -> None:
     first = datetime.fromisoformat(start).replace(tzinfo=ZONE)
-    daily = _next_ten(deployed["batch-inference/prod"], first)
+    daily = _next(deployed["batch-inference/prod"], first, 10)
     assert daily == [(first.date() + timedelta(days=number), "07:00") for number in range(10)]
-    weekly = _next_ten(deployed["rollback/rehearsal-prod"], first)
+    weekly = _next(deployed["rollback/rehearsal-prod"], first, 10)
     monday = first.date() + timedelta(days=(7 - first.weekday()) % 7)
     assert weekly == [(monday + timedelta(weeks=number), "05:00") for number in range(10)]
-    monthly = _next_ten(deployed["train/dev"], first)
+    monthly = _next(deployed["train/dev"], first, 10)
     assert [(b - a).days for (a, _), (b, _) in pairwise(monthly)] == [30] * 9
     assert {time for _, time in monthly} == {"03:00"}
 
 
-def _next_ten(deployment: Any, start: datetime) -> list[tuple[Any, str]]:
+def _next(deployment: Any, start: datetime, count: int) -> list[tuple[Any, str]]:
     """The days and local times at which the server's scheduler would start a deployment."""
     (entry,) = deployment.schedules
     kind = CronSchedule if hasattr(entry.schedule, "cron") else RRuleSchedule
     schedule = kind.model_validate(entry.schedule.model_dump())
-    dates = asyncio.run(schedule.get_dates(n=10, start=start.astimezone(UTC)))
+    dates = asyncio.run(schedule.get_dates(n=count, start=start.astimezone(UTC)))
     local = [each.astimezone(ZONE) for each in dates]
     return [(each.date(), f"{each:%H:%M}") for each in local]
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
+from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.events.schemas.automations import AutomationCore
 
 from lifecycle.inference import manifest as batches
@@ -64,6 +65,22 @@ def test_a_release_tells_its_story(site: Site, released: dict[str, Any]) -> None
     page = f"http://mlflow.example.com/#/experiments/{training.info.experiment_id}/runs/{training.info.run_id}"
     assert page in artifacts["mlflow-run"].data
     assert page in artifacts["model-card-prod-ml-sentiment"].data
+    for kind in ("registered", "promoted"):
+        told = {event.payload["environment"]: event for event in _events(site, kind, 3)}
+        assert set(told) == set(envs)
+        assert {told[env].payload["model"] for env in envs} == {f"{env}.ml.sentiment" for env in envs}
+        assert all(event.payload["version"] == 1 and event.payload["reason"] for event in told.values()), kind
+
+
+def _events(site: Site, kind: str, count: int) -> list[Any]:
+    """What the server's feed has about models, of one kind, once there are so many."""
+    chosen = EventFilter(event=EventNameFilter(name=[f"mlops.model.{kind}"]))
+
+    def read() -> list[Any]:
+        with site.client() as client:
+            return list(client.read_events(chosen, limit=50).events)
+
+    return list(until(read, lambda found: len(found) >= count, 60))
 
 
 def test_a_refused_training_is_completed_and_exits_with_4(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
@@ -73,6 +90,9 @@ def test_a_refused_training_is_completed_and_exits_with_4(site: Site, released: 
     run = site.flow_run(ended["flow_run_id"])
     assert (run.state_name, run.state_type.value, set(run.tags)) == ("Worse", "COMPLETED", {"mlops", "env:dev"})
     assert "worse than the champion" in ended["message"]
+    (refused,) = _events(site, "refused", 1)
+    assert (refused.resource.id, refused.payload["environment"]) == ("mlops.model.dev.ml.sentiment", "dev")
+    assert "worse than the champion" in refused.payload["reason"]
 
 
 def test_a_failed_run_exits_with_the_code_of_its_error(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
@@ -147,7 +167,16 @@ def webhook() -> Iterator[tuple[str, list[dict[str, str]]]]:
         server.shutdown()
 
 
-def test_notifications_come_once_and_drift_retrains_once(
+NOTICES = {
+    "refused": ("dev.ml.sentiment: refused in dev", "why"),
+    "approval-requested": ("dev.ml.sentiment: a promotion in dev waits for an approval", "why"),
+    "not-approved": ("dev.ml.sentiment: not approved in dev", "why"),
+    "promoted": ("dev.ml.sentiment v7 is champion in dev", "why"),
+    "rolled-back": ("dev.ml.sentiment: rolled back to v7 in dev", "why"),
+}
+
+
+def test_notifications_come_once_drift_retrains_once_and_a_deployment_runs_once_at_a_time(
     site: Site,
     released: dict[str, Any],  # noqa: ARG001
     webhook: tuple[str, list[dict[str, str]]],
@@ -158,18 +187,32 @@ def test_notifications_come_once_and_drift_retrains_once(
     made = site.run("setup", "--json", MLOPS_ALERTS="custom-webhook/mlops-test", MLOPS_ALERTS_URL=url)
     assert made.returncode == 0, made.stderr
     assert url not in made.stdout
-    for _ in range(3):
-        _emit(site, "mlops.model.refused", {"model": "dev.ml.sentiment", "reason": "worse than before"})
-    until(lambda: received, lambda found: len(found) >= 1)
+    failing, rehearsals = ([site.start(f"rollback/{name}") for _ in range(2)] for name in ("prod", "rehearsal-prod"))
+    for kind in ("refused", "refused", *NOTICES):
+        _emit(site, f"mlops.model.{kind}", {"model": "dev.ml.sentiment", "version": "7", "reason": "why"})
     before = _trainings(site)
     for _ in range(3):
         _emit(site, "mlops.drift.detected", {})
     until(lambda: _trainings(site), lambda found: found > before)
     assert _trainings(site) == before + 1
     until(lambda: _unfinished(site), lambda found: not found)
-    assert [(each["subject"], each["body"]) for each in received] == [
-        ("dev.ml.sentiment: refused in dev", "worse than before")
-    ]
+    until(lambda: len(received), lambda count: count > len(NOTICES))
+    said = {each["subject"]: each["body"] for each in received}
+    assert len(said) == len(received), "each once"
+    failed = said.pop("rollback in prod: Failed")
+    assert said == dict(NOTICES.values())
+    assert "nothing to roll back to" in failed
+    assert any(str(run.id) in failed for run in failing)
+    _the_second_waited(site, *(site.flow_run(run.id) for run in failing))
+    assert {site.flow_run(run.id).state_name for run in rehearsals} == {"Failed", "Cancelled"}
+
+
+def _the_second_waited(site: Site, *runs: FlowRun) -> None:
+    """Of two runs of a deployment that were started at once, one began when the other was over."""
+    first, second = sorted(runs, key=lambda run: run.start_time)
+    assert second.start_time >= first.end_time
+    with site.client() as client:
+        assert "AwaitingConcurrencySlot" in {state.name for state in client.read_flow_run_states(second.id)}
 
 
 def _emit(site: Site, event: str, payload: dict[str, str]) -> None:
@@ -223,6 +266,9 @@ def test_a_suspended_run_goes_on_when_a_person_approves_and_ends_when_nobody_ans
 
     ended = site.wait(release.id, "Not approved", "Failed", "Crashed")
     assert ended.state.message == "prod: Not approved: nobody answered within 0.004 h"
+    requested = {event.payload["model"] for event in _events(site, "approval-requested", 3)}  # one was sent by hand
+    assert requested >= {"staging.ml.approved", "prod.ml.late"}
+    assert "prod.ml.late" in {event.payload["model"] for event in _events(site, "not-approved", 2)}
 
 
 def _settings(folder: Path, env: str, line: str) -> Path:

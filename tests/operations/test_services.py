@@ -32,7 +32,7 @@ from cli.operations.stack import Plan
 from cli.operations.state import Process, Service, Stack
 from lifecycle.core import guard
 from lifecycle.core.errors import ConfigError, ConflictError
-from tests.conftest import ROOT
+from tests.conftest import OFTEN, ROOT
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -60,11 +60,13 @@ class Place:
     def mlflow(self) -> str:
         return f"http://127.0.0.1:{self.mlflow_port}"
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, folder: Path = ROOT, **variables: str) -> subprocess.Popen[str]:
         outside = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_API", "PREFECT_HOME", "MLOPS_"))}
         environment = {**outside, "MLOPS_HOME": str(self.home), "PYTHONPATH": str(ROOT), **variables}
         command = [sys.executable, "-m", "cli.main", *arguments]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         self.commands.append(process)
         return process
 
@@ -76,8 +78,8 @@ class Place:
             with command:
                 command.kill()
 
-    def run(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
-        process = self.start(*arguments, **variables)
+    def run(self, *arguments: str, folder: Path = ROOT, **variables: str) -> tuple[int, str, str]:
+        process = self.start(*arguments, folder=folder, **variables)
         output, errors = process.communicate(timeout=400)
         return process.returncode, output, errors
 
@@ -139,7 +141,7 @@ def stack(
 ) -> Iterator[tuple[Place, list[tuple[int, str, str]]]]:
     """A stack in the background, started by two commands at once, and what each of them said."""
     place = a_place(tmp_path_factory.mktemp("stack"), migrated)
-    commands = [place.start(*place.up, "--detach") for _ in range(2)]
+    commands = [place.start(*place.up, "--detach", **OFTEN) for _ in range(2)]
     said = [command.communicate(timeout=400) for command in commands]
     yield place, [(command.returncode, *texts) for command, texts in zip(commands, said, strict=True)]
     place.end()
@@ -283,6 +285,69 @@ def test_the_credential_is_its_users_and_stands_nowhere_else(stack: Any) -> None
     assert [file for file in place.home.rglob("*") if file.is_file() and word in file.read_bytes()] == [path]
     for process in processes.members(place.home):
         assert word.decode() not in " ".join(process.cmdline())
+
+
+OFTEN_DUE = """
+name: own
+pull: [{prefect.deployments.steps.set_working_directory: {directory: "{{ $PROJECT_DIR }}"}}]
+deployments:
+  - name: dev
+    entrypoint: flows/reconcile.py:reconcile
+    tags: [mlops, "env:dev"]
+    work_pool: {name: local-process}
+    parameters: {env: dev}
+    schedules: [{slug: often, interval: 15, active: "{{ $SCHEDULES_DEV }}"}]
+"""
+BREAK = """
+CREATE TRIGGER broken BEFORE INSERT ON flow_run WHEN NEW.auto_scheduled BEGIN SELECT RAISE(ABORT, 'broken'); END;
+DELETE FROM flow_run WHERE auto_scheduled AND state_type = 'SCHEDULED';
+"""
+
+
+def test_a_schedule_starts_runs_and_status_and_doctor_say_when_it_cannot(stack: Any, tmp_path: Path) -> None:
+    """Of the server that `mlops up` has started; its database refuses what the scheduler inserts, for a while."""
+    place, _ = stack
+    (tmp_path / "prefect.yaml").write_text(OFTEN_DUE, encoding="utf-8")
+    (tmp_path / "flows").symlink_to(ROOT / "flows")
+    deployed = place.run("deploy", folder=tmp_path, MLOPS_SCHEDULES="true")
+    assert deployed[0] == 0, deployed
+    assert until(lambda: _ended_by_schedule(place), 120) == ["Completed"]
+    assert (place.status()["prefect"]["state"], _schedules(place)["state"]) == ("healthy", "ok")
+
+    _database(place, BREAK)
+    _, said, _ = until(lambda: (found := place.run("status"))[0] == 6 and found, 30)
+    code, _, errors = place.run("status")
+    assert (code, "not scheduling" in said, "Traceback" in errors) == (6, True, False)
+    assert f"The scheduler of {place.prefect} is failing: reconcile/dev should run" in errors
+    assert "IntegrityError" in errors
+    assert "mlops down, mlops up --detach" in errors
+    finding = _schedules(place)
+    assert (finding["state"], "reconcile/dev" in finding["message"]) == ("problem", True)
+
+    _database(place, "DROP TRIGGER broken")
+    until(lambda: place.run("status")[0] == 0, 30)
+    assert _schedules(place)["state"] == "ok"
+    _database(place, "UPDATE deployment_schedule SET active = 0; DELETE FROM flow_run WHERE state_type = 'SCHEDULED';")
+
+
+def _ended_by_schedule(place: Place) -> list[str]:
+    """The states of runs that nobody but the server has started, and that are over; the first is enough."""
+    with closing(sqlite3.connect(place.home / "prefect" / "prefect.db")) as opened:
+        chosen = "auto_scheduled AND state_type NOT IN ('SCHEDULED', 'PENDING', 'RUNNING')"
+        return [row[0] for row in opened.execute(f"SELECT state_name FROM flow_run WHERE {chosen}")][:1]  # noqa: S608
+
+
+def _database(place: Place, script: str) -> None:
+    with closing(sqlite3.connect(place.home / "prefect" / "prefect.db", timeout=60)) as opened:
+        opened.executescript(script)
+
+
+def _schedules(place: Place) -> dict[str, str]:
+    """What the doctor says about schedules; its exit code is that of a problem, or of none."""
+    code, output, errors = place.run("doctor", "--json")
+    (finding,) = [each for each in json.loads(output) if each["what"] == "schedules"]
+    assert code == (7 if finding["state"] == "problem" else 0), output + errors
+    return dict(finding)
 
 
 def test_down_leaves_no_process_and_no_port(stack: Any) -> None:
