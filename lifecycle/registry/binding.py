@@ -15,7 +15,6 @@ a log has been settled, the model remembers up to which number they need no such
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
-from lifecycle.core.errors import NotFoundError
 from lifecycle.registry import log, store
 from lifecycle.registry.store import RegisteredModel, Target, Version
 

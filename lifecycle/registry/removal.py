@@ -14,6 +14,7 @@ from pydantic import Field
 
 from lifecycle.core.errors import ConflictError, LostRaceError, NotFoundError
 from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.registry import binding, log, promotion, registration, store, story
 from lifecycle.registry.log import Log
