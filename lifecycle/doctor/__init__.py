@@ -19,6 +19,7 @@ from lifecycle.doctor.models import examine_model
 from lifecycle.inference import manifest as batches
 from lifecycle.registry import store
 from lifecycle.registry.store import Target
+from lifecycle.settings import definitions
 from lifecycle.settings.load import Settings
 from lifecycle.storage import embedded, moved_state, volumes
 from lifecycle.storage.files import leftovers
@@ -94,11 +95,12 @@ def _exists(uri: str) -> bool:
 
 
 def _registries(environments: Sequence[Settings], *, repair: bool) -> Iterator[Finding]:
-    """All models of each registry; of Unity Catalog, which others share, those in the environments' own schemas."""
+    """All models of each registry, and those that are defined; of Unity Catalog those in the environments' schemas."""
     uri = environments[0].mlflow_uri
     for registry in dict.fromkeys(config.registry_uri or "" for config in environments):
         own = tuple(config.registered_name("") for config in environments if (config.registry_uri or "") == registry)
-        for name in store.names(uri, registry):
+        defined = [f"{schema}{model}" for schema in own for model in definitions.names()]
+        for name in dict.fromkeys([*store.names(uri, registry), *defined]):
             if name.startswith(own) or not credentials.is_databricks(registry or uri):
                 yield from examine_model(Target(tracking_uri=uri, registry_uri=registry, name=name), repair=repair)
     for run_id in runs.abandoned(uri):

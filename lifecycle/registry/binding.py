@@ -1,9 +1,9 @@
 """Which promotion tags are a version's own, and which came along when MLflow copied another version.
 
 MLflow's documented way to promote, `copy_model_version` and the button of its UI, sends the tags too: a copy would look
-like an entry of the log. So each version says where it was entered: as the next after which number, in a model made
-when, and under which name. A version that is somewhere else is a copy: it keeps the digest of its files, which it shares
-with its origin, and nothing else of the log, so that it is a candidate. A rename changes neither number nor model.
+like an entry of the log. So each version says where it was entered: under which number, in a model made when, and under
+which name. A version that is somewhere else is a copy: it keeps the digest of its files, which it shares with its
+origin, and nothing else of the log, so that it is a candidate. A rename changes neither number nor model.
 
 Whoever enters a version while another one does may get a higher number than it says. It is believed as long as all that
 came first is there and is another one; when the log is settled, it says its own number (`corrected`).

@@ -1,8 +1,11 @@
 """An entry of the log counts in its own model and under its own number; what MLflow copies is a candidate."""
 
+from pathlib import Path
+
 import pytest
 
 from lifecycle import doctor
+from lifecycle.core.errors import IntegrityError
 from lifecycle.models import loading
 from lifecycle.registry import binding, catalog, log, memory, promotion, removal, store
 from lifecycle.registry.store import Target
@@ -120,3 +123,17 @@ def test_what_this_project_deletes_or_renames_is_not_missed(backend: State, targ
 @pytest.mark.parametrize("name", ["it's", "back`tick", "dev.ml.none"])
 def test_no_run_speaks_of_a_model_that_never_had_a_champion(state: State, name: str) -> None:
     assert champions.find(state.config.mlflow_uri, name) == ""
+
+
+def test_a_model_that_was_deleted_is_missed_by_doctor_and_history(
+    state: State, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(target, state.bayes)
+    store.mlflow_of(target).delete_registered_model(target.name)
+    (tmp_path / "config" / "models").mkdir(parents=True)
+    (tmp_path / "config" / "models" / "sentiment.yaml").write_text("problem: text-classification\ntarget: label\n")
+    monkeypatch.chdir(tmp_path)
+    told = f"was deleted or renamed past this command; v1 (run {state.bayes.run_id}) was its champion"
+    assert [told in f.message for f in doctor.examine([state.config], repair=True) if f.state == "problem"] == [True]
+    with pytest.raises(IntegrityError, match="past this command"):
+        catalog.history(target)
