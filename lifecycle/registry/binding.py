@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 from lifecycle.registry import log, store
+from lifecycle.registry.memory import unfinished_of
 from lifecycle.registry.store import RegisteredModel, Target, Version
 
 UNBOUND = "promotion.unbound"
@@ -58,7 +59,8 @@ def version(target: Target, number: int) -> Version:
 def own(target: Target, found: RegisteredModel, read: list[Version]) -> list[Version]:
     """The versions of a model with the tags that are their own; copies say what they were made of."""
     remembered = _remembered(found.tags)
-    known = {each.version: each for each in log.with_deleted(read)}
+    known: dict[int, Version | None] = {each.version: each for each in log.with_deleted(read)}
+    known |= dict.fromkeys(unfinished_of(found.tags))
     origins = {each.version: _origin(target, found, each, known, remembered) for each in read}
     return [_candidate(each, origins[each.version]) if origins[each.version] else each for each in read]
 
@@ -92,7 +94,7 @@ def _origin(
     target: Target,
     found: RegisteredModel,
     version: Version,
-    known: Mapping[int, Version],
+    known: Mapping[int, Version | None],
     remembered: frozenset[int] | None,
 ) -> str:
     """What a version is a copy of; empty if its tags are its own."""
@@ -108,15 +110,15 @@ def _origin(
     return _made_of(version) if _repeats_its_source(target, version) else ""
 
 
-def _is_there(said: Place, version: Version, known: Mapping[int, Version]) -> bool:
+def _is_there(said: Place, version: Version, known: Mapping[int, Version | None]) -> bool:
     """Whether a version is the one that said so; also if others were entered at once, and it repeats none of them."""
     if said.number == version.version:
         return True
-    before = [known.get(number) for number in range(said.number, version.version)]
-    return bool(before) and None not in before and not _repeats(version, known)
+    before = range(said.number, version.version)
+    return bool(before) and all(number in known for number in before) and not _repeats(version, known)
 
 
-def _repeats(version: Version, known: Mapping[int, Version]) -> bool:
+def _repeats(version: Version, known: Mapping[int, Version | None]) -> bool:
     """Whether the version of the same model that it was made of has its key."""
     number = _made_of(version).rpartition(" v")[2]
     origin = known.get(int(number)) if number else None

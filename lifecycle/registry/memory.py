@@ -57,10 +57,15 @@ class Memory(Frozen):
             return cls(
                 mark=Mark.model_validate_json(tags.get(MARK, "{}")),
                 anew=Anew.model_validate_json(tags.get(ANEW, "{}")),
-                unfinished=frozenset(int(number) for number in tags.get(UNFINISHED, "").split()),
+                unfinished=unfinished_of(tags),
             )
         except ValueError as error:
             said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             what = f"The tags {MARK}, {ANEW} or {UNFINISHED} of a registered model are unreadable: {said}."
             fix = "Restore them in MLflow; without them the next command that settles the alias writes the mark again."
             raise IntegrityError(what, fix) from None
+
+
+def unfinished_of(tags: Mapping[str, str]) -> frozenset[int]:
+    """Versions that this project deleted because their files never arrived."""
+    return frozenset(int(number) for number in tags.get(UNFINISHED, "").split())

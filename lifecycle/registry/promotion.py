@@ -360,8 +360,9 @@ def _moved(target: Target, now: Log, alias: int | None) -> AliasMovedError:
         what = f"The champion alias of {target.name} was removed by hand; the log says {numbered(now.champion)}."
         return AliasMovedError(what, "To restore it: mlops doctor --repair")
     what = f"The champion alias of {target.name} was moved by hand to v{alias}; the log says {numbered(now.champion)}."
-    adopt_it = f"mlops model adopt {target.options} --reason '…'"
-    return AliasMovedError(what, f"To record it: {adopt_it}. To undo it: mlops doctor --repair")
+    adopt_it = f"To record it: mlops model adopt {target.options} --reason '…'"
+    undo = "To undo it: mlops doctor --repair" if story.is_ours(target) else "Or delete the alias in MLflow"
+    return AliasMovedError(what, f"{adopt_it}. {undo}")
 
 
 def outcome_of(target: Target, now: Log, *, changed: bool, message: str) -> Promotion:

@@ -130,7 +130,9 @@ def _model(target: Target) -> dict[str, Any]:
 
 
 def _without_owner(tags: dict[str, str]) -> dict[str, str]:
-    return {tag: value for tag, value in sorted(tags.items()) if tag not in {OWNER, log.REPORTED}}
+    """Tags but for those that differ from one run to another; of the place of a version its number stays."""
+    placed = {log.PLACE: tags[log.PLACE].partition(" ")[0]} if log.PLACE in tags else {}
+    return {tag: value for tag, value in sorted({**tags, **placed}.items()) if tag not in {OWNER, log.REPORTED}}
 
 
 def _unusable(target: Target, number: int) -> str:

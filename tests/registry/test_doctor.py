@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from lifecycle import doctor
+from lifecycle.core.errors import AliasMovedError
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.registry import log, promotion, store
+from lifecycle.registry import log, promotion, registration, store
 from lifecycle.registry.store import Target
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
@@ -150,10 +151,22 @@ def test_a_step_interrupted_before_its_confirmation_is_repaired(lived_in: State)
     assert not promotion.read_log(lived_in.target).unsettled
 
 
-def test_an_alias_on_a_model_that_never_had_a_champion_is_removed_by_repair(state: State) -> None:
+def test_an_alias_on_a_model_that_is_none_of_ours_stays(state: State) -> None:
     mlflow, target = client(state.config.mlflow_uri), state.target
     mlflow.create_registered_model(target.name)
     mlflow.create_model_version(target.name, state.bayes.uri, state.bayes.run_id)
+    mlflow.set_registered_model_alias(target.name, CHAMPION, "1")
+    assert [f.state for f in doctor.examine([state.config], repair=True) if f.state != "ok"] == []
+    assert store.alias_version(target) == 1
+    with pytest.raises(AliasMovedError) as moved:
+        promotion.champion(target)
+    assert "mlops model adopt" in moved.value.fix
+    assert "doctor" not in moved.value.fix
+
+
+def test_an_alias_on_a_model_that_never_had_a_champion_is_removed_by_repair(state: State) -> None:
+    mlflow, target = client(state.config.mlflow_uri), state.target
+    registration.candidate(target, state.bayes)
     mlflow.set_registered_model_alias(target.name, CHAMPION, "1")
     assert problems(state) == [target.name]
     assert "alias removed" in next(

@@ -208,7 +208,7 @@ def test_a_model_without_a_recorded_digest_is_refused(state: State) -> None:
     mlflow = client(target.tracking_uri)
     mlflow.create_registered_model(target.name)
     mlflow.create_model_version(target.name, state.bayes.uri, state.bayes.run_id, tags={log.EXPECTED: log.NONE})
-    with pytest.raises(IntegrityError, match="registered was no digest"):
+    with pytest.raises(IntegrityError, match="has no digest"):
         loading.load(promotion.champion(target))
 
 
