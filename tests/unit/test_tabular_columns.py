@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.problems.contract import Column
 from lifecycle.problems.tabular.cells import unusable
-from lifecycle.problems.tabular.columns import frozen, infer, judge
+from lifecycle.problems.tabular.columns import are_written, frozen, infer, judge
 from lifecycle.problems.tabular.learnt import departures, learn
 from lifecycle.problems.tabular.model import typed
 from lifecycle.problems.tabular.proposal import propose
@@ -47,6 +47,9 @@ CELLS: dict[str, tuple[str, list[str], str]] = {
     "nothing": ("x", ["", "NA"] * 20, "drop"),
     "identifiers": ("x", [f"P{n}" for n in range(40)], "drop"),
     "numbers that identify": ("customerID", [str(n) for n in range(40)], "drop"),
+    "numbers, few of them infinite": ("x", [str(n / 4) for n in range(38)] + ["inf", "-Infinity"], "numeric"),
+    "numbers with a currency": ("x", [f"${n:,}.50" for n in range(990, 1010)] * 2, "categorical"),
+    "per cent": ("x", [f"{n / 4} %" for n in range(20)] * 2, "categorical"),
     "free text": ("x", [f"the {n}th note of a clerk" for n in range(40)], "drop"),
 }
 
@@ -74,6 +77,15 @@ def test_a_column_that_is_not_declared_has_no_cell_that_is_not_of_its_kind(cells
     frame = column.to_frame("x")
     assert unusable(frame, [("x", kind)]).isna().all()
     assert typed(frame, [("x", kind)])["x"].notna().sum() == (~is_missing(column.str.strip(), kind)).sum()
+
+
+WRITTEN = ["$1,234.50", "€ 1.234,50", "1 234,50", "12%", "-5,5 €", "(1,200)", "USD 5", "1'000"]
+UNWRITTEN = ["12.03.2024", "192.168.1.1", "ABC123", "5-7", "1,2,3", "$", "12 months", "12", ""]
+
+
+def test_a_number_as_people_write_it_is_told_from_other_words() -> None:
+    assert [cell for cell in WRITTEN + UNWRITTEN if are_written(pd.Series([cell, "NA"], dtype="str"))] == WRITTEN
+    assert "a number written like '$1.50' is a word" in judge("x", pd.Series(["$1.50", "2.25"] * 9, dtype="str")).note
 
 
 def table(**columns: Any) -> pd.DataFrame:

@@ -151,6 +151,15 @@ def test_a_moment_becomes_five_numbers() -> None:
     assert features.iloc[1, :5].isna().all()
 
 
+@pytest.mark.parametrize("moment_first", [True, False])
+def test_a_column_that_is_called_like_a_part_of_a_moment_is_learnt_too(*, moment_first: bool) -> None:
+    columns = [("at", "datetime"), ("at:year", "categorical"), ("at:year:", "numeric")][:: 1 if moment_first else -1]
+    cells = {"at": ["1970-01-02"], "at:year": ["leap"], "at:year:": [5.0]}
+    features = expanded(typed(pd.DataFrame(cells), columns), columns)
+    assert len(features.columns) == 7
+    assert features.loc[0, ["at:year", "at:year:", "at:year::"]].tolist() == ["leap", 5.0, 1970.0]
+
+
 def test_a_column_that_is_missing_or_there_twice_is_named() -> None:
     with pytest.raises(ValueError, match="the column 'b' is missing; the model reads a, b"):
         typed(pd.DataFrame({"a": [1]}), [("a", "numeric"), ("b", "numeric")])

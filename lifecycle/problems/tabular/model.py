@@ -127,13 +127,17 @@ MOMENTS: dict[str, Callable[["pd.Series[Any]"], Any]] = {
 
 
 def expanded(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-    """The features of a pipeline from typed columns: each moment becomes five numbers."""
+    """The features of a pipeline from typed columns: each moment becomes five numbers, named unlike any column."""
     features: dict[str, Any] = {}
     for name, kind in columns:
-        if kind == "datetime":
-            features |= {f"{name}:{part}": take(frame[name]).astype("float64") for part, take in MOMENTS.items()}
-        else:
+        if kind != "datetime":
             features[name] = frame[name]
+            continue
+        for part, take in MOMENTS.items():
+            feature = f"{name}:{part}"
+            while feature in frame or feature in features:
+                feature += ":"
+            features[feature] = take(frame[name]).astype("float64")
     return pd.DataFrame(features, index=frame.index)
 
 
