@@ -142,6 +142,14 @@ def test_the_first_cell_that_is_not_of_its_kind_is_the_reason() -> None:
     assert [None if pd.isna(reason) else reason for reason in reasons] == expected
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_many_columns_are_typed_as_each_of_them(number: float) -> None:
+    frame = pd.DataFrame({f"c{n}": [n + 0.5, number] for n in range(30)}).assign(word=["1.0", ""], whole=[1, 2])
+    columns = [*((f"c{n}", "numeric") for n in range(29, -1, -1)), ("word", "numeric"), ("whole", "numeric")]
+    each = pd.concat([typed(frame[[name]].astype(object), [(name, kind)]) for name, kind in columns], axis="columns")
+    pd.testing.assert_frame_equal(typed(frame, columns), each)
+
+
 def test_a_moment_becomes_five_numbers() -> None:
     columns = [("at", "datetime"), ("word", "categorical")]
     frame = typed(pd.DataFrame({"at": ["1970-01-02 12:00:00", None], "word": ["a", "b"]}), columns)
