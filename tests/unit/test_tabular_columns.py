@@ -41,6 +41,7 @@ CELLS: dict[str, tuple[str, list[str], str]] = {
     "dates": ("x", ["2026-01-01", "2026-02-03", ""] * 9, "datetime"),
     "times": ("x", ["2026-01-01 10:00:00", "2026-01-01T10:00:00Z"] * 9, "datetime"),
     "what looks like a date": ("x", ["2026-01-01", "2026-13-45"] * 9, "categorical"),
+    "dates as people write them": ("x", [f"{n}.12.2025" for n in range(1, 29)] * 2, "categorical"),
     "words": ("x", WORDS * 3, "categorical"),
     "one value": ("x", ["a"] * 20, "drop"),
     "one value and missing ones": ("x", ["a", ""] * 20, "categorical"),
@@ -61,6 +62,16 @@ def test_a_column_is_of_the_kind_of_its_cells(name: str, cells: list[str], kind:
     assert bool(judged.note) >= (kind == "drop")
     spaced = pd.Series([f" {cell} " for cell in cells][::-1], dtype="str")
     assert judge(name, spaced)[:3] == judged[:3]
+
+
+def test_what_people_read_as_a_number_or_a_date_is_no_key() -> None:
+    days = [f"{1 + n % 28}/{1 + n // 28}/2025" for n in range(60)]
+    frame = table(day=days, paid=[f"${n},000" for n in range(1, 61)], x=[n / 4 for n in range(60)], y=["a", "b"] * 30)
+    proposal = propose(frame, "y")
+    assert proposal.key is None
+    notes = {column.name: column.note for column in proposal.columns}
+    assert "write 2026-12-31" in notes["day"]
+    assert "write it plainly" in notes["paid"]
 
 
 NUMBERS = ["1", "0", "1.0", "-2.5", "1e3", "+7", ".5", "007", "inf", " 5 ", "1,5", "?"]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.problems.contract import DROP, Column, Columns, Kind
-from lifecycle.problems.tabular.spelling import CODE, INFINITE, NUMBER, TIME, WRITTEN, is_missing
+from lifecycle.problems.tabular.spelling import CODE, DATE, INFINITE, NUMBER, TIME, WRITTEN, is_missing
 
 logger = logging.getLogger(__name__)
 
@@ -106,18 +106,23 @@ def _kind(name: str, present: "pd.Series[int]") -> tuple[str, str]:
     are_few = present[others.index].sum() <= (1 - NEARLY_ALL) * present.sum()
     if len(numbers) and are_few and others.str.fullmatch(INFINITE, case=False).all():
         kind, note = _kind_of_numbers(name, numbers)
-        return kind, note or "; infinite cells cannot be used" * bool(len(others))
+        return kind, "; infinite cells cannot be used" if len(others) and kind != "categorical" else note
     if len(values) and values.str.fullmatch(TIME).all() and _are_times(values):
         return "datetime", ""
+    are_many = len(numbers) and present[numbers.index].sum() >= NEARLY_ALL * present.sum()
+    return "categorical", _note_of_words(values, others if are_many else others[:0])
+
+
+def _note_of_words(values: "pd.Series[str]", strays: "pd.Series[str]") -> str:
+    """What people read as dates or numbers, and what stands among numbers."""
+    if len(values) and values.str.fullmatch(DATE).all():
+        return f"; a date written like {values.iloc[0]!r:.40} is a word to a model: write 2026-12-31"
     if are_written(values):
-        other = others.iloc[0] if len(others) else values.iloc[0]
-        return "categorical", f"; a number written like {other!r:.40} is a word to a model: write it plainly"
-    if len(numbers) and present[numbers.index].sum() >= NEARLY_ALL * present.sum():
-        return (
-            "categorical",
-            f"; all but cells such as {others.iloc[0]!r:.40} are numbers: if they are mistakes, declare it",
-        )
-    return "categorical", ""
+        example = values[~values.str.fullmatch(NUMBER)].iloc[0]
+        return f"; a number written like {example!r:.40} is a word to a model: write it plainly"
+    if len(strays):
+        return f"; all but cells such as {strays.iloc[0]!r:.40} are numbers: if they are mistakes, declare it"
+    return ""
 
 
 def _kind_of_numbers(name: str, numbers: "pd.Series[str]") -> tuple[str, str]:

@@ -12,7 +12,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import ProblemName
 from lifecycle.problems.contract import DROP
 from lifecycle.problems.tabular.columns import NEARLY_ALL, UNIQUE, Judged, are_written, judge, listed
-from lifecycle.problems.tabular.spelling import NUMBER, is_missing
+from lifecycle.problems.tabular.spelling import DATE, NUMBER, is_missing
 
 TARGETS = [
     "target",
@@ -162,7 +162,7 @@ def _is_key(name: str, cells: "pd.Series[str]") -> bool:
         return False
     judged = judge(name, cells)
     if not stripped.str.fullmatch(NUMBER).all():
-        return judged.kind == DROP and not are_written(stripped)
+        return judged.kind == DROP and not (are_written(stripped) or stripped.str.fullmatch(DATE).all())
     steps = pd.to_numeric(stripped).diff().dropna()
     return judged.kind == DROP or bool((steps == 1).all())
 

@@ -14,6 +14,8 @@ INFINITE = r"[+-]?(?:inf|infinity)"
 _SIGN = r"(?:[$€£¥₹]|USD|EUR|GBP|CHF|JPY)"
 WRITTEN = rf"[(+-]?\s*{_SIGN}?\s*[+-]?[0-9]{{1,3}}(?:[,.'\s]?[0-9]{{3}})*(?:[.,][0-9]+)?\s*(?:%|{_SIGN})?\)?"
 """A number as people write it: with a currency, per cent, groups of thousands, a decimal comma."""
+DATE = r"[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}.*"
+"""A date as people write it, which no two countries read alike."""
 TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?"
 
 
