@@ -179,11 +179,10 @@ def _definition(
 ) -> "ModelDefinition":
     """The definition that the proposal and the decisions make together."""
     problem = choices.problem or proposal.problem
+    _require_answers(frame[str(proposal.target)].str.strip(), problem)
     kinds = {column.name: column.kind for column in proposal.columns}
     kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
     kinds = _of_texts(kinds) if problem == "text-classification" else _of_tables(kinds)
-    if problem == "tabular-regression":
-        _require_numbers(frame, str(proposal.target))
     key = choices.key or proposal.key
     split = _split(proposal, choices)
     no_inputs = {key, split["column"] if split and split["by"] == "group" else None}
@@ -217,14 +216,19 @@ def _of_tables(kinds: dict[str, Any]) -> dict[str, Any]:
     return inputs
 
 
-def _require_numbers(frame: "pd.DataFrame", target: str) -> None:
+def _require_answers(cells: "pd.Series[str]", problem: ProblemName) -> None:
+    """Refuse a target that tells nothing: blank or the same in every row, or words where numbers are needed."""
     import pandas as pd
 
-    cells = frame[target][frame[target].str.strip() != ""]
-    words = cells[pd.to_numeric(cells, errors="coerce").isna()]
-    if len(words) == len(cells):
-        what = f"The target {target!r} of a regression holds no number, but {words.head(1).to_list()}."
-        raise ConfigError(what, "Choose another --target, or --problem tabular-classification.")
+    target, cells = cells.name, cells[cells != ""]
+    if cells.nunique() < 2:
+        there = f"{cells.iloc[0]!r:.60}" if len(cells) else "blank"
+        what = f"The target {target!r} is {there} in every row: there is nothing to predict."
+        raise ConfigError(what, "Choose another --target.")
+    if problem == "tabular-regression" and pd.to_numeric(cells, errors="coerce").isna().all():
+        what = f"The target {target!r} of a regression holds no number, but {cells.iloc[0]!r:.60}."
+        fix = "Write numbers plainly, as 1234.5, choose another --target, or --problem tabular-classification."
+        raise ConfigError(what, fix)
 
 
 def _split(proposal: "Proposal", choices: Choices) -> dict[str, str] | None:

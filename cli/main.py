@@ -48,7 +48,9 @@ class Root(LazyGroup):
             "Bring up Prefect's server, MLflow's UI and a worker with the deployments; Ctrl-C stops them.",
         ),
         "down": Place("cli.up", "down", "Stop what `mlops up` runs, and what is left of one that was killed."),
-        "status": Place("cli.up", "status", "Tell what is up, where, and whether it answers."),
+        "status": Place(
+            "cli.up", "status", "Tell what is up, where, whether it answers, and whether schedules make runs."
+        ),
         "serve": Place(
             "cli.serving",
             "serve",
@@ -70,7 +72,7 @@ class Root(LazyGroup):
             "backfill",
             "Fill the days for which nothing was published, each once; again fills what is still missing.",
         ),
-        "doctor": Place("cli.system", "doctor", "Check state, registry and data for inconsistencies."),
+        "doctor": Place("cli.system", "doctor", "Check state, registry, data and schedules for inconsistencies."),
         "data": Place("cli.data", "app", "Dataset versions: create, list, show, validate; erase rows."),
         "model": Place("cli.model", "app", "The registry: register, find, describe, alias, delete, clean up, migrate."),
         "gate": Place("cli.gate", "app", "The gate: judge, explain, prove that it refuses."),

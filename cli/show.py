@@ -27,10 +27,6 @@ OUTCOMES = {"pass": "green", "caught": "green", "too_few": "dim", "unguarded": "
 )
 WHOLE = frozenset({"outcome", "value", "interval", "limit", "rows", "gain", "p", "failures", "row", "score", "error"})
 """Columns that are of no use broken into lines; the others make room for them."""
-
-
-CUT = frozenset({"text", "inputs", "for example"})
-"""Columns of what the models were given."""
 HEADLINE = 2
 """So many metrics stand in a release's summary, the deciding one first; `mlops gate explain` shows all."""
 
@@ -172,7 +168,7 @@ def _table_of(shown: "Table") -> None:
 
     def cell(column: str, text: str, tone: str) -> Text:
         style = OUTCOMES.get(tone, "") if column == "outcome" else ""
-        return Text(_cut(text) if column in CUT else text, style)
+        return Text(_cut(text) if column == shown.inputs else text, style)
 
     if shown.rows:
         lines = [[cell(*pair, row.tone) for pair in zip(shown.header, row.cells, strict=True)] for row in shown.rows]

@@ -222,7 +222,7 @@ def _check_input(config: Settings, request: InferenceRequest) -> None:
     """A table that is not there ends here, before Prefect is started; one of a catalog may be there for the job."""
     if LOGICAL_DATE in str(request.input) and request.logical_date is None:
         return  # the day is that of the flow run, which says so if it has none
-    source = request.source_of(request.logical_date)
+    source = request.source_of()
     if not (source.is_in_catalog and config.platform == "databricks"):
         ingest.require(source, config.data)
 

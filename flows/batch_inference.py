@@ -1,14 +1,11 @@
 """One pinned model + one table → published predictions."""
 
-from datetime import date, datetime
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from prefect import flow, runtime
+from prefect import flow
 
 from flows.flow_requests import InferenceRequest
-from flows.parameters import PERSISTED, Outcome, flat, named
-from lifecycle.core.errors import ConfigError
+from flows.parameters import PERSISTED, Outcome, flat, for_its_day, named
 from lifecycle.data.manifest import LATEST
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
@@ -26,21 +23,20 @@ INPUTS = ".inputs"
 
 def run(request: InferenceRequest) -> Outcome[Batch]:
     """Resolve the model once, pin the table, score it, and look at what is published."""
-    request = request.completed()
+    request = for_its_day(request.completed())
     config = compute.settings_of(request.env, request.model)
     output_root = files.folder_of(request.output) if request.output else config.predictions
     target = target_of(config, request.model)
     model = registry.resolve(target, alias=request.alias, version=request.version, run_id=request.run_id)
-    day = request.logical_date or _scheduled_day(request.time_zone)
     request.require_one_table()
-    table = _table(config, request, day)
+    table = _table(config, request)
     planned = BatchRequest(
         model=model,
         input=data.brought(table.input, config.predictions / INPUTS, config.data),
         columns=table.columns,
         key_column=table.key_column,
         splits=table.splits,
-        logical_date=day,
+        logical_date=request.logical_date,
         output_root=output_root,
         rules=config.data,
         inference=_rules(config, request.engine, request.table),
@@ -67,22 +63,10 @@ def _rules(config: Settings, engine: Literal["local", "spark"] | None, table: st
     return rules.model_copy(update={"engine": engine or rules.engine, "table": table and tables.absolute(table)})
 
 
-def _table(config: Settings, request: InferenceRequest, day: date | None) -> batches.Table:
+def _table(config: Settings, request: InferenceRequest) -> batches.Table:
     """The table to score: that of the day, or a version of a dataset, whose manifest says what its columns are."""
     if not request.data_name:
-        return batches.Table(request.source_of(day).absolute(), request.inputs, request.key_column)
+        return batches.Table(request.source_of().absolute(), request.inputs, request.key_column)
     data_version = data.resolve(config.datasets, request.data_name, request.data_version or LATEST)
     manifest = data.load(config.datasets, request.data_name, data_version)
     return batches.of_version(config.datasets, manifest, request.key_column, request.split)
-
-
-def _scheduled_day(time_zone: str | None) -> date | None:
-    """The day for which this run was scheduled, however late it starts."""
-    if time_zone is None:
-        return None
-    try:
-        zone = ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(f"{time_zone!r} is not a time zone.", "For example: Europe/Helsinki") from None
-    scheduled: datetime = runtime.flow_run.scheduled_start_time
-    return scheduled.astimezone(zone).date()

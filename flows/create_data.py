@@ -3,14 +3,14 @@
 from prefect import flow
 
 from flows.flow_requests import DatasetRequest
-from flows.parameters import PERSISTED, Outcome, flat, named
+from flows.parameters import PERSISTED, Outcome, flat, for_its_day, named
 from lifecycle.data.manifest import Manifest
 from tasks import compute, data, gate, reports
 
 
 def run(request: DatasetRequest) -> Outcome[Manifest]:
     """Make the version and look at it; the same one again changes nothing."""
-    request = request.completed()
+    request = for_its_day(request.completed())
     config = compute.settings_of(request.env, request.model_name)
     request = request.versioned(config, data.version_for)
     planned = data.plan(config, request.source_of(), **request.arguments)

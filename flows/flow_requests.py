@@ -47,7 +47,30 @@ GateDataVersion = Annotated[Name | None, Field(description="Version of the datas
 TextColumn = Annotated[str | None, Field(description="Column of the texts, where a model reads one; default text.")]
 
 
-class TableRequest(Request, TableForm):
+class Dated(Frozen):
+    """A table that may be one of a day."""
+
+    logical_date: date | None = Field(
+        None, description="Day that it is for; {logical_date} in the table's address stands for it."
+    )
+    time_zone: str | None = Field(
+        None,
+        description="Without a logical date, the day is that of the scheduled start in this zone; without both, none.",
+    )
+
+    def dated(self, address: str) -> str:
+        """An address, with the day in place of `{logical_date}`.
+
+        Raises:
+            ConfigError: It needs a day, and there is none.
+        """
+        if LOGICAL_DATE in address and self.logical_date is None:
+            what = f"The table {address} needs a day."
+            raise ConfigError(what, "Give a logical date: --logical-date 2026-11-21")
+        return address.replace(LOGICAL_DATE, str(self.logical_date))
+
+
+class TableRequest(Request, TableForm, Dated):
     """What determines a dataset version."""
 
     data_name: Name | None = Field(None, description="Name of the dataset.")
@@ -119,8 +142,8 @@ class TableRequest(Request, TableForm):
 
     @property
     def address(self) -> str:
-        """Where the table is; `{version}` in it stands for the version of the dataset."""
-        address = required(self.source, "--source")
+        """Where the table is; `{version}` in it stands for the version of the dataset, `{logical_date}` for the day."""
+        address = self.dated(required(self.source, "--source"))
         if VERSION not in address:
             return address
         return address.replace(VERSION, required(self.data_version, "--data-version"))
@@ -148,11 +171,8 @@ class TableRequest(Request, TableForm):
     @property
     def arguments(self) -> dict[str, Any]:
         """What `lifecycle.data.dataset.state` is told besides the table."""
-        given = self.model_dump(
-            exclude_none=True,
-            exclude={"model_name", "source", "sha256", "key_column", "env", *TableForm.model_fields},
-            include={*TableRequest.model_fields},
-        )
+        columns = TableRequest.model_fields.keys() - TableForm.model_fields.keys() - Dated.model_fields.keys()
+        given = self.model_dump(exclude_none=True, include=columns - {"model_name", "source", "sha256", "key_column"})
         needed = {"data_name": required(self.data_name, "--data-name")}
         return given | needed | ({"key": self.key_column} if self.key_column else {})
 
@@ -274,7 +294,7 @@ class RollbackRequest(Request):
     )
 
 
-class InferenceRequest(Request, TableForm):
+class InferenceRequest(Request, TableForm, Dated):
     """Of the flow batch-inference."""
 
     env: Environment = Field(Environment.PROD, description="Environment of the model.")
@@ -298,13 +318,6 @@ class InferenceRequest(Request, TableForm):
     )
     table: Location | None = Field(
         None, description="Delta table that gets the predictions too: a path, a URL, or catalog.schema.table."
-    )
-    logical_date: date | None = Field(
-        None, description="Day that the batch is for; {logical_date} in the input stands for it."
-    )
-    time_zone: str | None = Field(
-        None,
-        description="Without a logical date, the day is that of the scheduled start in this zone; without both, none.",
     )
 
     def defined_by(self, definition: ModelDefinition) -> dict[str, Any]:
@@ -332,13 +345,9 @@ class InferenceRequest(Request, TableForm):
         if self.data_name is None and (self.data_version or self.split):
             raise ConfigError("A version and a split are those of a dataset.", "Name it: --data-name")
 
-    def source_of(self, day: date | None) -> Source:
-        """The table, with the day in place of `{logical_date}`."""
-        address = required(self.input, "--input")
-        if LOGICAL_DATE in address and day is None:
-            what = f"The input {address} needs a day."
-            raise ConfigError(what, "Give a logical date: --logical-date 2026-11-21")
-        return self.at(address.replace(LOGICAL_DATE, str(day)))
+    def source_of(self) -> Source:
+        """The table."""
+        return self.at(self.dated(required(self.input, "--input")))
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -373,6 +382,6 @@ class ReleaseRequest(TableRequest, Fitting):
     def for_inference(self, data_version: str) -> InferenceRequest:
         """What the flow batch-inference is asked: to score the table itself."""
         address = self.model_copy(update={"data_version": data_version}).address
-        form = self.model_dump(include={*TableForm.model_fields})
+        form = self.model_dump(include={*TableForm.model_fields, *Dated.model_fields})
         key, texts = self.key_column, self.texts or None
         return InferenceRequest(model_name=self.model, input=address, columns=texts, key_column=key, **form)

@@ -7,18 +7,22 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import date, datetime
 from functools import wraps
 from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prefect import State, runtime
 from prefect.states import Completed
 
+from flows.flow_requests import Dated
 from flows.request import Request
 from lifecycle.core.errors import ConfigError
 from lifecycle.settings.load import checked
 
 R = TypeVar("R", bound=Request)
 T = TypeVar("T")
+D = TypeVar("D", bound=Dated)
 
 
 class Outcome(NamedTuple, Generic[T]):
@@ -75,3 +79,21 @@ def named(template: str, request: type[Request]) -> Callable[[], str]:
         return template.format_map(defaultdict(lambda: "default", parameters))
 
     return name
+
+
+def for_its_day(request: D) -> D:
+    """The same request with its day: given, or in its zone that of the scheduled start."""
+    day = request.logical_date or _scheduled_day(request.time_zone)
+    return request.model_copy(update={"logical_date": day})
+
+
+def _scheduled_day(time_zone: str | None) -> date | None:
+    """The day for which this run was scheduled, however late it starts."""
+    if time_zone is None:
+        return None
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"{time_zone!r} is not a time zone.", "For example: Europe/Helsinki") from None
+    scheduled: datetime = runtime.flow_run.scheduled_start_time
+    return scheduled.astimezone(zone).date()

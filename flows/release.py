@@ -4,7 +4,7 @@ from prefect import flow
 
 from flows import batch_inference, create_data, promote, train
 from flows.flow_requests import PromotionRequest, ReleaseRequest, TrainingRequest
-from flows.parameters import PERSISTED, Outcome, flat, named
+from flows.parameters import PERSISTED, Outcome, flat, for_its_day, named
 from flows.request import required
 from lifecycle.core.names import Environment
 from lifecycle.data import delta
@@ -16,7 +16,7 @@ DEV, STAGING, PROD = Environment
 
 def run(request: ReleaseRequest) -> Outcome[Release]:
     """Call the flows one after the other, as plain functions: one run shows it all, and a rerun reuses what is done."""
-    request = request.completed()
+    request = for_its_day(request.completed())
     for env in Environment:
         approvals.require_reach(compute.settings_of(env, request.model))
     if request.is_in_catalog:

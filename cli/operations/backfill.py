@@ -63,8 +63,8 @@ def fill(
     """
     with connection.client() as client:
         deployment = runs.deployment_of(client, name)
-        if "logical_date" not in runs.form(deployment)["properties"]:
-            raise ConfigError(f"{name} is not run for a day: it has no logical_date.", "Try: --flow batch-inference")
+        if not {"logical_date", "input"} <= runs.form(deployment)["properties"].keys():
+            raise ConfigError(f"{name} does not score the table of a day.", "Try: --flow batch-inference")
         parameters = deployment.parameters | runs.parsed(deployment, pairs)
         found = {day: _published(config, parameters, day) for day in wanted}
         started = (

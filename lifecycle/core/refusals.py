@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from lifecycle.core.errors import MlopsError
 
 LENGTH = 500
-CANNOT_SCORE = "Look at the texts, or try the model on one of them: mlops model predict"
+CANNOT_SCORE = "Look at the rows, or try the model on one of them: mlops model predict"
 
 
 @contextmanager

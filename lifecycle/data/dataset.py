@@ -341,7 +341,23 @@ def _cleaned(
     left = _without_erased(table._replace(rows=rows, unusable=unusable), request) if request.clean else table
     before = parent.before if parent else Before()
     canonical = request.table.canonical(left.rows, request, before)
-    return left, cleaning.with_what_is_away(canonical, away, request, before)
+    return _without_erased_keys(left, cleaning.with_what_is_away(canonical, away, request, before), request)
+
+
+def _without_erased_keys(
+    table: ingest.Table, canonical: Canonical, request: CreateDataRequest
+) -> tuple[ingest.Table, Canonical]:
+    """Both without the rows that were erased by their key alone, which only the canonical form tells."""
+    graves = tombstones.load(request.data_root)
+    if tombstones.KEY not in graves.columns:
+        return table, canonical
+    keys = request.table.keys(canonical.frame, canonical.inputs, request)
+    frame = canonical.frame[~keys.map(lambda key: graves.hold(tombstones.KEY, key)).astype(bool)]
+    gone = {*canonical.frame.index} - {*frame.index}
+    usable = [{row: why for row, why in of.unusable.items() if row not in gone} for of in (table, canonical)]
+    said = ("", "") if gone else (table.said, canonical.said)
+    table = table._replace(unusable=usable[0], said=said[0])
+    return table, canonical._replace(frame=frame, unusable=usable[1], said=said[1])
 
 
 def _wanted(request: CreateDataRequest, parent: Manifest | None) -> Wanted | None:

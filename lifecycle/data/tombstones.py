@@ -1,4 +1,4 @@
-"""What keeps erased rows away: of each, a keyed digest of its text, or of its value in a column, beside the data.
+"""What keeps erased rows away: of each, a keyed digest of its text, its key or its value in a column, beside the data.
 
 `<root>/.erased.json` of datasets and of predictions holds a random key and the digests. A table that still holds an
 erased row leads to a dataset version without it, and to predictions without it. Who can read the file can test a guess,
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FILE = ".erased.json"
 TEXT = ""
 """In place of a column's name: the text of a row, whatever its column is called."""
+KEY = "\0key"
+"""In its place too: the key of a row of a table, which no column of a source is called."""
 
 
 class Tombstones(Frozen):

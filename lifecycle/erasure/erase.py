@@ -174,7 +174,7 @@ def _nothing(places: Places, subject: Subject, planned: Erasure) -> Erasure:
 
 def _bury(places: Places, wanted: Wanted) -> None:
     for root in (*places.datasets, *places.predictions):
-        tombstones.add(root, {tombstones.TEXT: wanted.texts} | ({wanted.id_column: wanted.ids} if wanted.ids else {}))
+        tombstones.add(root, wanted.buried)
 
 
 def _carry_out(intent: Intent, places: Places) -> Erasure:
@@ -308,11 +308,13 @@ def _own_files(places: Places, forms: Forms) -> Iterator[Left]:
 
 
 def _coming_again(places: Places, wanted: Wanted, planned: Erasure) -> Iterator[Left]:
-    """Tables whose rows were named by keys alone: of these nothing is kept that would know them in the next version."""
+    """Tables whose rows were named by keys alone: by these they are not known in a batch of a file."""
     for manifest in (manifest for root in places.datasets for manifest in dataset.versions(root)):
         is_text = any(column.kind == "text" for column in manifest.inputs)
         if not (wanted.ids or is_text) and any(entry.erasure == planned.erasure for entry in manifest.erased):
-            why = "from it the rows come in again: name them by the value of a column too (--id-column, --ids-from)"
+            why = (
+                "a batch of it scores the rows again: name them by the value of a column too (--id-column, --ids-from)"
+            )
             yield Left(what=manifest.source, why=why)
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
-from lifecycle.data import dataset
+from lifecycle.data import dataset, tombstones
 from lifecycle.data.dataset import QUARANTINE, SPLIT
 from lifecycle.data.manifest import Manifest
 from lifecycle.problems.text_classification.identity import text_key
@@ -69,6 +69,13 @@ class Wanted(NamedTuple):
         known = frozenset([*subject.texts, *texts])
         every_key = frozenset([*map(text_key, known), *keys])
         return cls(known, every_key, subject.keys, subject.id_column, frozenset(subject.ids))
+
+    @property
+    def buried(self) -> dict[str, frozenset[str]]:
+        """What keeps them away from now on, by the column that it stands in; a text tells its key."""
+        by_key = {key for key in self.keys if key.startswith(self.prefixes)} - {*map(text_key, self.texts)}
+        columns = {tombstones.TEXT: self.texts, tombstones.KEY: frozenset(by_key)}
+        return columns | ({self.id_column: self.ids} if self.ids else {})
 
     def has_text(self, text: str) -> bool:
         """Whether a text is one of theirs."""

@@ -11,6 +11,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 
 from flows.batch_inference import batch_inference
+from flows.create_data import create_data
 from lifecycle.core.errors import ConfigError
 from lifecycle.settings.load import Settings
 from tests.conftest import train_model, write_news
@@ -42,6 +43,19 @@ def test_the_day_is_that_of_the_schedule_in_its_zone_however_late_the_run(
         run = client.create_flow_run(batch_inference, parameters=given, state=scheduled)
     batch = run_flow(batch_inference, flow_run=run, parameters=given)
     assert str(batch.manifest.logical_date) == day
+
+
+@pytest.mark.usefixtures("home")
+def test_a_dataset_is_made_of_the_table_of_the_day_of_its_schedule(tmp_path: Path) -> None:
+    write_news(tmp_path / "news-2026-10-25.csv", 60)
+    source = f"{tmp_path}/news-{{logical_date}}.csv"
+    asked = {"data_name": "daily", "data_version": "1", "source": source, "time_zone": "Europe/Helsinki"}
+    scheduled = Scheduled(scheduled_time=datetime(2026, 10, 24, 22, 30, tzinfo=UTC))
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(create_data, parameters=asked, state=scheduled)
+    assert run_flow(create_data, flow_run=run, parameters=asked).source.endswith("news-2026-10-25.csv")
+    with pytest.raises(ConfigError, match="--logical-date"):
+        create_data(**asked | {"time_zone": None})
 
 
 def test_without_day_and_zone_a_batch_has_no_day(model: dict[str, Any], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a flow is asked: its form, the options of its command, and what the definition of a model fills in."""
 
 import ast
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,18 @@ def test_a_batch_reads_the_definitions_table_and_its_texts() -> None:
     assert InferenceRequest(input="a.csv").filled(MOOD).inputs == {"headline": "text"}
     assert InferenceRequest(input="a.csv", text_column="body").filled(MOOD).inputs == {"body": "text"}
     assert InferenceRequest(data_name="bikes", data_version="1").filled(BIKES).input is None
+
+
+def test_the_day_and_the_version_stand_in_the_address_of_a_table() -> None:
+    asked = {"source": "in/{logical_date}-{version}.csv", "data_version": "2", "model_name": "m"}
+    sent = ReleaseRequest(**asked, logical_date=date(2026, 3, 29))
+    assert sent.for_data().source_of().uri == "in/2026-03-29-2.csv"
+    batch = sent.for_inference("2")
+    assert (batch.source_of().uri, batch.logical_date) == ("in/2026-03-29-2.csv", date(2026, 3, 29))
+    assert "logical_date" not in ReleaseRequest(data_name="d", logical_date=date(2026, 3, 29)).arguments
+    for request in (DatasetRequest(source="{logical_date}.csv"), InferenceRequest(input="{logical_date}.csv")):
+        with pytest.raises(ConfigError, match="needs a day"):
+            request.source_of()
 
 
 def test_a_training_takes_the_definitions_dataset() -> None:

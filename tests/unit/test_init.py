@@ -201,6 +201,9 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "a target that is the key": (["t.csv", "--key", "churned"], 2, "churned is the key"),
     "group and time": (["t.csv", "--group-column", "plan", "--time-column", "age"], 2, "not by both"),
     "a regression of words": (["t.csv", "--problem", "tabular-regression"], 2, "holds no number"),
+    "a target that is the same everywhere": (["same.csv", "--target", "b"], 2, "'x' in every row"),
+    "a target that is blank everywhere": (["same.csv", "--target", "c"], 2, "is blank in every row"),
+    "a target with a currency": (["euro.csv"], 2, "holds no number, but '€1,000'. Write numbers plainly"),
     "texts where there are none": (["t.csv", "--problem", "text-classification"], 2, "one column of texts"),
     "no such problem": (["t.csv", "--problem", "poetry"], 2, "poetry"),
     "a name that is none": (["t.csv", "--model-name", "../x"], 2, "is not a model name"),
@@ -218,6 +221,8 @@ def test_a_mistake_is_told_and_writes_nothing(run: Run, tmp_path: Path, case: tu
     (tmp_path / "%.csv").write_text((tmp_path / "t.csv").read_text())
     (tmp_path / "empty.csv").touch()
     (tmp_path / "header.csv").write_text("a,b\n")
+    (tmp_path / "same.csv").write_text("a,b,c\n1,x,\n2,x,\n")
+    (tmp_path / "euro.csv").write_text("a,price\n" + "".join(f'{n % 9},"€{n + 1000:,}"\n' for n in range(60)))
     (tmp_path / "one.csv").write_text("a\n1\n2\n")
     (tmp_path / "broken.csv").write_text("a,label\n1,x\n2\n")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -105,11 +105,12 @@ BESIDE = {
 
 @pytest.mark.parametrize(("name", "content"), BESIDE.values(), ids=BESIDE.keys())
 def test_what_lies_beside_the_columns_that_are_asked_for_is_nobodys_problem(
-    tmp_path: Path, name: str, content: bytes
+    tmp_path: Path, name: str, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / name).write_bytes(content)
     table = read(tmp_path / name)
     assert (pairs(table), table.unusable) == (ROWS, {})
+    assert ("appears twice" in caplog.text) >= (content == BESIDE["names that stand twice in Parquet"][1])
     assert table.rows.columns.is_unique
     source = Source(uri=str(tmp_path / name))
     (chunk,) = ingest.stream(source, RULES, ASKED, rows_per_chunk=100)

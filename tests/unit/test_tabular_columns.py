@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.problems.contract import Column
 from lifecycle.problems.tabular.cells import unusable
-from lifecycle.problems.tabular.columns import frozen, infer, judge
+from lifecycle.problems.tabular.columns import are_written, frozen, infer, judge
 from lifecycle.problems.tabular.learnt import departures, learn
 from lifecycle.problems.tabular.model import typed
 from lifecycle.problems.tabular.proposal import propose
@@ -41,12 +41,16 @@ CELLS: dict[str, tuple[str, list[str], str]] = {
     "dates": ("x", ["2026-01-01", "2026-02-03", ""] * 9, "datetime"),
     "times": ("x", ["2026-01-01 10:00:00", "2026-01-01T10:00:00Z"] * 9, "datetime"),
     "what looks like a date": ("x", ["2026-01-01", "2026-13-45"] * 9, "categorical"),
+    "dates as people write them": ("x", [f"{n}.12.2025" for n in range(1, 29)] * 2, "categorical"),
     "words": ("x", WORDS * 3, "categorical"),
     "one value": ("x", ["a"] * 20, "drop"),
     "one value and missing ones": ("x", ["a", ""] * 20, "categorical"),
     "nothing": ("x", ["", "NA"] * 20, "drop"),
     "identifiers": ("x", [f"P{n}" for n in range(40)], "drop"),
     "numbers that identify": ("customerID", [str(n) for n in range(40)], "drop"),
+    "numbers, few of them infinite": ("x", [str(n / 4) for n in range(38)] + ["inf", "-Infinity"], "numeric"),
+    "numbers with a currency": ("x", [f"${n:,}.50" for n in range(990, 1010)] * 2, "categorical"),
+    "per cent": ("x", [f"{n / 4} %" for n in range(20)] * 2, "categorical"),
     "free text": ("x", [f"the {n}th note of a clerk" for n in range(40)], "drop"),
 }
 
@@ -58,6 +62,16 @@ def test_a_column_is_of_the_kind_of_its_cells(name: str, cells: list[str], kind:
     assert bool(judged.note) >= (kind == "drop")
     spaced = pd.Series([f" {cell} " for cell in cells][::-1], dtype="str")
     assert judge(name, spaced)[:3] == judged[:3]
+
+
+def test_what_people_read_as_a_number_or_a_date_is_no_key() -> None:
+    days = [f"{1 + n % 28}/{1 + n // 28}/2025" for n in range(60)]
+    frame = table(day=days, paid=[f"${n},000" for n in range(1, 61)], x=[n / 4 for n in range(60)], y=["a", "b"] * 30)
+    proposal = propose(frame, "y")
+    assert proposal.key is None
+    notes = {column.name: column.note for column in proposal.columns}
+    assert "write 2026-12-31" in notes["day"]
+    assert "write it plainly" in notes["paid"]
 
 
 NUMBERS = ["1", "0", "1.0", "-2.5", "1e3", "+7", ".5", "007", "inf", " 5 ", "1,5", "?"]
@@ -74,6 +88,15 @@ def test_a_column_that_is_not_declared_has_no_cell_that_is_not_of_its_kind(cells
     frame = column.to_frame("x")
     assert unusable(frame, [("x", kind)]).isna().all()
     assert typed(frame, [("x", kind)])["x"].notna().sum() == (~is_missing(column.str.strip(), kind)).sum()
+
+
+WRITTEN = ["$1,234.50", "€ 1.234,50", "1 234,50", "12%", "-5,5 €", "(1,200)", "USD 5", "1'000"]
+UNWRITTEN = ["12.03.2024", "192.168.1.1", "ABC123", "5-7", "1,2,3", "$", "12 months", "12", ""]
+
+
+def test_a_number_as_people_write_it_is_told_from_other_words() -> None:
+    assert [cell for cell in WRITTEN + UNWRITTEN if are_written(pd.Series([cell, "NA"], dtype="str"))] == WRITTEN
+    assert "a number written like '$1.50' is a word" in judge("x", pd.Series(["$1.50", "2.25"] * 9, dtype="str")).note
 
 
 def table(**columns: Any) -> pd.DataFrame:

@@ -284,6 +284,24 @@ def test_an_erased_value_of_a_column_does_not_come_in_again(tmp_path: Path) -> N
     assert "P0003" not in set(rows_of(tmp_path)["source_id"])
 
 
+@pytest.mark.parametrize("key", ["id", None])
+def test_a_row_that_was_erased_by_its_key_alone_does_not_come_in_again(tmp_path: Path, key: str | None) -> None:
+    table = people().drop(columns=[] if key else "id")
+    make(tmp_path, table, key=key)
+    erased = rows_of(tmp_path).iloc[7]
+    erase([settings.load("dev", home=tmp_path)], Subject(keys=(erased["key"][:20],)))
+    grown = people(70).drop(columns=[] if key else "id")
+    assert make(tmp_path, table, key=key).rows_erased == 1
+    assert make(tmp_path, grown, "2", key=key).rows_erased == 1
+    for version, count in (("1", 59), ("2", 69)):
+        rows = rows_of(tmp_path, version)
+        assert (len(rows), erased["key"] in set(rows["key"]), erased["income"] in set(rows["income"])) == (
+            count,
+            False,
+            False,
+        )
+
+
 def test_an_erasure_tells_anew_what_train_holds_and_keeps_the_digest(tmp_path: Path) -> None:
     table = people()
     table.loc[5, "income"] = ""

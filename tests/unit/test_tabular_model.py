@@ -142,6 +142,14 @@ def test_the_first_cell_that_is_not_of_its_kind_is_the_reason() -> None:
     assert [None if pd.isna(reason) else reason for reason in reasons] == expected
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_many_columns_are_typed_as_each_of_them(number: float) -> None:
+    frame = pd.DataFrame({f"c{n}": [n + 0.5, number] for n in range(30)}).assign(word=["1.0", ""], whole=[1, 2])
+    columns = [*((f"c{n}", "numeric") for n in range(29, -1, -1)), ("word", "numeric"), ("whole", "numeric")]
+    each = pd.concat([typed(frame[[name]].astype(object), [(name, kind)]) for name, kind in columns], axis="columns")
+    pd.testing.assert_frame_equal(typed(frame, columns), each)
+
+
 def test_a_moment_becomes_five_numbers() -> None:
     columns = [("at", "datetime"), ("word", "categorical")]
     frame = typed(pd.DataFrame({"at": ["1970-01-02 12:00:00", None], "word": ["a", "b"]}), columns)
@@ -149,6 +157,15 @@ def test_a_moment_becomes_five_numbers() -> None:
     assert [*features] == ["at:year", "at:month", "at:weekday", "at:hour", "at:days", "word"]
     assert features.iloc[0].tolist() == [1970, 1, 4, 12, 1.5, "a"]
     assert features.iloc[1, :5].isna().all()
+
+
+@pytest.mark.parametrize("moment_first", [True, False])
+def test_a_column_that_is_called_like_a_part_of_a_moment_is_learnt_too(*, moment_first: bool) -> None:
+    columns = [("at", "datetime"), ("at:year", "categorical"), ("at:year:", "numeric")][:: 1 if moment_first else -1]
+    cells = {"at": ["1970-01-02"], "at:year": ["leap"], "at:year:": [5.0]}
+    features = expanded(typed(pd.DataFrame(cells), columns), columns)
+    assert len(features.columns) == 7
+    assert features.loc[0, ["at:year", "at:year:", "at:year::"]].tolist() == ["leap", 5.0, 1970.0]
 
 
 def test_a_column_that_is_missing_or_there_twice_is_named() -> None:

@@ -10,6 +10,7 @@ import pytest
 from cli import show
 from lifecycle.core.names import Environment
 from lifecycle.gate.present import markdown
+from lifecycle.gate.present import rows as tables
 from lifecycle.gate.verdict import Check, Flip, Verdict
 from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine
 from tests.conftest import ROOT
@@ -106,6 +107,7 @@ def test_a_terminal_shows_everything_within_100_columns(shown: str) -> None:
     assert [line for line in lines if line.startswith("- ")] == [f"- {reason}" for reason in REFUSED.reasons]
     assert max(map(len, lines)) <= 100
     assert shown.count("…") == 12  # the texts are cut, and nothing else
+    assert [table.header.index(table.inputs) for table in tables.changes(REFUSED)] == [5, 5]
     names = [line.split()[0] for line in lines if line.startswith((" f1_macro ", " accuracy ", " log_loss "))]
     assert names == ["f1_macro", "accuracy", "log_loss"]  # the one that decides comes first
     assert "0.800 [0.750, 0.850]" in shown

@@ -1,14 +1,17 @@
 """Which columns of a table are read, and what is said when one that is asked for is not there."""
 
 import difflib
+import logging
 import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lifecycle.core.errors import DataError
 from lifecycle.core.parameters import DELIMITERS
 from lifecycle.data.readers import Wanted
+
+logger = logging.getLogger(__name__)
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -26,12 +29,18 @@ def columns(name: str, header: Sequence[str], wanted: Wanted, *, delimiter: str 
     if twice := [column for column in wanted.columns if counts[column] > 1]:
         raise DataError(f"{name}, line 1: {_listed('column', twice)} stands twice.", "Rename one of them.")
     require(name, header, wanted, delimiter=delimiter)
+    if wanted.others and (lost := [column for column in counts if column.strip() and not _is_readable(column, counts)]):
+        what = "Not read from %s: %s, whose name appears twice or cannot be stored. Rename it."
+        logger.warning(what, name, _listed("column", [column[:60] for column in lost[:20]]))
     return {
         column: position
         for position, column in enumerate(header)
-        if column in wanted.columns
-        or (wanted.others and counts[column] == 1 and column.strip() and is_storable(column))
+        if column in wanted.columns or (wanted.others and column.strip() and _is_readable(column, counts))
     }
+
+
+def _is_readable(column: str, counts: Mapping[str, int]) -> bool:
+    return counts[column] == 1 and is_storable(column)
 
 
 def require(name: str, header: Iterable[str], wanted: Wanted, *, delimiter: str = "") -> None:

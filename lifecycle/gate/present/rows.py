@@ -23,11 +23,12 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows below a header; without rows there is nothing to show."""
+    """Rows below a header; without rows there is nothing to show. `inputs` heads what the models were given."""
 
     title: str
     header: tuple[str, ...]
     rows: tuple[Row, ...]
+    inputs: str = ""
 
 
 def every(verdict: Verdict, most: int = SHOWN) -> Iterator[Table]:
@@ -126,7 +127,8 @@ def behaviour(verdict: Verdict) -> Table:
         )
         for line in verdict.behaviour
     )
-    return Table("Behaviour", ("behaviour", "outcome", "failures", "limit", "for example"), tuple(lines))
+    header = ("behaviour", "outcome", "failures", "limit", "for example")
+    return Table("Behaviour", header, tuple(lines), header[-1])
 
 
 def changes(verdict: Verdict, most: int = SHOWN) -> tuple[Table, Table]:
@@ -148,7 +150,7 @@ def _changed(verdict: Verdict, word: str, count: int, flips: Sequence[Flip]) -> 
         for flip in flips
     )
     header = ("row", "truth", "champion", "challenger", said[0], inputs)
-    return Table(f"Rows {said[1]} {word}: {count:,}{worst}", header, tuple(lines))
+    return Table(f"Rows {said[1]} {word}: {count:,}{worst}", header, tuple(lines), inputs)
 
 
 def _inputs(verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.problems.contract import DROP, Column, Columns, Kind
-from lifecycle.problems.tabular.spelling import CODE, NUMBER, TIME, is_missing
+from lifecycle.problems.tabular.spelling import CODE, DATE, INFINITE, NUMBER, TIME, WRITTEN, is_missing
 
 logger = logging.getLogger(__name__)
 
@@ -101,14 +101,28 @@ def _kind(name: str, present: "pd.Series[int]") -> tuple[str, str]:
     if len(values) < MOST_LEVELS and {*values.str.lower()} == {"true", "false"}:
         return "boolean", ""
     numbers = values[values.str.fullmatch(NUMBER)]
-    if len(numbers) and (len(numbers) == len(values) or is_missing(values.drop(numbers.index), "numeric").all()):
-        return _kind_of_numbers(name, numbers)
+    others = values.drop(numbers.index)
+    others = others[~is_missing(others, "numeric")]
+    are_few = present[others.index].sum() <= (1 - NEARLY_ALL) * present.sum()
+    if len(numbers) and are_few and others.str.fullmatch(INFINITE, case=False).all():
+        kind, note = _kind_of_numbers(name, numbers)
+        return kind, "; infinite cells cannot be used" if len(others) and kind != "categorical" else note
     if len(values) and values.str.fullmatch(TIME).all() and _are_times(values):
         return "datetime", ""
-    if len(numbers) and present[numbers.index].sum() >= NEARLY_ALL * present.sum():
-        other = values.drop(numbers.index).iloc[0]
-        return "categorical", f"; all but cells such as {other!r:.40} are numbers: if they are mistakes, declare it"
-    return "categorical", ""
+    are_many = len(numbers) and present[numbers.index].sum() >= NEARLY_ALL * present.sum()
+    return "categorical", _note_of_words(values, others if are_many else others[:0])
+
+
+def _note_of_words(values: "pd.Series[str]", strays: "pd.Series[str]") -> str:
+    """What people read as dates or numbers, and what stands among numbers."""
+    if len(values) and values.str.fullmatch(DATE).all():
+        return f"; a date written like {values.iloc[0]!r:.40} is a word to a model: write 2026-12-31"
+    if are_written(values):
+        example = values[~values.str.fullmatch(NUMBER)].iloc[0]
+        return f"; a number written like {example!r:.40} is a word to a model: write it plainly"
+    if len(strays):
+        return f"; all but cells such as {strays.iloc[0]!r:.40} are numbers: if they are mistakes, declare it"
+    return ""
 
 
 def _kind_of_numbers(name: str, numbers: "pd.Series[str]") -> tuple[str, str]:
@@ -120,6 +134,12 @@ def _kind_of_numbers(name: str, numbers: "pd.Series[str]") -> tuple[str, str]:
         return "boolean", ""
     is_code = len(levels) <= MOST_LEVELS or says_code(name)
     return ("categorical" if is_code and (values % 1 == 0).all() else "numeric"), ""
+
+
+def are_written(cells: "pd.Series[str]") -> bool:
+    """Whether all cells that say something are numbers, some of which only people read as such."""
+    there = cells[~is_missing(cells, "numeric")]
+    return bool(there.str.fullmatch(WRITTEN).all() and not there.str.fullmatch(NUMBER).all())
 
 
 def _are_times(values: "pd.Series[str]") -> bool:

@@ -11,8 +11,8 @@ import pandas as pd
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import ProblemName
 from lifecycle.problems.contract import DROP
-from lifecycle.problems.tabular.columns import UNIQUE, Judged, judge, listed
-from lifecycle.problems.tabular.spelling import NUMBER, is_missing
+from lifecycle.problems.tabular.columns import NEARLY_ALL, UNIQUE, Judged, are_written, judge, listed
+from lifecycle.problems.tabular.spelling import DATE, NUMBER, is_missing
 
 TARGETS = [
     "target",
@@ -121,7 +121,7 @@ def _of_columns(
     notes = [f"{name!r} {note}" for name, note in dropped.items()]
     if key:
         dropped[key] = "identifies a row"
-    is_number = target is not None and not _is_class(judged[target], len(frame))
+    is_number = target is not None and _is_number(frame[target], judged[target])
     problem: ProblemName = "tabular-regression" if is_number else "tabular-classification"
     by_time = _time(frame, judged, target)
     if not target:
@@ -162,9 +162,18 @@ def _is_key(name: str, cells: "pd.Series[str]") -> bool:
         return False
     judged = judge(name, cells)
     if not stripped.str.fullmatch(NUMBER).all():
-        return judged.kind == DROP
+        return judged.kind == DROP and not (are_written(stripped) or stripped.str.fullmatch(DATE).all())
     steps = pd.to_numeric(stripped).diff().dropna()
     return judged.kind == DROP or bool((steps == 1).all())
+
+
+def _is_number(cells: "pd.Series[str]", of: Judged) -> bool:
+    """Whether a target is a number to be predicted, mistakes aside, and not one of some classes."""
+    if _is_class(of, len(cells)):
+        return False
+    stripped = cells.str.strip()
+    there = stripped[~is_missing(stripped, "numeric")]
+    return are_written(there) or bool(there.str.fullmatch(NUMBER).mean() >= NEARLY_ALL)
 
 
 def _is_class(of: Judged, rows: int) -> bool:
@@ -175,10 +184,14 @@ def _is_class(of: Judged, rows: int) -> bool:
 
 def _targets(frame: pd.DataFrame, judged: Mapping[str, Judged], others: Iterable[str | None]) -> list[str]:
     """The columns that may be the target, the likeliest first; one alone is clear."""
-    useful = [
-        name for name, of in judged.items() if name not in {*others} and of.kind != DROP and not OUTPUTS.search(name)
+    free = [name for name in judged if name not in {*others} and not OUTPUTS.search(name)]
+    numbers = {name for name in free if judged[name].distinct > MOST_CLASSES and _is_number(frame[name], judged[name])}
+    useful = [name for name in free if judged[name].kind != DROP or name in numbers]
+    possible = [
+        name
+        for name in useful
+        if judged[name].kind == "numeric" or name in numbers or _is_class(judged[name], len(frame))
     ]
-    possible = [name for name in useful if judged[name].kind == "numeric" or _is_class(judged[name], len(frame))]
     named = [name for name in possible if _rank(name) < len(TARGETS)]
     clear = [name for name in named if name.lower() in TARGETS] or named
     last = possible[-1] if possible else ""
