@@ -4,8 +4,6 @@ With `PREFECT_API_URL` set, the flow runs against that server; else against one 
 whose history lies under `<home>/prefect`.
 """
 
-import atexit
-import gc
 import importlib
 import importlib.util
 import logging
@@ -123,7 +121,6 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     """
     require_prefect()
     quiet(verbose=verbose)
-    _spare_the_collector()
     with progress(title), own_server(home) as server, _usage(), lock.undisturbed(home):
         from lifecycle.gate.proof import replay
 
@@ -160,16 +157,6 @@ def _tag(_flow: "Flow[..., Any]", run: "FlowRun", _state: "State[Any]") -> None:
     env = run.parameters.get("env") or run.parameters.get("target_env")
     with get_client(sync_client=True) as client:
         client.update_flow_run(run.id, tags=["mlops", f"env:{env}"] if env else ["mlops"])
-
-
-def _spare_the_collector() -> None:
-    """Collect garbage less often, and not at all what is alive at the end.
-
-    The imports make millions of objects that live as long as the process: looking through them again and again costs
-    seconds of every command, and freeing them one by one at the exit as many again.
-    """
-    gc.set_threshold(100_000, 50, 50)
-    atexit.register(gc.freeze)
 
 
 def _warm_up(modules: Sequence[str]) -> None:

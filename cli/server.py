@@ -6,7 +6,6 @@ While a flow runs it is watched: once it has ended or answers no more, so does t
 """
 
 import asyncio
-import gc
 import http.client
 import itertools
 import logging
@@ -309,7 +308,6 @@ def _forget_what_is_queued() -> None:
 
 def serve(listener: socket.socket) -> None:
     """Answer on a socket that is listened with."""
-    gc.set_threshold(100_000, 50, 50)
     folder = Path(os.environ[environment.HOME])
     environment.import_prefect(folder)
     _migrate(folder / history.NAME)

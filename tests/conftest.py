@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -179,6 +180,15 @@ def news(home: Path, prepared: Path) -> Settings:
     """The settings of dev in a state directory that holds dataset `news` 1.0.0 (240 rows, three classes)."""
     shutil.copytree(prepared / "data", home / "data")
     return settings.load("dev", home=home)
+
+
+@pytest.fixture
+def replayed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate's replay in this process: what starts a fresh one is tested by the release and by the gate's tests."""
+    from lifecycle.gate.proof import replay
+
+    monkeypatch.setattr(replay, "_in_fresh_process", replay.replay)
+    monkeypatch.setattr(replay, "ahead", lambda _=None: nullcontext())
 
 
 @pytest.fixture(scope="session")

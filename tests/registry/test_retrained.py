@@ -1,5 +1,7 @@
 """A challenger of the champion's definition on a newer version of its data is a retraining; nothing else is."""
 
+from pathlib import Path
+
 import pytest
 
 from lifecycle.core.references import ModelRef
@@ -22,13 +24,23 @@ def rule(state: State, challenger: ModelRef, champion: ModelRef | None, **rules:
     return found.rule, found.why
 
 
-@pytest.fixture
-def grown(state: State) -> State:
-    """A second and a third version of the dataset, each with more rows."""
+@pytest.fixture(scope="module")
+def grown_once(original: State, tmp_path_factory: pytest.TempPathFactory) -> State:
+    """A second and a third version of the dataset, each with more rows, and what was trained on them."""
+    made = original.moved(tmp_path_factory.mktemp("grown") / "state")
     for number, rows in ((2, 300), (3, 360)):
-        path = write_news(state.config.state / f"{number}.csv", rows)
-        make_dataset(state.config, path, data_version=f"{number}.0.0")
-    return state
+        path = write_news(made.config.state / f"{number}.csv", rows)
+        make_dataset(made.config, path, data_version=f"{number}.0.0")
+        train_model(made.config, data_version=f"{number}.0.0")
+    return made
+
+
+@pytest.fixture
+def grown(grown_once: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+    """A copy of it: training the same again finds the run."""
+    found = grown_once.moved(tmp_path / "state")
+    monkeypatch.setenv("MLOPS_HOME", str(found.config.state))
+    return found
 
 
 def test_the_same_definition_on_newer_data_is_a_retraining(grown: State) -> None:
@@ -75,6 +87,7 @@ def test_a_version_that_is_gone_or_another_one_proves_no_descent(grown: State) -
     assert rule(grown, later, grown.bayes)[0] == "gain"
 
 
+@pytest.mark.usefixtures("replayed_here")
 def test_a_retraining_is_judged_as_one_and_spends_nothing(grown: State) -> None:
     again = train_model(grown.config, data_version="2.0.0")
     for model in (again, grown.bayes):

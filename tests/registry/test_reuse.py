@@ -19,6 +19,8 @@ from lifecycle.tracking.client import client
 from tests.conftest import make_dataset, write_news
 from tests.registry.conftest import State
 
+pytestmark = pytest.mark.usefixtures("replayed_here")
+
 RULES = GateRules(min_rows=30, resamples=300)
 
 

@@ -17,6 +17,7 @@ OPTIONAL = {"databricks", "deltalake", "prefect_databricks", "py4j", "pyspark", 
 STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",
     "lifecycle.gate.proof.replay": "it runs as a child, which must be ready before it imports libraries",
+    "lifecycle.problems.tabular.model": "who reads a table needs no skops, whose import takes two seconds",
     "lifecycle.problems.text_classification.model": "it lies in every stored model, whose files stay what they are",
     "lifecycle.training.train": "the child of `replay` loads it",
 }

@@ -157,6 +157,7 @@ def test_a_start_that_fails_says_why(tmp_path: Path, first: str, said: str) -> N
 
 
 def test_a_start_that_takes_too_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "SAID_SECONDS", 1)
     monkeypatch.setattr(server, "START_SECONDS", 1)
     with (
         running(tmp_path, do="time.sleep(600)") as own,

@@ -153,3 +153,11 @@ def test_all_that_we_start_by_module_goes_through_the_start() -> None:
     for floor in start.PACKAGES:
         for path in (ROOT / floor).rglob("*.py"):
             assert '"-m", ' not in path.read_text(encoding="utf-8"), f"{path} should ask start.command"
+
+
+def test_every_python_below_a_command_is_spared_the_collector() -> None:
+    """What Prefect's worker starts too, which knows nothing of us."""
+    program = "import gc; print(gc.get_threshold()[0])"
+    environment = {"PATH": os.defpath, "PYTHONPATH": start.CHILDREN}
+    below = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert int(below.stdout) >= 10_000

@@ -6,6 +6,7 @@ cost milliseconds where matplotlib costs a second to import.
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -98,26 +99,36 @@ class Model(NamedTuple):
 
 def render(verdict: Verdict, challenger: Scores | None = None, champion: Scores | None = None) -> str:
     """Write the report of a verdict; without scores, as of a refusal without any rows, it has no curves."""
-    environment = Environment(loader=PackageLoader("lifecycle"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "signed": _signed}
     models = [_model("challenger", verdict.challenger, verdict.classes, verdict.confusion, challenger)]
     if verdict.champion:
         models.append(_model("champion", verdict.champion, verdict.classes, verdict.champion_confusion, champion))
-    return environment.get_template("verdict.html.j2").render(
-        v=verdict,
-        checks=rows.checks(verdict),
-        changes=zip(rows.changes(verdict, SHOWN_FLIPS), ("challenger", "champion"), strict=True),
-        models=models,
-        metrics=_metrics(verdict),
-        limits={check.name: check.limit for check in verdict.checks},
-        lower=LOWER,
-        shares=[name for name in _metrics(verdict) if _is_share(name)],
-        slices=verdict.slices[:SHOWN_SLICES],
-        behaviour=[(line, _failed(line)) for line in verdict.behaviour],
-        unit=UNIT,
-        gain_scale=_gain_scale(verdict),
-        curve_classes=_names(models[0].roc, models[-1].roc),
+    return (
+        _templates()
+        .get_template("verdict.html.j2")
+        .render(
+            v=verdict,
+            checks=rows.checks(verdict),
+            changes=zip(rows.changes(verdict, SHOWN_FLIPS), ("challenger", "champion"), strict=True),
+            models=models,
+            metrics=_metrics(verdict),
+            limits={check.name: check.limit for check in verdict.checks},
+            lower=LOWER,
+            shares=[name for name in _metrics(verdict) if _is_share(name)],
+            slices=verdict.slices[:SHOWN_SLICES],
+            behaviour=[(line, _failed(line)) for line in verdict.behaviour],
+            unit=UNIT,
+            gain_scale=_gain_scale(verdict),
+            curve_classes=_names(models[0].roc, models[-1].roc),
+        )
     )
+
+
+@cache
+def _templates() -> Environment:
+    """The templates, compiled once for all verdicts of a process."""
+    templates = Environment(loader=PackageLoader("lifecycle"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    templates.filters |= {"number": _number, "signed": _signed}
+    return templates
 
 
 def _model(

@@ -7,7 +7,6 @@ Run as a module it is that fresh process: it imports what it will need, takes on
 and ends. Most of its time are imports, so it may be started `ahead`, while others import or train.
 """
 
-import gc
 import hashlib
 import importlib
 import json
@@ -308,7 +307,6 @@ def _version_of(package: str) -> str:
 
 def _main() -> None:
     children.end_with(int(sys.argv[1]))
-    gc.set_threshold(100_000, 50, 50)  # imports make objects that live as long as the process
     received: list[str] = []
     reader = threading.Thread(target=_receive, args=(received,), daemon=True)
     reader.start()

@@ -4,7 +4,6 @@
 environment that holds no secrets. It leaves `answer.json` there and, if the model converts, `pipeline.skops`.
 """
 
-import gc
 import json
 import resource
 import sys
@@ -164,7 +163,6 @@ def _short(error: BaseException) -> str:
 
 
 def _main() -> None:
-    gc.set_threshold(100_000, 50, 50)  # imports make objects that live as long as the process
     request = json.loads(sys.argv[1])
     children.end_with(request["parent"])
     limit(request["memory_limit_mb"], request["timeout_seconds"])

@@ -16,7 +16,6 @@ from zipfile import ZIP_DEFLATED
 
 import numpy as np
 import pandas as pd
-import skops.io
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
@@ -149,11 +148,15 @@ def expanded(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
 
 def store(pipeline: Any, path: Any) -> None:
     """Write a fitted pipeline as a skops file."""
+    import skops.io
+
     skops.io.dump(pipeline, path, compression=ZIP_DEFLATED, compresslevel=1)
 
 
 def read(path: Any, trusted_types: Iterable[str]) -> Any:
     """Read a pipeline from a skops file; a type outside skops' defaults and the list is refused."""
+    import skops.io
+
     return skops.io.load(path, trusted=sorted(trusted_types))
 
 
