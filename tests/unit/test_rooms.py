@@ -32,7 +32,7 @@ LIGHT = {
     "problems": "classification.summary fitting own tabular.learnt text_classification.stored",
     "registry": "card catalog registration store transfer",
     "storage": "embedded",
-    "tracking": "client runs",
+    "tracking": "champions client runs",
 }
 """By room the modules that light commands or `--help` load, and that import libraries where they work with them."""
 NESTED = {f"lifecycle.{room}.{name}" for room, names in LIGHT.items() for name in names.split()} | STARTED_FIRST.keys()
