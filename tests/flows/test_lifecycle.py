@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from prefect import State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
+from prefect.events.filters import EventFilter, EventNameFilter
 
 from flows.batch_inference import batch_inference
 from flows.promote import promote
@@ -55,6 +56,8 @@ def test_the_story_of_a_model(easy: Settings) -> None:
 
     back = rollback("sentiment", "dev", reason="recall fell")
     assert (back.champion, store.alias_version(dev)) == (1, 1)
+    event = {"model": dev.name, "version": 1, "environment": "dev", "reason": "recall fell"}
+    assert _rolled_back("recall fell") == event
     assert store.version(dev, 3).tags[log.REPORTED] == log.YES  # the run has completed: who repeats it means it
     with pytest.raises(ConflictError, match="nothing to roll back to"):
         rollback("sentiment", "dev")
@@ -63,6 +66,19 @@ def test_the_story_of_a_model(easy: Settings) -> None:
     kinds = [(line.version, line.kind, line.champion) for line in catalog.history(dev)]
     assert kinds == [(1, "promotion", 1), (2, "promotion", 2), (3, "rollback", 1), (4, "promotion", 4)]
     assert "recall fell" in catalog.history(dev)[2].reason
+
+
+def _rolled_back(reason: str) -> dict[str, Any]:
+    """What the event of a rollback carries, once the server has it."""
+    chosen = EventFilter(event=EventNameFilter(name=["mlops.model.rolled-back"]))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with get_client(sync_client=True) as client:
+            payloads = [event.payload for event in client.read_events(chosen, limit=50).events]
+        if heard := [payload for payload in payloads if reason in payload["reason"]]:
+            return heard[0]
+        time.sleep(0.2)
+    raise AssertionError(f"no event of {reason!r}")
 
 
 def test_what_cannot_be_done_says_so(news: Settings) -> None:

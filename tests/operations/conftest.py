@@ -133,7 +133,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         **OFTEN,
-        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "3",
         "DO_NOT_TRACK": "1",
         "PYTHONPATH": str(ROOT),
     }

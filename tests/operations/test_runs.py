@@ -4,11 +4,14 @@ import http.server
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
@@ -16,6 +19,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.events.schemas.automations import AutomationCore
+from prefect.states import Scheduled
 
 from lifecycle.inference import manifest as batches
 from lifecycle.tracking import client as tracking
@@ -24,6 +28,7 @@ from tests.operations.conftest import Site, kill, until
 
 TABLE = ["--param", f"source={SAMPLE}", "--param", "text_column=Sentence", "--param", "label_column=Sentiment"]
 WEAK = ["--param", "model_type=random_forest", "--param", "model_params={'max_depth': 1}"]
+ZONE = ZoneInfo("Europe/Helsinki")
 CRASHED = "mlops: a run without heartbeat has crashed"
 
 pytestmark = pytest.mark.timeout(600)
@@ -292,8 +297,10 @@ def _start_with(site: Site, settings: Path, deployment: str, **parameters: Any) 
 def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anything_twice(
     site: Site,
     released: dict[str, Any],  # noqa: ARG001
+    tmp_path: Path,
 ) -> None:
     _notice_after(site, 35)
+    slots = _slots_of_a_killed_holder(site)
     for worker in _workers():
         kill(worker)
     with site.worker() as worker:
@@ -301,6 +308,8 @@ def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anythin
         until(lambda: site.task_states(run.id).get("train"), lambda states: states == ["Running"])
         kill(worker)
     assert site.flow_run(run.id).state_name == "Running"
+    late = _late(site, datetime.now(UTC) - timedelta(days=9), folder=tmp_path)
+    _is_late_after(site, 15)
     crashed = site.wait(run.id, "Crashed")
     assert "No heartbeat" in str(crashed.state.message)
 
@@ -312,7 +321,68 @@ def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anythin
         assert states["plan the training"] == ["Completed", "Cached"]
         assert len(_versions(site)) - len(before) <= 1
         _finished_once(site, run.id)
+        _a_late_run_is_for_its_day(site, late)
         _a_cancelled_run_leaves_nothing_half_done(site)
+    until(slots, lambda taken: taken == 0)
+
+
+HOLDER = """
+import sys, time
+from lifecycle.registry.store import Target
+from tasks import limits
+with limits.one_promotion(Target(tracking_uri=sys.argv[1], name="prod.ml.killed")):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def _slots_of_a_killed_holder(site: Site) -> Callable[[], int]:
+    """A process that is killed while it holds a model's limit; how many of its slots the server holds taken."""
+    command = [sys.executable, "-c", HOLDER, f"sqlite:///{site.home}/mlflow.db"]
+    with subprocess.Popen(command, env=site.environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+
+    def taken() -> int:
+        with site.client() as client:
+            return client.read_global_concurrency_limit_by_name("promotion:prod.ml.killed").active_slots
+
+    assert taken() == 1
+    return taken
+
+
+def _scheduled(site: Site, due: datetime, **parameters: Any) -> FlowRun:
+    """A run of the batch in prod as a schedule makes it."""
+    with site.client() as client:
+        deployment = client.read_deployment_by_name("batch-inference/prod")
+        return client.create_flow_run_from_deployment(
+            deployment.id, parameters=parameters, state=Scheduled(scheduled_time=due)
+        )
+
+
+def _is_late_after(site: Site, seconds: int) -> None:
+    """That is what a server says that nobody has told otherwise; it looks every second here."""
+    run = _scheduled(site, datetime.now(UTC))
+    late = site.wait(run.id, "Late")
+    assert 0 <= (late.state.timestamp - late.expected_start_time).total_seconds() - seconds < 15
+    with site.client() as client:
+        client.delete_flow_run(run.id)
+
+
+def _late(site: Site, due: datetime, folder: Path) -> FlowRun:
+    """A run that nobody is there to start, and whose table is that of its day alone."""
+    day = due.astimezone(ZONE).date()
+    shutil.copy(SAMPLE, folder / f"news-{day}.csv")
+    run = _scheduled(site, due, input=f"{folder}/news-{{logical_date}}.csv")
+    return site.wait(run.id, "Late")
+
+
+def _a_late_run_is_for_its_day(site: Site, late: FlowRun) -> None:
+    ended = site.wait(late.id, "Completed", "Failed", "Crashed")
+    assert "1,192 predictions" in str(ended.state.message)
+    batch = batches.verify(Path(str(ended.state.message).partition(" are in ")[2]))
+    assert batch.logical_date == late.expected_start_time.astimezone(ZONE).date()
 
 
 def _notice_after(site: Site, seconds: int) -> None:
