@@ -17,7 +17,7 @@ from lifecycle.tracking import runs as training_runs
 def examine_model(target: Target, *, repair: bool) -> Iterator[Finding]:
     """Examine a model of ours; what ends the reading of its log ends the examination.
 
-    One in which this project never entered anything is left alone, whatever it is called; unless a run knows that it did.
+    One in which this project never entered anything is left alone, whatever its name; unless a run knows that it did.
     """
     try:
         if not story.is_ours(target):
