@@ -13,10 +13,14 @@ HIGHEST = 1_000_000
 
 
 class Mark(Frozen):
-    """How far the numbers went, and who was champion when all up to there had been read; 0 for nobody."""
+    """How far the numbers went, and who was champion when all up to there had been read; 0 for nobody.
+
+    `name` is what the model was called then: the runs of its champions know it by that.
+    """
 
     through: int = Field(0, ge=0, le=HIGHEST)
     champion: int = Field(0, ge=0, le=HIGHEST)
+    name: str = ""
 
 
 class Anew(Frozen):

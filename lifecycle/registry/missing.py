@@ -17,7 +17,6 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.registry import log, memory, promotion, registration, removal, store, story
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import champions
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +150,6 @@ def _begin_again(target: Target, vanished: str, reason: str, dry_run: bool) -> R
     store.create_model(target)
     anew = memory.Anew(reason=f"{vanished} was champion: {reason}"[:400], by=log.author(), at=int(time.time() * 1000))
     store.tag(target, None, memory.ANEW, anew.model_dump_json())
-    champions.forget(target.tracking_uri, target.name)
     logger.info("Recorded that %s is gone with its champion %s", target.name, vanished)
     return record.model_copy(update={"done": True})
 

@@ -19,6 +19,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.models.loading import artifact_digest, reader_of
 from lifecycle.registry import log, promotion, registration, store
 from lifecycle.registry.store import Target, Version
+from lifecycle.tracking import champions
 from lifecycle.tracking.client import download
 
 STAGES = {"Staging": Environment.STAGING, "Production": Environment.PROD, "Archived": Environment.PROD}
@@ -119,6 +120,7 @@ def undo(source: Target, targets: Mapping[Environment, Target], *, dry_run: bool
             raise ConflictError(what, "It is not undone. Roll back instead: mlops rollback")
     for target in () if dry_run else migrated:
         store.delete_model(target)
+        champions.forget(target.tracking_uri, target.name)
     return tuple(target.name for target in migrated)
 
 

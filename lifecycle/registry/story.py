@@ -80,8 +80,8 @@ def remember(target: Target) -> None:
         if found is None:
             return
         memory, versions = Memory.of(found.tags), binding.own(target, found, store.versions(target))
-        mark = _mark(versions, memory)
-        if mark is None or _remembers(versions, found, mark):
+        mark = _mark(target, versions, memory)
+        if mark is None or _remembers(versions, found, mark) or _vanished(target, _log(versions, memory), memory):
             return
         _witness(target, versions, mark.champion)
         if (until := binding.unbound(versions, found.tags)) is not None:
@@ -168,9 +168,8 @@ def _read(target: Target) -> Reading:
     memory = Memory.of(found.tags if found else {})
     versions = binding.own(target, found, store.versions(target)) if found else []
     now = _log(versions, memory)
-    if not _is_ours(versions, memory):
-        now = now.model_copy(update={"vanished": champions.find(target.tracking_uri, target.name)})
-    mark = _mark(versions, memory)
+    now = now.model_copy(update={"vanished": _vanished(target, now, memory)})
+    mark = None if now.vanished else _mark(target, versions, memory)
     return Reading(
         alias=found.aliases.get(CHAMPION) if found else None,
         log=now,
@@ -178,6 +177,12 @@ def _read(target: Target) -> Reading:
         remembered=found is None or mark is None or _remembers(versions, found, mark),
         anew=memory.anew,
     )
+
+
+def _vanished(target: Target, now: Log, memory: Memory) -> str:
+    """The champion that a run speaks of, where neither log nor model know of one: what is there was made since."""
+    known = now.changes or memory.mark != Mark() or memory.anew.at
+    return "" if known else champions.find(target.tracking_uri, target.name)
 
 
 def _log(versions: list[Version], memory: Memory) -> Log:
@@ -215,14 +220,15 @@ def _is_unknown(number: int, every: list[Version], memory: Memory) -> bool:
     return number in silent and len(silent) > 1
 
 
-def _mark(versions: list[Version], memory: Memory) -> Mark | None:
+def _mark(target: Target, versions: list[Version], memory: Memory) -> Mark | None:
     """The mark that the versions call for; None leaves it as it is: something is missing, or the model is not ours."""
     now = _log(versions, memory)
     if now.missing or now.altered or not _is_ours(versions, memory):
         return None
     read = [each.version for each in versions if each.ready and (not now.pending or each.version < now.pending)]
     through = max([*read, *now.retired], default=0)
-    return Mark(through=through, champion=now.champion or 0) if through >= memory.mark.through else None
+    mark = Mark(through=through, champion=now.champion or 0, name=target.name)
+    return mark if through >= memory.mark.through else None
 
 
 def _remembers(versions: list[Version], found: RegisteredModel, mark: Mark) -> bool:

@@ -16,7 +16,7 @@ from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.registry.store import Target
-from lifecycle.tracking import claims, runs
+from lifecycle.tracking import champions, claims, runs
 from lifecycle.tracking.client import client, download, experiment, translated
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _run_like(original: "Run", tracking_uri: str, experiment_id: str, tags: Mapp
     from mlflow.entities import Metric, Param
 
     mlflow, data = client(tracking_uri), original.data
-    kept = {key: value for key, value in data.tags.items() if key not in NOT_CARRIED}
+    kept = {k: value for k, value in data.tags.items() if k not in NOT_CARRIED and not k.startswith(champions.TAG)}
     params = [Param(key, value) for key, value in data.params.items()]
     metrics = [Metric(key, value, original.info.start_time, 0) for key, value in data.metrics.items()]
     with translated():

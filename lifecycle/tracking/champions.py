@@ -38,22 +38,30 @@ def find(tracking_uri: str, name: str) -> str:
 
 def forget(tracking_uri: str, name: str) -> None:
     """Take the notes back: the model was deleted, or renamed, by this project."""
+    mlflow = client(tracking_uri)
     for run in _runs(tracking_uri, name):
-        if run.info.lifecycle_stage == "active":
-            with translated():
-                client(tracking_uri).delete_tag(run.info.run_id, TAG + name)
+        is_deleted = run.info.lifecycle_stage != "active"
+        with translated():
+            if is_deleted:
+                mlflow.restore_run(run.info.run_id)
+            mlflow.delete_tag(run.info.run_id, TAG + name)
+            if is_deleted:
+                mlflow.delete_run(run.info.run_id)
 
 
 def _runs(tracking_uri: str, name: str) -> "list[Run]":
-    """The runs that made champions of a model, in the experiments that are named after it."""
+    """The runs that made champions of a model, in whatever experiment they were made."""
     from mlflow.entities import ViewType
 
-    mlflow, last = client(tracking_uri), name.rpartition(".")[2]
+    mlflow, wanted = client(tracking_uri), f"tags.`{TAG}{name}` LIKE '%'"
     if {"'", "`"} & set(name):
         return []
-    with translated():
-        named = mlflow.search_experiments(ViewType.ALL, filter_string=f"name LIKE '%{last}%'")
-        if not named:
-            return []
-        wanted = f"tags.`{TAG}{name}` LIKE '%'"
-        return list(mlflow.search_runs([each.experiment_id for each in named], wanted, ViewType.ALL))
+    found: list[Run] = []
+    token: str | None = None
+    while True:
+        with translated():
+            page = mlflow.search_experiments(ViewType.ALL, page_token=token)
+            if page:
+                found += mlflow.search_runs([each.experiment_id for each in page], wanted, ViewType.ALL)
+        if not (token := page.token):
+            return found

@@ -148,7 +148,7 @@ def test_missing_champions_are_recorded_one_by_one_or_at_once(three: Target) -> 
 def test_a_missing_candidate_never_was_champion(state: State, target: Target) -> None:
     promote(target, state.weak)
     registration.candidate(target, state.bayes)
-    assert mark_of(target) == memory.Mark(through=2, champion=1)
+    assert mark_of(target) == memory.Mark(through=2, champion=1, name=target.name)
     delete_by_hand(target, 2)
     with pytest.raises(IntegrityError, match="v2 is missing, it never was champion"):
         promotion.champion(target)
@@ -244,7 +244,7 @@ def test_a_model_of_an_earlier_release_remembers_from_its_next_step_on(state: St
     with pytest.raises(IntegrityError, match="v1 is missing, it was champion until v2"):
         promotion.champion(target)
     missing.retire(target, 1, reason="before the tag")
-    assert mark_of(target) == memory.Mark(through=3, champion=2)
+    assert mark_of(target) == memory.Mark(through=3, champion=2, name=target.name)
 
 
 def test_a_model_that_was_never_ours_may_have_gaps(state: State, target: Target) -> None:
@@ -270,14 +270,19 @@ def test_the_memory_never_goes_back_and_never_runs_ahead(state: State, target: T
         promote(target, getattr(state, name))
     store.tag(target, None, memory.MARK, memory.Mark(through=1, champion=1).model_dump_json())
     promotion.settle(target)
-    assert mark_of(target) == memory.Mark(through=2, champion=2)
+    assert mark_of(target) == memory.Mark(through=2, champion=2, name=target.name)
     promotion.register(promotion.intend(target, state.regression, promotion.champion(target), reason="killed here"))
     assert mark_of(target).through == 2
     delete_by_hand(target, 2)
     story.remember(target)
-    assert mark_of(target) == memory.Mark(through=2, champion=2), "nothing is learned while something is missing"
+    assert mark_of(target) == memory.Mark(through=2, champion=2, name=target.name), (
+        "nothing is learned while something is missing"
+    )
     missing.retire(target, None, reason="tidied up")
-    assert (promotion.champion(target).version, mark_of(target)) == (3, memory.Mark(through=4, champion=3))
+    assert (promotion.champion(target).version, mark_of(target)) == (
+        3,
+        memory.Mark(through=4, champion=3, name=target.name),
+    )
 
 
 def test_writers_at_once_leave_the_whole_truth(state: State, target: Target) -> None:

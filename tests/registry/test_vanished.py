@@ -1,0 +1,94 @@
+"""A model that was deleted or renamed past this project is missed, whatever is entered under its name afterwards."""
+
+from collections.abc import Callable
+
+import pytest
+
+from lifecycle.core.errors import IntegrityError
+from lifecycle.registry import missing, promotion, registration, removal, stages, store, transfer
+from lifecycle.registry.store import Target
+from lifecycle.tracking import champions
+from lifecycle.tracking.client import client
+from tests.registry.conftest import State, environments, promote
+
+Then = Callable[[State, Target], object]
+
+
+def told(target: Target) -> None:
+    with pytest.raises(IntegrityError, match="was deleted or renamed past this command; v3"):
+        promotion.champion(target)
+
+
+def deleted(target: Target) -> None:
+    store.mlflow_of(target).delete_registered_model(target.name)
+
+
+def renamed(target: Target, name: str) -> Target:
+    store.mlflow_of(target).rename_registered_model(target.name, name)
+    return target.named(name)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "server"], indirect=True)
+def test_a_candidate_that_makes_the_model_again_opens_no_gate(backend: State, three: Target) -> None:
+    deleted(three)
+    registration.candidate(three, backend.weak)
+    told(three)
+    missing.retire(three, None, reason="it is as it should be")
+    assert promotion.champion(three) is None
+    assert promote(three, backend.bayes).champion == 2
+
+
+def test_a_promotion_that_was_judged_before_the_deletion_opens_no_gate(state: State, three: Target) -> None:
+    intent = promotion.intend(three, state.weak, promotion.champion(three), reason="better")
+    deleted(three)
+    with pytest.raises(IntegrityError, match="past this command"):
+        promotion.promote(intent)
+    told(three)
+
+
+def test_a_renamed_model_is_missed_under_its_new_name_too(three: Target) -> None:
+    tone = renamed(three, "dev.ml.tone")
+    assert promotion.champion(tone)
+    deleted(tone)
+    told(tone)
+
+
+def test_one_that_was_recorded_as_gone_and_came_back_is_missed_again(three: Target) -> None:
+    tone = renamed(three, "dev.ml.tone")
+    missing.retire(three, None, reason="gone")
+    deleted(three)
+    renamed(tone, three.name)
+    assert promotion.champion(three)
+    deleted(three)
+    told(three)
+
+
+def test_its_run_may_lie_in_any_experiment(state: State) -> None:
+    other = state.target.named("dev.ml.other")
+    promote(other, state.bayes)
+    deleted(other)
+    assert champions.find(other.tracking_uri, other.name) == f"v1 (run {state.bayes.run_id})"
+
+
+def test_what_this_project_deletes_is_not_missed_though_its_run_is_deleted(state: State, target: Target) -> None:
+    promote(target, state.bayes)
+    client(target.tracking_uri).delete_run(state.bayes.run_id)
+    removal.delete_model(target, with_champion=True)
+    assert promotion.champion(target) is None
+    assert client(target.tracking_uri).get_run(state.bayes.run_id).info.lifecycle_stage == "deleted"
+
+
+def test_a_migration_that_was_undone_is_not_missed(staged: State) -> None:
+    source = staged.target.named("sentiment")
+    stages.migrate(source, environments(source))
+    stages.undo(source, environments(source))
+    assert [promotion.champion(target) for target in environments(source).values()] == [None, None, None]
+
+
+def test_the_copy_of_a_run_on_another_server_tells_of_no_champion_there(
+    state: State, target: Target, elsewhere: Target
+) -> None:
+    prod = target.named(elsewhere.name)
+    promote(prod, state.bayes)
+    transfer.bring(promotion.reference(prod, 1), elsewhere)
+    assert promotion.champion(elsewhere) is None
