@@ -133,7 +133,7 @@ def test_a_warning_is_told_and_no_error(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_a_training_that_the_library_refuses_leaves_no_open_run(news: Settings) -> None:
     what = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment", "algorithm": BAYES}
-    request = training.plan(news, training.Training(**what, params={"class_prior": [0.5, 0.5]}))
-    with pytest.raises(ConfigError, match="riors"):
+    request = training.plan(news, training.Training(**what, params={"tfidf__min_df": 10_000}))
+    with pytest.raises(ConfigError, match="min_df"):
         training.train(request)
     assert tracking.client(news.mlflow_uri).get_run(request.run_id).info.status == "FAILED"
