@@ -6,12 +6,15 @@ manifests, in the runs, and in `<state>/erasures/`.
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import Field
 
 from cli import console, options, runner, show
+from flows.request import Form
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.names import Environment
 from lifecycle.erasure.wanted import Subject
@@ -20,29 +23,37 @@ from lifecycle.settings.load import checked
 
 if TYPE_CHECKING:
     from lifecycle.erasure.journal import Erasure
-    from lifecycle.erasure.wanted import Subject
     from lifecycle.settings.load import Settings
 
 FROM_FILE = "a file with one a line, `-` for stdin: what is typed stays in the history of the shell."
 
 
-def erase(
-    text_from: Annotated[str | None, typer.Option("--text-from", help=f"Texts of the rows: {FROM_FILE}")] = None,
-    key: Annotated[list[str] | None, typer.Option("--key", help="Key of a text, as in the column `key`.")] = None,
-    id_column: Annotated[
-        str | None, typer.Option("--id-column", help="Column of the source, or key column of a batch, with the ids.")
-    ] = None,
-    ids_from: Annotated[str | None, typer.Option("--ids-from", help=f"Values of that column: {FROM_FILE}")] = None,
-    table: Annotated[list[str] | None, typer.Option("--table", help="Delta table with predictions, at a path.")] = None,
-    env: Annotated[
-        list[Environment] | None, typer.Option("--env", help="Environment to erase from, several times; default all.")
-    ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Recorded in the manifests. Name no person.")] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="Complete an erasure that was interrupted.")] = False,
-    dry_run: options.DryRun = False,
-    yes: options.Yes = False,
-    as_json: options.Json = False,
-) -> None:
+class ErasureRequest(Form):
+    """Whose rows are erased, and where."""
+
+    text_from: str | None = Field(None, description=f"Texts of the rows: {FROM_FILE}")
+    key: list[str] | None = Field(None, description="Key of a text, as in the column `key`.")
+    id_column: str | None = Field(None, description="Column of the source, or key column of a batch, with the ids.")
+    ids_from: str | None = Field(None, description=f"Values of that column: {FROM_FILE}")
+    table: Annotated[list[str] | None, typer.Option("--table", help="Delta table with predictions, at a path.")] = None
+    env: list[Environment] | None = Field(None, description="Environment to erase from, several times; default all.")
+    reason: str = Field("", description="Recorded in the manifests. Name no person.")
+    resume: bool = Field(False, description="Complete an erasure that was interrupted.")
+    dry_run: options.DryRun = False
+
+    @property
+    def subject(self) -> Subject | None:
+        """Whose rows; None if it is known from the erasure that was interrupted."""
+        if self.resume:
+            return None
+        if self.text_from == self.ids_from == "-":
+            raise ConfigError("--text-from and --ids-from are both stdin.", "Name a file for one of them.")
+        texts, ids = (_lines(place) if place else () for place in (self.text_from, self.ids_from))
+        return checked(Subject, texts=texts, keys=tuple(self.key or ()), id_column=self.id_column or "", ids=ids)
+
+
+@options.of_request
+def erase(request: ErasureRequest, yes: options.Yes = False, as_json: options.Json = False) -> None:
     """Erase a person's rows from every dataset version, prediction, report and history; say what was touched.
 
     Versions keep their names and digests, and their manifests say what went. The rows do not come in again, from
@@ -52,29 +63,22 @@ def erase(
     """
     from lifecycle.erasure.erase import erase as carry_out
 
-    environments = [settings.load(each) for each in env or Environment]
-    subject = None if resume else _subject(text_from, key, id_column, ids_from)
+    environments = [settings.load(env) for env in request.env or Environment]
+    erasing = partial(carry_out, environments, request.subject, reason=request.reason, tables=request.table or ())
     runner.quiet()
     for config in environments:
         _require_still(config)
     done = None
-    with runner.progress("Looking for the rows" if dry_run or not yes else "Erasing"):
-        if not resume and (dry_run or not yes):
-            done = carry_out(environments, subject, reason=reason, tables=table or (), dry_run=True)
-    if not dry_run:
+    is_first_look = request.dry_run or not yes
+    with runner.progress("Looking for the rows" if is_first_look else "Erasing"):
+        if is_first_look and not request.resume:
+            done = erasing(dry_run=True)
+    if not request.dry_run:
         runner.confirm(_question(done), yes)
         with runner.progress("Erasing"):
-            done = carry_out(environments, subject, reason=reason, tables=table or ())
+            done = erasing()
     if done:
         show.print_json(done.model_dump(mode="json", exclude={"fingerprint"})) if as_json else _show(done)
-
-
-def _subject(text_from: str | None, keys: list[str] | None, id_column: str | None, ids_from: str | None) -> "Subject":
-
-    if text_from == ids_from == "-":
-        raise ConfigError("--text-from and --ids-from are both stdin.", "Name a file for one of them.")
-    texts, ids = (_lines(place) if place else () for place in (text_from, ids_from))
-    return checked(Subject, texts=texts, keys=tuple(keys or ()), id_column=id_column or "", ids=ids)
 
 
 def _lines(place: str) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import Field
 
 from cli import console, options, runner, show
+from flows.request import Form
 from lifecycle.core.errors import ConfigError, MlopsError
 from lifecycle.core.names import Environment
 from lifecycle.settings import load as settings
@@ -106,19 +108,26 @@ def trigger(
     raise typer.Exit(ended.exit_code)
 
 
-def backfill(
-    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
-    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")],
-    flow: Annotated[str, typer.Option(help="A flow that takes a logical date.")] = "batch-inference",
-    env: options.Env = PROD,
-    model_name: Annotated[
-        str | None, typer.Option("--model-name", help="Model whose deployment it is; default the only one defined.")
-    ] = None,
-    pairs: Parameters = None,
-    timeout: Timeout = 86_400,
-    dry_run: options.DryRun = False,
-    as_json: options.Json = False,
-) -> None:
+class BackfillRequest(Form):
+    """Which days are filled, and by which deployment."""
+
+    first_day: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")]
+    last_day: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")]
+    flow: str = Field("batch-inference", description="A flow that takes a logical date.")
+    env: options.Env = PROD
+    model_name: str | None = Field(None, description="Model whose deployment it is; default the only one defined.")
+    pairs: Parameters = None
+    timeout: Timeout = 86_400
+    dry_run: options.DryRun = False
+
+    @property
+    def parameters(self) -> list[str]:
+        """What every run is given, as NAME=VALUE."""
+        return [*(self.pairs or ()), *([f"model_name={self.model_name}"] if self.model_name else ())]
+
+
+@options.of_request
+def backfill(request: BackfillRequest, as_json: options.Json = False) -> None:
     """Fill the days for which nothing was published, each once; again fills what is still missing.
 
     Example: mlops backfill --flow batch-inference --from 2026-11-01 --to 2026-11-10 --dry-run
@@ -126,13 +135,14 @@ def backfill(
     from cli.operations import backfill as filling
     from cli.operations import connection, project
 
-    config = settings.load(env)
-    wanted = filling.days(first.date(), last.date())
-    name = project.deployment_name(flow, env, model_name)
+    config = settings.load(request.env)
+    days = filling.days(request.first_day.date(), request.last_day.date())
+    name = project.deployment_name(request.flow, request.env, request.model_name)
     connection.connect(config.state)
-    with runner.progress(f"Filling {flow} in {env} from {wanted[0]} to {wanted[-1]}"):
-        given = [*(pairs or ()), *([f"model_name={model_name}"] if model_name else ())]
-        done = filling.fill(config, name, wanted, given, dry_run=dry_run, deadline_seconds=timeout)
+    with runner.progress(f"Filling {request.flow} in {request.env} from {days[0]} to {days[-1]}"):
+        done = filling.fill(
+            config, name, days, request.parameters, dry_run=request.dry_run, deadline_seconds=request.timeout
+        )
     if as_json:
         show.print_json(done)
     else:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import Field
 
 from cli import console, options, runner, show
 from flows.flow_requests import CheckRequest
+from flows.request import Form
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName
 from lifecycle.gate import records
@@ -23,12 +25,7 @@ app = typer.Typer(help="The gate: judge, explain, prove that it refuses.", no_ar
 PROD = Environment.PROD
 REFUSED = 4
 
-From = Annotated[
-    Environment | None,
-    typer.Option("--from", help="Environment where the model is registered; default the one that judges."),
-]
 Judge = Annotated[Environment, typer.Option("--env", help="Environment whose champion, data and rules judge.")]
-RunId = Annotated[str | None, typer.Option("--run-id", help="Training run, instead of a version.")]
 
 
 @app.command()
@@ -50,33 +47,39 @@ def check(request: CheckRequest, as_json: options.Json = False, verbose: options
         raise typer.Exit(REFUSED)
 
 
+class ExplainRequest(Form):
+    """Which verdict is shown, and how."""
+
+    model_name: options.ModelName
+    env: Judge = PROD
+    source_env: Environment | None = Field(
+        None, description="Environment where the model is registered; default the one that judges."
+    )
+    version: options.Version = None
+    run_id: str | None = Field(None, description="Training run, instead of a version.")
+    digest: str = Field("", description="Beginning of a verdict's digest; default the latest.")
+    html: Path | None = Field(None, description="File to write the report with its plots to.")
+    open: bool = Field(False, description="Show the report in the browser.")
+
+
 @app.command()
-def explain(
-    model_name: options.ModelName,
-    env: Judge = PROD,
-    source_env: From = None,
-    version: options.Version = None,
-    run_id: RunId = None,
-    digest: Annotated[str, typer.Option("--digest", help="Beginning of a verdict's digest; default the latest.")] = "",
-    html: Annotated[Path | None, typer.Option("--html", help="File to write the report with its plots to.")] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Show the report in the browser.")] = False,
-    as_json: options.Json = False,
-) -> None:
+@options.of_request
+def explain(request: ExplainRequest, as_json: options.Json = False) -> None:
     """Show a stored verdict again, after checking that nobody has changed it. Without a reference: the champion's.
 
     Example: mlops gate explain --model-name sentiment --version 2 --env prod --html verdict.html
     """
-    _one_reference(version, run_id)
-    target = runner.registered(source_env or env, model_name)
-    model = catalog.resolve(target, version=version, run_id=run_id)
-    record = records.find(model, env, digest)
+    _one_reference(request.version, request.run_id)
+    target = runner.registered(request.source_env or request.env, request.model_name)
+    model = catalog.resolve(target, version=request.version, run_id=request.run_id)
+    record = records.find(model, request.env, request.digest)
     verdict = records.read(record)
     show.print_json(verdict) if as_json else show.verdict(verdict)
-    if html or open_:
-        _report(record, html, open_=open_)
+    if request.html or request.open:
+        _report(record, request.html, open_=request.open)
     if not as_json:
         promoted = catalog.show_version(target, model.version).verdict_digest if model.version else ""
-        _others(records.every(model, env), verdict.digest, promoted)
+        _others(records.every(model, request.env), verdict.digest, promoted)
 
 
 def _others(known: list[Record], shown: str, promoted: str) -> None:

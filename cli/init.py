@@ -3,13 +3,16 @@
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import Field
 
 from cli import console, options, runner, show
+from flows.flow_requests import TableRequest
+from flows.request import Form, TableForm
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName, is_name
 from lifecycle.data import delta, ingest, piped
@@ -32,32 +35,38 @@ MOST_ROWS, SHOWN = 20_000, 24
 EXAMPLE = "For example: mlops init data/customers.csv --target churned"
 
 
-class Choices(NamedTuple):
-    """What a person has decided before anything is proposed."""
-
-    target: str | None
-    problem: ProblemName | None
-    key: str | None
-    group_column: str | None
-    time_column: str | None
-    drop: tuple[str, ...]
+def _said(field: str) -> str | None:
+    """What the request for a dataset says of one of its fields."""
+    return TableRequest.model_fields[field].description
 
 
-def init(
+class InitRequest(Form, TableForm):
+    """The table, and what a person has decided before anything is proposed."""
+
     table: Annotated[
         str | None,
         typer.Argument(callback=options.sealed, help="Path or URL of the table, or catalog.schema.table."),
-    ] = None,
-    model_name: Annotated[str | None, typer.Option("--model-name", help="Default: from the name of the table.")] = None,
-    target: Annotated[str | None, typer.Option("--target", help="Column that is to be predicted.")] = None,
-    problem: Annotated[ProblemName | None, typer.Option("--problem", help="Default: what the target is.")] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Column that identifies a row.")] = None,
-    group_column: options.GroupColumn = None,
-    time_column: options.TimeColumn = None,
-    drop: Annotated[list[str] | None, typer.Option("--drop", help="Column that is no input; may be repeated.")] = None,
-    source_format: options.Format = None,
-    encoding: options.Encoding = "utf-8",
-    delimiter: options.Delimiter = ",",
+    ] = None
+    model_name: str | None = Field(None, description="Default: from the name of the table.")
+    target: str | None = Field(None, description="Column that is to be predicted.")
+    problem: ProblemName | None = Field(None, description="Default: what the target is.")
+    key: str | None = Field(None, description="Column that identifies a row.")
+    group_column: str | None = Field(None, description=_said("group_column"))
+    time_column: str | None = Field(None, description=_said("time_column"))
+    drop: list[str] = Field([], description="Column that is no input; may be repeated.")
+
+    @property
+    def source(self) -> Source:
+        """The table as a person names it."""
+        if self.table is None:
+            what = "Which table is the model to learn from? A file, a URL, or catalog.schema.table."
+            raise ConfigError(what, EXAMPLE)
+        return self.at(self.table)
+
+
+@options.of_request
+def init(
+    request: InitRequest,
     force: Annotated[bool, typer.Option("--force", help="Write over the definition that is there.")] = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
@@ -69,18 +78,15 @@ def init(
     """
     from cli import definition_file
 
-    if table is None:
-        raise ConfigError("Which table is the model to learn from? A file, a URL, or catalog.schema.table.", EXAMPLE)
-    name = model_name or _named_after(table)
+    source = request.source
+    name = request.model_name or _named_after(source)
     path = _file_of(name, force or dry_run)
-    form = {"format": source_format, "encoding": encoding, "delimiter": delimiter}
-    choices = Choices(target, problem, key, group_column, time_column, tuple(drop or ()))
-    frame = _rows(table, form)
-    proposal = _proposal(frame, choices, ask=not yes)
-    definition = _definition(name, frame, proposal, choices, {"source": _source(table, path), **form})
+    frame = _rows(source)
+    proposal = _proposal(frame, request, ask=not yes)
+    definition = _definition(name, frame, proposal, request, _place(source, path))
     text = definition_file.render(name, definition, {column.name: column.note for column in proposal.columns})
     if not as_json:
-        _show(Source(uri=table).name, frame, proposal, definition)
+        _show(source.name, frame, proposal, definition)
         console.echo(f"{_shown(path)}:\n\n{text}")
     if not dry_run:
         runner.confirm(f"Write {_shown(path)}?", yes)
@@ -93,10 +99,10 @@ def init(
         console.echo(f"Wrote {_shown(path)}. Next: {command}")
 
 
-def _named_after(table: str) -> str:
+def _named_after(source: Source) -> str:
     """A valid name of a model from that of a table."""
-    last = delta.divided(checked(Source, uri=table).name)[0]
-    stem = last.rpartition(".")[2] if delta.is_name(last) and not Path(table).exists() else last.partition(".")[0]
+    last = delta.divided(source.name)[0]
+    stem = last.rpartition(".")[2] if delta.is_name(last) and not Path(source.uri).exists() else last.partition(".")[0]
     name = re.sub("[^a-z0-9_-]+", "_", stem.lower()).strip("_-")[:64]
     if not name:
         raise ConfigError(f"The name of {last} gives none to a model.", "Choose one: --model-name NAME")
@@ -115,39 +121,39 @@ def _file_of(name: str, may_exist: bool) -> Path:
     return path
 
 
-def _rows(table: str, form: Mapping[str, str | None]) -> "pd.DataFrame":
+def _rows(source: Source) -> "pd.DataFrame":
     """The first rows of a table, every cell as text."""
     config = settings.load(Environment.DEV)
-    with piped.kept(table, config.state) as path:
-        return ingest.read(settings.checked(Source, uri=path, **form), config.data, (), most=MOST_ROWS).rows
+    with piped.kept(source.uri, config.state) as path:
+        return ingest.read(source.model_copy(update={"uri": path}), config.data, (), most=MOST_ROWS).rows
 
 
-def _source(table: str, path: Path) -> str | None:
+def _place(source: Source, path: Path) -> str | None:
     """The table as the definition names it: below the project's folder relative to it; None for a pipe."""
-    place, folder = Path(table).expanduser().absolute(), path.parents[2]
-    if not Source(uri=table).is_path:
-        return table
+    place, folder = Path(source.uri).expanduser().absolute(), path.parents[2]
+    if not source.is_path:
+        return source.uri
     if not place.is_file() and not place.is_dir():
         return None
     return str(place.relative_to(folder)) if place.is_relative_to(folder) else str(place)
 
 
-def _proposal(frame: "pd.DataFrame", choices: Choices, *, ask: bool) -> "Proposal":
+def _proposal(frame: "pd.DataFrame", request: InitRequest, *, ask: bool) -> "Proposal":
     """What the table seems to be; where several columns may be the target, a person says which."""
     from lifecycle.problems.tabular.proposal import propose
 
-    named = {"--target": choices.target, "--key": choices.key, "--group-column": choices.group_column}
-    named |= {"--time-column": choices.time_column}
-    for option, column in (*named.items(), *(("--drop", column) for column in choices.drop)):
+    named = {"--target": request.target, "--key": request.key, "--group-column": request.group_column}
+    named |= {"--time-column": request.time_column}
+    for option, column in (*named.items(), *(("--drop", column) for column in request.drop)):
         if column is not None:
             _require_column(frame, column, option)
-    kept = frame.drop(columns=[*choices.drop])
-    if choices.target in choices.drop:
-        raise ConfigError(f"The target {choices.target!r} cannot be dropped.", "Leave it out of --drop.")
+    kept = frame.drop(columns=request.drop)
+    if request.target in request.drop:
+        raise ConfigError(f"The target {request.target!r} cannot be dropped.", "Leave it out of --drop.")
     if len(kept.columns) < 2:
         what = f"A model needs a target and an input: there are {len(kept.columns)} columns, {_listed(kept.columns)}."
         raise ConfigError(what, "Is the delimiter another one? --delimiter")
-    proposal = propose(kept, choices.target)
+    proposal = propose(kept, request.target)
     return proposal if proposal.target else propose(kept, _asked_target(kept, proposal, ask))
 
 
@@ -175,23 +181,25 @@ def _listed(columns: Iterable[str], most: int = 20) -> str:
 
 
 def _definition(
-    name: str, frame: "pd.DataFrame", proposal: "Proposal", choices: Choices, source: Mapping[str, str | None]
+    name: str, frame: "pd.DataFrame", proposal: "Proposal", request: InitRequest, place: str | None
 ) -> "ModelDefinition":
     """The definition that the proposal and the decisions make together."""
-    problem = choices.problem or proposal.problem
+    problem = request.problem or proposal.problem
     _require_answers(frame[str(proposal.target)].str.strip(), problem)
     kinds = {column.name: column.kind for column in proposal.columns}
     kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
     kinds = _of_texts(kinds) if problem == "text-classification" else _of_tables(kinds)
-    key = choices.key or proposal.key
-    split = _split(proposal, choices)
+    key = request.key or proposal.key
+    split = _split(proposal, request)
+    table = {"source": place, "format": request.source_format, "encoding": request.encoding}
+    table |= {"delimiter": request.delimiter}
     no_inputs = {key, split["column"] if split and split["by"] == "group" else None}
     data = {
         "name": name,
         "target": proposal.target,
         "key": key,
         "columns": {column: "drop" if column in no_inputs else kind for column, kind in kinds.items()},
-        **{option: value for option, value in source.items() if value is not None},
+        **{option: value for option, value in table.items() if value is not None},
         **({"split": split} if split else {}),
     }
     return checked(ModelDefinition, problem=problem, data=data)
@@ -231,13 +239,13 @@ def _require_answers(cells: "pd.Series[str]", problem: ProblemName) -> None:
         raise ConfigError(what, fix)
 
 
-def _split(proposal: "Proposal", choices: Choices) -> dict[str, str] | None:
+def _split(proposal: "Proposal", request: InitRequest) -> dict[str, str] | None:
     """By what rows are divided; None for at random."""
-    if choices.group_column and choices.time_column:
+    if request.group_column and request.time_column:
         raise ConfigError("A split is by group or by time, not by both.", "Leave out --group-column or --time-column.")
-    if choices.group_column:
-        return {"by": "group", "column": choices.group_column}
-    time_column = choices.time_column or (proposal.time_column if proposal.split_by == "time" else None)
+    if request.group_column:
+        return {"by": "group", "column": request.group_column}
+    time_column = request.time_column or (proposal.time_column if proposal.split_by == "time" else None)
     return {"by": "time", "column": time_column} if time_column else None
 
 

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import Field
 
 from cli import console, options, runner, show
+from flows.request import Form
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.models import loading
 from lifecycle.models.external import external
+from lifecycle.models.external.conversion import Pickled
 from lifecycle.registry import catalog, registration, store, transfer
 from lifecycle.settings import load as settings
 
@@ -70,30 +73,31 @@ def register(
     _enter(target, env, model, description, as_json)
 
 
-def register_external(
-    model_name: options.ModelToChange,
-    file: Annotated[Path, typer.Argument(help="A scikit-learn model stored with pickle or joblib.")],
-    sha256: Annotated[str, typer.Option("--sha256", help="Its digest, from whoever made it: sha256sum FILE.")],
-    env: options.Env = DEV,
-    allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Keep it as a pickle if skops cannot hold it.")
-    ] = False,
-    data_name: Annotated[str | None, typer.Option("--data-name", help="Dataset that it was trained on.")] = None,
-    data_version: Annotated[str | None, typer.Option("--data-version", help="Its version.")] = None,
-    trained_on: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--trained-on",
-            help="The sides of that version that it saw: train; train,test; all (default). May be repeated.",
-        ),
-    ] = None,
-    memory_limit_mb: Annotated[
-        int, typer.Option("--memory-limit-mb", help="Memory of the process that reads it.")
-    ] = 2048,
-    timeout_seconds: Annotated[int, typer.Option("--timeout-seconds", help="Time of the process that reads it.")] = 120,
-    description: Description = "",
-    as_json: options.Json = False,
-) -> None:
+class ExternalRequest(Form):
+    """A model that was not trained here, and what is known of it."""
+
+    model_name: options.ModelToChange
+    file: Annotated[Path, typer.Argument(help="A scikit-learn model stored with pickle or joblib.")]
+    sha256: str = Field(description="Its digest, from whoever made it: sha256sum FILE.")
+    env: options.Env = DEV
+    allow_pickle: bool = Field(False, description="Keep it as a pickle if skops cannot hold it.")
+    data_name: str | None = Field(None, description="Dataset that it was trained on.")
+    data_version: str | None = Field(None, description="Its version.")
+    trained_on: list[str] | None = Field(
+        None, description="The sides of that version that it saw: train; train,test; all (default). May be repeated."
+    )
+    memory_limit_mb: int = Field(2048, description="Memory of the process that reads it.")
+    timeout_seconds: int = Field(120, description="Time of the process that reads it.")
+    description: Description = ""
+
+    @property
+    def pickled(self) -> Pickled:
+        """The file, and how it is read."""
+        return Pickled(path=self.file, **self.model_dump(include={*Pickled.model_fields}))
+
+
+@options.of_request
+def register_external(request: ExternalRequest, as_json: options.Json = False) -> None:
     """Register a scikit-learn model that was pickled outside MLflow, converted to skops. Exit code 7 if it cannot be.
 
     A pickle can run any code when it is loaded: that is why its digest is needed, and why it is loaded in a process of
@@ -104,20 +108,10 @@ def register_external(
 
     Example: mlops model register-external model.pkl --sha256 9f86d0… --model-name sentiment --env dev
     """
-    target, config = runner.registered(env, model_name), settings.load(env)
-    model = external.register(
-        config,
-        model_name,
-        file,
-        sha256,
-        allow_pickle=allow_pickle,
-        data_name=data_name,
-        data_version=data_version,
-        trained_on=trained_on or (),
-        memory_limit_mb=memory_limit_mb,
-        timeout_seconds=timeout_seconds,
-    )
-    _enter(target, env, model, description, as_json)
+    target, config = runner.registered(request.env, request.model_name), settings.load(request.env)
+    said = external.said(config, request.data_name, request.data_version, request.trained_on or ())
+    model = external.register(config, request.model_name, request.pickled, said)
+    _enter(target, request.env, model, request.description, as_json)
 
 
 def register_vader(

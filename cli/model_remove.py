@@ -1,10 +1,13 @@
 """`mlops model delete|retire-missing|cleanup|rename|migrate-stages`: what takes away asks first, or is told `--yes`."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import Field
 
 from cli import console, options, runner, show
+from flows.request import Form
 from lifecycle.core.names import Environment
 from lifecycle.registry import missing, removal, stages
 
@@ -24,33 +27,33 @@ def add_to(app: typer.Typer) -> None:
     app.command("migrate-stages")(migrate_stages)
 
 
-def delete(
-    model_name: options.ModelToChange,
-    version: options.Version = None,
-    env: options.Env = PROD,
-    with_champion: Annotated[bool, typer.Option("--with-champion", help="Delete a model in use as well.")] = False,
-    reason: options.Reason = "",
-    dry_run: options.DryRun = False,
-    yes: options.Yes = False,
-    as_json: options.Json = False,
-) -> None:
+class DeletionRequest(Form):
+    """What is deleted."""
+
+    model_name: options.ModelToChange
+    version: options.Version = None
+    env: options.Env = PROD
+    with_champion: bool = Field(False, description="Delete a model in use as well.")
+    reason: options.Reason = ""
+    dry_run: options.DryRun = False
+
+
+@options.of_request
+def delete(request: DeletionRequest, yes: options.Yes = False, as_json: options.Json = False) -> None:
     """Delete a version, or a whole model. Refused (exit code 5) while a champion, rollback, alias or copy needs it.
 
     Example: mlops model delete --model-name sentiment --env dev --version 3 --dry-run
     """
-    target = runner.registered(env, model_name)
+    target, version = runner.registered(request.env, request.model_name), request.version
     if version is None:
-        planned = removal.delete_model(target, with_champion=with_champion, dry_run=True)
-        what = f"{target.name} with its {len(planned.deleted)} versions and its history"
+        deletion = partial(removal.delete_model, target, with_champion=request.with_champion)
     else:
-        planned = removal.delete_version(target, version, reason=reason, dry_run=True)
-        what = f"{target.name} v{version}"
-    if not dry_run:
-        runner.confirm(f"Delete {what}?", yes)
-        if version is None:
-            planned = removal.delete_model(target, with_champion=with_champion)
-        else:
-            planned = removal.delete_version(target, version, reason=reason)
+        deletion = partial(removal.delete_version, target, version, reason=request.reason)
+    planned = deletion(dry_run=True)
+    if not request.dry_run:
+        all_of_it = f" with its {len(planned.deleted)} versions and its history"
+        runner.confirm(f"Delete {target.name}{all_of_it if version is None else f' v{version}'}?", yes)
+        planned = deletion()
     _removal(planned, as_json)
 
 

@@ -9,8 +9,9 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
+from pydantic_core import PydanticUndefined
+from typer.models import ParameterInfo
 
-from flows.flow_requests import TableRequest
 from flows.request import Parameter
 from lifecycle.core import secrets
 from lifecycle.core.names import Environment
@@ -66,16 +67,6 @@ def folder(value: str | None) -> str | None:
     return str(files.folder_of(secrets.sealed(value))) if value else value
 
 
-def _said(field: str) -> str:
-    """What a request says of one of its fields."""
-    return str(TableRequest.model_fields[field].description)
-
-
-GroupColumn = Annotated[str | None, typer.Option("--group-column", help=_said("group_column"))]
-TimeColumn = Annotated[str | None, typer.Option("--time-column", help=_said("time_column"))]
-Format = Annotated[str | None, typer.Option("--format", help=_said("source_format"))]
-Encoding = Annotated[str, typer.Option("--encoding", help=_said("encoding"))]
-Delimiter = Annotated[str, typer.Option("--delimiter", help=_said("delimiter"))]
 LARGEST = 2**31 - 1
 """What the databases of registries can hold as a version."""
 Version = Annotated[int | None, typer.Option("--version", max=LARGEST, help="Version number.")]
@@ -110,8 +101,14 @@ CALLBACKS = dict.fromkeys(LOCATIONS, sealed) | {"output": folder, "logical_date"
 """What is done about a value that a person gave, before anything else sees it."""
 
 
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
 def of_request(command: Callable[..., None]) -> Callable[..., None]:
-    """The same command with the fields of its request as options; it is called with the request that they make."""
+    """The same command with the fields of its request as options; it is called with the request that they make.
+
+    A field that is annotated with an option or an argument is that one; else its description is the option's help.
+    """
     request = get_type_hints(command)["request"]
     fields = request.listed()
 
@@ -119,7 +116,7 @@ def of_request(command: Callable[..., None]) -> Callable[..., None]:
     def with_options(**values: Any) -> None:
         command(checked(request, **{field.name: values.pop(field.name) for field in fields}), **values)
 
-    own = list(inspect.signature(command).parameters.values())[1:]
+    own = [parameter.replace(kind=KEYWORD) for parameter in inspect.signature(command).parameters.values()][1:]
     with_options.__signature__ = inspect.Signature([*map(_option, fields), *own])  # type: ignore[attr-defined]
     return with_options
 
@@ -127,9 +124,10 @@ def of_request(command: Callable[..., None]) -> Callable[..., None]:
 def _option(field: Parameter) -> inspect.Parameter:
     name = NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
     option = typer.Option(name, help=field.description, hidden=field.earlier, callback=CALLBACKS.get(field.name))
-    annotation: Any = Annotated[_typed(field.annotation), option]
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Parameter(field.name, kind, default=field.default, annotation=annotation)
+    own = [said for said in field.metadata if isinstance(said, ParameterInfo)]
+    annotation: Any = Annotated[_typed(field.annotation), *(own or [option])]
+    default = inspect.Parameter.empty if field.default is PydanticUndefined else field.default
+    return inspect.Parameter(field.name, KEYWORD, default=default, annotation=annotation)
 
 
 def _typed(annotation: Any) -> Any:

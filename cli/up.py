@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import console, options, runner, show
+from flows.request import Form
 from lifecycle.core.errors import TransientError
 from lifecycle.core.names import Environment
 from lifecycle.settings import load as settings
@@ -28,25 +28,29 @@ Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of Pre
 MlflowPort = Annotated[int, typer.Option("--mlflow-port", min=1, max=65535, help="Port of MLflow's UI.")]
 
 
-def up(
-    env: options.Env = DEV,
-    port: Port = 4200,
-    mlflow_port: MlflowPort = 5000,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="In the background; mlops down ends it.")] = False,
-    deploy: Annotated[bool, typer.Option("--deploy/--no-deploy", help="Run mlops setup and mlops deploy.")] = True,
-    allowed_host: options.AllowedHosts = None,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the services' logs on stderr.")] = True,
-    as_json: options.Json = False,
-) -> None:
+class UpRequest(Form):
+    """What is brought up, and where."""
+
+    env: options.Env = DEV
+    port: Port = 4200
+    mlflow_port: MlflowPort = 5000
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="In the background; mlops down ends it.")] = False
+    deploy: Annotated[bool, typer.Option("--deploy/--no-deploy", help="Run mlops setup and mlops deploy.")] = True
+    allowed_host: options.AllowedHosts = None
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the services' logs on stderr.")] = True
+
+
+@options.of_request
+def up(request: UpRequest, as_json: options.Json = False) -> None:
     """Bring up Prefect's server, MLflow's UI and a worker with the deployments; Ctrl-C stops them.
 
     Example: mlops up --detach
     """
-    plan = _plan(env, port, mlflow_port, deploy, allowed_host or ())
-    if detach:
+    plan = _plan(request)
+    if request.detach:
         _in_background(plan, as_json)
     else:
-        _supervise(plan, follow, as_json)
+        _supervise(plan, request.follow, as_json)
 
 
 def down(env: options.Env = DEV, as_json: options.Json = False) -> None:
@@ -169,20 +173,19 @@ def _wait_until_up(home: Path, supervisor: "subprocess.Popen[bytes]", log: Path,
         raise
 
 
-def _plan(env: Environment, port: int, mlflow_port: int, deploy: bool, hosts: Iterable[str]) -> "Plan":
-
+def _plan(request: UpRequest) -> "Plan":
     runner.require_prefect()
     from cli.operations.stack import Plan
 
-    config = settings.load(env)
+    config = settings.load(request.env)
     return Plan(
         home=config.state,
-        env=str(env),
+        env=str(request.env),
         tracking_uri=config.mlflow_uri,
-        port=port,
-        mlflow_port=mlflow_port,
-        deploy=deploy,
-        allowed_hosts=tuple(hosts),
+        port=request.port,
+        mlflow_port=request.mlflow_port,
+        deploy=request.deploy,
+        allowed_hosts=tuple(request.allowed_host or ()),
     )
 
 

@@ -1,6 +1,6 @@
 """What all requests of flows have in common; those of the flows are in `flow_requests`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -35,19 +35,16 @@ class Parameter(NamedTuple):
     default: Any
     description: str
     earlier: bool = False
+    metadata: Sequence[Any] = ()
 
 
-class Request(Frozen):
-    """The base of all requests: about one model, of which a definition may say what was not given."""
+class Form(Frozen):
+    """The base of what a person is asked in a form or by a command's options; null is what was not given."""
 
     earlier_names: ClassVar[Mapping[str, str]] = {}
     """What the first releases called some of the parameters; those names are still accepted."""
     first: ClassVar[tuple[str, ...]] = ()
     """The parameters that a form and a help show before the others."""
-
-    model_name: ModelName | None = Field(
-        None, description="Name of the model, without environment; default the only one that is defined."
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -69,14 +66,22 @@ class Request(Frozen):
         fields = cls.model_fields
         order = sorted(fields, key=lambda name: (rank.get(name, len(rank)), name in TableForm.model_fields))
         present = [
-            Parameter(name, fields[name].annotation, fields[name].default, fields[name].description or "")
-            for name in order
+            Parameter(name, field.annotation, field.default, field.description or "", metadata=field.metadata)
+            for name, field in ((name, fields[name]) for name in order)
         ]
         earlier = [
             Parameter(old, fields[new].annotation, None, f"Earlier name of {new}.", earlier=True)
             for new, old in cls.earlier_names.items()
         ]
         return present + earlier
+
+
+class Request(Form):
+    """The base of requests about one model, of which a definition may say what was not given."""
+
+    model_name: ModelName | None = Field(
+        None, description="Name of the model, without environment; default the only one that is defined."
+    )
 
     @property
     def model(self) -> str:

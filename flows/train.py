@@ -7,6 +7,7 @@ from flows.parameters import PERSISTED, Outcome, flat, named
 from flows.promote import Challenge, admit
 from lifecycle.gate.proof import replay
 from lifecycle.registry.store import target_of
+from lifecycle.training.train import Training
 from tasks import approvals, compute, data, events, gate, registry, reports, training
 from tasks.outcomes import Admission
 
@@ -20,16 +21,15 @@ def run(request: TrainingRequest) -> Outcome[Admission]:
     data_version = data.resolve(config.datasets, data_name, wanted)
     gate.require_before_training(config, data_name, data_version)
     registry.champion(target_of(config, request.model))  # one that nobody can name ends it before anything is trained
-    planned = training.plan(
-        config,
+    what = Training(
         data_name=data_name,
         data_version=data_version,
         model_name=request.model,
         algorithm=request.algorithm,
         params=request.params or {},
         seed=request.seed or 0,
-        links=reports.links(),
     )
+    planned = training.plan(config, what, reports.links())
     with replay.ahead(planned):
         compute.run_step("train", planned, config)
         challenger = training.trained(target_of(config, request.model), run_id=planned.run_id)

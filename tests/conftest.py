@@ -150,16 +150,9 @@ def train_model(
     config: Settings, algorithm: str = "naive_bayes", *, seed: int = 0, data_version: str = "1.0.0", **params: object
 ) -> ModelRef:
     """Train a model on dataset `news` and return the reference to it."""
-    request = training.plan(
-        config,
-        data_name="news",
-        data_version=data_version,
-        model_name="sentiment",
-        algorithm=algorithm,
-        params=params,
-        seed=seed,
-        links={},
-    )
+    data = {"data_name": "news", "data_version": data_version}
+    wanted = training.Training(**data, model_name="sentiment", algorithm=algorithm, params=params, seed=seed)
+    request = training.plan(config, wanted)
     training.train(request)
     return runs.trained(config.mlflow_uri, request.run_id)
 

@@ -79,9 +79,8 @@ def _facts(problem: ProblemName, data_version: str, rows: pd.DataFrame, split: s
 
 def train_table(config: Settings, algorithm: str | None = None, *, seed: int = 0, **params: Any) -> ModelRef:
     """Train a model on dataset `sales` 1.0.0 and return the reference to it."""
-    request = training.plan(
-        config, data_name="sales", data_version="1.0.0", model_name="prices", algorithm=algorithm, params=params,
-        seed=seed, links={},
-    )  # fmt: skip
+    data = {"data_name": "sales", "data_version": "1.0.0"}
+    wanted = training.Training(**data, model_name="prices", algorithm=algorithm, params=params, seed=seed)
+    request = training.plan(config, wanted)
     training.train(request)
     return runs.trained(config.mlflow_uri, request.run_id)

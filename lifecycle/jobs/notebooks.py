@@ -73,17 +73,16 @@ def _train(config: Settings, given: Given) -> dict[str, Any]:
     if not is_name(model_name):
         what = f"{model_name!r:.80} cannot be the name of a model: lower-case letters, digits, `_`, `.` and `-`."
         raise ConfigError(what, "Name it in base_parameters or as a widget: model_name.")
-    request = training.plan(
-        config,
+    wanted = settings.checked(
+        training.Training,
         data_name=data_name,
         data_version=dataset.resolve(config.datasets, data_name, data_version),
         model_name=model_name,
         algorithm=given.get("model_type"),
         params=_literal("model_params", given.get("model_params", "{}"), dict),
         seed=_literal("seed", given.get("seed", "0"), int),
-        links={},
-        experiment_name=experiment,
     )
+    request = training.plan(config, wanted, experiment_name=experiment)
     training.train(request)
     target = target_of(config, model_name)
     model = promotion.enter_challenger(target, catalog.resolve(target, run_id=request.run_id))

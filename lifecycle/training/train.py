@@ -55,20 +55,15 @@ def sources(learning: Learning) -> tuple[str, ...]:
     return ("training/train.py", "problems/own.py", *learning.sources)
 
 
-class TrainRequest(Frozen):
-    """One training; its result lies in the run that it names."""
+class Training(Frozen):
+    """What is trained. The same gives the same run."""
 
-    tracking_uri: str
-    run_id: str
-    data_root: Path
     data_name: Name
     data_version: Name
     model_name: ModelName
-    algorithm: str
+    algorithm: str | None = Field(None, description="Default: the problem's first one.")
     params: Params = Field(default_factory=dict)
     seed: int = 0
-    code: str = Field("", description="The sha256 of the code, if the algorithm is a team's own.")
-    trusted_modules: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -79,17 +74,19 @@ class TrainRequest(Frozen):
         return {EARLIER_FIELDS.get(name, name): value for name, value in values.items()}
 
 
+class TrainRequest(Training):
+    """One training; its result lies in the run that it names."""
+
+    tracking_uri: str
+    run_id: str
+    data_root: Path
+    algorithm: str
+    code: str = Field("", description="The sha256 of the code, if the algorithm is a team's own.")
+    trusted_modules: tuple[str, ...] = ()
+
+
 def plan(
-    config: Settings,
-    *,
-    data_name: str,
-    data_version: str,
-    model_name: str,
-    algorithm: str | None,
-    params: Mapping[str, Any],
-    seed: int,
-    links: Mapping[str, str],
-    experiment_name: str = "",
+    config: Settings, training: Training, links: Mapping[str, str] | None = None, experiment_name: str = ""
 ) -> TrainRequest:
     """Open the run of a training, or find the finished one of the same training.
 
@@ -99,37 +96,29 @@ def plan(
     Raises:
         ConfigError: An algorithm or parameter is unknown, or the dataset version does not exist; no run is opened.
     """
-    manifest = dataset.load(config.datasets, data_name, data_version)
-    learning = named(manifest.problem).learning
-    fitted = own.algorithm_of(learning.estimators, algorithm, config.trusted_modules)
+    manifest = dataset.load(config.datasets, training.data_name, training.data_version)
+    learning, params, seed = named(manifest.problem).learning, training.params, training.seed
+    fitted = own.algorithm_of(learning.estimators, training.algorithm, config.trusted_modules)
     pipeline = learning.build(fitted, params, seed, manifest.inputs)
     if not isinstance(fitted, OwnAlgorithm):
         fitting.require_per_class(fitted, params, manifest.fitted_classes)
     name, code = (fitted.path, fitted.digest) if isinstance(fitted, OwnAlgorithm) else (fitted, "")
-    made_of = {"algorithm": name, "params": dict(params), "code": code} if code else pipeline
-    key = train_key(manifest, model_name, made_of, seed)
-    experiment_id = experiment(config.mlflow_uri, experiment_name or f"{model_name}-{config.env}")
+    made_of = {"algorithm": name, "params": params, "code": code} if code else pipeline
+    key = train_key(manifest, training.model_name, made_of, seed)
+    experiment_id = experiment(config.mlflow_uri, experiment_name or f"{training.model_name}-{config.env}")
     with translated():
         run_id = runs.finished_run(config.mlflow_uri, experiment_id, key)
         if run_id is None:
-            tags = _run_tags(manifest, model_name, key) | dict(links)
-            tags[runs.DEFINITION] = definition(model_name, made_of, seed)
-            if code:
-                tags[CODE] = code
-            run = client(config.mlflow_uri).create_run(
-                experiment_id, run_name=f"{model_name} {name} on {data_name} {data_version}", tags=tags
-            )
-            run_id = run.info.run_id
+            tags = _run_tags(manifest, training.model_name, key, code) | dict(links or {})
+            tags[runs.DEFINITION] = definition(training.model_name, made_of, seed)
+            title = f"{training.model_name} {name} on {manifest.data_name} {manifest.data_version}"
+            run_id = client(config.mlflow_uri).create_run(experiment_id, run_name=title, tags=tags).info.run_id
     return TrainRequest(
+        **training.model_dump(exclude={"algorithm"}),
         tracking_uri=config.mlflow_uri,
         run_id=run_id,
         data_root=config.datasets,
-        data_name=data_name,
-        data_version=data_version,
-        model_name=model_name,
         algorithm=name,
-        params=dict(params),
-        seed=seed,
         code=code,
         trusted_modules=config.trusted_modules if code else (),
     )
@@ -222,7 +211,7 @@ def trained_on(tracking_uri: str, run_id: str) -> tuple[str, str]:
     return tags["mlops.data_name"], tags["mlops.data_version"]
 
 
-def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
+def _run_tags(manifest: Manifest, model_name: str, key: str, code: str) -> dict[str, str]:
     tags = {
         "mlflow.source.name": "mlops train",
         claims.TRAINED_ON: claims.RECORDED,
@@ -235,6 +224,7 @@ def _run_tags(manifest: Manifest, model_name: str, key: str) -> dict[str, str]:
         "mlops.data_version": manifest.data_version,
         "mlops.dataset_digest": manifest.digest,
         "mlops.code_version": code_version(),
+        CODE: code,
     }
     return {name: value for name, value in tags.items() if value}
 

@@ -28,8 +28,7 @@ def main(folder: Path) -> None:
     assert find_spec("prefect") is None
     config, sample = settings.load("dev", home=folder), Source(uri=str(SAMPLE))
     step("create-data", dataset.plan(config, sample, text_column="Sentence", label_column="Sentiment", **DATA))
-    kind, links = "naive_bayes", dict[str, str]()
-    request = training.plan(config, model_name="sentiment", algorithm=kind, params={}, seed=0, links=links, **DATA)
+    request = training.plan(config, training.Training(model_name="sentiment", algorithm="naive_bayes", **DATA))
     step("train", request)
     model = runs.trained(config.mlflow_uri, request.run_id)
     step("evaluate", evaluation.request_for(model, config.datasets, **DATA))

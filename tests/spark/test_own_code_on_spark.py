@@ -47,10 +47,8 @@ def session() -> Iterator[SparkSession]:
 
 
 def trained(config: Settings) -> ModelRef:
-    request = training.plan(
-        config, data_name="news", data_version="1.0.0", model_name="m", algorithm="ours:pipeline", params={}, seed=0,
-        links={},
-    )  # fmt: skip
+    wanted = training.Training(data_name="news", data_version="1.0.0", model_name="m", algorithm="ours:pipeline")
+    request = training.plan(config, wanted)
     training.train(request)
     update = {"trusted_modules": config.trusted_modules, "name": "dev.ml.m", "version": 1}
     return runs.trained(config.mlflow_uri, request.run_id).model_copy(update=update)

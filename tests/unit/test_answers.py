@@ -18,6 +18,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models.external import external
+from lifecycle.models.external.conversion import Pickled
 from lifecycle.problems.text_classification.model import TextModel
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.load import Settings
@@ -106,8 +107,8 @@ def registered(config: Settings, answer: Answer, folder: Path, model_name: str =
     """What `mlops model register-external --allow-pickle` records."""
     path = folder / "model.pkl"
     path.write_bytes(cloudpickle.dumps(outside(answer)))
-    said = {"data_name": "news", "data_version": "1.0.0", "trained_on": ["train"]}
-    model = external.register(config, model_name, path, sha256_of(path), allow_pickle=True, **said)
+    pickled = Pickled(path=path, sha256=sha256_of(path), allow_pickle=True)
+    model = external.register(config, model_name, pickled, external.said(config, "news", "1.0.0", ["train"]))
     return model.model_copy(update={"allow_pickle": True})
 
 

@@ -119,16 +119,10 @@ def test_a_run_left_open_by_a_dead_process_is_closed(news: Settings) -> None:
 
 
 def _plan(config: Settings, params: dict[str, Any] | None = None) -> training.TrainRequest:
-    return training.plan(
-        config,
-        data_name="news",
-        data_version="1.0.0",
-        model_name="sentiment",
-        algorithm="naive_bayes",
-        params=params or {},
-        seed=0,
-        links={"prefect.flow_run_id": "abc"},
+    wanted = training.Training(
+        data_name="news", data_version="1.0.0", model_name="sentiment", algorithm="naive_bayes", params=params or {}
     )
+    return training.plan(config, wanted, {"prefect.flow_run_id": "abc"})
 
 
 def test_the_gate_judges_on_test_where_there_is_no_holdout(home: Path, config: Settings) -> None:

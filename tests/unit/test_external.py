@@ -42,7 +42,7 @@ from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.models.external import conversion, external, unpickle
-from lifecycle.models.external.conversion import Answer, Converted, convert
+from lifecycle.models.external.conversion import Answer, Converted, Pickled, convert
 from lifecycle.models.external.external import TrainedOn, log_external
 from lifecycle.problems.text_classification.model import TextModel
 from lifecycle.settings.load import Settings
@@ -120,7 +120,7 @@ def writes(path: Path, value: str) -> str:
 PID = "str(__import__('os').getpid())"
 
 
-def ask_here(path: Path, source: Path, folder: Path, samples: Sequence[str], *limits: int) -> Answer:  # noqa: ARG001
+def ask_here(pickled: Pickled, source: Path, folder: Path, samples: Sequence[str]) -> Answer:  # noqa: ARG001
     """What the child would answer, asked of its own function: only for files that hold nothing but our own models."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # which the tests turn into errors, and the child does not
@@ -131,8 +131,8 @@ def ask_here(path: Path, source: Path, folder: Path, samples: Sequence[str], *li
 
 
 def kept(path: Path, *, allow_pickle: bool = False, **limits: int) -> Converted:
-    folder = path.parent / "converted"
-    return convert(path, sha256_of(path), folder=folder, allow_pickle=allow_pickle, **limits)
+    pickled = Pickled(path=path, sha256=sha256_of(path), allow_pickle=allow_pickle, **limits)
+    return convert(pickled, path.parent / "converted")
 
 
 def refused(path: Path, match: str, kind: type[MlopsError] = DataError, **limits: Any) -> MlopsError:
@@ -189,7 +189,7 @@ def pickle_form(tmp_path_factory: pytest.TempPathFactory) -> Converted:
 def test_a_file_with_another_digest_never_runs(tmp_path: Path, digest: str) -> None:
     path = running(tmp_path / "model.pkl", writes(tmp_path / "canary", PID))
     with pytest.raises(IntegrityError, match=f"not {digest}") as error:
-        convert(path, digest, folder=tmp_path / "converted", allow_pickle=True)
+        convert(Pickled(path=path, sha256=digest, allow_pickle=True), tmp_path / "converted")
     assert error.value.exit_code == 7
     assert not (tmp_path / "canary").exists()
 
@@ -198,14 +198,14 @@ def test_a_file_with_another_digest_never_runs(tmp_path: Path, digest: str) -> N
 def test_what_is_no_digest_is_a_mistake_of_the_caller(tmp_path: Path, digest: str) -> None:
     path = running(tmp_path / "model.pkl", writes(tmp_path / "canary", PID))
     with pytest.raises(ConfigError, match="is not a sha256"):
-        convert(path, digest, folder=tmp_path, allow_pickle=True)
+        convert(Pickled(path=path, sha256=digest, allow_pickle=True), tmp_path)
     assert not (tmp_path / "canary").exists()
 
 
 @pytest.mark.parametrize("name", ["missing.pkl", "."])
 def test_a_file_that_is_none_is_not_found(tmp_path: Path, name: str) -> None:
     with pytest.raises(NotFoundError, match="No file"):
-        convert(tmp_path / name, "0" * 64, folder=tmp_path, allow_pickle=False)
+        convert(Pickled(path=tmp_path / name, sha256="0" * 64), tmp_path)
 
 
 def test_limits_under_which_nothing_can_start_are_a_mistake_of_the_caller(tmp_path: Path) -> None:
@@ -512,23 +512,23 @@ def test_register_converts_and_logs_a_pickle_without_loading_it_here(
     news: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = running(tmp_path / "model.pkl", writes(tmp_path / "pids", PID), own_class())
-    step = partial(external.register, news, "outside", path, sha256_of(path).upper(), allow_pickle=True)
+    pickled = Pickled(path=path, sha256=sha256_of(path).upper(), allow_pickle=True)
+    said = partial(external.said, news)
     with pytest.raises(NotFoundError, match=r"no version '9\.9\.9'"):
-        step(data_name="news", data_version="9.9.9", trained_on=["train"])
+        said("news", "9.9.9", ["train"])
     with pytest.raises(ConfigError, match="data_version"):
-        step(data_name="news", trained_on=["train"])
+        said("news", None, ["train"])
     with pytest.raises(ConfigError, match="data_name"):
-        step(trained_on=["train"])
+        said(None, None, ["train"])
     with pytest.raises(ConfigError, match="'valid' is no side: there are train, test, holdout, and all"):
-        step(data_name="news", data_version="1.0.0", trained_on=["train,valid"])
-    assert not (tmp_path / "pids").exists()
-    model = step(data_name="news", data_version="1.0.0", trained_on=["train"])
+        said("news", "1.0.0", ["train,valid"])
+    model = external.register(news, "outside", pickled, said("news", "1.0.0", ["train"]))
     assert "counts as having seen all of them" not in caplog.text
     assert len(evaluation.trained_keys(model)) > 50
     assert "MLOPS_ALLOW_PICKLE=true" in caplog.text
     pids = (tmp_path / "pids").read_text().split()
     assert len(pids) == 1
-    unsaid = step(data_name="news", data_version="1.0.0")
+    unsaid = external.register(news, "outside", pickled, said("news", "1.0.0", []))
     assert len(evaluation.trained_keys(unsaid)) == len(dataset.load_rows(news.datasets, "news", "1.0.0"))
     assert "Nobody says which rows of news 1.0.0 it saw" in caplog.text
     assert str(os.getpid()) not in pids

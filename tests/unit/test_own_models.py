@@ -150,10 +150,8 @@ def trusting(config: Settings) -> Settings:
 
 
 def planned(config: Settings, algorithm: str, data_name: str = "sales", **params: Any) -> training.TrainRequest:
-    return training.plan(
-        config, data_name=data_name, data_version="1.0.0", model_name="m", algorithm=f"ours.models:{algorithm}",
-        params=params, seed=3, links={},
-    )  # fmt: skip
+    what = {"data_name": data_name, "data_version": "1.0.0", "model_name": "m", "seed": 3}
+    return training.plan(config, training.Training(**what, algorithm=f"ours.models:{algorithm}", params=params))
 
 
 def trained(config: Settings, algorithm: str, data_name: str = "sales", **params: Any) -> ModelRef:

@@ -132,10 +132,8 @@ def test_a_warning_is_told_and_no_error(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_training_that_the_library_refuses_leaves_no_open_run(news: Settings) -> None:
-    request = training.plan(
-        news, data_name="news", data_version="1.0.0", model_name="sentiment", algorithm=BAYES,
-        params={"class_prior": [0.5, 0.5]}, seed=0, links={},
-    )  # fmt: skip
-    with pytest.raises(ConfigError, match="riors"):
+    what = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment", "algorithm": BAYES}
+    request = training.plan(news, training.Training(**what, params={"tfidf__min_df": 10_000}))
+    with pytest.raises(ConfigError, match="min_df"):
         training.train(request)
     assert tracking.client(news.mlflow_uri).get_run(request.run_id).info.status == "FAILED"

@@ -107,10 +107,8 @@ def test_types_that_are_not_trusted_are_refused_before_a_run_holds_a_model(
 ) -> None:
     write_version(config, "tabular-classification")
     monkeypatch.setitem(estimators.CLASSIFIERS, "neighbours", Estimator(_unknown_types))
-    request = training.plan(
-        config, data_name="sales", data_version="1.0.0", model_name="m", algorithm="neighbours", params={}, seed=0,
-        links={},
-    )  # fmt: skip
+    wanted = training.Training(data_name="sales", data_version="1.0.0", model_name="m", algorithm="neighbours")
+    request = training.plan(config, wanted)
     with pytest.raises(ConfigError, match=r"neighbours holds types that are not trusted: .*KDTree.*trusted_types"):
         training.train(request)
     run = tracking.client(config.mlflow_uri).get_run(request.run_id)

@@ -27,7 +27,6 @@ from lifecycle.problems.text_classification.stored import EXAMPLE
 from lifecycle.storage.files import publish_file, sha256_of
 from mlops_lifecycle import start
 
-MEMORY_LIMIT_MB, TIMEOUT_SECONDS = 2048, 120
 LEAST_MEMORY_MB = 1024
 """What scikit-learn, pandas and MLflow need to be imported, with room for a small model."""
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
@@ -39,6 +38,16 @@ SAMPLES = (
     "x",
 )
 """On these the converted model must predict what the original does."""
+
+
+class Pickled(Frozen):
+    """A pickle or joblib file that a person vouches for, and how it may be read and kept."""
+
+    path: Path
+    sha256: str
+    allow_pickle: bool = False
+    memory_limit_mb: int = 2048
+    timeout_seconds: int = 120
 
 
 class Converted(Frozen):
@@ -71,17 +80,8 @@ class Answer(Frozen):
     """Why it does not convert; empty if it did."""
 
 
-def convert(
-    path: Path,
-    sha256: str,
-    *,
-    folder: Path,
-    allow_pickle: bool,
-    memory_limit_mb: int = MEMORY_LIMIT_MB,
-    timeout_seconds: int = TIMEOUT_SECONDS,
-    samples: Sequence[str] = SAMPLES,
-) -> Converted:
-    """Turn a pickle or joblib file into a file of `folder` that the contract of text models can hold.
+def convert(pickled: Pickled, folder: Path, samples: Sequence[str] = SAMPLES) -> Converted:
+    """Turn a pickled model into a file of `folder` that the contract of text models can hold.
 
     Another version of scikit-learn is a note and no error: the gate measures here what the model predicts here.
 
@@ -92,18 +92,18 @@ def convert(
         DataError: It is not a fitted text classifier, or reading it breaks a limit.
         TransientError: Somebody ended the process that read it, as the system does when memory is short.
     """
-    expected = _checked(path, sha256, memory_limit_mb, timeout_seconds)
+    expected, path = _checked(pickled), pickled.path
     with tempfile.TemporaryDirectory(prefix="mlops-external-") as temporary:
         work = Path(temporary)
         (work / "child").mkdir()
         source = work / "source"
         shutil.copyfile(path, source)  # between the check and the use nobody else can change it
         _same_digest(path, source, expected)
-        answer = _ask(path, source, work / "child", samples, memory_limit_mb, timeout_seconds)
+        answer = _ask(pickled, source, work / "child", samples)
         _same_digest(path, source, expected)  # it could reach it
         if answer.error:
             raise DataError(f"{path}: {answer.error}", answer.fix)
-        kept = _kept(path, work, answer, allow_pickle)
+        kept = _kept(path, work, answer, pickled.allow_pickle)
         final = folder / ("pipeline.pkl" if answer.reason else "pipeline.skops")
         folder.mkdir(parents=True, exist_ok=True)
         with publish_file(final) as published:
@@ -118,15 +118,17 @@ def convert(
     )
 
 
-def _checked(path: Path, sha256: str, memory_limit_mb: int, timeout_seconds: int) -> str:
+def _checked(pickled: Pickled) -> str:
     """The expected digest in lower case, after checking what a person gave."""
-    expected = sha256.strip().lower()
+    expected, path = pickled.sha256.strip().lower(), pickled.path
+    memory, seconds = pickled.memory_limit_mb, pickled.timeout_seconds
     if not path.is_file():
         raise NotFoundError(f"No file {path}.", "Name the pickled model.")
     if len(expected) != 64 or not set(expected) <= set(hexdigits):
-        raise ConfigError(f"{sha256!r:.100} is not a sha256.", f"See, where the file comes from: sha256sum {path.name}")
-    if memory_limit_mb < LEAST_MEMORY_MB or timeout_seconds < 1:
-        what = f"memory_limit_mb={memory_limit_mb}, timeout_seconds={timeout_seconds}: scikit-learn cannot start."
+        what = f"{pickled.sha256!r:.100} is not a sha256."
+        raise ConfigError(what, f"See, where the file comes from: sha256sum {path.name}")
+    if memory < LEAST_MEMORY_MB or seconds < 1:
+        what = f"memory_limit_mb={memory}, timeout_seconds={seconds}: scikit-learn cannot start."
         raise ConfigError(what, f"Give at least --memory-limit-mb {LEAST_MEMORY_MB} --timeout-seconds 1")
     return expected
 
@@ -138,17 +140,15 @@ def _same_digest(path: Path, copy: Path, expected: str) -> None:
         raise IntegrityError(what, "Get the file again, or its digest from whoever made it.")
 
 
-def _ask(
-    path: Path, source: Path, folder: Path, samples: Sequence[str], memory_limit_mb: int, timeout_seconds: int
-) -> Answer:
+def _ask(pickled: Pickled, source: Path, folder: Path, samples: Sequence[str]) -> Answer:
     """Let a child process read the file; whatever it does, this ends in time with an answer or a clear error."""
     request = {
         "parent": os.getpid(),
         "source": str(source),
         "samples": list(samples),
-        "memory_limit_mb": memory_limit_mb,
-        "timeout_seconds": timeout_seconds,
-        "more_memory": f"If you expect that of it: --memory-limit-mb {memory_limit_mb * 2}",
+        "memory_limit_mb": pickled.memory_limit_mb,
+        "timeout_seconds": pickled.timeout_seconds,
+        "more_memory": f"If you expect that of it: --memory-limit-mb {pickled.memory_limit_mb * 2}",
     }
     command = start.command("lifecycle.models.external.unpickle", json.dumps(request))
     with (folder.parent / "stderr").open("wb") as said:
@@ -162,15 +162,15 @@ def _ask(
             start_new_session=True,
         )
         try:
-            code = process.wait(timeout_seconds)
+            code = process.wait(pickled.timeout_seconds)
         except subprocess.TimeoutExpired:
             code = -signal.SIGXCPU
         finally:
             _end_group(process)
     if code == -signal.SIGXCPU:
-        fix = f"If you expect that of it: --timeout-seconds {timeout_seconds * 5}"
-        raise DataError(f"{path}: reading it did not end within {timeout_seconds} s.", fix)
-    return _answer(path, folder, code)
+        fix = f"If you expect that of it: --timeout-seconds {pickled.timeout_seconds * 5}"
+        raise DataError(f"{pickled.path}: reading it did not end within {pickled.timeout_seconds} s.", fix)
+    return _answer(pickled.path, folder, code)
 
 
 def _environment(folder: Path) -> dict[str, str]:

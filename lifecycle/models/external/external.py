@@ -24,7 +24,7 @@ from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
 from lifecycle.models import storing
-from lifecycle.models.external.conversion import MEMORY_LIMIT_MB, TIMEOUT_SECONDS, Converted, convert
+from lifecycle.models.external.conversion import Converted, Pickled, convert
 from lifecycle.models.loading import VADER_FILES, VADER_MISSING
 from lifecycle.problems.text_classification.stored import MODEL, stored_model
 from lifecycle.settings.load import Settings, checked
@@ -92,53 +92,36 @@ class Recording(Frozen):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def register(
-    config: Settings,
-    model_name: str,
-    path: Path,
-    sha256: str,
-    *,
-    allow_pickle: bool,
-    data_name: str | None = None,
-    data_version: str | None = None,
-    trained_on: Sequence[str] = (),
-    memory_limit_mb: int = MEMORY_LIMIT_MB,
-    timeout_seconds: int = TIMEOUT_SECONDS,
-) -> ModelRef:
+def register(config: Settings, model_name: str, pickled: Pickled, trained_on: TrainedOn | None) -> ModelRef:
     """Convert a pickled scikit-learn model and log it in the experiment of its name and environment.
 
     Raises:
-        ConfigError: A file or dataset version is not there, or an argument is wrong.
-        IntegrityError, DataError: As `conversion.convert`.
+        IntegrityError, DataError, ConfigError: As `conversion.convert`.
     """
-    said = _said(config, data_name, data_version, trained_on)
     with tempfile.TemporaryDirectory(prefix="mlops-external-") as temporary:
-        converted = convert(
-            path,
-            sha256,
-            folder=Path(temporary),
-            allow_pickle=allow_pickle,
-            memory_limit_mb=memory_limit_mb,
-            timeout_seconds=timeout_seconds,
-        )
+        converted = convert(pickled, Path(temporary))
         for note in converted.notes:
-            logger.warning("%s: %s", path, note)
+            logger.warning("%s: %s", pickled.path, note)
         if converted.is_pickle:
-            logger.warning("%s stays a pickle; to load it, environments need MLOPS_ALLOW_PICKLE=true", path)
+            logger.warning("%s stays a pickle; to load it, environments need MLOPS_ALLOW_PICKLE=true", pickled.path)
         experiment_name = f"{model_name}-{config.env}"
-        return log_external(config.mlflow_uri, experiment_name, model_name, converted, trained_on=said)
+        return log_external(config.mlflow_uri, experiment_name, model_name, converted, trained_on=trained_on)
 
 
-def _said(config: Settings, data_name: str | None, data_version: str | None, sides: Sequence[str]) -> TrainedOn | None:
-    """What a person says that a model was fitted on, without sides the whole version; None if that is nothing."""
-    if not (data_name or data_version or sides):
+def said(config: Settings, data_name: str | None, data_version: str | None, splits: Sequence[str]) -> TrainedOn | None:
+    """What a person says that a model was fitted on, without splits the whole version; None if that is nothing.
+
+    Raises:
+        ConfigError: There is no such dataset version, or it lacks a split.
+    """
+    if not (data_name or data_version or splits):
         return None
     data = {"data_root": config.datasets, "data_name": data_name, "data_version": data_version}
-    said = checked(TrainedOn, **data, sides=sides or (claims.ALL,))
-    _manifest(said)
-    if not sides:
+    trained_on = checked(TrainedOn, **data, sides=splits or (claims.ALL,))
+    _manifest(trained_on)
+    if not splits:
         logger.warning(UNSAID, data_name, data_version)
-    return said
+    return trained_on
 
 
 def _manifest(said: TrainedOn) -> Manifest:
