@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -130,18 +131,57 @@ def test_what_was_requested_by_an_earlier_release_is_read() -> None:
     assert (request.algorithm, request.params) == ("naive_bayes", {"alpha": 1})
 
 
-def test_importance_takes_no_longer_for_a_wide_table() -> None:
-    seen: list[int] = []
+@pytest.mark.parametrize("width", [100, 2_000])
+def test_importance_takes_no_longer_for_a_wide_table(width: int) -> None:
+    predicted: list[int] = []
 
-    def loss(rows: pd.DataFrame, truth: Any) -> float:
-        seen.append(len(rows))
-        return float((rows["c0"] - truth).abs().mean())
+    def answers(rows: pd.DataFrame) -> pd.DataFrame:
+        predicted.append(len(rows))
+        return rows[["c7"]].astype("float64")
 
-    wide = pd.DataFrame({f"c{n}": range(5_000) for n in range(100)})
-    table = importance.measured(loss, wide, pd.Series(range(5_000)))
-    assert table["input"][0] == "c0"
-    assert (table["importance"][1:] == 0).all()
-    assert sum(seen) <= 101 * 400
+    def loss(truth: Any, told: pd.DataFrame) -> float:
+        return float((told["c7"] - truth).abs().mean())
+
+    cells = np.random.default_rng(1).normal(size=(5_000, width))
+    wide = pd.DataFrame(cells, columns=[f"c{n}" for n in range(width)])
+    table = importance.measured(answers, loss, wide, wide["c7"])
+    assert table["input"][0] == "c7"
+    assert set(table["input"]) == set(wide)  # what was not measured is there, and says so
+    assert (table["importance"].isna() == (table["rows"] == 0)).all()
+    assert table["rows"].value_counts().to_dict() == {0: width - 40, 500: 40}
+    assert sum(predicted) == 41 * 500
+    assert len(predicted) <= 1 + 40 * 500 * width / 2_000_000 + 1
+
+
+@pytest.mark.parametrize("follows", ["number", "moment", "category", "rare"])
+def test_of_a_wide_table_the_columns_that_the_answers_follow_are_measured(follows: str) -> None:
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame(rng.normal(size=(500, 60)), columns=[f"c{n}" for n in range(60)])
+    rows["number"] = rng.normal(size=500)
+    rows.loc[::9, "number"] = np.nan
+    rows["moment"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 9_999, 500), unit="min")
+    rows["category"] = np.where(rng.random(500) < 0.5, "red", "green")
+    rows["rare"] = [f"only {n}" for n in range(495)] + ["often"] * 5
+    told = {
+        "number": rows["number"].abs().fillna(9.0),
+        "moment": (rows["moment"] - rows["moment"].min()).dt.days,
+        "category": (rows["category"] == "red") * 1.0,
+        "rare": (rows["rare"] == "often") * 1.0,
+    }[follows]
+
+    def answers(shuffled: pd.DataFrame) -> pd.DataFrame:
+        lookup = dict(zip(rows[follows].astype(str), told, strict=True))
+        return pd.DataFrame({"prediction": shuffled[follows].astype(str).map(lookup)})
+
+    table = importance.measured(answers, lambda truth, of: float((of["prediction"] - truth).abs().mean()), rows, told)
+    assert table["input"][0] == follows
+    assert table["importance"].notna().sum() == 40
+
+
+def test_of_answers_that_are_all_the_same_importance_is_none() -> None:
+    rows = pd.DataFrame({f"c{n}": range(50) for n in range(60)})
+    table = importance.measured(lambda of: pd.DataFrame({"p": [1.0] * len(of)}), lambda *_: 0.0, rows, rows["c0"])
+    assert (table["importance"].dropna() == 0).all()
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ class _Learning(Learning):
         self, pipeline: Any, inputs: pd.DataFrame, truth: "pd.Series[Any]", columns: Columns, folder: Path
     ) -> None:
         model, (measure, loss) = self._model(pipeline, columns), self.outcome.loss
-        table = importance.measured(lambda rows, known: loss(known, self.outcome.answers(model, rows)), inputs, truth)
+        table = importance.measured(lambda rows: self.outcome.answers(model, rows), loss, inputs, truth)
         table.to_csv(folder / "importance.csv", index=False)
         importance.draw(table, measure, folder / "plots" / "importance.png")
 
