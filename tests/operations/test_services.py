@@ -21,6 +21,7 @@ import psutil
 import pytest
 import requests
 from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
 from prefect.events import Event
 from prefect.events.clients import PrefectEventsClient, PrefectEventSubscriber
 from prefect.events.filters import EventFilter, EventNameFilter
@@ -29,7 +30,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from cli.operations import connection, processes, state
 from cli.operations import stack as services
 from cli.operations.stack import Plan
-from cli.operations.state import Process, Service, Stack
+from cli.operations.state import POOL, Process, Service, Stack
 from lifecycle.core import guard
 from lifecycle.core.errors import ConfigError, ConflictError
 from tests.conftest import OFTEN, ROOT
@@ -342,16 +343,51 @@ def _database(place: Place, script: str) -> None:
         opened.executescript(script)
 
 
-def _schedules(place: Place) -> dict[str, str]:
+def _schedules(place: Place, **variables: str) -> dict[str, str]:
     """What the doctor says about schedules; its exit code is that of a problem, or of none."""
-    code, output, errors = place.run("doctor", "--json")
+    code, output, errors = place.run("doctor", "--json", **variables)
     (finding,) = [each for each in json.loads(output) if each["what"] == "schedules"]
     assert code == (7 if finding["state"] == "problem" else 0), output + errors
     return dict(finding)
 
 
-def test_down_leaves_no_process_and_no_port(stack: Any) -> None:
+def test_the_doctor_asks_the_server_that_the_environment_names(stack: Any) -> None:
     place, _ = stack
+    finding = _schedules(place, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert (finding["state"], "127.0.0.1:9/api does not answer" in finding["message"]) == ("problem", True), finding
+
+
+SLOW = """
+import time
+from prefect import flow
+
+@flow
+def slow():
+    time.sleep(600)
+"""
+
+
+def _slow_run(place: Place, folder: Path) -> str:
+    """A flow run of the stack's worker that goes on for ten minutes: its id, once it runs."""
+    (folder / "slow.py").write_text(SLOW, encoding="utf-8")
+    pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
+    access = {PREFECT_API_URL: f"{place.prefect}/api", PREFECT_API_AUTH_STRING: state.credential(place.home)}
+    with temporary_settings(access), get_client(sync_client=True) as client:
+        made = client.create_deployment(
+            client.create_flow_from_name("slow"),
+            "slow",
+            entrypoint="slow.py:slow",
+            work_pool_name=POOL,
+            pull_steps=pull,
+        )
+        run = client.create_flow_run_from_deployment(made)
+        until(lambda: client.read_flow_run(run.id).state_name == "Running", 120)
+    return str(run.id)
+
+
+def test_down_leaves_no_process_and_no_port_and_a_run_reads_crashed(stack: Any, tmp_path: Path) -> None:
+    place, _ = stack
+    run_id = _slow_run(place, tmp_path)
     group = [psutil.Process(row["pid"]) for row in place.status().values()]
     group += [child for process in group for child in process.children(recursive=True)]
     assert len({process.pid for process in group}) >= 4
@@ -359,6 +395,8 @@ def test_down_leaves_no_process_and_no_port(stack: Any) -> None:
     assert place.run("down")[:2] == (0, "Stopped.\n")
     assert [process for process in group if runs(process)] == []
     assert not place.is_listened_to()
+    with closing(sqlite3.connect(place.home / "prefect" / "prefect.db")) as opened:
+        assert opened.execute("SELECT state_name FROM flow_run WHERE id = ?", [run_id]).fetchall() == [("Crashed",)]
     assert place.run("down")[:2] == (0, "Nothing is up.\n")
     code, output, _ = place.run("status", "--json")
     assert (code, json.loads(output)["phase"]) == (6, "down")
