@@ -244,7 +244,7 @@ def test_nested_columns_are_named_as_not_read(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, form: str
 ) -> None:
     table = customers()
-    table["address"] = [{"city": "Oslo"}] * len(table)
+    table["address"] = pd.Series([{"city": "Oslo"}] * len(table))
     if form == "parquet":
         table.to_parquet(tmp_path / "t.parquet")
     else:
