@@ -13,7 +13,7 @@ from pydantic import Field
 from cli import console, options, runner, show
 from flows.flow_requests import TableRequest
 from flows.request import Form, TableForm
-from lifecycle.core.errors import ConfigError
+from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Environment, ProblemName, is_name
 from lifecycle.data import delta, ingest, piped
 from lifecycle.data.source import Source
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS, SHOWN = 20_000, 24
 """Rows that are looked at, and letters of an example that are shown."""
+UNIQUE = 0.9
+"""Where fewer of the rows than this have a key of their own, it is none."""
 EXAMPLE = "For example: mlops init data/customers.csv --target churned"
 
 
@@ -84,6 +86,9 @@ def init(
     frame = _rows(source)
     proposal = _proposal(frame, request, ask=not yes)
     definition = _definition(name, frame, proposal, request, _place(source, path))
+    _require_rows(frame, source.name)
+    if request.key:
+        _require_identifies(frame, request.key)
     text = definition_file.render(name, definition, {column.name: column.note for column in proposal.columns})
     if not as_json:
         _show(source.name, frame, proposal, definition)
@@ -126,6 +131,14 @@ def _rows(source: Source) -> "pd.DataFrame":
     config = settings.load(Environment.DEV)
     with piped.kept(source.uri, config.state) as path:
         return ingest.read(source.model_copy(update={"uri": path}), config.data, (), most=MOST_ROWS).rows
+
+
+def _require_rows(frame: "pd.DataFrame", name: str) -> None:
+    """Refuse a table of which no dataset version could be made."""
+    least = settings.load(Environment.DEV).data.min_rows
+    if len(frame) < least:
+        what = f"{name}: {len(frame)} data rows are fewer than {least} (data.min_rows)."
+        raise DataError(what, "Check that the export finished, or lower data.min_rows.")
 
 
 def _place(source: Source, path: Path) -> str | None:
@@ -173,6 +186,18 @@ def _asked_target(frame: "pd.DataFrame", proposal: "Proposal", ask: bool) -> str
 def _require_column(frame: "pd.DataFrame", column: str, option: str) -> None:
     if column not in frame.columns:
         raise ConfigError(f"There is no column {column!r}: there are {_listed(frame.columns)}.", f"Correct {option}.")
+
+
+def _require_identifies(frame: "pd.DataFrame", key: str) -> None:
+    """Refuse a key that several rows share; a row that was written twice is none, and some mistakes are quarantined."""
+    cells = frame.drop_duplicates()[key].str.strip()
+    counts = cells[cells != ""].value_counts()
+    if len(counts) >= UNIQUE * counts.sum() > 0:
+        return
+    example = f", such as {counts.index[0]!r:.60} of {counts.iloc[0]:,}" if len(counts) else ""
+    what = f"The key {key!r} does not identify a row: {len(cells):,} rows have {len(counts):,} values{example}."
+    fix = f"Name a column that does, or none. Are they rows of one customer or the like? --group-column {key}"
+    raise ConfigError(what, fix)
 
 
 def _listed(columns: Iterable[str], most: int = 20) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data import cells, delta
 from lifecycle.data.opening import Content, changed, check_scheme, opened
-from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, csv, jsonl, parquet, text
+from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, csv, header, jsonl, parquet, text
 from lifecycle.data.source import Source
 from lifecycle.settings.rules import DataRules
 from lifecycle.storage import volumes
@@ -76,6 +76,8 @@ def read(source: Source, rules: DataRules, columns: Columns, *, most: int | None
                 break
     if not frames:
         raise DataError(f"{source.name}: no data rows after the header.", "Check that the export finished.")
+    if no_texts:
+        header.tell_left_out(source.name, sorted(no_texts), header.NESTED)
     whole = pd.concat(frames).rename_axis("row").drop(columns=[*no_texts], errors="ignore").fillna("")[:most]
     return Table(whole.astype("str"), unusable, f"{said}{_latin_hint(source, said)}", reading.sha256)
 

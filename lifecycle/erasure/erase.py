@@ -15,10 +15,12 @@ Each step does nothing where it was done, so the same again completes what was i
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -279,9 +281,11 @@ def _sweep(roots: Iterable[Path]) -> None:
     for path in [path for root in roots for path in leftovers(root)]:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for path in Path(tempfile.gettempdir()).glob("mlops-*"):
-        old = path.name.startswith(TEMPORARY) and time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
-        if old and path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid():
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has just removed its own
+            state = path.lstat()
+            old = path.name.startswith(TEMPORARY) and time.time() - state.st_mtime > ABANDONED_SECONDS
+            if old and stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _remaining(paths: Iterable[Path], forms: Forms, places: Places) -> Iterator[Left]:

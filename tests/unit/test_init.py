@@ -193,7 +193,11 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "an empty file": (["empty.csv"], 3, "the file is empty"),
     "a header alone": (["header.csv"], 3, "no data rows after the header"),
     "one column": (["one.csv"], 2, "needs a target and an input"),
-    "another delimiter": (["t.csv", "--delimiter", ";"], 2, "--delimiter"),
+    "another delimiter": (["t.csv", "--delimiter", ";"], 3, "Declare --delimiter ,."),
+    "tabs": (["tabs.csv"], 3, "Declare --delimiter tab."),
+    "semicolons": (["semicolons.csv", "--target", "churned"], 3, "Declare --delimiter ';'."),
+    "few rows": (["few.csv", "--target", "churned"], 3, "few.csv: 10 data rows are fewer than 20 (data.min_rows)."),
+    "a key of several rows": (["t.csv", "--target", "churned", "--key", "plan"], 2, "--group-column plan"),
     "no such target": (["t.csv", "--target", "churn"], 2, "no column 'churn': there are id, age, plan"),
     "no such key": (["t.csv", "--key", "nr"], 2, "Correct --key"),
     "no such column to drop": (["t.csv", "--drop", "nr"], 2, "Correct --drop"),
@@ -223,6 +227,9 @@ def test_a_mistake_is_told_and_writes_nothing(run: Run, tmp_path: Path, case: tu
     (tmp_path / "header.csv").write_text("a,b\n")
     (tmp_path / "same.csv").write_text("a,b,c\n1,x,\n2,x,\n")
     (tmp_path / "euro.csv").write_text("a,price\n" + "".join(f'{n % 9},"€{n + 1000:,}"\n' for n in range(60)))
+    for name, delimiter in {"tabs": "\t", "semicolons": ";"}.items():
+        customers().to_csv(tmp_path / f"{name}.csv", index=False, sep=delimiter)
+    customers()[:10].to_csv(tmp_path / "few.csv", index=False)
     (tmp_path / "one.csv").write_text("a\n1\n2\n")
     (tmp_path / "broken.csv").write_text("a,label\n1,x\n2\n")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -230,6 +237,22 @@ def test_a_mistake_is_told_and_writes_nothing(run: Run, tmp_path: Path, case: tu
     ended, _, err = run(*arguments, *yes)
     assert (ended, words in err, "Traceback" in err) == (code, True, False), err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_nested_columns_are_named_as_not_read(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, form: str
+) -> None:
+    table = customers()
+    table["address"] = pd.Series([{"city": "Oslo"}] * len(table))
+    if form == "parquet":
+        table.to_parquet(tmp_path / "t.parquet")
+    else:
+        table.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    code, _, err = run(f"t.{form}", "--target", "churned", "--yes")
+    assert code == 0, err
+    assert f"Not read from t.{form}: column 'address', of lists or objects." in caplog.text
+    assert "address" not in written(tmp_path, "t")["data"]["columns"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from lifecycle.data.readers import Wanted
 
 logger = logging.getLogger(__name__)
 
+NESTED = "of lists or objects. Make columns of the parts, or write them as strings."
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -23,20 +24,27 @@ def columns(name: str, header: Sequence[str], wanted: Wanted, *, delimiter: str 
     twice, or whose name cannot be stored, is left out.
 
     Raises:
-        DataError: A column that is asked for is not there, or stands twice; all of them are named.
+        DataError: A column that is asked for is not there, or stands twice; all of them are named. Or there is one
+            column alone, whose name another delimiter divides.
     """
+    if not wanted.columns and len(header) == 1 and delimiter and (word := _delimiter(header[0], [], delimiter)):
+        raise DataError(f"{name}, line 1: there is one column, {header[0]!r:.80}.", f"Declare --delimiter {word}.")
     counts = Counter(header)
     if twice := [column for column in wanted.columns if counts[column] > 1]:
         raise DataError(f"{name}, line 1: {_listed('column', twice)} stands twice.", "Rename one of them.")
     require(name, header, wanted, delimiter=delimiter)
     if wanted.others and (lost := [column for column in counts if column.strip() and not _is_readable(column, counts)]):
-        what = "Not read from %s: %s, whose name appears twice or cannot be stored. Rename it."
-        logger.warning(what, name, _listed("column", [column[:60] for column in lost[:20]]))
+        tell_left_out(name, lost, "whose name appears twice or cannot be stored. Rename it.")
     return {
         column: position
         for position, column in enumerate(header)
         if column in wanted.columns or (wanted.others and column.strip() and _is_readable(column, counts))
     }
+
+
+def tell_left_out(name: str, columns: Sequence[str], why: str) -> None:
+    """Say which columns that nobody asked for are not read."""
+    logger.warning("Not read from %s: %s, %s", name, _listed("column", [column[:60] for column in columns[:20]]), why)
 
 
 def _is_readable(column: str, counts: Mapping[str, int]) -> bool:

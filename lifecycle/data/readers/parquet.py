@@ -37,6 +37,8 @@ def chosen(name: str, schema: "pa.Schema", wanted: Wanted) -> list[str]:
     nested = [column for column, kind in kinds.items() if not _is_text(kind)]
     if asked := [f"column {column!r}: {kinds[column]!s:.60}" for column in nested if column in wanted.columns]:
         raise DataError(f"{name}, {', '.join(asked)} cannot be read as text.", "Write it as a string.")
+    if nested:
+        header.tell_left_out(name, nested, header.NESTED)
     return [column for column in columns if column not in nested]
 
 
