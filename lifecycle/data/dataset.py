@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -21,12 +21,13 @@ from lifecycle.core import class_names
 from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.names import Side, is_name
 from lifecycle.core.provenance import code_version
-from lifecycle.data import cells, cleaning, columns, contents, division, ingest, lock, report, tombstones, validation
-from lifecycle.data.division import Earlier
+from lifecycle.data import cleaning, columns, contents, division, ingest, lock, report, usable, validation
+from lifecycle.data.columns import ByColumn
+from lifecycle.data.division import Division, Earlier
 from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest
-from lifecycle.data.quarantine import Wanted, check_budget, rare_rows, set_aside, wanted
+from lifecycle.data.quarantine import Wanted, rare_rows, set_aside, wanted
 from lifecycle.data.source import Source
-from lifecycle.problems.contract import Before, Canonical
+from lifecycle.problems.contract import Canonical
 from lifecycle.problems.known import named
 from lifecycle.settings.load import Settings, checked
 from lifecycle.storage import volumes
@@ -90,63 +91,100 @@ def create(request: CreateDataRequest) -> None:
     logger.info("Reading %s", request.source.name)
     table = read_source(request)
     rows_digest = request.table.rows_digest(table.rows)
-    if volumes.is_published(request.folder):
-        _same_or_conflict(request, rows_digest)
-        return
+    if not volumes.is_published(request.folder):
+        _publish(request, table, rows_digest)
+    _same_or_conflict(request, rows_digest)
+
+
+def _publish(request: CreateDataRequest, table: ingest.Table, rows_digest: str) -> None:
     parent = _parent(request)
     division.require_one_way(request, parent)
     earlier = _earlier(request, parent)
     by = division.by_column(request, earlier)
-    left, canonical = _cleaned(_without_erased(table, request), request, parent)
-    frame, inputs, *_, trimmed = canonical
-    unusable, said = _unusable(left, canonical, by)
-    check_budget(unusable, len(frame), request.source.name, request.rules, said)
-    if unusable:
-        logger.info("Set aside %s rows with cells that cannot be used. %s", f"{len(unusable):,}", said)
-    with volumes.publishing(request.folder) as folder:
-        usable = frame.drop(index=[*unusable])
-        suite = request.suite or request.table.suite(inputs)
-        checked_by = validation.check(usable, suite, folder / "data_docs")
-        keys = request.table.keys(frame, inputs, request)
-        identities = division.identities(keys)
-        by = by and columns.settled(usable, identities, by)
-        failed = {**(columns.moved(usable, identities, by) if by else {}), **checked_by.quarantine, **unusable}
-        classes = _wanted(request, parent)
-        kept, quarantine = set_aside(frame, keys, failed, request.source.name, request.rules, classes)
-        divided, near, starts = division.divide(kept, request, by, earlier, inputs)
-        _tell_other_classes(divided, parent)
-        divided.to_parquet(folder / SPLIT, index=False)
-        quarantine.to_parquet(folder / QUARANTINE, index=False)
-        manifest = Manifest(
-            data_name=request.data_name,
-            data_version=request.data_version,
-            problem=request.problem,
-            inputs=inputs,
-            digest=_digest(rows_digest, request.parameters_with(near), parent.digest if parent else None),
-            source=request.source.public_uri,
-            source_sha256=table.sha256,
-            parameters=request.parameters_with(near),
-            rows_in=len(table.rows),
-            rows_split=len(divided),
-            rows_quarantined=len(quarantine),
-            rows_erased=len(table.rows) - len(frame),
-            quarantined={str(k): int(v) for k, v in quarantine["reason"].value_counts().sort_index().items()},
-            trimmed=trimmed,
-            validation=checked_by.results,
-            parent=parent.data_version if parent else None,
-            parent_digest=parent.digest if parent else None,
-            code_version=code_version(),
-            files={name: sha256_of(folder / name) for name in (SPLIT, QUARANTINE)},
-            near_duplicates=near,
-            starts=starts,
-            departures=contents.departures(divided, inputs, parent),
-            **contents.described(divided, inputs),
+    canonical = usable.canonical(table, request, parent, by)
+    if canonical.unusable:
+        logger.info(
+            "Set aside %s rows with cells that cannot be used. %s", f"{len(canonical.unusable):,}", canonical.said
         )
-        if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined + manifest.rows_erased:
-            raise IntegrityError(f"{len(frame)} rows became {len(divided)} and {len(quarantine)}.", "Report this bug.")
-        report.write(manifest, quarantine, folder / REPORT)
+    with volumes.publishing(request.folder) as folder:
+        parts = _parts(request, canonical, parent, earlier, by, folder)
+        _tell_other_classes(parts.division.rows, parent)
+        parts.division.rows.to_parquet(folder / SPLIT, index=False)
+        parts.quarantine.to_parquet(folder / QUARANTINE, index=False)
+        manifest = _manifest(request, table, rows_digest, canonical, parts, parent, folder)
+        report.write(manifest, parts.quarantine, folder / REPORT)
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
-    _same_or_conflict(request, rows_digest)
+
+
+class _Parts(NamedTuple):
+    """What the rows of a table become, and what was found of them."""
+
+    division: Division
+    quarantine: "pd.DataFrame"
+    validation: validation.Report
+
+
+def _parts(
+    request: CreateDataRequest,
+    canonical: Canonical,
+    parent: Manifest | None,
+    earlier: Earlier,
+    by: ByColumn | None,
+    folder: Path,
+) -> _Parts:
+    frame, inputs, unusable, *_ = canonical
+    rows = frame.drop(index=[*unusable])
+    checked_by = validation.check(rows, request.suite or request.table.suite(inputs), folder / "data_docs")
+    keys = request.table.keys(frame, inputs, request)
+    identities = division.identities(keys)
+    by = by and columns.settled(rows, identities, by)
+    failed = {**(columns.moved(rows, identities, by) if by else {}), **checked_by.quarantine, **unusable}
+    kept, quarantine = set_aside(frame, keys, failed, request.source.name, request.rules, _wanted(request, parent))
+    return _Parts(division.divide(kept, request, by, earlier, inputs), quarantine, checked_by)
+
+
+def _manifest(
+    request: CreateDataRequest,
+    table: ingest.Table,
+    rows_digest: str,
+    canonical: Canonical,
+    parts: _Parts,
+    parent: Manifest | None,
+    folder: Path,
+) -> Manifest:
+    """What is said of a version, after counting that each row is in one place."""
+    divided, near, starts = parts.division
+    parameters = request.parameters_with(near)
+    reasons = parts.quarantine["reason"].value_counts().sort_index()
+    manifest = Manifest(
+        data_name=request.data_name,
+        data_version=request.data_version,
+        problem=request.problem,
+        inputs=canonical.inputs,
+        digest=_digest(rows_digest, parameters, parent.digest if parent else None),
+        source=request.source.public_uri,
+        source_sha256=table.sha256,
+        parameters=parameters,
+        rows_in=len(table.rows),
+        rows_split=len(divided),
+        rows_quarantined=len(parts.quarantine),
+        rows_erased=len(table.rows) - len(canonical.frame),
+        quarantined={str(reason): int(count) for reason, count in reasons.items()},
+        trimmed=canonical.trimmed,
+        validation=parts.validation.results,
+        parent=parent.data_version if parent else None,
+        parent_digest=parent.digest if parent else None,
+        code_version=code_version(),
+        files={name: sha256_of(folder / name) for name in (SPLIT, QUARANTINE)},
+        near_duplicates=near,
+        starts=starts,
+        departures=contents.departures(divided, canonical.inputs, parent),
+        **contents.described(divided, canonical.inputs),
+    )
+    if manifest.rows_in != manifest.rows_split + manifest.rows_quarantined + manifest.rows_erased:
+        what = f"{len(canonical.frame)} rows became {len(divided)} and {len(parts.quarantine)}."
+        raise IntegrityError(what, "Report this bug.")
+    return manifest
 
 
 def read_source(request: CreateDataRequest) -> ingest.Table:
@@ -169,13 +207,10 @@ def check_source(request: CreateDataRequest) -> None:
         DataError: A malformed row or cell, too few rows, or classes that could not be split even if every row that
             is not blank were used.
     """
-    table = _without_erased(read_source(request), request)
+    table = read_source(request)
     parent = None if volumes.is_published(request.folder) else _parent(request)
     division.require_one_way(request, parent)
-    table, canonical = _cleaned(table, request, parent)
-    frame = canonical.frame
-    unusable, said = _unusable(table, canonical, division.by_column(request, Earlier()))
-    check_budget(unusable, len(frame), request.source.name, request.rules, said)
+    frame, _, unusable, *_ = usable.canonical(table, request, parent, division.by_column(request, Earlier()))
     frame = frame.drop(index=[*unusable])
     if classes := _wanted(request, None):
         there = frame["label"] != ""
@@ -299,65 +334,6 @@ def _earlier(request: CreateDataRequest, parent: Manifest | None) -> Earlier:
     if not parent:
         return Earlier()
     return Earlier(load_rows(request.data_root, request.data_name, parent.data_version), parent.starts)
-
-
-def _unusable(table: ingest.Table, canonical: Canonical, by: columns.ByColumn | None) -> tuple[dict[int, str], str]:
-    """The rows with a cell that cannot be used, also as a group or a time, and a sentence about one of them."""
-    unusable = {**canonical.unusable, **table.unusable}
-    unfit, said = columns.unfit(canonical.frame.drop(index=[*unusable]), by) if by else ({}, "")
-    odd = {row for column in canonical.inputs for row in _odd(canonical.frame, column.stored)}
-    return {**unfit, **dict.fromkeys(odd, cells.UNUSABLE_CHARACTER), **unusable}, table.said or canonical.said or said
-
-
-def _odd(frame: "pd.DataFrame", column: str) -> "pd.Index[int]":
-    """The rows of which a cell holds a character that cannot be used; each different cell is looked at once."""
-    if frame[column].dtype != object:
-        return frame.index[:0]
-    odd = [cell for cell in frame[column].dropna().unique() if cells.UNUSABLE.search(cell)]
-    return frame.index[frame[column].isin(odd)] if odd else frame.index[:0]
-
-
-def _without_erased(table: ingest.Table, request: CreateDataRequest) -> ingest.Table:
-    """A table without the rows that were erased, here or in an earlier version; of an unusable cell nothing is said."""
-    text = next((name for name, stored in request.table.names(request, ()).items() if stored == "text"), None)
-    erased = tombstones.load(request.data_root).among(table.rows, text)
-    if not erased.any():
-        return table
-    rows = table.rows[~erased]
-    return table._replace(
-        rows=rows, unusable={row: reason for row, reason in table.unusable.items() if row in rows.index}, said=""
-    )
-
-
-def _cleaned(
-    table: ingest.Table, request: CreateDataRequest, parent: Manifest | None
-) -> tuple[ingest.Table, Canonical]:
-    """A table as its cleaning step leaves it, and its canonical form, which has the rows that are away too.
-
-    A row may be one of those that were erased only after it was cleaned.
-    """
-    rows, away = cleaning.cleaned(table.rows, request)
-    unusable = {row: reason for row, reason in table.unusable.items() if row not in away.index}
-    left = _without_erased(table._replace(rows=rows, unusable=unusable), request) if request.clean else table
-    before = parent.before if parent else Before()
-    canonical = request.table.canonical(left.rows, request, before)
-    return _without_erased_keys(left, cleaning.with_what_is_away(canonical, away, request, before), request)
-
-
-def _without_erased_keys(
-    table: ingest.Table, canonical: Canonical, request: CreateDataRequest
-) -> tuple[ingest.Table, Canonical]:
-    """Both without the rows that were erased by their key alone, which only the canonical form tells."""
-    graves = tombstones.load(request.data_root)
-    if tombstones.KEY not in graves.columns:
-        return table, canonical
-    keys = request.table.keys(canonical.frame, canonical.inputs, request)
-    frame = canonical.frame[~keys.map(lambda key: graves.hold(tombstones.KEY, key)).astype(bool)]
-    gone = {*canonical.frame.index} - {*frame.index}
-    usable = [{row: why for row, why in of.unusable.items() if row not in gone} for of in (table, canonical)]
-    said = ("", "") if gone else (table.said, canonical.said)
-    table = table._replace(unusable=usable[0], said=said[0])
-    return table, canonical._replace(frame=frame, unusable=usable[1], said=said[1])
 
 
 def _wanted(request: CreateDataRequest, parent: Manifest | None) -> Wanted | None:
