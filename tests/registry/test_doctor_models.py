@@ -73,7 +73,7 @@ def silent_loser(state: State) -> None:
 
 def repeated_entry(state: State) -> None:
     tags = store.version(state.target, 2).tags
-    kept = {key: tags[key] for key in (log.KEY, log.EXPECTED, log.KIND, log.ARTIFACT)}
+    kept = {key: tags[key] for key in (log.KEY, log.EXPECTED, log.KIND, log.ARTIFACT, log.PLACE)}
     store.create_version(state.target, state.bayes.uri, state.bayes.run_id, kept)
 
 
