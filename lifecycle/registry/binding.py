@@ -8,11 +8,11 @@ origin, and nothing else of the log, so that it is a candidate. A rename changes
 Whoever enters a version while another one does may get a higher number than it says. It is believed as long as all that
 came first is there and is another one; when the log is settled, it says its own number (`corrected`).
 
-Versions of earlier releases do not say it. One of those is a copy if the version that it was made of has its key; once
+Versions of earlier releases do not say it. One of those is a copy if it was made of another version than it says; once
 a log has been settled, the model remembers up to which number they need no such look (`UNBOUND`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import NamedTuple, Self
 
 from lifecycle.registry import log, store
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 def versions(target: Target) -> list[Version]:
     """All versions of a model in order; a copy without the tags that speak of its origin's log. Empty without model."""
     found = store.model(target)
-    return own(target, found, store.versions(target)) if found else []
+    return own(found, store.versions(target)) if found else []
 
 
 def version(target: Target, number: int) -> Version:
@@ -52,16 +52,15 @@ def version(target: Target, number: int) -> Version:
         NotFoundError: There is none of that number.
     """
     found, read = store.model(target), store.version(target, number)
-    alone = own(target, found, [read])[0] if found else read
+    alone = own(found, [read])[0] if found else read
     return next(each for each in versions(target) if each.version == number) if alone.copy_of else alone
 
 
-def own(target: Target, found: RegisteredModel, read: list[Version]) -> list[Version]:
+def own(found: RegisteredModel, read: list[Version]) -> list[Version]:
     """The versions of a model with the tags that are their own; copies say what they were made of."""
     remembered = _remembered(found.tags)
-    known: dict[int, Version | None] = {each.version: each for each in log.with_deleted(read)}
-    known |= dict.fromkeys(unfinished_of(found.tags))
-    origins = {each.version: _origin(target, found, each, known, remembered) for each in read}
+    known = {each.version for each in log.with_deleted(read)} | unfinished_of(found.tags)
+    origins = {each.version: _origin(found, each, known, remembered) for each in read}
     return [_candidate(each, origins[each.version]) if origins[each.version] else each for each in read]
 
 
@@ -90,13 +89,7 @@ def _remembered(tags: Mapping[str, str]) -> frozenset[int] | None:
     return frozenset(range(1, numbers[0] + 1)) - frozenset(numbers[1:]) if numbers else None
 
 
-def _origin(
-    target: Target,
-    found: RegisteredModel,
-    version: Version,
-    known: Mapping[int, Version | None],
-    remembered: frozenset[int] | None,
-) -> str:
+def _origin(found: RegisteredModel, version: Version, known: Set[int], remembered: frozenset[int] | None) -> str:
     """What a version is a copy of; empty if its tags are its own."""
     if not _speaks(version):
         return ""
@@ -104,25 +97,23 @@ def _origin(
         said = Place.of(version.tags[log.PLACE])
         if said and said.made == found.created_at and _is_there(said, version, known):
             return ""
-        return f"{said.name} v{said.number}" if said else "another version"
+        return _copied_from(version) or (f"{said.name} v{said.number}" if said else "another version")
     if remembered is not None:
         return "" if version.version in remembered else _made_of(version) or "another version"
-    return _made_of(version) if _repeats_its_source(target, version) else ""
+    return _copied_from(version)
 
 
-def _is_there(said: Place, version: Version, known: Mapping[int, Version | None]) -> bool:
-    """Whether a version is the one that said so; also if others were entered at once, and it repeats none of them."""
+def _is_there(said: Place, version: Version, known: Set[int]) -> bool:
+    """Whether a version is the one that said so; also if others were entered at once, and it is a copy of none."""
     if said.number == version.version:
         return True
     before = range(said.number, version.version)
-    return bool(before) and all(number in known for number in before) and not _repeats(version, known)
+    return bool(before) and all(number in known for number in before) and not _copied_from(version)
 
 
-def _repeats(version: Version, known: Mapping[int, Version | None]) -> bool:
-    """Whether the version of the same model that it was made of has its key."""
-    number = _made_of(version).rpartition(" v")[2]
-    origin = known.get(int(number)) if number else None
-    return origin is not None and origin.tags.get(log.KEY, "") == version.tags.get(log.KEY)
+def _copied_from(version: Version) -> str:
+    """The version that MLflow copied this one of: it was made of another one than it says itself."""
+    return "" if version.tags.get(log.SOURCE, version.source) == version.source else _made_of(version)
 
 
 def _speaks(version: Version) -> bool:
@@ -132,15 +123,6 @@ def _speaks(version: Version) -> bool:
 def _made_of(version: Version) -> str:
     name, _, number = version.source.removeprefix("models:/").rpartition("/")
     return f"{name} v{number}" if version.source.startswith("models:/") and name and number.isdigit() else ""
-
-
-def _repeats_its_source(target: Target, version: Version) -> bool:
-    """Whether the version that another one was made of has the same key, which holds the name of its model."""
-    name, _, number = _made_of(version).rpartition(" v")
-    if not name or log.KEY not in version.tags:
-        return False
-    origin = store.find(target.named(name), int(number))
-    return origin is not None and origin.tags.get(log.KEY) == version.tags[log.KEY]
 
 
 def _candidate(version: Version, origin: str) -> Version:

@@ -260,10 +260,10 @@ def _model(target: Target) -> ModelFacts:
     found = store.model(target)
     if found is None:
         raise _no_model(target)
-    versions = binding.own(target, found, store.versions(target))
+    versions = store.versions(target)
     alias, now = found.aliases.get(CHAMPION), Log()
     with suppress(IntegrityError):  # the others are to be listed whatever somebody did to the tags of one
-        now = story.fold(versions, found.tags)
+        now = story.fold(binding.own(found, versions), found.tags)
     return ModelFacts(
         name=target.name,
         description=found.description,

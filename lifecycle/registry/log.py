@@ -74,11 +74,25 @@ def with_deleted(found: Iterable[Version]) -> list[Version]:
     known = {version.version: version for version in live}
     for version in live:
         for tag, value in version.tags.items():
-            number = int(tag.removeprefix(RETIRED)) if tag.startswith(RETIRED) else 0
-            if number and number not in known:
-                created_at, run_id, tags = json.loads(value)
-                known[number] = Version(version=number, created_at=created_at, run_id=run_id, tags=tags, deleted=True)
+            if tag.startswith(RETIRED):
+                carried = _carried(version, tag, value)
+                known.setdefault(carried.version, carried)
     return [known[number] for number in sorted(known)]
+
+
+def _carried(record: Version, tag: str, value: str) -> Version:
+    """What a `retire` entry says of a version.
+
+    Raises:
+        IntegrityError: It is not what `carry` wrote.
+    """
+    try:
+        created_at, run_id, tags = json.loads(value)
+        number = int(tag.removeprefix(RETIRED))
+        return Version(version=number, created_at=created_at, run_id=run_id, tags=tags, deleted=True)
+    except (TypeError, ValueError) as error:
+        what = f"Version {record.version} has unreadable promotion tags: {tag} is no record of a deleted version."
+        raise IntegrityError(what, f"Restore {tag} in MLflow, or delete it if nobody recorded a deletion.") from error
 
 
 class Entry(Frozen):

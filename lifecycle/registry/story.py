@@ -57,7 +57,7 @@ def is_ours(target: Target) -> bool:
     found = store.model(target)
     if found is None:
         return False
-    return _is_ours(binding.own(target, found, store.versions(target)), Memory.of(found.tags))
+    return _is_ours(binding.own(found, store.versions(target)), Memory.of(found.tags))
 
 
 def fold(versions: Iterable[Version], tags: Mapping[str, str]) -> Log:
@@ -79,7 +79,7 @@ def remember(target: Target) -> None:
         found = store.model(target)
         if found is None:
             return
-        memory, versions = Memory.of(found.tags), binding.own(target, found, store.versions(target))
+        memory, versions = Memory.of(found.tags), binding.own(found, store.versions(target))
         mark = _mark(target, versions, memory)
         if mark is None or _remembers(versions, found, mark) or _vanished(target, _log(versions, memory), memory):
             return
@@ -95,7 +95,7 @@ def next_place(target: Target) -> binding.Place:
     if found is None:
         raise NotFoundError(f"{target.name} was deleted meanwhile.", "See: mlops model list")
     memory = Memory.of(found.tags)
-    known = _told(binding.own(target, found, store.versions(target)), memory)
+    known = _told(binding.own(found, store.versions(target)), memory)
     return binding.Place(max([*(each.version for each in known), memory.highest]) + 1, found.created_at, found.name)
 
 
@@ -166,7 +166,7 @@ def what_was(now: Log, number: int) -> str:
 def _read(target: Target) -> Reading:
     found = store.model(target)  # before the versions: a mark that was read later could tell of younger ones
     memory = Memory.of(found.tags if found else {})
-    versions = binding.own(target, found, store.versions(target)) if found else []
+    versions = binding.own(found, store.versions(target)) if found else []
     now = _log(versions, memory)
     now = now.model_copy(update={"vanished": _vanished(target, now, memory)})
     mark = None if now.vanished else _mark(target, versions, memory)

@@ -137,3 +137,35 @@ def test_a_model_that_was_deleted_is_missed_by_doctor_and_history(
     assert [told in f.message for f in doctor.examine([state.config], repair=True) if f.state == "problem"] == [True]
     with pytest.raises(IntegrityError, match="past this command"):
         catalog.history(target)
+
+
+def test_a_copy_of_an_earlier_release_is_one_though_its_origin_is_gone(state: State, three: Target) -> None:
+    as_before(three)
+    prod = three.named("prod.ml.sentiment")
+    copy(f"{three.name}/1", prod)
+    store.mlflow_of(three).delete_model_version(three.name, "1")
+    assert binding.version(prod, 1).copy_of == f"{three.name} v1"
+    assert promotion.champion(prod) is None
+    assert promote(prod, state.bayes).champion == 2
+
+
+def test_a_copy_by_way_of_another_model_is_one(backend: State, three: Target) -> None:
+    other = three.named("x")
+    enter_by_hand(backend, backend.bayes, other)
+    copy(f"{three.name}/1", other)
+    copy("x/2", three)
+    assert binding.version(three, 4).copy_of == "x v2"
+
+
+def test_unreadable_records_of_deletions_are_told(state: State, three: Target) -> None:
+    number = str(copy(f"{three.name}/1", three))
+    for tag, value in (("two", "x"), ("2", "gone"), ("9", '[1, "r", 3]')):
+        store.tag(three, int(number), log.RETIRED + tag, value)
+        with pytest.raises(IntegrityError, match="unreadable promotion tags"):
+            promotion.champion(three)
+        with pytest.raises(IntegrityError, match="unreadable promotion tags"):
+            catalog.history(three)
+        doctor.examine([state.config], repair=True)
+        assert [each.name for each in catalog.models(three.tracking_uri)] == [three.name]
+        store.untag(three, int(number), log.RETIRED + tag)
+    assert promotion.champion(three).version == 3

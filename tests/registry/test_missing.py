@@ -294,7 +294,7 @@ def test_writers_at_once_leave_the_whole_truth(state: State, target: Target) -> 
         thread.start()
     for thread in threads:
         thread.join()
-    assert mark_of(target) == memory.Mark(through=7, champion=1)
+    assert mark_of(target) == memory.Mark(through=7, champion=1, name=target.name)
 
 
 def test_a_deletion_that_comes_between_decision_and_promotion_is_noticed(state: State, target: Target) -> None:
@@ -356,7 +356,7 @@ def test_a_hand_that_deletes_while_others_promote_leaves_no_second_truth(state: 
     assert recorded.champion == now.champion == promotion.champion(target).version == store.alias_version(target)
     numbers = {each.version for each in store.versions(target)}
     assert set(now.line) <= numbers
-    assert mark_of(target) == memory.Mark(through=max(numbers), champion=now.champion)
+    assert mark_of(target) == memory.Mark(through=max(numbers), champion=now.champion, name=target.name)
 
 
 def test_what_this_project_leaves_unfinished_and_deletes_is_not_missed(
