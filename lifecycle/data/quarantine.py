@@ -75,7 +75,12 @@ def set_aside(
     repeats = first.index[first != first.index]
     reasons.loc[repeats] = DUPLICATE
     out: dict[int, str] = dict(reasons.dropna().items())  # type: ignore[arg-type]  # the index holds row numbers
-    check_budget(out, len(reasons), name, rules)
+    key = str(keys.name)
+    is_shared = key.startswith("source_") and CONFLICT in out.values()
+    fix = (
+        f"Does the key {key.removeprefix('source_')!r} identify a row? Name another one, or none." if is_shared else ""
+    )
+    check_budget(out, len(reasons), name, rules, fix)
 
     if classes:
         rare = rare_rows(target[reasons.isna()], out, name, rules, classes)

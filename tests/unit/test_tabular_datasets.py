@@ -163,6 +163,13 @@ def test_a_key_names_one_row_and_what_it_says_twice_is_a_repeat_or_a_contradicti
     assert reasons(tmp_path) == {4: "duplicate", 5: "conflicting_label", 6: "conflicting_label"}
 
 
+def test_a_key_that_many_rows_share_is_doubted(tmp_path: Path) -> None:
+    table = people()
+    table["id"] = [f"c{row % 7}" for row in range(len(table))]
+    with pytest.raises(DataError, match=r"conflicting_label.*Does the key 'id' identify a row\?"):
+        make(tmp_path, table, key="id")
+
+
 def test_without_a_key_equal_rows_are_different_rows_on_one_split(tmp_path: Path) -> None:
     table = pd.concat([people().drop(columns="id")] * 3, ignore_index=True)
     table.loc[0, "left"] = "no"
