@@ -9,7 +9,6 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
-from pydantic_core import PydanticUndefined
 from typer.models import ParameterInfo
 
 from flows.request import Parameter
@@ -126,8 +125,7 @@ def _option(field: Parameter) -> inspect.Parameter:
     option = typer.Option(name, help=field.description, hidden=field.earlier, callback=CALLBACKS.get(field.name))
     own = [said for said in field.metadata if isinstance(said, ParameterInfo)]
     annotation: Any = Annotated[_typed(field.annotation), *(own or [option])]
-    default = inspect.Parameter.empty if field.default is PydanticUndefined else field.default
-    return inspect.Parameter(field.name, KEYWORD, default=default, annotation=annotation)
+    return inspect.Parameter(field.name, KEYWORD, default=field.default, annotation=annotation)
 
 
 def _typed(annotation: Any) -> Any:

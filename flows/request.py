@@ -1,9 +1,11 @@
 """What all requests of flows have in common; those of the flows are in `flow_requests`."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import Field, model_validator
+from pydantic.fields import FieldInfo
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
@@ -38,6 +40,10 @@ class Parameter(NamedTuple):
     metadata: Sequence[Any] = ()
 
 
+def _default(field: FieldInfo) -> Any:
+    return inspect.Parameter.empty if field.is_required() else field.default
+
+
 class Form(Frozen):
     """The base of what a person is asked in a form or by a command's options; null is what was not given."""
 
@@ -66,8 +72,8 @@ class Form(Frozen):
         fields = cls.model_fields
         order = sorted(fields, key=lambda name: (rank.get(name, len(rank)), name in TableForm.model_fields))
         present = [
-            Parameter(name, field.annotation, field.default, field.description or "", metadata=field.metadata)
-            for name, field in ((name, fields[name]) for name in order)
+            Parameter(name, each.annotation, _default(each), each.description or "", metadata=each.metadata)
+            for name, each in ((name, fields[name]) for name in order)
         ]
         earlier = [
             Parameter(old, fields[new].annotation, None, f"Earlier name of {new}.", earlier=True)

@@ -15,11 +15,9 @@ a log has been settled, the model remembers up to which number they need no such
 from collections.abc import Mapping, Set
 from typing import NamedTuple, Self
 
-from lifecycle.registry import log, store
-from lifecycle.registry.memory import unfinished_of
+from lifecycle.registry import log, memory, store
+from lifecycle.registry.memory import UNBOUND, unfinished_of
 from lifecycle.registry.store import RegisteredModel, Target, Version
-
-UNBOUND = "promotion.unbound"
 
 
 class Place(NamedTuple):
@@ -33,7 +31,7 @@ class Place(NamedTuple):
     def of(cls, text: str) -> Self | None:
         """Read the tag; None if it is not one that was written here."""
         number, made, name = [*text.split(" ", 2), "", ""][:3]
-        return cls(int(number), int(made), name) if number.isdigit() and made.isdigit() and name else None
+        return cls(int(number), int(made), name) if number.isdecimal() and made.isdecimal() and name else None
 
     def __str__(self) -> str:
         return f"{self.number} {self.made} {self.name}"
@@ -41,7 +39,7 @@ class Place(NamedTuple):
 
 def versions(target: Target) -> list[Version]:
     """All versions of a model in order; a copy without the tags that speak of its origin's log. Empty without model."""
-    found = store.model(target)
+    found = memory.model(target)
     return own(found, store.versions(target)) if found else []
 
 
@@ -51,16 +49,15 @@ def version(target: Target, number: int) -> Version:
     Raises:
         NotFoundError: There is none of that number.
     """
-    found, read = store.model(target), store.version(target, number)
+    found, read = memory.model(target), store.version(target, number)
     alone = own(found, [read])[0] if found else read
     return next(each for each in versions(target) if each.version == number) if alone.copy_of else alone
 
 
 def own(found: RegisteredModel, read: list[Version]) -> list[Version]:
     """The versions of a model with the tags that are their own; copies say what they were made of."""
-    remembered = _remembered(found.tags)
     known = {each.version for each in log.with_deleted(read)} | unfinished_of(found.tags)
-    origins = {each.version: _origin(found, each, known, remembered) for each in read}
+    origins = {each.version: _origin(found, each, known) for each in read}
     return [_candidate(each, origins[each.version]) if origins[each.version] else each for each in read]
 
 
@@ -83,13 +80,24 @@ def unbound(versions: list[Version], tags: Mapping[str, str]) -> str | None:
     return " ".join(map(str, [until, *copies]))
 
 
-def _remembered(tags: Mapping[str, str]) -> frozenset[int] | None:
-    """The versions that count although they do not say where they were entered."""
-    numbers = [int(text) for text in tags.get(UNBOUND, "").split() if text.isdigit()]
-    return frozenset(range(1, numbers[0] + 1)) - frozenset(numbers[1:]) if numbers else None
+class Unbound(NamedTuple):
+    """The versions that count although they do not say where they were entered: all up to a number but for copies."""
+
+    until: int
+    copies: Set[int]
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str]) -> Self | None:
+        """Read a model's tag; None if it remembers nothing yet."""
+        numbers = [int(text) for text in tags.get(UNBOUND, "").split() if text.isdecimal()]
+        return cls(numbers[0], set(numbers[1:])) if numbers else None
+
+    def covers(self, number: int) -> bool:
+        """Whether a version counts."""
+        return number <= self.until and number not in self.copies
 
 
-def _origin(found: RegisteredModel, version: Version, known: Set[int], remembered: frozenset[int] | None) -> str:
+def _origin(found: RegisteredModel, version: Version, known: Set[int]) -> str:
     """What a version is a copy of; empty if its tags are its own."""
     if not _speaks(version):
         return ""
@@ -98,8 +106,8 @@ def _origin(found: RegisteredModel, version: Version, known: Set[int], remembere
         if said and said.made == found.created_at and _is_there(said, version, known):
             return ""
         return _copied_from(version) or (f"{said.name} v{said.number}" if said else "another version")
-    if remembered is not None:
-        return "" if version.version in remembered else _made_of(version) or "another version"
+    if remembered := Unbound.of(found.tags):
+        return "" if remembered.covers(version.version) else _made_of(version) or "another version"
     return _copied_from(version)
 
 
@@ -122,7 +130,7 @@ def _speaks(version: Version) -> bool:
 
 def _made_of(version: Version) -> str:
     name, _, number = version.source.removeprefix("models:/").rpartition("/")
-    return f"{name} v{number}" if version.source.startswith("models:/") and name and number.isdigit() else ""
+    return f"{name} v{number}" if version.source.startswith("models:/") and name and number.isdecimal() else ""
 
 
 def _candidate(version: Version, origin: str) -> Version:

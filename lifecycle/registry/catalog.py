@@ -14,7 +14,7 @@ from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
 from lifecycle.models.loading import as_mlflow
-from lifecycle.registry import aliases, binding, labels, log, promotion, stages, store, story
+from lifecycle.registry import aliases, binding, labels, log, memory, promotion, stages, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs
@@ -263,7 +263,8 @@ def _model(target: Target) -> ModelFacts:
     versions = store.versions(target)
     alias, now = found.aliases.get(CHAMPION), Log()
     with suppress(IntegrityError):  # the others are to be listed whatever somebody did to the tags of one
-        now = story.fold(binding.own(found, versions), found.tags)
+        own = memory.own(found)
+        now = story.fold(binding.own(own, versions), own.tags)
     return ModelFacts(
         name=target.name,
         description=found.description,

@@ -1,13 +1,19 @@
-"""What a registered model remembers of its log in tags of its own, whatever becomes of its versions."""
+"""What a registered model remembers of its log in tags of its own, whatever becomes of its versions.
 
-from collections.abc import Mapping
+The run of each champion remembers it too (`last_witness`), for whatever becomes of the model and its tags.
+"""
+
+from collections.abc import Iterator, Mapping
 
 from pydantic import Field, ValidationError
 
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
+from lifecycle.registry import store
+from lifecycle.registry.store import RegisteredModel, Target
+from lifecycle.tracking import champions
 
-MARK, UNFINISHED, ANEW = "promotion.mark", "promotion.unfinished", "promotion.anew"
+MARK, UNFINISHED, ANEW, UNBOUND = "promotion.mark", "promotion.unfinished", "promotion.anew", "promotion.unbound"
 HIGHEST = 1_000_000
 """Versions that a mark may speak of; one that says more was not written here."""
 
@@ -15,12 +21,14 @@ HIGHEST = 1_000_000
 class Mark(Frozen):
     """How far the numbers went, and who was champion when all up to there had been read; 0 for nobody.
 
-    `name` is what the model was called then: the runs of its champions know it by that.
+    `name` is what the model was called then, `made` when it was made, in milliseconds: the runs of its champions know
+    it by both.
     """
 
     through: int = Field(0, ge=0, le=HIGHEST)
     champion: int = Field(0, ge=0, le=HIGHEST)
     name: str = ""
+    made: int = 0
 
 
 class Anew(Frozen):
@@ -31,6 +39,7 @@ class Anew(Frozen):
     reason: str = ""
     by: str = ""
     at: int = 0
+    made: int = 0
 
 
 class Memory(Frozen):
@@ -70,6 +79,55 @@ class Memory(Frozen):
             raise IntegrityError(what, fix) from None
 
 
+def model(target: Target) -> RegisteredModel | None:
+    """A registered model with the tags that are its own; None if it is not there."""
+    found = store.model(target)
+    return own(found) if found else None
+
+
+def own(found: RegisteredModel) -> RegisteredModel:
+    """A registered model without the tags of the log of another one, which an export or a copy brought along."""
+    if _made(found.tags) in {0, found.created_at}:
+        return found
+    foreign = {MARK, UNFINISHED, ANEW, UNBOUND}
+    return found.model_copy(update={"tags": {tag: value for tag, value in found.tags.items() if tag not in foreign}})
+
+
+def recall(target: Target, found: RegisteredModel | None) -> tuple[Memory, str]:
+    """What a model remembers, and the champion that a run speaks of where the model remembers nothing: `v3 (run 1f…)`.
+
+    A model whose mark somebody deleted is given it back from the run of its last champion.
+    """
+    memory = Memory.of(found.tags if found else {})
+    if memory.mark != Mark() or memory.anew.at:
+        return memory, ""
+    said = list(_witnesses(target))
+    if not said:
+        return memory, ""
+    if found and (of_it := [mark for mark, _ in said if mark.made == found.created_at]):
+        return memory.model_copy(update={"mark": max(of_it, key=lambda mark: mark.through)}), ""
+    last, run_id = max(said, key=lambda each: (each[0].made, each[0].through))
+    return memory, f"v{last.champion} (run {run_id})"
+
+
 def unfinished_of(tags: Mapping[str, str]) -> frozenset[int]:
     """Versions that this project deleted because their files never arrived."""
     return frozenset(int(number) for number in tags.get(UNFINISHED, "").split())
+
+
+def _made(tags: Mapping[str, str]) -> int:
+    """When the model was made that the tags of a log were written for; 0 if they do not say, or cannot be read."""
+    try:
+        memory = Memory.of(tags)
+    except IntegrityError:
+        return 0
+    return memory.mark.made or memory.anew.made
+
+
+def _witnesses(target: Target) -> Iterator[tuple[Mark, str]]:
+    """What runs say of the champions that were made of them; one that was changed by hand says nothing."""
+    for run_id, text in champions.notes(target.tracking_uri, target.name).items():
+        try:
+            yield Mark.model_validate_json(text), run_id
+        except ValidationError:
+            continue

@@ -148,8 +148,7 @@ def _begin_again(target: Target, vanished: str, reason: str, dry_run: bool) -> R
     if dry_run:
         return record
     store.create_model(target)
-    anew = memory.Anew(reason=f"{vanished} was champion: {reason}"[:400], by=log.author(), at=int(time.time() * 1000))
-    store.tag(target, None, memory.ANEW, anew.model_dump_json())
+    _remember_anew(target, memory.Anew(reason=f"{vanished} was champion: {reason}"[:400]))
     logger.info("Recorded that %s is gone with its champion %s", target.name, vanished)
     return record.model_copy(update={"done": True})
 
@@ -159,11 +158,11 @@ def _begin_anew(target: Target, reading: story.Reading, chosen: list[int], reaso
     if set(chosen) != now.missing:
         what = f"{target.name} has no version left, so that they can be recorded only all at once."
         raise ConflictError(what, "Leave out --version.")
-    anew = memory.Anew(
-        after=reading.versions[-1].version,
-        champion=now.champion or 0,
-        reason=reason[: log.CARRIED[log.REASON]],
-        by=log.author(),
-        at=int(time.time() * 1000),
-    )
-    store.tag(target, None, memory.ANEW, anew.model_dump_json())
+    said, after = reason[: log.CARRIED[log.REASON]], reading.versions[-1].version
+    _remember_anew(target, memory.Anew(after=after, champion=now.champion or 0, reason=said))
+
+
+def _remember_anew(target: Target, anew: memory.Anew) -> None:
+    found = store.model(target)
+    who = {"by": log.author(), "at": int(time.time() * 1000), "made": found.created_at if found else 0}
+    store.tag(target, None, memory.ANEW, anew.model_copy(update=who).model_dump_json())

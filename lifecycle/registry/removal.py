@@ -105,8 +105,8 @@ def delete_model(target: Target, *, with_champion: bool = False, dry_run: bool =
     if copies := _copies(target):
         raise ConflictError(f"{target.name} stays: {_named(copies)}.", "Delete those first: mlops model delete")
     if not dry_run:
-        store.delete_model(target)
         champions.forget(target.tracking_uri, target.name)
+        store.delete_model(target)
         logger.info("Deleted %s", target.name)
     return Removal(name=target.name, deleted=tuple(each.version for each in found), done=not dry_run)
 
@@ -130,8 +130,8 @@ def rename(target: Target, name: str, *, dry_run: bool = False) -> None:
             f"{target.name} keeps its name: {_named(copies)}.", "Delete those first: mlops model delete"
         )
     if not dry_run:
-        store.rename_model(target, name)
         champions.forget(target.tracking_uri, target.name)
+        store.rename_model(target, name)
 
 
 def unfinished(target: Target) -> tuple[int, ...]:

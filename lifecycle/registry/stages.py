@@ -119,8 +119,8 @@ def undo(source: Target, targets: Mapping[Environment, Target], *, dry_run: bool
             what = f"{target.name} has changed since the migration: v{', v'.join(map(str, others))}."
             raise ConflictError(what, "It is not undone. Roll back instead: mlops rollback")
     for target in () if dry_run else migrated:
-        store.delete_model(target)
         champions.forget(target.tracking_uri, target.name)
+        store.delete_model(target)
     return tuple(target.name for target in migrated)
 
 

@@ -12,12 +12,15 @@ Unfinished versions that this project deletes itself are noted before (`UNFINISH
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from bisect import bisect
+from collections import Counter
+from collections.abc import Iterable, Mapping, Set
 
 from lifecycle.core.errors import IntegrityError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
 from lifecycle.registry import binding, inferred, log, store
+from lifecycle.registry import memory as memories
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.memory import MARK, UNFINISHED, Anew, Mark, Memory
 from lifecycle.registry.store import RegisteredModel, Target, Version
@@ -25,7 +28,9 @@ from lifecycle.tracking import champions
 
 logger = logging.getLogger(__name__)
 
-TRIES = 20
+TRIES, NAMED = 20, 10
+MOST = 10_000
+"""Versions that can have been deleted past this project; a tag that says more was not written here."""
 
 
 class Reading(Frozen):
@@ -54,10 +59,10 @@ def read(target: Target) -> Reading:
 
 def is_ours(target: Target) -> bool:
     """Whether this project ever entered a version in a model that is there; others share the registry with us."""
-    found = store.model(target)
+    found = memories.model(target)
     if found is None:
         return False
-    return _is_ours(binding.own(found, store.versions(target)), Memory.of(found.tags))
+    return _is_ours(binding.own(found, store.versions(target)), memories.recall(target, found)[0])
 
 
 def fold(versions: Iterable[Version], tags: Mapping[str, str]) -> Log:
@@ -76,25 +81,25 @@ def remember(target: Target) -> None:
     Reads again after each writing, because a slower writer may have set an older mark.
     """
     for _ in range(TRIES):
-        found = store.model(target)
+        found = memories.model(target)
         if found is None:
             return
-        memory, versions = Memory.of(found.tags), binding.own(found, store.versions(target))
-        mark = _mark(target, versions, memory)
-        if mark is None or _remembers(versions, found, mark) or _vanished(target, _log(versions, memory), memory):
+        (memory, gone), versions = memories.recall(target, found), binding.own(found, store.versions(target))
+        mark = _mark(found, versions, memory)
+        if mark is None or _remembers(versions, found, mark) or _vanished(_log(versions, memory), gone):
             return
-        _witness(target, versions, mark.champion)
+        _witness(target, versions, mark)
         if (until := binding.unbound(versions, found.tags)) is not None:
-            store.tag(target, None, binding.UNBOUND, until)
+            store.tag(target, None, memories.UNBOUND, until)
         store.tag(target, None, MARK, mark.model_dump_json())
 
 
 def next_place(target: Target) -> binding.Place:
     """What the next version of a model says of where it is entered; the model is there."""
-    found = store.model(target)
+    found = memories.model(target)
     if found is None:
         raise NotFoundError(f"{target.name} was deleted meanwhile.", "See: mlops model list")
-    memory = Memory.of(found.tags)
+    memory, _ = memories.recall(target, found)
     known = _told(binding.own(found, store.versions(target)), memory)
     return binding.Place(max([*(each.version for each in known), memory.highest]) + 1, found.created_at, found.name)
 
@@ -102,7 +107,7 @@ def next_place(target: Target) -> binding.Place:
 def discard(target: Target, number: int) -> None:
     """Delete a version whose files never arrived, and note that nobody is to miss it."""
     for _ in range(TRIES):
-        found = store.model(target)
+        found = memories.model(target)
         known = Memory.of(found.tags if found else {}).unfinished
         if found is None or number in known:
             break
@@ -121,8 +126,11 @@ def refuse_if_missing(target: Target, now: Log) -> None:
         raise IntegrityError(*what)
     if not now.missing:
         return
-    found = "; ".join(f"v{number} is missing, {what_was(now, number)}" for number in sorted(now.missing))
-    raise IntegrityError(f"{target.name}: {found}. Deleted past this command.", way_out(target))
+    found = [f"v{number} is missing, {what_was(now, number)}" for number in sorted(now.missing)]
+    more = [f"{len(found) - NAMED} more are missing"] if len(found) > NAMED else []
+    raise IntegrityError(
+        f"{target.name}: {'; '.join([*more, *found[-NAMED:]])}. Deleted past this command.", way_out(target)
+    )
 
 
 def disputed(target: Target, now: Log) -> tuple[str, str] | None:
@@ -164,12 +172,12 @@ def what_was(now: Log, number: int) -> str:
 
 
 def _read(target: Target) -> Reading:
-    found = store.model(target)  # before the versions: a mark that was read later could tell of younger ones
-    memory = Memory.of(found.tags if found else {})
+    found = memories.model(target)  # before the versions: a mark that was read later could tell of younger ones
+    memory, gone = memories.recall(target, found)
     versions = binding.own(found, store.versions(target)) if found else []
     now = _log(versions, memory)
-    now = now.model_copy(update={"vanished": _vanished(target, now, memory)})
-    mark = None if now.vanished else _mark(target, versions, memory)
+    now = now.model_copy(update={"vanished": _vanished(now, gone)})
+    mark = None if now.vanished or found is None else _mark(found, versions, memory)
     return Reading(
         alias=found.aliases.get(CHAMPION) if found else None,
         log=now,
@@ -179,10 +187,9 @@ def _read(target: Target) -> Reading:
     )
 
 
-def _vanished(target: Target, now: Log, memory: Memory) -> str:
+def _vanished(now: Log, gone: str) -> str:
     """The champion that a run speaks of, where neither log nor model know of one: what is there was made since."""
-    known = now.changes or memory.mark != Mark() or memory.anew.at
-    return "" if known else champions.find(target.tracking_uri, target.name)
+    return "" if now.changes else gone
 
 
 def _log(versions: list[Version], memory: Memory) -> Log:
@@ -190,7 +197,7 @@ def _log(versions: list[Version], memory: Memory) -> Log:
     entries = [Entry.of(v.version, v.status, v.tags) for v in every]
     now = log.fold(entries, anew_after=memory.anew.after)
     missing = frozenset(each.version for each in every if each.deleted) - now.retired
-    unknown = frozenset(number for number in missing if _is_unknown(number, every, memory))
+    unknown = _unknown(missing, every, memory)
     altered = None if missing or now.pending else _altered(entries, now, memory)
     return now.model_copy(update={"missing": missing, "unknown": unknown, "altered": altered})
 
@@ -205,29 +212,28 @@ def _altered(entries: list[Entry], now: Log, memory: Memory) -> int | None:
     return mark.champion if mark.champion and before.champion != mark.champion else None
 
 
-def _is_unknown(number: int, every: list[Version], memory: Memory) -> bool:
-    """Whether a missing version may have been champion for a while: it said nothing, and nor did others beside it.
+def _unknown(missing: Set[int], every: list[Version], memory: Memory) -> frozenset[int]:
+    """The missing versions that may have been champion for a while: they said nothing, and nor did others beside them.
 
     One alone, between entries that counted, would have left the wrong champion behind it.
     """
-    counted = [0, *(v.version for v in every if v.tags.get(log.OUTCOME) == log.APPLIED), memory.mark.through + 1]
-    if number in counted:
-        return False
-    if number > max(counted):
-        return True
-    since, until = max(n for n in counted if n < number), min(n for n in counted if n > number)
-    silent = [v.version for v in every if v.deleted and log.EXPECTED not in v.tags and since < v.version < until]
-    return number in silent and len(silent) > 1
+    counted = {0, *(v.version for v in every if v.tags.get(log.OUTCOME) == log.APPLIED), memory.mark.through + 1}
+    bounds = sorted(counted)
+    silent = {v.version for v in every if v.deleted and log.EXPECTED not in v.tags}
+    between = Counter(bisect(bounds, number) for number in silent - counted)
+    after_all = len(bounds)
+    gaps = {number: bisect(bounds, number) for number in missing - counted}
+    return frozenset(n for n, gap in gaps.items() if gap == after_all or (n in silent and between[gap] > 1))
 
 
-def _mark(target: Target, versions: list[Version], memory: Memory) -> Mark | None:
+def _mark(found: RegisteredModel, versions: list[Version], memory: Memory) -> Mark | None:
     """The mark that the versions call for; None leaves it as it is: something is missing, or the model is not ours."""
     now = _log(versions, memory)
     if now.missing or now.altered or not _is_ours(versions, memory):
         return None
     read = [each.version for each in versions if each.ready and (not now.pending or each.version < now.pending)]
     through = max([*read, *now.retired], default=0)
-    mark = Mark(through=through, champion=now.champion or 0, name=target.name)
+    mark = Mark(through=through, champion=now.champion or 0, name=found.name, made=found.created_at)
     return mark if through >= memory.mark.through else None
 
 
@@ -235,17 +241,20 @@ def _remembers(versions: list[Version], found: RegisteredModel, mark: Mark) -> b
     return Memory.of(found.tags).mark == mark and binding.unbound(versions, found.tags) is None
 
 
-def _witness(target: Target, versions: list[Version], champion: int) -> None:
-    """Let the run of a champion say so: it outlives the model."""
+def _witness(target: Target, versions: list[Version], mark: Mark) -> None:
+    """Let the run of a champion remember it too: it outlives the model."""
     for version in versions:
-        if version.version == champion and version.run_id:
-            champions.record(target.tracking_uri, version.run_id, target.name, champion)
+        if version.version == mark.champion and version.run_id:
+            champions.record(target.tracking_uri, version.run_id, target.name, mark.model_dump_json())
 
 
 def _told(versions: list[Version], memory: Memory) -> list[Version]:
     known = {each.version: each for each in log.with_deleted(versions)}
     through = max([*known, memory.mark.through, memory.anew.after], default=0) if _is_ours(versions, memory) else 0
     gone = [number for number in range(1, through + 1) if number not in known and number not in memory.unfinished]
+    if len(gone) > MOST:
+        what = f"The tag {memories.MARK} of a registered model speaks of {through} versions; {len(gone)} are not there."
+        raise IntegrityError(what, "Delete that tag in MLflow: the run of the last champion remembers it too.")
     if gone:
         guessed = inferred.inferred(known, gone, memory)
         known |= {number: _missing(number, known, guessed.get(number, {}), memory) for number in gone}
@@ -261,8 +270,8 @@ def _is_ours(versions: list[Version], memory: Memory) -> bool:
 
 def _missing(number: int, known: Mapping[int, Version], tags: Mapping[str, str], memory: Memory) -> Version:
     """What is known of a version that nobody carries; it is as old as the one before it."""
-    earlier = [each for each in known if each < number]
-    created_at = known[max(earlier) if earlier else min(known)].created_at if known else memory.anew.at
+    there = sorted(known)
+    created_at = known[there[max(bisect(there, number) - 1, 0)]].created_at if known else memory.anew.at
     why = "not known: deleted past this command"
     if number <= memory.anew.after:
         why = f"not known: deleted past this command, recorded by {memory.anew.by}: {memory.anew.reason}"

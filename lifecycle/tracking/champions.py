@@ -12,32 +12,28 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TAG = "mlops.champion."
-"""Followed by the name of the registered model; the value is the number of the version."""
+"""Followed by the name of the registered model; the value is what is to be remembered of its log."""
 
 
-def record(tracking_uri: str, run_id: str, name: str, number: int) -> None:
+def record(tracking_uri: str, run_id: str, name: str, note: str) -> None:
     """Note on a run that it made the champion of a model; a run that is deleted or not there cannot."""
     from mlflow.exceptions import MlflowException
 
     try:
         with translated():
-            client(tracking_uri).set_tag(run_id, TAG + name, str(number))
+            client(tracking_uri).set_tag(run_id, TAG + name, note)
     except MlflowException as error:
         if not is_missing(error) and error.error_code != "INVALID_PARAMETER_VALUE":
             raise
 
 
-def find(tracking_uri: str, name: str) -> str:
-    """The last champion of a model that runs speak of, `v3 (run 1f…)`; empty if none does."""
-    runs = _runs(tracking_uri, name)
-    if not runs:
-        return ""
-    last = max(runs, key=lambda run: int(run.data.tags[TAG + name]))
-    return f"v{last.data.tags[TAG + name]} (run {last.info.run_id})"
+def notes(tracking_uri: str, name: str) -> dict[str, str]:
+    """What runs that made champions of a model were given to remember, by their ids."""
+    return {str(run.info.run_id): run.data.tags[TAG + name] for run in _runs(tracking_uri, name)}
 
 
 def forget(tracking_uri: str, name: str) -> None:
-    """Take the notes back: the model was deleted, or renamed, by this project."""
+    """Take the notes back: the model is about to be deleted, or renamed, by this project."""
     mlflow = client(tracking_uri)
     for run in _runs(tracking_uri, name):
         is_deleted = run.info.lifecycle_stage != "active"

@@ -173,9 +173,7 @@ def test_a_job_hands_its_parameter_to_the_step(deploy: Deploy, project: Path, cl
     (job,) = client.jobs.list(name=f"dev-{project.parent.name}-train")
     run_id = client.jobs.run_now(job.job_id, job_parameters={"request": '{"seed": "a \\"quoted\\" {word}"}'}).run_id
     output = wait_for(client, run_id)
-    assert (
-        "lifecycle.core.errors.ConfigError: This is not a request of the step train: tracking_uri" in output.error_trace
-    )
+    assert "lifecycle.core.errors.ConfigError: This is not a request of the step train: data_name" in output.error_trace
 
 
 def wait_for(client: WorkspaceClient, run_id: int) -> Any:

@@ -25,6 +25,7 @@ from lifecycle.serving import endpoint
 from lifecycle.settings import load as settings
 from lifecycle.settings.load import Settings
 from lifecycle.settings.rules import ServingRules
+from lifecycle.tracking import champions
 from tests.conftest import ROOT, train_model
 
 ENDPOINT = "dev-sentiment"
@@ -68,6 +69,7 @@ def target(config: Settings, trained: Served, client: WorkspaceClient) -> Iterat
     yield target
     for each in client.serving_endpoints.list():
         client.serving_endpoints.delete(each.name or "")
+    champions.forget(target.tracking_uri, target.name)
     store.mlflow_of(target).delete_registered_model(target.name)
 
 

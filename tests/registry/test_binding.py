@@ -28,7 +28,7 @@ def as_before(target: Target) -> None:
     """A model as a release left it that bound no entry."""
     for version in store.versions(target):
         store.untag(target, version.version, log.PLACE)
-    for tag in (binding.UNBOUND, memory.MARK):
+    for tag in (memory.UNBOUND, memory.MARK):
         store.untag(target, None, tag)
 
 
@@ -98,7 +98,7 @@ def test_the_log_of_an_earlier_release_counts_and_copies_of_it_do_not(backend: S
     copies = ["", f"{three.name} v3", ""]
     assert [version.copy_of for version in binding.versions(prod)] == copies
     assert (promotion.champion(prod).version, promotion.champion(three).version) == (1, 3)
-    assert [store.model(model).tags[binding.UNBOUND] for model in (three, prod)] == ["3", "3 2"]
+    assert [store.model(model).tags[memory.UNBOUND] for model in (three, prod)] == ["3", "3 2"]
     copy(f"{three.name}/3", prod)
     assert [version.copy_of for version in binding.versions(prod)] == [*copies, f"{three.name} v3"]
     assert promotion.champion(prod).version == 1

@@ -120,13 +120,14 @@ def test_what_another_release_may_need_is_named_and_stays(
         assert len(list(folder.iterdir())) == 1
 
 
-def test_one_that_may_not_be_written_is_named() -> None:
+@pytest.mark.parametrize("rights", [0o555, 0o000])
+def test_one_that_may_not_be_written_is_named(rights: int) -> None:
     place = Path(tempfile.mkdtemp())
     try:
         of_revision(place / "prefect.db", head())
         (place / "prefect.db").chmod(0o444)
-        place.chmod(0o555)
-        with another_user(), pytest.raises(ConfigError, match=r"readonly|unable to open"):
+        place.chmod(rights)
+        with another_user(), pytest.raises(ConfigError, match=r"readonly|unable to open|Permission denied"):
             history.prepare(place)
     finally:
         place.chmod(0o700)

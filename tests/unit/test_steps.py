@@ -49,7 +49,7 @@ def test_an_error_of_ours_leaves_as_it_is(config: Settings, tmp_path: Path, monk
         (["train", "{}", "more"], "A step and its request are needed"),
         (["predict", "{}"], "'predict' is not a step: there are create-data, train, evaluate, infer"),
         (["train", "{"], "not a request of the step train: the whole: Invalid JSON"),
-        (["train", "{}"], "not a request of the step train: tracking_uri: Field required"),
+        (["train", "{}"], "not a request of the step train: data_name: Field required"),
         (["train", json.dumps({"of": "a later version"})], "mlops databricks deploy"),
         (["train", "@/nowhere/request.json"], "/nowhere/request.json"),
     ],
