@@ -85,6 +85,8 @@ class Form(Frozen):
 class Request(Form):
     """The base of requests about one model, of which a definition may say what was not given."""
 
+    first: ClassVar[tuple[str, ...]] = ("model_name",)
+
     model_name: ModelName | None = Field(
         None, description="Name of the model, without environment; default the only one that is defined."
     )

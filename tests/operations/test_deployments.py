@@ -60,7 +60,7 @@ def test_the_form_explains_itself(deployed: dict[str, Any]) -> None:
     assert train["definitions"]["Environment"]["enum"] == ["dev", "staging", "prod"]
     assert "naive_bayes" in train["properties"]["algorithm"]["description"]
     name, _ = train["properties"]["model_name"]["anyOf"]
-    assert name["pattern"].startswith("^[a-z0-9_]")
+    assert name["pattern"].startswith("^[A-Za-z0-9_]")
     create = deployed["create-data/dev"].parameter_openapi_schema["properties"]
     size, _ = create["test_size"]["anyOf"]
     assert (size["minimum"], size["exclusiveMaximum"]) == (0, 1)

@@ -145,7 +145,7 @@ def test_each_missing_day_is_filled_once(site: Site, released: dict[str, Any]) -
     assert site.run("backfill", "--from", str(last), "--to", str(first)).returncode == 2
     tomorrow = str(last + timedelta(days=1))
     assert "future" in site.run("backfill", "--from", str(last), "--to", tomorrow).stderr
-    assert "no logical_date" in site.run(*command, "--flow", "train", "--env", "dev").stderr
+    assert "does not score the table of a day" in site.run(*command, "--flow", "train", "--env", "dev").stderr
 
 
 def _days(site: Site, *days: date) -> list[int]:

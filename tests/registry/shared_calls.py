@@ -102,6 +102,11 @@ def forgotten(_: State, target: Target) -> None:
     client(target).delete_registered_model_tag(target.name, memory.MARK)
 
 
+def forgotten_and_deleted(state: State, target: Target) -> None:
+    forgotten(state, target)
+    client(target).delete_model_version(target.name, "3")
+
+
 def scribbled(_: State, target: Target) -> None:
     client(target).set_registered_model_tag(target.name, memory.MARK, "none of your business")
 
@@ -228,6 +233,15 @@ ROWS = [
         "tags promotion.mark, .* are unreadable",
     ),
     Row("delete_registered_model_tag", "what the model remembers", forgotten, f"{STAYS}; it is remembered anew"),
+    Row(
+        "delete_registered_model_tag",
+        "what the model remembers, and its last champion deleted",
+        forgotten_and_deleted,
+        "told: missing, the last champion",
+        None,
+        "v3 is missing, it is the last champion",
+        ((GONE, 2),),
+    ),
     Row(
         "set_registered_model_alias",
         "`champion` to another version",

@@ -114,7 +114,7 @@ def test_a_renamed_model_keeps_its_log(backend: State, three: Target) -> None:
 @everywhere
 def test_what_this_project_deletes_or_renames_is_not_missed(backend: State, target: Target) -> None:
     promote(target, backend.bayes)
-    assert champions.find(target.tracking_uri, target.name) == f"v1 (run {backend.bayes.run_id})"
+    assert list(champions.notes(target.tracking_uri, target.name)) == [backend.bayes.run_id]
     removal.delete_model(target, with_champion=True)
     assert promotion.champion(target) is None
     assert promote(target, backend.regression).champion == 1
@@ -122,7 +122,7 @@ def test_what_this_project_deletes_or_renames_is_not_missed(backend: State, targ
 
 @pytest.mark.parametrize("name", ["it's", "back`tick", "dev.ml.none"])
 def test_no_run_speaks_of_a_model_that_never_had_a_champion(state: State, name: str) -> None:
-    assert champions.find(state.config.mlflow_uri, name) == ""
+    assert champions.notes(state.config.mlflow_uri, name) == {}
 
 
 def test_a_model_that_was_deleted_is_missed_by_doctor_and_history(

@@ -33,8 +33,9 @@ def delete_by_hand(target: Target, *numbers: int) -> None:
 
 
 def mark_of(target: Target) -> memory.Mark:
+    """What a model remembers; when it was made is another time in each test."""
     found = store.model(target)
-    return memory.Memory.of(found.tags if found else {}).mark
+    return memory.Memory.of(found.tags if found else {}).mark.model_copy(update={"made": 0})
 
 
 def told(target: Target) -> dict[int, tuple[str, str]]:
@@ -262,6 +263,38 @@ def test_a_memory_that_was_not_written_here_is_an_error(tag: str, value: str) ->
         value = value.replace("through", "after")
     with pytest.raises(IntegrityError, match="unreadable"):
         memory.Memory.of({tag: value})
+
+
+def test_a_mark_of_more_versions_than_ever_were_is_an_error_at_once(state: State, target: Target) -> None:
+    for name in MODELS[:2]:
+        promote(target, getattr(state, name))
+    store.tag(target, None, memory.MARK, memory.Mark(through=memory.HIGHEST, champion=2).model_dump_json())
+    with pytest.raises(IntegrityError, match="speaks of 1000000 versions; 999998 are not there"):
+        promotion.champion(target)
+    store.untag(target, None, memory.MARK)
+    assert promotion.champion(target).version == 2
+
+
+def test_many_that_are_missing_are_told_in_a_few_words() -> None:
+    now = log.Log(missing=frozenset(range(1, 101)))
+    target = Target(tracking_uri="sqlite://", name="dev.ml.tone")
+    with pytest.raises(IntegrityError, match=r"dev\.ml\.tone: 90 more are missing; v91 is missing, it never was") as told:
+        story.refuse_if_missing(target, now)
+    assert str(told.value).count(" is missing") == 10
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "server"], indirect=True)
+def test_a_rollback_of_which_entry_and_mark_are_deleted_is_missed(backend: State) -> None:
+    """Without the mark the log leads to the champion before the rollback; the run of the champion knows better."""
+    target = backend.target
+    for name in MODELS[:2]:
+        promote(target, getattr(backend, name))
+    promotion.promote(promotion.intend_rollback(target, None, "worse"))
+    store.untag(target, None, memory.MARK)
+    delete_by_hand(target, 3)
+    with pytest.raises(IntegrityError, match="v3 is missing, it made v1 champion"):
+        promotion.champion(target)
+    assert missing.retire(target, None, reason="seen").champion == 1
 
 
 def test_the_memory_never_goes_back_and_never_runs_ahead(state: State, target: Target) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from lifecycle.core.errors import IntegrityError
-from lifecycle.registry import missing, promotion, registration, removal, stages, store, transfer
+from lifecycle.registry import catalog, memory, missing, promotion, registration, removal, stages, store, transfer
 from lifecycle.registry.store import Target
 from lifecycle.tracking import champions
 from lifecycle.tracking.client import client
@@ -67,7 +67,23 @@ def test_its_run_may_lie_in_any_experiment(state: State) -> None:
     other = state.target.named("dev.ml.other")
     promote(other, state.bayes)
     deleted(other)
-    assert champions.find(other.tracking_uri, other.name) == f"v1 (run {state.bayes.run_id})"
+    assert list(champions.notes(other.tracking_uri, other.name)) == [state.bayes.run_id]
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_the_memory_of_a_model_that_was_imported_is_not_its_own(state: State, three: Target, anew: bool) -> None:
+    """An export brings the tags of model and versions along, here without the first version; nothing of it counts."""
+    other = three.named("dev.ml.imported")
+    tags = dict(store.model(three).tags) | {memory.UNBOUND: "3"}
+    if anew:
+        tags |= {memory.MARK: "{}", memory.ANEW: memory.Anew(after=3, champion=3, at=1, made=1).model_dump_json()}
+    store.create_model(other, tags)
+    for version in store.versions(three)[1:]:
+        client(other.tracking_uri).create_model_version(other.name, version.source, version.run_id, version.tags)
+    assert promotion.champion(other) is None
+    assert [line.kind for line in catalog.history(other)] == ["candidate", "candidate"]
+    assert promote(other, state.bayes).champion == 3
+    assert promotion.champion(three).version == 3
 
 
 def test_what_this_project_deletes_is_not_missed_though_its_run_is_deleted(state: State, target: Target) -> None:
