@@ -57,10 +57,12 @@ OFTEN = {
     "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
     "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
-    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "4",
 }
-"""How often Prefect looks after things, for servers and workers of tests: by default runs wait for half a minute."""
+"""How often Prefect looks after things, for servers and workers of tests: by default runs wait for half a minute.
+
+Not more often: where many write at once, the server's sqlite is locked, and after four tries it loses an event.
+"""
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 

@@ -474,7 +474,7 @@ def test_a_service_that_ends_stops_the_others(place: Place) -> None:
     until(lambda: answers(place.port))
     command = place.start(*place.up)
     assert command.stdout is not None
-    assert command.stdout.readline() == "Everything is up.\n"
+    assert command.stdout.readline() == "Everything is up.\n", command.communicate()
     worker = recorded(place, "worker")
     assert worker is not None
     until(lambda: "started!" in worker.log.read_text())  # it has shown its heartbeat before
