@@ -29,8 +29,8 @@ def reference(
     clock: Annotated[Path | None, typer.Option(help="Write here when each phase began.")] = None,
 ) -> None:
     """Run the reference job."""
+    from lifecycle import settings
     from lifecycle.core.names import Environment
-    from lifecycle.settings import load as settings
 
     marks = Marks()
     runner.own_server = marks.around(runner.own_server)

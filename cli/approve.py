@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import console, options, show
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.names import Environment
 from lifecycle.registry import log
-from lifecycle.settings import load as settings
 
 if TYPE_CHECKING:
     from cli.operations.approvals import Waiting

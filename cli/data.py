@@ -5,11 +5,11 @@ import typer
 from cli import console, data_erase, options, runner, show
 from flows.flow_requests import DatasetRequest, TableRequest
 from flows.request import required
+from lifecycle import settings
 from lifecycle.core.names import Environment
 from lifecycle.data import dataset, piped
 from lifecycle.data.manifest import CreateDataRequest
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 
 app = typer.Typer(help="Dataset versions: create, list, show, validate; erase rows.", no_args_is_help=True)
 app.command()(data_erase.erase)

@@ -15,15 +15,15 @@ from pydantic import Field
 
 from cli import console, options, runner, show
 from flows.request import Form
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.names import Environment
 from lifecycle.erasure.wanted import Subject
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import checked
+from lifecycle.settings import checked
 
 if TYPE_CHECKING:
     from lifecycle.erasure.journal import Erasure
-    from lifecycle.settings.load import Settings
+    from lifecycle.settings import Settings
 
 FROM_FILE = "a file with one a line, `-` for stdin: what is typed stays in the history of the shell."
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from cli import console, databricks_deploy, options, runner, show
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, StepName
-from lifecycle.settings import load as settings
 
 app = typer.Typer(help="Databricks: jobs, one-time runs, single steps, runs of killed flows.", no_args_is_help=True)
 

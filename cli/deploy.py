@@ -12,9 +12,9 @@ from pydantic import Field
 
 from cli import console, options, runner, show
 from flows.request import Form
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, MlopsError
 from lifecycle.core.names import Environment
-from lifecycle.settings import load as settings
 
 DEV, PROD = Environment.DEV, Environment.PROD
 Parameters = Annotated[

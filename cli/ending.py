@@ -119,7 +119,7 @@ def _keep(text: str) -> Path | None:
 
 def _folders() -> Iterator[Path]:
     with suppress(Exception):  # whatever is wrong may be wrong with the settings
-        from lifecycle.settings import load as settings
+        from lifecycle import settings
 
         if (state := settings.load("dev").state).is_dir():
             yield state / "logs"

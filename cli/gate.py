@@ -11,6 +11,7 @@ from pydantic import Field
 from cli import console, options, runner, show
 from flows.flow_requests import CheckRequest
 from flows.request import Form
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName
 from lifecycle.gate import records
@@ -18,7 +19,6 @@ from lifecycle.gate.records import Record
 from lifecycle.gate.selftest import selftest as planted
 from lifecycle.gate.verdict import Verdict
 from lifecycle.registry import catalog
-from lifecycle.settings import load as settings
 
 app = typer.Typer(help="The gate: judge, explain, prove that it refuses.", no_args_is_help=True)
 

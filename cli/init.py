@@ -13,15 +13,14 @@ from pydantic import Field
 from cli import console, options, runner, show
 from flows.flow_requests import TableRequest
 from flows.request import Form, TableForm
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Environment, ProblemName, is_name
 from lifecycle.data import delta, ingest, piped
 from lifecycle.data.source import Source
 from lifecycle.problems.contract import DROP, TEXT
-from lifecycle.settings import definitions, files
-from lifecycle.settings import load as settings
+from lifecycle.settings import checked, definitions, files
 from lifecycle.settings.definitions import ModelDefinition
-from lifecycle.settings.load import checked
 from lifecycle.storage.files import publish_file
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cli import console, model_labels, model_register, model_remove, options, runner, show
 from flows.request import Request
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import VersionNumber
@@ -16,7 +17,6 @@ from lifecycle.models import loading
 from lifecycle.problems.contract import TEXT
 from lifecycle.registry import adoption, catalog
 from lifecycle.registry import card as cards
-from lifecycle.settings import load as settings
 
 app = typer.Typer(
     help="The registry: register, find, describe, alias, delete, clean up, migrate.", no_args_is_help=True

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from cli import console, options, runner, show
+from lifecycle import settings
 from lifecycle.core.names import Environment
 from lifecycle.registry import aliases, labels
-from lifecycle.settings import load as settings
 
 alias = typer.Typer(help="Aliases other than champion: set, get, list, delete.", no_args_is_help=True)
 tag = typer.Typer(help="Tags of a model or a version: set, delete.", no_args_is_help=True)

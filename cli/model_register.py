@@ -9,13 +9,13 @@ from pydantic import Field
 
 from cli import console, options, runner, show
 from flows.request import Form
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.models import loading
 from lifecycle.models.external import external
 from lifecycle.models.external.conversion import Pickled
 from lifecycle.registry import catalog, registration, store, transfer
-from lifecycle.settings import load as settings
 
 if TYPE_CHECKING:
     from lifecycle.core.references import ModelRef

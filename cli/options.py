@@ -15,8 +15,7 @@ from flows.request import Parameter
 from lifecycle.core import secrets
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import LOCATIONS
-from lifecycle.settings import definitions
-from lifecycle.settings.load import checked
+from lifecycle.settings import checked, definitions
 from lifecycle.storage import files
 
 HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")

@@ -20,12 +20,12 @@ import typer
 
 from cli import console
 from cli.server import own_server
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, is_model_name
 from lifecycle.core.writer_process import name_the_user
 from lifecycle.data import lock
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
 
 if TYPE_CHECKING:
     from prefect import Flow, State

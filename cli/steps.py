@@ -22,6 +22,7 @@ from flows.flow_requests import (
     TrainingRequest,
 )
 from flows.request import required
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName
 from lifecycle.data import dataset, ingest, piped
@@ -29,8 +30,7 @@ from lifecycle.data.manifest import LATEST
 from lifecycle.problems.contract import DROP, Column, Columns
 from lifecycle.registry import catalog, promotion
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 
 DEV, PROD = Environment.DEV, Environment.PROD
 REFUSED = 4

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import options, runner, show
+from lifecycle import settings
 from lifecycle.core.errors import MlopsError
 from lifecycle.core.names import Environment
-from lifecycle.settings import definitions
-from lifecycle.settings import load as settings
+from lifecycle.settings import Settings, definitions
 from lifecycle.settings.definitions import ModelDefinition
-from lifecycle.settings.load import Settings
 
 if TYPE_CHECKING:
     from lifecycle.doctor import Finding

@@ -11,9 +11,9 @@ import typer
 
 from cli import console, options, runner, show
 from flows.request import Form
+from lifecycle import settings
 from lifecycle.core.errors import TransientError
 from lifecycle.core.names import Environment
-from lifecycle.settings import load as settings
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from databricks_emulator.running import REPOSITORY, Emulator, running
-from lifecycle.settings import load as settings
+from lifecycle import settings
 
 MLOPS = Path(sys.executable).with_name("mlops")
 RELEASE = (

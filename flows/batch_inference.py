@@ -11,7 +11,7 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference import tables
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import files
 from tasks import compute, data, inference, registry, reports

@@ -11,7 +11,7 @@ from lifecycle.gate.judge import JudgeRequest
 from lifecycle.gate.verdict import Verdict
 from lifecycle.registry.aliases import Alias
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import compute, data, gate, registry, reports, training
 
 

@@ -31,9 +31,8 @@ from lifecycle.data import versions
 from lifecycle.data.manifest import LATEST
 from lifecycle.data.source import Source
 from lifecycle.problems.contract import TEXT
-from lifecycle.settings import definitions
+from lifecycle.settings import Settings, definitions
 from lifecycle.settings.definitions import DataDefinition, ModelDefinition
-from lifecycle.settings.load import Settings
 
 VERSION, LOGICAL_DATE = "{version}", "{logical_date}"
 """What the address of a table may hold."""

@@ -18,7 +18,7 @@ from prefect.states import Completed
 from flows.flow_requests import Dated
 from flows.request import Request
 from lifecycle.core.errors import ConfigError
-from lifecycle.settings.load import checked
+from lifecycle.settings import checked
 
 R = TypeVar("R", bound=Request)
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import Verdict
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target, target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import approvals, compute, events, limits, registry, reports, serving
 from tasks.outcomes import Admission, Approval
 

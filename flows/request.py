@@ -11,9 +11,8 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.parameters import Delimiter, Format, ModelName
 from lifecycle.data.source import Source
-from lifecycle.settings import definitions
+from lifecycle.settings import checked, definitions
 from lifecycle.settings.definitions import ModelDefinition
-from lifecycle.settings.load import checked
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from flows.parameters import PERSISTED, Outcome, flat, named
 from lifecycle.registry import promotion as promotions
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import checked
+from lifecycle.settings import checked
 from tasks import compute, events, limits, registry, reports, serving
 
 

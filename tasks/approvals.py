@@ -28,7 +28,7 @@ from pydantic import Field, ValidationError, create_model
 from lifecycle.core.errors import ConfigError
 from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import events, limits
 from tasks.links import page_of
 from tasks.outcomes import Approval

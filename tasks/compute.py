@@ -6,14 +6,14 @@ from typing import Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from lifecycle import settings
 from lifecycle.core import progress
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment, StepName
 from lifecycle.core.progress import Listener
 from lifecycle.jobs import steps
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import databricks
 from tasks.policies import on_data
 

@@ -29,7 +29,7 @@ from lifecycle.databricks import credentials
 from lifecycle.databricks import payload as payloads
 from lifecycle.databricks import run_states as runs
 from lifecycle.databricks.run_states import Finished, Run
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import DatabricksRules
 from lifecycle.storage import volumes
 from tasks.databricks_calls import Workspace, require_extra

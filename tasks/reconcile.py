@@ -8,7 +8,7 @@ from prefect.exceptions import ObjectNotFound
 
 from lifecycle.databricks import run_states as runs
 from lifecycle.databricks.run_states import Orphan, Run
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import databricks
 from tasks.databricks_calls import Workspace
 from tasks.policies import on_registry

@@ -14,7 +14,7 @@ from lifecycle.inference.manifest import BatchManifest
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.endpoint import Served
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import registry
 from tasks.links import page_of
 from tasks.outcomes import Batch

@@ -1,7 +1,7 @@
 """`lifecycle.serving` under orchestration: wherever a champion is made, its endpoint follows."""
 
 from lifecycle.serving import endpoint
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import reports
 from tasks.policies import on_registry
 

@@ -14,12 +14,12 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+from lifecycle import settings
 from lifecycle.core import masking
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
 from lifecycle.training import train as training

@@ -12,7 +12,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.data.manifest import Manifest
 from lifecycle.problems.contract import Column
 from lifecycle.problems.tabular.model import typed
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import runs
 from lifecycle.training import train as training

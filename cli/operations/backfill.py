@@ -12,8 +12,7 @@ from cli.operations import connection, runs
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.inference import manifest as batches
-from lifecycle.settings import definitions
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings, definitions
 
 logger = logging.getLogger("lifecycle.backfill")
 

@@ -14,7 +14,7 @@ from lifecycle.core.errors import ConfigError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import require_sealed
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:

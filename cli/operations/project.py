@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.settings import definitions, files
-from lifecycle.settings import load as settings
 from lifecycle.settings.definitions import ModelDefinition
 
 DEPLOYMENTS, AUTOMATIONS = "prefect.yaml", "automations.yaml"

@@ -11,7 +11,7 @@ from cli.operations import connection, project
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks.limits import limit_name
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from lifecycle.gate.verdict import RULES, TITLES, Verdict
+from lifecycle.settings import Settings
 from lifecycle.settings.definitions import ModelDefinition
 from lifecycle.settings.gate_rules import HIGHER, LOWER, OF_A_CLASS
-from lifecycle.settings.load import Settings
 
 Row = tuple[str, ...]
 

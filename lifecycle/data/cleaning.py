@@ -10,7 +10,7 @@ from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data.quarantine import CLEANED_AWAY
 from lifecycle.problems.contract import DROP, Before, Canonical
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,7 +29,7 @@ from lifecycle.data.quarantine import Wanted, rare_rows, set_aside, wanted
 from lifecycle.data.source import Source
 from lifecycle.problems.contract import Canonical
 from lifecycle.problems.known import named
-from lifecycle.settings.load import Settings, checked
+from lifecycle.settings import Settings, checked
 from lifecycle.storage import volumes
 from lifecycle.storage.files import sha256_of, write_json
 

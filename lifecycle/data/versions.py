@@ -7,7 +7,7 @@ from typing import Any
 from lifecycle.data import dataset, ingest
 from lifecycle.data.manifest import LATEST, CreateDataRequest, Manifest
 from lifecycle.data.source import Source
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 
 FIRST = "1"
 

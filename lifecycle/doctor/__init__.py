@@ -19,8 +19,7 @@ from lifecycle.doctor.models import examine_model
 from lifecycle.inference import manifest as batches
 from lifecycle.registry import store
 from lifecycle.registry.store import Target
-from lifecycle.settings import definitions
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings, definitions
 from lifecycle.storage import embedded, moved_state, volumes
 from lifecycle.storage.files import leftovers
 from lifecycle.tracking import runs

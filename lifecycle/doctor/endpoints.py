@@ -8,7 +8,7 @@ from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
 from lifecycle.serving import endpoint
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 
 
 def examine_endpoints(config: Settings, *, repair: bool) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ from lifecycle.erasure.predictions import Held
 from lifecycle.erasure.wanted import Subject, Wanted, resolve
 from lifecycle.inference import manifest as batches
 from lifecycle.registry import log
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage import volumes
 from lifecycle.storage.files import leftovers
 from lifecycle.tracking.client import database_path

@@ -11,7 +11,7 @@ from lifecycle.core.names import Environment
 from lifecycle.erasure.journal import Fitted
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target, Version
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import runs as training_runs
 from lifecycle.tracking.client import client, database_path, delete_files, translated
 

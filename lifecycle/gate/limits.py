@@ -23,8 +23,8 @@ from lifecycle.problems.judging import CATEGORIES, Judging
 from lifecycle.problems.known import named
 from lifecycle.problems.metric import own_function
 from lifecycle.problems.text_classification import behaviour
+from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import OF_A_CLASS, GateRules
-from lifecycle.settings.load import Settings
 from lifecycle.storage import volumes
 from lifecycle.training import train as training
 

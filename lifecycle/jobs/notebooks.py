@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast, get_args
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import SplitChoice, is_name
 from lifecycle.core.parameters import literal, texts_of
@@ -22,8 +23,7 @@ from lifecycle.inference.manifest import BatchRequest
 from lifecycle.jobs import steps
 from lifecycle.registry import catalog, promotion
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage import volumes
 from lifecycle.training import train as training
 

@@ -21,7 +21,7 @@ from lifecycle.problems.contract import plain
 from lifecycle.registry import binding, catalog, labels, log, store, story
 from lifecycle.registry.catalog import VersionFacts
 from lifecycle.registry.store import Target, Version
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import CardRules, CardWords
 
 if TYPE_CHECKING:

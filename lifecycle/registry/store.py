@@ -18,7 +18,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import options_of
 from lifecycle.databricks import credentials
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking.client import client, is_missing, translated
 
 if TYPE_CHECKING:

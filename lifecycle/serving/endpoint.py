@@ -21,7 +21,7 @@ from lifecycle.gate.proof import replay
 from lifecycle.gate.proof.infrastructure import as_query, differing
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 
 if TYPE_CHECKING:
     from databricks.sdk.service.serving import (

@@ -32,7 +32,7 @@ from lifecycle.problems.contract import inputs_of
 from lifecycle.problems.known import named
 from lifecycle.problems.learning import Learning, StoredModel
 from lifecycle.problems.own import OwnAlgorithm
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage import volumes
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated

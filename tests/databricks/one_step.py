@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 
-from lifecycle.settings import load as settings
+from lifecycle import settings
 from tasks import compute
 from tests.databricks.remote import Request
 

@@ -12,12 +12,12 @@ import pytest
 import yaml
 from databricks.sdk.service.jobs import JobSettings, SubmitTask
 
+from lifecycle import settings
 from lifecycle.bundle import definition, publish
 from lifecycle.bundle.definition import Bundle
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.jobs import steps
-from lifecycle.settings import load as settings
 from tests.conftest import ROOT
 
 PRINCIPAL = {"service_principal": "0d4c6c4e-0000-4000-8000-000000000000"}

@@ -9,6 +9,7 @@ import pytest
 from databricks.sdk import WorkspaceClient
 
 from databricks_emulator import Emulator
+from lifecycle import settings
 from lifecycle.bundle import definition, publish
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.data import dataset
@@ -18,8 +19,7 @@ from lifecycle.inference import manifest as batches
 from lifecycle.jobs import notebooks
 from lifecycle.registry import aliases, promotion
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage import volumes
 from tests.conftest import ROOT, write_news
 from tests.databricks.test_deploy import wait_for

@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Runni
 
 from databricks_emulator import Emulator
 from flows.reconcile import reconcile
-from lifecycle.settings import load as settings
+from lifecycle import settings
 from tasks import reconcile as orphans
 from tests.databricks.conftest import Scripts
 from tests.databricks.remote import active, create_job, python_task, until

@@ -18,10 +18,10 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed, Scheduled
 
 from databricks_emulator import Emulator
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, MlopsError, NotFoundError
 from lifecycle.databricks.run_states import succeeded
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import compute, databricks
 from tasks.databricks_calls import Workspace
 from tests.conftest import ROOT

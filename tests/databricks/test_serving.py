@@ -14,7 +14,7 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
 
 from databricks_emulator import Emulator
-from lifecycle import doctor
+from lifecycle import doctor, settings
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.core.references import ModelRef
 from lifecycle.doctor.endpoints import examine_endpoints
@@ -22,8 +22,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target
 from lifecycle.serving import endpoint
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import ServingRules
 from lifecycle.tracking import champions
 from tests.conftest import ROOT, train_model

@@ -12,7 +12,7 @@ from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from tests.conftest import train_model, tree, write_news
 from tests.databricks.remote import until

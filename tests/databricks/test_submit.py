@@ -18,10 +18,10 @@ from prefect.settings import PREFECT_API_URL
 
 from databricks_emulator import Emulator
 from flows.run_step import run_step
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.databricks.run_states import Finished
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import databricks
 from tests.conftest import ROOT
 from tests.databricks.conftest import Scripts

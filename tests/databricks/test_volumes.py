@@ -19,7 +19,7 @@ import pytest
 from cli.data import check_source
 from databricks_emulator import Emulator
 from flows.flow_requests import DatasetRequest
-from lifecycle import doctor
+from lifecycle import doctor, settings
 from lifecycle.core.errors import (
     ConfigError,
     ConflictError,
@@ -35,8 +35,7 @@ from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import volumes
 from lifecycle.tracking import client as tracking

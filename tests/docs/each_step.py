@@ -9,13 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import mlops_lifecycle
+from lifecycle import settings
 from lifecycle.core.frozen import Frozen
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.settings import load as settings
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
 

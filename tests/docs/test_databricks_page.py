@@ -11,7 +11,7 @@ from cli.main import app
 from lifecycle.bundle import definition
 from lifecycle.core.names import Environment
 from lifecycle.jobs import notebooks, steps
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/databricks.md").read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from cli.main import app, main
 from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import TITLES
 from lifecycle.problems.text_classification import behaviour
+from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
-from lifecycle.settings.load import Settings
 from tests.conftest import ROOT
 
 NAMES = ("gate.md", "gate-statistics.md", "approval.md")

@@ -12,7 +12,7 @@ from typer import main as typer
 from cli.main import app
 from cli.operations import setup
 from lifecycle.core.names import Environment
-from lifecycle.settings.load import NOT_SETTINGS, Settings
+from lifecycle.settings.environment import NOT_SETTINGS, Settings
 from tasks.events import Kind
 from tests.conftest import ROOT
 

@@ -6,8 +6,8 @@ from typing import get_args
 
 from pydantic import BaseModel
 
+from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import HIGHER, LOWER
-from lifecycle.settings.load import Settings
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs/reference"

@@ -34,9 +34,9 @@ def main() -> None:
 
 
 def _child(order: dict[str, Any]) -> None:
+    from lifecycle import settings
     from lifecycle.erasure.erase import erase
     from lifecycle.erasure.wanted import Subject
-    from lifecycle.settings import load as settings
 
     numbers, last = itertools.count(1), 0
 

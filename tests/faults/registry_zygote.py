@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lifecycle import doctor
+from lifecycle import doctor, settings
 from lifecycle.core.errors import MlopsError
 from lifecycle.core.names import Environment
 from lifecycle.core.writer_process import OWNER
@@ -24,8 +24,7 @@ from lifecycle.models import loading
 from lifecycle.registry import log, memory, missing, promotion, registration, removal, stages, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import runs as training_runs
 from tests.faults.zygote import EFFECTS
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
+from lifecycle import settings
 from lifecycle.core.errors import ConflictError, NotFoundError
 from lifecycle.data import dataset, lock
 from lifecycle.data.source import Source
 from lifecycle.erasure import journal, search, swap
 from lifecycle.erasure.forms import Forms
-from lifecycle.settings import load as settings
 from tests.conftest import ROOT, make_dataset, tree, write_news
 
 KILLS = max(2, int(os.environ.get("TEST_KILLS", "4")))

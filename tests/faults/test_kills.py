@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from flows.train import train
+from lifecycle import settings
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.registry import log, promotion, store
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs as training_runs
 from tests.conftest import ROOT, tree, write_news

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from lifecycle import settings
 from lifecycle.registry import promotion, registration, store
 from lifecycle.registry.store import Target
-from lifecycle.settings import load as settings
 from tests.conftest import ROOT, train_model
 from tests.faults.registry_zygote import LEGACY, OPERATIONS, SPARE
 

@@ -22,14 +22,14 @@ from flows.promote import promote
 from flows.release import release
 from flows.rollback import rollback
 from flows.train import train
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.names import Environment
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.registry import catalog, promotion, registration, store
 from lifecycle.registry.store import Target, target_of
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import approvals, limits
 from tasks.outcomes import Admission
 from tests.conftest import SAMPLE, make_dataset, train_model, write_news

@@ -15,7 +15,7 @@ from flows.train import train
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.registry import aliases, catalog, promotion, store
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 
 NEWS: dict[str, Any] = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment"}
 WEAK: dict[str, Any] = {"model_type": "random_forest", "model_params": {"max_depth": 1, "n_estimators": 1}}

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from cli.main import main
 from flows.check import check
 from flows.promote import promote
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
@@ -25,8 +26,7 @@ from lifecycle.gate import records
 from lifecycle.gate.verdict import Verdict
 from lifecycle.registry import catalog, promotion, store
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking.client import client
 from tests.conftest import train_model
 from tests.unit.test_answers import registered

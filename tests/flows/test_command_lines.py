@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from typer.main import get_command
 
 from cli.main import app, main
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import write_news
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "20"))

@@ -8,7 +8,7 @@ import pytest
 from flows.batch_inference import batch_inference
 from flows.release import release
 from flows.train import train
-from lifecycle.settings import load as settings
+from lifecycle import settings
 from tests.conftest import ROOT, SAMPLE, tree
 
 MOOD = """

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
+from lifecycle import settings
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
 from tests.conftest import ROOT, tree
 
 pytestmark = pytest.mark.usefixtures("replayed_here")

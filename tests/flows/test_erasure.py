@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from cli.main import main
+from lifecycle import settings
 from lifecycle.data import dataset
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import ROOT
 
 WORDS = ("profit rose and orders grew to a record", "loss widened as sales fell", "the meeting is in the office")

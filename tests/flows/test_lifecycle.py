@@ -21,11 +21,11 @@ from flows.batch_inference import batch_inference
 from flows.promote import promote
 from flows.rollback import rollback
 from flows.train import train
+from lifecycle import settings
 from lifecycle.core.errors import AliasMovedError, ConfigError, ConflictError, NotFoundError
 from lifecycle.registry import catalog, log, store
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from tests.conftest import ROOT, write_news
 

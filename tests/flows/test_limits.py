@@ -12,7 +12,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.registry import promotion, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target, target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks import limits
 
 

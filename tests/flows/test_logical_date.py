@@ -13,7 +13,7 @@ from prefect.states import Scheduled
 from flows.batch_inference import batch_inference
 from flows.create_data import create_data
 from lifecycle.core.errors import ConfigError
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import train_model, write_news
 
 

@@ -9,7 +9,7 @@ import pytest
 from cli.main import main
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target, target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking.client import client
 from tests.conftest import train_model
 

@@ -9,11 +9,11 @@ import pytest
 from flows.batch_inference import batch_inference
 from flows.release import release
 from flows.train import train
+from lifecycle import settings
 from lifecycle.core.errors import IntegrityError
 from lifecycle.models import loading, scoring_server
 from lifecycle.registry import catalog
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
 from tests.conftest import ROOT, SAMPLE
 
 MOOD = """

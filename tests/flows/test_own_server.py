@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from lifecycle.core import guard
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage import database_templates
 from tests.conftest import ROOT, write_news
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from flows.release import release
+from lifecycle import settings
 from lifecycle.data import dataset
 from lifecycle.problems.text_classification.identity import text_key
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tasks.outcomes import Release
 from tests.conftest import SAMPLE, tree
 

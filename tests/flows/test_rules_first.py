@@ -15,7 +15,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from tests.conftest import train_model, tree, write_news
 

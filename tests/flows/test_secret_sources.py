@@ -15,7 +15,7 @@ import pytest
 from lifecycle.core.errors import MlopsError
 from lifecycle.data import dataset, ingest
 from lifecycle.data.source import Source
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import DataRules
 from tests.conftest import train_model, tree, write_news
 from tests.flows.test_own_server import start

@@ -14,9 +14,9 @@ from flows.batch_inference import batch_inference
 from flows.release import release
 from flows.rollback import rollback
 from flows.train import train
+from lifecycle import settings
 from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
-from lifecycle.settings import load as settings
 
 
 def customers(count: int = 900) -> pd.DataFrame:

@@ -23,6 +23,7 @@ import pytest
 import requests
 
 from databricks_emulator import Emulator, running
+from lifecycle import settings
 from lifecycle.core.names import CHAMPION, Environment
 from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
@@ -31,8 +32,7 @@ from lifecycle.models import loading
 from lifecycle.registry import promotion, store, transfer
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from tests.conftest import Once, train_model
 

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import requests
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.registry import catalog, promotion, store
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import train_model
 from tests.registry.conftest import serving
 

@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from typer.testing import CliRunner
 
 from cli import model as command
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
@@ -17,8 +18,7 @@ from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine
 from lifecycle.registry import card, catalog, labels, promotion, store
 from lifecycle.registry.promotion import Intent
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import CardRules, CardWords
 from lifecycle.tracking.client import client, download
 from tests.registry.conftest import State, promote

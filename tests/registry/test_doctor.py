@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import doctor
+from lifecycle import doctor, settings
 from lifecycle.core.errors import AliasMovedError
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
@@ -16,8 +16,7 @@ from lifecycle.inference import batch
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry import log, promotion, registration, store
 from lifecycle.registry.store import Target
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage import files
 from lifecycle.tracking.client import client
 from tests.conftest import tree

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lifecycle import doctor
+from lifecycle import doctor, settings
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.names import CHAMPION, Side
 from lifecycle.core.references import ModelRef
@@ -26,7 +26,6 @@ from lifecycle.inference.manifest import BatchRequest
 from lifecycle.models import examples, loading
 from lifecycle.problems.text_classification import identity
 from lifecycle.registry import catalog, promotion
-from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import InferenceRules
 from lifecycle.tracking.client import client, download

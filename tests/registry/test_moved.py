@@ -15,12 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle import doctor
+from lifecycle import doctor, settings
 from lifecycle.data import dataset
 from lifecycle.models import loading
 from lifecycle.registry import promotion, removal, store
 from lifecycle.registry.store import Target
-from lifecycle.settings import load as settings
 from lifecycle.storage import embedded, moved_state
 from lifecycle.tracking import client as tracking
 from tests.conftest import ROOT, train_model, tree

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, LostRaceError, TransientError
 from lifecycle.core.writer_process import OWNER
 from lifecycle.models import loading
@@ -23,7 +24,6 @@ from lifecycle.registry import (
     store,
 )
 from lifecycle.registry.store import Target
-from lifecycle.settings import load as settings
 from tests.registry.conftest import (
     SetStatus,
     State,

@@ -11,7 +11,7 @@ from lifecycle.core.errors import IntegrityError, MlopsError, TransientError
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import replay
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.training import train as training
 from lifecycle.training.train import TrainRequest
 from tests.conftest import ROOT, train_model

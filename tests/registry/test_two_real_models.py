@@ -17,15 +17,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
+from lifecycle import settings
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.gate.verdict import Verdict
-from lifecycle.settings import load as settings
+from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
-from lifecycle.settings.load import Settings
 from tests.conftest import train_model
 
 TOKENS = r"(?u)\w+|[%$€£₹+-]"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from lifecycle import settings
 from lifecycle.core.references import ModelRef
 from lifecycle.data.source import Source
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
-from lifecycle.settings import load as settings
 from lifecycle.settings.rules import InferenceRules
 from tests.conftest import train_model
 

@@ -12,7 +12,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.models import loading
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import runs
 from lifecycle.tracking.client import download
 from lifecycle.training import train as training

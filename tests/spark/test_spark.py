@@ -15,6 +15,7 @@ import psutil
 import pytest
 from pyspark.sql import SparkSession
 
+from lifecycle import settings
 from lifecycle.core import spark as sessions
 from lifecycle.core.errors import ConfigError, DataError, IntegrityError
 from lifecycle.core.references import ModelRef
@@ -22,7 +23,6 @@ from lifecycle.inference import batch, local, spark
 from lifecycle.inference import manifest as batches
 from lifecycle.models import loading
 from lifecycle.models.external import external
-from lifecycle.settings import load as settings
 from lifecycle.tracking.client import download
 from tests.conftest import ROOT, tree
 from tests.spark.conftest import TEXTS, requested, write_table

@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from cli.data import check_source
 from cli.steps import _check_input
 from flows.flow_requests import DatasetRequest, InferenceRequest
+from lifecycle import settings
 from lifecycle.core import spark
 from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.core.references import ModelRef
@@ -27,8 +28,7 @@ from lifecycle.data import dataset, delta, ingest
 from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import DataRules
 from tests.conftest import tree, write_news
 from tests.spark.conftest import TEXTS, requested, write_table

@@ -14,12 +14,12 @@ from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from cli.main import main
 from flows.batch_inference import _rules
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, TransientError
 from lifecycle.core.references import ModelRef
 from lifecycle.inference import batch, tables
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.settings import load as settings
 from lifecycle.settings.rules import InferenceRules
 from tests.conftest import tree
 from tests.spark.conftest import TEXTS, requested, write_table

@@ -20,8 +20,8 @@ from lifecycle.gate.verdict import Verdict
 from lifecycle.models.external import external
 from lifecycle.models.external.conversion import Pickled
 from lifecycle.problems.text_classification.model import TextModel
+from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
-from lifecycle.settings.load import Settings
 from lifecycle.storage.files import sha256_of
 
 Answer = Callable[[Any], Any]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, classification_report
 
 from cli import show
+from lifecycle import settings
 from lifecycle.core.class_names import as_metric, from_metric
 from lifecycle.core.names import Environment, Side
 from lifecycle.core.references import ModelRef
@@ -26,9 +27,8 @@ from lifecycle.gate.present import markdown
 from lifecycle.gate.verdict import Verdict
 from lifecycle.models import loading
 from lifecycle.problems.classification import plots, summary
-from lifecycle.settings import load as settings
+from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules, SliceRules
-from lifecycle.settings.load import Settings
 from lifecycle.tracking import client as tracking
 from tests.conftest import make_dataset, train_model
 

@@ -17,7 +17,7 @@ from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.models import loading
 from lifecycle.models.external.conversion import Converted
 from lifecycle.models.external.external import TrainedOn, log_external
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, download

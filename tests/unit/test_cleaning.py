@@ -9,7 +9,7 @@ import pytest
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, MlopsError
 from lifecycle.data import dataset, versions
 from lifecycle.data.source import Source
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import write_news
 
 STEPS = """

@@ -15,7 +15,7 @@ from cli.main import app, main
 from lifecycle.core import errors
 from lifecycle.registry import catalog, store
 from lifecycle.registry.store import target_of
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage import files
 from tests.conftest import ROOT, train_model, tree
 

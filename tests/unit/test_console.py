@@ -180,7 +180,7 @@ def test_when_memory_is_short_what_held_it_is_let_go_before_a_word_is_said(monke
 
 def test_a_bug_names_the_file_of_its_traceback_which_holds_no_secret(tmp_path: Path) -> None:
     program = """
-from lifecycle.settings import load as settings
+from lifecycle import settings
 def broken(*_): raise ValueError("s3cr3t-token at https://me:pass@host/t.csv?sig=abc and hooks")
 settings.origins = broken
 from mlops_lifecycle.start import main; main()

@@ -14,13 +14,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.names import Side
 from lifecycle.data import dataset, validation
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.source import Source
 from lifecycle.problems.text_classification import identity
-from lifecycle.settings import load as settings
 from lifecycle.storage.files import sha256_of
 from tests.conftest import tree
 

@@ -9,10 +9,10 @@ import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.problems.contract import DROP, Kind
 from lifecycle.settings import definitions, files
-from lifecycle.settings import load as settings
 from lifecycle.settings.definitions import ColumnKind
 
 BIKES = """

@@ -15,9 +15,8 @@ from alembic import command
 from mlflow.store.db.utils import _get_alembic_config
 
 from cli import ending, main
-from lifecycle import doctor
+from lifecycle import doctor, settings
 from lifecycle.core.errors import ConfigError, IntegrityError, MlopsError, TransientError
-from lifecycle.settings import load as settings
 from lifecycle.storage import database_templates, embedded
 from lifecycle.tracking import client as tracking
 from tests.conftest import ROOT, tree

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.data import dataset, lock, tombstones
 from lifecycle.data.erased import Erased
@@ -29,8 +30,7 @@ from lifecycle.erasure.journal import Erasure
 from lifecycle.erasure.predictions import _before
 from lifecycle.erasure.wanted import Subject, Wanted
 from lifecycle.problems.text_classification import identity
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import tree, write_news
 
 WORDS = ("profit rose to a record", "loss widened on weak demand", "the meeting is in May")

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lifecycle import settings
 from lifecycle.core.references import ModelRef
 from lifecycle.data import tombstones
 from lifecycle.data.source import Source
@@ -18,8 +19,8 @@ from lifecycle.erasure.wanted import Subject, Wanted, resolve, spelled
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import InferenceRules, Settings
+from lifecycle.settings import Settings
+from lifecycle.settings.rules import InferenceRules
 from tests.tabular import REGRESSION, logged, published, rentals
 
 FACTS = {"erasure": "e", "at": "2026-11-28T00:00:00", "by": "me", "reason": ""}

@@ -18,7 +18,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.problems.contract import Estimator
 from lifecycle.problems.text_classification import estimators
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.training import train as training
 from tests.conftest import train_model, tree, write_news

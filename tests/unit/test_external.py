@@ -45,7 +45,7 @@ from lifecycle.models.external import conversion, external, unpickle
 from lifecycle.models.external.conversion import Answer, Converted, Pickled, convert
 from lifecycle.models.external.external import TrainedOn, log_external
 from lifecycle.problems.text_classification.model import TextModel
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import runs
 from lifecycle.tracking.client import client

@@ -23,8 +23,8 @@ from flows.flow_requests import (
 )
 from flows.request import Request
 from lifecycle.core.errors import ConfigError
+from lifecycle.settings import checked
 from lifecycle.settings.definitions import ModelDefinition
-from lifecycle.settings.load import checked
 from tests.conftest import ROOT
 
 FLOWS: dict[str, tuple[type[Request], str]] = {

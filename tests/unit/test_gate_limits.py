@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, DataError, MlopsError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.gate import limits
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import train_model
 
 OWN = "tests.registry.own_metrics"

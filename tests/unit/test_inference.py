@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lifecycle import settings
 from lifecycle.core import progress
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
 from lifecycle.core.references import ModelRef
@@ -27,8 +28,7 @@ from lifecycle.inference.manifest import BatchRequest
 from lifecycle.models import loading
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from tests.conftest import train_model, tree
 from tests.unit.test_answers import registered

@@ -21,7 +21,7 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchManifest, BatchRequest
 from lifecycle.inference.predictions import Tally
 from lifecycle.models import loading
-from lifecycle.settings.load import InferenceRules
+from lifecycle.settings.rules import InferenceRules
 from tests.tabular import CLASSIFICATION, KINDS, REGRESSION, logged, rentals
 
 

@@ -16,9 +16,9 @@ import sqlalchemy
 from mlflow.exceptions import MlflowException
 
 from cli import ending, main
+from lifecycle import settings
 from lifecycle.core import writer_process
 from lifecycle.core.errors import GET_RIGHTS, MAKE_ROOM, ConfigError, of_the_machine
-from lifecycle.settings import load as settings
 from lifecycle.storage import files, volumes
 from lifecycle.tracking import client as tracking
 from tests.conftest import tree

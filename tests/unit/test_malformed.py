@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.main import main
+from lifecycle import settings
 from lifecycle.core.errors import DataError
 from lifecycle.data import dataset, ingest
 from lifecycle.data.source import Source
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.settings.rules import DataRules
 from tests.conftest import tree
 

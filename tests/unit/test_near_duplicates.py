@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from cli import show
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
 from lifecycle.erasure.erase import erase
 from lifecycle.erasure.wanted import Subject
-from lifecycle.settings import load as settings
 from tests.conftest import tree
 from tests.unit.test_division import sentence
 

@@ -14,7 +14,7 @@ import pytest
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
 from lifecycle.training import train as training

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lifecycle import settings
 from lifecycle.core.errors import DataError
 from lifecycle.data import dataset
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.quarantine import set_aside, wanted
 from lifecycle.data.source import Source
 from lifecycle.problems.text_classification import identity
-from lifecycle.settings import load as settings
 from lifecycle.settings.rules import DataRules
 from tests.conftest import tree
 

@@ -26,11 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, TransientError
 from lifecycle.data import dataset, ingest, opening, piped
 from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
-from lifecycle.settings import load as settings
 from lifecycle.settings.rules import DataRules
 from tests.conftest import free_port, tree
 

@@ -10,7 +10,7 @@ import pytest
 from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.problems.text_classification import estimators
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.training import train as training
 

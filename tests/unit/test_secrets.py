@@ -21,11 +21,11 @@ from cli.operations import deployments, runs
 from flows.batch_inference import batch_inference
 from flows.create_data import create_data
 from flows.release import release
+from lifecycle import settings
 from lifecycle.core import masking, parameters, secrets
 from lifecycle.core.errors import ConfigError, DataError, TransientError
 from lifecycle.core.masking import masked
 from lifecycle.data.source import Source
-from lifecycle.settings import load as settings
 from tasks import databricks
 from tasks.links import page_of
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
-from lifecycle.settings import load as settings
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import DataRules
 from tests.conftest import ROOT

@@ -9,7 +9,7 @@ from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.jobs import steps
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import write_news
 
 

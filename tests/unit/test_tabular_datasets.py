@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
 from lifecycle.core.names import Side
 from lifecycle.data import columns, dataset, division, tombstones
@@ -24,8 +25,7 @@ from lifecycle.data.source import Source
 from lifecycle.erasure.erase import erase
 from lifecycle.erasure.wanted import Subject
 from lifecycle.problems.contract import Before
-from lifecycle.settings import load as settings
-from lifecycle.settings.load import DataRules
+from lifecycle.settings.rules import DataRules
 from lifecycle.storage.files import sha256_of
 from tests.conftest import tree
 

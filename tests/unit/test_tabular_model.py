@@ -20,7 +20,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.models import loading, scoring_server
 from lifecycle.problems.tabular.cells import unusable
 from lifecycle.problems.tabular.model import TabularModel, expanded, typed
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from tests.tables import sales, train_table, write_version
 

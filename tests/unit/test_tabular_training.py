@@ -14,7 +14,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
 from lifecycle.problems.contract import Estimator
 from lifecycle.problems.tabular import estimators, importance
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
 from lifecycle.training import train as training

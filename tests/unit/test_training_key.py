@@ -16,7 +16,7 @@ from lifecycle.problems import fitting
 from lifecycle.problems.contract import Estimator
 from lifecycle.problems.text_classification import estimators
 from lifecycle.problems.text_classification.learning import LEARNING
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.training import train as training
 from tests.conftest import ROOT
 

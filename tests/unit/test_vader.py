@@ -13,7 +13,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.models.external import external, vader
 from lifecycle.models.loading import VADER_FILES
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from lifecycle.tracking.client import client
 from tests.conftest import make_dataset, write_news
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from lifecycle import settings
 from lifecycle.data import dataset, ingest
 from lifecycle.data.source import Source
 from lifecycle.problems.classification import labels as values
-from lifecycle.settings import load as settings
 from lifecycle.settings.rules import DataRules
 
 SPELLED = {

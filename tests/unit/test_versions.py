@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lifecycle import settings
 from lifecycle.data import dataset, versions
 from lifecycle.data.source import Source
-from lifecycle.settings import load as settings
 from tests.conftest import write_news
 
 

@@ -24,7 +24,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
 from lifecycle.problems.text_classification import estimators
 from lifecycle.problems.text_classification import model as text_model
-from lifecycle.settings.load import Settings
+from lifecycle.settings import Settings
 from tests.conftest import train_model
 
 TEXTS = [

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, NotFoundError
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
-from lifecycle.settings import load as settings
 from lifecycle.storage import volumes
 from tests.conftest import make_dataset, tree, write_news
 

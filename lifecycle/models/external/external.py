@@ -27,7 +27,7 @@ from lifecycle.models import storing
 from lifecycle.models.external.conversion import Converted, Pickled, convert
 from lifecycle.models.loading import VADER_FILES, VADER_MISSING
 from lifecycle.problems.text_classification.stored import MODEL, stored_model
-from lifecycle.settings.load import Settings, checked
+from lifecycle.settings import Settings, checked
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated
