@@ -1,13 +1,14 @@
 """An entry of the log counts in its own model and under its own number; what MLflow copies is a candidate."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from lifecycle import doctor
-from lifecycle.core.errors import IntegrityError
+from lifecycle.core.errors import IntegrityError, LostRaceError
 from lifecycle.models import loading
-from lifecycle.registry import binding, catalog, log, memory, promotion, removal, store
+from lifecycle.registry import binding, catalog, log, memory, missing, promotion, removal, store, story
 from lifecycle.registry.store import Target
 from lifecycle.tracking import champions
 from tests.registry.conftest import State, enter_by_hand, everywhere, promote
@@ -169,3 +170,25 @@ def test_unreadable_records_of_deletions_are_told(state: State, three: Target) -
         assert [each.name for each in catalog.models(three.tracking_uri)] == [three.name]
         store.untag(three, int(number), log.RETIRED + tag)
     assert promotion.champion(three).version == 3
+
+
+@pytest.mark.parametrize("named", [None, 4])
+def test_the_first_of_two_entries_of_one_place_that_is_gone_is_recorded(
+    state: State, three: Target, named: int | None
+) -> None:
+    """Both were entered at once as version 4; the first is deleted before either was settled."""
+    place = story.next_place(three)
+    for model in (state.bayes, state.weak):
+        tags = {log.KEY: model.run_id, log.KIND: "promotion", log.EXPECTED: "3", log.PLACE: str(place)}
+        enter_by_hand(state, model, three, **tags, **{log.ARTIFACT: model.artifact_sha256})
+    store.mlflow_of(three).delete_model_version(three.name, "4")
+    for _ in range(2):  # its number was known to nobody before the record; then the other entry is believed
+        try:
+            found = promotion.champion(three)
+        except IntegrityError:
+            with contextlib.suppress(LostRaceError):
+                missing.retire(three, named, reason="seen")
+    found = promotion.champion(three)
+    assert found is not None
+    assert found.version in {3, 5}
+    assert store.alias_version(three) == found.version
