@@ -75,7 +75,7 @@ def show_(
     env: options.Env = DEV,
     as_json: options.Json = False,
 ) -> None:
-    """Show a dataset version: rows per side and class, and quarantine by reason."""
+    """Show a dataset version: rows per split and class, and quarantine by reason."""
     root = settings.load(env).datasets
     manifest = dataset.load(root, data_name, data_version)
     show.print_json(manifest) if as_json else show.dataset(manifest, str(root / data_name / data_version))
@@ -88,7 +88,7 @@ def validate(
     env: options.Env = DEV,
     as_json: options.Json = False,
 ) -> None:
-    """Check a stored version: digests, counts, unique texts, one side per text. Exit code 7 if something differs."""
+    """Check a stored version: digests, counts, unique texts, one split per text. Exit code 7 if something differs."""
     manifest = dataset.verify(settings.load(env).datasets, data_name, data_version)
     if as_json:
         show.print_json(

@@ -84,7 +84,7 @@ class ExternalRequest(Form):
     data_name: str | None = Field(None, description="Dataset that it was trained on.")
     data_version: str | None = Field(None, description="Its version.")
     trained_on: list[str] | None = Field(
-        None, description="The sides of that version that it saw: train; train,test; all (default). May be repeated."
+        None, description="The splits of that version that it saw: train; train,test; all (default). May be repeated."
     )
     memory_limit_mb: int = Field(2048, description="Memory of the process that reads it.")
     timeout_seconds: int = Field(120, description="Time of the process that reads it.")

@@ -94,7 +94,7 @@ def dataset(manifest: "Manifest", folder: str) -> None:
             (side, f"{sum(counts.values()):,}", *(f"{counts.get(name, 0):,}" for name in manifest.classes))
             for side, counts in manifest.counts.items()
         ]
-        table(("side", "rows", *map(_cut, manifest.classes)), rows)
+        table(("split", "rows", *map(_cut, manifest.classes)), rows)
     else:  # too many for columns
         console.echo(f"{len(manifest.classes)} classes; rows: {_sides(manifest)}")
         rows = [

@@ -43,7 +43,7 @@ def show_dataset(manifest: Manifest, folder: str) -> None:
         f"# {manifest.data_name} {manifest.data_version}",
         f"{manifest.rows_in:,} rows in = {manifest.rows_split:,} split + {manifest.rows_quarantined:,} in quarantine"
         f"{erased}.",
-        "\n".join(["| side | rows | classes |", "|---|---|---|", *sides]),
+        "\n".join(["| split | rows | classes |", "|---|---|---|", *sides]),
         "\n".join(["| quarantined as | rows |", "|---|---|", *aside]),
         *(f"{as_markdown(sentence)}." for sentence in manifest.told),
         f"Report: `{folder}/report.html`, Data Docs: `{folder}/data_docs/index.html`, digest `{manifest.digest}`.",

@@ -144,9 +144,9 @@ def _require_every_side(sides: "pd.Series[str]", cells: "pd.Series[str]", by: By
     counts = Counter(cells.tolist())
     largest, rows = counts.most_common(1)[0]
     one = "moment" if by.is_time else "group"
-    what = f"{by.name}: column {by.column!r} leaves the side {lacking[0]} without a row: of its {len(counts)} {one}s, "
+    what = f"{by.name}: column {by.column!r} leaves the split {lacking[0]} without a row: of its {len(counts)} {one}s, "
     what += f"none of which is parted, {largest!r:.60} has {rows:,} of {len(cells):,} rows."
-    raise DataError(what, f"Choose a column with more {one}s, or fewer sides: --no-holdout.")
+    raise DataError(what, f"Choose a column with more {one}s, or fewer splits: --no-holdout.")
 
 
 def _kind_of(cells: Mapping[str, int]) -> str:

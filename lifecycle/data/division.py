@@ -69,7 +69,7 @@ def require_one_way(request: CreateDataRequest, parent: Manifest | None) -> None
         before, flag = parent.parameters.get(option), f"--{option.replace('_', '-')}"
         if before != (getattr(request, option) or None):
             how = f"with {flag} {before}" if before else f"without {flag}"
-            what = f"{request.data_name} {parent.data_version} was made {how}, and its texts keep their sides."
+            what = f"{request.data_name} {parent.data_version} was made {how}, and its texts keep their splits."
             raise ConfigError(what, "Say the same, or choose another --data-name.")
 
 

@@ -12,7 +12,7 @@ class Erased(Frozen):
     at: str
     by: str
     reason: str
-    rows: dict[str, int] = Field(description="Rows that went, by side, quarantine, scored or rejected.")
+    rows: dict[str, int] = Field(description="Rows that went, by split, quarantine, scored or rejected.")
     positions: tuple[int, ...] = Field((), description="Where they stood among the rows of split.parquet, from 1.")
     before: dict[str, str] = Field(description="sha256 of the files that changed, as they were.")
     after: dict[str, str] = Field(description="And as they are.")

@@ -27,18 +27,18 @@ RESERVED = (RAW, LATEST)
 class NearDuplicates(Frozen):
     """What a version holds of texts that are nearly the same as another one of its texts."""
 
-    together: bool = Field(description="Whether near twins were kept on one side.")
+    together: bool = Field(description="Whether near twins were kept on one split.")
     similarity: float = Field(description="Share of words and pairs of words from which on two texts are near twins.")
     pairs: int = Field(
         description="Pairs of near twins when it was made, those with a text that only the parent holds included."
     )
     rows: int = Field(description="Rows with a near twin in the version.")
-    beside_train: dict[str, int] = Field(description="Rows per other side that have a near twin in train.")
+    beside_train: dict[str, int] = Field(description="Rows per other split that have a near twin in train.")
 
     @property
     def told(self) -> str:
         """One sentence for people."""
-        kept = ", kept on one side where the quotas allow" if self.together else ""
+        kept = ", kept on one split where the quotas allow" if self.together else ""
         beside = ", ".join(f"{side} {count:,}" for side, count in in_order(self.beside_train).items())
         return f"{self.rows:,} rows have a near twin{kept}; with one in train: {beside}"
 
@@ -75,12 +75,12 @@ class CreateDataRequest(Frozen):
     stratify: Strata = Field(
         None, description="Source columns; default the target, if it is a class; empty or false for none."
     )
-    group_column: str | None = Field(None, description="No value of this source column is on two sides.")
+    group_column: str | None = Field(None, description="No value of this source column is on two splits.")
     time_column: str | None = Field(None, description="Source column by which the newest rows are held out.")
     clean: OwnPath | None = Field(None, description="Cleaning step of one's own: package.module:function.")
     clean_code: str = Field("", description="The sha256 of its code.")
     trusted_modules: tuple[str, ...] = ()
-    parent: Name | None = Field(None, description="Version whose sides are kept; default the latest one.")
+    parent: Name | None = Field(None, description="Version whose splits are kept; default the latest one.")
     rules: DataRules = DataRules()
     suite: validation.Expectations = ()
 
@@ -183,7 +183,7 @@ class Manifest(Frozen):
     rows_quarantined: int
     quarantined: dict[str, int] = Field(description="Rows per reason.")
     trimmed: int = Field(description="Cells of text and label with blanks around them, which were removed.")
-    counts: dict[str, dict[str, int]] = Field(description="Rows per side and class.")
+    counts: dict[str, dict[str, int]] = Field(description="Rows per split and class.")
     classes: tuple[str, ...]
     validation: tuple[dict[str, Any], ...]
     parent: str | None
@@ -193,7 +193,7 @@ class Manifest(Frozen):
     rows_erased: int = Field(0, description="Rows of the source that are in no file: erased, now or before.")
     erased: tuple[Erased, ...] = Field((), description="What was erased since the version was made.")
     near_duplicates: NearDuplicates | None = Field(None, description="None where they were not looked for.")
-    starts: dict[str, str] = Field({}, description="By time: the moment at which each side after train begins.")
+    starts: dict[str, str] = Field({}, description="By time: the moment at which each split after train begins.")
     target_range: dict[str, dict[str, float]] = Field(
         {}, description="Of a number that is to be predicted: its least, greatest and mean value per split."
     )
@@ -213,7 +213,7 @@ class Manifest(Frozen):
     def told(self) -> list[str]:
         """Sentences for people: by what the rows were divided, if not by their texts, and what is nearly the same."""
         group, time = (self.parameters.get(option) for option in ("group_column", "time_column"))
-        said = [f"No value of {group!r} is on two sides"] if group else []
+        said = [f"No value of {group!r} is on two splits"] if group else []
         said += (
             [f"By {time!r}: " + ", ".join(f"{k} from {v}" for k, v in in_order(self.starts).items())] if time else []
         )

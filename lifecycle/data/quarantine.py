@@ -135,7 +135,7 @@ def _too_few_classes(counts: Mapping[str, int], name: str, column: str) -> str:
 
 def _rare_class(label: str, rare: Collection[str], counts: Mapping[str, int], name: str, classes: Wanted) -> DataError:
     what = f"{name}: class {label!r} of column {classes.column!r} has {counts[label]} usable rows; "
-    what += f"for one on every side it needs {classes.needed} at these sizes ({_shown(counts)})."
+    what += f"for one on every split it needs {classes.needed} at these sizes ({_shown(counts)})."
     if label in classes.before:
         what += " The parent version has this class: later models would not know it any more."
         return DataError(what, "Add rows, merge classes, or take its rows out of the source if it is to go.")
@@ -166,7 +166,7 @@ def _tell_rare(rare: "pd.Series[str]", kept: "pd.Series[str]", classes: Wanted) 
         counts = {str(label): int(count) for label, count in rare.value_counts().items()}
         told = "; ".join(_named(counts, counts, kept.unique()))
         logger.warning(
-            "Set aside the rows of classes with fewer than %d, too few for every side: %s", classes.needed, told
+            "Set aside the rows of classes with fewer than %d, too few for every split: %s", classes.needed, told
         )
 
 

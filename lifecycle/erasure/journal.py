@@ -21,7 +21,7 @@ class Touched(Frozen):
 
     kind: str
     what: str
-    rows: dict[str, int] = Field(description="By side, quarantine, scored, rejected; entries elsewhere.")
+    rows: dict[str, int] = Field(description="By split, quarantine, scored, rejected; entries elsewhere.")
 
 
 class Fitted(Frozen):

@@ -63,7 +63,7 @@ def request_for(
     manifest = dataset.load(data_root, data_name, data_version)
     side = side or judged_side(manifest)
     if side not in manifest.counts:
-        what = f"{data_name} {data_version} has no {side} side, only {', '.join(manifest.counts)}."
+        what = f"{data_name} {data_version} has no {side} split, only {', '.join(manifest.counts)}."
         raise NotFoundError(what, "See: mlops data show")
     return EvaluateRequest(
         model=model,

@@ -86,7 +86,7 @@ def _too_good(claim: Claim, challenger: Scores, champion: Scores | None, test: t
 
 def _too_far(claim: Claim, challenger: Scores, test: tuple[int, int] | None) -> Check:
     if not test:
-        detail = "not compared: of the test side nothing is known that it is not said to have seen"
+        detail = "not compared: of the test split nothing is known that it is not said to have seen"
         return _measured(TOO_FAR, challenger, detail, passes=True)
     doubted = _p(challenger, test) < P
     detail = _both(challenger, test)
@@ -136,7 +136,7 @@ def _p(challenger: Scores, test: tuple[int, int]) -> float:
 
 
 def _both(challenger: Scores, test: tuple[int, int]) -> str:
-    shown = f"{test[0] / test[1]:.1%} of {test[1]:,} on the test side, p = {_p(challenger, test):.2g}"
+    shown = f"{test[0] / test[1]:.1%} of {test[1]:,} on the test split, p = {_p(challenger, test):.2g}"
     return f"right on {_told(challenger)}, and on {shown}"
 
 

@@ -214,6 +214,21 @@ def intend_rollback(
         return outcome_of(
             target, now, changed=False, message=f"{target.name} {numbered(to_version)} is champion already."
         )
+    goal = _goal(target, now, to_version)
+    return Intent(
+        target=target,
+        model=reference(target, goal),
+        kind="rollback",
+        expected=now.champion,
+        head=now.head,
+        version=goal,
+        reason=reason,
+        request=request,
+    )
+
+
+def _goal(target: Target, now: Log, to_version: int | None) -> int:
+    """The former champion that a rollback leads to: the one that is named, or the one before."""
     goal = to_version or now.previous
     if goal is None:
         raise ConflictError(f"{target.name} {numbered(now.champion)} is the first champion: nothing to roll back to.")
@@ -224,17 +239,7 @@ def intend_rollback(
             f"{target.name} v{goal} never was champion, so it is no rollback.",
             "Promote it through the gate: mlops promote",
         )
-    ref = reference(target, goal)
-    return Intent(
-        target=target,
-        model=ref,
-        kind="rollback",
-        expected=now.champion,
-        head=now.head,
-        version=goal,
-        reason=reason,
-        request=request,
-    )
+    return goal
 
 
 def report(target: Target) -> None:

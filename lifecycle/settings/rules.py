@@ -23,11 +23,11 @@ class DataRules(Frozen):
         "two thirds of them have, and two more than have any other.",
     )
     rare_classes: Literal["fail", "quarantine"] = Field(
-        "fail", description="What to do with the rows of a class that is too small to be on every side."
+        "fail", description="What to do with the rows of a class that is too small to be on every split."
     )
     near_duplicates: Literal["together", "count", "off"] = Field(
         "together",
-        description="Texts that are nearly the same: on one side of a new version, only counted, or not looked for.",
+        description="Texts that are nearly the same: on one split of a new version, only counted, or not looked for.",
     )
     allowed_schemes: tuple[str, ...] = Field(
         ("file", "dbfs", "s3", "abfss", "gs"), description="URL schemes that a source may have; http is not among them."

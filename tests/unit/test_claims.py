@@ -164,5 +164,5 @@ def test_where_test_is_judged_on_nothing_else_is_asked_for(news: Settings, tmp_p
     dataset.create(dataset.plan(news, source, data_name="whole", data_version="1.0.0", holdout=False))
     model = said(news, "train", tmp_path / "said")
     assert evaluation.further_requests(model, news.datasets, "whole", "1.0.0") == ()
-    with pytest.raises(NotFoundError, match=r"whole 1\.0\.0 has no holdout side"):
+    with pytest.raises(NotFoundError, match=r"whole 1\.0\.0 has no holdout split"):
         evaluation.request_for(model, news.datasets, "whole", "1.0.0", Side.HOLDOUT)

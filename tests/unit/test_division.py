@@ -210,7 +210,7 @@ def test_near_twins_are_counted_where_a_column_decides_and_do_not_move_its_group
 @pytest.mark.parametrize("groups", [1, 2])
 def test_too_few_groups_are_refused(groups: int) -> None:
     rows = [(text, label, f"g{n % groups}") for n, (text, label, _) in enumerate(table([1] * 30))]
-    with pytest.raises(DataError, match=rf"column 'by' leaves the side .* without a row: of its {groups} groups"):
+    with pytest.raises(DataError, match=rf"column 'by' leaves the split .* without a row: of its {groups} groups"):
         divide(rows, request(group_column="by"))
 
 
@@ -263,7 +263,7 @@ def test_distinct_times_fill_the_quotas_to_the_row() -> None:
 
 
 def test_two_moments_cannot_fill_three_sides() -> None:
-    with pytest.raises(DataError, match="leaves the side test without a row: of its 2 moments"):
+    with pytest.raises(DataError, match="leaves the split test without a row: of its 2 moments"):
         divide(at([0, 1] * 20), request(time_column="by"))
     made = divide(at([0, 0, 1, 1] * 10), request(time_column="by", holdout=False))
     with pytest.raises(ConfigError, match=r"divided into train, test; these sizes ask for train, test, holdout"):

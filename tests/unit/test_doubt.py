@@ -68,7 +68,7 @@ def test_easy_rows_are_no_ground_for_doubt_where_one_class_is_nearly_all() -> No
 def test_a_doubt_says_what_it_rests_on_and_what_to_do() -> None:
     good, far = doubts(DECLARED, model(100, 100), model(48, 100), (50, 100))
     assert good.detail.startswith("right on 100.0% of 100 rows, the champion on 48.0%; trained on")
-    assert far.detail.startswith("right on 100.0% of 100 rows, and on 50.0% of 100 on the test side, p = ")
+    assert far.detail.startswith("right on 100.0% of 100 rows, and on 50.0% of 100 on the test split, p = ")
     for check in (good, far):
         assert "as ada says" in check.detail
         assert all(way in check.detail for way in ("--trained-on", "mlops train", "skip_gate"))

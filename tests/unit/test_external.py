@@ -502,7 +502,7 @@ def test_a_side_that_a_version_lacks_is_a_mistake_unless_all_are_meant(news: Set
     dataset.create(dataset.plan(news, source, data_name="whole", data_version="1", holdout=False))
     place = {"data_root": news.datasets, "data_name": "whole", "data_version": "1"}
     step = partial(log_external, news.mlflow_uri, "outside-dev", "outside", skops_form)
-    with pytest.raises(ConfigError, match="whole 1 has no holdout side, only train, test"):
+    with pytest.raises(ConfigError, match="whole 1 has no holdout split, only train, test"):
         step(trained_on=TrainedOn(**place, sides="train,holdout"))
     everything = step(trained_on=TrainedOn(**place, sides="all"))
     assert len(evaluation.trained_keys(everything)) == len(dataset.load_rows(news.datasets, "whole", "1"))
@@ -520,7 +520,7 @@ def test_register_converts_and_logs_a_pickle_without_loading_it_here(
         said("news", None, ["train"])
     with pytest.raises(ConfigError, match="data_name"):
         said(None, None, ["train"])
-    with pytest.raises(ConfigError, match="'valid' is no side: there are train, test, holdout, and all"):
+    with pytest.raises(ConfigError, match="'valid' is no split: there are train, test, holdout, and all"):
         said("news", "1.0.0", ["train,valid"])
     model = external.register(news, "outside", pickled, said("news", "1.0.0", ["train"]))
     assert "counts as having seen all of them" not in caplog.text

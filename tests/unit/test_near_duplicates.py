@@ -60,7 +60,7 @@ def test_a_version_records_and_tells_its_near_twins(
 ) -> None:
     with caplog.at_level("INFO", logger="lifecycle"):
         made = make(tmp_path, table(copies=20))
-    told = "40 rows have a near twin, kept on one side where the quotas allow; with one in train: test 0, holdout 0"
+    told = "40 rows have a near twin, kept on one split where the quotas allow; with one in train: test 0, holdout 0"
     assert made.near_duplicates
     assert (made.near_duplicates.pairs, made.near_duplicates.told) == (20, told)
     assert made.parameters["near_duplicates"] == "together"
@@ -137,7 +137,7 @@ def test_a_split_by_group_is_recorded_told_and_grows(tmp_path: Path, capsys: pyt
     made = make(tmp_path, table(copies=20), group_column="customer")
     assert made.parameters.keys() == BEFORE | {"group_column"}
     show.dataset(made, "folder")
-    assert "No value of 'customer' is on two sides\n" in capsys.readouterr().out
+    assert "No value of 'customer' is on two splits\n" in capsys.readouterr().out
     make(tmp_path, table(count=90, copies=40), "2", group_column="customer")
     assert sides(tmp_path).items() <= sides(tmp_path, "2").items()
     rows = dataset.load_rows(tmp_path / "data", "news", "2")
@@ -208,6 +208,6 @@ def test_an_unknown_column_is_named_with_its_option(tmp_path: Path, option: str)
 
 
 def test_one_group_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"column 'customer' leaves the side test without a row: of its 1 groups"):
+    with pytest.raises(DataError, match=r"column 'customer' leaves the split test without a row: of its 1 groups"):
         make(tmp_path, table().assign(customer="all"), group_column="customer")
     assert not (tmp_path / "data" / "news" / "1").exists()

@@ -68,7 +68,7 @@ def test_a_mistyped_class_is_set_aside_and_the_class_that_was_meant_is_named(
     assert aside(tmp_path) == dict.fromkeys(range(61, 66), ("rare_class", None))
     told = [record.message for record in caplog.records]
     assert told == [
-        "Set aside the rows of classes with fewer than 5, too few for every side: "
+        "Set aside the rows of classes with fewer than 5, too few for every split: "
         "'Positve' (1 row, did you mean 'positive'?); 'odd' (4 rows)"
     ]
 

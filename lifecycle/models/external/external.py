@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 VADER_PACKAGES = ("mlflow", "numpy", "pandas", "vaderSentiment")
 UNSAID = (
     "Nobody says which rows of %s %s it saw, so it counts as having seen all of them, and none is left to judge it on. "
-    "If it saw some sides alone, say so: --trained-on train, or --trained-on train,test"
+    "If it saw some splits alone, say so: --trained-on train, or --trained-on train,test"
 )
 
 
@@ -53,7 +53,7 @@ def _sides(given: Any) -> Any:
     named = {name.strip().lower() for each in given for name in each.split(",")}
     unknown = sorted(named - {claims.ALL, *Side})
     if unknown:
-        raise ValueError(f"{unknown[0]!r:.80} is no side: there are {', '.join(Side)}, and {claims.ALL}")
+        raise ValueError(f"{unknown[0]!r:.80} is no split: there are {', '.join(Side)}, and {claims.ALL}")
     return tuple(side for side in Side if side in named or claims.ALL in named)
 
 
@@ -133,7 +133,7 @@ def _manifest(said: TrainedOn) -> Manifest:
     manifest = dataset.load(said.data_root, said.data_name, said.data_version)
     there = [side for side in Side if side in manifest.counts]
     if (absent := set(said.sides) - {*there}) and set(said.sides) != set(Side):
-        what = f"{said.data_name} {said.data_version} has no {min(absent)} side, only {', '.join(there)}."
+        what = f"{said.data_name} {said.data_version} has no {min(absent)} split, only {', '.join(there)}."
         raise ConfigError(what, "Correct --trained-on; `all` names those that there are.")
     return manifest
 
