@@ -10,6 +10,7 @@ import requests
 
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
+from lifecycle.core.references import ModelRef
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.registry import catalog, promotion, store
@@ -52,17 +53,29 @@ def config(address: str, news: Settings, monkeypatch: pytest.MonkeyPatch) -> Set
     return settings.load("dev", home=news.state, tracking_uri=address)
 
 
+@pytest.fixture(scope="module")
+def models() -> list[ModelRef]:
+    """The model that the first test trains: each request costs the server a third of a second for the password."""
+    return []
+
+
+def trained(config: Settings, models: list[ModelRef]) -> ModelRef:
+    if not models:
+        models.append(train_model(config))
+    return models[0]
+
+
 def as_user(monkeypatch: pytest.MonkeyPatch, name: str, password: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", name)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
 
 
 def test_with_credentials_everything_works_and_without_one_line_says_which_are_missing(
-    config: Settings, monkeypatch: pytest.MonkeyPatch
+    config: Settings, models: list[ModelRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_user(monkeypatch, ADMIN, PASSWORD)
     target = store.target_of(config, "sentiment")
-    model = promotion.enter_challenger(target, train_model(config))
+    model = promotion.enter_challenger(target, trained(config, models))
     evaluation.evaluate(evaluation.request_for(model, config.datasets, "news", "1.0.0"))
     assert loading.load(model).predict(None, pd.DataFrame({"text": ["profit rose"]}))["score"].between(0, 1).all()
 
@@ -80,11 +93,12 @@ def test_with_credentials_everything_works_and_without_one_line_says_which_are_m
             assert not [word for word in ("canary", "\n", "Traceback") if word in str(refused.value)]
 
 
-def test_who_may_only_read_is_told_what_is_not_permitted(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_may_only_read_is_told_what_is_not_permitted(
+    config: Settings, models: list[ModelRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
     as_user(monkeypatch, ADMIN, PASSWORD)
-    model = train_model(config, seed=2)
     target = store.target_of(config, "read")
-    promotion.enter_challenger(target, model)
+    promotion.enter_challenger(target, trained(config, models))
     as_user(monkeypatch, READER, OF_READER)
     assert [version.version for version in store.versions(target)] == [1]
     with pytest.raises(ConfigError, match="does not permit it") as refused:

@@ -22,6 +22,13 @@ from tests.registry.conftest import State, enter_by_hand, set_by_hand
 from tests.registry.shared_calls import ROWS, Row, client
 
 
+@pytest.fixture(autouse=True)
+def _no_slower_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody writes beside these commands: an alias that a hand moved need not be looked at for seconds."""
+    monkeypatch.setattr(promotion, "LASTING_SECONDS", 0.1)
+    monkeypatch.setattr(promotion, "LASTING_SECONDS_REMOTE", 0.1)
+
+
 def named(value: object) -> str:
     return f"{value.call} {value.does}" if isinstance(value, Row) else str(value)
 
