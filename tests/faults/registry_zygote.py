@@ -117,7 +117,7 @@ def _model(target: Target) -> dict[str, Any]:
         "line": now.line,
         "retired": sorted(now.retired),
         "aliases": found.aliases if found else {},
-        "mark": found.tags.get(memory.MARK) if found else None,
+        "mark": memory.Memory.of(found.tags if found else {}).mark.model_dump(exclude={"made"}),
         "applied": [(e.number, e.kind, e.expected, e.makes_champion, e.outcome) for e in now.applied],
         "versions": {
             str(each.version): (each.status, each.source, each.run_id, each.stage, _without_owner(each.tags))
