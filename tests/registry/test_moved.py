@@ -94,10 +94,16 @@ def rename(lived: Lived, to: Path) -> Path:
     return lived.home.rename(to)
 
 
+def used(home: Path) -> None:
+    """Used there by a process that has ended since: this one keeps no connection to what is moved next."""
+    store = tracking.client(f"sqlite:///{home / 'mlflow.db'}")._tracking_client.store
+    store.engine.dispose()
+
+
 def twice(lived: Lived, tmp_path: Path) -> Path:
     """Moved, used there, moved again."""
     first = rename(lived, tmp_path / "first")
-    tracking.client(f"sqlite:///{first / 'mlflow.db'}")
+    used(first)
     return first.rename(tmp_path / "second")
 
 
@@ -133,7 +139,7 @@ def past_a_link(lived: Lived, tmp_path: Path) -> Path:
 
 def link_changed(lived: Lived, tmp_path: Path) -> Path:
     home = through_a_link(lived, tmp_path)
-    tracking.client(f"sqlite:///{home / 'mlflow.db'}")
+    used(home)
     shutil.move(tmp_path / "disk", tmp_path / "other disk")
     (tmp_path / "link").unlink()
     (tmp_path / "link").symlink_to(tmp_path / "other disk")
