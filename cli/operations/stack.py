@@ -358,9 +358,11 @@ def _listener(port: int, option: str) -> socket.socket:
 
 @contextmanager
 def _opened(services: Sequence[Service]) -> Iterator[Mapping[str, TextIO]]:
-    """The logs of services, each at its end."""
+    """The logs of services, each at its end; none where their folder was renamed meanwhile: they go on there."""
+    logs: dict[str, TextIO] = {}
     with ExitStack() as files:
-        logs = {each.name: files.enter_context(each.log.open(errors="replace")) for each in services}
-        for log_file in logs.values():
-            log_file.seek(0, os.SEEK_END)
+        for each in services:
+            with suppress(FileNotFoundError):
+                logs[each.name] = files.enter_context(each.log.open(errors="replace"))
+                logs[each.name].seek(0, os.SEEK_END)
         yield logs

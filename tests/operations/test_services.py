@@ -463,8 +463,9 @@ def test_a_running_supervisor_is_stopped_by_the_name_that_its_directory_has_now(
     assert command.stdout.readline() == "Everything is up.\n"  # until then it stops by itself: it cannot write there
     now = replace(place, home=place.home.with_name("moved"))
     place.home.rename(now.home)
-    assert now.run("down")[:2] == (0, "Stopped.\n")
-    command.communicate()
+    done = now.run("down")
+    said = command.communicate()
+    assert done[:2] == (0, "Stopped.\n"), said
     assert (processes.members(place.home), now.is_listened_to()) == ([], False)
 
 

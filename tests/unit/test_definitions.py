@@ -14,6 +14,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.problems.contract import DROP, Kind
 from lifecycle.settings import definitions, files
 from lifecycle.settings.definitions import ColumnKind
+from lifecycle.settings.gate_rules import GateRules
 
 BIKES = """
 problem: tabular-regression
@@ -227,7 +228,7 @@ def test_the_strongest_layer_that_names_a_key_wins(
     named = dict(zip(LAYERS, ORIGINS, strict=True))
     for key in ("min_rows", "resamples", "min_rows_per_class"):
         naming = [layer for layer in LAYERS if key in values.get(layer, {})]
-        default: Any = settings.GateRules().model_dump()[key]
+        default: Any = GateRules().model_dump()[key]
         assert getattr(gate, key) == (values[naming[-1]][key] if naming else default)
         stored = [layer for layer in ("default", *naming) if layer != "flag"]
         assert origins[f"gate.{key}"][1] == named[stored[-1]]
@@ -246,10 +247,10 @@ ORIGINS = (
 
 def test_what_is_set_for_one_model_is_not_set_for_another(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_layers(project, monkeypatch, {"definition": {"min_rows": 7}})
-    assert settings.load("dev").gate.min_rows == settings.GateRules().min_rows
+    assert settings.load("dev").gate.min_rows == GateRules().min_rows
     assert settings.load("dev", "news").gate.min_rows == 7
     assert settings.load("dev", "olds").gate.min_rows == 99  # it needs no definition
-    assert settings.load("dev", "others").gate.min_rows == settings.GateRules().min_rows
+    assert settings.load("dev", "others").gate.min_rows == GateRules().min_rows
 
 
 @pytest.mark.parametrize(
