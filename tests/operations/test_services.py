@@ -469,6 +469,12 @@ def test_a_running_supervisor_is_stopped_by_the_name_that_its_directory_has_now(
     assert (processes.members(place.home), now.is_listened_to()) == ([], False)
 
 
+def test_a_folder_that_is_renamed_right_when_all_is_up_costs_its_logs_alone(place: Place) -> None:
+    stack = written(place, Process.of(os.getpid()))
+    with services._opened(stack.services) as logs:
+        assert logs == {}
+
+
 def test_a_service_that_ends_stops_the_others(place: Place) -> None:
     """On the ports of a killed supervisor's services, which are stopped first."""
     killed_while_starting(place)
