@@ -97,7 +97,8 @@ class Expected:
     def needed(self, keep: int | None = None) -> set[int]:
         earlier = self.line[:-1]
         targets = earlier if keep is None else earlier[max(0, len(earlier) - keep) :]
-        pointed = {number for alias, number in self.aliases.items() if alias.lower() != CHAMPION}
+        left = self.explained()
+        pointed = {number for alias, number in self.aliases.items() if alias.lower() != CHAMPION or number not in left}
         return {*targets, *pointed, *self.line[-1:]} | (self.records & self.live)
 
     def enter(self, kind: str, model: str, key: tuple[Any, ...], *, makes: int = 0, counts: bool = True) -> int:
