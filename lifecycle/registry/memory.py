@@ -105,7 +105,7 @@ def disown(target: Target) -> None:
 
 
 def recall(target: Target, found: RegisteredModel | None) -> tuple[Memory, str]:
-    """What a model remembers, and the champion that a run speaks of where the model remembers nothing: `v3 (run 1f…)`.
+    """What a model remembers, and the champion that a run speaks of where the model remembers none: `v3 (run 1f…)`.
 
     A model whose mark somebody deleted is given it back from the run of its last champion.
     """
