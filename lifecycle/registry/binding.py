@@ -135,4 +135,5 @@ def _made_of(version: Version) -> str:
 
 def _candidate(version: Version, origin: str) -> Version:
     kept = {tag: value for tag, value in version.tags.items() if not log.is_owned(tag) or tag == log.ARTIFACT}
-    return version.model_copy(update={"tags": kept, "copy_of": origin})
+    told = {log.REASON: f"copied past mlops from {origin}"}  # so that its deletion carries it
+    return version.model_copy(update={"tags": kept | told, "copy_of": origin})

@@ -368,8 +368,6 @@ def _line(target: Target, version: Version, now: Log) -> Line:
 def _reason(version: Version, now: Log) -> str:
     if version.version in now.missing:
         return f"deleted past mlops: {story.what_was(now, version.version)}"
-    if version.copy_of:
-        return f"copied past mlops from {version.copy_of}"
     return version.tags.get(log.REASON, "")
 
 

@@ -14,6 +14,7 @@ from lifecycle.registry.store import RegisteredModel, Target
 from lifecycle.tracking import champions
 
 MARK, UNFINISHED, ANEW, UNBOUND = "promotion.mark", "promotion.unfinished", "promotion.anew", "promotion.unbound"
+WRITTEN = (UNFINISHED, UNBOUND, ANEW, MARK)
 HIGHEST = 1_000_000
 """Versions that a mark may speak of; one that says more was not written here."""
 
@@ -70,7 +71,7 @@ class Memory(Frozen):
             return cls(
                 mark=Mark.model_validate_json(tags.get(MARK, "{}")),
                 anew=Anew.model_validate_json(tags.get(ANEW, "{}")),
-                unfinished=unfinished_of(tags),
+                unfinished=frozenset(map(int, tags.get(UNFINISHED, "").split())),
             )
         except ValueError as error:
             said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
@@ -89,30 +90,40 @@ def own(found: RegisteredModel) -> RegisteredModel:
     """A registered model without the tags of the log of another one, which an export or a copy brought along."""
     if _made(found.tags) in {0, found.created_at}:
         return found
-    foreign = {MARK, UNFINISHED, ANEW, UNBOUND}
-    return found.model_copy(update={"tags": {tag: value for tag, value in found.tags.items() if tag not in foreign}})
+    return found.model_copy(update={"tags": {tag: value for tag, value in found.tags.items() if tag not in WRITTEN}})
+
+
+def disown(target: Target) -> None:
+    """Take the tags of another model's log off, or they would be believed as soon as the model's own stand beside them.
+
+    The one that says whose they are goes last.
+    """
+    if found := store.model(target):
+        for tag in WRITTEN:
+            if tag in found.tags.keys() - own(found).tags.keys():
+                store.untag(target, None, tag)
 
 
 def recall(target: Target, found: RegisteredModel | None) -> tuple[Memory, str]:
-    """What a model remembers, and the champion that a run speaks of where the model remembers nothing: `v3 (run 1f…)`.
+    """What a model remembers, and the champion that a run speaks of where the model remembers none: `v3 (run 1f…)`.
 
     A model whose mark somebody deleted is given it back from the run of its last champion.
     """
     memory = Memory.of(found.tags if found else {})
-    if memory.mark != Mark() or memory.anew.at:
+    if memory.mark.champion:
         return memory, ""
-    said = list(_witnesses(target))
-    if not said:
-        return memory, ""
-    if found and (of_it := [mark for mark, _ in said if mark.made == found.created_at]):
+    said, after = list(_witnesses(target)), max(memory.mark.through, memory.anew.after)
+    if found and (of_it := [mark for mark, _ in said if mark.made == found.created_at and mark.through > after]):
         return memory.model_copy(update={"mark": max(of_it, key=lambda mark: mark.through)}), ""
+    if memory.anew.at or not said:
+        return memory, ""
     last, run_id = max(said, key=lambda each: (each[0].made, each[0].through))
     return memory, f"v{last.champion} (run {run_id})"
 
 
 def unfinished_of(tags: Mapping[str, str]) -> frozenset[int]:
-    """Versions that this project deleted because their files never arrived."""
-    return frozenset(int(number) for number in tags.get(UNFINISHED, "").split())
+    """Versions that this project deleted because their files never arrived; what is no number is passed over."""
+    return frozenset(int(number) for number in tags.get(UNFINISHED, "").split() if number.isdecimal())
 
 
 def _made(tags: Mapping[str, str]) -> int:

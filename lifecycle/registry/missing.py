@@ -163,6 +163,7 @@ def _begin_anew(target: Target, reading: story.Reading, chosen: list[int], reaso
 
 
 def _remember_anew(target: Target, anew: memory.Anew) -> None:
+    memory.disown(target)
     found = store.model(target)
     who = {"by": log.author(), "at": int(time.time() * 1000), "made": found.created_at if found else 0}
     store.tag(target, None, memory.ANEW, anew.model_copy(update=who).model_dump_json())

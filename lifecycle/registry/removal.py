@@ -19,7 +19,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.registry import binding, log, promotion, registration, store, story
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import champions, runs
+from lifecycle.tracking import runs
 from lifecycle.tracking.client import delete_files
 
 logger = logging.getLogger(__name__)
@@ -92,11 +92,14 @@ def delete_model(target: Target, *, with_champion: bool = False, dry_run: bool =
 
     Raises:
         ConflictError: It has a champion (unless `with_champion`), or a copy depends on it; it says which.
+        IntegrityError: It may have one: its tags were changed, or it was made again (unless `with_champion`).
         NotFoundError: There is no such model.
     """
     if store.model(target) is None:
         raise NotFoundError(f"There is no model {target.name}.", "See: mlops model list")
     now, found = promotion.read_log(target), binding.versions(target)
+    if not with_champion:
+        story.refuse_if_disputed(target, now)
     if now.champion and not with_champion:
         raise ConflictError(
             f"{target.name} stays: v{now.champion} is its champion.",
@@ -105,7 +108,7 @@ def delete_model(target: Target, *, with_champion: bool = False, dry_run: bool =
     if copies := _copies(target):
         raise ConflictError(f"{target.name} stays: {_named(copies)}.", "Delete those first: mlops model delete")
     if not dry_run:
-        champions.forget(target.tracking_uri, target.name)
+        story.forget(target)
         store.delete_model(target)
         logger.info("Deleted %s", target.name)
     return Removal(name=target.name, deleted=tuple(each.version for each in found), done=not dry_run)
@@ -116,21 +119,24 @@ def rename(target: Target, name: str, *, dry_run: bool = False) -> None:
 
     Raises:
         ConflictError: Something reads it by its present name (a champion, a copy), or the new one is taken.
+        IntegrityError: It may have a champion: its tags were changed, or it was made again.
         NotFoundError: There is no such model.
     """
     if store.model(target) is None:
         raise NotFoundError(f"There is no model {target.name}.", "See: mlops model list")
     if store.model(target.named(name)):
         raise ConflictError(f"There is a model {name} already.", "Choose another name.")
-    if champion := promotion.read_log(target).champion:
-        why = f"v{champion} is its champion, which is read by this name"
+    now = promotion.read_log(target)
+    story.refuse_if_disputed(target, now)
+    if now.champion:
+        why = f"v{now.champion} is its champion, which is read by this name"
         raise ConflictError(f"{target.name} keeps its name: {why}.", "Promote it under the new name instead.")
     if copies := _copies(target):
         raise ConflictError(
             f"{target.name} keeps its name: {_named(copies)}.", "Delete those first: mlops model delete"
         )
     if not dry_run:
-        champions.forget(target.tracking_uri, target.name)
+        story.forget(target)
         store.rename_model(target, name)
 
 

@@ -17,9 +17,8 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
 from lifecycle.models.loading import artifact_digest, reader_of
-from lifecycle.registry import log, promotion, registration, store
+from lifecycle.registry import log, promotion, registration, store, story
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking import champions
 from lifecycle.tracking.client import download
 
 STAGES = {"Staging": Environment.STAGING, "Production": Environment.PROD, "Archived": Environment.PROD}
@@ -119,7 +118,7 @@ def undo(source: Target, targets: Mapping[Environment, Target], *, dry_run: bool
             what = f"{target.name} has changed since the migration: v{', v'.join(map(str, others))}."
             raise ConflictError(what, "It is not undone. Roll back instead: mlops rollback")
     for target in () if dry_run else migrated:
-        champions.forget(target.tracking_uri, target.name)
+        story.forget(target)
         store.delete_model(target)
     return tuple(target.name for target in migrated)
 

@@ -88,6 +88,7 @@ def remember(target: Target) -> None:
         mark = _mark(found, versions, memory)
         if mark is None or _remembers(versions, found, mark) or _vanished(_log(versions, memory), gone):
             return
+        memories.disown(target)
         _witness(target, versions, mark)
         if (until := binding.unbound(versions, found.tags)) is not None:
             store.tag(target, None, memories.UNBOUND, until)
@@ -104,8 +105,21 @@ def next_place(target: Target) -> binding.Place:
     return binding.Place(max([*(each.version for each in known), memory.highest]) + 1, found.created_at, found.name)
 
 
+def forget(target: Target) -> None:
+    """Let the runs forget the champions of a model that is about to be deleted or renamed.
+
+    Should it stay as it is, whoever settles the alias next finds a mark of no name, and reminds them.
+    """
+    found = memories.model(target)
+    mark = Memory.of(found.tags if found else {}).mark
+    if mark != Mark():
+        store.tag(target, None, MARK, mark.model_copy(update={"name": ""}).model_dump_json())
+    champions.forget(target.tracking_uri, target.name)
+
+
 def discard(target: Target, number: int) -> None:
     """Delete a version whose files never arrived, and note that nobody is to miss it."""
+    memories.disown(target)
     for _ in range(TRIES):
         found = memories.model(target)
         known = Memory.of(found.tags if found else {}).unfinished
@@ -122,8 +136,7 @@ def refuse_if_missing(target: Target, now: Log) -> None:
         IntegrityError: Versions are missing, entries were changed, or the model is gone; it names what was, and the
             command that records it.
     """
-    if what := disputed(target, now):
-        raise IntegrityError(*what)
+    refuse_if_disputed(target, now)
     if not now.missing:
         return
     found = [f"v{number} is missing, {what_was(now, number)}" for number in sorted(now.missing)]
@@ -131,6 +144,16 @@ def refuse_if_missing(target: Target, now: Log) -> None:
     raise IntegrityError(
         f"{target.name}: {'; '.join([*more, *found[-NAMED:]])}. Deleted past this command.", way_out(target)
     )
+
+
+def refuse_if_disputed(target: Target, now: Log) -> None:
+    """Refuse to lose what a model remembers while the log says otherwise.
+
+    Raises:
+        IntegrityError: Entries were changed, or the model is gone.
+    """
+    if what := disputed(target, now):
+        raise IntegrityError(*what)
 
 
 def disputed(target: Target, now: Log) -> tuple[str, str] | None:
@@ -198,7 +221,9 @@ def _log(versions: list[Version], memory: Memory) -> Log:
     now = log.fold(entries, anew_after=memory.anew.after)
     missing = frozenset(each.version for each in every if each.deleted) - now.retired
     unknown = _unknown(missing, every, memory)
-    altered = None if missing or now.pending else _altered(entries, now, memory)
+    altered = (
+        None if missing or (now.pending and now.pending <= memory.mark.through) else _altered(entries, now, memory)
+    )
     return now.model_copy(update={"missing": missing, "unknown": unknown, "altered": altered})
 
 

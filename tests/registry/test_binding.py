@@ -68,6 +68,13 @@ def test_a_copy_into_a_model_of_others_makes_it_none_of_ours(backend: State, thr
     assert (store.alias_version(other), store.model(other).tags) == (None, {})
 
 
+def test_history_tells_of_a_copy_that_was_deleted_what_it_told_before(three: Target) -> None:
+    number = copy(f"{three.name}/2", three)
+    before = catalog.history(three)[-1]
+    removal.delete_version(three, number, reason="by mistake")
+    assert catalog.history(three)[number - 1] == before.model_copy(update={"deleted": True})
+
+
 def test_an_entry_that_says_another_number_counts_for_nothing(backend: State, three: Target) -> None:
     """Somebody entered a version between the look at the numbers and the creation."""
     place = binding.Place(9, store.model(three).created_at, three.name)

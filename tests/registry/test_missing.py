@@ -265,6 +265,33 @@ def test_a_memory_that_was_not_written_here_is_an_error(tag: str, value: str) ->
         memory.Memory.of({tag: value})
 
 
+@pytest.mark.parametrize("tag", [memory.MARK, memory.ANEW, memory.UNFINISHED, memory.UNBOUND])
+def test_models_are_listed_and_shown_whatever_somebody_wrote_on_one(three: Target, tag: str) -> None:
+    store.tag(three, None, tag, "nonsense")
+    assert [each.name for each in catalog.models(three.tracking_uri)] == [three.name]
+    assert len(catalog.show(three).details) == len(catalog.search(three.tracking_uri)) == 3
+
+
+def test_tags_that_are_changed_while_a_version_is_being_registered_are_told(
+    state: State, three: Target, set_status: Callable[[int, str], None]
+) -> None:
+    enter_by_hand(state, state.weak)
+    set_status(4, store.PENDING)
+    store.tag(three, 3, log.EXPECTED, "1")
+    with pytest.raises(IntegrityError, match="v3 was champion, but the entries lead to v2"):
+        promotion.champion(three)
+
+
+def test_a_mark_that_is_deleted_after_all_were_recorded_as_missing_is_given_back(state: State, three: Target) -> None:
+    delete_by_hand(three, 1, 2, 3)
+    missing.retire(three, None, reason="tidied up")
+    promote(three, state.bayes)
+    store.untag(three, None, memory.MARK)
+    delete_by_hand(three, 4)
+    with pytest.raises(IntegrityError, match="v4 is missing, it is the last champion"):
+        promotion.champion(three)
+
+
 def test_a_mark_of_more_versions_than_ever_were_is_an_error_at_once(state: State, target: Target) -> None:
     for name in MODELS[:2]:
         promote(target, getattr(state, name))

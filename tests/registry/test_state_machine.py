@@ -19,7 +19,18 @@ from lifecycle.core.errors import AliasMovedError, ConflictError, IntegrityError
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.doctor.models import examine_model
-from lifecycle.registry import adoption, aliases, catalog, log, missing, promotion, registration, removal, store
+from lifecycle.registry import (
+    adoption,
+    aliases,
+    binding,
+    catalog,
+    log,
+    missing,
+    promotion,
+    registration,
+    removal,
+    store,
+)
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
 
@@ -86,7 +97,8 @@ class Expected:
     def needed(self, keep: int | None = None) -> set[int]:
         earlier = self.line[:-1]
         targets = earlier if keep is None else earlier[max(0, len(earlier) - keep) :]
-        pointed = {number for alias, number in self.aliases.items() if alias.lower() != CHAMPION}
+        left = self.explained()
+        pointed = {number for alias, number in self.aliases.items() if alias.lower() != CHAMPION or number not in left}
         return {*targets, *pointed, *self.line[-1:]} | (self.records & self.live)
 
     def enter(self, kind: str, model: str, key: tuple[Any, ...], *, makes: int = 0, counts: bool = True) -> int:
@@ -392,6 +404,43 @@ class RegistryMachine(RuleBasedStateMachine):
         self.must.settle()
         assert (found.version if found else None) == self.must.champion
 
+    @precondition(lambda self: self.must.live)
+    @rule(which=ANY, elsewhere=st.booleans())
+    def copy_with_mlflow(self, which: int, elsewhere: bool) -> None:
+        """The tags come along, also those of the first champion of another model."""
+        found = sorted(self.must.live)
+        source = f"models:/{self.target.name}/{found[which % len(found)]}"
+        if elsewhere:
+            other = self.target.named("staging.ml.machine")
+            intent = self.intent("promotion", self.model("a"), None, None, 0)
+            promotion.promote(intent.model_copy(update={"target": other}))
+            source = f"models:/{other.name}/1"
+        before = promotion.read_log(self.target).champion
+        store.mlflow_of(self.target).copy_model_version(source, self.target.name)
+        self.must.enter("candidate", source, ("copy", len(self.must.kinds)))
+        assert promotion.read_log(self.target).champion == before == self.must.champion
+
+    @precondition(lambda self: self.must.champion)
+    @rule(which=ANY, then=st.sampled_from(["outcome", "expected", "expected", "place"]))
+    def change_the_tags_of_an_entry_by_hand(self, which: int, then: str) -> None:
+        """It is told, or has no bearing on who is champion; then they are restored."""
+        promotion.settle(self.target)
+        self.must.settle()
+        entries = [number for number, _, _ in self.must.applied if number in self.must.live]
+        assume(entries)
+        number = entries[which % len(entries)]
+        tag = {"outcome": log.OUTCOME, "expected": log.EXPECTED, "place": log.PLACE}[then]
+        value = store.version(self.target, number).tags[tag]
+        if then == "expected":
+            store.tag(self.target, number, tag, "77")
+        else:
+            store.untag(self.target, number, tag)
+        try:
+            assert promotion.champion(self.target).version == self.must.champion
+        except IntegrityError:
+            assert then != "outcome"
+        store.tag(self.target, number, tag, value)
+
     @precondition(lambda self: self.must.kinds)
     @rule()
     def repair(self) -> None:
@@ -421,7 +470,7 @@ class RegistryMachine(RuleBasedStateMachine):
         assert (found.aliases if found else {}) == must.aliases
         assert {*now.line, *([now.champion] if now.champion else [])} <= numbers, "a champion is not there"
         assert now.previous is None or now.previous != now.champion
-        keys = [each.tags[log.KEY] for each in live]
+        keys = [each.tags[log.KEY] for each in binding.versions(self.target) if not each.copy_of]
         assert len(keys) == len(set(keys))
 
     @invariant()
