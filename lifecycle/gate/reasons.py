@@ -57,7 +57,8 @@ def told(decision: Decision, done: Sequence[Check], facts: Facts) -> Iterator[st
     for check in done:
         if check.outcome == "not_enough_data":
             told = ", ".join(filter(None, (f"{check.value:g} {check.name}", check.detail)))
-            yield f"{told}; needed are {check.limit:g}{_worthwhile(facts)}"
+            needed = f"; {check.limit:g} rows are needed" if (check.value or 0) < (check.limit or 0) else ""
+            yield f"{told}{needed}{_worthwhile(facts)}"
         elif check.outcome == "fail" and check.name.startswith(GAIN) and check.value is not None:
             limit = f"its interval must lie above {briefly(check.limit or 0)}"
             yield f"{check.name} is {_interval(check)}: {limit} ({check.detail}){_tolerated(facts)}"

@@ -211,8 +211,8 @@ def test_a_tie_keeps_the_champion(court: Court, champion: str, min_gain: float) 
 @pytest.mark.parametrize(
     ("rules", "reason"),
     [
-        ({"min_rows": 49}, "48 comparable rows, 16 of the rarest class (at least 5); needed are 49"),
-        ({"min_rows_per_class": 17}, "48 comparable rows, 16 of the rarest class (at least 17); needed are 30"),
+        ({"min_rows": 49}, "48 comparable rows, 16 of the rarest class (at least 5); 49 rows are needed"),
+        ({"min_rows_per_class": 17}, "48 comparable rows, 16 of the rarest class (at least 17)"),
     ],
 )
 def test_too_few_rows_are_no_ground_for_a_verdict(court: Court, rules: dict[str, int], reason: str) -> None:

@@ -102,7 +102,7 @@ def test_numbers_have_no_rarest_class(rows: int, outcome: str) -> None:
         assert verdict.decision == "not_enough_data"
         assert verdict.reasons == (
             "too few rows to judge on: 10 rows that neither has seen",
-            "10 comparable rows; needed are 11",
+            "10 comparable rows; 11 rows are needed",
         )
 
 
