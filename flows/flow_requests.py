@@ -70,7 +70,7 @@ class Dated(Frozen):
 
 
 def _single_text(columns: Mapping[str, str]) -> dict[str, str]:
-    """The column that holds a model's only text, which it calls `text`; texts of which there are more keep their names."""
+    """The column of a model's only text, which it calls `text`; where it reads two, they keep their names."""
     texts = [column for column, kind in columns.items() if kind == TEXT]
     return {texts[0]: TEXT} if len(texts) == 1 else {}
 

@@ -22,7 +22,6 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils import get_tags
 
-from lifecycle.problems import fitting
 from lifecycle.problems.contract import Estimator
 
 CATEGORIES = 100

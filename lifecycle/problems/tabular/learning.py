@@ -1,4 +1,5 @@
 """What can be trained on columns to tell a class or a number."""
+# ruff: noqa: ARG002, D102  the contract says what these do, and of their arguments not every problem needs all
 
 import inspect
 import json

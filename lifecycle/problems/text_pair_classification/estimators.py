@@ -30,8 +30,10 @@ READS = "reads"
 """The parameter that says which text is read."""
 READ = {"both": WORD_SETS, FIRST: (FIRST,), SECOND: (SECOND,)}
 """What it may be, and whose words are then learnt from. One text alone is a baseline, which no good model is near."""
+CUT = r"\S+"
+"""Between blanks: texts were cut into words before."""
 OF_WORDS = ("binary", "max_df", "max_features", "min_df", "norm", "smooth_idf", "sublinear_tf", "use_idf")
-"""Parameters of the vectorisers that are a person's choice; words are cut before."""
+"""Parameters of the vectorisers that are a person's choice."""
 BESIDE = (READS, *(f"{TFIDF}{option}" for option in OF_WORDS))
 
 
@@ -51,10 +53,10 @@ def behind_features(estimator: Any, name: str, of_words: Mapping[str, Any], ther
     if not isinstance(reads, str) or reads not in READ:
         raise ConfigError(f"{name}: {READS}={reads!r:.80}: choose {', '.join(READ)}.", fitting.CORRECT)
     options = {option.removeprefix(TFIDF): value for option, value in of_words.items() if option != READS}
-    vectoriser = TfidfVectorizer(token_pattern=r"\S+", lowercase=False, **{"sublinear_tf": True, **options})
+    vectoriser = TfidfVectorizer(**{"token_pattern": CUT, "lowercase": False, "sublinear_tf": True, **options})
     fitting.validate(name, vectoriser)
     held = {*there}
-    steps = [(words, vectoriser, words) for words in READ[reads] if words in held]
+    steps: list[tuple[str, Any, Any]] = [(words, vectoriser, words) for words in READ[reads] if words in held]
     if reads == "both":  # between 0 and 1, as naive Bayes needs it
         steps.append(("alike", MinMaxScaler(clip=True), [*NUMBERS]))
     return Pipeline([("features", ColumnTransformer(steps)), ("classifier", estimator)])

@@ -7,5 +7,5 @@ from lifecycle.problems.text_classification.identity import normalised
 
 
 def pair_key(first: str, second: str) -> str:
-    """The sha256 of both normalised texts: what one says of the other is another pair than what the other says of it."""
+    """The sha256 of both normalised texts; the other way round they are another pair."""
     return hashlib.sha256(json.dumps([normalised(first), normalised(second)]).encode()).hexdigest()

@@ -10,6 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -32,8 +33,9 @@ WORD = re.compile(
     r"|\w+(?:['’]\w+)?"
 )
 NEGATIONS = frozenset(
-    "no not never nobody nothing none nor neither nowhere without cannot hardly "
-    "nicht nichts nie niemals niemand kein keine keinen ohne ne pas jamais sans nunca nadie sin niet geen".split()
+    {"no", "not", "never", "nobody", "nothing", "none", "nor", "neither", "nowhere", "without", "cannot", "hardly"}
+    | {"nicht", "nichts", "nie", "niemals", "niemand", "kein", "keine", "keinen", "ohne", "ne", "pas", "jamais"}
+    | {"sans", "nunca", "nadie", "sin", "niet", "geen"}
 )
 """Words that turn a sentence round; a contraction with `n't` does too."""
 
@@ -49,7 +51,7 @@ class Words(NamedTuple):
     def of(cls, text: str) -> "Words":
         """Cut a text into words, without regard to case."""
         order = tuple(WORD.findall(text.casefold()))
-        return cls(order, frozenset(order), frozenset(zip(order, order[1:], strict=False)))
+        return cls(order, frozenset(order), frozenset(pairwise(order)))
 
     @property
     def negations(self) -> int:
@@ -151,7 +153,7 @@ def forget_others(code: Path) -> None:
 
 
 class PairModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
-    """A scikit-learn pipeline stored with skops, and the names of the two columns that it reads, the first one first."""
+    """A scikit-learn pipeline stored with skops, and the names of the two columns that it reads, in their order."""
 
     def __init__(self, pipeline: Any = None, columns: Columns = (), problem: str = "") -> None:
         self.pipeline, self.columns, self.problem = pipeline, columns, problem

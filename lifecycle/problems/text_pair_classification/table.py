@@ -71,7 +71,7 @@ class PairTable(TextTable):
         return tuple(Column(name=name, kind=TEXT) for name in texts)
 
     def keys(self, frame: pd.DataFrame, inputs: Columns, request: TableRequest) -> "pd.Series[str]":
-        """The sha256 of both normalised texts, in the order of the names of their columns: those of a table may move."""
+        """The sha256 of both normalised texts, by the names of their columns: the order in a table may change."""
         _ = request
         one, other = (frame[name] for name in sorted(column.stored for column in inputs))
         keys = [pair_key(*texts) for texts in zip(one.tolist(), other.tolist(), strict=True)]
