@@ -11,7 +11,7 @@ def _overlap(inputs: Columns, rows: pd.DataFrame) -> pd.Series:
     """The share of their words that both texts have: where it is large, a model is tempted to say that they agree."""
     one, other = ([Words.of(text) for text in rows[column.stored]] for column in inputs)
     shares = [compared(*pair)["overlap"] for pair in zip(one, other, strict=True)]
-    return pd.Series(shares, index=rows.index, dtype="float64")
+    return pd.Series(shares, index=rows.index, dtype="float64").round(2)
 
 
 def _length(inputs: Columns, rows: pd.DataFrame) -> pd.Series:
