@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import skops.io
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
@@ -120,8 +121,6 @@ def read(path: Any, trusted_types: Iterable[str] = ()) -> Any:
 
     A vocabulary is stored as one array, the bytes of a list in JSON.
     """
-    import skops.io
-
     pipeline = skops.io.load(path, trusted=sorted(trusted_types))
     for part in list(_parts(pipeline)):
         if isinstance(terms := _vars(part).get("vocabulary_"), np.ndarray):
