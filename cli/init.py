@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS, SHOWN = 20_000, 24
 """Rows that are looked at, and letters of an example that are shown."""
+TEXTS = {"text-classification": 1, "text-pair-classification": 2}
+"""How many columns of texts a problem reads, where it reads these alone."""
 UNIQUE = 0.9
 """Where fewer of the rows than this have a key of their own, it is none."""
 EXAMPLE = "For example: mlops init data/customers.csv --target churned"
@@ -212,7 +214,7 @@ def _definition(
     _require_answers(frame[str(proposal.target)].str.strip(), problem)
     kinds = {column.name: column.kind for column in proposal.columns}
     kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
-    kinds = _of_texts(kinds) if problem == "text-classification" else _of_tables(kinds)
+    kinds = _of_texts(kinds, TEXTS[problem]) if problem in TEXTS else _of_tables(kinds)
     key = request.key or proposal.key
     split = _split(proposal, request)
     table = {"source": place, "format": request.source_format, "encoding": request.encoding}
@@ -222,21 +224,20 @@ def _definition(
         "name": name,
         "target": proposal.target,
         "key": key,
-        "columns": {column: "drop" if column in no_inputs else kind for column, kind in kinds.items()},
+        "columns": {name: DROP if name in no_inputs and kind != TEXT else kind for name, kind in kinds.items()},
         **{option: value for option, value in table.items() if value is not None},
         **({"split": split} if split else {}),
     }
     return checked(ModelDefinition, problem=problem, data=data)
 
 
-def _of_texts(kinds: dict[str, Any]) -> dict[str, Any]:
-    """One text is the input, and no other column."""
+def _of_texts(kinds: dict[str, Any], needed: int) -> dict[str, Any]:
+    """So many texts are the input, and no other column."""
     texts = [column for column, kind in kinds.items() if kind == TEXT]
-    if len(texts) != 1:
-        there = f"several: {_listed(texts)}" if texts else f"none: {_listed(kinds)}"
-        raise ConfigError(
-            f"A classification of texts needs one column of texts; there are {there}.", "See: --drop, --problem"
-        )
+    if len(texts) != needed:
+        there = _listed(texts) if texts else f"none: {_listed(kinds)}"
+        what = "one column of texts" if needed == 1 else f"{needed} columns of texts"
+        raise ConfigError(f"A classification of texts needs {what}; there are {there}.", "See: --drop, --problem")
     return {column: TEXT if column in texts else DROP for column in kinds}
 
 

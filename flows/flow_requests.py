@@ -6,7 +6,7 @@ given: the definition of the model (`config/models/<model>.yaml`) says it, else 
 The module is not called `requests`: Prefect puts the folder of a flow on the path, where that is a library's name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
@@ -67,6 +67,12 @@ class Dated(Frozen):
             what = f"The table {address} needs a day."
             raise ConfigError(what, "Give a logical date: --logical-date 2026-11-21")
         return address.replace(LOGICAL_DATE, str(self.logical_date))
+
+
+def _single_text(columns: Mapping[str, str]) -> dict[str, str]:
+    """The column of a model's only text, which it calls `text`; where it reads two, they keep their names."""
+    texts = [column for column, kind in columns.items() if kind == TEXT]
+    return {texts[0]: TEXT} if len(texts) == 1 else {}
 
 
 class TableRequest(Request, TableForm, Dated):
@@ -164,8 +170,7 @@ class TableRequest(Request, TableForm, Dated):
     @property
     def texts(self) -> dict[str, str]:
         """The column that holds the model's input `text`, where one does."""
-        texts = [column for column, kind in (self.columns or {}).items() if kind == TEXT]
-        return dict.fromkeys([self.text_column] if self.text_column else texts, TEXT)
+        return {self.text_column: TEXT} if self.text_column else _single_text(self.columns or {})
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -324,7 +329,7 @@ class InferenceRequest(Request, TableForm, Dated):
         if self.data_name:
             return {}
         data, usual = definition.data, self.input is None
-        texts = {column: TEXT for column, kind in data.columns.items() if kind == TEXT}
+        texts = _single_text(data.columns)
         return {
             "input": definition.inference.source,
             "encoding": data.encoding if usual else None,

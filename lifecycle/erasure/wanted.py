@@ -123,7 +123,7 @@ def resolve(subject: Subject, data_roots: Iterable[Path]) -> Wanted:
 
 def source_column(wanted: Wanted, manifest: Manifest) -> str:
     """What the column with the ids is called in a dataset version."""
-    named = {column.name: column.stored for column in manifest.inputs if column.kind != "text"}
+    named = {column.name: column.stored for column in manifest.inputs if column.stored != "text"}
     return named.get(wanted.id_column, f"source_{wanted.id_column}")
 
 

@@ -67,7 +67,7 @@ def made_of(problem: Problem, inputs: Columns, rows: pd.DataFrame, rules: SliceR
     """The slices that rules ask for, each with its rows as a mask: values of a column, or quarters of numbers."""
     for by in dict.fromkeys(name for rule in rules.by or () for name in _columns(rule, inputs, rows)):
         own = problem.judging.slices.get(by)
-        values = own(rows) if own else rows[column_of(by, rows.columns)]
+        values = own(inputs, rows) if own else rows[column_of(by, rows.columns)]
         yield from _by_value(by, values, rules.max_values, is_class=by == problem.target)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from lifecycle.core.errors import ConfigError
 from lifecycle.data import cells
 from lifecycle.inference.manifest import BatchRequest, by_input
-from lifecycle.problems.contract import Column, Columns, columns_of
+from lifecycle.problems.contract import TEXT, Column, Columns, columns_of
 from lifecycle.problems.tabular.cells import unusable
 from lifecycle.settings.rules import DataRules
 
@@ -48,14 +48,14 @@ class Inputs(NamedTuple):
 
     @property
     def text_source(self) -> str:
-        """The column of the texts; empty if the model reads none."""
-        return next((s for s, column in zip(self.sources, self.columns, strict=True) if column.is_text), "")
+        """The column of the texts of a model that reads one text; else empty."""
+        return next((s for s, column in zip(self.sources, self.columns, strict=True) if column.name == TEXT), "")
 
     @property
     def options(self) -> dict[str, str]:
         """The columns of the table, each with the option that names another one, or its entry in `--columns`."""
         return {
-            source: "--text-column" if column.is_text else f"'{{}}': '{column.name}'"
+            source: "--text-column" if column.name == TEXT else f"'{{}}': '{column.name}'"
             for source, column in zip(self.sources, self.columns, strict=True)
         }
 
@@ -69,11 +69,10 @@ def refusals(inputs: pd.DataFrame, columns: Iterable[Column], rules: DataRules) 
     refused: dict[int, Refusal] = {}
     for column in columns:
         column_cells = inputs[column.name]
-        is_text = column.is_text
-        reasons = _of_texts(column_cells, rules) if is_text else _of_values(column_cells, column, rules)
+        reasons = _of_texts(column_cells, rules) if column.is_text else _of_values(column_cells, column, rules)
         for row, reason in reasons.items():
             text = str(column_cells[row])
-            refused.setdefault(row, Refusal(reason, text if is_text else f"{column.name}: {text}"))
+            refused.setdefault(row, Refusal(reason, text if column.name == TEXT else f"{column.name}: {text}"))
     return refused
 
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Self
 from zipfile import ZipFile
 
 import yaml
 from cachetools import LRUCache, cached
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError, IntegrityError
@@ -27,7 +27,7 @@ from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef, options_of
 from lifecycle.models import examples, own
 from lifecycle.problems.contract import TEXT_COLUMNS, Columns
-from lifecycle.problems.known import PROBLEMS
+from lifecycle.problems.known import PROBLEMS, named
 from lifecycle.storage.files import tree_digest
 from lifecycle.tracking.client import download
 
@@ -200,8 +200,8 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
     function = flavours.get("python_function") if isinstance(flavours, dict) else None
     loader = function.get("loader_module") if isinstance(function, dict) else None
     if not isinstance(flavours, dict) or set(flavours) != {"python_function"} or loader != LOADER:
-        named = sorted(map(str, flavours))[:5] if isinstance(flavours, dict) else "none"
-        raise IntegrityError(f"{label}: not a model of ours (flavours {named}, loader {loader!r:.80}).")
+        there = sorted(map(str, flavours))[:5] if isinstance(flavours, dict) else "none"
+        raise IntegrityError(f"{label}: not a model of ours (flavours {there}, loader {loader!r:.80}).")
     held = sorted(path.name for path in (folder / "artifacts").glob("*"))
     read = FORMS.get(tuple(held))
     if read is None:
@@ -217,24 +217,27 @@ def problem_and_inputs(folder: Path, label: str) -> tuple[ProblemName, tuple[str
     Raises:
         IntegrityError: It is no form of ours, or its list of columns is damaged.
     """
-    if reader_of(folder, label) is not _tabular:
+    if reader_of(folder, label) is not _of_columns:
         return TEXT_CLASSIFICATION, tuple(column.name for column in TEXT_COLUMNS)
     told = _columns(folder / "artifacts" / "columns.json", label)
     return told.problem, tuple(column.name for column in told.columns)
 
 
 class _Columns(Frozen):
-    """What a tabular model says that it is."""
+    """What a model says that it is, and that it reads, where that is not one text."""
 
-    problem: Literal["tabular-classification", "tabular-regression"]
+    problem: ProblemName
     columns: Columns = Field(min_length=1)
 
-    @field_validator("columns")
-    @classmethod
-    def _distinct(cls, columns: Columns) -> Columns:
-        if len({column.name for column in columns}) < len(columns) or any(column.kind == "text" for column in columns):
-            raise ValueError("a column appears twice, or is a text")
-        return columns
+    @model_validator(mode="after")
+    def _are_its_columns(self) -> Self:
+        if len({column.name for column in self.columns}) < len(self.columns):
+            raise ValueError("a column appears twice")
+        if self.problem == TEXT_CLASSIFICATION:
+            raise ValueError("one text has no list of columns")
+        if wrong := {column.kind for column in self.columns} - named(self.problem).table.kinds:
+            raise ValueError(f"a column is {min(wrong)}, which {self.problem} does not read")
+        return self
 
 
 def _columns(path: Path, label: str) -> _Columns:
@@ -257,14 +260,14 @@ def _text(artifacts: Path, ref: ModelRef) -> Any:
 
 
 @cached(LRUCache(maxsize=2), key=lambda _, ref: (ref.artifact_sha256, ref.trusted_modules), lock=Lock())
-def _tabular(artifacts: Path, ref: ModelRef) -> Any:
-    from lifecycle.problems.tabular import model
+def _of_columns(artifacts: Path, ref: ModelRef) -> Any:
+    from lifecycle.problems.text_classification.model import read
 
     told = _columns(artifacts / "columns.json", ref.label)
-    pipeline = _pipeline(artifacts / "pipeline.skops", ref, model.read)
-    is_classifier = told.problem == model.CLASSIFICATION
+    problem, pipeline = named(told.problem), _pipeline(artifacts / "pipeline.skops", ref, read)
+    is_classifier = problem.model_type == "classifier"
     _require_answers(pipeline, ref, *(("predict_proba", "classes_") if is_classifier else ("predict",)))
-    return model.TabularModel(pipeline, [(column.name, column.kind) for column in told.columns], told.problem)
+    return problem.model(pipeline, [(column.name, column.kind) for column in told.columns], told.problem)
 
 
 def _pipeline(path: Path, ref: ModelRef, read: Callable[[Path, Iterable[str]], Any]) -> Any:
@@ -337,7 +340,7 @@ def _vader(artifacts: Path, ref: ModelRef) -> Any:
 
 FORMS: dict[tuple[str, ...], Callable[[Path, ModelRef], Any]] = {
     ("pipeline.skops",): _text,
-    ("columns.json", "pipeline.skops"): _tabular,
+    ("columns.json", "pipeline.skops"): _of_columns,
     ("pipeline.pkl",): _pickled,
     tuple(sorted(VADER_FILES)): _vader,
 }

@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lifecycle.problems.contract import Columns
 from lifecycle.problems.metric import Metric, Scores
 from lifecycle.settings.gate_rules import GateRules
 
 CATEGORIES = "categories"
 """In place of a column: every input that puts rows into a few groups."""
-Slices = Mapping[str, Callable[[pd.DataFrame], pd.Series]]
+Slices = Mapping[str, Callable[[Columns, pd.DataFrame], pd.Series]]
 
 
 class Judging(NamedTuple):
@@ -19,7 +20,7 @@ class Judging(NamedTuple):
     Attributes:
         metric: That decides where the rules name none.
         quality: What is measured on slices.
-        slices: What makes slices beside the columns of the dataset: the rows, with their `truth`, to a value each.
+        slices: What makes slices beside the columns of the dataset: inputs and rows, with `truth`, to a value of each.
         usual_slices: Those where the rules name none.
         named: The metric of a name by the rules; raises ConfigError if there is none.
         standard: Every metric that some scores allow: what a verdict lists.

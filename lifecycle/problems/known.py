@@ -25,14 +25,14 @@ class Problem:
         model_type: MLflow's name of what answers it.
         target: What the truth is called in the files of a dataset version.
         prediction: The columns of a prediction, each with its type as Spark names it.
-        parts: The modules and names of its table, learning, judging and planted.
+        parts: The modules and names of its table, learning, judging, planted and model.
     """
 
     name: ProblemName
     model_type: Literal["classifier", "regressor"]
     target: str
     prediction: Mapping[str, str]
-    parts: tuple[str, str, str, str]
+    parts: tuple[str, str, str, str, str]
 
     @cached_property
     def table(self) -> "Table":
@@ -58,6 +58,11 @@ class Problem:
         part: Material = _imported(self.parts[3])
         return part
 
+    @cached_property
+    def model(self) -> Any:
+        """The class of its models, once they are loaded: of a pipeline, its columns and the name of the problem."""
+        return _imported(self.parts[4])
+
 
 PROBLEMS: dict[ProblemName, Problem] = {
     problem.name: problem
@@ -72,6 +77,20 @@ PROBLEMS: dict[ProblemName, Problem] = {
                 "text_classification.learning.LEARNING",
                 "text_classification.judging.JUDGING",
                 "text_classification.planted.TEXTS",
+                "text_classification.model.TextModel",
+            ),
+        ),
+        Problem(
+            "text-pair-classification",
+            "classifier",
+            "label",
+            CLASS,
+            (
+                "text_pair_classification.table.TABLE",
+                "text_pair_classification.learning.LEARNING",
+                "text_pair_classification.judging.JUDGING",
+                "text_pair_classification.planted.PAIRS",
+                "text_pair_classification.model.PairModel",
             ),
         ),
         Problem(
@@ -84,6 +103,7 @@ PROBLEMS: dict[ProblemName, Problem] = {
                 "tabular.learning.CLASSIFICATION",
                 "classification.judging.JUDGING",
                 "tabular.planted.OF_CLASSES",
+                "tabular.model.TabularModel",
             ),
         ),
         Problem(
@@ -96,6 +116,7 @@ PROBLEMS: dict[ProblemName, Problem] = {
                 "tabular.learning.REGRESSION",
                 "regression.judging.JUDGING",
                 "tabular.planted.OF_NUMBERS",
+                "tabular.model.TabularModel",
             ),
         ),
     )

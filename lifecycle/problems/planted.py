@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +43,7 @@ class Material(NamedTuple):
         ceilings: Metrics that it keeps below, likewise.
         comparable: Metrics by which planted models are compared; those of somebody's costs or code say nothing of them.
         changes: By the name of a planted challenger, the fitted pipeline and its rows to one with a fault.
+        own: By the name of a challenger of this problem alone, rows to a fitted pipeline that must not be good enough.
     """
 
     target: str
@@ -55,6 +57,7 @@ class Material(NamedTuple):
     ceilings: Mapping[str, float]
     comparable: frozenset[str]
     changes: Mapping[str, Callable[[Any, pd.DataFrame], Any]]
+    own: Mapping[str, Callable[[pd.DataFrame], Any]] = MappingProxyType({})
 
     def mistaken(self, rows: pd.DataFrame, which: pd.Series) -> pd.DataFrame:
         """The rows with a wrong target in some of them: what is learnt from these is wrong there."""

@@ -15,6 +15,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.server.schemas.schedules import CronSchedule, RRuleSchedule
 
 from cli import runner
+from lifecycle.problems.known import PROBLEMS
 from tests.conftest import ROOT
 from tests.operations.conftest import Site, until
 
@@ -65,7 +66,7 @@ def test_the_form_explains_itself(deployed: dict[str, Any]) -> None:
     size, _ = create["test_size"]["anyOf"]
     assert (size["minimum"], size["exclusiveMaximum"]) == (0, 1)
     problem, _ = create["problem"]["anyOf"]
-    assert problem["enum"] == ["text-classification", "tabular-classification", "tabular-regression"]
+    assert problem["enum"] == [*PROBLEMS]
 
 
 @pytest.mark.parametrize(

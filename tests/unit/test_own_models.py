@@ -229,7 +229,7 @@ def test_a_training_is_another_one_with_other_code(trusting: Settings, project: 
     rows = sales().assign(sold=None)
     old, new = before.predict(None, rows), loading.load(second).predict(None, rows)
     assert not old.equals(new)
-    loading._tabular.cache_clear()  # type: ignore[attr-defined]
+    loading._of_columns.cache_clear()  # type: ignore[attr-defined]
     assert loading.load(first).predict(None, rows).equals(old)
 
 

@@ -33,6 +33,7 @@ BAD = {
 }
 HONEST = {"better": "promote", "retrained": "promote", "equal": "no_better", "as good": "cannot_tell"}
 WORSE = {"shuffled target", "constant", "retrained on wrong targets"}
+OF_PAIRS = {"first text alone", "second text alone", "texts exchanged"}
 NOT_OF_NUMBERS = {"class broken", "overconfident"}
 STRICT = GateRules.model_validate(
     {
@@ -113,15 +114,17 @@ def test_each_planted_fault_is_refused_for_its_reason_and_an_honest_model_is_not
 
 
 @pytest.mark.parametrize("rules", ["default", "strict"])
-@pytest.mark.parametrize("problem", ["tabular-classification", "tabular-regression"])
-def test_the_gate_of_tables_refuses_each_fault_for_its_reason_too(problem: ProblemName, rules: str) -> None:
+@pytest.mark.parametrize("problem", ["tabular-classification", "tabular-regression", "text-pair-classification"])
+def test_the_gate_of_other_problems_refuses_each_fault_for_its_reason_too(problem: ProblemName, rules: str) -> None:
     numbers = problem == "tabular-regression"
     strict = STRICT_ON_NUMBERS if numbers else STRICT.model_copy(update={"behaviour": ()})
     result = selftest.run(problem, strict if rules == "strict" else GateRules(), PROD)
     assert result.passed, result.reasons
     planted_here = [name for name in (*BAD, *HONEST) if not (numbers and name in NOT_OF_NUMBERS)]
     unguarded = {line.name for line in result.lines if line.outcome == "unguarded"}
-    assert {line.name for line in result.lines} == {*planted_here}
+    own = OF_PAIRS if problem == "text-pair-classification" else set()
+    assert {line.name for line in result.lines} == {*planted_here, *own}
+    assert {line.outcome for line in result.lines if line.name in own} <= {"caught"}
     assert unguarded <= {"heavy", "slice broken"} if rules == "default" else not unguarded
     for line in result.lines:
         if line.name in BAD and line.name not in unguarded:

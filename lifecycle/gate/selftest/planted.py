@@ -119,6 +119,8 @@ class PlantedModels:
             "retrained on wrong targets": lambda: self._fitted(mistaken(train, train["row"] % 3 == 0)),
             "as good": lambda: self._fitted(train.iloc[FEW : 2 * FEW]),
         }
+        if name in self.material.own:
+            return self._planted(self.material.own[name](train), train)
         return makers[name]()
 
     @property

@@ -173,7 +173,10 @@ def expectations(problem: Problem, rules: GateRules) -> dict[str, Expected]:
         expected["as good"] = Expected(REFUSED, "gain in")
     if problem.model_type != "classifier":
         del expected["class broken"], expected["overconfident"]
-    return {name: fate._replace(unguarded=_unguarded(name, problem.target, rules)) for name, fate in expected.items()}
+    lax = _unguarded("shuffled target", problem.target, rules)
+    own = dict.fromkeys(problem.planted.own, Expected(REFUSED, "gain in", lax))
+    told = {name: fate._replace(unguarded=_unguarded(name, problem.target, rules)) for name, fate in expected.items()}
+    return told | own
 
 
 def _unguarded(name: str, target: str, rules: GateRules) -> str:

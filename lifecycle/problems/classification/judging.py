@@ -22,7 +22,7 @@ def _inapplicable(rules: GateRules) -> Iterator[str]:
 JUDGING = Judging(
     metric="f1_macro",
     quality="accuracy",
-    slices={"label": lambda rows: rows["truth"]},
+    slices={"label": lambda _, rows: rows["truth"]},
     usual_slices=("label", CATEGORIES),
     named=metrics.named,
     standard=metrics.standard,

@@ -39,7 +39,7 @@ def _inapplicable(rules: GateRules) -> Iterator[str]:
 JUDGING = Judging(
     metric="root_mean_squared_error",
     quality="mean absolute error",
-    slices={"target": lambda rows: rows["truth"]},
+    slices={"target": lambda _, rows: rows["truth"]},
     usual_slices=("target", CATEGORIES),
     named=metrics.named,
     standard=metrics.standard,

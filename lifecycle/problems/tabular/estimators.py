@@ -1,7 +1,6 @@
 """The tables of algorithms for columns: classes and numbers. Adding one is one entry here.
 
-`build`              an unfitted pipeline of features and estimator, all by the names of columns
-`behind_features`    the same of an estimator that is in no table
+`behind_features`    an unfitted pipeline of features, by the names of columns, and an estimator
 """
 
 import math
@@ -23,7 +22,6 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils import get_tags
 
-from lifecycle.problems import fitting
 from lifecycle.problems.contract import Estimator
 
 CATEGORIES = 100
@@ -54,28 +52,6 @@ REGRESSORS: dict[str, Estimator] = {
     "random_forest": Estimator(RandomForestRegressor, FOREST, TREE),
 }
 """Algorithm to its entry; the first is the default."""
-
-
-def build(
-    table: Mapping[str, Estimator],
-    algorithm: str | None,
-    params: Mapping[str, Any],
-    seed: int,
-    features: Mapping[str, bool],
-) -> Any:
-    """Make an unfitted pipeline.
-
-    Args:
-        table: Of the problem.
-        algorithm: A name in it; None is its first.
-        params: Of the estimator.
-        seed: Same data, parameters and seed give the same predictions.
-        features: Each by its name, and whether it is categorical.
-
-    Raises:
-        ConfigError: An algorithm or parameter is unknown, or its value is none that there can be; there is no feature.
-    """
-    return behind_features(fitting.made(table, fitting.algorithm_of(table, algorithm), params, seed), features)
 
 
 def behind_features(estimator: Any, features: Mapping[str, bool]) -> Any:

@@ -1,5 +1,7 @@
 """What can be trained on columns to tell a class or a number."""
+# ruff: noqa: ARG002, D102  the contract says what these do, and of their arguments not every problem needs all
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,8 +22,6 @@ from lifecycle.problems.regression import plots as plots_of_numbers
 from lifecycle.problems.regression import summary as numbers
 from lifecycle.problems.tabular import estimators, importance, model
 from lifecycle.problems.tabular.model import TabularModel
-
-MODEL = Path(__file__).with_name("model.py")
 
 
 class Outcome(NamedTuple):
@@ -60,8 +60,19 @@ def _squared_error(truth: Any, answers: pd.DataFrame) -> float:
     return float(root_mean_squared_error(truth, answers["prediction"]))
 
 
-class _Learning(Learning):
-    sources = (
+class TableLearning(Learning):
+    """Of columns: what is learnt from them is computed by the model, and what is fitted stands behind that.
+
+    Attributes:
+        model: The class of the model.
+        noun: What its inputs are, for messages.
+        beside: Parameters of the features, beside those of the estimator.
+    """
+
+    model: type[Any] = TabularModel
+    noun = "columns"
+    beside: tuple[str, ...] = ()
+    sources: tuple[str, ...] = (
         "problems/fitting.py",
         "problems/tabular/learning.py",
         "problems/tabular/estimators.py",
@@ -76,8 +87,7 @@ class _Learning(Learning):
         self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
     ) -> Any:
         empty = pd.DataFrame(columns=[column.name for column in columns], dtype=object)
-        features = _categorical(self._model(None, columns).features(empty), columns)
-        return self._unfitted(algorithm, params, seed, features)
+        return self._unfitted(algorithm, params, seed, self._model(None, columns).features(empty), columns)
 
     def fit(
         self,
@@ -89,25 +99,42 @@ class _Learning(Learning):
         columns: Columns,
     ) -> Any:
         features = self._model(None, columns).features(inputs)
-        filled = features.dropna(axis="columns", how="all")  # from the others there is nothing to learn
-        pipeline = self._unfitted(algorithm, params, seed, _categorical(filled, columns))
+        pipeline = self._unfitted(algorithm, params, seed, features, columns)
         if isinstance(algorithm, OwnAlgorithm):
             own.fit(algorithm, pipeline, self._model(pipeline, columns).features(inputs), target.to_numpy())
             return pipeline
         name = fitting.algorithm_of(self.estimators, algorithm)
-        fitting.fit(name, pipeline, features, target.to_numpy(), noun="columns", params=({}, params))
+        fitting.fit(name, pipeline, features, target.to_numpy(), noun=self.noun, params=self.parted(params))
         return pipeline
 
     def _unfitted(
-        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, features: Mapping[str, bool]
+        self,
+        algorithm: str | OwnAlgorithm | None,
+        params: Mapping[str, Any],
+        seed: int,
+        features: pd.DataFrame,
+        columns: Columns,
     ) -> Any:
         if not isinstance(algorithm, OwnAlgorithm):
-            return estimators.build(self.estimators, algorithm, params, seed, features)
+            name = fitting.algorithm_of(self.estimators, algorithm)
+            estimator = fitting.made(self.estimators, name, params, seed, beside=self.beside)
+            return self.behind(estimator, name, self.parted(params)[0], features, columns)
         estimator = own.made(algorithm, params, seed, self.outcome.answer)
         if not own.is_whole(estimator):
-            return estimators.behind_features(estimator, features)
+            return self.behind(estimator, algorithm.path, {}, features, columns)
         estimator.takes_inputs_ = True  # and no features of ours: it is stored with the pipeline
         return estimator
+
+    def behind(
+        self, estimator: Any, name: str, params: Mapping[str, Any], features: pd.DataFrame, columns: Columns
+    ) -> Any:
+        """An unfitted estimator behind what can be learnt of these features, by their own parameters."""
+        filled = features.dropna(axis="columns", how="all") if len(features) else features
+        return estimators.behind_features(estimator, _categorical(filled, columns))
+
+    def parted(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The parameters of the features and those of the estimator."""
+        return {}, dict(params)
 
     def parameters(self, pipeline: Any) -> dict[str, Any]:
         return {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}
@@ -117,12 +144,16 @@ class _Learning(Learning):
 
     def store(self, pipeline: Any, columns: Columns, folder: Path) -> StoredModel:
         artifacts = {"pipeline": folder / "pipeline.skops", "columns": folder / "columns.json"}
-        model.store(pipeline, artifacts["pipeline"])
+        self.write(pipeline, artifacts["pipeline"])
         described = {"problem": self.problem, "columns": [column.model_dump() for column in columns]}
         artifacts["columns"].write_text(json.dumps(described, indent=2, ensure_ascii=False), encoding="utf-8")
         example = pd.DataFrame([{column.name: EXAMPLE[column.kind] for column in columns}])
-        inputs = {column.name: "any" for column in columns}
-        return StoredModel(MODEL, artifacts, inputs, self.outcome.prediction, example)
+        inputs = {column.name: "string" if column.is_text else "any" for column in columns}
+        return StoredModel(Path(inspect.getfile(self.model)), artifacts, inputs, self.outcome.prediction, example)
+
+    def write(self, pipeline: Any, path: Path) -> None:
+        """Write a fitted pipeline as a skops file."""
+        model.store(pipeline, path)
 
     def summary(self, split: str, truth: "pd.Series[Any]", answers: pd.DataFrame) -> Summary:
         return self.outcome.summary(split, truth, answers)
@@ -139,7 +170,7 @@ class _Learning(Learning):
         importance.draw(table, measure, folder / "plots" / "importance.png")
 
     def _model(self, pipeline: Any, columns: Columns) -> Any:
-        return TabularModel(pipeline, [(column.name, column.kind) for column in columns], self.problem)
+        return self.model(pipeline, [(column.name, column.kind) for column in columns], self.problem)
 
 
 def _categorical(features: pd.DataFrame, columns: Columns) -> dict[str, bool]:
@@ -148,20 +179,19 @@ def _categorical(features: pd.DataFrame, columns: Columns) -> dict[str, bool]:
     return {str(name): kinds.get(str(name)) == "categorical" for name in features}
 
 
-CLASSIFICATION: Learning = _Learning(
-    "tabular-classification",
-    Outcome(
-        target="label",
-        estimators=estimators.CLASSIFIERS,
-        prediction=CLASS,
-        answer="predict_proba",
-        answers=classes.answers,
-        summary=classes.summary,
-        draw=plots_of_classes.draw,
-        loss=("log loss", _log_loss),
-    ),
+OF_CLASSES = Outcome(
+    target="label",
+    estimators=estimators.CLASSIFIERS,
+    prediction=CLASS,
+    answer="predict_proba",
+    answers=classes.answers,
+    summary=classes.summary,
+    draw=plots_of_classes.draw,
+    loss=("log loss", _log_loss),
 )
-REGRESSION: Learning = _Learning(
+"""What is predicted where it is a class."""
+CLASSIFICATION: Learning = TableLearning("tabular-classification", OF_CLASSES)
+REGRESSION: Learning = TableLearning(
     "tabular-regression",
     Outcome(
         target="target",

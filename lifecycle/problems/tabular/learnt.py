@@ -13,8 +13,8 @@ MOST_CATEGORIES = 50
 
 
 def learn(rows: "pd.DataFrame", inputs: Columns) -> dict[str, dict[str, Any]]:
-    """The range or the categories of each input, and the share of cells that are missing."""
-    return {column.name: _learnt(rows[column.stored], column.kind) for column in inputs}
+    """The range or the categories of each input that is no text, and the share of cells that are missing."""
+    return {column.name: _learnt(rows[column.stored], column.kind) for column in inputs if not column.is_text}
 
 
 def _learnt(cells: "pd.Series", kind: str) -> dict[str, Any]:

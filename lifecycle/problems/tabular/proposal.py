@@ -10,9 +10,10 @@ import pandas as pd
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import ProblemName
-from lifecycle.problems.contract import DROP
+from lifecycle.problems.contract import DROP, TEXT
 from lifecycle.problems.tabular.columns import NEARLY_ALL, UNIQUE, Judged, are_written, judge, listed
 from lifecycle.problems.tabular.spelling import DATE, NUMBER, is_missing
+from lifecycle.problems.text_pair_classification.proposal import pair_of
 
 TARGETS = [
     "target",
@@ -92,24 +93,33 @@ def propose(frame: pd.DataFrame, target: str | None = None) -> Proposal:
     if target is not None and target not in frame:
         raise ConfigError(f"There is no column {target!r}; there are {listed(frame.columns)}.", "Name one of them.")
     judged = {str(name): judge(str(name), frame[name]) for name in frame.columns}
-    free = [name for name, of in judged.items() if name != target and _is_free_text(frame[name], of)]
+    free = [name for name, of in judged.items() if name != target and _is_free_text(frame[name], of, WORDS)]
+    words = [name for name, of in judged.items() if name != target and _is_free_text(frame[name], of, 1)]
+    pair = pair_of(free, words)
     key = next((name for name in judged if name not in (target, *free) and _is_key(name, frame[name])), None)
     targets = [target] if target else _targets(frame, judged, {key, *free})
     chosen = targets[0] if len(targets) == 1 else None
     classes = [name for name in judged if name not in (key, *free) and _is_class(judged[name], len(frame))]
-    if len(free) == 1 and classes and (chosen in classes or (not target and len(classes) == 1)):
-        return _of_texts(frame, judged, free[0], chosen or classes[0], key)
+    texts = pair or (tuple(free) if len(free) == 1 else ())
+    if texts and chosen in classes:
+        return _of_texts(frame, judged, texts, chosen, key)
+    if texts and not target and len(classes) == 1:
+        return _of_texts(frame, judged, texts, classes[0], key)
     return _of_columns(frame, judged, chosen, targets, key)
 
 
-def _of_texts(frame: pd.DataFrame, judged: Mapping[str, Judged], text: str, target: str, key: str | None) -> Proposal:
-    others = {name: "not read by a model of texts" for name in judged if name not in (text, target)}
-    if key:
+def _of_texts(
+    frame: pd.DataFrame, judged: Mapping[str, Judged], texts: Sequence[str], target: str, key: str | None
+) -> Proposal:
+    others = {name: "not read by a model of texts" for name in judged if name not in (*texts, target)}
+    if key and key not in texts:
         others[key] = "identifies a row"
-    columns = _proposed({**judged, text: judged[text]._replace(kind="text", note="")}, target, others)
+    read = {name: judged[name]._replace(kind=TEXT, note="") for name in texts}
+    columns = _proposed({**judged, **read}, target, others)
     by_time = _time(frame, judged, target)
     split_by: Literal["random", "time"] = "time" if by_time else "random"
-    return Proposal("text-classification", target, (), columns, None, split_by, by_time, _told_time(by_time))
+    problem: ProblemName = "text-classification" if len(texts) == 1 else "text-pair-classification"
+    return Proposal(problem, target, (), columns, None, split_by, by_time, _told_time(by_time))
 
 
 def _of_columns(
@@ -147,12 +157,13 @@ def _proposed(
     return tuple(ProposedColumn(name, *of) for name, of in final.items())
 
 
-def _is_free_text(cells: "pd.Series[str]", of: Judged) -> bool:
+def _is_free_text(cells: "pd.Series[str]", of: Judged, words: int) -> bool:
+    """Whether a column has many different texts, of at least so many words."""
     if of.kind not in ("categorical", DROP) or of.distinct <= MOST_CLASSES:
         return False
     stripped = cells.str.strip()
     blanks = stripped[stripped != ""].head(GLANCE).str.count(r"\s+")
-    return bool(blanks.median() >= WORDS - 1)
+    return bool(blanks.median() >= words - 1)
 
 
 def _is_key(name: str, cells: "pd.Series[str]") -> bool:

@@ -3,7 +3,7 @@
 from lifecycle.problems.classification.judging import JUDGING as ANY_CLASSIFIER
 
 JUDGING = ANY_CLASSIFIER._replace(
-    slices={**ANY_CLASSIFIER.slices, "text_length": lambda rows: rows["text"].str.len()},
+    slices={**ANY_CLASSIFIER.slices, "text_length": lambda _, rows: rows["text"].str.len()},
     usual_slices=("label", "text_length"),
     inapplicable=lambda _: iter(()),
 )

@@ -53,12 +53,19 @@ class TextTable:
         Labels that are truth values or numbers are spelled alike, as those of the parent are. The other columns stay
         as they are.
         """
-        names = self.names(request, TEXT_COLUMNS)
+        inputs = self.inputs(raw, request, before)
+        names = self.names(request, inputs)
         frame = raw.rename(columns={column: names.get(column, f"source_{column}") for column in raw.columns})
-        stripped = frame[["text", "label"]].apply(lambda column: column.str.strip())
-        trimmed = int((stripped != frame[["text", "label"]]).to_numpy().sum())
-        labels = spelled(stripped["label"].map(class_names.canonical), before.classes)
-        return Canonical(frame.assign(text=stripped["text"], label=labels), TEXT_COLUMNS, {}, "", trimmed)
+        cells = frame[[*(column.stored for column in inputs), self.target]]
+        stripped = cells.apply(lambda column: column.str.strip())
+        trimmed = int((stripped != cells).to_numpy().sum())
+        labels = spelled(stripped[self.target].map(class_names.canonical), before.classes)
+        return Canonical(frame.assign(**{**stripped, self.target: labels}), inputs, {}, "", trimmed)
+
+    def inputs(self, raw: pd.DataFrame, request: TableRequest, before: Before) -> Columns:
+        """The text."""
+        _ = raw, request, before
+        return TEXT_COLUMNS
 
     def keys(self, frame: pd.DataFrame, inputs: Columns, request: TableRequest) -> "pd.Series[str]":
         """The sha256 of the normalised text."""
