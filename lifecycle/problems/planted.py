@@ -68,6 +68,23 @@ class Material(NamedTuple):
         return rows.assign(**{self.target: rng.permutation(rows[self.target])})
 
 
+def vocabulary(
+    rng: np.random.Generator, telling: tuple[int, int], longest: Sequence[int]
+) -> tuple[list[list[list[str]]], list[list[str]]]:
+    """Made-up words of one length: those that tell a class, by desk and class, and each desk's stock phrase.
+
+    Args:
+        rng: Draws them.
+        telling: How many classes there are, and words of each.
+        longest: Of the stock phrase of each desk.
+    """
+    syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+    drawn = iter(rng.permutation([first + second for first in syllables for second in syllables]))
+    classes, words = telling
+    by_desk = [[[str(next(drawn)) for _ in range(words)] for _ in range(classes)] for _ in longest]
+    return by_desk, [[str(next(drawn)) for _ in range(words)] for words in longest]
+
+
 def next_class(labels: pd.Series, classes: Sequence[str]) -> pd.Series:
     """For each label the next one."""
     return labels.map(dict(zip(classes, [*classes[1:], *classes[:1]], strict=True)))

@@ -23,6 +23,7 @@ from lifecycle.problems.planted import (
     next_class,
     sharpened,
     silenced,
+    vocabulary,
     with_ballast,
 )
 from lifecycle.problems.text_classification import estimators, model
@@ -49,8 +50,8 @@ def _stored(pipeline: Any, folder: Path) -> None:
 
 def _rows(rng: np.random.Generator, count: int) -> pd.DataFrame:
     """Texts of a stock phrase of the desk, three words that tell the class and one that may tell another."""
-    telling, phrases = _vocabulary(rng)
     shares, lengths = zip(*DESKS.values(), strict=True)
+    telling, phrases = vocabulary(rng, (len(CLASSES), WORDS_OF_A_CLASS), [longest for _, longest in lengths])
     desks = rng.choice(len(DESKS), count, p=shares)
     said = rng.choice(len(CLASSES), count, p=list(CLASSES.values()))
     texts = []
@@ -63,14 +64,6 @@ def _rows(rng: np.random.Generator, count: int) -> pd.DataFrame:
     frame = pd.DataFrame({"text": texts, "label": np.array(list(CLASSES))[labels], DESK: np.array(list(DESKS))[desks]})
     frame["key"] = frame["text"].map(text_key)
     return frame.astype("str").assign(row=range(count))
-
-
-def _vocabulary(rng: np.random.Generator) -> tuple[list[list[list[str]]], list[list[str]]]:
-    """Made-up words of one length: those that tell a class, by desk and class, and each desk's stock phrase."""
-    syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
-    drawn = iter(rng.permutation([first + second for first in syllables for second in syllables]))
-    telling = [[[str(next(drawn)) for _ in range(WORDS_OF_A_CLASS)] for _ in CLASSES] for _ in DESKS]
-    return telling, [[str(next(drawn)) for _ in range(longest)] for _, (_, longest) in DESKS.values()]
 
 
 def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:

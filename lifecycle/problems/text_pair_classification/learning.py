@@ -22,6 +22,7 @@ class _Learning(TableLearning):
     sources = (
         "problems/fitting.py",
         "problems/text_classification/estimators.py",
+        "problems/tabular/learning.py",
         "problems/text_pair_classification/estimators.py",
         "problems/text_pair_classification/model.py",
     )

@@ -26,6 +26,7 @@ from lifecycle.problems.planted import (
     next_class,
     sharpened,
     silenced,
+    vocabulary,
     with_ballast,
 )
 from lifecycle.problems.text_pair_classification.estimators import READS
@@ -77,8 +78,8 @@ def _stored(pipeline: Any, folder: Path) -> None:
 
 def _rows(rng: np.random.Generator, count: int) -> pd.DataFrame:
     """Pairs that share a stock phrase of the desk and some words of each class, and differ in one word."""
-    telling, phrases = _vocabulary(rng)
     shares, lengths = zip(*DESKS.values(), strict=True)
+    telling, phrases = vocabulary(rng, (len(CLASSES), WORDS_OF_A_CLASS), [longest for _, longest in lengths])
     desks = rng.choice(len(DESKS), count, p=shares)
     told = rng.choice(len(CLASSES), count, p=list(CLASSES.values()))
     texts = []
@@ -96,14 +97,6 @@ def _rows(rng: np.random.Generator, count: int) -> pd.DataFrame:
     frame = pd.DataFrame(texts, columns=[ONE, OTHER]).assign(**known)
     frame["key"] = [pair_key(*pair) for pair in zip(frame[ONE], frame[OTHER], strict=True)]
     return frame.astype("str").assign(row=range(count))
-
-
-def _vocabulary(rng: np.random.Generator) -> tuple[list[list[list[str]]], list[list[str]]]:
-    """Made-up words of one length: those that tell a class, by desk and class, and each desk's stock phrase."""
-    syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
-    drawn = iter(rng.permutation([first + second for first in syllables for second in syllables]))
-    telling = [[[str(next(drawn)) for _ in range(WORDS_OF_A_CLASS)] for _ in CLASSES] for _ in DESKS]
-    return telling, [[str(next(drawn)) for _ in range(longest)] for _, (_, longest) in DESKS.values()]
 
 
 def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
