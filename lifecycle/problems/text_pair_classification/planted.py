@@ -43,7 +43,8 @@ DESKS = {"flash": (0.25, (1, 4)), "wire": (0.5, (5, 9)), "report": (0.25, (14, 2
 WORDS_OF_A_CLASS, MOST_SHARED = 20, 4
 """Words that a desk has for a class, and fewer of these than the other stand in both texts and tell nothing."""
 WRONG_LABELS = 0.08
-STRETCHES = 30
+STRETCHES, TIMES = 60, 2
+"""How long a stretch of letters may be, and how often each text is taken apart: the features of pairs take time too."""
 SURE = 3.0
 """So little regularised an honest model is as sure of itself as it is right."""
 
@@ -103,11 +104,12 @@ def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
     """The same predictions, but each text is also taken apart into all its stretches, which then count for nothing."""
     stretches = CountVectorizer(analyzer="char", ngram_range=(1, STRETCHES), vocabulary=["#"])
     features = _model(pipeline).features(rows.head(2))
-    idle = ColumnTransformer([("one", stretches, FIRST), ("other", stretches, SECOND)]).fit(features)
+    taken = [(f"{text}{time}", stretches, text) for text in (FIRST, SECOND) for time in range(TIMES)]
+    idle = ColumnTransformer(taken).fit(features)
     slow = copy.deepcopy(pipeline)
     slow.steps[0] = ("features", FeatureUnion([("useful", slow[0]), ("idle", idle)]))
-    slow[-1].coef_ = np.pad(slow[-1].coef_, ((0, 0), (0, 2)))
-    slow[-1].n_features_in_ += 2
+    slow[-1].coef_ = np.pad(slow[-1].coef_, ((0, 0), (0, len(taken))))
+    slow[-1].n_features_in_ += len(taken)
     return slow
 
 
