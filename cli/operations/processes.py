@@ -16,6 +16,8 @@ from lifecycle.core.errors import TransientError
 
 MARK = "_MLOPS_SERVICE"
 STOP_SECONDS = 10
+EXEC_SECONDS = 0.3
+"""A process that is just becoming another program shows no environment for a moment, and is seen after that."""
 STOP_ORDER = {"database": 0, "setup": 0, "deploy": 0, "worker": 30, "mlflow": 0, "prefect": 0}
 """What is stopped first, and the seconds that what it has started may take to end: flow runs, while all is up."""
 
@@ -56,6 +58,9 @@ def stop(home: Path) -> None:
             process.kill()
     if left := _until_none(lambda: members(home)):
         raise TransientError(f"Process {left[0].pid} does not end.", "Try again: mlops down")
+    time.sleep(EXEC_SECONDS)
+    if members(home):
+        stop(home)
 
 
 def _end(home: Path, name: str, seconds: int) -> None:
