@@ -48,10 +48,7 @@ def prepare(folder: Path) -> None:
         if not database.exists():
             return
         found = _revision(database)
-    except (
-        sqlite3.OperationalError,
-        PermissionError,
-    ) as error:  # it cannot be opened, which is no fault of its content
+    except (sqlite3.OperationalError, PermissionError) as error:  # it cannot be opened: no fault of its content
         what = f"Prefect's history {database} cannot be used: {error}."
         raise ConfigError(what, "Make it writable, or name another folder: export PREFECT_HOME=…") from None
     except sqlite3.DatabaseError as error:

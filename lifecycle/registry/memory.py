@@ -1,6 +1,6 @@
 """What a registered model remembers of its log in tags of its own, whatever becomes of its versions.
 
-The run of each champion remembers it too (`last_witness`), for whatever becomes of the model and its tags.
+The run of each champion remembers it too (`recall`), for whatever becomes of the model and its tags.
 """
 
 from collections.abc import Iterator, Mapping
