@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-FULL := $(VENV)/.installed-with-databricks-and-spark
+FULL := $(VENV)/.installed-with-every-extra
 UV := $(shell command -v uv 2>/dev/null)
 # tests wait for processes much of their time: one worker more than there are cores
 WORKERS := PYTEST_XDIST_AUTO_NUM_WORKERS=$$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
@@ -106,10 +106,10 @@ endif
 	@touch $@
 
 $(FULL): $(STAMP)
-	@echo "Adding what Databricks and Spark need (once; about 700 MB) ..."
+	@echo "Adding what Databricks, Spark and models of language need (once; about 2 GB) ..."
 ifneq ($(UV),)
-	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks,spark,delta,dev]'
+	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,dev]'
 else
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks,spark,delta,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,dev]'
 endif
 	@touch $@
