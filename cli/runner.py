@@ -99,8 +99,8 @@ def registered(env: Environment, model_name: str) -> "Target":
     return target_of(config, model_name)
 
 
-def confirm(question: str, yes: bool) -> None:
-    """Ask before something is taken away.
+def confirm(question: str, yes: bool, answer: str = "--yes, or look first with --dry-run") -> None:
+    """Ask before something is taken away; where nobody can be asked, name the option that answers.
 
     Raises:
         ConfigError: There is nobody to ask, or the answer was no.
@@ -108,7 +108,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigError(f"{question} Nobody is there to answer.", "Say so with --yes, or look first with --dry-run.")
+        raise ConfigError(f"{question} Nobody is there to answer.", f"Say so with {answer}.")
     if not typer.confirm(question, err=True):
         raise ConfigError("Nothing was changed.")
 

@@ -263,7 +263,7 @@ def release(done: "Release") -> None:
     table(("what", "value", "detail"), rows)
     if alike := done.judged_alike:
         console.echo(
-            f"{_and(alike)} judged on the same rows: that is one test. Other rows: gate_data in config/<env>.yaml"
+            f"{and_(alike)} judged on the same rows: that is one test. Other rows: gate_data in config/<env>.yaml"
         )
     if not any(outcome.verdict for outcome in done.admissions):
         console.echo("Nothing was changed: this release is in place.")
@@ -283,8 +283,9 @@ def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:
     return rows
 
 
-def _and(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+def and_(names: Sequence[str]) -> str:
+    """Names as a sentence has them."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _sides(manifest: "Manifest") -> str:

@@ -286,7 +286,9 @@ class CheckRequest(Request):
 class RollbackRequest(Request):
     """Of the flow rollback."""
 
-    env: Environment = Field(Environment.PROD, description="Environment to roll back in.")
+    asked = ("env",)
+
+    env: Environment = Field(Environment.PROD, description="Environment to roll back in; default prod, after a yes.")
     to_version: VersionNumber | None = Field(
         None, description="Version that was champion; default the one before the present one."
     )
@@ -365,9 +367,18 @@ class ReleaseRequest(TableRequest, Fitting):
     earlier_names = EARLIER
     first = ("source", "data_name", "data_version", "model_name")
 
+    target_env: Environment = Field(
+        Environment.PROD, description="Environment that it goes to, by way of those before; predictions are prod's."
+    )
+
     def defined_by(self, definition: ModelDefinition) -> dict[str, Any]:
         """The table, and what is fitted."""
         return super().defined_by(definition) | self.fitted_by(definition)
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        """Where it goes, in this order."""
+        return tuple(Environment)[: list(Environment).index(self.target_env) + 1]
 
     @property
     def is_in_catalog(self) -> bool:

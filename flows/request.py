@@ -37,6 +37,7 @@ class Parameter(NamedTuple):
     description: str
     earlier: bool = False
     metadata: Sequence[Any] = ()
+    asked: bool = False
 
 
 def _default(field: FieldInfo) -> Any:
@@ -50,6 +51,8 @@ class Form(Frozen):
     """What the first releases called some of the parameters; those names are still accepted."""
     first: ClassVar[tuple[str, ...]] = ()
     """The parameters that a form and a help show before the others."""
+    asked: ClassVar[tuple[str, ...]] = ()
+    """Parameters whose default no command takes in silence: `model_fields_set` has them only if they were given."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +74,14 @@ class Form(Frozen):
         fields = cls.model_fields
         order = sorted(fields, key=lambda name: (rank.get(name, len(rank)), name in TableForm.model_fields))
         present = [
-            Parameter(name, each.annotation, _default(each), each.description or "", metadata=each.metadata)
+            Parameter(
+                name,
+                each.annotation,
+                _default(each),
+                each.description or "",
+                metadata=each.metadata,
+                asked=name in cls.asked,
+            )
             for name, each in ((name, fields[name]) for name in order)
         ]
         earlier = [
