@@ -97,13 +97,7 @@ def _others(known: list[Record], shown: str, promoted: str) -> None:
 def _report(record: Record, wanted: Path | None, *, open_: bool) -> None:
     """Write the report where it was asked for, else into the state directory, and show it."""
     path = wanted or settings.load(record.env).state / "reports" / f"{record.env}-{record.digest}.html"
-    content = records.report(record)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise ConfigError(f"The report cannot be written: {error}.", "Name another file: --html FILE") from None
-    sys.stderr.write(f"Report: {path}\n")
+    show.write_page(path, records.report(record))
     if open_ and not webbrowser.open(path.absolute().as_uri()):
         sys.stderr.write("There is no browser here; open the file yourself.\n")
 

@@ -33,6 +33,12 @@ class Root(LazyGroup):
             "cli.steps", "promote", "Judge a model of one environment on the next one's data and promote it."
         ),
         "rollback": Place("cli.steps", "rollback", "Give the champion alias back to an earlier champion."),
+        "runs": Place(
+            "cli.runs", "runs", "List the trainings of a model, the best first: parameters, metrics, verdicts."
+        ),
+        "compare": Place(
+            "cli.compare", "compare", "Set two models side by side on the same rows: metrics, slices, rows that change."
+        ),
         "history": Place("cli.steps", "history", "Tell who was champion when, why, and by whom."),
         "infer": Place(
             "cli.steps",

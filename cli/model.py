@@ -15,8 +15,9 @@ from lifecycle.core.parameters import VersionNumber
 from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.models import loading
 from lifecycle.problems.contract import TEXT
-from lifecycle.registry import adoption, catalog
+from lifecycle.registry import adoption, catalog, leaderboard
 from lifecycle.registry import card as cards
+from lifecycle.registry.store import Target
 
 app = typer.Typer(
     help="The registry: register, find, describe, alias, delete, clean up, migrate.", no_args_is_help=True
@@ -26,6 +27,8 @@ model_labels.add_to(app)
 model_remove.add_to(app)
 
 PROD = Environment.PROD
+MEASURED = 10
+"""So many of a model's versions, the latest, are shown with their metrics: each is a file that is read."""
 
 
 @app.command("list")
@@ -33,15 +36,25 @@ def list_(env: options.Env = PROD, as_json: options.Json = False) -> None:
     """List all registered models of the registry, of all environments that share it, with their champions."""
     config = settings.load(env)
     runner.quiet()
-    found = catalog.models(config.mlflow_uri, config.registry_uri or "")
+    uris = {"tracking_uri": config.mlflow_uri, "registry_uri": config.registry_uri or ""}
+    found = [
+        leaderboard.of_champion(Target(**uris, name=model.name), model) for model in catalog.models(*uris.values())
+    ]
     if as_json:
         show.print_json(found)
         return
     rows = [
-        (m.name, m.versions, show.version(m.latest), show.version(m.champion), "yes" if m.settled else "no")
+        (
+            m.name,
+            m.versions,
+            show.version(m.latest),
+            show.version(m.champion),
+            show.metrics(m.metrics, 1),
+            "yes" if m.settled else "no",
+        )
         for m in found
     ]
-    show.table(("model", "versions", "latest", "champion", "alias settled"), rows)
+    show.table(("model", "versions", "latest", "champion", "metric of its verdict", "alias settled"), rows)
 
 
 @app.command("show")
@@ -62,10 +75,13 @@ def show_(
         version = catalog.latest(target).version
     if version is None and alias is None:
         page = catalog.show(target)
+        measured = [leaderboard.with_metrics(target, facts) for facts in page.details[-MEASURED:]]
+        page = page.model_copy(update={"details": (*page.details[:-MEASURED], *measured)})
         show.print_json(page) if as_json else show.model(page)
         return
     ref = catalog.resolve(target, version=version, alias=alias)
     facts, signature = catalog.show_version(target, ref.version or 0), catalog.signature(ref)
+    facts = leaderboard.with_metrics(target, facts)
     if as_json:
         show.print_json({**facts.model_dump(mode="json"), "signature": signature})
     else:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console, options, runner, show
+from cli import console, next_steps, options, runner, show
 from cli.data import check_source
 from flows.flow_requests import (
     LOGICAL_DATE,
@@ -261,4 +261,7 @@ def _answer(outcome: Any, as_json: bool, draw: Any) -> None:
     """Print a flow's outcome; a refusal ends in exit code 4."""
     show.print_json(outcome) if as_json else draw(outcome)
     if outcome.refused:
+        if not as_json:
+            last = getattr(outcome, "admissions", (outcome,))[-1]
+            console.echo("\n".join(next_steps.after(last)))
         raise typer.Exit(REFUSED)

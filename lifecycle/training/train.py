@@ -111,6 +111,7 @@ def plan(
         if run_id is None:
             tags = _run_tags(manifest, training.model_name, key, code) | dict(links or {})
             tags[runs.DEFINITION] = definition(training.model_name, made_of, seed)
+            tags[runs.CHOSEN] = json.dumps(params)
             title = f"{training.model_name} {name} on {manifest.data_name} {manifest.data_version}"
             run_id = client(config.mlflow_uri).create_run(experiment_id, run_name=title, tags=tags).info.run_id
     return TrainRequest(
