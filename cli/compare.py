@@ -42,13 +42,13 @@ class CompareRequest(Form):
 
 @options.of_request
 def compare(request: CompareRequest, as_json: options.Json = False) -> None:
-    """Set two models side by side on the rows that neither was trained on. Nothing is promoted, or counted by the gate.
+    """Set two models side by side on the same rows: metrics, slices, rows that change.
 
-    Predictions that are stored are reused; others are made once and stored.
+    Rows that either was trained on are left out. Nothing is promoted, or counted by the gate. Predictions that are stored are reused; others are made once and stored.
 
     Example: mlops compare 5ea994b8 prod --html compared.html
     """
-    runner.registered(request.env, request.model_name)
+    runner.existing(request.env, request.model_name)
     config = settings.load(request.env, model_name=request.model_name)
     a, b = (_model(config, request.model_name, each) for each in (request.a, request.b))
     if a.artifact_sha256 == b.artifact_sha256:

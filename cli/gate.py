@@ -70,7 +70,7 @@ def explain(request: ExplainRequest, as_json: options.Json = False) -> None:
     Example: mlops gate explain --model-name sentiment --version 2 --env prod --html verdict.html
     """
     _one_reference(request.version, request.run_id)
-    target = runner.registered(request.source_env or request.env, request.model_name)
+    target = runner.existing(request.source_env or request.env, request.model_name)
     model = catalog.resolve(target, version=request.version, run_id=request.run_id)
     record = records.find(model, request.env, request.digest)
     verdict = records.read(record)

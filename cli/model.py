@@ -35,6 +35,7 @@ MEASURED = 10
 def list_(env: options.Env = PROD, as_json: options.Json = False) -> None:
     """List all registered models of the registry, of all environments that share it, with their champions."""
     config = settings.load(env)
+    runner.require_state(config)
     runner.quiet()
     uris = {"tracking_uri": config.mlflow_uri, "registry_uri": config.registry_uri or ""}
     found = [
@@ -70,7 +71,7 @@ def show_(
 
     Example: mlops model show --model-name sentiment --env prod --alias champion
     """
-    target = runner.registered(env, model_name)
+    target = runner.existing(env, model_name)
     if latest:
         version = catalog.latest(target).version
     if version is None and alias is None:
@@ -101,7 +102,7 @@ def card(
 
     Example: mlops model card --model-name sentiment --env prod --version 1
     """
-    target = runner.registered(env, model_name)
+    target = runner.existing(env, model_name)
     number = catalog.resolve(target, version=version, alias=alias).version or 0
     text = (cards.write if write else cards.read)(settings.load(env), model_name, number)
     show.print_json({"model": target.name, "version": number, "card": text}) if as_json else console.echo(
@@ -125,6 +126,7 @@ def search(
     Example: mlops model search --name 'prod.*' --dataset 'fsa 1.0.0'
     """
     config = settings.load(env)
+    runner.require_state(config)
     runner.quiet()
     uris = config.mlflow_uri, config.registry_uri or ""
     found = catalog.search(*uris, name=name, tag=tag, run_id=run_id, dataset=dataset)
@@ -167,7 +169,7 @@ def predict(
         raise ConfigError("There is nothing to ask.", "Give a --text, or of a table a --row as JSON.")
     request = request.completed()
     which = request.model_dump(include={"alias", "version", "run_id", "stage"})
-    ref = catalog.resolve(runner.registered(request.env, request.model), **which)
+    ref = catalog.resolve(runner.existing(request.env, request.model), **which)
     model, inputs = loading.load(ref), pd.DataFrame(rows)
     if missing := [name for name in model.inputs if name not in inputs]:
         raise DataError(

@@ -38,11 +38,11 @@ class RunsRequest(Form):
 
 @options.of_request
 def runs(request: RunsRequest, as_json: options.Json = False) -> None:
-    """List the trainings of a model with parameters, metrics and verdicts, the best first; nothing is computed anew.
+    """List the trainings of a model, the best first: parameters, metrics, verdicts.
 
     Example: mlops runs --model-name sentiment --sort f1.negative --last 10
     """
-    runner.registered(request.env, request.model_name)
+    runner.existing(request.env, request.model_name)
     config = settings.load(request.env, model_name=request.model_name)
     wanted = Wanted(algorithm=request.algorithm, data_name=request.data_name, data_version=request.data_version)
     lines = leaderboard.trainings(config, request.model_name, wanted, request.last)

@@ -32,7 +32,7 @@ def serve(
     Example: mlops serve --model-name sentiment --env prod
     """
     credential = os.environ.get(CREDENTIAL, "")
-    model = catalog.resolve(runner.registered(env, model_name), alias=alias, version=version)
+    model = catalog.resolve(runner.existing(env, model_name), alias=alias, version=version)
 
     def ready(address: str, inputs: Columns) -> None:
         facts = {"address": address, "model": model.name, "version": model.version}

@@ -96,7 +96,7 @@ def history(
 
     Example: mlops history --model-name sentiment --env prod --at 2026-05-03T14:00
     """
-    target = runner.registered(env, model_name)
+    target = runner.existing(env, model_name)
     if at is not None:
         line = catalog.champion_at(target, _moment(at))
         lines = [line] if line else []

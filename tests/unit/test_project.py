@@ -1,15 +1,18 @@
 """Which deployments a project has: those of its own file, else those of each model that it defines."""
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from cli.main import main
 from cli.operations import deployments, project
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
+from lifecycle.settings import files
 from tests.conftest import ROOT
 
 SHIPPED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
@@ -116,3 +119,31 @@ def test_a_secret_in_a_definition_is_not_stored_with_a_deployment(place: Path) -
     with pytest.raises(ConfigError) as refused:
         deployments.deploy([])
     assert ("churn.yaml" in str(refused.value), "CANARY" in str(refused.value)) == (True, False)
+
+
+def test_looking_where_nothing_is_makes_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["model", "list"], ["doctor"], ["history", "--model-name", "mood"], ["runs", "--model-name", "mood"]):
+        monkeypatch.setattr(sys, "argv", ["mlops", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert (end.value.code, "is in no project" in capsys.readouterr().err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_never_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert files.unread() == []
+    (tmp_path / "config" / "models").mkdir(parents=True)
+    for name in ("base.yaml", "models/mood.yml", "models/mood.yaml", "prod.yaml", "expectations/news.json"):
+        (tmp_path / "config" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "config" / name).write_text("{}")
+    said = " ".join(files.unread())
+    assert [name for name in ("base.yaml", "mood.yml", "mood.yaml is", "prod.yaml is", "news") if name in said] == [
+        "base.yaml",
+        "mood.yml",
+    ]
+    (tmp_path / "config" / "models").rename(tmp_path / "config" / "model")
+    assert "config is not used: it has neither dev.yaml nor models/" in files.unread()[0]
