@@ -44,7 +44,8 @@ class CompareRequest(Form):
 def compare(request: CompareRequest, as_json: options.Json = False) -> None:
     """Set two models side by side on the same rows: metrics, slices, rows that change.
 
-    Rows that either was trained on are left out. Nothing is promoted, or counted by the gate. Predictions that are stored are reused; others are made once and stored.
+    Rows that either was trained on are left out. Nothing is promoted, or counted by the gate. Predictions that are
+    stored are reused; others are made once and stored.
 
     Example: mlops compare 5ea994b8 prod --html compared.html
     """

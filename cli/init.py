@@ -70,7 +70,11 @@ class InitRequest(Form, TableForm):
 @options.of_request
 def init(
     request: InitRequest,
-    force: Annotated[bool, typer.Option("--force", help="Write over the definition that is there.")] = False,
+    github: Annotated[
+        bool,
+        typer.Option("--github", help="Write the GitHub workflows of a project that is defined, and no definition."),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     as_json: options.Json = False,
@@ -78,7 +82,13 @@ def init(
     """Look at a table, propose what a model of it is, and write that to config/models/NAME.yaml after a yes.
 
     Example: mlops init data/customers.csv --target churned
+    Example: mlops init --github
     """
+    if github:
+        from cli import workflows
+
+        workflows.write(request.model_name, force=force or yes, dry_run=dry_run, as_json=as_json)
+        return
     from cli import definition_file
 
     source = request.source

@@ -1,6 +1,7 @@
 """Which deployments a project has: those of its own file, else those of each model that it defines."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,33 @@ def test_what_is_never_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
     (tmp_path / "config" / "models").rename(tmp_path / "config" / "model")
     assert "config is not used: it has neither dev.yaml nor models/" in files.unread()[0]
+
+
+def test_a_project_gets_workflows_that_start_its_own_deployments(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "config" / "models" / "churn.yaml").unlink()
+
+    def init(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["mlops", "init", "--github", *words])
+        with pytest.raises(SystemExit) as end:
+            sys.exit(main())
+        return int(end.value.code or 0)
+
+    assert init() == 0
+    written = {path.stem: path.read_text(encoding="utf-8") for path in (place / ".github" / "workflows").iterdir()}
+    assert set(written) == {"create-data", "train", "promote", "rollback", "inference", "deploy"}
+    assert not any("make " in text or "databricks deploy" in text for text in written.values())
+    started = {trigger for text in written.values() for trigger in re.findall('mlops trigger "(.+?)"', text)}
+    assert "train/$MODEL_NAME-$TARGET_ENV" in started
+    assert "inputs.model_name || 'bikes'" in written["train"]
+    known = {
+        f"{entry['entrypoint'].rpartition('.')[2].replace('_', '-')}/{entry['name']}" for entry in project.deployments()
+    }
+    filled = {name.replace("$MODEL_NAME", "bikes").replace("$TARGET_ENV", "prod") for name in started}
+    assert filled <= known, "each is a deployment that the project has"
+    (place / ".github" / "workflows" / "train.yml").write_text("mine", encoding="utf-8")
+    assert init() == 2, "nobody is there to say yes"
+    assert "Write over train.yml" in capsys.readouterr().err
+    assert init("--force") == 0
+    assert (place / ".github" / "workflows" / "train.yml").read_text(encoding="utf-8") == written["train"]
