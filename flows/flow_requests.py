@@ -368,7 +368,7 @@ class ReleaseRequest(TableRequest, Fitting):
     first = ("source", "data_name", "data_version", "model_name")
 
     target_env: Environment = Field(
-        Environment.PROD, description="Environment that it goes to, by way of those before; predictions are prod's."
+        Environment.PROD, description="Environment in which it ends; prod makes predictions."
     )
 
     def defined_by(self, definition: ModelDefinition) -> dict[str, Any]:
