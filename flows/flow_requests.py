@@ -367,9 +367,7 @@ class ReleaseRequest(TableRequest, Fitting):
     earlier_names = EARLIER
     first = ("source", "data_name", "data_version", "model_name")
 
-    target_env: Environment = Field(
-        Environment.PROD, description="Environment in which it ends; prod makes predictions."
-    )
+    target_env: Environment = Field(Environment.PROD, description="Where it ends; prod also predicts.")
 
     def defined_by(self, definition: ModelDefinition) -> dict[str, Any]:
         """The table, and what is fitted."""
