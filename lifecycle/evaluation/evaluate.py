@@ -128,16 +128,12 @@ def evaluate(request: EvaluateRequest) -> None:
     logger.info("Evaluated %s on %s %s rows", request.model.label, f"{len(table):,}", request.side)
 
 
-def baseline(request: EvaluateRequest) -> "Baseline":
-    """The baseline of a model: what is frozen beside its run, else made of the stored evaluation, and frozen.
+def later_baseline(request: EvaluateRequest) -> "Baseline":
+    """Freeze the baseline of a version that has none, from its stored evaluation.
 
     Raises:
-        NotFoundError: There is neither.
+        NotFoundError: It was not judged on these rows.
     """
-    from lifecycle.evaluation import baseline as baselines
-
-    if found := baselines.load(request.model):
-        return found
     if not _holds(request.model, request.artifact):
         what = (
             f"{request.model.label} has no baseline, and was not judged on {request.data_name} {request.data_version}."
