@@ -47,9 +47,8 @@ def baseline(
     if as_json:
         show.print_json({"model": model.name, "version": model.version, "digest": found.digest, "baseline": found})
         return
-    console.echo(
-        f"{model.label}: {found.rows:,} rows of {found.data_name} {found.data_version} {found.side}, {found.digest[:16]}"
-    )
+    where = f"{found.data_name} {found.data_version} {found.side}"
+    console.echo(f"{model.label}: {found.rows:,} rows of {where}, {found.digest[:12]}")
     rows = [
         (each.part, each.name, f"{each.rows:,}", f"{each.missing:,}", len(each.counts)) for each in found.distributions
     ]
@@ -130,7 +129,7 @@ def ack(
 ) -> None:
     """Silence an open alert for some days, with a reason.
 
-    Example: mlops monitor ack --model-name sentiment --env prod --reason "new customers since May; retraining" --days 14
+    Example: mlops monitor ack --model-name sentiment --reason "new customers; retraining" --days 14
     """
     from lifecycle.monitoring import store
 
@@ -166,13 +165,14 @@ def labels(
 ) -> None:
     """Join labels that came later to what was predicted, and measure each batch that they are about.
 
-    Example: mlops monitor labels --model-name bikes --env prod --input counted.csv --key-column instant --label-column cnt
+    Example: mlops monitor labels --model-name bikes --input counted.csv --key-column instant --label-column cnt
     """
     from lifecycle.monitoring import labels as later
 
     target = runner.registered(env, model_name)
     config, definition = settings.load(env, model_name=model_name), definitions.chosen(model_name)[1]
-    usual_key = definition and (definition.inference.key or definition.data.key)
+    usual_key = (definition.inference.key or definition.data.key) if definition else None
+    usual_label = definition.data.target if definition else None
     delivery = settings.checked(
         later.Delivery,
         name=target.name,
@@ -183,7 +183,7 @@ def labels(
         data_root=config.datasets,
         source=settings.checked(TableForm, source_format=source_format).at(source),
         key_column=_given(key_column or usual_key, "--key-column"),
-        label_column=_given(label_column or (definition and definition.data.target), "--label-column"),
+        label_column=_given(label_column or usual_label, "--label-column"),
         data=config.data,
         gate=config.gate,
         rules=config.monitoring,
@@ -243,7 +243,7 @@ def _row(batch: Measured, answered: Measured | None) -> tuple[Any, ...]:
         f"{rejected:.1%}",
         len(batch.beyond),
         told,
-        ", ".join(_metric(line) for line in answered.lines[:2]) if answered else "",
+        ", ".join(_metric(line) for line in answered.lines[:1]) if answered else "",
     )
 
 
@@ -268,7 +268,7 @@ def _joined(joined: "Joined", name: str) -> None:
             _yes(line),
         )
         for each in joined.batches
-        for line in each.lines
+        for line in each.lines[:1]
     ]
     show.table(("day", "version", "batch", "metric", "value", "when judged", "rows", "beyond"), rows, name)
 

@@ -53,7 +53,8 @@ class Baseline(Frozen):
     @property
     def digest(self) -> str:
         """The sha256 of its content."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def known(self) -> dict[str, Vocabulary]:

@@ -191,11 +191,12 @@ def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> 
 
 
 def _lines(delivery: Delivery, problem: Problem, scores: Scores, baseline: Baseline) -> Iterator[Line]:
-    """Each metric that the baseline has too; the gate's decides, else the problem's own."""
+    """Each metric that the baseline has too; the first one decides: the gate's, else the problem's own."""
     there = {metric.name: metric for metric in problem.judging.standard(scores) if metric.name in baseline.metrics}
     wanted = problem.judging.completed(delivery.gate).metric
     deciding = wanted if wanted in there else problem.judging.metric
-    spreads, _ = bootstrapped([*there.values()], {"challenger": scores}, CONFIDENCE, RESAMPLES)
+    ordered = sorted(there.values(), key=lambda metric: metric.name != deciding)
+    spreads, _ = bootstrapped(ordered, {"challenger": scores}, CONFIDENCE, RESAMPLES)
     rows = len(scores.truth)
     for (_, name), spread in spreads.items():
         found, before = spread.interval, baseline.metrics[name]
