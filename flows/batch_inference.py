@@ -41,7 +41,7 @@ def run(request: InferenceRequest) -> Outcome[Batch]:
         rules=config.data,
         inference=_rules(config, request.engine, request.table),
     )
-    planned = inference.pinned(planned)
+    planned = monitoring.with_sample(inference.pinned(planned), config)
     folder, _ = inference.locate(planned)
     compute.run_step("infer", planned, config)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))

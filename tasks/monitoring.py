@@ -15,9 +15,18 @@ logger = logging.getLogger("lifecycle.monitoring")
 measure = on_registry(watch.watch).with_options(name="measure the batch")
 
 
+def with_sample(batch: BatchRequest, config: Settings) -> BatchRequest:
+    """The same batch, of which some inputs are kept until it is measured; not if it is not to be."""
+    return (
+        batch.model_copy(update={"sample": watch.sample_of(batch, config.measurements)})
+        if _is(batch, config)
+        else batch
+    )
+
+
 def after(batch: BatchRequest, config: Settings) -> None:
     """Measure a published batch and tell of alerts; whatever fails is told, and the batch stays as it is."""
-    if not config.monitoring.enabled or batch.model.version is None:
+    if not _is(batch, config):
         return
     request = watch.Watch(batch=batch, rules=config.monitoring, root=config.measurements, data_root=config.datasets)
     try:
@@ -34,3 +43,8 @@ def tell(alerts: tuple[Alert, ...], config: Settings) -> None:
         events.emit_alert(alert, config.env, watch.next_command(alert))
         reports.show_alert(alert, watch.next_command(alert))
         store.mark_told(config.measurements, alert)
+
+
+def _is(batch: BatchRequest, config: Settings) -> bool:
+    """Whether it is to be measured: what was scored by a run alone is nobody's production."""
+    return config.monitoring.enabled and batch.model.version is not None

@@ -1,8 +1,6 @@
 """A published batch against the baseline of the version that scored it.
 
-Its table is read once more, as it was for scoring, and of a large one some rows are looked at: they are enough to tell
-how a batch differs, and the memory and time stay those of a few thousand rows. Which rows these are follows from their
-numbers alone. To keep inputs while scoring would cost every part, whether anybody measures it or not.
+Of a large batch some rows are looked at: they are enough to tell how it differs, and what that costs stays the same.
 """
 
 from collections.abc import Iterator
@@ -10,13 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from lifecycle.data import ingest
 from lifecycle.evaluation.baseline import Baseline
-from lifecycle.inference import local
+from lifecycle.inference import sample
 from lifecycle.inference.manifest import REJECTED, BatchManifest, BatchRequest, by_input
 from lifecycle.monitoring.compare import compared
 from lifecycle.monitoring.findings import Line, Measured
@@ -26,8 +23,6 @@ from lifecycle.problems.shares import wilson
 from lifecycle.settings.rules import MonitoringRules
 from lifecycle.storage import volumes
 
-SAMPLE = 5_000
-"""Of a batch with more rows than this, about so many are looked at."""
 CONFIDENCE = 0.99
 
 
@@ -62,8 +57,9 @@ def _pairs(
     batch: Published, baseline: Baseline
 ) -> Iterator[tuple[distributions.Distribution, distributions.Distribution]]:
     """Each distribution of the baseline with that of the batch over the same bins."""
-    answers = _answers(batch)
-    inputs = _inputs(batch, baseline, answers.index)
+    inputs = _inputs(batch, baseline)
+    answers = _answers(batch, inputs.index)  # without rows that were erased
+    inputs = inputs.loc[answers.index]
     seen = [
         *distributions.of_inputs(inputs, baseline.columns, baseline.known),
         *distributions.of_predictions(answers, named(baseline.problem)),
@@ -90,38 +86,36 @@ def _rejected(manifest: BatchManifest, rules: MonitoringRules) -> Line:
     )
 
 
-def sampled(rows: "pd.Index[int]", of: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    """Which rows are looked at in a batch of so many: all of a small one, else by their numbers, evenly spread."""
-    share = min(1.0, SAMPLE / max(of, 1))
-    mixed = rows.to_numpy(np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # modulo 2**64
-    return np.asarray((mixed >> np.uint64(32)) < np.uint64(round(share * 2**32)))
-
-
-def _answers(batch: Published) -> pd.DataFrame:
-    """The predictions of the rows that are looked at, by row."""
+def _answers(batch: Published, rows: "pd.Index[int]") -> pd.DataFrame:
+    """The predictions of some rows, in their order."""
     folder, columns = volumes.local(batch.folder), ["row", *named(batch.manifest.problem).prediction]
     frames = []
     for name in sorted(batch.manifest.parts):
         if name != REJECTED:
-            rows = pq.read_table(folder / name, columns=columns).to_pandas().set_index("row")
-            frames.append(rows[sampled(rows.index, batch.manifest.rows_in)])
-    answers: pd.DataFrame = pd.concat(frames)
-    return answers
+            answers = pq.read_table(folder / name, columns=columns).to_pandas().set_index("row")
+            frames.append(answers[answers.index.isin(rows)])
+    return pd.DataFrame(pd.concat(frames)).sort_index()
 
 
-def _inputs(batch: Published, baseline: Baseline, scored: "pd.Index[int]") -> pd.DataFrame:
-    """The inputs of the rows that are looked at, as the table has them, under the names that the model calls them."""
-    request, manifest = batch.request, batch.manifest
-    named_by, names = by_input(manifest.columns), [column.name for column in baseline.columns]
+def _inputs(batch: Published, baseline: Baseline) -> pd.DataFrame:
+    """Some inputs, under the names that the model calls them: those that were kept, else the table is read again."""
+    kept = sample.take(batch.request.sample) if batch.request.sample else None
+    return _again(batch, [column.name for column in baseline.columns]) if kept is None else kept
+
+
+def _again(batch: Published, names: list[str]) -> pd.DataFrame:
+    request, named_by = batch.request, by_input(batch.manifest.columns)
     sources = [named_by.get(name, name) for name in names]
-    splits = {local.SPLIT: ""} if request.splits else {}
     chunks = ingest.stream(
         request.input,
         request.rules,
-        dict.fromkeys(sources, "") | splits,
+        sources,
         rows_per_chunk=request.inference.rows_per_part,
         sha256=request.input_sha256,
     )
-    frames = [chunk.loc[sampled(chunk.index, manifest.rows_in) & chunk.index.isin(scored), sources] for chunk in chunks]
-    rows: pd.DataFrame = pd.concat(frames).set_axis(names, axis="columns")
-    return rows
+    rejected = pq.read_table(volumes.local(batch.folder) / REJECTED, columns=["row"])["row"].to_pylist()
+    kept = pd.DataFrame(columns=sources)
+    for chunk in chunks:
+        good = chunk.loc[~chunk.index.isin(rejected), sources]
+        kept = sample.of(pd.concat([kept, good]) if len(kept) else good)
+    return kept.sort_index().set_axis(names, axis="columns")

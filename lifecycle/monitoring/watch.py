@@ -34,6 +34,14 @@ def watch(request: Watch) -> tuple[Alert, ...]:
     Raises:
         NotFoundError: Its version has no baseline, and none can be made.
     """
+    try:
+        return _watched(request)
+    finally:
+        if request.batch.sample:  # inputs are somebody's: they stay no longer than they are needed
+            volumes.remove(request.batch.sample)
+
+
+def _watched(request: Watch) -> tuple[Alert, ...]:
     batch, rules = request.batch, request.rules
     folder, _ = batches.locate(batch)
     published = Published(batch, folder, batches.load(folder))
@@ -55,6 +63,12 @@ def watch(request: Watch) -> tuple[Alert, ...]:
     for alert in alerts:
         logger.warning("ALERT %s. See: %s", alert.told, next_command(alert))
     return tuple(alerts)
+
+
+def sample_of(batch: BatchRequest, root: Path) -> Path:
+    """Where some inputs of a batch are kept until it is measured."""
+    folder, _ = batches.locate(batch)
+    return root / f"{batch.model.name}" / "inputs" / f"v{batch.model.version}-{folder.name}.json"
 
 
 def next_command(alert: Alert) -> str:
