@@ -122,7 +122,9 @@ def check(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
 def ack(
     model_name: options.ModelName,
     reason: Annotated[str, typer.Option("--reason", help="Why it may be silent; it is kept.")],
-    alert: Annotated[str | None, typer.Option("--alert", help="Which one, if several are open.")] = None,
+    alert: Annotated[
+        str | None, typer.Option("--alert", help="The beginning of its name, if several are open.")
+    ] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=365, help="For so long; then it is an alert again.")] = 7,
     env: options.Env = PROD,
     as_json: options.Json = False,
@@ -206,8 +208,8 @@ def _given(value: str | None, option: str) -> str:
 
 
 def _one(alerts: tuple[Alert, ...], wanted: str | None, which: str) -> Alert:
-    """The alert that is meant: the one of a name, else the only open one."""
-    found = [alert for alert in alerts if wanted in {None, alert.id}]
+    """The alert that is meant: the one whose name begins so, else the only open one."""
+    found = [alert for alert in alerts if alert.id.startswith(wanted or "")]
     if len(found) == 1:
         return found[0]
     there = ", ".join(alert.id for alert in alerts) or "none"
