@@ -21,7 +21,7 @@ from lifecycle.settings.rules import MonitoringRules
 
 Counts = NDArray[np.int64]
 EXPECTED = 5
-"""Bins in which fewer rows are to be expected are counted together."""
+"""Bins in which fewer rows are to be expected are counted together; Cochran's rule lets one of them have fewer."""
 
 
 def compared(pairs: Sequence[tuple[Distribution, Distribution]], rules: MonitoringRules) -> tuple[Line, ...]:
@@ -83,16 +83,17 @@ def _distances(was: Counts, now: Counts) -> tuple[float, float]:
 
 
 def _pooled(was: Counts, now: Counts) -> Counts:
-    """Both with the bins together in which few rows are to be expected; of such a rest that is small, with another."""
+    """Both with the bins together in which few rows are to be expected; next to nothing goes to the largest bin.
+
+    Not to a small one: a level that was renamed would be taken for itself.
+    """
     table = np.stack([was, now])
     expected = table.sum(axis=0) * table.sum(axis=1).min() / table.sum()
     rare = expected < EXPECTED
-    if not rare.any():
-        return table
-    kept = table[:, ~rare]
-    rest = table[:, rare].sum(axis=1, keepdims=True)
-    if expected[rare].sum() >= EXPECTED or not kept.size:
+    if not rare.any() or rare.all():
+        return table if not rare.any() else table.sum(axis=1, keepdims=True)
+    kept, rest = table[:, ~rare], table[:, rare].sum(axis=1, keepdims=True)
+    if expected[rare].sum() >= 1:
         return np.hstack([kept, rest])
-    smallest = int(kept.sum(axis=0).argmin())
-    kept[:, smallest] += rest[:, 0]
+    kept[:, int(kept.sum(axis=0).argmax())] += rest[:, 0]
     return kept

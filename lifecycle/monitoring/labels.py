@@ -156,7 +156,7 @@ def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]",
 def _current(delivery: Delivery) -> dict[str, str]:
     """The newest label of each key that was delivered before."""
     found: dict[str, str] = {}
-    for path in volumes.glob(delivery.root, f"{delivery.name}/labels/*.parquet"):
+    for path in store.tables(delivery.root, f"{delivery.name}/labels/*.parquet"):
         table = pq.read_table(volumes.local(path))
         found |= dict(zip(table[KEY].to_pylist(), table[LABEL].to_pylist(), strict=True))
     return found

@@ -79,8 +79,13 @@ def put(path: Path, table: pa.Table) -> None:
 
 def every(root: Path, name: str, kind: Kind) -> list[Measured]:
     """What was measured of all batches of a model, in their order."""
-    found = volumes.glob(root, f"{name}/{kind}/*/*.parquet")
-    return sorted((_read(path) for path in found if not path.name.startswith(".")), key=lambda each: each.order)
+    found = tables(root, f"{name}/{kind}/*/*.parquet")
+    return sorted((_read(path) for path in found), key=lambda each: each.order)
+
+
+def tables(root: Path, pattern: str) -> list[Path]:
+    """Tables that are whole, sorted by path: a killed writer may have left one that is not."""
+    return [path for path in volumes.glob(root, pattern) if not path.name.startswith(".")]
 
 
 def _read(path: Path) -> Measured:
