@@ -212,7 +212,9 @@ def _one(alerts: tuple[Alert, ...], wanted: str | None, which: str) -> Alert:
     found = [alert for alert in alerts if alert.id.startswith(wanted or "")]
     if len(found) == 1:
         return found[0]
-    there = ", ".join(alert.id for alert in alerts) or "none"
+    if not alerts:
+        raise NotFoundError("No alert is open.", f"See: mlops monitor show {which}")
+    there = ", ".join(alert.id for alert in alerts)
     fix = f"Name one of them: --alert …; see: mlops monitor check {which}"
     raise NotFoundError(f"No single alert is meant; open are: {there}.", fix)
 

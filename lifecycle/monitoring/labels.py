@@ -38,7 +38,7 @@ from lifecycle.storage import volumes
 logger = logging.getLogger(__name__)
 
 CONFIDENCE, RESAMPLES = 0.99, 1000
-KEY, LABEL = "key", "label"
+KEY, TRUTH = "key", "truth"
 
 
 class Delivery(Frozen):
@@ -94,7 +94,7 @@ def join(delivery: Delivery) -> Joined:
     read = ingest.read(
         delivery.source, delivery.data, {delivery.key_column: "--key-column", delivery.label_column: "--label-column"}
     ).rows[[delivery.key_column, delivery.label_column]]
-    given, report = _usable(read.set_axis([KEY, LABEL], axis="columns"), scored)
+    given, report = _usable(read.set_axis([KEY, TRUTH], axis="columns"), scored)
     known = {key for each in scored for key in each.answers.index}
     unknown = [key for key in given.index if key not in known]
     if len(unknown) == len(given):
@@ -136,7 +136,7 @@ def _digests(keys: "pd.Series[str]") -> pd.Index:
 def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]", dict[str, int]]:
     """One label for each digest of a key, in one spelling, and what became of the other rows."""
     problem = named(scored[0].manifest.problem)
-    cells = rows[LABEL].str.strip()
+    cells = rows[TRUTH].str.strip()
     if problem.table.has_classes:
         classes = {label for each in scored for label in each.manifest.labels}
         cells = spelled(cells, sorted(classes))
@@ -144,10 +144,10 @@ def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]",
         numbers = pd.to_numeric(cells, errors="coerce")
         cells = numbers.map(repr).where(np.isfinite(numbers), "")
     usable = (cells != "") & (rows[KEY].str.strip() != "")
-    there = pd.DataFrame({KEY: _digests(rows.loc[usable, KEY]), LABEL: cells[usable].to_numpy()})
+    there = pd.DataFrame({KEY: _digests(rows.loc[usable, KEY]), TRUTH: cells[usable].to_numpy()})
     distinct = there.drop_duplicates()
     contradictory = distinct.loc[distinct[KEY].duplicated(keep=False), KEY].unique()
-    kept = distinct[~distinct[KEY].isin(contradictory)].set_index(KEY)[LABEL]
+    kept = distinct[~distinct[KEY].isin(contradictory)].set_index(KEY)[TRUTH]
     aside = int(there[KEY].isin(contradictory).sum())
     repeated = len(there) - aside - len(kept)
     return kept, {"unusable": int((~usable).sum()), "contradictory": aside, "repeated": repeated}
@@ -158,13 +158,13 @@ def _current(delivery: Delivery) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in store.tables(delivery.root, f"{delivery.name}/labels/*.parquet"):
         table = pq.read_table(volumes.local(path))
-        found |= dict(zip(table[KEY].to_pylist(), table[LABEL].to_pylist(), strict=True))
+        found |= dict(zip(table[KEY].to_pylist(), table[TRUTH].to_pylist(), strict=True))
     return found
 
 
 def _keep(delivery: Delivery, labels: "pd.Series[str]") -> None:
     now = datetime.now(UTC)
-    table = pa.table({KEY: labels.index.to_list(), LABEL: labels.to_list(), "at": [now] * len(labels)})
+    table = pa.table({KEY: labels.index.to_list(), TRUTH: labels.to_list(), "at": [now] * len(labels)})
     store.put(delivery.root / delivery.name / "labels" / f"{now:%Y%m%dT%H%M%S%f}.parquet", table)
 
 

@@ -24,9 +24,8 @@ def read(root: Path, name: str) -> Standing:
     path = root / name / FILE
     if not volumes.exists(path):
         what = f"No batch of {name} was measured yet."
-        raise NotFoundError(
-            what, "Score one: mlops infer --input TABLE; older ones are measured by the same command again."
-        )
+        fix = "Score a table: mlops infer --input …; what is published already is measured by the same command again."
+        raise NotFoundError(what, fix)
     return _read(path, Standing)
 
 
