@@ -5,13 +5,16 @@ several parts is made of theirs, in whatever order these come.
 """
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lifecycle.core.errors import NotFoundError
+from lifecycle.core.errors import MlopsError, NotFoundError
 from lifecycle.storage import volumes
+
+logger = logging.getLogger(__name__)
 
 ROWS = 2_000
 """Enough to tell how a batch differs; of a smaller one it is every row."""
@@ -26,9 +29,15 @@ def of(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def keep(path: Path, rows: pd.DataFrame) -> None:
-    """Write a sample; JSON holds every cell that was read, halves of surrogate pairs included."""
+    """Write a sample; JSON holds every cell that was read, halves of surrogate pairs included.
+
+    A batch does not fail of it: who measures it then reads the table again.
+    """
     cells = {str(name): rows[name].to_list() for name in rows}
-    volumes.write(path, json.dumps({"rows": rows.index.to_list(), "cells": cells}).encode())
+    try:
+        volumes.write(path, json.dumps({"rows": rows.index.to_list(), "cells": cells}).encode())
+    except (MlopsError, OSError) as error:
+        logger.warning("No inputs are kept for monitoring: %s", error)
 
 
 def take(path: Path) -> pd.DataFrame | None:

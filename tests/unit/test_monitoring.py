@@ -178,6 +178,14 @@ def test_the_table_is_read_again_where_no_inputs_were_kept(watched: Watched) -> 
     assert one.lines[0].value == pytest.approx(50 / 2500)
 
 
+def test_a_batch_does_not_fail_where_no_inputs_can_be_kept(watched: Watched) -> None:
+    request = scored(watched, new_rows(100))
+    kept = request.batch.model_copy(update={"sample": watched.config.state / "day-1.csv" / "inputs.json"})
+    shutil.rmtree(watched.config.predictions)
+    inference.infer(kept)
+    assert batches.load(batches.locate(kept)[0]).scored == 100
+
+
 def test_what_the_version_was_made_of_is_no_production(watched: Watched, judged: Watched) -> None:
     watch.watch(scored(watched, pd.read_csv(judged.config.state / "bikes.csv")))
     assert store.every(watched.config.measurements, NAME, "drift") == []
