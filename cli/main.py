@@ -82,6 +82,7 @@ class Root(LazyGroup):
         "data": Place("cli.data", "app", "Dataset versions: create, list, show, validate; erase rows."),
         "model": Place("cli.model", "app", "The registry: register, find, describe, alias, delete, clean up, migrate."),
         "gate": Place("cli.gate", "app", "The gate: judge, explain, prove that it refuses."),
+        "monitor": Place("cli.monitor", "app", "Production: drift, performance, alerts, labels that come later."),
         "databricks": Place(
             "cli.databricks", "app", "Databricks: jobs, one-time runs, single steps, runs of killed flows."
         ),
@@ -94,7 +95,7 @@ app = typer.Typer(
     cls=Root,
     help="The whole life of a model: data, training, gate, promotion, inference, rollback.",
     epilog="First steps: mlops demo. Exit codes: 0 ok, 1 bug, 2 usage, 3 bad data, 4 gate refused, 5 conflict, "
-    "6 transient failure, 7 integrity.",
+    "6 transient failure, 7 integrity, 8 alert.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
