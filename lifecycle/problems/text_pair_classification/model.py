@@ -240,7 +240,7 @@ class PairModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
             ValueError: A column is missing, appears twice, or holds what is no text.
         """
         texts = [_texts(frame, name, self.inputs) for name in self.inputs]
-        if self.encoder is not None and len(frame):
+        if self.encoder is not None:
             return embedded(texts, self.encoder)
         if getattr(self.pipeline, "takes_inputs_", False):
             return pd.DataFrame(dict(zip(self.inputs, texts, strict=True)), dtype=object)
