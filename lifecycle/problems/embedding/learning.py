@@ -53,7 +53,7 @@ class Embedded(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
     def with_files(self, files: encoders.Files) -> Self:
         """The same, with what it reads by."""
-        self.files_, self.reader_ = files, None
+        self.files_ = files
         return self
 
     def fit(self, texts: pd.DataFrame, _: Any = None) -> Self:

@@ -130,7 +130,7 @@ class Encoder:
     """
 
     def __init__(self, network: bytes, tokenizer: str) -> None:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
         from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
@@ -139,7 +139,9 @@ class Encoder:
         self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_str(tokenizer)
         self._tokenizer.no_padding()
-        self._kinds = {known.name: "int32" if "int32" in known.type else "int64" for known in self._session.get_inputs()}
+        self._kinds = {
+            known.name: "int32" if "int32" in known.type else "int64" for known in self._session.get_inputs()
+        }
 
     def vectors(self, texts: Sequence[str]) -> Any:
         """A vector of length 1 for each text, in their order; equal texts are read once."""
