@@ -1,5 +1,7 @@
 """A frozen encoder under a linear model: for pairs and texts, the same in every batch, complete in what is stored."""
 
+import ast
+import re
 from pathlib import Path
 
 import mlflow
@@ -15,6 +17,7 @@ from lifecycle.problems.known import named
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
+from tests.conftest import ROOT
 from tests.encoder import write_encoder
 from tests.pairs import pairs
 from tests.unit.test_pairs import write_version
@@ -106,3 +109,12 @@ def test_a_single_text_has_an_encoder_too(tmp_path: Path) -> None:
     stored = learning.store(pipeline, TEXT_COLUMNS, tmp_path)
     assert stored.inputs == {"text": "string"}
     assert {*stored.artifacts} == {"pipeline", "columns", "network", "tokenizer"}
+
+
+def test_the_parameters_of_the_page_make_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs/embeddings.md").read_text(encoding="utf-8")
+    (params,) = re.findall(r'--params "(.*)"', page)
+    write_encoder(tmp_path / "minilm")
+    monkeypatch.chdir(tmp_path)
+    pipeline = PAIR.build("embedding", ast.literal_eval(params), 0, INPUTS)
+    assert pipeline[-1].C == 10
