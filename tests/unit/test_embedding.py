@@ -2,6 +2,7 @@
 
 import ast
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import mlflow
@@ -22,6 +23,7 @@ from tests.encoder import write_encoder
 from tests.pairs import pairs
 from tests.unit.test_pairs import write_version
 
+pytestmark = pytest.mark.skipif(not find_spec("onnxruntime"), reason="needs the extra `embeddings`")
 PAIR = named("text-pair-classification").learning
 INPUTS: Columns = (Column(name="premise", kind="text"), Column(name="hypothesis", kind="text"))
 
