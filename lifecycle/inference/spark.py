@@ -42,6 +42,8 @@ ARTIFACTS = {
     "pipeline.skops": "pipeline",
     "pipeline.pkl": "pipeline",
     "columns.json": "columns",
+    "model.onnx": "network",
+    "tokenizer.json": "tokenizer",
     "vader_lexicon.txt": "lexicon",
     "emoji_utf8_lexicon.txt": "emoji",
 }

@@ -46,6 +46,7 @@ TRUST = "If the code that it brings may run here, name its modules in the enviro
 DO_NOT_USE = "Do not use this model; roll back or train again."
 
 VADER_FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt")
+ENCODER_MISSING = "Install them: pip install 'mlops-lifecycle[embeddings]'"
 VADER_MISSING = "Install it: pip install 'mlops-lifecycle[vader]'"
 
 
@@ -217,7 +218,7 @@ def problem_and_inputs(folder: Path, label: str) -> tuple[ProblemName, tuple[str
     Raises:
         IntegrityError: It is no form of ours, or its list of columns is damaged.
     """
-    if reader_of(folder, label) is not _of_columns:
+    if reader_of(folder, label) not in (_of_columns, _with_encoder):
         return TEXT_CLASSIFICATION, tuple(column.name for column in TEXT_COLUMNS)
     told = _columns(folder / "artifacts" / "columns.json", label)
     return told.problem, tuple(column.name for column in told.columns)
@@ -233,7 +234,7 @@ class _Columns(Frozen):
     def _are_its_columns(self) -> Self:
         if len({column.name for column in self.columns}) < len(self.columns):
             raise ValueError("a column appears twice")
-        if self.problem == TEXT_CLASSIFICATION:
+        if self.problem == TEXT_CLASSIFICATION and self.columns != TEXT_COLUMNS:
             raise ValueError("one text has no list of columns")
         if wrong := {column.kind for column in self.columns} - named(self.problem).table.kinds:
             raise ValueError(f"a column is {min(wrong)}, which {self.problem} does not read")
@@ -264,10 +265,30 @@ def _of_columns(artifacts: Path, ref: ModelRef) -> Any:
     from lifecycle.problems.text_classification.model import read
 
     told = _columns(artifacts / "columns.json", ref.label)
+    if told.problem == TEXT_CLASSIFICATION:
+        raise IntegrityError(f"{ref.label}: one text has no list of columns.", DO_NOT_USE)
     problem, pipeline = named(told.problem), _pipeline(artifacts / "pipeline.skops", ref, read)
     is_classifier = problem.model_type == "classifier"
     _require_answers(pipeline, ref, *(("predict_proba", "classes_") if is_classifier else ("predict",)))
     return problem.model(pipeline, [(column.name, column.kind) for column in told.columns], told.problem)
+
+
+@cached(LRUCache(maxsize=2), key=lambda _, ref: (ref.artifact_sha256, ref.trusted_modules), lock=Lock())
+def _with_encoder(artifacts: Path, ref: ModelRef) -> Any:
+    """Texts behind a frozen encoder; its network comes as one file, so that it can name no other one to be read."""
+    from lifecycle.problems.text_pair_classification.model import Encoder, PairModel, read
+
+    told = _columns(artifacts / "columns.json", ref.label)
+    pipeline = _pipeline(artifacts / "pipeline.skops", ref, read)
+    _require_answers(pipeline, ref, "predict_proba", "classes_")
+    try:
+        tokenizer = (artifacts / "tokenizer.json").read_text(encoding="utf-8")
+        encoder = Encoder((artifacts / "model.onnx").read_bytes(), tokenizer)
+    except ImportError:
+        raise ConfigError(f"{ref.label} needs onnxruntime and tokenizers.", ENCODER_MISSING) from None
+    except Exception as error:  # both libraries raise kinds of their own
+        raise IntegrityError(f"{ref.label}: its encoder cannot be read: {_said(error)}.", DO_NOT_USE) from None
+    return PairModel(pipeline, [(column.name, column.kind) for column in told.columns], told.problem, encoder)
 
 
 def _pipeline(path: Path, ref: ModelRef, read: Callable[[Path, Iterable[str]], Any]) -> Any:
@@ -341,6 +362,7 @@ def _vader(artifacts: Path, ref: ModelRef) -> Any:
 FORMS: dict[tuple[str, ...], Callable[[Path, ModelRef], Any]] = {
     ("pipeline.skops",): _text,
     ("columns.json", "pipeline.skops"): _of_columns,
+    ("columns.json", "model.onnx", "pipeline.skops", "tokenizer.json"): _with_encoder,
     ("pipeline.pkl",): _pickled,
     tuple(sorted(VADER_FILES)): _vader,
 }

@@ -32,6 +32,7 @@ class StoredModel(NamedTuple):
         example: Rows of nobody: a model is kept for years, and its digest would speak for a row that had to be erased.
         own: The code of a team's own that it is made of; it travels with them too.
         trusted_types: Beyond our own list, what it is made of.
+        packages: What it needs beyond the libraries of all models.
     """
 
     code: Path
@@ -41,6 +42,7 @@ class StoredModel(NamedTuple):
     example: "pd.DataFrame"
     own: own_code.Sources = MappingProxyType({})
     trusted_types: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 class Learning(Protocol):

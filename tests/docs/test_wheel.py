@@ -24,6 +24,7 @@ EXTRA_OF = {
     "predictions.py": "delta",
     "vader.py": "vader",
     "external.py": "vader",
+    "model.py": "embeddings",
     "definition.py": "databricks",
     "databricks.py": "databricks",
     "databricks_calls.py": "databricks",

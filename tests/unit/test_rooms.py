@@ -12,7 +12,9 @@ from tests.conftest import ROOT
 Graph = dict[str, set[str]]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-OPTIONAL = {"databricks", "deltalake", "prefect_databricks", "py4j", "pyspark", "vaderSentiment"}
+OPTIONAL = {
+    "databricks", "deltalake", "onnxruntime", "prefect_databricks", "py4j", "pyspark", "tokenizers", "vaderSentiment",
+}  # fmt: skip
 """Packages that need not be there, or that only Databricks needs."""
 STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lifecycle.problems.classification import plots, summary
 from lifecycle.problems.contract import Columns
+from lifecycle.problems.embedding.learning import WithEmbedding
 from lifecycle.problems.learning import Learning, StoredModel, Summary
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.text_classification import estimators, model
@@ -61,4 +62,4 @@ class _Learning(Learning):
         plots.draw(truth, answers, folder)
 
 
-LEARNING: Learning = _Learning()
+LEARNING: Learning = WithEmbedding("text-classification", _Learning())

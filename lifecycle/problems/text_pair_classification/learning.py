@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lifecycle.problems.contract import Columns
+from lifecycle.problems.embedding.learning import WithEmbedding
 from lifecycle.problems.learning import Learning
 from lifecycle.problems.tabular.learning import OF_CLASSES, TableLearning
 from lifecycle.problems.text_classification.model import store
@@ -45,4 +46,7 @@ class _Learning(TableLearning):
         store(pipeline, path)
 
 
-LEARNING: Learning = _Learning("text-pair-classification", OF_CLASSES._replace(estimators=estimators.ESTIMATORS))
+LEARNING: Learning = WithEmbedding(
+    "text-pair-classification",
+    _Learning("text-pair-classification", OF_CLASSES._replace(estimators=estimators.ESTIMATORS)),
+)
