@@ -39,10 +39,12 @@ WORD = re.compile(
     r"|[^\W_]+"
 )
 NO_CONTENT = frozenset(
-    "a an and any are as at be been but by can could did do does for from had has have how i if in into is it its "
-    "may me might must my of on or our shall should so some such than that the their them then there these they "
-    "this those to us was we were what when where which while who whom whose why will with would you your about "
-    "der die das und ist sind ein eine wie was wer wo wann warum welche welcher mit von zu im in auf für".split()
+    WORD.findall(
+        "a an and any are as at be been but by can could did do does for from had has have how i if in into is it its "
+        "may me might must my of on or our shall should so some such than that the their them then there these they "
+        "this those to us was we were what when where which while who whom whose why will with would you your about "
+        "der die das und ist sind ein eine wie was wer wo wann warum welche welcher mit von zu im in auf für"
+    )
 )
 """Words that a question is asked with, and that say nothing of what it is about."""
 SENTENCE = re.compile(r"(?<=[.!?。!?])\s+|\n\s*\n|\n(?=\s*(?:[-*|>#]|\d+[.)])\s)")
@@ -129,8 +131,9 @@ class Chain:
         self.chunks, self.index, self.prompt, self.settings = chunks, index, prompt, settings
         counts = np.diff(index.scores["indptr"])
         places = {word: place for word, place in index.vocab_dict.items() if place < len(counts)}
-        self.weights = {word: float(_rarity(counts[place], len(chunks))) for word, place in places.items()}
-        self.unknown = float(_rarity(0, len(chunks)))
+        rare = np.log1p((len(chunks) - counts + 0.5) / (counts + 0.5))
+        self.weights = {word: float(rare[place]) for word, place in places.items()}
+        self.unknown = float(np.log1p((len(chunks) + 0.5) / 0.5))
 
     @classmethod
     def load(cls, folder: str | Path) -> "Chain":
@@ -142,16 +145,16 @@ class Chain:
         index = bm25s.BM25.load(folder / BM25, show_progress=False)
         return cls(chunks, index, (folder / PROMPT).read_text(encoding="utf-8"), Settings(**settings))
 
-    def answers(self, questions: Sequence[str], *, traced: bool = False) -> list[Answer]:
-        """One answer for each question, whatever the others are.
+    def answers(self, questions: Sequence[str]) -> list[Answer]:
+        """One answer for each question, whatever the others are; none is traced."""
+        return [self.answer(question) for question in questions]
+
+    def answer(self, question: str, before: str = "", *, traced: bool = False) -> Answer:
+        """The answer to one question; what was asked before helps to find passages where it says too little.
 
         Raises:
             EndpointError: A language model is to answer, does not, and nothing else may.
         """
-        return [self.answer(question, traced=traced) for question in questions]
-
-    def answer(self, question: str, before: str = "", *, traced: bool = False) -> Answer:
-        """The answer to one question; what was asked before helps to find passages where it says too little."""
         telling = SpanType.LLM if self.settings.language_model else SpanType.TOOL
         with _span("chat", SpanType.CHAIN, traced) as whole:
             whole.set_inputs({"question": question})
@@ -211,7 +214,7 @@ class Chain:
 
     def _extracted(self, asked: Sequence[str], passage: str) -> str:
         """The sentences of a passage that say most of what is asked, in their order."""
-        lines = (" ".join(part.split()).lstrip("#*->| ") for part in SENTENCE.split(passage))
+        lines = (" ".join(part.replace("**", "").split()).lstrip("#*->| ") for part in SENTENCE.split(passage))
         sentences = [line for line in lines if len(line.split()) >= SHORTEST_SENTENCE] or [passage.strip()]
         shares = np.array([self._share(asked, sentence) for sentence in sentences])
         best = [place for place in np.argsort(-shares, kind="stable")[: self.settings.sentences] if shares[place] > 0]
@@ -220,24 +223,16 @@ class Chain:
         return " ".join(sentences[place] for place in sorted(kept))
 
     def _generated(self, question: str, found: list[dict[str, Any]]) -> str | None:
-        """What the language model says; None if it fails and the sentences are to answer.
-
-        Raises:
-            EndpointError: It fails, and nothing else is to answer.
-        """
+        """What the language model says; None if it fails and the sentences are to answer."""
         passages = "\n\n".join(f"[{_place(chunk)}]\n{chunk['text']}" for chunk in found)
         fields = {"{{passages}}": passages, "{{question}}": question}  # together: a text may hold the name of a field
         prompt = re.sub("|".join(map(re.escape, fields)), lambda field: fields[field[0]], self.prompt)
         try:
             return _asked(prompt, self.settings)
         except EndpointError:
-            if self.settings.falls_back:
-                return None
-            raise
-
-
-def _rarity(count: Any, among: int) -> Any:
-    return np.log1p((among - count + 0.5) / (count + 0.5))
+            if not self.settings.falls_back:
+                raise
+        return None
 
 
 def _place(chunk: dict[str, Any]) -> str:
@@ -258,11 +253,7 @@ def _span(name: str, kind: str, traced: bool) -> Any:
 
 
 def _asked(prompt: str, settings: Settings) -> str:
-    """The answer of a language model.
-
-    Raises:
-        EndpointError: There is none, with what to do about it.
-    """
+    """The answer of a language model; without one an EndpointError that says what to do about it."""
     try:
         from openai import OpenAI, OpenAIError
     except ImportError:
@@ -300,11 +291,7 @@ def _access(settings: Settings) -> dict[str, str]:
 
 
 def asked(messages: Any) -> tuple[str, str]:
-    """The question of a conversation, its last message of a user, and what users asked before.
-
-    Raises:
-        ValueError: It holds none.
-    """
+    """The question of a conversation, a user's last message, and what users asked before; a ValueError without one."""
     every = [messages] if isinstance(messages, str | dict) else [*messages] if messages is not None else []
     told = [message if isinstance(message, dict) else {"role": "user", "content": message} for message in every]
     texts = [_text(message.get("content")) for message in told if message.get("role", "user") == "user"]
@@ -315,23 +302,17 @@ def asked(messages: Any) -> tuple[str, str]:
 
 def _text(content: Any) -> str:
     """The text of a message: itself, or of the parts that it has."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in content)
+    parts = [content] if isinstance(content, str) else content
+    if isinstance(parts, list):
+        return "\n".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in parts)
     raise ValueError(f"the content of a message is {content!r:.60}, which is no text")
 
 
 def conversations(model_input: Any) -> list[Any]:
-    """What is asked, in each form in which MLflow or a caller hands it: a table, rows, or one conversation.
-
-    Raises:
-        ValueError: It has no `messages`.
-    """
+    """What is asked, in each form in which MLflow or a caller hands it; what has no `messages` is a ValueError."""
     if isinstance(model_input, str):
         return [model_input]
-    if isinstance(model_input, dict):
-        model_input = [model_input]
+    model_input = [model_input] if isinstance(model_input, dict) else model_input
     if isinstance(model_input, list) and all(isinstance(row, dict) and "role" in row for row in model_input):
         return [model_input] if model_input else []
     rows = model_input.to_dict("records") if isinstance(model_input, pd.DataFrame) else [*model_input]
@@ -340,14 +321,22 @@ def conversations(model_input: Any) -> list[Any]:
     return [row["messages"] for row in rows]
 
 
-class ChatModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
+class _OfChain:
+    """What either form has: a chain, and how it is read."""
+
+    def __init__(self, chain: Chain | None = None) -> None:
+        self.chain: Any = chain
+
+    def load_context(self, context: Any) -> None:
+        """Read the chain."""
+        self.chain = Chain.load(context.artifacts["chain"])
+
+
+class ChatModel(_OfChain, PythonModel):  # type: ignore[misc]  # mlflow is untyped
     """A chain as the reference systems register one: `messages` in, a string out; a column `text` gives a table."""
 
     problem = "chat"
     inputs = ("text",)
-
-    def __init__(self, chain: Chain | None = None) -> None:
-        self.chain = chain
 
     @classmethod
     def of(cls, folder: str | Path) -> "ChatModel":
@@ -365,10 +354,6 @@ class ChatModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         """A question of nobody."""
         return pd.DataFrame({"messages": [[{"role": "user", "content": "What is it about?"}]]})
 
-    def load_context(self, context: Any) -> None:
-        """Read the chain."""
-        self.chain = Chain.load(context.artifacts["chain"])
-
     # mlflow warns about hints that it cannot turn into a schema, so the parameters carry none
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Answer each conversation with a string, or each question of a column `text` with a row."""
@@ -376,40 +361,29 @@ class ChatModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
             return self.answered(model_input["text"].tolist()).set_index(model_input.index)
         every = [asked(messages) for messages in conversations(model_input)]
         traced = len(every) <= MOST_TRACED
-        return [self.chain.answer(*each, traced=traced).cited for each in every]  # type: ignore[union-attr]
+        return [self.chain.answer(*each, traced=traced).cited for each in every]
 
     def answered(self, questions: Sequence[str]) -> pd.DataFrame:
         """The answers to questions as a table, which is not traced."""
-        told = self.chain.answers(questions)  # type: ignore[union-attr]
+        told = self.chain.answers(questions)
         return pd.DataFrame(
             {
                 "answer": pd.Series([each.text for each in told], dtype="str"),
-                "sources": pd.Series([_listed(each.sources) for each in told], dtype="str"),
+                "sources": pd.Series([json.dumps(each.sources, ensure_ascii=False) for each in told], dtype="str"),
                 "score": np.array([each.score for each in told], dtype="float64"),
                 "refused": np.array([each.refused for each in told], dtype="float64"),
-                "passages": pd.Series([_listed(each.passages) for each in told], dtype="str"),
+                "passages": pd.Series([json.dumps(each.passages, ensure_ascii=False) for each in told], dtype="str"),
             }
         )
 
 
-def _listed(texts: Iterable[str]) -> str:
-    return json.dumps([*texts], ensure_ascii=False)
-
-
-class ChatAgent(ResponsesAgent):  # type: ignore[misc]  # mlflow is untyped
+class ChatAgent(_OfChain, ResponsesAgent):  # type: ignore[misc]  # mlflow is untyped
     """The same chain as MLflow's agent, which Databricks' chat serving takes."""
-
-    def __init__(self, chain: Chain | None = None) -> None:
-        self.chain = chain
-
-    def load_context(self, context: Any) -> None:
-        """Read the chain."""
-        self.chain = Chain.load(context.artifacts["chain"])
 
     def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:
         """Answer the last question of a conversation."""
         messages = [item.model_dump() for item in request.input]
-        told = self.chain.answer(*asked(messages), traced=True)  # type: ignore[union-attr]
+        told = self.chain.answer(*asked(messages), traced=True)
         return ResponsesAgentResponse(output=[self.create_text_output_item(text=told.cited, id="answer")])
 
 
