@@ -11,6 +11,8 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
 
 from lifecycle.core.errors import ConfigError, DataError, NotFoundError
 from lifecycle.problems.chat import agent, documents, index, model
@@ -48,9 +50,10 @@ def chain(built: Path) -> Chain:
 
 
 @pytest.fixture
-def logged(tmp_path: Path) -> Iterator[None]:
+def logged(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri((tmp_path / "mlruns").as_uri())
+    monkeypatch.chdir(home)
+    mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow.db'}")
     yield
     mlflow.set_tracking_uri(before)
 
@@ -164,13 +167,16 @@ def test_a_batch_is_a_table_in_the_order_of_its_rows(chain: Chain) -> None:
 @pytest.mark.usefixtures("logged")
 def test_plain_mlflow_loads_either_form_and_traces_its_answers(built: Path) -> None:
     with mlflow.start_run():
-        uri = mlflow.pyfunc.log_model(
-            name="model", python_model=model.__file__, artifacts={"chain": str(built)}
-        ).model_uri
+        signature = ModelSignature(
+            inputs=Schema([ColSpec(kind, name) for name, kind in ChatModel.reads().items()]),
+            outputs=Schema([ColSpec("string")]),
+        )
+        chosen = {"python_model": model.__file__, "artifacts": {"chain": str(built)}, "signature": signature}
+        uri = mlflow.pyfunc.log_model(name="model", input_example=ChatModel.example(), **chosen).model_uri
         agent_uri = agent.log_agent(built)
     told = mlflow.pyfunc.load_model(uri).predict({"messages": [MESSAGE]})
     assert told == ["The pool opens at eight on weekdays. [hours.md, Opening hours]"]
-    spans = mlflow.get_trace(mlflow.get_last_active_trace_id()).data.spans
+    spans = mlflow.get_trace(mlflow.get_last_active_trace_id(), flush=True).data.spans
     assert [(span.name, span.span_type) for span in spans] == [
         ("chat", "CHAIN"),
         ("retrieve", "RETRIEVER"),

@@ -3,6 +3,8 @@
 from importlib.metadata import version
 from pathlib import Path
 
+import mlflow
+
 from lifecycle.problems.chat import model
 
 PACKAGES = ("mlflow", "bm25s", "numpy", "openai", "pandas")
@@ -15,8 +17,6 @@ def log_agent(chain: Path, name: str = "agent") -> str:
         chain: The folder that `index.build` wrote, which each version has under `artifacts/chain`.
         name: What it is called in the run.
     """
-    import mlflow
-
     logged = mlflow.pyfunc.log_model(
         name=name,
         python_model=model.__file__,

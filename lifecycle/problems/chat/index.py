@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import mlflow
+
 from lifecycle.core.errors import ConfigError
 from lifecycle.problems.chat.chunks import chunks
 from lifecycle.problems.chat.documents import CHAT_MISSING, Document
@@ -74,8 +76,6 @@ def prompt_of(told: str) -> str:
     """
     text = told
     if told.startswith(REGISTERED):
-        import mlflow
-
         try:
             text = str(mlflow.genai.load_prompt(told).template)
         except Exception as error:

@@ -14,7 +14,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import bm25s
 import mlflow
 import numpy as np
 import pandas as pd
@@ -138,6 +137,8 @@ class Chain:
     @classmethod
     def load(cls, folder: str | Path) -> "Chain":
         """Read what was built."""
+        import bm25s  # not before it is needed: what learns other problems looks at this file too
+
         folder = Path(folder)
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         settings = {name: told[name] for name in Settings._fields if told.get(name) is not None}
@@ -226,7 +227,7 @@ class Chain:
         """What the language model says; None if it fails and the sentences are to answer."""
         passages = "\n\n".join(f"[{_place(chunk)}]\n{chunk['text']}" for chunk in found)
         fields = {"{{passages}}": passages, "{{question}}": question}  # together: a text may hold the name of a field
-        prompt = re.sub("|".join(map(re.escape, fields)), lambda field: fields[field[0]], self.prompt)
+        prompt = re.sub("|".join(map(re.escape, fields)), lambda field: fields[field.group()], self.prompt)
         try:
             return _asked(prompt, self.settings)
         except EndpointError:
@@ -236,10 +237,8 @@ class Chain:
 
 
 def _place(chunk: dict[str, Any]) -> str:
-    section = chunk["section"].rpartition(" > ")[2]
-    return (
-        chunk["document"] + (f", {section}" if section else "") + (f", page {chunk['page']}" if chunk["page"] else "")
-    )
+    parts = (chunk["document"], chunk["section"].rpartition(" > ")[2], f"page {chunk['page']}" if chunk["page"] else "")
+    return ", ".join(part for part in parts if part)
 
 
 def _document(chunk: dict[str, Any]) -> Document:
@@ -279,7 +278,7 @@ def _asked(prompt: str, settings: Settings) -> str:
     return text
 
 
-def _access(settings: Settings) -> dict[str, str]:
+def _access(settings: Settings) -> dict[str, Any]:
     """The address and the key of a language model, where the library does not read them from the environment."""
     if settings.provider != DATABRICKS:
         return {}
@@ -354,8 +353,8 @@ class ChatModel(_OfChain, PythonModel):  # type: ignore[misc]  # mlflow is untyp
         """A question of nobody."""
         return pd.DataFrame({"messages": [[{"role": "user", "content": "What is it about?"}]]})
 
-    # mlflow warns about hints that it cannot turn into a schema, so the parameters carry none
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+    # mlflow warns about hints that it cannot turn into a schema, so the input carries none
+    def predict(self, context, model_input, params=None) -> Any:  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Answer each conversation with a string, or each question of a column `text` with a row."""
         if isinstance(model_input, pd.DataFrame) and "text" in model_input and "messages" not in model_input:
             return self.answered(model_input["text"].tolist()).set_index(model_input.index)
