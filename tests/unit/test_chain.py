@@ -154,7 +154,7 @@ def test_what_is_no_question_is_said(chain: Chain) -> None:
     with pytest.raises(ValueError, match="no column 'messages'"):
         ChatModel(chain).predict(None, pd.DataFrame({"prompt": [ASK]}))
     with pytest.raises(ValueError, match="no question"):
-        ChatModel(chain).predict(None, {"messages": [{"role": "system", "content": "Be kind."}]})
+        ChatModel(chain).predict(None, pd.DataFrame({"messages": [[{"role": "system", "content": "Be kind."}]]}))
 
 
 def test_a_batch_is_a_table_in_the_order_of_its_rows(chain: Chain) -> None:

@@ -353,8 +353,8 @@ class ChatModel(_OfChain, PythonModel):  # type: ignore[misc]  # mlflow is untyp
         """A question of nobody."""
         return pd.DataFrame({"messages": [[{"role": "user", "content": "What is it about?"}]]})
 
-    # mlflow warns about hints that it cannot turn into a schema, so the input carries none
-    def predict(self, context, model_input, params=None) -> Any:  # type: ignore[no-untyped-def]  # noqa: ARG002
+    # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
+    def predict(self, context, model_input: pd.DataFrame, params=None) -> Any:  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Answer each conversation with a string, or each question of a column `text` with a row."""
         if isinstance(model_input, pd.DataFrame) and "text" in model_input and "messages" not in model_input:
             return self.answered(model_input["text"].tolist()).set_index(model_input.index)
