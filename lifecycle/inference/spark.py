@@ -44,6 +44,7 @@ ARTIFACTS = {
     "columns.json": "columns",
     "vader_lexicon.txt": "lexicon",
     "emoji_utf8_lexicon.txt": "emoji",
+    "chain": "chain",
 }
 """The files of a model, by the names under which our classes ask for them."""
 

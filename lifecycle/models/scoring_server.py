@@ -12,7 +12,7 @@ from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.guard import LOOPBACK, Guard
 from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
-from lifecycle.problems.contract import Columns, columns_of
+from lifecycle.problems.contract import EXAMPLE, columns_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -23,14 +23,14 @@ SERVED = "served-model-name"
 
 
 def serve(
-    ref: ModelRef, port: int, ready: Callable[[str, Columns], None], *, hosts: Sequence[str] = (), credential: str = ""
+    ref: ModelRef, port: int, ready: Callable[[str, dict[str, Any]], None], *, hosts: Sequence[str] = (), credential: str = ""
 ) -> None:
     """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C.
 
     Args:
         ref: The model.
         port: On loopback; 0 takes a free one.
-        ready: Is told the address and the inputs of the model.
+        ready: Is told the address, and a row that the model answers.
         hosts: Further names by which it is reached.
         credential: Without one everybody of this machine is answered.
 
@@ -44,8 +44,16 @@ def serve(
         with loading.private_copy(ref) as folder:
             model = loading.load_verified(folder, ref)
             server = _server(folder, model, ref, credential, hosts)
-        ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}", columns_of(model))
+        ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}", _example(model))
         server.run(sockets=[listener])
+
+
+def _example(model: Any) -> dict[str, Any]:
+    """A row of nobody as a model is served it: its own, or a cell of each of its columns."""
+    if hasattr(model, "example"):
+        row: dict[str, Any] = model.example().iloc[0].to_dict()
+        return row
+    return {column.name: EXAMPLE[column.kind] for column in columns_of(model)}
 
 
 @contextmanager
