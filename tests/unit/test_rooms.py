@@ -17,13 +17,16 @@ OPTIONAL = {"databricks", "deltalake", "prefect_databricks", "py4j", "pyspark", 
 STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",
     "lifecycle.gate.proof.replay": "it runs as a child, which must be ready before it imports libraries",
+    "lifecycle.problems.chat.documents": "HTML and PDF are read with an extra",
+    "lifecycle.problems.chat.index": "its library is an extra",
+    "lifecycle.problems.chat.model": "its libraries are an extra",
     "lifecycle.problems.tabular.model": "who reads a table needs no skops, whose import takes two seconds",
     "lifecycle.problems.text_classification.model": "it lies in every stored model, whose files stay what they are",
     "lifecycle.training.train": "the child of `replay` loads it",
 }
 LIGHT = {
-    "data": """cleaning dataset delta division ingest opening quarantine readers.parquet report split tombstones twins
-        validation""",
+    "data": """cleaning dataset delta division ingest opening quarantine readers.files readers.parquet report split
+        tombstones twins validation""",
     "databricks": "client credentials",
     "erasure": "wanted",
     "evaluation": "evaluate",
