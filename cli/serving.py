@@ -4,14 +4,13 @@ import json
 import os
 import shlex
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli import console, options, runner
 from lifecycle.core.names import Environment
 from lifecycle.models import scoring_server
-from lifecycle.problems.contract import EXAMPLE, Columns
 from lifecycle.registry import catalog
 
 CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"

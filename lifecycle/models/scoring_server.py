@@ -23,7 +23,12 @@ SERVED = "served-model-name"
 
 
 def serve(
-    ref: ModelRef, port: int, ready: Callable[[str, dict[str, Any]], None], *, hosts: Sequence[str] = (), credential: str = ""
+    ref: ModelRef,
+    port: int,
+    ready: Callable[[str, dict[str, Any]], None],
+    *,
+    hosts: Sequence[str] = (),
+    credential: str = "",
 ) -> None:
     """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C.
 

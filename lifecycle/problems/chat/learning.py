@@ -1,5 +1,5 @@
 """What can be built of a folder of documents to answer questions from it, and from which score on it answers."""
-# ruff: noqa: ARG002, D102  the contract says what these do, and of their arguments not every problem needs all
+# ruff: noqa: ARG002  the contract says what these do, and of their arguments not every problem needs all
 
 import inspect
 import json
@@ -183,7 +183,9 @@ def _place(params: Mapping[str, Any]) -> Path:
     named = params.get(DOCUMENTS)
     if not isinstance(named, str) or not named:
         what = "There is no folder of documents to answer from."
-        fix = "Name it in the model's definition, data: {documents: FOLDER}, or with --params \"{'documents': 'FOLDER'}\""
+        fix = (
+            "Name it in the model's definition, data: {documents: FOLDER}, or with --params \"{'documents': 'FOLDER'}\""
+        )
         raise ConfigError(what, fix)
     return Path(named).expanduser()
 
