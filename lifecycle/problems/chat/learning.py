@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import pandas as pd
 from lifecycle.core.errors import ConfigError
 from lifecycle.problems import fitting
 from lifecycle.problems.chat import documents, index, plots
-from lifecycle.problems.chat.expected import Expected
 from lifecycle.problems.chat.metrics import standard
 from lifecycle.problems.chat.model import ChatModel
 from lifecycle.problems.chat.scores import ChatScores, scores_of
@@ -147,7 +147,7 @@ def learnt_threshold(truth: Iterable[str], answers: pd.DataFrame) -> float:
     """
     scores = scores_of(pd.Series([*truth], dtype=object), {"": answers})[""]
     limits = np.unique(np.r_[0.0, scores.score, 1.0])
-    gaps = [(low, high) for low, high in zip(limits, limits[1:], strict=False)]
+    gaps = [*pairwise(limits.tolist())]
     right = [_right_from((low + high) / 2, scores) for low, high in gaps]
     low, high = max(zip(right, gaps, strict=True), key=lambda each: (each[0], each[1][1] - each[1][0]))[1]
     return round(float(low + high) / 2, 6)
@@ -188,16 +188,6 @@ def _place(params: Mapping[str, Any]) -> Path:
         )
         raise ConfigError(what, fix)
     return Path(named).expanduser()
-
-
-def unknown_documents(truth: Iterable[str], read: Iterable[documents.Document]) -> dict[str, int]:
-    """Expected documents that are not in the folder, with the questions that expect them."""
-    there, lacking = {document.id for document in read}, dict[str, int]()
-    for cell in truth:
-        for name in Expected.of(cell).documents:
-            if name not in there:
-                lacking[name] = lacking.get(name, 0) + 1
-    return dict(sorted(lacking.items()))
 
 
 LEARNING: Learning = _Learning()
