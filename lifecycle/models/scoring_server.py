@@ -88,7 +88,8 @@ def serving(folder: Path, model: Any, ref: ModelRef, credential: str) -> Iterato
 def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
     """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it.
 
-    Columns of any type it would only count, and for them refuse CSV: such a model checks its columns itself.
+    Columns of any type it would only count, and for them refuse CSV; and a model may read its inputs in a further form
+    than the one that it was logged with. Such a model checks its columns itself.
     """
     import uvicorn
     from mlflow.pyfunc import PyFuncModel, scoring_server
@@ -96,8 +97,10 @@ def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Seq
 
     described = loading.as_mlflow(folder, ref.label)
     inputs = described.get_input_schema()
-    if inputs and any(isinstance(kind, AnyType) for kind in inputs.input_types()):
-        described.signature = None
+    if inputs:
+        is_lax = any(isinstance(kind, AnyType) for kind in inputs.input_types())
+        if is_lax or not {*model.inputs} <= {*inputs.input_names()}:
+            described.signature = None
     app = scoring_server.init(PyFuncModel(described, _Contract(model)))
     named = _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
     guarded = Guard(named, credentials=[credential] if credential else [], hosts=hosts)

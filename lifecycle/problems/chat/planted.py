@@ -87,7 +87,7 @@ def _model(built: Built) -> ChatModel:
     return built.model
 
 
-class _Parrot(ChatModel):  # type: ignore[misc]  # mlflow is untyped
+class _Parrot(ChatModel):
     """Finds what it should, and says the question."""
 
     def answered(self, questions: Sequence[str]) -> pd.DataFrame:

@@ -87,7 +87,8 @@ class ChatScores(_Fields):
 
     def interleave(self, other: Self) -> Self:
         """Each row twice: first as this model answers, then as the other does."""
-        return type(self)(*(np.stack(pair, axis=1).ravel() for pair in zip(self, other, strict=True)))
+        both: list[Any] = [np.stack(pair, axis=1).ravel() for pair in zip(self, other, strict=True)]
+        return type(self)(*both)
 
     def alike(self, *others: Self) -> tuple[Codes, Codes]:
         """No two rows count as the same."""
