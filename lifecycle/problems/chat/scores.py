@@ -83,7 +83,8 @@ class ChatScores(_Fields):
 
     def take(self, rows: Codes) -> Self:
         """These rows alone, in this order."""
-        return type(self)(*(values[rows] for values in self))
+        values: list[Any] = [each[rows] for each in self]
+        return type(self)(*values)
 
     def interleave(self, other: Self) -> Self:
         """Each row twice: first as this model answers, then as the other does."""
