@@ -5,6 +5,7 @@ import inspect
 import json
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -60,8 +61,9 @@ class Built:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._held = tempfile.TemporaryDirectory(prefix="mlops-chain-")
-        self.folder = Path(self._held.name) / CHAIN
+        held = tempfile.mkdtemp(prefix="mlops-chain-")
+        weakref.finalize(self, shutil.rmtree, held, ignore_errors=True)
+        self.folder = Path(held) / CHAIN
         told = {name: value for name, value in recipe.params.items() if value is not None}
         index.build(recipe.read, self.folder, {"algorithm": recipe.algorithm, **told}, recipe.seed)
         self.model = ChatModel.of(self.folder)
