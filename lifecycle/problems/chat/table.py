@@ -7,7 +7,7 @@ import pandas as pd
 from lifecycle.problems.chat.expected import Expected, documents_of
 from lifecycle.problems.contract import TEXT, TEXT_COLUMNS, Before, Canonical, Columns, TableRequest
 from lifecycle.problems.tabular.model import TRUTH
-from lifecycle.problems.text_classification.identity import text_key
+from lifecycle.problems.text_classification.identity import normalised, text_key
 from lifecycle.problems.text_classification.table import TextTable, text_column
 
 ANSWER, ANSWERABLE = "answer", "answerable"
@@ -105,6 +105,7 @@ class ChatTable(TextTable):
 
 def _read(question: str, documents: str, answer: str, answerable: str) -> tuple[Expected, str]:
     """What is expected, and why the row cannot be used; empty if it can."""
+    question = normalised(question)  # however it is written, the same is expected
     try:
         expected, reason = Expected(question, documents_of(documents), answer), ""
     except ValueError:
