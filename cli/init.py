@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS, SHOWN = 20_000, 24
 """Rows that are looked at, and letters of an example that are shown."""
-TEXTS = {"text-classification": 1, "text-pair-classification": 2}
+TEXTS = {"text-classification": 1, "text-pair-classification": 2, "chat": 1}
 """How many columns of texts a problem reads, where it reads these alone."""
 UNIQUE = 0.9
 """Where fewer of the rows than this have a key of their own, it is none."""

@@ -196,7 +196,7 @@ class DatasetRequest(TableRequest):
         return self.filled(own[0]) if len(own) == 1 else self
 
 
-class Fitting(Frozen):
+class Fitting(Request):
     """What is fitted."""
 
     algorithm: str | None = Field(
@@ -215,11 +215,18 @@ class Fitting(Frozen):
         own = self.algorithm in {None, training.algorithm}
         return {"algorithm": training.algorithm, "params": training.params if own else None, "seed": training.seed}
 
+    def filled(self, definition: ModelDefinition) -> Self:
+        """As every request; the documents of a definition are those of any parameters that do not name others."""
+        filled, documents = super().filled(definition), definition.data.documents
+        if documents is None:
+            return filled
+        return filled.model_copy(update={"params": {"documents": documents, **(filled.params or {})}})
+
 
 EARLIER = {"algorithm": "model_type", "params": "model_params"}
 
 
-class TrainingRequest(Request, Fitting):
+class TrainingRequest(Fitting):
     """Of the flow train."""
 
     earlier_names = EARLIER
@@ -390,7 +397,8 @@ class ReleaseRequest(TableRequest, Fitting):
     def for_training(self, data_name: str, data_version: str) -> TrainingRequest:
         """What the flow train is asked."""
         fitting = self.model_dump(include={*Fitting.model_fields})
-        return TrainingRequest(model_name=self.model, data_name=data_name, data_version=data_version, **fitting)
+        named = {"model_name": self.model, "data_name": data_name, "data_version": data_version}
+        return TrainingRequest(**{**fitting, **named})
 
     def for_inference(self, data_version: str) -> InferenceRequest:
         """What the flow batch-inference is asked: to score the table itself."""

@@ -46,6 +46,7 @@ ARTIFACTS = {
     "tokenizer.json": "tokenizer",
     "vader_lexicon.txt": "lexicon",
     "emoji_utf8_lexicon.txt": "emoji",
+    "chain": "chain",
 }
 """The files of a model, by the names under which our classes ask for them."""
 

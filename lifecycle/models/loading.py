@@ -218,7 +218,10 @@ def problem_and_inputs(folder: Path, label: str) -> tuple[ProblemName, tuple[str
     Raises:
         IntegrityError: It is no form of ours, or its list of columns is damaged.
     """
-    if reader_of(folder, label) not in (_of_columns, _with_encoder):
+    read = reader_of(folder, label)
+    if read is _chain:
+        return "chat", tuple(column.name for column in TEXT_COLUMNS)
+    if read not in (_of_columns, _with_encoder):
         return TEXT_CLASSIFICATION, tuple(column.name for column in TEXT_COLUMNS)
     told = _columns(folder / "artifacts" / "columns.json", label)
     return told.problem, tuple(column.name for column in told.columns)
@@ -359,11 +362,24 @@ def _vader(artifacts: Path, ref: ModelRef) -> Any:
         raise IntegrityError(f"{ref.label}: its lexicon cannot be read: {error}.") from None
 
 
+@cached(LRUCache(maxsize=2), key=lambda _, ref: ref.artifact_sha256, lock=Lock())
+def _chain(artifacts: Path, ref: ModelRef) -> Any:
+    from lifecycle.problems.chat.model import ChatModel
+
+    try:
+        return ChatModel.of(artifacts / "chain")
+    except ImportError:
+        raise
+    except Exception as error:  # what reads its files raises whatever it runs into
+        raise IntegrityError(f"{ref.label}: its chain cannot be read: {_said(error)}.", DO_NOT_USE) from None
+
+
 FORMS: dict[tuple[str, ...], Callable[[Path, ModelRef], Any]] = {
     ("pipeline.skops",): _text,
     ("columns.json", "pipeline.skops"): _of_columns,
     ("columns.json", "model.onnx", "pipeline.skops", "tokenizer.json"): _with_encoder,
     ("pipeline.pkl",): _pickled,
     tuple(sorted(VADER_FILES)): _vader,
+    ("chain",): _chain,
 }
 """What the artifacts of a model may be, all their names, to what reads them."""

@@ -43,12 +43,15 @@ def log_model(stored: StoredModel, packages: Sequence[str], *, with_example: boo
     return str(info.model_uri)
 
 
-def _schema(columns: Mapping[str, str]) -> Any:
-    """Columns as MLflow checks them: of `any` only that they are there, so that 1, 1.0 and "1" are all taken."""
+def _schema(columns: Mapping[str, Any]) -> Any:
+    """Columns as MLflow checks them: of `any` only that they are there, so that 1, 1.0 and "1" are all taken.
+
+    A model may answer with one column that has no name.
+    """
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import AnyType
 
-    return Schema([ColSpec(AnyType() if kind == "any" else kind, name) for name, kind in columns.items()])
+    return Schema([ColSpec(AnyType() if kind == "any" else kind, name or None) for name, kind in columns.items()])
 
 
 def stored_digest(tracking_uri: str, model_uri: str) -> str:

@@ -56,6 +56,7 @@ class Column(Frozen):
 Columns = tuple[Column, ...]
 TEXT_COLUMNS: Columns = (Column(name="text", kind="text"),)
 CLASS, NUMBER = {"label": "string", "score": "double"}, {"prediction": "double"}
+ANSWER = {"answer": "string", "sources": "string", "score": "double"}
 """The columns of what a model predicts, and MLflow's types of them."""
 
 

@@ -27,8 +27,8 @@ class StoredModel(NamedTuple):
     Attributes:
         code: The file whose class reads the others; it travels with them.
         artifacts: Files by the names that the class knows them by.
-        inputs: Column to MLflow's type, or `any`.
-        outputs: Column to MLflow's type.
+        inputs: Column to MLflow's type, by its name or as it is, or `any`.
+        outputs: Column to MLflow's type, likewise.
         example: Rows of nobody: a model is kept for years, and its digest would speak for a row that had to be erased.
         own: The code of a team's own that it is made of; it travels with them too.
         trusted_types: Beyond our own list, what it is made of.
@@ -37,8 +37,8 @@ class StoredModel(NamedTuple):
 
     code: Path
     artifacts: Mapping[str, Path]
-    inputs: Mapping[str, str]
-    outputs: Mapping[str, str]
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
     example: "pd.DataFrame"
     own: own_code.Sources = MappingProxyType({})
     trusted_types: tuple[str, ...] = ()

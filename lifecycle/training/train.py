@@ -182,7 +182,8 @@ def _stored(algorithm: str | OwnAlgorithm, request: TrainRequest, stored: Stored
     Raises:
         ConfigError: It is made of a type that is on no list of ours and not trusted here, or that cannot be stored.
     """
-    untrusted = loading.untrusted_types(stored.artifacts["pipeline"])
+    pipeline = stored.artifacts.get("pipeline")
+    untrusted = loading.untrusted_types(pipeline) if pipeline else []
     if isinstance(algorithm, OwnAlgorithm):
         return with_code(stored, algorithm, untrusted, request.trusted_modules, loading.trusted_types())
     if untrusted:
