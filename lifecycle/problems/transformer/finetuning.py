@@ -1,7 +1,7 @@
 """The loop that fine-tunes: the same rows, parameters and seed give the same weights, interrupted or not.
 
-Every step draws from a seed of its own, so a training that was killed goes on from its last checkpoint as if nothing had
-happened. A checkpoint holds tensors alone and replaces the one before in one step.
+Every step draws from a seed of its own, so a training that was killed goes on from its last checkpoint as if nothing
+had happened. A checkpoint holds tensors alone and replaces the one before in one step.
 """
 
 import json
@@ -103,7 +103,7 @@ class Training:
         truth = torch.from_numpy(labels).to(self.device)
         loss = torch.nn.functional.cross_entropy(logits.float(), truth, weight=weights)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.chosen.max_grad_norm)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -113,7 +113,7 @@ class Training:
 
     def judge(self, test: Rows, labels: Any) -> bool:
         """Look at the test split after an epoch and keep the best weights; returns whether it is time to end."""
-        told = Encoder(self.reader, forward_of(self.network.eval()), range(self.network.config.num_labels))
+        told = Encoder(self.reader, forward_of(self.network.eval()), [*map(str, range(self.network.config.num_labels))])
         chances = told.predict_proba(test)[np.arange(len(labels)), labels]
         loss = float(-np.log(np.clip(chances, 1e-15, 1)).mean())
         is_best = loss < self.place.best
