@@ -1,11 +1,12 @@
-"""A tiny network with weights of chance and a tokenizer of the words of some texts, as `save_pretrained` writes them."""
+"""A tiny network with weights of chance, and a tokenizer of the words of some texts: what `save_pretrained` writes."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from lifecycle.problems.text_pair_classification.model import WORD
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+UNKNOWN = "[UNK]"
+SPECIAL = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]")
 
 
 def write_base(folder: Path, texts: Iterable[str], width: int = 32, positions: int = 64) -> Path:
@@ -16,7 +17,7 @@ def write_base(folder: Path, texts: Iterable[str], width: int = 32, positions: i
 
     words = sorted({word for text in texts for word in WORD.findall(text.casefold())})
     vocabulary = {word: place for place, word in enumerate([*SPECIAL, *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",

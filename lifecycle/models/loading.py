@@ -357,7 +357,7 @@ def _network(artifacts: Path, ref: ModelRef) -> Any:
     try:
         encoder = model.Encoder.of(folder)
     except ImportError as error:
-        extra = "embeddings" if (folder / files.GRAPH).is_file() else "transformers"
+        extra = "embeddings" if (folder / model.GRAPH).is_file() else "transformers"
         fix = f"Install it: pip install 'mlops-lifecycle[{extra}]'"
         raise ConfigError(f"{ref.label} needs the package {error.name}.", fix) from None
     except Exception as error:  # the libraries raise whatever damaged files make them run into

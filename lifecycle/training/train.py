@@ -199,7 +199,8 @@ def _with_those_seen(
     before = bases.seen(_entry(named(problem).learning, algorithm), request.params, beside.base, places)
     if before is None:
         return keys
-    return pd.concat([keys, before.to_frame()], ignore_index=True).drop_duplicates(ignore_index=True)
+    both: pd.DataFrame = pd.concat([keys, before.to_frame()], ignore_index=True).drop_duplicates(ignore_index=True)
+    return both
 
 
 def _rows_beside(manifest: Manifest, test: "pd.DataFrame") -> dict[str, Any]:

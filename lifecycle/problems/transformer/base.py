@@ -3,7 +3,7 @@
 import inspect
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,14 +29,14 @@ class Start(NamedTuple):
     classes: tuple[str, ...]
 
 
-def from_hub(name: str, params: dict[str, Any]) -> Path:
+def from_hub(name: str, params: Mapping[str, Any]) -> Path:
     """The folder of a model of the hub that is on this machine; it is fetched only where `allow_download` says so.
 
     Raises:
         ConfigError: It is not there.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import HFValidationError
+    from huggingface_hub.errors import HFValidationError
 
     allowed = bool(params.get("allow_download"))
     try:
@@ -101,8 +101,8 @@ def _network(folder: Path, classes: tuple[str, ...], seed: int) -> Any:
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as of_transformers
 
-    of_transformers.set_verbosity_error()
-    of_transformers.disable_progress_bar()
+    of_transformers.set_verbosity_error()  # type: ignore[no-untyped-call]
+    of_transformers.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.manual_seed(seed)  # draws the head where the base has none
     return AutoModelForSequenceClassification.from_pretrained(
         folder,

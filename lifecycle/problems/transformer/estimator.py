@@ -121,7 +121,7 @@ class Transformer(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyp
         if self.runtime == "onnx":
             try:
                 import onnx  # noqa: F401
-                import onnxruntime  # noqa: F401
+                import onnxruntime  # type: ignore[import-untyped]  # noqa: F401
             except ImportError as error:
                 raise ConfigError(f"runtime=onnx needs the package {error.name}.", MISSING_ONNX) from None
         return self
@@ -149,7 +149,7 @@ class Transformer(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyp
         from lifecycle.problems.transformer.model import ROWS, ROWS_OF_A_GPU, Encoder, forward_of
 
         rows = ROWS if self.network_.device.type == "cpu" else ROWS_OF_A_GPU
-        return Encoder(self.reader_, forward_of(self.network_.eval()), self.classes_, rows)
+        return Encoder(self.reader_, forward_of(self.network_.eval()), [*self.classes_], rows)
 
 
 TRANSFORMER = Estimator(

@@ -54,7 +54,10 @@ def _write_graph(network: Any, reader: Reader, path: Path, quantize: str | None)
             dynamo=False,
         )
     if quantize:
-        from onnxruntime.quantization import QuantType, quantize_dynamic
+        from onnxruntime.quantization import (  # type: ignore[import-untyped]
+            QuantType,
+            quantize_dynamic,
+        )
 
         quantize_dynamic(str(whole), str(path), weight_type=QuantType.QInt8)
         whole.unlink()

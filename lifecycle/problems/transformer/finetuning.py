@@ -103,7 +103,7 @@ class Training:
         truth = torch.from_numpy(labels).to(self.device)
         loss = torch.nn.functional.cross_entropy(logits.float(), truth, weight=weights)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.chosen.max_grad_norm)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -113,7 +113,11 @@ class Training:
 
     def judge(self, test: Rows, labels: Any) -> bool:
         """Look at the test split after an epoch and keep the best weights; returns whether it is time to end."""
-        told = Encoder(self.reader, forward_of(self.network.eval()), [*map(str, range(self.network.config.num_labels))])
+        told = Encoder(
+            self.reader,
+            forward_of(self.network.eval()),
+            [*map(str, [*map(str, range(self.network.config.num_labels))])],
+        )
         chances = told.predict_proba(test)[np.arange(len(labels)), labels]
         loss = float(-np.log(np.clip(chances, 1e-15, 1)).mean())
         is_best = loss < self.place.best

@@ -16,6 +16,7 @@ from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, 
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.transformer import files
 from lifecycle.problems.transformer.estimator import PACKAGES, PACKAGES_OF_A_GRAPH, TRANSFORMER, Transformer
+from lifecycle.problems.transformer.model import GRAPH
 
 NAME = "transformer"
 MODEL = Path(__file__).with_name("model.py")
@@ -97,7 +98,6 @@ def stored_model(problem: ProblemName, columns: Columns, folder: Path) -> Stored
         described = {"problem": problem, "columns": [column.model_dump() for column in columns]}
         artifacts["columns"].write_text(json.dumps(described, indent=2, ensure_ascii=False), encoding="utf-8")
     example = pd.DataFrame([{column.name: EXAMPLE[column.kind] for column in columns}])
-    packages = PACKAGES_OF_A_GRAPH if (folder / files.GRAPH).is_file() else PACKAGES
-    return StoredModel(
-        MODEL, artifacts, {column.name: "string" for column in columns}, CLASS, example, packages=packages
-    )
+    packages = PACKAGES_OF_A_GRAPH if (folder / GRAPH).is_file() else PACKAGES
+    inputs = {column.name: "string" for column in columns}
+    return StoredModel(MODEL, artifacts, inputs, CLASS, example, packages=packages)

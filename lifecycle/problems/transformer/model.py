@@ -123,7 +123,7 @@ def read_network(folder: Path) -> tuple[Any, str]:
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = AutoModelForSequenceClassification.from_pretrained(
         folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
@@ -145,7 +145,7 @@ def forward_of(network: Any) -> Callable[[Arrays], Any]:
 
 def forward_of_graph(path: Path) -> Callable[[Arrays], Any]:
     """A network of ONNX as a function of arrays."""
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
