@@ -103,7 +103,7 @@ class Training:
         truth = torch.from_numpy(labels).to(self.device)
         loss = torch.nn.functional.cross_entropy(logits.float(), truth, weight=weights)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.chosen.max_grad_norm)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
