@@ -110,12 +110,9 @@ class Transformer(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyp
         if self.quantize and self.runtime != "onnx":
             what = f"transformer: quantize={self.quantize} is of models that ONNX Runtime computes."
             raise ConfigError(what, "Add: 'runtime': 'onnx'")
-        try:
-            import tokenizers  # noqa: F401
-            import torch
-            import transformers  # noqa: F401
-        except ImportError as error:
-            raise ConfigError(f"The algorithm transformer needs the package {error.name}.", MISSING) from None
+        require_installed()
+        import torch
+
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("transformer: device=cuda, and torch finds no GPU here.", "Leave device out.")
         if self.runtime == "onnx":
@@ -150,6 +147,20 @@ class Transformer(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyp
 
         rows = ROWS if self.network_.device.type == "cpu" else ROWS_OF_A_GPU
         return Encoder(self.reader_, forward_of(self.network_.eval()), [*self.classes_], rows)
+
+
+def require_installed() -> None:
+    """Refuse to go on without the extra.
+
+    Raises:
+        ConfigError: A package is missing.
+    """
+    try:
+        import tokenizers  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"A fine-tuned network needs the package {error.name}.", MISSING) from None
 
 
 TRANSFORMER = Estimator(
