@@ -1,4 +1,4 @@
-"""`mlops model create|register|register-external|register-bert|register-vader|copy`: every way into the registry but promotion."""
+"""`mlops model create|register|register-(external|bert|vader)|copy`: every way into the registry but promotion."""
 
 import os
 from pathlib import Path

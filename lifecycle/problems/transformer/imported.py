@@ -39,7 +39,7 @@ def _classes(folder: Path) -> list[str]:
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{folder}: its {CONFIG} cannot be read: {error}.", FIX) from None
     if not is_fitted:
-        what = f"{folder}: {CONFIG} tells of no network that was fine-tuned for classes ({described.get('architectures')})."
+        what = f"{folder}: {CONFIG} tells of no network that was fine-tuned for classes."
         raise ConfigError(what, "Fine-tune it first: mlops train --algorithm transformer")
     if any(name.startswith("LABEL_") for name in names) or len({*names}) < max(2, len(names)):
         what = f"{folder}: its classes are called {', '.join(names) or 'nothing'}."
