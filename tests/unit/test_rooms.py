@@ -12,7 +12,21 @@ from tests.conftest import ROOT
 Graph = dict[str, set[str]]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-OPTIONAL = {"databricks", "deltalake", "prefect_databricks", "py4j", "pyspark", "vaderSentiment"}
+OPTIONAL = {
+    "huggingface_hub",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "databricks",
+    "deltalake",
+    "prefect_databricks",
+    "py4j",
+    "pyspark",
+    "vaderSentiment",
+}
 """Packages that need not be there, or that only Databricks needs."""
 STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",

@@ -33,7 +33,7 @@ COLUMNS = (Column(name="premise", kind="text"), Column(name="hypothesis", kind="
 NAMES = [column.name for column in COLUMNS]
 WORDS = {"rose": "good", "grew": "good", "fell": "bad", "shrank": "bad"}
 FILLERS = ("profit", "sales", "orders", "may", "spring", "abroad", "again", "home", "mill", "north")
-QUICK = {"learning_rate": 3e-3, "epochs": 4, "batch_size": 16, "max_length": 32}
+QUICK = {"learning_rate": 1e-3, "epochs": 10, "batch_size": 16, "max_length": 32, "patience": 5}
 
 
 def texts(count: int = 240, seed: int = 0) -> pd.DataFrame:
@@ -147,7 +147,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(base: Path, tmp_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "step", lambda *parts: steps.append(1) or step(*parts))
         resumed = TEXTS.fit(*given, TEXT_COLUMNS, Beside(checkpoints=tmp_path))
-    assert len(steps) == 30, "half of the steps were done before"
+    assert len(steps) == 120, "30 of 150 steps were done before"
     whole = TEXTS.fit(*given, TEXT_COLUMNS)
     for (name, one), other in zip(
         resumed.network_.state_dict().items(), whole.network_.state_dict().values(), strict=True
