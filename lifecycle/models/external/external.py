@@ -26,7 +26,6 @@ from lifecycle.data.manifest import Manifest
 from lifecycle.models import storing
 from lifecycle.models.external.conversion import Converted, Pickled, convert
 from lifecycle.models.loading import VADER_FILES, VADER_MISSING
-from lifecycle.problems.learning import StoredModel
 from lifecycle.problems.text_classification.stored import MODEL, stored_model
 from lifecycle.settings import Settings, checked
 from lifecycle.storage.files import sha256_of, tree_digest
@@ -80,7 +79,7 @@ class Recording(Frozen):
     packages: tuple[str, ...]
     tags: dict[str, str]
     example: bool = True
-    stored: StoredModel | None = None
+    stored: Any = None
 
     def key(self, keys: "pd.DataFrame | None") -> str:
         """What makes it the same recording: its files, the code that reads them, what it is said to be trained on."""
