@@ -64,6 +64,9 @@ OFTEN = {
 Not more often: where many write at once, the server's sqlite is locked, and after four tries it loses an event.
 """
 
+exhaustive = pytest.mark.exhaustive
+"""For what another test proves already, once more in another registry or by other rules: `make test-all` runs it."""
+
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 

@@ -34,7 +34,7 @@ from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
-from tests.conftest import Once, train_model
+from tests.conftest import Once, exhaustive, train_model
 
 LOCATIONS = (
     ("experiments", "artifact_location"),
@@ -47,6 +47,10 @@ LOCATIONS = (
 
 everywhere = pytest.mark.parametrize("backend", ["sqlite", "server", "unity-catalog"], indirect=True)
 """For what differs from one kind of registry to another; in one file, since each worker has servers of its own."""
+elsewhere_too = pytest.mark.parametrize(
+    "backend", ["sqlite", pytest.param("server", marks=exhaustive), "unity-catalog"], indirect=True
+)
+"""For what a server does as sqlite does."""
 on_server_too = pytest.mark.parametrize("backend", ["sqlite", "server"], indirect=True)
 """For what there is not in Unity Catalog."""
 to_server_too = pytest.mark.parametrize("elsewhere", ["sqlite", "server"], indirect=True)

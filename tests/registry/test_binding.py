@@ -11,7 +11,7 @@ from lifecycle.models import loading
 from lifecycle.registry import binding, catalog, log, memory, missing, promotion, removal, store, story
 from lifecycle.registry.store import Target
 from lifecycle.tracking import champions
-from tests.registry.conftest import State, enter_by_hand, everywhere, promote
+from tests.registry.conftest import State, elsewhere_too, enter_by_hand, promote
 
 
 def copy(source: str, target: Target) -> int:
@@ -33,7 +33,7 @@ def as_before(target: Target) -> None:
         store.untag(target, None, tag)
 
 
-@everywhere
+@elsewhere_too
 def test_a_copied_entry_is_a_candidate_and_its_origin_is_told(backend: State, three: Target) -> None:
     prod = three.named("prod.ml.sentiment")
     promote(prod, backend.weak)
@@ -119,7 +119,7 @@ def test_a_renamed_model_keeps_its_log(backend: State, three: Target) -> None:
     assert promote(renamed, backend.weak).previous == 3
 
 
-@everywhere
+@elsewhere_too
 def test_what_this_project_deletes_or_renames_is_not_missed(backend: State, target: Target) -> None:
     promote(target, backend.bayes)
     assert list(champions.notes(target.tracking_uri, target.name)) == [backend.bayes.run_id]

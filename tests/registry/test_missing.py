@@ -16,6 +16,7 @@ from lifecycle.core.errors import ConflictError, IntegrityError, LostRaceError, 
 from lifecycle.registry import adoption, catalog, log, memory, missing, promotion, registration, removal, store, story
 from lifecycle.registry.log import Entry
 from lifecycle.registry.store import Target, Version
+from tests.conftest import exhaustive
 from tests.registry.conftest import State, enter_by_hand, promote, set_by_hand
 from tests.registry.test_log import KINDS, fold, logs, written
 
@@ -310,7 +311,7 @@ def test_many_that_are_missing_are_told_in_a_few_words() -> None:
     assert str(told.value).count(" is missing") == 10
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "server"], indirect=True)
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("server", marks=exhaustive)], indirect=True)
 def test_a_rollback_of_which_entry_and_mark_are_deleted_is_missed(backend: State) -> None:
     """Without the mark the log leads to the champion before the rollback; the run of the champion knows better."""
     target = backend.target

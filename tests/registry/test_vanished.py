@@ -9,6 +9,7 @@ from lifecycle.registry import catalog, log, memory, missing, promotion, registr
 from lifecycle.registry.store import Target
 from lifecycle.tracking import champions
 from lifecycle.tracking.client import client
+from tests.conftest import exhaustive
 from tests.registry.conftest import State, environments, promote
 
 Then = Callable[[State, Target], object]
@@ -28,7 +29,7 @@ def renamed(target: Target, name: str) -> Target:
     return target.named(name)
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "server"], indirect=True)
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("server", marks=exhaustive)], indirect=True)
 def test_a_candidate_that_makes_the_model_again_opens_no_gate(backend: State, three: Target) -> None:
     deleted(three)
     registration.candidate(three, backend.weak)

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from benchmarks import run
 from benchmarks.run import Bench, Run
-from tests.conftest import ROOT, SAMPLE
+from tests.conftest import ROOT, SAMPLE, exhaustive
 
 
 def test_ratios_are_of_the_same_round() -> None:
@@ -39,6 +39,7 @@ def test_settings_from_outside_do_not_reach_a_run(tmp_path: Path, monkeypatch: p
     assert foreign == {"MLOPS_HOME", "MLFLOW_DISABLE_TELEMETRY"}
 
 
+@exhaustive
 def test_the_bare_script_trains_compares_promotes_and_scores(tmp_path: Path) -> None:
     bench = Bench(SAMPLE, tmp_path)
     state = bench.home("bare")

@@ -18,6 +18,7 @@ from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
+from tests.conftest import exhaustive
 from tests.tables import sales, write_version
 
 MODELS = """
@@ -171,7 +172,7 @@ print(json.dumps(model.predict(pd.read_json(sys.stdin, orient="split", dtype=Fal
 
 
 @pytest.mark.usefixtures("project")
-@pytest.mark.parametrize("algorithm", ["whole", "with_function"])
+@pytest.mark.parametrize("algorithm", ["whole", pytest.param("with_function", marks=exhaustive)])
 def test_a_model_takes_its_code_along(trusting: Settings, tmp_path: Path, algorithm: str) -> None:
     ref = trained(trusting, algorithm)
     rows = sales().drop(columns=["price", "class"]).head(40).astype(str)

@@ -36,8 +36,8 @@ STARTED_FIRST = {
     "lifecycle.training.train": "the child of `replay` loads it",
 }
 LIGHT = {
-    "data": """cleaning dataset delta division ingest opening quarantine readers.parquet report split tombstones twins
-        validation""",
+    "data": """cleaning dataset delta division ingest opening quarantine readers.files readers.parquet report split
+        tombstones twins validation""",
     "databricks": "client credentials",
     "erasure": "wanted",
     "evaluation": "evaluate",

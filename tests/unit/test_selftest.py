@@ -14,6 +14,7 @@ from lifecycle.gate.selftest.planted import PlantedModels
 from lifecycle.gate.selftest.selftest import SelftestResult
 from lifecycle.problems.known import named
 from lifecycle.settings.gate_rules import BudgetRules, CalibrationRules, GateRules, RetrainingRules, SliceRules
+from tests.conftest import exhaustive
 
 PROBLEM = TEXT_CLASSIFICATION
 TEXTS = named(PROBLEM)
@@ -113,7 +114,7 @@ def test_each_planted_fault_is_refused_for_its_reason_and_an_honest_model_is_not
         assert len(by_name[name].reasons) == 2, "nothing else speaks against it"
 
 
-@pytest.mark.parametrize("rules", ["default", "strict"])
+@pytest.mark.parametrize("rules", ["default", pytest.param("strict", marks=exhaustive)])
 @pytest.mark.parametrize("problem", ["tabular-classification", "tabular-regression", "text-pair-classification"])
 def test_the_gate_of_other_problems_refuses_each_fault_for_its_reason_too(problem: ProblemName, rules: str) -> None:
     numbers = problem == "tabular-regression"

@@ -2,12 +2,13 @@
 
 `Wanted`    which columns are asked for, and whether the others come along
 `Block`     some rows of them
+`Reading`   all of them, one after another
 `Problems`  what is wrong with a table: all of it in one error, rather than one per try
 `NotText`   what stands where a cell holds a list, a structure or bytes
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from lifecycle.core.errors import DataError
@@ -38,6 +39,13 @@ class Block(NamedTuple):
 
     rows: list[int]
     cells: dict[str, list[Any]]
+
+
+class Reading:
+    """A table that is being read; its digest is known at the end."""
+
+    def __init__(self, blocks: Iterable[Block], sha256: str = "") -> None:
+        self.blocks, self.sha256 = blocks, sha256
 
 
 class Problem(NamedTuple):

@@ -26,6 +26,13 @@ def blocks(source: Source, content: Content, wanted: Wanted, size: int, problems
     yield from of_batches(columns, file.iter_batches(min(size, ROWS_PER_BLOCK), columns=columns))
 
 
+def count(content: Content) -> int:
+    """How many rows there are, by what the file says at its end."""
+    import pyarrow.parquet as pq
+
+    return int(pq.ParquetFile(content.whole()).metadata.num_rows)
+
+
 def chosen(name: str, schema: "pa.Schema", wanted: Wanted) -> list[str]:
     """The columns to read, in their order.
 

@@ -63,6 +63,12 @@ def decoded(source: Source, file: IO[bytes]) -> IO[str]:
     return text
 
 
+def lines(content: Content) -> int:
+    """How many lines there are: never less than rows."""
+    file = content.stream()
+    return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
 def note_undecodable(block: Block, lines: list[int], wanted: Wanted, problems: Problems) -> None:
     """Note the rows of a block in which a cell that is asked for does not decode.
 
