@@ -105,6 +105,12 @@ def trusted_types() -> list[str]:
     return sorted({name for table in tables for entry in table.values() for name in entry.trusted_types})
 
 
+def packages() -> list[str]:
+    """What the models of some algorithms depend on beyond what all do."""
+    tables = (problem.learning.estimators for problem in PROBLEMS.values())
+    return sorted({name for table in tables for entry in table.values() for name in entry.packages})
+
+
 def untrusted_types(path: Path) -> list[str]:
     """The types in a skops file that are neither on skops' list nor on ours.
 
@@ -218,10 +224,9 @@ def problem_and_inputs(folder: Path, label: str) -> tuple[ProblemName, tuple[str
     Raises:
         IntegrityError: It is no form of ours, or its list of columns is damaged.
     """
-    read = reader_of(folder, label)
-    if read is _chain:
+    if reader_of(folder, label) is _chain:
         return "chat", tuple(column.name for column in TEXT_COLUMNS)
-    if read not in (_of_columns, _with_encoder):
+    if not (folder / "artifacts" / "columns.json").is_file():
         return TEXT_CLASSIFICATION, tuple(column.name for column in TEXT_COLUMNS)
     told = _columns(folder / "artifacts" / "columns.json", label)
     return told.problem, tuple(column.name for column in told.columns)
@@ -368,10 +373,31 @@ def _chain(artifacts: Path, ref: ModelRef) -> Any:
 
     try:
         return ChatModel.of(artifacts / "chain")
-    except ImportError:
-        raise
+    except ImportError as error:
+        fix = "Install it: pip install 'mlops-lifecycle[chat]'"
+        raise ConfigError(f"{ref.label} needs the package {error.name}.", fix) from None
     except Exception as error:  # what reads its files raises whatever it runs into
         raise IntegrityError(f"{ref.label}: its chain cannot be read: {_said(error)}.", DO_NOT_USE) from None
+def _network(artifacts: Path, ref: ModelRef) -> Any:
+    """Read a network: safetensors or ONNX, its configuration and its tokenizer, and not one file more."""
+    from lifecycle.problems.transformer import files, model
+
+    folder = artifacts / "transformer"
+    if {path.name for path in folder.rglob("*")} not in files.FORMS:
+        held = ", ".join(sorted(path.name for path in folder.rglob("*"))[:9])
+        raise IntegrityError(f"{ref.label}: its network consists of {held}, which is no form of ours.", DO_NOT_USE)
+    try:
+        encoder = model.Encoder.of(folder)
+    except ImportError as error:
+        extra = "embeddings" if (folder / model.GRAPH).is_file() else "transformers"
+        fix = f"Install it: pip install 'mlops-lifecycle[{extra}]'"
+        raise ConfigError(f"{ref.label} needs the package {error.name}.", fix) from None
+    except Exception as error:  # the libraries raise whatever damaged files make them run into
+        raise IntegrityError(f"{ref.label}: its network cannot be read: {_said(error)}.", DO_NOT_USE) from None
+    told = _columns(artifacts / "columns.json", ref.label) if (artifacts / "columns.json").is_file() else None
+    if told is None:
+        return model.TransformerModel(encoder)
+    return model.TransformerModel(encoder, [(column.name, column.kind) for column in told.columns], told.problem)
 
 
 FORMS: dict[tuple[str, ...], Callable[[Path, ModelRef], Any]] = {
@@ -381,5 +407,7 @@ FORMS: dict[tuple[str, ...], Callable[[Path, ModelRef], Any]] = {
     ("pipeline.pkl",): _pickled,
     tuple(sorted(VADER_FILES)): _vader,
     ("chain",): _chain,
+    ("transformer",): _network,
+    ("columns.json", "transformer"): _network,
 }
 """What the artifacts of a model may be, all their names, to what reads them."""

@@ -38,7 +38,10 @@ def log_model(stored: StoredModel, packages: Sequence[str], *, with_example: boo
             input_example=stored.example if is_tried else None,
             code_paths=[str(path) for path in own_code.written(stored.own, Path(folder))] or None,
             model_config={"trusted_types": [*trusted_types(), *stored.trusted_types]},
-            pip_requirements=[f"{package}=={version(package)}" for package in (*packages, *stored.packages)],
+            pip_requirements=[
+                f"{package}=={version(package).partition('+')[0]}"
+                for package in dict.fromkeys((*packages, *stored.packages))
+            ],
         )
     return str(info.model_uri)
 

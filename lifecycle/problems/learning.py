@@ -21,6 +21,25 @@ class Summary(NamedTuple):
     table: "pd.DataFrame | None" = None
 
 
+class Beside(NamedTuple):
+    """What a training may make use of beside its rows.
+
+    Attributes:
+        inputs: Those of the test split, on which it may decide when to end.
+        target: Theirs.
+        base: The folder of the model that it begins with.
+        checkpoints: The folder in which it may keep how far it has come, until its model is logged.
+    """
+
+    inputs: "pd.DataFrame | None" = None
+    target: "pd.Series[Any] | None" = None
+    base: Path | None = None
+    checkpoints: Path | None = None
+
+
+NOTHING = Beside()
+
+
 class StoredModel(NamedTuple):
     """A model as files, and what MLflow is told of it.
 
@@ -71,6 +90,7 @@ class Learning(Protocol):
         inputs: "pd.DataFrame",
         target: "pd.Series[Any]",
         columns: Columns,
+        beside: Beside = NOTHING,
     ) -> Any:
         """The same, fitted; an algorithm, parameters or rows that cannot be are an error of ours."""
 

@@ -13,8 +13,20 @@ Graph = dict[str, set[str]]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 OPTIONAL = {
-    "databricks", "deltalake", "onnxruntime", "prefect_databricks", "py4j", "pyspark", "tokenizers", "vaderSentiment",
-}  # fmt: skip
+    "huggingface_hub",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "databricks",
+    "deltalake",
+    "prefect_databricks",
+    "py4j",
+    "pyspark",
+    "vaderSentiment",
+}
 """Packages that need not be there, or that only Databricks needs."""
 STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",

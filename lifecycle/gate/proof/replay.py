@@ -291,7 +291,7 @@ def _start() -> subprocess.Popen[str]:
 
 
 def _evidence_key(request: EvaluateRequest, scoring_server: bool) -> str:
-    installed = [f"{package}=={_version_of(package)}" for package in (*PACKAGES, "vaderSentiment")]
+    installed = [f"{package}=={_version_of(package)}" for package in (*PACKAGES, *loading.packages(), "vaderSentiment")]
     runtime = [platform.python_version(), platform.machine(), *installed]
     recorded = evaluation.stored(request).to_json(orient="records")
     content = json.dumps([request.model.artifact_sha256, request.artifact, recorded, runtime, scoring_server])

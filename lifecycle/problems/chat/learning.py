@@ -22,13 +22,15 @@ from lifecycle.problems.chat.metrics import standard
 from lifecycle.problems.chat.model import ChatModel
 from lifecycle.problems.chat.scores import ChatScores, scores_of
 from lifecycle.problems.contract import Columns, Estimator
-from lifecycle.problems.learning import Learning, StoredModel, Summary
+from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
 from lifecycle.problems.metric import value_of
 from lifecycle.problems.own import OwnAlgorithm
 
 DOCUMENTS, THRESHOLD, CHAIN, CONFIG = "documents", "threshold", "chain", "config.json"
 USUAL: dict[str, Any] = {"chunk_size": 800, "top_k": 3, THRESHOLD: None}
 """The parameters, each with its default; without a threshold it is learnt."""
+PACKAGES = ("bm25s",)
+"""What its models need beyond the libraries of all."""
 AT_LEAST = {"chunk_size": 50, "top_k": 1}
 AT_MOST = {"chunk_size": 20_000, "top_k": 50}
 
@@ -109,6 +111,7 @@ class _Learning(Learning):
         inputs: pd.DataFrame,
         target: "pd.Series[Any]",
         columns: Columns,
+        beside: Beside = NOTHING,
     ) -> Built:
         built = Built(self.build(algorithm, params, seed, columns))
         if built.recipe.params[THRESHOLD] is None:
@@ -126,8 +129,14 @@ class _Learning(Learning):
 
     def store(self, pipeline: Built, columns: Columns, folder: Path) -> StoredModel:
         shutil.copytree(pipeline.folder, folder / CHAIN)
-        code = Path(inspect.getfile(ChatModel))
-        return StoredModel(code, {CHAIN: folder / CHAIN}, ChatModel.reads(), {"": "string"}, ChatModel.example())
+        return StoredModel(
+            Path(inspect.getfile(ChatModel)),
+            {CHAIN: folder / CHAIN},
+            ChatModel.reads(),
+            {"": "string"},
+            ChatModel.example(),
+            packages=PACKAGES,
+        )
 
     def summary(self, split: str, truth: "pd.Series[Any]", answers: pd.DataFrame) -> Summary:
         scores = scores_of(truth, {"": answers})[""]

@@ -19,7 +19,7 @@ from lifecycle.problems import fitting
 from lifecycle.problems.classification import plots, summary
 from lifecycle.problems.contract import CLASS, EXAMPLE, Columns, Estimator
 from lifecycle.problems.embedding import encoders
-from lifecycle.problems.learning import Learning, StoredModel, Summary
+from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.text_classification.model import store
 from lifecycle.problems.text_pair_classification.model import NETWORK, TOKENIZER, Encoder, PairModel, embedded
@@ -97,10 +97,11 @@ class WithEmbedding(Learning):
         inputs: pd.DataFrame,
         target: "pd.Series[Any]",
         columns: Columns,
+        beside: Beside = NOTHING,
     ) -> Any:
         """The same, fitted."""
         if algorithm != EMBEDDING:
-            return self.plain.fit(algorithm, params, seed, inputs, target, columns)
+            return self.plain.fit(algorithm, params, seed, inputs, target, columns, beside)
         pipeline = self.build(algorithm, params, seed, columns)
         of_encoder = {name: value for name, value in params.items() if name in BESIDE}
         own = {name: value for name, value in params.items() if name not in BESIDE}

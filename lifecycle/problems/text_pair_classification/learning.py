@@ -14,6 +14,7 @@ from lifecycle.problems.tabular.learning import OF_CLASSES, TableLearning
 from lifecycle.problems.text_classification.model import store
 from lifecycle.problems.text_pair_classification import estimators
 from lifecycle.problems.text_pair_classification.model import TEXTS, PairModel
+from lifecycle.problems.transformer.learning import WithTransformer
 
 
 class _Learning(TableLearning):
@@ -46,7 +47,7 @@ class _Learning(TableLearning):
         store(pipeline, path)
 
 
-LEARNING: Learning = WithEmbedding(
-    "text-pair-classification",
-    _Learning("text-pair-classification", OF_CLASSES._replace(estimators=estimators.ESTIMATORS)),
+_OF_FEATURES = _Learning("text-pair-classification", OF_CLASSES._replace(estimators=estimators.ESTIMATORS))
+LEARNING: Learning = WithTransformer(
+    WithEmbedding("text-pair-classification", _OF_FEATURES), "text-pair-classification"
 )
