@@ -14,14 +14,13 @@ import typer
 from cli import console, next_steps, options, runner, show
 from cli.data import check_source
 from flows.flow_requests import (
-    LOGICAL_DATE,
     InferenceRequest,
     PromotionRequest,
     ReleaseRequest,
     RollbackRequest,
     TrainingRequest,
 )
-from flows.request import required
+from flows.request import LOGICAL_DATE, required
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName

@@ -7,14 +7,12 @@ The module is not called `requests`: Prefect puts the folder of a flow on the pa
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from flows.request import Request, TableForm, required
+from flows.request import Dated, Request, TableForm, required
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment, ProblemName, SplitChoice
 from lifecycle.core.parameters import (
     ColumnMap,
@@ -34,7 +32,7 @@ from lifecycle.problems.contract import TEXT
 from lifecycle.settings import Settings, definitions
 from lifecycle.settings.definitions import DataDefinition, ModelDefinition
 
-VERSION, LOGICAL_DATE = "{version}", "{logical_date}"
+VERSION = "{version}"
 """What the address of a table may hold."""
 
 Version = Annotated[VersionNumber | None, Field(description="Version number; default the champion.")]
@@ -44,29 +42,6 @@ GateData = Annotated[
 ]
 GateDataVersion = Annotated[Name | None, Field(description="Version of the dataset to judge on; likewise.")]
 TextColumn = Annotated[str | None, Field(description="Column of the texts, where a model reads one; default text.")]
-
-
-class Dated(Frozen):
-    """A table that may be one of a day."""
-
-    logical_date: date | None = Field(
-        None, description="Day that it is for; {logical_date} in the table's address stands for it."
-    )
-    time_zone: str | None = Field(
-        None,
-        description="Without a logical date, the day is that of the scheduled start in this zone; without both, none.",
-    )
-
-    def dated(self, address: str) -> str:
-        """An address, with the day in place of `{logical_date}`.
-
-        Raises:
-            ConfigError: It needs a day, and there is none.
-        """
-        if LOGICAL_DATE in address and self.logical_date is None:
-            what = f"The table {address} needs a day."
-            raise ConfigError(what, "Give a logical date: --logical-date 2026-11-21")
-        return address.replace(LOGICAL_DATE, str(self.logical_date))
 
 
 def _single_text(columns: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -15,6 +16,8 @@ from lifecycle.settings import checked, definitions
 from lifecycle.settings.definitions import ModelDefinition
 
 T = TypeVar("T")
+LOGICAL_DATE = "{logical_date}"
+"""What the address of a table may hold: it stands for the day."""
 
 
 def required(value: T | None, option: str) -> T:
@@ -145,3 +148,26 @@ class TableForm(Frozen):
         """The table of this form at a path, a URL or by name."""
         form = {"format": self.source_format, "encoding": self.encoding, "delimiter": self.delimiter, "sha256": sha256}
         return checked(Source, uri=uri, **{name: value for name, value in form.items() if value is not None})
+
+
+class Dated(Frozen):
+    """A table that may be one of a day."""
+
+    logical_date: date | None = Field(
+        None, description="Day that it is for; {logical_date} in the table's address stands for it."
+    )
+    time_zone: str | None = Field(
+        None,
+        description="Without a logical date, the day is that of the scheduled start in this zone; without both, none.",
+    )
+
+    def dated(self, address: str) -> str:
+        """An address, with the day in place of `{logical_date}`.
+
+        Raises:
+            ConfigError: It needs a day, and there is none.
+        """
+        if LOGICAL_DATE in address and self.logical_date is None:
+            what = f"The table {address} needs a day."
+            raise ConfigError(what, "Give a logical date: --logical-date 2026-11-21")
+        return address.replace(LOGICAL_DATE, str(self.logical_date))

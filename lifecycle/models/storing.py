@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.core import own_code
-from lifecycle.models.loading import artifact_digest, trusted_types
+from lifecycle.models.loading import artifact_digest
+from lifecycle.models.pipelines import trusted_types
 from lifecycle.problems.learning import StoredModel
 from lifecycle.tracking.client import download
 

@@ -26,7 +26,7 @@ from lifecycle.core.provenance import code_version, digest_of, git_commit
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
-from lifecycle.models import loading, storing
+from lifecycle.models import pipelines, storing
 from lifecycle.models.own import with_code
 from lifecycle.problems import fitting, own
 from lifecycle.problems.classification.summary import FOLDER
@@ -229,9 +229,9 @@ def _stored(algorithm: str | OwnAlgorithm, request: TrainRequest, stored: Stored
         ConfigError: It is made of a type that is on no list of ours and not trusted here, or that cannot be stored.
     """
     pipeline = stored.artifacts.get("pipeline")
-    untrusted = loading.untrusted_types(pipeline) if pipeline else []
+    untrusted = pipelines.untrusted_types(pipeline) if pipeline else []
     if isinstance(algorithm, OwnAlgorithm):
-        return with_code(stored, algorithm, untrusted, request.trusted_modules, loading.trusted_types())
+        return with_code(stored, algorithm, untrusted, request.trusted_modules, pipelines.trusted_types())
     if untrusted:
         what = f"{algorithm} holds types that are not trusted: {', '.join(untrusted[:5])}."
         raise ConfigError(what, "Read what loading them does, then add them to trusted_types of the algorithm's entry.")

@@ -13,7 +13,7 @@ from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
 from lifecycle.evaluation.slices import made_of
-from lifecycle.models import loading
+from lifecycle.models import loading, pipelines
 from lifecycle.problems.contract import Column, Columns, inputs_of
 from lifecycle.problems.known import named
 from lifecycle.problems.tabular.proposal import propose
@@ -97,7 +97,7 @@ def test_every_algorithm_learns_from_both_texts_and_is_read_again(algorithm: str
     answers = model.predict(None, held_out)
     assert (answers["label"] == held_out["judgment"]).mean() > 0.8
     stored = LEARNING.store(model.pipeline, INPUTS, tmp_path)
-    trusted = loading.trusted_types()
+    trusted = pipelines.trusted_types()
     for read in (pair_model.read, text_model.read):
         again = PairModel(read(stored.artifacts["pipeline"], trusted), model.columns, NAME)
         pd.testing.assert_frame_equal(again.predict(None, held_out), answers)

@@ -45,11 +45,13 @@ LIGHT = {
     "erasure": "wanted",
     "evaluation": "evaluate",
     "gate": "records selftest.selftest",
-    "models": "external.external external.unpickle loading own scoring_server storing",
-    "problems": "classification.summary fitting own tabular.learnt text_classification.stored",
+    "models": "external.external external.unpickle forms loading own pipelines scoring_server storing",
+    "problems": """classification.summary fitting own tabular.learnt text_classification.stored transformer.estimator
+        transformer.learning""",
     "registry": "card catalog registration store transfer",
     "storage": "embedded",
     "tracking": "champions client runs",
+    "training": "bases",
 }
 """By room the modules that light commands or `--help` load, and that import libraries where they work with them."""
 NESTED = {f"lifecycle.{room}.{name}" for room, names in LIGHT.items() for name in names.split()} | STARTED_FIRST.keys()

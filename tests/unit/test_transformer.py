@@ -51,8 +51,10 @@ def pairs(count: int = 300, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     first = rng.random(count) < 0.5
     told = [[" ".join(rng.choice(FILLERS, 4)) for _ in range(2)] for _ in range(count)]
-    rows = [(f"rose {a}", b, "first") if is_first else (a, f"rose {b}", "second")
-            for (a, b), is_first in zip(told, first, strict=True)]  # fmt: skip
+    rows = [
+        (f"rose {a}", b, "first") if is_first else (a, f"rose {b}", "second")
+        for (a, b), is_first in zip(told, first, strict=True)
+    ]
     return pd.DataFrame(rows, columns=[*NAMES, "label"])
 
 
@@ -114,8 +116,10 @@ def test_neither_text_is_lost_nor_taken_for_the_other(of_pairs: Any) -> None:
     assert (PAIRS.answers(of_pairs, exchanged, COLUMNS)["label"] == unseen["label"]).mean() < 0.1
     assert PAIRS.answers(of_pairs, unseen[NAMES[::-1]], COLUMNS)["label"].equals(told), "by name, in any order"
     blank = unseen.assign(hypothesis="profit")
-    assert not np.array_equal(of_pairs.encoder().logits(list(unseen[NAMES].itertuples(index=False, name=None))),
-                              of_pairs.encoder().logits(list(blank[NAMES].itertuples(index=False, name=None))))  # fmt: skip
+    assert not np.array_equal(
+        of_pairs.encoder().logits(list(unseen[NAMES].itertuples(index=False, name=None))),
+        of_pairs.encoder().logits(list(blank[NAMES].itertuples(index=False, name=None))),
+    )
 
 
 KILLED = """
@@ -152,7 +156,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(base: Path, tmp_
     for (name, one), other in zip(
         resumed.network_.state_dict().items(), whole.network_.state_dict().values(), strict=True
     ):
-        np.testing.assert_allclose(one.numpy(), wanted[name].numpy(), atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
 from lifecycle.models import storing
 from lifecycle.models.external.conversion import Converted, Pickled, convert
-from lifecycle.models.loading import VADER_FILES, VADER_MISSING
+from lifecycle.models.forms import VADER_FILES, VADER_MISSING
 from lifecycle.problems.text_classification.stored import MODEL, stored_model
 from lifecycle.settings import Settings, checked
 from lifecycle.storage.files import sha256_of, tree_digest

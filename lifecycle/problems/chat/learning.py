@@ -86,7 +86,7 @@ class Built:
 
 class _Learning(Learning):
     target = "target"
-    estimators: Mapping[str, Estimator] = {"bm25": Estimator(dict, USUAL)}
+    estimators: Mapping[str, Estimator] = {"bm25": Estimator(dict, USUAL, packages=PACKAGES)}
     sources = tuple(f"problems/chat/{name}.py" for name in ("chunks", "documents", "index", "learning", "model"))
 
     def build(

@@ -72,7 +72,7 @@ class WithEmbedding(Learning):
 
     def __init__(self, problem: ProblemName, plain: Learning) -> None:
         self.problem, self.plain, self.target = problem, plain, plain.target
-        entry = Estimator(LogisticRegression, {"C": 10.0, "max_iter": 2000})
+        entry = Estimator(LogisticRegression, {"C": 10.0, "max_iter": 2000}, packages=PACKAGES)
         self.estimators = {**plain.estimators, EMBEDDING: entry}
         own = ("problems/embedding/learning.py", "problems/embedding/encoders.py")
         self.sources = tuple(dict.fromkeys((*plain.sources, *own, "problems/text_pair_classification/model.py")))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 BASE = "base"
 MISSING = "Install it: pip install 'mlops-lifecycle[transformers]'"
-MISSING_ONNX = "Install it: pip install 'mlops-lifecycle[embeddings]' onnx"
 PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "tokenizers", "torch", "transformers")
 PACKAGES_OF_A_GRAPH = ("mlflow", "numpy", "onnxruntime", "pandas", "tokenizers")
 """What a stored model needs where it is loaded: a graph needs no torch."""
@@ -120,7 +119,7 @@ class Transformer(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyp
                 import onnx  # noqa: F401
                 import onnxruntime  # type: ignore[import-untyped]  # noqa: F401
             except ImportError as error:
-                raise ConfigError(f"runtime=onnx needs the package {error.name}.", MISSING_ONNX) from None
+                raise ConfigError(f"runtime=onnx needs the package {error.name}.", MISSING) from None
         return self
 
     def fit(self, inputs: "pd.DataFrame", target: Sequence[Any], beside: Beside) -> "Transformer":
