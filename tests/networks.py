@@ -9,6 +9,17 @@ UNKNOWN = "[UNK]"
 SPECIAL = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]")
 
 
+def write_classifier(folder: Path, labels: list[str]) -> Path:
+    """Write what somebody has fine-tuned; nobody has, so what it says is by chance."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    write_base(folder, ["profit rose and sales fell"])
+    named = dict(enumerate(labels))
+    config = BertConfig.from_pretrained(folder, id2label=named, label2id={label: n for n, label in named.items()})
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
 def write_base(folder: Path, texts: Iterable[str], width: int = 32, positions: int = 64) -> Path:
     """Write a base to begin a fine-tuning with."""
     import torch

@@ -22,6 +22,7 @@ from cli import model
 from cli.main import main
 from lifecycle.gate.proof import replay
 from tests.conftest import ROOT
+from tests.networks import write_classifier
 
 PAGE = (ROOT / "docs/registry.md").read_text(encoding="utf-8")
 DATABASE = "sqlite:///.mlops/mlflow.db"
@@ -67,7 +68,7 @@ def test_every_command_and_program_runs_in_the_order_of_the_page(
             run(parsed(Template(line).substitute(given)), monkeypatch, capsys)
             given = given or older_things()
     forget_automation()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".mlops", "examples", "model.pkl"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".mlops", "examples", "finbert", "model.pkl"]
 
 
 def run(line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,6 +96,7 @@ def older_things() -> dict[str, str]:
     mlflow.transition_model_version_stage("prod.ml.sentiment", "1", "Production")
     content = pickle.dumps(notebook_model())
     Path("model.pkl").write_bytes(content)
+    write_classifier(Path("finbert"), ["negative", "neutral", "positive"])
     return {"RUN_ID": released.run_id, "SHA256": hashlib.sha256(content).hexdigest()}
 
 
