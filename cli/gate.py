@@ -70,7 +70,7 @@ def explain(request: ExplainRequest, as_json: options.Json = False) -> None:
     Example: mlops gate explain --model-name sentiment --version 2 --env prod --html verdict.html
     """
     _one_reference(request.version, request.run_id)
-    target = runner.registered(request.source_env or request.env, request.model_name)
+    target = runner.existing(request.source_env or request.env, request.model_name)
     model = catalog.resolve(target, version=request.version, run_id=request.run_id)
     record = records.find(model, request.env, request.digest)
     verdict = records.read(record)
@@ -97,13 +97,7 @@ def _others(known: list[Record], shown: str, promoted: str) -> None:
 def _report(record: Record, wanted: Path | None, *, open_: bool) -> None:
     """Write the report where it was asked for, else into the state directory, and show it."""
     path = wanted or settings.load(record.env).state / "reports" / f"{record.env}-{record.digest}.html"
-    content = records.report(record)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise ConfigError(f"The report cannot be written: {error}.", "Name another file: --html FILE") from None
-    sys.stderr.write(f"Report: {path}\n")
+    show.write_page(path, records.report(record))
     if open_ and not webbrowser.open(path.absolute().as_uri()):
         sys.stderr.write("There is no browser here; open the file yourself.\n")
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS, SHOWN = 20_000, 24
 """Rows that are looked at, and letters of an example that are shown."""
-TEXTS = {"text-classification": 1, "text-pair-classification": 2}
+TEXTS = {"text-classification": 1, "text-pair-classification": 2, "chat": 1}
 """How many columns of texts a problem reads, where it reads these alone."""
 UNIQUE = 0.9
 """Where fewer of the rows than this have a key of their own, it is none."""
@@ -70,7 +70,11 @@ class InitRequest(Form, TableForm):
 @options.of_request
 def init(
     request: InitRequest,
-    force: Annotated[bool, typer.Option("--force", help="Write over the definition that is there.")] = False,
+    github: Annotated[
+        bool,
+        typer.Option("--github", help="Write the GitHub workflows of a project that is defined, and no definition."),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     as_json: options.Json = False,
@@ -78,7 +82,13 @@ def init(
     """Look at a table, propose what a model of it is, and write that to config/models/NAME.yaml after a yes.
 
     Example: mlops init data/customers.csv --target churned
+    Example: mlops init --github
     """
+    if github:
+        from cli import workflows
+
+        workflows.write(request.model_name, force=force or yes, dry_run=dry_run, as_json=as_json)
+        return
     from cli import definition_file
 
     source = request.source

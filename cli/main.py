@@ -33,6 +33,12 @@ class Root(LazyGroup):
             "cli.steps", "promote", "Judge a model of one environment on the next one's data and promote it."
         ),
         "rollback": Place("cli.steps", "rollback", "Give the champion alias back to an earlier champion."),
+        "runs": Place(
+            "cli.runs", "runs", "List the trainings of a model, the best first: parameters, metrics, verdicts."
+        ),
+        "compare": Place(
+            "cli.compare", "compare", "Set two models side by side on the same rows: metrics, slices, rows that change."
+        ),
         "history": Place("cli.steps", "history", "Tell who was champion when, why, and by whom."),
         "infer": Place(
             "cli.steps",
@@ -76,6 +82,7 @@ class Root(LazyGroup):
         "data": Place("cli.data", "app", "Dataset versions: create, list, show, validate; erase rows."),
         "model": Place("cli.model", "app", "The registry: register, find, describe, alias, delete, clean up, migrate."),
         "gate": Place("cli.gate", "app", "The gate: judge, explain, prove that it refuses."),
+        "monitor": Place("cli.monitor", "app", "Production: drift, performance, alerts, labels that come later."),
         "databricks": Place(
             "cli.databricks", "app", "Databricks: jobs, one-time runs, single steps, runs of killed flows."
         ),
@@ -88,7 +95,7 @@ app = typer.Typer(
     cls=Root,
     help="The whole life of a model: data, training, gate, promotion, inference, rollback.",
     epilog="First steps: mlops demo. Exit codes: 0 ok, 1 bug, 2 usage, 3 bad data, 4 gate refused, 5 conflict, "
-    "6 transient failure, 7 integrity.",
+    "6 transient failure, 7 integrity, 8 alert.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

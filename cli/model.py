@@ -15,8 +15,9 @@ from lifecycle.core.parameters import VersionNumber
 from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.models import loading
 from lifecycle.problems.contract import TEXT
-from lifecycle.registry import adoption, catalog
+from lifecycle.registry import adoption, catalog, leaderboard
 from lifecycle.registry import card as cards
+from lifecycle.registry.store import Target
 
 app = typer.Typer(
     help="The registry: register, find, describe, alias, delete, clean up, migrate.", no_args_is_help=True
@@ -26,22 +27,35 @@ model_labels.add_to(app)
 model_remove.add_to(app)
 
 PROD = Environment.PROD
+MEASURED = 10
+"""So many of a model's versions, the latest, are shown with their metrics: each is a file that is read."""
 
 
 @app.command("list")
 def list_(env: options.Env = PROD, as_json: options.Json = False) -> None:
     """List all registered models of the registry, of all environments that share it, with their champions."""
     config = settings.load(env)
+    runner.require_state(config)
     runner.quiet()
-    found = catalog.models(config.mlflow_uri, config.registry_uri or "")
+    uris = {"tracking_uri": config.mlflow_uri, "registry_uri": config.registry_uri or ""}
+    found = [
+        leaderboard.of_champion(Target(**uris, name=model.name), model) for model in catalog.models(*uris.values())
+    ]
     if as_json:
         show.print_json(found)
         return
     rows = [
-        (m.name, m.versions, show.version(m.latest), show.version(m.champion), "yes" if m.settled else "no")
+        (
+            m.name,
+            m.versions,
+            show.version(m.latest),
+            show.version(m.champion),
+            show.metrics(m.metrics, 1),
+            "yes" if m.settled else "no",
+        )
         for m in found
     ]
-    show.table(("model", "versions", "latest", "champion", "alias settled"), rows)
+    show.table(("model", "versions", "latest", "champion", "metric of its verdict", "alias settled"), rows)
 
 
 @app.command("show")
@@ -57,15 +71,18 @@ def show_(
 
     Example: mlops model show --model-name sentiment --env prod --alias champion
     """
-    target = runner.registered(env, model_name)
+    target = runner.existing(env, model_name)
     if latest:
         version = catalog.latest(target).version
     if version is None and alias is None:
         page = catalog.show(target)
+        measured = [leaderboard.with_metrics(target, facts) for facts in page.details[-MEASURED:]]
+        page = page.model_copy(update={"details": (*page.details[:-MEASURED], *measured)})
         show.print_json(page) if as_json else show.model(page)
         return
     ref = catalog.resolve(target, version=version, alias=alias)
     facts, signature = catalog.show_version(target, ref.version or 0), catalog.signature(ref)
+    facts = leaderboard.with_metrics(target, facts)
     if as_json:
         show.print_json({**facts.model_dump(mode="json"), "signature": signature})
     else:
@@ -85,7 +102,7 @@ def card(
 
     Example: mlops model card --model-name sentiment --env prod --version 1
     """
-    target = runner.registered(env, model_name)
+    target = runner.existing(env, model_name)
     number = catalog.resolve(target, version=version, alias=alias).version or 0
     text = (cards.write if write else cards.read)(settings.load(env), model_name, number)
     show.print_json({"model": target.name, "version": number, "card": text}) if as_json else console.echo(
@@ -109,6 +126,7 @@ def search(
     Example: mlops model search --name 'prod.*' --dataset 'fsa 1.0.0'
     """
     config = settings.load(env)
+    runner.require_state(config)
     runner.quiet()
     uris = config.mlflow_uri, config.registry_uri or ""
     found = catalog.search(*uris, name=name, tag=tag, run_id=run_id, dataset=dataset)
@@ -151,7 +169,7 @@ def predict(
         raise ConfigError("There is nothing to ask.", "Give a --text, or of a table a --row as JSON.")
     request = request.completed()
     which = request.model_dump(include={"alias", "version", "run_id", "stage"})
-    ref = catalog.resolve(runner.registered(request.env, request.model), **which)
+    ref = catalog.resolve(runner.existing(request.env, request.model), **which)
     model, inputs = loading.load(ref), pd.DataFrame(rows)
     if missing := [name for name in model.inputs if name not in inputs]:
         raise DataError(

@@ -1,4 +1,4 @@
-"""`mlops model create|register|register-external|register-vader|copy`: every way into the registry but promotion."""
+"""`mlops model create|register|register-(external|bert|vader)|copy`: every way into the registry but promotion."""
 
 import os
 from pathlib import Path
@@ -30,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
     for command in (create, register, copy):
         app.command()(command)
     app.command("register-external")(register_external)
+    app.command("register-bert")(register_bert)
     app.command("register-vader")(register_vader)
 
 
@@ -111,6 +112,36 @@ def register_external(request: ExternalRequest, as_json: options.Json = False) -
     target, config = runner.registered(request.env, request.model_name), settings.load(request.env)
     said = external.said(config, request.data_name, request.data_version, request.trained_on or ())
     model = external.register(config, request.model_name, request.pickled, said)
+    _enter(target, request.env, model, request.description, as_json)
+
+
+class NetworkRequest(Form):
+    """A fine-tuned network that was made elsewhere, and what is known of it."""
+
+    model_name: options.ModelToChange
+    folder: Annotated[Path, typer.Argument(help="A folder of save_pretrained: config, safetensors, tokenizer.")]
+    env: options.Env = DEV
+    data_name: str | None = Field(None, description="Dataset that it was fine-tuned on.")
+    data_version: str | None = Field(None, description="Its version.")
+    trained_on: list[str] | None = Field(
+        None, description="The splits of that version that it saw: train; train,test; all (default). May be repeated."
+    )
+    description: Description = ""
+
+
+@options.of_request
+def register_bert(request: NetworkRequest, as_json: options.Json = False) -> None:
+    """Register a fine-tuned BERT, or another network of texts, from its files; none of them may be code.
+
+    What it saw the gate leaves out of the comparison: --data-name, --data-version and --trained-on say it. Without them
+    no gate accepts it.
+
+    Example: mlops model register-bert finbert --model-name sentiment --env dev
+    """
+    target, config = runner.registered(request.env, request.model_name), settings.load(request.env)
+    said = external.said(config, request.data_name, request.data_version, request.trained_on or ())
+    experiment = f"{request.model_name}-{request.env}"
+    model = external.log_network(config.mlflow_uri, experiment, request.model_name, request.folder, said)
     _enter(target, request.env, model, request.description, as_json)
 
 

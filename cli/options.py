@@ -123,8 +123,10 @@ def _option(field: Parameter) -> inspect.Parameter:
     name = NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
     option = typer.Option(name, help=field.description, hidden=field.earlier, callback=CALLBACKS.get(field.name))
     own = [said for said in field.metadata if isinstance(said, ParameterInfo)]
-    annotation: Any = Annotated[_typed(field.annotation), *(own or [option])]
-    return inspect.Parameter(field.name, KEYWORD, default=field.default, annotation=annotation)
+    typed = _typed(field.annotation)
+    annotation: Any = Annotated[typed | None if field.asked else typed, *(own or [option])]
+    default = None if field.asked else field.default
+    return inspect.Parameter(field.name, KEYWORD, default=default, annotation=annotation)
 
 
 def _typed(annotation: Any) -> Any:

@@ -26,12 +26,14 @@ from lifecycle.core.names import Environment, is_model_name
 from lifecycle.core.writer_process import name_the_user
 from lifecycle.data import lock
 from lifecycle.registry.store import target_of
+from lifecycle.settings import files
 
 if TYPE_CHECKING:
     from prefect import Flow, State
     from prefect.client.schemas.objects import FlowRun
 
     from lifecycle.registry.store import Target
+    from lifecycle.settings import Settings
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -86,6 +88,12 @@ def require_prefect() -> None:
         raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[prefect]'")
 
 
+def existing(env: Environment, model_name: str) -> "Target":
+    """The same as `registered`, for commands that only look."""
+    require_state(settings.load(env))
+    return registered(env, model_name)
+
+
 def registered(env: Environment, model_name: str) -> "Target":
     """The registered model of a name in an environment, for commands that need no flow.
 
@@ -99,8 +107,19 @@ def registered(env: Environment, model_name: str) -> "Target":
     return target_of(config, model_name)
 
 
-def confirm(question: str, yes: bool) -> None:
-    """Ask before something is taken away.
+def require_state(config: "Settings") -> None:
+    """Check that there is something to look at: to look makes no state.
+
+    Raises:
+        ConfigError: No project, and no state in its place.
+    """
+    if files.project() is None and not os.environ.get("MLOPS_CONFIG_DIR") and not config.state.exists():
+        what = f"There is nothing here: {Path.cwd()} is in no project, and has no {config.state.name}."
+        raise ConfigError(what, "Change to the project's folder, or begin one: mlops init TABLE")
+
+
+def confirm(question: str, yes: bool, answer: str = "--yes, or look first with --dry-run") -> None:
+    """Ask before something is taken away; where nobody can be asked, name the option that answers.
 
     Raises:
         ConfigError: There is nobody to ask, or the answer was no.
@@ -108,7 +127,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigError(f"{question} Nobody is there to answer.", "Say so with --yes, or look first with --dry-run.")
+        raise ConfigError(f"{question} Nobody is there to answer.", f"Say so with {answer}.")
     if not typer.confirm(question, err=True):
         raise ConfigError("Nothing was changed.")
 
@@ -120,6 +139,8 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
         ConfigError: The extra `prefect` is not installed, or a parameter is not valid.
     """
     require_prefect()
+    for sentence in files.unread():
+        sys.stderr.write(f"Warning: {sentence}\n")
     quiet(verbose=verbose)
     with progress(title), own_server(home) as server, _usage(), lock.undisturbed(home):
         from lifecycle.gate.proof import replay

@@ -4,14 +4,13 @@ import json
 import os
 import shlex
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli import console, options, runner
 from lifecycle.core.names import Environment
 from lifecycle.models import scoring_server
-from lifecycle.problems.contract import EXAMPLE, Columns
 from lifecycle.registry import catalog
 
 CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
@@ -32,12 +31,11 @@ def serve(
     Example: mlops serve --model-name sentiment --env prod
     """
     credential = os.environ.get(CREDENTIAL, "")
-    model = catalog.resolve(runner.registered(env, model_name), alias=alias, version=version)
+    model = catalog.resolve(runner.existing(env, model_name), alias=alias, version=version)
 
-    def ready(address: str, inputs: Columns) -> None:
+    def ready(address: str, row: dict[str, Any]) -> None:
         facts = {"address": address, "model": model.name, "version": model.version}
         console.echo(json.dumps(facts) if as_json else address)
-        row = {column.name: EXAMPLE[column.kind] for column in inputs}
         body = json.dumps({"dataframe_split": {"columns": [*row], "data": [[*row.values()]]}})
         who = f'-u "${CREDENTIAL}" ' if credential else ""
         ask = f"curl -s {who}{address}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"

@@ -2,10 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli import console
+from cli import console, next_steps
+from lifecycle.core.errors import ConfigError
 from lifecycle.gate.present import rows as tables
 
 if TYPE_CHECKING:
@@ -15,8 +18,9 @@ if TYPE_CHECKING:
     from lifecycle.data.manifest import Manifest
     from lifecycle.gate.present.rows import Table
     from lifecycle.gate.selftest.selftest import SelftestResult
-    from lifecycle.gate.verdict import Verdict
+    from lifecycle.gate.verdict import Measurements, Verdict
     from lifecycle.inference.manifest import BatchManifest
+    from lifecycle.problems.findings import Interval
     from lifecycle.registry.catalog import ModelPage, VersionFacts
     from tasks.outcomes import Admission, Batch, Release
 
@@ -115,20 +119,10 @@ def admission(outcome: "Admission") -> None:
         _decision(judged)
         for shown in (tables.checks(judged), *tables.changes(judged, 3)):
             _table_of(shown)
-        console.echo(f"Metrics, slices of the rows, plots: {_explain(outcome)}")
+        console.echo(f"Metrics, slices of the rows, plots: {next_steps.explain(outcome)}")
+        if not judged.promote:  # which has been said above
+            return
     console.echo(outcome.message)
-
-
-def _explain(outcome: "Admission") -> str:
-    """The command that shows all of a verdict."""
-    kind, _, number = outcome.challenger.rpartition(" ")
-    if outcome.promotion:
-        which = f"--version {outcome.promotion.champion}"
-    elif kind == "run":
-        which = f"--run-id {number}"
-    else:
-        which = f"--from {kind.partition('.')[0]} --version {number.removeprefix('v')}"
-    return f"mlops gate explain --model-name {outcome.model.split('.', 2)[2]} --env {outcome.env} {which}"
 
 
 def verdict(judged: "Verdict") -> None:
@@ -138,17 +132,41 @@ def verdict(judged: "Verdict") -> None:
         _table_of(shown)
 
 
-def _decision(judged: "Verdict") -> None:
-    where = f"{judged.rows:,} rows of {judged.data_name} {judged.data_version} {judged.side}".strip()
+def comparison(found: "Measurements") -> None:
+    """Show two models side by side."""
+    _say(f"{found.challenger} (challenger) against {found.champion} (champion)", "bold")
+    _say(f"On {_where(found)}")
+    made = (tables.metrics(found), tables.classes(found), tables.slices(found), *tables.changes(found, 3))
+    for shown in made:
+        _table_of(shown)
+
+
+def write_page(path: Path, content: str | bytes) -> None:
+    """Write a page where a person wants it, and say so.
+
+    Raises:
+        ConfigError: It cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise ConfigError(f"The report cannot be written: {error}.", "Name another file: --html FILE") from None
+    sys.stderr.write(f"Report: {path}\n")
+
+
+def _where(found: "Measurements") -> str:
     aside = "".join(
-        f"; {count:,} rows that the {who} was trained on are left out"
-        for who, count in judged.left_out.items()
-        if count
+        f"; {count:,} rows that the {who} was trained on are left out" for who, count in found.left_out.items() if count
     )
+    return f"{found.rows:,} rows of {found.data_name} {found.data_version} {found.side}".strip() + aside
+
+
+def _decision(judged: "Verdict") -> None:
     style = "bold green" if judged.decision == "promote" else "bold red"
     whom = f"{judged.challenger} against {judged.champion or 'no champion'}"
     _say(f"{judged.title.upper()} in {judged.env}: {whom}", style)
-    _say(f"On {where}{aside}")
+    _say(f"On {_where(judged)}")
     if judged.mode == "dry_run":
         what = (
             "what is refused is promoted all the same"
@@ -216,6 +234,7 @@ def model_version(facts: "VersionFacts", signature: dict[str, Any]) -> None:
         ("source", facts.source),
         ("run", facts.run_link or facts.run_id),
         ("dataset", f"{facts.dataset} {facts.dataset_digest[:12]}".strip()),
+        ("gate", f"{metrics(facts.metrics, 3)} on {facts.judged_on}" if facts.metrics else ""),
         ("git commit", facts.git_commit),
         ("link", facts.link),
         *((f"signature {side}", columns) for side, columns in signature.items() if columns),
@@ -223,6 +242,11 @@ def model_version(facts: "VersionFacts", signature: dict[str, Any]) -> None:
     ]
     title = f"{facts.name} {version(facts.version)} {', '.join(facts.aliases)}".strip()
     table(("", ""), [row for row in rows if row[1]], title)
+
+
+def metrics(found: Mapping[str, "Interval"], most: int) -> str:
+    """The first metrics with their intervals."""
+    return ", ".join(f"{name} {tables.interval(value)}" for name, value in list(found.items())[:most])
 
 
 def version(number: int | None) -> str:
@@ -263,7 +287,7 @@ def release(done: "Release") -> None:
     table(("what", "value", "detail"), rows)
     if alike := done.judged_alike:
         console.echo(
-            f"{_and(alike)} judged on the same rows: that is one test. Other rows: gate_data in config/<env>.yaml"
+            f"{and_(alike)} judged on the same rows: that is one test. Other rows: gate_data in config/<env>.yaml"
         )
     if not any(outcome.verdict for outcome in done.admissions):
         console.echo("Nothing was changed: this release is in place.")
@@ -276,15 +300,17 @@ def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:
         return [(str(outcome.env), "no change", outcome.message)]
     judged = outcome.verdict
     champion = f"{outcome.model} v{outcome.promotion.champion}" if outcome.promotion else "champion unmoved"
-    rows = [(str(outcome.env), champion, f"{judged.decision}: {'; '.join(judged.reasons)}")]
+    told = f"{judged.decision}: {'; '.join(judged.reasons)}" if judged.promote else judged.reasons[0]
+    rows = [(str(outcome.env), champion, told)]
     for row in tables.metrics(judged).rows[:HEADLINE]:
         value, _, interval = row.cells[1].partition(" ")
         rows.append((f"  {row.cells[0]}", value, f"{interval} on {judged.rows:,} {judged.side} rows"))
     return rows
 
 
-def _and(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+def and_(names: Sequence[str]) -> str:
+    """Names as a sentence has them."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _sides(manifest: "Manifest") -> str:

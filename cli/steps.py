@@ -11,17 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console, options, runner, show
+from cli import console, next_steps, options, runner, show
 from cli.data import check_source
 from flows.flow_requests import (
-    LOGICAL_DATE,
     InferenceRequest,
     PromotionRequest,
     ReleaseRequest,
     RollbackRequest,
     TrainingRequest,
 )
-from flows.request import required
+from flows.request import LOGICAL_DATE, required
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName
@@ -68,12 +67,16 @@ def promote(request: PromotionRequest, as_json: options.Json = False, verbose: o
 
 
 @options.of_request
-def rollback(request: RollbackRequest, as_json: options.Json = False, verbose: options.Verbose = False) -> None:
+def rollback(
+    request: RollbackRequest, yes: options.Yes = False, as_json: options.Json = False, verbose: options.Verbose = False
+) -> None:
     """Give the champion alias back to an earlier champion. Twice walks further back.
 
     Example: mlops rollback --model-name sentiment --env prod --reason "recall of negative fell"
     """
+    was_named = "env" in request.model_fields_set or request.rehearse
     request = request.completed()
+    runner.confirm(f"Roll back {request.model} in {request.env}?", yes or was_named, f"--env {request.env}, or --yes")
     config = settings.load(request.env, model_name=request.model)
     title = f"{'Rehearsing a rollback of' if request.rehearse else 'Rolling back'} {request.model} in {request.env}"
     done = runner.run_flow("rollback", request.parameters, home=config.state, title=title, verbose=verbose)
@@ -92,7 +95,7 @@ def history(
 
     Example: mlops history --model-name sentiment --env prod --at 2026-05-03T14:00
     """
-    target = runner.registered(env, model_name)
+    target = runner.existing(env, model_name)
     if at is not None:
         line = catalog.champion_at(target, _moment(at))
         lines = [line] if line else []
@@ -151,6 +154,8 @@ def infer(request: InferenceRequest, as_json: options.Json = False, verbose: opt
 def release(request: ReleaseRequest, as_json: options.Json = False, verbose: options.Verbose = False) -> None:
     """Take a table all the way: dataset, training, dev, staging, prod, predictions. Exit code 4 if a gate refuses.
 
+    It stops in the environment of --to, and goes on from there when it is given again.
+
     Example: mlops release --source news.csv --text-column Sentence --label-column Sentiment --data-name fsa
     --data-version 1.0.0 --model-name sentiment
     """
@@ -179,13 +184,13 @@ def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> Non
 def _release(request: ReleaseRequest, as_json: bool, verbose: bool) -> None:
     config = settings.load(DEV, model_name=request.model)
     source = required(request.source, "--source")
-    title = f"Releasing {request.model} from {source}"
+    title = f"Releasing {request.model} from {source} to {show.and_(request.environments)}"
     with piped.kept(source, config.state) as path:
         request = request.model_copy(update={"source": path}).versioned(config)
         planned = check_source(config, request)
         kinds = {name: kind for name, kind in planned.columns.items() if kind != DROP}
         columns = tuple(Column(name=name, kind=kind) for name, kind in kinds.items())
-        _require_algorithm(request, planned.problem, columns, [*Environment])
+        _require_algorithm(request, planned.problem, columns, request.environments)
         outcome = runner.run_flow("release", request.parameters, home=config.state, title=title, verbose=verbose)
     _answer(outcome, as_json, show.release)
 
@@ -209,7 +214,7 @@ def _next_steps(home: Path) -> None:
         "--data-version 1.0.0 --model-name sentiment --algorithm random_forest --params \"{'max_depth': 1}\"",
         "A better one goes all the way": f"{mlops} release --source {sample} --text-column Sentence --label-column "
         "Sentiment --data-name financial_news --data-version 1.0.0 --model-name sentiment --algorithm naive_bayes",
-        "Roll production back": f"{mlops} rollback --model-name sentiment",
+        "Roll production back": f"{mlops} rollback --model-name sentiment --env prod",
         "Open Prefect's and MLflow's UIs, with a worker and all deployments": f"{mlops} up",
         "Take your own table: in its folder": f"{tools}/mlops init FILE.csv && {tools}/mlops release",
     }
@@ -255,4 +260,7 @@ def _answer(outcome: Any, as_json: bool, draw: Any) -> None:
     """Print a flow's outcome; a refusal ends in exit code 4."""
     show.print_json(outcome) if as_json else draw(outcome)
     if outcome.refused:
+        if not as_json:
+            last = getattr(outcome, "admissions", (outcome,))[-1]
+            console.echo("\n".join(next_steps.after(last)))
         raise typer.Exit(REFUSED)

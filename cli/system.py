@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import options, runner, show
+from cli import console, options, runner, show
 from lifecycle import settings
 from lifecycle.core.errors import MlopsError
 from lifecycle.core.names import Environment
-from lifecycle.settings import Settings, definitions
+from lifecycle.settings import Settings, definitions, files
 from lifecycle.settings.definitions import ModelDefinition
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def doctor(
     """
     from lifecycle import doctor as examination  # needs pandas, which `config` does not
 
+    runner.require_state(settings.load(DEV))
     runner.quiet()
     findings = examination.examine([settings.load(env) for env in Environment], repair=repair)
     findings += _schedules(settings.load(DEV).state) if runner.has_prefect() else ()
@@ -73,6 +74,11 @@ def show_(
         show.print_json({key: {"value": value, "origin": origin} for key, (value, origin) in values.items()})
     else:
         show.table(("setting", "value", "from"), [(key, value, origin) for key, (value, origin) in values.items()])
+        read = sorted({origin.partition(",")[0] for _, origin in values.values() if origin.endswith(".yaml")})
+        for name in read:
+            console.echo(f"{name} is {files.located(name.removeprefix('config/'))}")
+        for sentence in files.unread():
+            console.echo(sentence)
 
 
 @config.command()

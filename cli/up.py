@@ -14,6 +14,8 @@ from flows.request import Form
 from lifecycle import settings
 from lifecycle.core.errors import TransientError
 from lifecycle.core.names import Environment
+from lifecycle.monitoring import standings
+from lifecycle.monitoring.findings import Standing
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:
@@ -80,19 +82,31 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
     stack = state.read(home)
     rows = _rows(home, stack) if stack else []
     failure = _scheduling(home, stack, rows) if stack else None
+    watched = standings.every(settings.load(env).measurements)
     if as_json:
-        links = state.links(home)
-        show.print_json({"phase": stack.phase if stack else "down", "home": str(home), "services": rows, "open": links})
+        phase, links = stack.phase if stack else "down", state.links(home)
+        facts = {"phase": phase, "home": str(home), "services": rows, "open": links, "models": watched}
+        show.print_json(facts)
     elif stack:
         show.table(("service", "state", "address", "pid", "since"), [tuple(row.values()) for row in rows])
         if stack.phase == "up":
             console.echo(_opening(home, stack))
     else:
         console.echo(f"Nothing is up for {home}.")
+    if watched and not as_json:
+        show.table(("model", "version", "last batch", "farthest from its baseline", "alerts"), map(_watched, watched))
     if failure:
         raise failure
     if not stack or stack.phase != "up" or any(row["state"] not in GOOD for row in rows):
         raise typer.Exit(NOT_HEALTHY)
+
+
+def _watched(standing: Standing) -> tuple[str, ...]:
+    """Where a model stands in one line."""
+    line = standing.worst
+    worst = f"{line.name}: {line.measure} {line.value:.3g} (limit {line.limit:.3g})" if line else ""
+    alerts = ", ".join(f"{alert.kind} since {alert.since}" for alert in standing.alerts)
+    return standing.model, str(standing.version), f"{standing.day}", worst, alerts or "none"
 
 
 def _scheduling(home: Path, stack: "Stack", rows: list[dict[str, Any]]) -> TransientError | None:

@@ -14,7 +14,7 @@ from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import files
-from tasks import compute, data, inference, registry, reports
+from tasks import compute, data, inference, monitoring, registry, reports
 from tasks.outcomes import Batch
 
 INPUTS = ".inputs"
@@ -22,7 +22,7 @@ INPUTS = ".inputs"
 
 
 def run(request: InferenceRequest) -> Outcome[Batch]:
-    """Resolve the model once, pin the table, score it, and look at what is published."""
+    """Resolve the model once, pin the table, score it, look at what is published, and measure that."""
     request = for_its_day(request.completed())
     config = compute.settings_of(request.env, request.model)
     output_root = files.folder_of(request.output) if request.output else config.predictions
@@ -41,11 +41,12 @@ def run(request: InferenceRequest) -> Outcome[Batch]:
         rules=config.data,
         inference=_rules(config, request.engine, request.table),
     )
-    planned = inference.pinned(planned)
+    planned = monitoring.with_sample(inference.pinned(planned), config)
     folder, _ = inference.locate(planned)
     compute.run_step("infer", planned, config)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))
     reports.show_batch(batch)
+    monitoring.after(planned, config)
     return Outcome(batch, f"{batch.manifest.scored:,} predictions by {model.label} are in {batch.folder}")
 
 

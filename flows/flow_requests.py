@@ -7,14 +7,12 @@ The module is not called `requests`: Prefect puts the folder of a flow on the pa
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from flows.request import Request, TableForm, required
+from flows.request import Dated, Request, TableForm, required
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment, ProblemName, SplitChoice
 from lifecycle.core.parameters import (
     ColumnMap,
@@ -34,7 +32,7 @@ from lifecycle.problems.contract import TEXT
 from lifecycle.settings import Settings, definitions
 from lifecycle.settings.definitions import DataDefinition, ModelDefinition
 
-VERSION, LOGICAL_DATE = "{version}", "{logical_date}"
+VERSION = "{version}"
 """What the address of a table may hold."""
 
 Version = Annotated[VersionNumber | None, Field(description="Version number; default the champion.")]
@@ -44,29 +42,6 @@ GateData = Annotated[
 ]
 GateDataVersion = Annotated[Name | None, Field(description="Version of the dataset to judge on; likewise.")]
 TextColumn = Annotated[str | None, Field(description="Column of the texts, where a model reads one; default text.")]
-
-
-class Dated(Frozen):
-    """A table that may be one of a day."""
-
-    logical_date: date | None = Field(
-        None, description="Day that it is for; {logical_date} in the table's address stands for it."
-    )
-    time_zone: str | None = Field(
-        None,
-        description="Without a logical date, the day is that of the scheduled start in this zone; without both, none.",
-    )
-
-    def dated(self, address: str) -> str:
-        """An address, with the day in place of `{logical_date}`.
-
-        Raises:
-            ConfigError: It needs a day, and there is none.
-        """
-        if LOGICAL_DATE in address and self.logical_date is None:
-            what = f"The table {address} needs a day."
-            raise ConfigError(what, "Give a logical date: --logical-date 2026-11-21")
-        return address.replace(LOGICAL_DATE, str(self.logical_date))
 
 
 def _single_text(columns: Mapping[str, str]) -> dict[str, str]:
@@ -196,7 +171,7 @@ class DatasetRequest(TableRequest):
         return self.filled(own[0]) if len(own) == 1 else self
 
 
-class Fitting(Frozen):
+class Fitting(Request):
     """What is fitted."""
 
     algorithm: str | None = Field(
@@ -215,11 +190,18 @@ class Fitting(Frozen):
         own = self.algorithm in {None, training.algorithm}
         return {"algorithm": training.algorithm, "params": training.params if own else None, "seed": training.seed}
 
+    def filled(self, definition: ModelDefinition) -> Self:
+        """As every request; the documents of a definition are those of any parameters that do not name others."""
+        filled, documents = super().filled(definition), definition.data.documents
+        if documents is None:
+            return filled
+        return filled.model_copy(update={"params": {"documents": documents, **(filled.params or {})}})
+
 
 EARLIER = {"algorithm": "model_type", "params": "model_params"}
 
 
-class TrainingRequest(Request, Fitting):
+class TrainingRequest(Fitting):
     """Of the flow train."""
 
     earlier_names = EARLIER
@@ -286,7 +268,9 @@ class CheckRequest(Request):
 class RollbackRequest(Request):
     """Of the flow rollback."""
 
-    env: Environment = Field(Environment.PROD, description="Environment to roll back in.")
+    asked = ("env",)
+
+    env: Environment = Field(Environment.PROD, description="Environment to roll back in; default prod, after a yes.")
     to_version: VersionNumber | None = Field(
         None, description="Version that was champion; default the one before the present one."
     )
@@ -365,9 +349,16 @@ class ReleaseRequest(TableRequest, Fitting):
     earlier_names = EARLIER
     first = ("source", "data_name", "data_version", "model_name")
 
+    target_env: Environment = Field(Environment.PROD, description="Where it ends; prod also predicts.")
+
     def defined_by(self, definition: ModelDefinition) -> dict[str, Any]:
         """The table, and what is fitted."""
         return super().defined_by(definition) | self.fitted_by(definition)
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        """Where it goes, in this order."""
+        return tuple(Environment)[: list(Environment).index(self.target_env) + 1]
 
     @property
     def is_in_catalog(self) -> bool:
@@ -381,7 +372,8 @@ class ReleaseRequest(TableRequest, Fitting):
     def for_training(self, data_name: str, data_version: str) -> TrainingRequest:
         """What the flow train is asked."""
         fitting = self.model_dump(include={*Fitting.model_fields})
-        return TrainingRequest(model_name=self.model, data_name=data_name, data_version=data_version, **fitting)
+        named = {"model_name": self.model, "data_name": data_name, "data_version": data_version}
+        return TrainingRequest(**{**fitting, **named})
 
     def for_inference(self, data_version: str) -> InferenceRequest:
         """What the flow batch-inference is asked: to score the table itself."""

@@ -15,8 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from prefect import State, runtime
 from prefect.states import Completed
 
-from flows.flow_requests import Dated
-from flows.request import Request
+from flows.request import Dated, Request
 from lifecycle.core.errors import ConfigError
 from lifecycle.settings import checked
 

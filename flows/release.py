@@ -11,13 +11,11 @@ from lifecycle.data import delta
 from tasks import approvals, compute
 from tasks.outcomes import Admission, Release
 
-DEV, STAGING, PROD = Environment
-
 
 def run(request: ReleaseRequest) -> Outcome[Release]:
     """Call the flows one after the other, as plain functions: one run shows it all, and a rerun reuses what is done."""
     request = for_its_day(request.completed())
-    for env in Environment:
+    for env in request.environments:
         approvals.require_reach(compute.settings_of(env, request.model))
     if request.is_in_catalog:
         delta.require_version(required(request.source, "--source"))  # before anything is promoted, not for the batch
@@ -25,14 +23,15 @@ def run(request: ReleaseRequest) -> Outcome[Release]:
     so_far = Release(dataset=dataset, admissions=())
     training = request.for_training(dataset.data_name, dataset.data_version)
     reason = f"release of {dataset.data_name} {dataset.data_version}"
-    for env, before in ((DEV, None), (STAGING, DEV), (PROD, STAGING)):
+    for before, env in zip((None, *request.environments), request.environments, strict=False):
         ended = _admitted(training, before, env, reason)
         so_far = so_far.model_copy(update={"admissions": (*so_far.admissions, ended.value)})
         if ended.value.refused:
             return Outcome(so_far, f"{env}: {ended.message}", ended.name)
-    batch = batch_inference.run(request.for_inference(dataset.data_version)).value
-    done = so_far.model_copy(update={"batch": batch})
-    return Outcome(done, "; ".join(admission.message.removesuffix(".") for admission in done.admissions))
+    if request.target_env is Environment.PROD:
+        batch = batch_inference.run(request.for_inference(dataset.data_version)).value
+        so_far = so_far.model_copy(update={"batch": batch})
+    return Outcome(so_far, "; ".join(admission.message.removesuffix(".") for admission in so_far.admissions))
 
 
 def _admitted(

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -15,6 +16,8 @@ from lifecycle.settings import checked, definitions
 from lifecycle.settings.definitions import ModelDefinition
 
 T = TypeVar("T")
+LOGICAL_DATE = "{logical_date}"
+"""What the address of a table may hold: it stands for the day."""
 
 
 def required(value: T | None, option: str) -> T:
@@ -37,6 +40,7 @@ class Parameter(NamedTuple):
     description: str
     earlier: bool = False
     metadata: Sequence[Any] = ()
+    asked: bool = False
 
 
 def _default(field: FieldInfo) -> Any:
@@ -50,6 +54,8 @@ class Form(Frozen):
     """What the first releases called some of the parameters; those names are still accepted."""
     first: ClassVar[tuple[str, ...]] = ()
     """The parameters that a form and a help show before the others."""
+    asked: ClassVar[tuple[str, ...]] = ()
+    """Parameters whose default no command takes in silence: `model_fields_set` has them only if they were given."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +77,14 @@ class Form(Frozen):
         fields = cls.model_fields
         order = sorted(fields, key=lambda name: (rank.get(name, len(rank)), name in TableForm.model_fields))
         present = [
-            Parameter(name, each.annotation, _default(each), each.description or "", metadata=each.metadata)
+            Parameter(
+                name,
+                each.annotation,
+                _default(each),
+                each.description or "",
+                metadata=each.metadata,
+                asked=name in cls.asked,
+            )
             for name, each in ((name, fields[name]) for name in order)
         ]
         earlier = [
@@ -135,3 +148,26 @@ class TableForm(Frozen):
         """The table of this form at a path, a URL or by name."""
         form = {"format": self.source_format, "encoding": self.encoding, "delimiter": self.delimiter, "sha256": sha256}
         return checked(Source, uri=uri, **{name: value for name, value in form.items() if value is not None})
+
+
+class Dated(Frozen):
+    """A table that may be one of a day."""
+
+    logical_date: date | None = Field(
+        None, description="Day that it is for; {logical_date} in the table's address stands for it."
+    )
+    time_zone: str | None = Field(
+        None,
+        description="Without a logical date, the day is that of the scheduled start in this zone; without both, none.",
+    )
+
+    def dated(self, address: str) -> str:
+        """An address, with the day in place of `{logical_date}`.
+
+        Raises:
+            ConfigError: It needs a day, and there is none.
+        """
+        if LOGICAL_DATE in address and self.logical_date is None:
+            what = f"The table {address} needs a day."
+            raise ConfigError(what, "Give a logical date: --logical-date 2026-11-21")
+        return address.replace(LOGICAL_DATE, str(self.logical_date))

@@ -8,7 +8,11 @@ from uuid import UUID
 
 from prefect.events import emit_event
 
+from lifecycle.monitoring.findings import Alert
+
 Kind = Literal["registered", "promoted", "refused", "approval-requested", "not-approved", "rolled-back"]
+
+ALERTS = {"drift": "mlops.drift.detected", "performance": "mlops.performance.degraded"}
 
 
 def emit(kind: Kind, name: str, env: str, *, version: int | None = None, reason: str = "") -> None:
@@ -21,6 +25,19 @@ def emit(kind: Kind, name: str, env: str, *, version: int | None = None, reason:
     }
     payload = {"model": name, "version": version, "environment": env, "reason": reason[:2000]}
     emit_event(f"mlops.model.{kind}", resource=resource, payload=payload)
+
+
+def emit_alert(alert: Alert, env: str, advice: str) -> None:
+    """Emit `mlops.drift.detected` or `mlops.performance.degraded`, with what the alert is about and what to do."""
+    resource = {
+        "prefect.resource.id": f"mlops.model.{alert.model}",
+        "prefect.resource.name": alert.model,
+        "mlops.environment": env,
+        "mlops.version": str(alert.version),
+    }
+    payload = {"model": alert.model, "version": alert.version, "environment": env, "reason": alert.told[:2000]}
+    details = alert.model_dump(mode="json", include={"id", "since", "until", "batches", "window", "causes"})
+    emit_event(ALERTS[alert.kind], resource=resource, payload=payload | details | {"next": advice})
 
 
 def emit_question(flow_run_id: UUID, env: str) -> None:

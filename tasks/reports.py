@@ -11,6 +11,7 @@ from lifecycle.data.manifest import Manifest
 from lifecycle.gate.present import markdown, rows
 from lifecycle.gate.verdict import Verdict
 from lifecycle.inference.manifest import BatchManifest
+from lifecycle.monitoring.findings import Alert
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.endpoint import Served
@@ -113,6 +114,22 @@ def show_batch(batch: Batch) -> None:
         f"{_answers(manifest)}.\n\nIn `{batch.folder}`."
     )
     _markdown(f"batch-{manifest.model_name}", text, "Batch inference")
+
+
+@in_the_ui("show the alert")
+def show_alert(alert: Alert, advice: str) -> None:
+    """Show what an alert is about, since when, how bad it is, and what to do."""
+    rows = [
+        f"| {as_markdown(cause.name)} | {cause.measure} | {cause.value:.3g} | {cause.limit:.3g} | {cause.batches} |"
+        for cause in alert.causes
+    ]
+    text = (
+        f"# {alert.kind} of {alert.model} v{alert.version}\n\nSince {alert.since}, in {alert.batches} of the last "
+        f"{alert.window} batches.\n\n"
+        + "\n".join(["| what | measure | last | limit | batches |", "|---|---|---|---|---|", *rows])
+        + f"\n\nNext: `{advice}`"
+    )
+    _markdown(f"alert-{alert.kind}-{alert.model}", text, as_markdown(alert.told))
 
 
 def _answers(manifest: BatchManifest) -> str:

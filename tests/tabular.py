@@ -22,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from lifecycle.core.references import ModelRef
 from lifecycle.data.manifest import Manifest
-from lifecycle.models import loading, storing
+from lifecycle.models import forms, storing
 from lifecycle.storage.files import sha256_of, write_json
 from tests import tabular_code
 
@@ -108,7 +108,7 @@ def fitted(problem: str, **columns: str) -> Any:
 
 def logged(tracking_uri: str, problem: str, change: Callable[[Any], object] = id, **columns: str) -> ModelRef:
     """A model of the rentals in the form that all tabular models have, stored in a run of its own."""
-    loading.FORMS.setdefault(FORM, _read)
+    forms.FORMS.setdefault(FORM, _read)
     pipeline = fitted(problem, **columns)
     change(pipeline)
     described = [{"name": columns.get(name, name), "kind": kind} for name, kind in KINDS.items()]

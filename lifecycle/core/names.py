@@ -17,7 +17,9 @@ MODEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 StepName = Literal["create-data", "train", "evaluate", "infer"]
 """The heavy steps: what also runs as a Databricks job."""
 
-ProblemName = Literal["text-classification", "text-pair-classification", "tabular-classification", "tabular-regression"]
+ProblemName = Literal[
+    "text-classification", "text-pair-classification", "tabular-classification", "tabular-regression", "chat"
+]
 """What a model is asked; each has one folder in `lifecycle.problems`."""
 TEXT_CLASSIFICATION: ProblemName = "text-classification"
 """The one that everything stored by the first releases is about, which does not say so."""

@@ -19,7 +19,7 @@ def described(rows: "pd.DataFrame", inputs: Columns) -> dict[str, Any]:
     values: dict[str, Any] = {"counts": counts_of(rows), "classes": ()}
     if "label" in rows:
         values["classes"] = tuple(sorted(rows["label"].unique()))
-    else:
+    elif rows["target"].dtype.kind in "fiu":
         ranges = rows.groupby("split")["target"].agg(["min", "max", "mean"])
         values["target_range"] = {str(split): of.to_dict() for split, of in ranges.iterrows()}
     if "text" not in rows:

@@ -29,6 +29,8 @@ from lifecycle.tracking.runs import TRAINED_KEYS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lifecycle.evaluation.baseline import Baseline
+
 logger = logging.getLogger(__name__)
 
 REPAIR = "Let its maker repair it: predict_proba answers each row with a column per class. Then register it again."
@@ -121,7 +123,40 @@ def evaluate(request: EvaluateRequest) -> None:
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in summary.metrics.items()]
         mlflow.log_batch(request.model.run_id, metrics)
+    if request.side is judged_side(_manifest(request)):
+        _freeze(request, rows, table)
     logger.info("Evaluated %s on %s %s rows", request.model.label, f"{len(table):,}", request.side)
+
+
+def later_baseline(request: EvaluateRequest) -> "Baseline":
+    """Freeze the baseline of a version that has none, from its stored evaluation.
+
+    Raises:
+        NotFoundError: It was not judged on these rows.
+    """
+    if not _holds(request.model, request.artifact):
+        what = (
+            f"{request.model.label} has no baseline, and was not judged on {request.data_name} {request.data_version}."
+        )
+        raise NotFoundError(what, "Judge it there: mlops gate check --version … --data-name … --data-version …")
+    rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, request.side)
+    _same_dataset(request)
+    answers = stored(request)
+    common = {*rows["row"]} & {*answers["row"]}  # what was erased may be gone from one of them only
+    rows, answers = (frame[frame["row"].isin(common)].sort_values("row") for frame in (rows, answers))
+    return _freeze(request, rows, answers)
+
+
+def _freeze(request: EvaluateRequest, rows: "pd.DataFrame", answers: "pd.DataFrame") -> "Baseline":
+    """Keep beside the run what production will be compared with, where the rows and the answers are in hand."""
+    from lifecycle.evaluation import baseline as baselines
+
+    manifest, train = _manifest(request), rows.head(0)
+    if any(column.is_text for column in manifest.inputs):
+        train = dataset.load_rows(request.data_root, request.data_name, request.data_version, Side.TRAIN)
+    made = baselines.Baseline.of(manifest, request.side, rows, answers, train)
+    baselines.log(request.model, baselines.name_of(request.artifact), made)
+    return made
 
 
 def predicted(model: Any, inputs: "pd.DataFrame") -> "pd.DataFrame":
@@ -249,9 +284,13 @@ def _artifact(model: ModelRef, path: str) -> io.BytesIO:
         return io.BytesIO(download(model.tracking_uri, f"runs:/{model.run_id}/{path}", Path(temporary)).read_bytes())
 
 
+def _manifest(request: EvaluateRequest) -> Manifest:
+    return dataset.load(request.data_root, request.data_name, request.data_version)
+
+
 def _problem(request: EvaluateRequest) -> Problem:
     """What the dataset is about."""
-    return named(dataset.load(request.data_root, request.data_name, request.data_version).problem)
+    return named(_manifest(request).problem)
 
 
 def _inputs(request: EvaluateRequest, model: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -260,7 +299,7 @@ def _inputs(request: EvaluateRequest, model: Any, rows: "pd.DataFrame") -> "pd.D
     Raises:
         ConfigError: The dataset is about something else, or lacks an input.
     """
-    manifest = dataset.load(request.data_root, request.data_name, request.data_version)
+    manifest = _manifest(request)
     missing = [name for name in model.inputs if name not in {column.name for column in manifest.inputs}]
     if model.problem != manifest.problem or missing:
         why = f"it is about {manifest.problem}" if model.problem != manifest.problem else f"it has no {missing[0]!r}"
@@ -271,7 +310,7 @@ def _inputs(request: EvaluateRequest, model: Any, rows: "pd.DataFrame") -> "pd.D
 
 
 def _same_dataset(request: EvaluateRequest) -> None:
-    found = dataset.load(request.data_root, request.data_name, request.data_version).digest
+    found = _manifest(request).digest
     if found != request.dataset_digest:
         what = f"Dataset {request.data_name} {request.data_version} has digest {found}, not {request.dataset_digest}."
         raise ConflictError(what, "Start the step again.")

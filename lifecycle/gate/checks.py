@@ -104,7 +104,7 @@ def beyond_trivial(problem: Problem, challenger: Scores, terms: Terms) -> Iterat
 
 def never_found(challenger: Scores, rules: GateRules) -> Iterator[Check]:
     """Every class of sufficient size must be found at least once by a first champion."""
-    if rules.missed_class_rows is not None and challenger.right is not None:
+    if rules.missed_class_rows is not None and challenger.classes and challenger.right is not None:
         found, counts = challenger.truth[challenger.right], np.bincount(challenger.truth)
         missed = [code for code in np.flatnonzero(counts >= rules.missed_class_rows) if code not in found]
         told = ", ".join(f"{challenger.classes[code]} (0 of {counts[code]})" for code in missed[:TOLD_SLICES])

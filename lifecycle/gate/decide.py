@@ -22,7 +22,7 @@ from lifecycle.gate.checks import Rival
 from lifecycle.gate.contest import Contest, Terms
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.reasons import Facts
-from lifecycle.gate.verdict import REPLAY, Check, Decision, Flip, Verdict
+from lifecycle.gate.verdict import REPLAY, Check, Decision, Flip, Measurements, Verdict
 from lifecycle.problems.contract import Columns, described
 from lifecycle.problems.findings import BehaviourLine, SliceLine
 from lifecycle.problems.known import Problem
@@ -164,33 +164,48 @@ def _verdict(
     comparison: Comparison, evidence: Evidence, terms: Terms, done: tuple[Check, ...], found: _Findings | None
 ) -> Verdict:
     decision = decision_of(done, terms.rules.worthwhile_gain)
-    new, old, contest = evidence.challenger, evidence.champion, terms.contest
-    lines = {} if found is None else {"slices": found.slices, "behaviour": found.behaviour}
-    measured = found.measured if found else None
+    contest = terms.contest
     return Verdict(
         **comparison.model_dump(),
-        problem=evidence.problem.name,
+        **_measurements(evidence, terms, found),
         decision=decision,
         mode=terms.rules.mode,
         reasons=tuple(_reasons(done, decision, comparison, evidence, terms, found)),
-        rows=len(evidence.rows),
-        left_out=evidence.left_out,
         trained_on=dict(evidence.trained_on),
         rule=contest.rule,
         rule_reason=contest.why,
         judged_before=contest.judged_before,
         risk=terms.risk,
         checks=done,
-        metrics=measured.challenger if measured else {},
-        champion_metrics=measured.champion if measured else {},
-        measured_by={name: own_digest(path) for name, path in terms.rules.own_metrics.items()} if measured else {},
-        gains=measured.gain if measured else {},
-        classes=new.classes,
-        confusion=new.confusion(),
-        champion_confusion=old.confusion() if old else (),
+    )
+
+
+def measured(comparison: Comparison, evidence: Evidence, rules: GateRules) -> Measurements:
+    """The same two models without rules, checks and decision, for whoever only wants to know how they differ."""
+    terms = evidence.terms(rules)
+    found = _measurements(evidence, terms, _findings(evidence, terms, ()))
+    deciding = {name: value for name, value in found["metrics"].items() if name == terms.metric.name}
+    return Measurements(**comparison.model_dump(), **found | {"metrics": deciding | found["metrics"]})
+
+
+def _measurements(evidence: Evidence, terms: Terms, found: _Findings | None) -> dict[str, Any]:
+    new, old = evidence.challenger, evidence.champion
+    lines: dict[str, Any] = {}
+    if found is not None:
+        lines = {"slices": found.slices, "behaviour": found.behaviour}
+        lines |= {"metrics": found.measured.challenger, "champion_metrics": found.measured.champion}
+        lines |= {"gains": found.measured.gain}
+        lines["measured_by"] = {name: own_digest(path) for name, path in terms.rules.own_metrics.items()}
+    return {
+        "problem": evidence.problem.name,
+        "rows": len(evidence.rows),
+        "left_out": evidence.left_out,
+        "classes": new.classes,
+        "confusion": new.confusion(),
+        "champion_confusion": old.confusion() if old else (),
         **_changes(evidence),
         **lines,
-    )
+    }
 
 
 def decision_of(done: tuple[Check, ...], worthwhile: float) -> Decision:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from lifecycle.core.errors import IntegrityError, MlopsError, TransientError
+from lifecycle.core.errors import DataError, IntegrityError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment, ProblemName, Side
 from lifecycle.core.references import ModelRef
@@ -20,11 +20,11 @@ from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate import doubt, retrained, reuse
 from lifecycle.gate.checks import Rival
 from lifecycle.gate.contest import Contest
-from lifecycle.gate.decide import Comparison, Evidence, decide
+from lifecycle.gate.decide import Comparison, Evidence, decide, measured
 from lifecycle.gate.present.report import render
 from lifecycle.gate.proof import replay
 from lifecycle.gate.selftest import selftest
-from lifecycle.gate.verdict import Check, Verdict
+from lifecycle.gate.verdict import Check, Measurements, Verdict
 from lifecycle.models import loading
 from lifecycle.problems.known import named
 from lifecycle.problems.text_classification import behaviour
@@ -33,6 +33,9 @@ from lifecycle.storage.files import cache_folder, write_json
 from lifecycle.tracking.client import client, translated
 
 logger = logging.getLogger(__name__)
+
+FEWEST = 2
+"""With fewer rows nothing can be measured."""
 
 
 class JudgeRequest(Frozen):
@@ -67,7 +70,7 @@ def judge(request: JudgeRequest) -> Verdict:
         report = render(verdict, None, None)
     _keep(verdict, report, request.challenger)
     outcome = "Accepted" if verdict.decision == "promote" else "Refused"
-    logger.info("%s %s in %s: %s", outcome, verdict.challenger, verdict.env, "; ".join(verdict.reasons))
+    logger.info("%s %s in %s: %s", outcome, verdict.challenger, verdict.env, verdict.reasons[0])
     if verdict.mode == "dry_run":
         logger.warning("The gate of %s is in mode dry_run: NOTHING IS PROTECTED, refused models go in.", verdict.env)
     return verdict
@@ -78,24 +81,55 @@ def _told(error: Exception) -> str:
     return str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"
 
 
-def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
-    manifest = dataset.load(request.data_root, request.data_name, request.data_version)
-    _selftested(request, manifest.problem)
+@lock.while_reading("data_root")
+def compare(request: JudgeRequest) -> tuple[Measurements, str]:
+    """Two models side by side by their stored predictions, and a page of it; nothing is decided, kept or counted.
+
+    Raises:
+        DataError: There are no rows that neither was trained on.
+    """
     challenger = _evaluation(request, request.challenger)
-    truth = dataset.load_rows(request.data_root, request.data_name, request.data_version, challenger.side)
-    same = _comparable(request, truth, request.champion)
-    contest = _contest(request, challenger)
+    same = _comparable(request, _truth(challenger), request.champion)
+    if len(same.rows) < FEWEST:
+        where = f"{request.data_name} {request.data_version} {challenger.side}"
+        what = f"{len(same.rows)} rows of {where} are new to both models: there is nothing to compare them on."
+        raise DataError(what, "Name rows that neither was trained on: --data-name … --data-version …")
+    evidence = _evidence(request, challenger, same, Contest(rule="gain"))
+    comparison = Comparison(**_compared(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
+    with threadpool_limits(1, user_api="blas"):
+        found = measured(comparison, evidence, request.rules)
+    return found, render(found, same.challenger, same.champion)
+
+
+def _truth(evaluated: EvaluateRequest) -> pd.DataFrame:
+    return dataset.load_rows(evaluated.data_root, evaluated.data_name, evaluated.data_version, evaluated.side)
+
+
+def _evidence(request: JudgeRequest, challenger: EvaluateRequest, same: Comparable, contest: Contest) -> Evidence:
+    """What is known of both without rivals and doubts, which only a decision asks for."""
+    manifest = dataset.load(request.data_root, request.data_name, request.data_version)
     infrastructure = request.rules.infrastructure
-    evidence = Evidence(
+    return Evidence(
         problem=named(manifest.problem),
         inputs=manifest.inputs,
         **same._asdict(),
         predict=lambda rows: evaluation.predicted(loading.load(request.challenger), rows),
         prove=lambda: replay.check(challenger, request.evidence_root, scoring_server=infrastructure.scoring_server),
         contest=contest,
+        trained_on={role: evaluation.claim(model).words for role, model in _models(request).items()},
+    )
+
+
+def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
+    manifest = dataset.load(request.data_root, request.data_name, request.data_version)
+    _selftested(request, manifest.problem)
+    challenger = _evaluation(request, request.challenger)
+    truth = _truth(challenger)
+    same = _comparable(request, truth, request.champion)
+    contest = _contest(request, challenger)
+    evidence = _evidence(request, challenger, same, contest)._replace(
         rivals=tuple(_rivals(request, truth)) if contest.rule == "retraining" else (),
         doubts=_doubts(request, same),
-        trained_on={role: evaluation.claim(model).words for role, model in _models(request).items()},
     )
     comparison = Comparison(**_compared(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
     suites = behaviour.load(request.rules.behaviour)

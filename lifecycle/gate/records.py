@@ -63,6 +63,11 @@ def every(model: ModelRef, env: Environment) -> list[Record]:
     Raises:
         NotFoundError: The model's run is not there.
     """
+    return [record for record in _stored(model) if record.env == env]
+
+
+def _stored(model: ModelRef) -> list[Record]:
+    """All verdicts that are stored with a model, of all environments."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -76,7 +81,13 @@ def every(model: ModelRef, env: Environment) -> list[Record]:
         ) from None
     paths = [Path(file.path) for file in files]
     names = [path.stem.rpartition("-") for path in paths if path.suffix == ".json"]
-    return [Record(model, env, digest) for place, _, digest in sorted(names) if place == env]
+    return [Record(model, Environment(env), digest) for env, _, digest in sorted(names)]
+
+
+def named_by(model: ModelRef, digest: str) -> Record | None:
+    """The verdict of a digest, in whichever environment it was given; None if it is not stored with the model."""
+    found = _stored(model) if digest else ()
+    return next((record for record in found if digest.startswith(record.digest)), None)
 
 
 def read(record: Record) -> Verdict:

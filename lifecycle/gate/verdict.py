@@ -53,14 +53,10 @@ class Flip(Frozen):
     score: float = Field(description="Confidence of the model that is wrong; of numbers, how far it is from the truth.")
 
 
-class Verdict(Frozen):
-    """The decision with everything it rests on."""
+class Measurements(Frozen):
+    """Two models on the rows that neither has seen: what each reaches there, and where they differ."""
 
-    schema_version: Literal[1, 2] = Field(2, description="1 knew `promote`, `keep` and `not_enough_data` alone.")
     problem: ProblemName = TEXT_CLASSIFICATION
-    decision: Decision
-    mode: Literal["enforce", "dry_run"] = "enforce"
-    reasons: tuple[str, ...] = Field(description="A plain sentence, then the numbers.")
     env: Environment
     challenger: str
     champion: str | None
@@ -70,11 +66,6 @@ class Verdict(Frozen):
     side: str
     rows: int
     left_out: dict[str, int] = Field({}, description="Rows that the challenger or the champion was trained on.")
-    trained_on: dict[str, str] = Field({}, description="Of each model, how it is known which rows it has seen.")
-    rule: Rule | None = Field(None, description="How the two were compared: by a gain, or as a retraining.")
-    rule_reason: str = ""
-    judged_before: int = Field(0, description="Other challengers that were judged on these rows, or some of them.")
-    risk: float | None = Field(None, description="Of a wrong promotion, after what earlier challengers have spent.")
     checks: tuple[Check, ...] = ()
     metrics: dict[str, Interval] = Field({}, description="What the challenger reaches on these rows.")
     champion_metrics: dict[str, Interval] = Field({}, description="The same of the champion.")
@@ -92,6 +83,20 @@ class Verdict(Frozen):
     repaired_rows: int = 0
     broken: tuple[Flip, ...] = Field((), description="Rows newly wrong, the worst first; not more than a screenful.")
     repaired: tuple[Flip, ...] = Field((), description="Rows newly right, likewise.")
+
+
+class Verdict(Measurements):
+    """The decision with everything it rests on."""
+
+    schema_version: Literal[1, 2] = Field(2, description="1 knew `promote`, `keep` and `not_enough_data` alone.")
+    decision: Decision
+    mode: Literal["enforce", "dry_run"] = "enforce"
+    reasons: tuple[str, ...] = Field(description="A plain sentence, then the numbers.")
+    trained_on: dict[str, str] = Field({}, description="Of each model, how it is known which rows it has seen.")
+    rule: Rule | None = Field(None, description="How the two were compared: by a gain, or as a retraining.")
+    rule_reason: str = ""
+    judged_before: int = Field(0, description="Other challengers that were judged on these rows, or some of them.")
+    risk: float | None = Field(None, description="Of a wrong promotion, after what earlier challengers have spent.")
 
     @property
     def digest(self) -> str:

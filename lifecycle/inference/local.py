@@ -22,6 +22,7 @@ from joblib import cpu_count  # type: ignore[import-untyped]
 from lifecycle.core import children, progress
 from lifecycle.core.errors import TransientError
 from lifecycle.data import ingest, tombstones
+from lifecycle.inference import sample
 from lifecycle.inference.inputs import Inputs, Refusal, refusals
 from lifecycle.inference.manifest import REJECTED, BatchRequest, Counts
 from lifecycle.inference.predictions import Tally, predict
@@ -46,6 +47,7 @@ class Scored(NamedTuple):
     tally: Tally
     rejected: pd.DataFrame
     path: Path | None
+    sample: pd.DataFrame | None = None
 
 
 Engine = Callable[[ExitStack, BatchRequest, Any, Path, Path, Iterator[Part]], Iterator[Scored]]
@@ -70,6 +72,7 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     rejected: list[pd.DataFrame] = []
     tallies: list[Tally] = []
     totals, expected, written = Counter[str](), 0, set[Path]()
+    kept: pd.DataFrame | None = None
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
         model = loading.load_verified(model_folder, request.model)
         inputs = Inputs.of(request, model)
@@ -77,12 +80,15 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
             totals += Counter(rows_in=done.rows_in, rows_erased=done.rows_erased)
             tallies.append(done.tally)
             rejected.append(done.rejected)
+            kept = done.sample if kept is None else sample.of(pd.concat([kept, done.sample]))
             written |= {done.path} if done.path else set()
             if done.rows_in == request.inference.rows_per_part:  # there may be more than this part
                 expected = expected or ingest.line_count(request.input, request.rules)
             progress.report(totals["rows_in"], expected)
     for stale in set(folder.glob("part-*.parquet")) - written:  # of an interrupted run over other rows
         stale.unlink()
+    if request.sample and kept is not None:
+        sample.keep(request.sample, kept)
     reasons, tally = _write_rejected(rejected, folder / REJECTED), Tally.merged(tallies)
     return Counts(
         problem=model.problem,
@@ -169,6 +175,7 @@ def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> S
         tally=Tally(0, Counter(), None) if good.empty else _tally(request, model, good, path),
         rejected=_rejected(chunk[is_refused], refused, request),
         path=None if good.empty else path,
+        sample=sample.of(inputs.taken_from(good)) if request.sample else None,
     )
 
 

@@ -61,6 +61,7 @@ class BatchRequest(_Columns):
     output_root: Path
     rules: DataRules = DataRules()
     inference: InferenceRules = InferenceRules()
+    sample: Path | None = Field(None, description="File that gets some of the inputs, for who measures the batch.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -35,10 +35,10 @@ class Tally(NamedTuple):
     @classmethod
     def of(cls, table: pa.Table, problem: ProblemName) -> "Tally":
         """The tally of a table that holds predictions."""
-        column, kind = next(iter(named(problem).prediction.items()))
-        if kind == "string":
-            return cls(len(table), Counter(table[column].to_pylist()), None)
-        values = table[column].to_numpy()
+        answered = named(problem)
+        if answered.model_type == "classifier":
+            return cls(len(table), Counter(table[next(iter(answered.prediction))].to_pylist()), None)
+        values = table[next(name for name, kind in answered.prediction.items() if kind == "double")].to_numpy()
         if not len(values):
             return cls(0, Counter(), None)
         mean = float((values / len(values)).sum())  # a sum of large numbers may be more than a number can be

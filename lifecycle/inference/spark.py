@@ -28,7 +28,7 @@ from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
 from lifecycle.inference.local import Part, Scored
 from lifecycle.inference.manifest import BatchRequest, Counts
-from lifecycle.models import loading, own
+from lifecycle.models import own, pipelines
 from lifecycle.problems.contract import columns_of
 from lifecycle.problems.known import named
 
@@ -42,8 +42,11 @@ ARTIFACTS = {
     "pipeline.skops": "pipeline",
     "pipeline.pkl": "pipeline",
     "columns.json": "columns",
+    "model.onnx": "network",
+    "tokenizer.json": "tokenizer",
     "vader_lexicon.txt": "lexicon",
     "emoji_utf8_lexicon.txt": "emoji",
+    "chain": "chain",
 }
 """The files of a model, by the names under which our classes ask for them."""
 
@@ -111,7 +114,7 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
     """
     files = sorted((model_folder / "artifacts").iterdir())
     code = own.code_of(model_folder)
-    types = loading.untrusted_types(model_folder / "artifacts" / "pipeline.skops") if code else []  # all are trusted
+    types = pipelines.untrusted_types(model_folder / "artifacts" / "pipeline.skops") if code else []  # all are trusted
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="mlops-code-") as temporary:
         warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
         mlflow.pyfunc.save_model(
@@ -121,7 +124,7 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
             signature=ModelSignature(Schema([ColSpec(DataType.string, name) for name in model.inputs])),
             pip_requirements=[],
             code_paths=[str(path) for path in own_code.written(own.needed(code, types), Path(temporary))] or None,
-            model_config={"trusted_types": [*loading.trusted_types(), *types]},
+            model_config={"trusted_types": [*pipelines.trusted_types(), *types]},
         )
     return folder
 

@@ -12,7 +12,7 @@ from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.guard import LOOPBACK, Guard
 from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
-from lifecycle.problems.contract import Columns, columns_of
+from lifecycle.problems.contract import EXAMPLE, columns_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -23,14 +23,19 @@ SERVED = "served-model-name"
 
 
 def serve(
-    ref: ModelRef, port: int, ready: Callable[[str, Columns], None], *, hosts: Sequence[str] = (), credential: str = ""
+    ref: ModelRef,
+    port: int,
+    ready: Callable[[str, dict[str, Any]], None],
+    *,
+    hosts: Sequence[str] = (),
+    credential: str = "",
 ) -> None:
     """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C.
 
     Args:
         ref: The model.
         port: On loopback; 0 takes a free one.
-        ready: Is told the address and the inputs of the model.
+        ready: Is told the address, and a row that the model answers.
         hosts: Further names by which it is reached.
         credential: Without one everybody of this machine is answered.
 
@@ -44,8 +49,16 @@ def serve(
         with loading.private_copy(ref) as folder:
             model = loading.load_verified(folder, ref)
             server = _server(folder, model, ref, credential, hosts)
-        ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}", columns_of(model))
+        ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}", _example(model))
         server.run(sockets=[listener])
+
+
+def _example(model: Any) -> dict[str, Any]:
+    """A row of nobody as a model is served it: its own, or a cell of each of its columns."""
+    if hasattr(model, "example"):
+        row: dict[str, Any] = model.example().iloc[0].to_dict()
+        return row
+    return {column.name: EXAMPLE[column.kind] for column in columns_of(model)}
 
 
 @contextmanager
@@ -75,7 +88,8 @@ def serving(folder: Path, model: Any, ref: ModelRef, credential: str) -> Iterato
 def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
     """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it.
 
-    Columns of any type it would only count, and for them refuse CSV: such a model checks its columns itself.
+    Columns of any type it would only count, and for them refuse CSV; and a model may read its inputs in a further form
+    than the one that it was logged with. Such a model checks its columns itself.
     """
     import uvicorn
     from mlflow.pyfunc import PyFuncModel, scoring_server
@@ -83,8 +97,10 @@ def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Seq
 
     described = loading.as_mlflow(folder, ref.label)
     inputs = described.get_input_schema()
-    if inputs and any(isinstance(kind, AnyType) for kind in inputs.input_types()):
-        described.signature = None
+    if inputs:
+        is_lax = any(isinstance(kind, AnyType) for kind in inputs.input_types())
+        if is_lax or not {*model.inputs} <= {*inputs.input_names()}:
+            described.signature = None
     app = scoring_server.init(PyFuncModel(described, _Contract(model)))
     named = _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
     guarded = Guard(named, credentials=[credential] if credential else [], hosts=hosts)

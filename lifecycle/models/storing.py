@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.core import own_code
-from lifecycle.models.loading import artifact_digest, trusted_types
+from lifecycle.models.loading import artifact_digest
+from lifecycle.models.pipelines import trusted_types
 from lifecycle.problems.learning import StoredModel
 from lifecycle.tracking.client import download
 
@@ -38,17 +39,23 @@ def log_model(stored: StoredModel, packages: Sequence[str], *, with_example: boo
             input_example=stored.example if is_tried else None,
             code_paths=[str(path) for path in own_code.written(stored.own, Path(folder))] or None,
             model_config={"trusted_types": [*trusted_types(), *stored.trusted_types]},
-            pip_requirements=[f"{package}=={version(package)}" for package in packages],
+            pip_requirements=[
+                f"{package}=={version(package).partition('+')[0]}"
+                for package in dict.fromkeys((*packages, *stored.packages))
+            ],
         )
     return str(info.model_uri)
 
 
-def _schema(columns: Mapping[str, str]) -> Any:
-    """Columns as MLflow checks them: of `any` only that they are there, so that 1, 1.0 and "1" are all taken."""
+def _schema(columns: Mapping[str, Any]) -> Any:
+    """Columns as MLflow checks them: of `any` only that they are there, so that 1, 1.0 and "1" are all taken.
+
+    A model may answer with one column that has no name.
+    """
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import AnyType
 
-    return Schema([ColSpec(AnyType() if kind == "any" else kind, name) for name, kind in columns.items()])
+    return Schema([ColSpec(AnyType() if kind == "any" else kind, name or None) for name, kind in columns.items()])
 
 
 def stored_digest(tracking_uri: str, model_uri: str) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from lifecycle.core.frozen import Frozen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 Kind = Literal["text", "numeric", "categorical", "boolean", "datetime"]
@@ -56,6 +58,7 @@ class Column(Frozen):
 Columns = tuple[Column, ...]
 TEXT_COLUMNS: Columns = (Column(name="text", kind="text"),)
 CLASS, NUMBER = {"label": "string", "score": "double"}, {"prediction": "double"}
+ANSWER = {"answer": "string", "sources": "string", "score": "double"}
 """The columns of what a model predicts, and MLflow's types of them."""
 
 
@@ -158,11 +161,19 @@ class Estimator(NamedTuple):
         make: Parameters by name to an unfitted estimator.
         defaults: In which ours differ from the library's.
         trusted_types: What a stored one is made of beyond what skops trusts by itself.
+        base: The parameter that names the model it begins with, if it begins with one.
+        fetched: Of that parameter, what is neither a folder nor a URI of MLflow, with all parameters, to a folder.
+        packages: What it depends on beyond what all do.
+        sources: The files of `lifecycle` that decide what becomes of rows, beyond those of its problem.
     """
 
     make: Callable[..., Any]
     defaults: Mapping[str, Any] = {}
     trusted_types: tuple[str, ...] = ()
+    base: str = ""
+    fetched: Callable[[str, Mapping[str, Any]], "Path"] | None = None
+    packages: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 def inputs_of(rows: "pd.DataFrame", columns: Iterable[Column]) -> "pd.DataFrame":

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 AT_MOST = {"n_estimators": 10_000, "n_jobs": 1_000, "ngram_range": 10}
 """Beyond these a training fills the memory before any library refuses it."""
-CORRECT = "Correct --model-params."
+CORRECT = "Correct --params."
 SEEDS = 2**32
 PER_CLASS = {"class_prior", "priors"}
 """Parameters that hold a probability for each class."""

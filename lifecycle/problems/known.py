@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from lifecycle.core.names import ProblemName
-from lifecycle.problems.contract import CLASS, NUMBER
+from lifecycle.problems.contract import ANSWER, CLASS, NUMBER
 
 if TYPE_CHECKING:
     from lifecycle.problems.contract import Table
@@ -29,7 +29,7 @@ class Problem:
     """
 
     name: ProblemName
-    model_type: Literal["classifier", "regressor"]
+    model_type: Literal["classifier", "regressor", "question-answering"]
     target: str
     prediction: Mapping[str, str]
     parts: tuple[str, str, str, str, str]
@@ -117,6 +117,19 @@ PROBLEMS: dict[ProblemName, Problem] = {
                 "regression.judging.JUDGING",
                 "tabular.planted.OF_NUMBERS",
                 "tabular.model.TabularModel",
+            ),
+        ),
+        Problem(
+            "chat",
+            "question-answering",
+            "target",
+            ANSWER,
+            (
+                "chat.table.TABLE",
+                "chat.learning.LEARNING",
+                "chat.judging.JUDGING",
+                "chat.planted.QUESTIONS",
+                "chat.model.ChatModel",
             ),
         ),
     )

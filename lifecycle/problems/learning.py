@@ -21,26 +21,47 @@ class Summary(NamedTuple):
     table: "pd.DataFrame | None" = None
 
 
+class Beside(NamedTuple):
+    """What a training may make use of beside its rows.
+
+    Attributes:
+        inputs: Those of the test split, on which it may decide when to end.
+        target: Theirs.
+        base: The folder of the model that it begins with.
+        checkpoints: The folder in which it may keep how far it has come, until its model is logged.
+    """
+
+    inputs: "pd.DataFrame | None" = None
+    target: "pd.Series[Any] | None" = None
+    base: Path | None = None
+    checkpoints: Path | None = None
+
+
+NOTHING = Beside()
+
+
 class StoredModel(NamedTuple):
     """A model as files, and what MLflow is told of it.
 
     Attributes:
         code: The file whose class reads the others; it travels with them.
         artifacts: Files by the names that the class knows them by.
-        inputs: Column to MLflow's type, or `any`.
-        outputs: Column to MLflow's type.
+        inputs: Column to MLflow's type, by its name or as it is, or `any`.
+        outputs: Column to MLflow's type, likewise.
         example: Rows of nobody: a model is kept for years, and its digest would speak for a row that had to be erased.
         own: The code of a team's own that it is made of; it travels with them too.
         trusted_types: Beyond our own list, what it is made of.
+        packages: What it needs beyond the libraries of all models.
     """
 
     code: Path
     artifacts: Mapping[str, Path]
-    inputs: Mapping[str, str]
-    outputs: Mapping[str, str]
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
     example: "pd.DataFrame"
     own: own_code.Sources = MappingProxyType({})
     trusted_types: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 class Learning(Protocol):
@@ -69,6 +90,7 @@ class Learning(Protocol):
         inputs: "pd.DataFrame",
         target: "pd.Series[Any]",
         columns: Columns,
+        beside: Beside = NOTHING,
     ) -> Any:
         """The same, fitted; an algorithm, parameters or rows that cannot be are an error of ours."""
 

@@ -8,12 +8,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
 from lifecycle.models.loading import as_mlflow
+from lifecycle.problems.findings import Interval
 from lifecycle.registry import aliases, binding, labels, log, memory, promotion, stages, store, story
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
@@ -56,6 +59,8 @@ class ModelFacts(Frozen):
     versions: int
     latest: int | None
     link: str
+    metrics: dict[str, Interval] = Field({})
+    """Of its champion; empty where nobody asked for them."""
 
 
 class VersionFacts(Frozen):
@@ -78,6 +83,9 @@ class VersionFacts(Frozen):
     dataset_digest: str
     git_commit: str
     verdict_digest: str
+    metrics: dict[str, Interval] = Field({})
+    """What it reached in the verdict that promoted it, the deciding metric first; empty where nobody asked for them."""
+    judged_on: str = ""
 
 
 class ModelPage(ModelFacts):
@@ -89,7 +97,7 @@ class ModelPage(ModelFacts):
 def models(tracking_uri: str, registry_uri: str = "") -> list[ModelFacts]:
     """All registered models, sorted by name."""
     return [
-        _model(Target(tracking_uri=tracking_uri, registry_uri=registry_uri, name=name))
+        summary(Target(tracking_uri=tracking_uri, registry_uri=registry_uri, name=name))
         for name in store.names(tracking_uri, registry_uri)
     ]
 
@@ -100,7 +108,7 @@ def show(target: Target) -> ModelPage:
     Raises:
         NotFoundError: There is no such model.
     """
-    facts = _model(target)
+    facts = summary(target)
     details = tuple(_facts(target, each, facts.aliases) for each in binding.versions(target))
     return ModelPage(**facts.model_dump(), details=details)
 
@@ -256,7 +264,12 @@ def _on_databricks(page: str) -> str:
     return f"{host}/{page}" if host else ""
 
 
-def _model(target: Target) -> ModelFacts:
+def summary(target: Target) -> ModelFacts:
+    """A registered model without its versions.
+
+    Raises:
+        NotFoundError: There is no such model.
+    """
     found = store.model(target)
     if found is None:
         raise _no_model(target)

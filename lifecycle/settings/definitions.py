@@ -61,6 +61,9 @@ class DataDefinition(Frozen):
     clean: OwnPath | None = Field(
         None, description="Cleaning step of one's own, package.module:function, before a dataset version is made."
     )
+    documents: Location | None = Field(
+        None, description="Folder of the documents that a model of questions answers from."
+    )
     split: SplitDefinition = SplitDefinition()
 
     @model_validator(mode="after")
@@ -104,6 +107,8 @@ class ModelDefinition(Frozen):
         """The same with its sources in a folder, from wherever they are read."""
         rooms = (("data", self.data), ("inference", self.inference))
         sources = {name: room.model_copy(update={"source": placed(room.source, folder)}) for name, room in rooms}
+        documents = {"documents": placed(self.data.documents, folder)}
+        sources["data"] = sources["data"].model_copy(update=documents)
         return self.model_copy(update=sources)
 
 

@@ -25,7 +25,15 @@ from lifecycle.core.names import Environment
 from lifecycle.settings import definitions
 from lifecycle.settings.files import located, problems, project, read_yaml
 from lifecycle.settings.gate_rules import ApprovalRules, GateRules
-from lifecycle.settings.rules import CardRules, DatabricksRules, DataChoice, DataRules, InferenceRules, ServingRules
+from lifecycle.settings.rules import (
+    CardRules,
+    DatabricksRules,
+    DataChoice,
+    DataRules,
+    InferenceRules,
+    MonitoringRules,
+    ServingRules,
+)
 from lifecycle.storage.files import check_place
 
 ENV_PREFIX = "MLOPS_"
@@ -43,6 +51,7 @@ OfAModel = Literal[
     "gate_data",
     "approval",
     "inference",
+    "monitoring",
     "databricks",
     "serving",
 ]
@@ -89,8 +98,8 @@ class Settings(BaseSettings):
     alerts: str | None = Field(
         None,
         pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
-        description="Prefect notification block that is told of refusals, promotions, rollbacks and failures, as "
-        "type/name: slack-webhook/mlops-alerts.",
+        description="Prefect notification block that is told of refusals, promotions, rollbacks, failures and "
+        "alerts, as type/name: slack-webhook/mlops-alerts.",
     )
     mlflow_ui: PublicAddress | None = Field(
         None, description="Address of a server that shows an embedded tracking database, for links."
@@ -103,6 +112,7 @@ class Settings(BaseSettings):
     approval: ApprovalRules = ApprovalRules()
     card: CardRules = CardRules()
     inference: InferenceRules = InferenceRules()
+    monitoring: MonitoringRules = MonitoringRules()
     databricks: DatabricksRules = DatabricksRules()
     serving: ServingRules = ServingRules()
     models: dict[str, dict[OfAModel, Any]] = Field(
@@ -135,6 +145,11 @@ class Settings(BaseSettings):
     def predictions(self) -> Path:
         """The absolute folder of published predictions."""
         return (self.output_root or self._shared / "predictions").expanduser().absolute()
+
+    @property
+    def measurements(self) -> Path:
+        """The absolute folder of what is measured of batches, by registered model."""
+        return (self._shared / "monitoring").expanduser().absolute()
 
     @property
     def volume(self) -> Path:

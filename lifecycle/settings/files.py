@@ -17,6 +17,17 @@ from lifecycle.core.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "config"
 """The settings that come with the package, in a checkout and in a wheel."""
+WRITTEN = frozenset({".yaml", ".yml", ".json", ".toml"})
+READ = (
+    "dev.yaml",
+    "staging.yaml",
+    "prod.yaml",
+    "models/*.yaml",
+    "platforms/*.yaml",
+    "behaviour/*.yaml",
+    "expectations/*.json",
+)
+"""What is read below `config/`."""
 CHOOSE_CONFIG = "Set MLOPS_CONFIG_DIR to the folder with dev.yaml."
 
 
@@ -47,6 +58,19 @@ def located(name: str) -> Path:
     own = config_dir() / name
     is_whole = bool(os.environ.get("MLOPS_CONFIG_DIR")) and not (config_dir() / "models").is_dir()
     return own if is_whole or own.exists() or not (SHIPPED / name).exists() else SHIPPED / name
+
+
+def unread() -> list[str]:
+    """What lies in `config/` of the project, or looks like one, and is never read, each in a sentence."""
+    with suppress(OSError):
+        here, folder = Path.cwd() / "config", config_dir()
+        if folder == SHIPPED:
+            lone = here.is_dir() and any(here.glob("*.y*ml"))
+            return [f"{here} is not used: it has neither dev.yaml nor models/."] if lone else []
+        written = (path for path in sorted(folder.rglob("*")) if path.suffix in WRITTEN and path.is_file())
+        unknown = [path for path in written if not any(path.match(str(folder / pattern)) for pattern in READ)]
+        return [f"{path} is never read: settings are in {', '.join(READ)}." for path in unknown]
+    return []
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -21,6 +21,12 @@ HIGHER = frozenset(
         "average_precision",
         "mcc",
         "r2",
+        "recall_at_k",
+        "mean_reciprocal_rank",
+        "token_f1",
+        "exact_match",
+        "refusal_accuracy",
+        "groundedness",
     }
 )
 """Metrics of which more is better."""

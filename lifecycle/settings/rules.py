@@ -1,8 +1,8 @@
 """The rules of the rooms other than the gate, as settings: each with its default and its meaning."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from lifecycle.core import secrets
 from lifecycle.core.frozen import Frozen
@@ -50,6 +50,37 @@ class InferenceRules(Frozen):
     table: Annotated[str, AfterValidator(secrets.sealed)] | None = Field(
         None, description="Delta table that gets the predictions too: a path, a URL, or catalog.schema.table."
     )
+
+
+class MonitoringRules(Frozen):
+    """How batches are compared with what a version was like when it was judged, and when that is an alert."""
+
+    enabled: bool = Field(True, description="Whether every published batch is measured.")
+    min_rows: int = Field(50, ge=10, description="Nothing is judged on fewer rows than this.")
+    significance: float = Field(
+        0.01, gt=0, lt=1, description="Of a batch, at most this share of what is called drift may be chance."
+    )
+    max_drift: float = Field(
+        0.1, gt=0, description="Population stability index (PSI) that is no drift yet, beyond what chance makes."
+    )
+    max_missing: float = Field(0.05, gt=0, le=1, description="By so much the share of missing cells may grow.")
+    max_rejected: float = Field(0.05, gt=0, le=1, description="Share of a batch that may be rejected.")
+    max_loss: float = Field(
+        0.05,
+        gt=0,
+        description="By so much a metric may be worse than on the rows that the version was judged on; of "
+        "errors in units of the target, as a share.",
+    )
+    window: int = Field(5, ge=1, description="Latest batches of a version that an alert looks at.")
+    least: int = Field(3, ge=1, description="Of these, so many must be beyond a limit in the same thing.")
+    warm_up: int = Field(0, ge=0, description="First batches of a version that count for no alert.")
+    cool_down: int = Field(5, ge=0, description="An alert that is back within so many batches is not told again.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.least > self.window:
+            raise ValueError(f"least: {self.least} of the last {self.window} batches (window) there cannot be")
+        return self
 
 
 class DatabricksRules(Frozen):

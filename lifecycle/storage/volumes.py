@@ -1,6 +1,6 @@
 """Files on Unity Catalog volumes, `/Volumes/<catalog>/<schema>/<volume>/…`, by the same calls as any other path.
 
-`exists`, `read`, `write`, `upload`, `glob`, `digest`   as one expects, wherever the path leads
+`exists`, `read`, `write`, `remove`, `upload`, `glob`, `digest`   as one expects, wherever the path leads
 `local`                                                 the file or folder on this machine
 `publishing`, `publish`, `is_published`, `place`        folders that appear whole or not at all
 `staging`                                               where to build such a folder over several attempts
@@ -29,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -113,6 +113,15 @@ def write(path: Path, content: bytes, *, overwrite: bool = True) -> None:
             file.write(content)
     except FileExistsError:
         raise ConflictError(f"{path} is there already.") from None
+
+
+def remove(path: Path) -> None:
+    """Remove a file; one that is gone already is no error."""
+    if not _is_remote(path):
+        path.unlink(missing_ok=True)
+        return
+    with suppress(NotFoundError), answers(path):
+        client().files.delete(str(path))
 
 
 def upload(source: Path, path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a training run in MLflow says of its model: finished, withdrawn, collected, deleted, left by a dead process."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,7 +15,11 @@ TRAIN_KEY = "mlops.train_key"
 MODEL_URI, ARTIFACT_SHA256 = "mlops.model_uri", "mlops.artifact_sha256"
 DEFINITION = "mlops.definition"
 """The tag that says how a model was defined, whatever it was trained on."""
+CHOSEN = "mlops.params"
+"""The tag that says which parameters a training was given, as JSON; all others are the defaults."""
 COLLECTED, COLLECTING = "mlops.collected", "collecting"
+WHOLE, BEGINNING = 32, re.compile("[0-9a-f]{4,}")
+"""How long the id of a run is, and what the beginning of one looks like."""
 PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 TRAINED_KEYS = "training/keys.parquet"
 
@@ -152,8 +157,25 @@ def _collection_of(tracking_uri: str, run_id: str) -> str:
         return ""
 
 
+def full_id(tracking_uri: str, beginning: str) -> str:
+    """The id of the run that begins so, as lists show it; what is whole already, or begins no single one, stays.
+
+    Raises:
+        ConflictError: Several runs begin so.
+    """
+    if len(beginning) >= WHOLE or not BEGINNING.fullmatch(beginning):
+        return beginning
+    mlflow = client(tracking_uri)
+    with translated():
+        experiments = [each.experiment_id for each in mlflow.search_experiments()]
+        found = mlflow.search_runs(experiments, f"attributes.run_id LIKE '{beginning}%'", max_results=2)
+    if len(found) > 1:
+        raise ConflictError(f"Several runs begin with {beginning}.", "Give more of its digits: mlops runs --json")
+    return str(found[0].info.run_id) if found else beginning
+
+
 def trained(tracking_uri: str, run_id: str) -> ModelRef:
-    """The model of a finished training run.
+    """The model of a finished training run, named by its id or the beginning of it.
 
     Raises:
         NotFoundError: There is no such run.
@@ -161,11 +183,12 @@ def trained(tracking_uri: str, run_id: str) -> ModelRef:
     """
     from mlflow.exceptions import MlflowException
 
+    run_id = full_id(tracking_uri, run_id)
     try:
         with translated():
             run = client(tracking_uri).get_run(run_id)
     except MlflowException as error:
-        raise NotFoundError(f"No run {run_id!r} in {tracking_uri}: {error.message}", "See: mlops model list") from None
+        raise NotFoundError(f"No run {run_id!r} in {tracking_uri}: {error.message}", "See: mlops runs") from None
     tags = run.data.tags
     if run.info.status != "FINISHED" or MODEL_URI not in tags or ARTIFACT_SHA256 not in tags:
         raise ConflictError(

@@ -7,9 +7,11 @@ by default), seed and code that fits lead to the same run, so a repeated trainin
 import hashlib
 import json
 import logging
+import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,19 +26,20 @@ from lifecycle.core.provenance import code_version, digest_of, git_commit
 from lifecycle.core.writer_process import OWNER, owner
 from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
-from lifecycle.models import loading, storing
+from lifecycle.models import pipelines, storing
 from lifecycle.models.own import with_code
 from lifecycle.problems import fitting, own
 from lifecycle.problems.classification.summary import FOLDER
-from lifecycle.problems.contract import inputs_of
+from lifecycle.problems.contract import Estimator, inputs_of
 from lifecycle.problems.known import named
-from lifecycle.problems.learning import Learning, StoredModel
+from lifecycle.problems.learning import Beside, Learning, StoredModel
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.settings import Settings
 from lifecycle.storage import volumes
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256, MODEL_URI, PACKAGES, TRAIN_KEY, TRAINED_KEYS
+from lifecycle.training import bases
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +50,8 @@ PROBLEM = "mlops.problem"
 """The tag of a run that says of which problem its model is."""
 CODE = "mlops.own_code"
 """The tag of a run that says what the code of a team's own digests to, if its model is made of such."""
+CHECKPOINTS = "checkpoints"
+"""Where trainings keep how far they have come, in the folder of local state, by their keys."""
 EARLIER_FIELDS = {"model_type": "algorithm", "model_params": "params"}
 
 
@@ -83,6 +88,8 @@ class TrainRequest(Training):
     algorithm: str
     code: str = Field("", description="The sha256 of the code, if the algorithm is a team's own.")
     trusted_modules: tuple[str, ...] = ()
+    registry_uri: str = Field("", description="Where the model that it begins with is registered, if elsewhere.")
+    checkpoints: Path | None = Field(None, description="Where it keeps how far it has come, if it does.")
 
 
 def plan(
@@ -99,28 +106,34 @@ def plan(
     manifest = dataset.load(config.datasets, training.data_name, training.data_version)
     learning, params, seed = named(manifest.problem).learning, training.params, training.seed
     fitted = own.algorithm_of(learning.estimators, training.algorithm, config.trusted_modules)
+    entry = _entry(learning, fitted)
+    params = bases.pinned(config, entry, params)
     pipeline = learning.build(fitted, params, seed, manifest.inputs)
     if not isinstance(fitted, OwnAlgorithm):
         fitting.require_per_class(fitted, params, manifest.fitted_classes)
     name, code = (fitted.path, fitted.digest) if isinstance(fitted, OwnAlgorithm) else (fitted, "")
     made_of = {"algorithm": name, "params": params, "code": code} if code else pipeline
-    key = train_key(manifest, training.model_name, made_of, seed)
+    key = train_key(manifest, training.model_name, made_of, seed, entry)
     experiment_id = experiment(config.mlflow_uri, experiment_name or f"{training.model_name}-{config.env}")
     with translated():
         run_id = runs.finished_run(config.mlflow_uri, experiment_id, key)
         if run_id is None:
             tags = _run_tags(manifest, training.model_name, key, code) | dict(links or {})
             tags[runs.DEFINITION] = definition(training.model_name, made_of, seed)
+            tags[runs.CHOSEN] = json.dumps(params)
             title = f"{training.model_name} {name} on {manifest.data_name} {manifest.data_version}"
             run_id = client(config.mlflow_uri).create_run(experiment_id, run_name=title, tags=tags).info.run_id
     return TrainRequest(
-        **training.model_dump(exclude={"algorithm"}),
+        **training.model_dump(exclude={"algorithm", "params"}),
+        params=params,
         tracking_uri=config.mlflow_uri,
         run_id=run_id,
         data_root=config.datasets,
         algorithm=name,
         code=code,
         trusted_modules=config.trusted_modules if code else (),
+        registry_uri=config.registry_uri or "" if entry and entry.base else "",
+        checkpoints=config.state / CHECKPOINTS / key if entry and entry.base else None,
     )
 
 
@@ -147,10 +160,10 @@ def train(request: TrainRequest) -> None:
     logger.info("Training %s on %s rows", request.algorithm, f"{len(fitted):,}")
     keys = storing.short_keys(fitted["key"])
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as folder:
-        with runs.failed_by_us(request.tracking_uri, request.run_id):
-            pipeline = learning.fit(
-                algorithm, request.params, request.seed, inputs, fitted[learning.target], manifest.inputs
-            )
+        with runs.failed_by_us(request.tracking_uri, request.run_id), _beside(request, algorithm, manifest) as beside:
+            given = (algorithm, request.params, request.seed, inputs, fitted[learning.target], manifest.inputs)
+            pipeline = learning.fit(*given, beside._replace(**_rows_beside(manifest, splits[Side.TEST])))
+            keys = _with_those_seen(keys, request, algorithm, beside)
             stored = _stored(algorithm, request, learning.store(pipeline, manifest.inputs, Path(folder)))
         with translated(), mlflow.start_run(run_id=request.run_id), threadpool_limits(1):
             _log_facts(request, manifest, pipeline, splits, keys)
@@ -158,7 +171,41 @@ def train(request: TrainRequest) -> None:
             digest = storing.stored_digest(request.tracking_uri, model_uri)
             sealed = claims.seal(request.run_id, digest, keys["key"])
             mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest, claims.SEAL: sealed})
+    if request.checkpoints:
+        shutil.rmtree(request.checkpoints, ignore_errors=True)
     logger.info("Trained %s: run %s", request.algorithm, request.run_id)
+
+
+def _entry(learning: Learning, algorithm: str | OwnAlgorithm) -> Estimator | None:
+    """What the table says of an algorithm; of a team's own it says nothing."""
+    return None if isinstance(algorithm, OwnAlgorithm) else learning.estimators[algorithm]
+
+
+@contextmanager
+def _beside(request: TrainRequest, algorithm: str | OwnAlgorithm, manifest: Manifest) -> Iterator[Beside]:
+    """The model that a training begins with, and where it keeps how far it has come."""
+    entry = _entry(named(manifest.problem).learning, algorithm)
+    with bases.fetched(entry, request.params, (request.tracking_uri, request.registry_uri)) as base:
+        yield Beside(base=base, checkpoints=request.checkpoints)
+
+
+def _with_those_seen(
+    keys: "pd.DataFrame", request: TrainRequest, algorithm: str | OwnAlgorithm, beside: Beside
+) -> "pd.DataFrame":
+    """The keys of all rows that a model has seen: its own, and those of the model that it began with."""
+    import pandas as pd
+
+    problem = dataset.load(request.data_root, request.data_name, request.data_version).problem
+    places = (request.tracking_uri, request.registry_uri)
+    before = bases.seen(_entry(named(problem).learning, algorithm), request.params, beside.base, places)
+    if before is None:
+        return keys
+    both: pd.DataFrame = pd.concat([keys, before.to_frame()], ignore_index=True).drop_duplicates(ignore_index=True)
+    return both
+
+
+def _rows_beside(manifest: Manifest, test: "pd.DataFrame") -> dict[str, Any]:
+    return {"inputs": inputs_of(test, manifest.inputs), "target": test[named(manifest.problem).learning.target]}
 
 
 def _algorithm(request: TrainRequest, learning: Learning) -> str | OwnAlgorithm:
@@ -181,9 +228,10 @@ def _stored(algorithm: str | OwnAlgorithm, request: TrainRequest, stored: Stored
     Raises:
         ConfigError: It is made of a type that is on no list of ours and not trusted here, or that cannot be stored.
     """
-    untrusted = loading.untrusted_types(stored.artifacts["pipeline"])
+    pipeline = stored.artifacts.get("pipeline")
+    untrusted = pipelines.untrusted_types(pipeline) if pipeline else []
     if isinstance(algorithm, OwnAlgorithm):
-        return with_code(stored, algorithm, untrusted, request.trusted_modules, loading.trusted_types())
+        return with_code(stored, algorithm, untrusted, request.trusted_modules, pipelines.trusted_types())
     if untrusted:
         what = f"{algorithm} holds types that are not trusted: {', '.join(untrusted[:5])}."
         raise ConfigError(what, "Read what loading them does, then add them to trusted_types of the algorithm's entry.")
@@ -229,20 +277,21 @@ def _run_tags(manifest: Manifest, model_name: str, key: str, code: str) -> dict[
     return {name: value for name, value in tags.items() if value}
 
 
-def train_key(manifest: Manifest, model_name: str, pipeline: Any, seed: int) -> str:
+def train_key(manifest: Manifest, model_name: str, pipeline: Any, seed: int, entry: Estimator | None = None) -> str:
     """What a training depends on: rows, every parameter of the unfitted pipeline, seed, code that fits, libraries.
 
     In place of a pipeline with code of a team's own stand its path, its parameters and the digest of its code. How
     texts are cut into tokens depends on the rows and on the code, so it is named by them.
     """
+    further = entry.sources if entry else ()
     content = {
         "dataset": manifest.digest,
         "rows": manifest.files.get(dataset.SPLIT),
         "model": model_name,
         "pipeline": fitting.described(pipeline),
         "seed": seed,
-        "code": digest_of(Path(__file__).parents[1], sources(named(manifest.problem).learning)),
-        "packages": {package: version(package) for package in PACKAGES},
+        "code": digest_of(Path(__file__).parents[1], (*sources(named(manifest.problem).learning), *further)),
+        "packages": {package: version(package) for package in (*PACKAGES, *(entry.packages if entry else ()))},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -112,6 +112,38 @@ def test_a_model_is_judged_and_nothing_moves(court: Court, mlops: Callable[..., 
     assert court.registered() == before
 
 
+def test_trainings_stand_side_by_side_by_what_is_stored_of_them(
+    court: Court, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def run(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["mlops", *words])
+        with pytest.raises(SystemExit) as end:
+            sys.exit(main())
+        return Ended(int(end.value.code or 0), *capsys.readouterr())
+
+    run("gate", "check", *SENTIMENT, "--run-id", court.weak.run_id[:12], "--against", "2")
+    listed = json.loads(run("runs", *SENTIMENT, "--json").out)
+    assert [line["run_id"] for line in listed] == [court.good.run_id, court.weak.run_id], "the best first"
+    weak = listed[1]
+    assert (weak["decision"], weak["champion_of"], weak["dataset"]) == ("Worse", ["dev"], "news 1.0.0")
+    assert weak["params"] == {"max_depth": 1, "n_estimators": 1}
+    assert weak["intervals"]["f1_macro"]["low"] <= weak["metrics"]["f1_macro"] < listed[0]["metrics"]["f1_macro"]
+    assert [line["algorithm"] for line in json.loads(run("runs", *SENTIMENT, "--algorithm", "x", "--json").out)] == []
+    assert "No training has the metric 'luck'" in run("runs", *SENTIMENT, "--sort", "luck").err
+    assert "max_depth=1" in run("runs", *SENTIMENT).out
+
+    page = tmp_path / "compared.html"
+    compared = run("compare", court.weak.run_id[:12], "v2", *SENTIMENT, "--json", "--html", str(page))
+    found = json.loads(compared.out)
+    assert (found["challenger"], found["champion"]) == (f"run {court.weak.run_id}", "dev.ml.sentiment v2")
+    assert found["gains"]["f1_macro"]["high"] < 0 < found["broken_rows"]
+    assert next(iter(found["metrics"])) == "f1_macro"
+    assert "decision" not in found
+    assert "<h2>Slices of the rows</h2>" in page.read_text(encoding="utf-8")
+    same = run("compare", "dev", court.weak.run_id, *SENTIMENT)
+    assert (same.code, "are one model" in same.err) == (2, True)
+
+
 def test_another_environment_judges_a_version_of_dev_and_gets_nothing(
     court: Court, mlops: Callable[..., Ended]
 ) -> None:

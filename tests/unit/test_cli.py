@@ -213,6 +213,10 @@ def test_what_takes_something_away_asks_and_without_anybody_to_ask_does_nothing(
         assert end.value.code == 2
         assert "--yes" in capsys.readouterr().err
         assert store.model(target)
+    monkeypatch.setattr(sys, "argv", ["mlops", "rollback", "--model-name", "sentiment"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert (end.value.code, "--env prod, or --yes" in capsys.readouterr().err) == (2, True)
 
 
 def test_the_history_gives_no_time_that_nobody_knows(

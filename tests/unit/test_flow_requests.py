@@ -69,7 +69,7 @@ def test_a_form_and_a_command_are_the_fields_of_the_request(name: str) -> None:
     form = parameter_schema(flow).model_dump()["properties"]
     assert set(form) == {*request.model_fields, *request.earlier_names.values()}
     options = {option.name: option for option in command_of(path).params}
-    assert set(options) == {*form, "as_json", "verbose"}
+    assert set(options) == {*form, "as_json", "verbose"} | ({"yes"} if request.asked else set())
     for field in request.listed():
         assert form[field.name]["description"] == options[field.name].help == field.description
         assert options[field.name].hidden == field.earlier
@@ -212,3 +212,10 @@ def test_a_batch_is_of_one_table(request_: InferenceRequest, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         request_.require_one_table()
     InferenceRequest(data_name="news", split="all").require_one_table()
+
+
+def test_a_release_goes_as_far_as_it_is_told_and_a_command_does_not_assume_where_to_roll_back() -> None:
+    assert [str(env) for env in ReleaseRequest().environments] == ["dev", "staging", "prod"]
+    assert [str(env) for env in checked(ReleaseRequest, target_env="staging").environments] == ["dev", "staging"]
+    env = next(option for option in command_of("rollback").params if option.name == "env")
+    assert (env.default, RollbackRequest().env) == (None, "prod")

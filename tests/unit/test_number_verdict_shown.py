@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from cli import show
-from lifecycle.gate.present import markdown, report, rows
+from lifecycle.gate.present import advice, markdown, report, rows
 from lifecycle.gate.verdict import Verdict
 from lifecycle.problems.contract import Column
+from lifecycle.problems.findings import shown
 from lifecycle.problems.regression.scores import NumberScores
 from lifecycle.settings.gate_rules import SliceRules
 from tests.unit.test_number_decisions import TRUTH, answers, case, judged
@@ -123,3 +124,12 @@ def test_a_table_without_rows_is_none() -> None:
 )
 def test_a_number_is_written_as_a_person_reads_it(value: float | None, words: str) -> None:
     assert rows.number(value) == words
+
+
+def test_a_refusal_says_which_gain_these_rows_would_have_shown() -> None:
+    (gain,) = [check for check in REFUSED.checks if check.name == "gain in root_mean_squared_error"]
+    base, told = REFUSED.champion_metrics["root_mean_squared_error"].value, advice.enough(REFUSED, 0.95)
+    needed = (gain.limit or 0) + (gain.value or 0) - (gain.low or 0)
+    assert told.startswith(f"On these {REFUSED.rows:,} rows a gain of about {shown(needed)} in root_mean_squared_error")
+    assert told.endswith(f"{shown(base - needed)}, where the champion has {shown(base)}."), "of an error less is better"
+    assert advice.enough(FIRST, 0.95) == ""

@@ -13,7 +13,7 @@ import pytest
 
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.references import ModelRef
-from lifecycle.models import loading
+from lifecycle.models import forms, loading
 from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
@@ -230,7 +230,7 @@ def test_a_training_is_another_one_with_other_code(trusting: Settings, project: 
     rows = sales().assign(sold=None)
     old, new = before.predict(None, rows), loading.load(second).predict(None, rows)
     assert not old.equals(new)
-    loading._of_columns.cache_clear()  # type: ignore[attr-defined]
+    forms._of_columns.cache_clear()  # type: ignore[attr-defined]
     assert loading.load(first).predict(None, rows).equals(old)
 
 

@@ -13,7 +13,7 @@ from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
 from lifecycle.evaluation.slices import made_of
-from lifecycle.models import loading
+from lifecycle.models import loading, pipelines
 from lifecycle.problems.contract import Column, Columns, inputs_of
 from lifecycle.problems.known import named
 from lifecycle.problems.tabular.proposal import propose
@@ -86,7 +86,10 @@ def test_a_text_says_no_by_its_words_and_not_by_their_letters() -> None:
     assert [Words.of(text).negations for text in ("Nobody can't", "Knots", "Kein Hund", "")] == [2, 0, 1, 0]
 
 
-@pytest.mark.parametrize("algorithm", LEARNING.estimators)
+BY_WORDS = [name for name, entry in LEARNING.estimators.items() if name != "embedding" and not entry.base]
+
+
+@pytest.mark.parametrize("algorithm", BY_WORDS)
 def test_every_algorithm_learns_from_both_texts_and_is_read_again(algorithm: str, tmp_path: Path) -> None:
     rows = pairs(300)
     model = fitted(rows, algorithm, **({"n_estimators": 30} if algorithm == "random_forest" else {}))
@@ -94,7 +97,7 @@ def test_every_algorithm_learns_from_both_texts_and_is_read_again(algorithm: str
     answers = model.predict(None, held_out)
     assert (answers["label"] == held_out["judgment"]).mean() > 0.8
     stored = LEARNING.store(model.pipeline, INPUTS, tmp_path)
-    trusted = loading.trusted_types()
+    trusted = pipelines.trusted_types()
     for read in (pair_model.read, text_model.read):
         again = PairModel(read(stored.artifacts["pipeline"], trusted), model.columns, NAME)
         pd.testing.assert_frame_equal(again.predict(None, held_out), answers)

@@ -1,15 +1,19 @@
 """Which deployments a project has: those of its own file, else those of each model that it defines."""
 
 import importlib
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from cli.main import main
 from cli.operations import deployments, project
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
+from lifecycle.settings import files
 from tests.conftest import ROOT
 
 SHIPPED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
@@ -116,3 +120,61 @@ def test_a_secret_in_a_definition_is_not_stored_with_a_deployment(place: Path) -
     with pytest.raises(ConfigError) as refused:
         deployments.deploy([])
     assert ("churn.yaml" in str(refused.value), "CANARY" in str(refused.value)) == (True, False)
+
+
+def test_looking_where_nothing_is_makes_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["model", "list"], ["doctor"], ["history", "--model-name", "mood"], ["runs", "--model-name", "mood"]):
+        monkeypatch.setattr(sys, "argv", ["mlops", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert (end.value.code, "is in no project" in capsys.readouterr().err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_never_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert files.unread() == []
+    (tmp_path / "config" / "models").mkdir(parents=True)
+    for name in ("base.yaml", "models/mood.yml", "models/mood.yaml", "prod.yaml", "expectations/news.json"):
+        (tmp_path / "config" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "config" / name).write_text("{}")
+    said = " ".join(files.unread())
+    assert [name for name in ("base.yaml", "mood.yml", "mood.yaml is", "prod.yaml is", "news") if name in said] == [
+        "base.yaml",
+        "mood.yml",
+    ]
+    (tmp_path / "config" / "models").rename(tmp_path / "config" / "model")
+    assert "config is not used: it has neither dev.yaml nor models/" in files.unread()[0]
+
+
+def test_a_project_gets_workflows_that_start_its_own_deployments(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "config" / "models" / "churn.yaml").unlink()
+
+    def init(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["mlops", "init", "--github", *words])
+        with pytest.raises(SystemExit) as end:
+            sys.exit(main())
+        return int(end.value.code or 0)
+
+    assert init() == 0
+    written = {path.stem: path.read_text(encoding="utf-8") for path in (place / ".github" / "workflows").iterdir()}
+    assert set(written) == {"create-data", "train", "promote", "rollback", "inference", "deploy"}
+    assert not any("run: make" in text or "make -C" in text or "databricks deploy" in text for text in written.values())
+    started = {trigger for text in written.values() for trigger in re.findall('mlops trigger "(.+?)"', text)}
+    assert "train/$MODEL_NAME-$TARGET_ENV" in started
+    assert "inputs.model_name || 'bikes'" in written["train"]
+    known = {
+        f"{entry['entrypoint'].rpartition('.')[2].replace('_', '-')}/{entry['name']}" for entry in project.deployments()
+    }
+    filled = {name.replace("$MODEL_NAME", "bikes").replace("$TARGET_ENV", "prod") for name in started}
+    assert filled <= known, "each is a deployment that the project has"
+    (place / ".github" / "workflows" / "train.yml").write_text("mine", encoding="utf-8")
+    assert init() == 2, "nobody is there to say yes"
+    assert "Write over train.yml" in capsys.readouterr().err
+    assert init("--force") == 0
+    assert (place / ".github" / "workflows" / "train.yml").read_text(encoding="utf-8") == written["train"]

@@ -73,7 +73,7 @@ LOGISTIC, FOREST, BAYES = "logistic_regression", "random_forest", "naive_bayes"
 def test_parameters_that_cannot_be_are_the_users_to_change(algorithm: str, params: dict[Any, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){words}") as caught:
         estimators.fit(algorithm, params, 0, TEXTS, LABELS)
-    assert caught.value.fix == "Correct --model-params."
+    assert caught.value.fix == "Correct --params."
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1500
 

@@ -12,11 +12,28 @@ from tests.conftest import ROOT
 Graph = dict[str, set[str]]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-OPTIONAL = {"databricks", "deltalake", "prefect_databricks", "py4j", "pyspark", "vaderSentiment"}
+OPTIONAL = {
+    "huggingface_hub",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "databricks",
+    "deltalake",
+    "prefect_databricks",
+    "py4j",
+    "pyspark",
+    "vaderSentiment",
+}
 """Packages that need not be there, or that only Databricks needs."""
 STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",
     "lifecycle.gate.proof.replay": "it runs as a child, which must be ready before it imports libraries",
+    "lifecycle.problems.chat.documents": "HTML and PDF are read with an extra",
+    "lifecycle.problems.chat.index": "its library is an extra",
+    "lifecycle.problems.chat.model": "its libraries are an extra",
     "lifecycle.problems.tabular.model": "who reads a table needs no skops, whose import takes two seconds",
     "lifecycle.problems.text_classification.model": "it lies in every stored model, whose files stay what they are",
     "lifecycle.training.train": "the child of `replay` loads it",
@@ -28,11 +45,13 @@ LIGHT = {
     "erasure": "wanted",
     "evaluation": "evaluate",
     "gate": "records selftest.selftest",
-    "models": "external.external external.unpickle loading own scoring_server storing",
-    "problems": "classification.summary fitting own tabular.learnt text_classification.stored",
+    "models": "external.external external.unpickle forms loading own pipelines scoring_server storing",
+    "problems": """classification.summary fitting own tabular.learnt text_classification.stored transformer.estimator
+        transformer.learning""",
     "registry": "card catalog registration store transfer",
     "storage": "embedded",
     "tracking": "champions client runs",
+    "training": "bases",
 }
 """By room the modules that light commands or `--help` load, and that import libraries where they work with them."""
 NESTED = {f"lifecycle.{room}.{name}" for room, names in LIGHT.items() for name in names.split()} | STARTED_FIRST.keys()

@@ -29,6 +29,7 @@ LIGHT: dict[str, set[str]] = {
     "model list": REGISTRY,
     "model show --model-name sentiment": REGISTRY,
     "history --model-name sentiment": REGISTRY,
+    "runs --model-name sentiment": REGISTRY,
     "doctor": REGISTRY,
 }
 PROGRAM = """

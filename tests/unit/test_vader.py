@@ -12,7 +12,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.models.external import external, vader
-from lifecycle.models.loading import VADER_FILES
+from lifecycle.models.forms import VADER_FILES
 from lifecycle.settings import Settings
 from lifecycle.tracking.client import client
 from tests.conftest import make_dataset, write_news

@@ -16,7 +16,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from lifecycle.gate.decide import SHOWN_FLIPS
 from lifecycle.gate.present import rows
-from lifecycle.gate.verdict import Verdict
+from lifecycle.gate.verdict import Measurements
 from lifecycle.problems.classification.metrics import EDGES
 from lifecycle.problems.classification.scores import ClassScores
 from lifecycle.problems.findings import BehaviourLine, Interval
@@ -97,8 +97,11 @@ class Model(NamedTuple):
     """Truth and prediction of some rows, within the range of both models' numbers."""
 
 
-def render(verdict: Verdict, challenger: Scores | None = None, champion: Scores | None = None) -> str:
-    """Write the report of a verdict; without scores, as of a refusal without any rows, it has no curves."""
+def render(verdict: Measurements, challenger: Scores | None = None, champion: Scores | None = None) -> str:
+    """Write the report of a verdict, or of a comparison alone.
+
+    Without scores, as of a refusal without any rows, it has no curves.
+    """
     models = [_model("challenger", verdict.challenger, verdict.classes, verdict.confusion, challenger)]
     if verdict.champion:
         models.append(_model("champion", verdict.champion, verdict.classes, verdict.champion_confusion, champion))
@@ -214,7 +217,7 @@ def _names(*curves: Mapping[str, Curve] | None) -> list[str]:
     return list(dict.fromkeys(name for each in curves if each for name in each))
 
 
-def _metrics(verdict: Verdict) -> list[str]:
+def _metrics(verdict: Measurements) -> list[str]:
     """The metrics to show: first those of the whole, then those of a class."""
     measured = {**verdict.metrics, **verdict.champion_metrics}
     return sorted(measured, key=lambda name: name.startswith(OF_A_CLASS))[:SHOWN_METRICS]
@@ -229,7 +232,7 @@ def _failed(line: BehaviourLine) -> Interval:
     return Interval(value=line.failures / line.cases if line.cases else 0, low=line.low, high=line.high)
 
 
-def _gain_scale(verdict: Verdict) -> Scale:
+def _gain_scale(verdict: Measurements) -> Scale:
     """As far to the left as to the right of no gain, up to a round number."""
     drawn = [gain for name, gain in verdict.gains.items() if _is_share(name) and Scale(-1, 1).holds(gain)]
     widest = min(max((abs(end) for gain in drawn for end in (gain.low, gain.high)), default=0.0), 1.0)

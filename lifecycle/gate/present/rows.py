@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lifecycle.core.names import TEXT_CLASSIFICATION
-from lifecycle.gate.verdict import Flip, Verdict
+from lifecycle.gate.verdict import Flip, Measurements
 from lifecycle.problems.contract import TEXT
 from lifecycle.problems.findings import Interval, shown
 from lifecycle.settings.gate_rules import OF_A_CLASS
@@ -31,13 +31,13 @@ class Table(NamedTuple):
     inputs: str = ""
 
 
-def every(verdict: Verdict, most: int = SHOWN) -> Iterator[Table]:
+def every(verdict: Measurements, most: int = SHOWN) -> Iterator[Table]:
     """All tables of a verdict that have rows, the checks first; of slices and rows of the data so many."""
     made = (checks(verdict), metrics(verdict), classes(verdict), slices(verdict, most), behaviour(verdict))
     yield from (table for table in (*made, *changes(verdict, most)) if table.rows)
 
 
-def checks(verdict: Verdict) -> Table:
+def checks(verdict: Measurements) -> Table:
     """Each rule: what was measured, what was asked, whether it passed."""
     lines = (
         Row(
@@ -56,7 +56,7 @@ def checks(verdict: Verdict) -> Table:
     return Table("Checks", ("check", "outcome", "value", "interval", "limit", "detail"), tuple(lines))
 
 
-def metrics(verdict: Verdict) -> Table:
+def metrics(verdict: Measurements) -> Table:
     """Both models side by side, the metric that decides first; those of a class have a table of their own."""
     gains = [check.name.removeprefix("gain in ") for check in verdict.checks if check.name.startswith("gain in ")]
     asked = [name.partition(" over ")[0] for name in gains]
@@ -78,7 +78,7 @@ def metrics(verdict: Verdict) -> Table:
     return Table("Metrics", ("metric", "challenger", "champion", "gain, above 0 is better"), tuple(lines))
 
 
-def classes(verdict: Verdict) -> Table:
+def classes(verdict: Measurements) -> Table:
     """The metrics of each class with their gains; there are none of numbers."""
     lines = (
         Row((name, *(_beside(verdict, f"{metric}.{name}") for metric in CLASS_METRICS), f"{sum(counts):,}"))
@@ -88,7 +88,7 @@ def classes(verdict: Verdict) -> Table:
     return Table("Classes", ("class", *(f"{metric} (gain)" for metric in CLASS_METRICS), "rows"), tuple(lines))
 
 
-def slices(verdict: Verdict, most: int = SHOWN) -> Table:
+def slices(verdict: Measurements, most: int = SHOWN) -> Table:
     """Slices of the rows, those that fail first, in the quality that is measured there."""
     lines = tuple(
         Row(
@@ -110,7 +110,7 @@ def slices(verdict: Verdict, most: int = SHOWN) -> Table:
     return Table(title, ("slice", "rows", "outcome", "challenger", "champion", "gain", "p"), lines)
 
 
-def behaviour(verdict: Verdict) -> Table:
+def behaviour(verdict: Measurements) -> Table:
     """Each behaviour check; of one that fails, a case."""
     lines = (
         Row(
@@ -131,7 +131,7 @@ def behaviour(verdict: Verdict) -> Table:
     return Table("Behaviour", header, tuple(lines), header[-1])
 
 
-def changes(verdict: Verdict, most: int = SHOWN) -> tuple[Table, Table]:
+def changes(verdict: Measurements, most: int = SHOWN) -> tuple[Table, Table]:
     """The rows on which the challenger does worse than the champion, and those on which it does better."""
     better, worse = verdict.change_words
     return (
@@ -140,7 +140,7 @@ def changes(verdict: Verdict, most: int = SHOWN) -> tuple[Table, Table]:
     )
 
 
-def _changed(verdict: Verdict, word: str, count: int, flips: Sequence[Flip]) -> Table:
+def _changed(verdict: Measurements, word: str, count: int, flips: Sequence[Flip]) -> Table:
     said, inputs = ("score", "newly") if verdict.classes else ("error", "predicted"), _inputs(verdict)
     worst = f", of them the worst {len(flips)}" if count > len(flips) else ""
     lines = (
@@ -153,7 +153,7 @@ def _changed(verdict: Verdict, word: str, count: int, flips: Sequence[Flip]) -> 
     return Table(f"Rows {said[1]} {word}: {count:,}{worst}", header, tuple(lines), inputs)
 
 
-def _inputs(verdict: Verdict) -> str:
+def _inputs(verdict: Measurements) -> str:
     return TEXT if verdict.problem == TEXT_CLASSIFICATION else "inputs"
 
 
@@ -184,6 +184,6 @@ def _of(count: int, everything: int) -> str:
     return f", {count} of {everything}" if count < everything else ""
 
 
-def _beside(verdict: Verdict, metric: str) -> str:
+def _beside(verdict: Measurements, metric: str) -> str:
     found, gain = verdict.metrics.get(metric), verdict.gains.get(metric)
     return "" if found is None else f"{found.value:.3f}" + (f" ({gain.value:+.3f})" if gain else "")

@@ -34,7 +34,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure
 from lifecycle.gate.proof.infrastructure import TOLERANCE, Proof
-from lifecycle.models import loading
+from lifecycle.models import loading, pipelines
 from lifecycle.problems.contract import inputs_of
 from lifecycle.storage.files import write_json
 from lifecycle.tracking.runs import PACKAGES
@@ -291,7 +291,8 @@ def _start() -> subprocess.Popen[str]:
 
 
 def _evidence_key(request: EvaluateRequest, scoring_server: bool) -> str:
-    installed = [f"{package}=={_version_of(package)}" for package in (*PACKAGES, "vaderSentiment")]
+    needed = (*PACKAGES, *pipelines.packages(), "vaderSentiment")
+    installed = [f"{package}=={_version_of(package)}" for package in needed]
     runtime = [platform.python_version(), platform.machine(), *installed]
     recorded = evaluation.stored(request).to_json(orient="records")
     content = json.dumps([request.model.artifact_sha256, request.artifact, recorded, runtime, scoring_server])

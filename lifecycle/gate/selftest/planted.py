@@ -176,6 +176,7 @@ class PlantedModels:
         (folder / "MLmodel").write_text(flavour, encoding="utf-8")
         self.material.store(planted.stored or planted.pipeline, artifacts)
         if planted.damaged:
-            path = artifacts / "pipeline.skops"
+            files = (path for path in artifacts.rglob("*") if path.is_file())
+            path = max(files, key=lambda path: path.stat().st_size)
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         return folder

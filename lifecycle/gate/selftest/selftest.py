@@ -173,6 +173,8 @@ def expectations(problem: Problem, rules: GateRules) -> dict[str, Expected]:
         expected["as good"] = Expected(REFUSED, "gain in")
     if problem.model_type != "classifier":
         del expected["class broken"], expected["overconfident"]
+    for name in {"constant", "overconfident", "slow", "heavy"} - {*problem.planted.changes}:
+        expected.pop(name, None)
     lax = _unguarded("shuffled target", problem.target, rules)
     own = dict.fromkeys(problem.planted.own, Expected(REFUSED, "gain in", lax))
     told = {name: fate._replace(unguarded=_unguarded(name, problem.target, rules)) for name, fate in expected.items()}

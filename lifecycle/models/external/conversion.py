@@ -22,7 +22,7 @@ from lifecycle.core import children
 from lifecycle.core.errors import ConfigError, DataError, IntegrityError, NotFoundError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.models.external.unpickle import ANSWER, CONVERTED
-from lifecycle.models.loading import untrusted_types
+from lifecycle.models.pipelines import untrusted_types
 from lifecycle.problems.text_classification.stored import EXAMPLE
 from lifecycle.storage.files import publish_file, sha256_of
 from mlops_lifecycle import start

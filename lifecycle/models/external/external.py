@@ -25,10 +25,10 @@ from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
 from lifecycle.models import storing
 from lifecycle.models.external.conversion import Converted, Pickled, convert
-from lifecycle.models.loading import VADER_FILES, VADER_MISSING
+from lifecycle.models.forms import VADER_FILES, VADER_MISSING
 from lifecycle.problems.text_classification.stored import MODEL, stored_model
 from lifecycle.settings import Settings, checked
-from lifecycle.storage.files import sha256_of
+from lifecycle.storage.files import sha256_of, tree_digest
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated
 
@@ -79,17 +79,22 @@ class Recording(Frozen):
     packages: tuple[str, ...]
     tags: dict[str, str]
     example: bool = True
+    stored: Any = None
 
     def key(self, keys: "pd.DataFrame | None") -> str:
         """What makes it the same recording: its files, the code that reads them, what it is said to be trained on."""
         content = {
             "code": sha256_of(self.code),
             "model": self.model_name,
-            "files": {name: sha256_of(path) for name, path in self.artifacts.items()},
+            "files": {name: _digest(path) for name, path in self.artifacts.items()},
             "source": self.tags.get("mlops.source_sha256", ""),
             "trained_on": None if keys is None else hashlib.sha256(keys["key"].to_numpy().tobytes()).hexdigest(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    return tree_digest(path) if path.is_dir() else sha256_of(path)
 
 
 def register(config: Settings, model_name: str, pickled: Pickled, trained_on: TrainedOn | None) -> ModelRef:
@@ -164,13 +169,8 @@ def log_external(
         "mlops.notes": " ".join(converted.notes),
         **(links or {}),
     }
-    keys = None
-    if trained_on:
-        data = (trained_on.data_root, trained_on.data_name, trained_on.data_version)
-        tags |= {"mlops.data_name": data[1], "mlops.data_version": data[2]}
-        tags |= {"mlops.dataset_digest": _manifest(trained_on).digest}
-        tags |= {claims.TRAINED_ON: claims.declared(trained_on.sides)}
-        keys = storing.short_keys(dataset.load_rows(*data, *trained_on.sides)["key"])
+    said_tags, keys = _said_of(trained_on)
+    tags |= said_tags
     recording = Recording(
         model_name=model_name,
         run_name=f"{model_name} external {converted.source_sha256[:12]}",
@@ -181,6 +181,45 @@ def log_external(
         example=not converted.is_pickle,  # to try it is to run its code here
     )
     return _record(tracking_uri, experiment_name, recording, keys)
+
+
+def _said_of(trained_on: TrainedOn | None) -> "tuple[dict[str, str], pd.DataFrame | None]":
+    """The tags and the keys of the rows that somebody says a model was fitted on."""
+    if trained_on is None:
+        return {}, None
+    data = (trained_on.data_root, trained_on.data_name, trained_on.data_version)
+    tags = {
+        "mlops.data_name": data[1],
+        "mlops.data_version": data[2],
+        "mlops.dataset_digest": _manifest(trained_on).digest,
+        claims.TRAINED_ON: claims.declared(trained_on.sides),
+    }
+    return tags, storing.short_keys(dataset.load_rows(*data, *trained_on.sides)["key"])
+
+
+def log_network(
+    tracking_uri: str, experiment_name: str, model_name: str, folder: Path, trained_on: TrainedOn | None = None
+) -> ModelRef:
+    """Log a fine-tuned network of texts that was made elsewhere, from files that hold no code.
+
+    Raises:
+        ConfigError: The folder holds no such network, or the extra `transformers` is not installed.
+    """
+    from lifecycle.problems.transformer import imported
+
+    said_tags, keys = _said_of(trained_on)
+    with tempfile.TemporaryDirectory(prefix="mlops-network-") as temporary:
+        stored = imported.imported(folder, Path(temporary))
+        recording = Recording(
+            model_name=model_name,
+            run_name=f"{model_name} from {folder.name}",
+            code=stored.code,
+            artifacts=dict(stored.artifacts),
+            packages=stored.packages,
+            tags={"mlflow.source.name": "mlops model register-bert", "mlops.origin": "external", **said_tags},
+            stored=stored,
+        )
+        return _record(tracking_uri, experiment_name, recording, keys)
 
 
 def log_vader(
@@ -252,7 +291,7 @@ def _fill(tracking_uri: str, run_id: str, recording: Recording, keys: "pd.DataFr
             path.parent.mkdir()
             keys.to_parquet(path, index=False)
             mlflow.log_artifacts(temporary)
-        stored = stored_model(recording.code, recording.artifacts)
+        stored = recording.stored or stored_model(recording.code, recording.artifacts)
         uri = storing.log_model(stored, recording.packages, with_example=recording.example)
         digest = storing.stored_digest(tracking_uri, uri)
         sealed = {} if keys is None else {claims.SEAL: claims.seal(run_id, digest, keys["key"])}

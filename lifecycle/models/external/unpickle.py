@@ -140,7 +140,7 @@ def _convert(model: Any, samples: Sequence[str], expected: Any, path: Path) -> t
     """Store with skops and read back; returns the types that are not trusted and why it cannot be used, if so."""
     import numpy as np
 
-    from lifecycle.models.loading import trusted_types, untrusted_types
+    from lifecycle.models.pipelines import trusted_types, untrusted_types
     from lifecycle.problems.text_classification import model as text_model
 
     try:

@@ -16,7 +16,7 @@ from lifecycle.problems import fitting, own
 from lifecycle.problems.classification import plots as plots_of_classes
 from lifecycle.problems.classification import summary as classes
 from lifecycle.problems.contract import CLASS, EXAMPLE, NUMBER, Columns, Estimator
-from lifecycle.problems.learning import Learning, StoredModel, Summary
+from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.regression import plots as plots_of_numbers
 from lifecycle.problems.regression import summary as numbers
@@ -97,6 +97,7 @@ class TableLearning(Learning):
         inputs: pd.DataFrame,
         target: "pd.Series[Any]",
         columns: Columns,
+        beside: Beside = NOTHING,
     ) -> Any:
         features = self._model(None, columns).features(inputs)
         pipeline = self._unfitted(algorithm, params, seed, features, columns)

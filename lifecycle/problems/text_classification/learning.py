@@ -1,5 +1,5 @@
 """What can be trained on texts to tell their class."""
-# ruff: noqa: ARG002  of the contract's arguments a text model needs no columns
+# ruff: noqa: ARG002  of the contract's arguments a text model needs no columns, and nothing beside
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,13 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from lifecycle.core.names import TEXT_CLASSIFICATION
 from lifecycle.problems.classification import plots, summary
 from lifecycle.problems.contract import Columns
-from lifecycle.problems.learning import Learning, StoredModel, Summary
+from lifecycle.problems.embedding.learning import WithEmbedding
+from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.text_classification import estimators, model
 from lifecycle.problems.text_classification.model import TextModel
 from lifecycle.problems.text_classification.stored import MODEL, stored_model
+from lifecycle.problems.transformer.learning import WithTransformer
 
 
 class _Learning(Learning):
@@ -39,6 +42,7 @@ class _Learning(Learning):
         inputs: pd.DataFrame,
         target: "pd.Series[Any]",
         columns: Columns,
+        beside: Beside = NOTHING,
     ) -> Any:
         return estimators.fit(algorithm, params, seed, inputs, target)
 
@@ -61,4 +65,4 @@ class _Learning(Learning):
         plots.draw(truth, answers, folder)
 
 
-LEARNING: Learning = _Learning()
+LEARNING: Learning = WithTransformer(WithEmbedding(TEXT_CLASSIFICATION, _Learning()), TEXT_CLASSIFICATION)

@@ -8,11 +8,13 @@ from typing import Any
 import pandas as pd
 
 from lifecycle.problems.contract import Columns
+from lifecycle.problems.embedding.learning import WithEmbedding
 from lifecycle.problems.learning import Learning
 from lifecycle.problems.tabular.learning import OF_CLASSES, TableLearning
 from lifecycle.problems.text_classification.model import store
 from lifecycle.problems.text_pair_classification import estimators
 from lifecycle.problems.text_pair_classification.model import TEXTS, PairModel
+from lifecycle.problems.transformer.learning import WithTransformer
 
 
 class _Learning(TableLearning):
@@ -45,4 +47,7 @@ class _Learning(TableLearning):
         store(pipeline, path)
 
 
-LEARNING: Learning = _Learning("text-pair-classification", OF_CLASSES._replace(estimators=estimators.ESTIMATORS))
+_OF_FEATURES = _Learning("text-pair-classification", OF_CLASSES._replace(estimators=estimators.ESTIMATORS))
+LEARNING: Learning = WithTransformer(
+    WithEmbedding("text-pair-classification", _OF_FEATURES), "text-pair-classification"
+)

@@ -2,7 +2,8 @@
 
 This file travels inside each logged model (MLflow's models-from-code), so it imports nothing of this project: plain
 `mlflow.pyfunc.load_model` runs it anywhere. What is learnt of a pair is computed here, of each row by itself; whatever
-has to be fitted (weights of words, scales) is in the pipeline.
+has to be fitted (weights of words, scales) is in the pipeline. With an encoder beside the pipeline vectors stand in the
+place of words, and one text alone will do.
 """
 
 import json
@@ -20,9 +21,14 @@ import pandas as pd
 import skops.io
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
+from scipy.sparse import csr_matrix
 
 Columns = Sequence[tuple[str, str]]
 """The inputs of a model, the first and the second text: the name and the kind of each."""
+NETWORK, TOKENIZER = "model.onnx", "tokenizer.json"
+"""The files of an encoder, as people call them."""
+SHORTEST = 1e-12
+"""A vector of this length is none, and stays as it is."""
 
 FIRST, SECOND = "first", "second"
 """What the words of either text are called among the features, whatever the columns are called."""
@@ -116,6 +122,56 @@ def features(first: Iterable[str], second: Iterable[str]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(TEXTS, object) | dict.fromkeys(NUMBERS, "float64"))
 
 
+class Encoder:
+    """A frozen network that makes a vector of a text: ONNX Runtime's, and the tokenizer that belongs to it.
+
+    Each text is read alone, on one thread and without padding. Some quantised networks answer otherwise beside longer
+    texts, and any may in the last digit; so the same text has the same vector in every batch and on every engine.
+    """
+
+    def __init__(self, network: bytes, tokenizer: str) -> None:
+        import onnxruntime  # type: ignore[import-untyped]
+        from tokenizers import Tokenizer
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # warnings about the graph help nobody who scores
+        self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        self._tokenizer = Tokenizer.from_str(tokenizer)
+        self._tokenizer.no_padding()
+        self._kinds = {
+            known.name: "int32" if "int32" in known.type else "int64" for known in self._session.get_inputs()
+        }
+
+    def vectors(self, texts: Sequence[str]) -> Any:
+        """A vector of length 1 for each text, in their order; equal texts are read once."""
+        vectors = {text: self.vector(text) for text in dict.fromkeys(texts)}
+        return np.array([vectors[text] for text in texts], dtype="float64")
+
+    def vector(self, text: str) -> Any:
+        """The mean of what the network says of the tokens, or its one answer, with length 1."""
+        tokens = self._tokenizer.encode(text).ids or [0]
+        told = {"attention_mask": np.ones((1, len(tokens))), "input_ids": np.array([tokens])}
+        given = {name: told.get(name, np.zeros((1, len(tokens)))).astype(kind) for name, kind in self._kinds.items()}
+        answer = np.asarray(self._session.run(None, given)[0][0], dtype="float32")
+        vector = answer.mean(axis=0) if answer.ndim == 2 else answer
+        return vector / max(float(np.linalg.norm(vector)), SHORTEST)
+
+
+def embedded(texts: Sequence[Sequence[str]], encoder: Encoder) -> Any:
+    """What a pipeline is given for columns of texts with an encoder: of one the vectors, of two how they are alike.
+
+    Rows as scikit-learn reads sparse ones: it sums each by itself, in one order, whatever stands in the others.
+    """
+    vectors = [encoder.vectors(column) for column in texts]
+    if len(vectors) == 1:
+        return csr_matrix(vectors[0])
+    words = ((Words.of(one), Words.of(other)) for one, other in zip(*texts, strict=True))
+    numbers = np.array([[*compared(*pair).values()] for pair in words], dtype="float64")
+    one, other = vectors
+    return csr_matrix(np.hstack([np.abs(one - other), one * other, numbers]))
+
+
 def read(path: Any, trusted_types: Iterable[str] = ()) -> Any:
     """Read a pipeline from a skops file; a type outside skops' defaults and the list is refused.
 
@@ -152,10 +208,15 @@ def forget_others(code: Path) -> None:
 
 
 class PairModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
-    """A scikit-learn pipeline stored with skops, and the names of the two columns that it reads, in their order."""
+    """A scikit-learn pipeline stored with skops, and the names of the two columns that it reads, in their order.
 
-    def __init__(self, pipeline: Any = None, columns: Columns = (), problem: str = "") -> None:
-        self.pipeline, self.columns, self.problem = pipeline, columns, problem
+    With an encoder it reads one column or two.
+    """
+
+    def __init__(
+        self, pipeline: Any = None, columns: Columns = (), problem: str = "", encoder: Encoder | None = None
+    ) -> None:
+        self.pipeline, self.columns, self.problem, self.encoder = pipeline, columns, problem, encoder
 
     def load_context(self, context: Any) -> None:
         """Load the pipeline and its columns; from a skops file, a type that is not trusted is refused."""
@@ -165,19 +226,24 @@ class PairModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         trusted_types = (getattr(context, "model_config", None) or {}).get("trusted_types", ())
         forget_others(Path(context.artifacts["pipeline"]).parents[1] / "code")
         self.pipeline = read(context.artifacts["pipeline"], trusted_types)
+        if "network" in context.artifacts:
+            network, tokenizer = (Path(context.artifacts[name]) for name in ("network", "tokenizer"))
+            self.encoder = Encoder(network.read_bytes(), tokenizer.read_text(encoding="utf-8"))
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The columns that the model reads; further ones are ignored."""
         return tuple(name for name, _ in self.columns)
 
-    def features(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def features(self, frame: pd.DataFrame) -> Any:
         """What the pipeline is given for raw columns: features, or if it asks for them the two texts as they are.
 
         Raises:
             ValueError: A column is missing, appears twice, or holds what is no text.
         """
         texts = [_texts(frame, name, self.inputs) for name in self.inputs]
+        if self.encoder is not None:
+            return embedded(texts, self.encoder)
         if getattr(self.pipeline, "takes_inputs_", False):
             return pd.DataFrame(dict(zip(self.inputs, texts, strict=True)), dtype=object)
         return features(*texts)
@@ -190,7 +256,7 @@ class PairModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Label each pair with its most probable class (ties: the first in sorted order) and that probability."""
         read = self.features(model_input)
-        if read.empty:
+        if not len(model_input):
             return pd.DataFrame({"label": pd.Series(dtype="str"), "score": pd.Series(dtype="float64")})
         return self.labelled(self.pipeline.predict_proba(read))
 

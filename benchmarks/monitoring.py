@@ -1,0 +1,96 @@
+"""How often monitoring finds a planted change within five batches, and how often it alarms for nothing.
+
+    python -m benchmarks.monitoring [--streams 200]
+
+Each stream has a fresh baseline and batches of ten columns from one source; then one thing changes. What measures and
+decides is the product's own code, with its defaults.
+"""
+
+import argparse
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from lifecycle.inference import sample
+from lifecycle.monitoring import findings
+from lifecycle.monitoring.compare import compared
+from lifecycle.monitoring.findings import Measured
+from lifecycle.problems.distributions import Distribution, Seen
+from lifecycle.settings.rules import MonitoringRules
+
+Columns = dict[str, pd.Series]
+RULES = MonitoringRules()
+BASELINE_ROWS, SIZES, WITHIN, CLEAN = 1_000, (200, 2_000, 20_000), 5, 50
+CHANGES: dict[str, Callable[[Columns, np.random.Generator], Columns]] = {
+    "label: 20 % become 30 %": lambda c, r: c | {"label": levels(r, len(c["label"]), [0.3, 0.35, 0.35])},
+    "label: 20 % become 40 %": lambda c, r: c | {"label": levels(r, len(c["label"]), [0.4, 0.3, 0.3])},
+    "unseen words: 10 % become 20 %": lambda c, r: c | {"unseen": unseen(r, len(c["unseen"]), 0.2)},
+    "texts a third longer": lambda c, _: c | {"length": (c["length"] * 1.33).round()},
+    "unit error (Celsius told in Fahrenheit)": lambda c, _: c | {"temp": c["temp"] * 1.8 + 32},
+    "numbers moved by a quarter of their deviation": lambda c, _: c | {"income": c["income"] * np.exp(0.25)},
+    "numbers moved by half of their deviation": lambda c, _: c | {"income": c["income"] * np.exp(0.5)},
+    "missing cells: 3 % become 10 %": lambda c, r: c | {"age": c["age"].where(r.random(len(c["age"])) > 0.07)},
+    "missing cells: 3 % become 20 %": lambda c, r: c | {"age": c["age"].where(r.random(len(c["age"])) > 0.17)},
+    "a level of 10 % renamed": lambda c, _: c | {"shop": c["shop"].replace("b", "B")},
+    "scores fall by 0.1": lambda c, _: c | {"score": (c["score"] - 0.1).clip(0)},
+}
+
+
+def levels(r: np.random.Generator, rows: int, shares: list[float]) -> pd.Series:
+    return pd.Series(r.choice(list("abcdefghijklmnopqrstuvwxyz")[: len(shares)], rows, p=shares)).astype(object)
+
+
+def unseen(r: np.random.Generator, rows: int, share: float) -> pd.Series:
+    words = 5 + r.poisson(15, rows)
+    return pd.Series(r.binomial(words, share) / words)
+
+
+def drawn(r: np.random.Generator, rows: int) -> Columns:
+    many = np.arange(20, 0, -1) / 210
+    return {
+        "temp": pd.Series(r.normal(15, 8, rows)),
+        "income": pd.Series(r.lognormal(0, 1, rows)),
+        "age": pd.Series(r.integers(18, 90, rows).astype(float)).where(r.random(rows) > 0.03),
+        "shop": levels(r, rows, [0.6, 0.1, 0.3]),
+        "town": levels(r, rows, [*many]),
+        "length": pd.Series(np.floor(r.gamma(4, 30, rows))),
+        "unseen": unseen(r, rows, 0.1),
+        "count": pd.Series(r.poisson(1.5, rows).astype(float)),
+        "label": levels(r, rows, [0.2, 0.4, 0.4]),
+        "score": pd.Series(r.beta(6, 2, rows)),
+    }
+
+
+def stream(seed: int, size: int, batches: int, change: Callable[[Columns, np.random.Generator], Columns] | None) -> int:
+    """How many alerts a stream gives."""
+    r, start = np.random.default_rng(seed), datetime(2026, 1, 1, tzinfo=UTC)
+    before = {name: Distribution.of(Seen("input", name, values)) for name, values in drawn(r, BASELINE_ROWS).items()}
+    measured = []
+    for day in range(batches):
+        columns = drawn(r, min(size, sample.ROWS))
+        columns = change(columns, r) if change else columns
+        lines = compared([(before[name], before[name].counted(values)) for name, values in columns.items()], RULES)
+        about = {"model": "m", "version": 1, "batch": str(day), "baseline": "", "rows_in": size, "scored": size}
+        at = start + timedelta(days=day)
+        measured.append(Measured(**about, day=at.date(), at=at, lines=lines))
+    return len(findings.alerts(measured, "drift", RULES))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, default=200)
+    streams = parser.parse_args().streams
+    print(f"| rows of a batch | {' | '.join(f'{size:,}' for size in SIZES)} |\n|---|---|---|---|")
+    clean = [sum(stream(seed, size, CLEAN, None) for seed in range(streams)) for size in SIZES]
+    print(
+        f"| false alarms per 1,000 clean batches | {' | '.join(f'{1000 * n / streams / CLEAN:.2f}' for n in clean)} |"
+    )
+    for name, change in CHANGES.items():
+        found = [sum(stream(seed, size, WITHIN, change) > 0 for seed in range(streams)) for size in SIZES]
+        print(f"| {name} | {' | '.join(f'{n / streams:.0%}' for n in found)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""`mlops monitor …`: how production differs from what a version was judged on, alerts, labels that come later."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import console, options, runner, show
+from flows.request import TableForm
+from lifecycle import settings
+from lifecycle.core.errors import ConfigError, NotFoundError
+from lifecycle.core.names import Environment
+from lifecycle.core.writer_process import name_the_user
+from lifecycle.monitoring import standings
+from lifecycle.monitoring.findings import Alert, Line, Measured, Silence
+from lifecycle.settings import Settings, definitions
+
+if TYPE_CHECKING:
+    from lifecycle.monitoring.labels import Joined
+
+app = typer.Typer(help="Production: drift, performance, alerts, labels that come later.", no_args_is_help=True)
+
+PROD = Environment.PROD
+ALERT = 8
+SHOWN = 10
+"""Batches in a table, and things that were measured of the last one."""
+
+
+@app.command()
+def baseline(
+    model_name: options.ModelName,
+    version: options.Version = None,
+    env: options.Env = PROD,
+    as_json: options.Json = False,
+) -> None:
+    """Show what batches of a version are compared with; one that has none gets it from what it was judged on.
+
+    Example: mlops monitor baseline --model-name sentiment --env prod
+    """
+    from lifecycle.monitoring import watch
+    from lifecycle.registry import catalog
+
+    target = runner.registered(env, model_name)
+    model = catalog.resolve(target, version=version)
+    found = watch.baseline_of(model, settings.load(env).datasets)
+    if as_json:
+        show.print_json({"model": model.name, "version": model.version, "digest": found.digest, "baseline": found})
+        return
+    where = f"{found.data_name} {found.data_version} {found.side}"
+    console.echo(f"{model.label}: {found.rows:,} rows of {where}, {found.digest[:12]}")
+    rows = [
+        (each.part, each.name, f"{each.rows:,}", f"{each.missing:,}", len(each.counts)) for each in found.distributions
+    ]
+    show.table(("part", "what", "rows", "missing", "bins or levels"), rows)
+    show.table(("metric", "value"), [(name, f"{value:.4g}") for name, value in found.metrics.items()])
+
+
+@app.command("show")
+def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: options.Json = False) -> None:
+    """Show what was measured of the latest batches, and of the last one what is farthest from its baseline.
+
+    Example: mlops monitor show --model-name sentiment --env prod
+    """
+    from lifecycle.monitoring import store
+
+    config, name = _place(env, model_name)
+    standing = standings.read(config.measurements, name)
+    drift, performance = (store.every(config.measurements, name, kind) for kind in ("drift", "performance"))
+    if as_json:
+        show.print_json({"standing": standing, "drift": drift[-SHOWN:], "performance": performance[-SHOWN:]})
+        return
+    answered = {(each.version, each.batch): each for each in performance}
+    show.table(
+        ("day", "version", "batch", "rows", "rejected", "beyond", "farthest", "performance"),
+        [_row(each, answered.get((each.version, each.batch))) for each in drift[-SHOWN:]],
+        name,
+    )
+    lines = sorted(drift[-1].lines, key=lambda line: -line.value / line.limit)[:SHOWN]
+    show.table(
+        ("what", "measure", "value", "limit", "p", "rows", "beyond"),
+        [
+            (
+                line.name,
+                line.measure,
+                f"{line.value:.3g}",
+                f"{line.limit:.3g}",
+                _number(line.p),
+                f"{line.rows:,}",
+                _yes(line),
+            )
+            for line in lines
+        ],
+        f"The last batch, {drift[-1].batch}",
+    )
+    for alert in standing.alerts:
+        console.echo(f"ALERT {alert.id}: {alert.told}")
+
+
+@app.command()
+def check(model_name: options.ModelName, env: options.Env = PROD, as_json: options.Json = False) -> None:
+    """Tell whether an alert is open that nobody has silenced: then the exit code is 8.
+
+    Example: mlops monitor check --model-name sentiment --env prod
+    """
+    from lifecycle.monitoring import store
+
+    config, name = _place(env, model_name)
+    standings.read(config.measurements, name)
+    standing = store.refresh(config.measurements, name, config.monitoring)
+    alerts = standing.alerts if standing else ()
+    silenced = {alert.id: found for alert in alerts if (found := standings.silenced(config.measurements, alert))}
+    if as_json:
+        show.print_json({"alerts": alerts, "silenced": list(silenced.values())})
+    else:
+        _tell(alerts, silenced, model_name, env)
+    if len(silenced) < len(alerts):
+        raise typer.Exit(ALERT)
+
+
+@app.command()
+def ack(
+    model_name: options.ModelName,
+    reason: Annotated[str, typer.Option("--reason", help="Why it may be silent; it is kept.")],
+    alert: Annotated[
+        str | None, typer.Option("--alert", help="The beginning of its name, if several are open.")
+    ] = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=365, help="For so long; then it is an alert again.")] = 7,
+    env: options.Env = PROD,
+    as_json: options.Json = False,
+) -> None:
+    """Silence an open alert for some days, with a reason.
+
+    Example: mlops monitor ack --model-name sentiment --reason "new customers; retraining" --days 14
+    """
+    from lifecycle.monitoring import store
+
+    config, name = _place(env, model_name)
+    found = _one(standings.read(config.measurements, name).alerts, alert, f"--model-name {model_name} --env {env}")
+    if not reason.strip():
+        raise ConfigError("An alert is silenced with a reason.", "Give one: --reason '…'")
+    name_the_user()
+    by = os.environ.get("USER", "")
+    silence = Silence(alert=found.id, reason=reason, by=by, until=datetime.now(UTC) + timedelta(days=days))
+    store.silence(config.measurements, name, silence)
+    show.print_json(silence) if as_json else console.echo(
+        f"{found.id} is silent until {silence.until:%Y-%m-%d %H:%M} UTC."
+    )
+
+
+@app.command()
+def labels(
+    model_name: options.ModelName,
+    source: Annotated[str, typer.Option("--input", help="Table of keys and labels.", callback=options.sealed)],
+    key_column: Annotated[
+        str | None, typer.Option("--key-column", help="Column of the keys; default that of the model's batches.")
+    ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option("--label-column", help="Column of the labels; default the target of the model's table."),
+    ] = None,
+    source_format: Annotated[
+        str | None, typer.Option("--format", help="Form of the table; default by the suffix.")
+    ] = None,
+    env: options.Env = PROD,
+    as_json: options.Json = False,
+) -> None:
+    """Join labels that came later to what was predicted, and measure each batch that they are about.
+
+    Example: mlops monitor labels --model-name bikes --input counted.csv --key-column instant --label-column cnt
+    """
+    from lifecycle.monitoring import labels as later
+
+    target = runner.registered(env, model_name)
+    config, definition = settings.load(env, model_name=model_name), definitions.chosen(model_name)[1]
+    usual_key = (definition.inference.key or definition.data.key) if definition else None
+    usual_label = definition.data.target if definition else None
+    delivery = settings.checked(
+        later.Delivery,
+        name=target.name,
+        tracking_uri=target.tracking_uri,
+        registry_uri=target.registry_uri,
+        root=config.measurements,
+        output_root=config.predictions,
+        data_root=config.datasets,
+        source=settings.checked(TableForm, source_format=source_format).at(source),
+        key_column=_given(key_column or usual_key, "--key-column"),
+        label_column=_given(label_column or usual_label, "--label-column"),
+        data=config.data,
+        gate=config.gate,
+        rules=config.monitoring,
+    )
+    joined = later.join(delivery)
+    show.print_json(joined) if as_json else _joined(joined, target.name)
+
+
+def _place(env: Environment, model_name: str) -> tuple[Settings, str]:
+    config = settings.load(env, model_name=model_name)
+    return config, config.registered_name(model_name)
+
+
+def _given(value: str | None, option: str) -> str:
+    if not value:
+        raise ConfigError(
+            f"{option} is missing, and no definition of the model says it.", "See: mlops monitor labels --help"
+        )
+    return value
+
+
+def _one(alerts: tuple[Alert, ...], wanted: str | None, which: str) -> Alert:
+    """The alert that is meant: the one whose name begins so, else the only open one."""
+    found = [alert for alert in alerts if alert.id.startswith(wanted or "")]
+    if len(found) == 1:
+        return found[0]
+    if not alerts:
+        raise NotFoundError("No alert is open.", f"See: mlops monitor show {which}")
+    there = ", ".join(alert.id for alert in alerts)
+    fix = f"Name one of them: --alert …; see: mlops monitor check {which}"
+    raise NotFoundError(f"No single alert is meant; open are: {there}.", fix)
+
+
+def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: str, env: Environment) -> None:
+    for alert in alerts:
+        console.echo(f"ALERT {alert.id}: {alert.told}")
+        if found := silenced.get(alert.id):
+            console.echo(f"  silenced by {found.by} until {found.until:%Y-%m-%d %H:%M} UTC: {found.reason}")
+            continue
+        option = f"--model-name {model_name} --env {env}"
+        console.echo(f"  what was measured:  mlops monitor show {option}")
+        console.echo(
+            f"  back to the champion before:  mlops rollback {option} --reason '{alert.kind} since {alert.since}'"
+        )
+        console.echo(f"  seen, and silent for a week:  mlops monitor ack {option} --alert {alert.id} --reason '…'")
+    if not alerts:
+        console.echo("No alert is open.")
+
+
+def _row(batch: Measured, answered: Measured | None) -> tuple[Any, ...]:
+    worst = max(batch.lines, key=lambda line: line.value / line.limit)
+    rejected = next((line.value for line in batch.lines if line.measure == "rejected"), 0.0)
+    told = f"{worst.name} {worst.measure} {worst.value:.3g}" if worst.value > 0 else ""
+    return (
+        batch.day,
+        batch.version,
+        batch.batch,
+        f"{batch.rows_in:,}",
+        f"{rejected:.1%}",
+        len(batch.beyond),
+        told,
+        ", ".join(_metric(line) for line in answered.lines[:1]) if answered else "",
+    )
+
+
+def _metric(line: Line) -> str:
+    return f"{line.name} {_number(line.now)} [{_number(line.low)}, {_number(line.high)}]"
+
+
+def _joined(joined: "Joined", name: str) -> None:
+    counts = joined.model_dump(include={"new", "repeated", "corrected", "contradictory", "unusable", "unknown"})
+    console.echo(f"{joined.rows:,} labels: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    if joined.lag_days is not None:
+        console.echo(f"They came {joined.lag_days:g} days after the day of their batch (median).")
+    rows = [
+        (
+            each.day,
+            each.version,
+            each.batch,
+            line.name,
+            _metric(line).partition(" ")[2],
+            _number(line.before),
+            line.rows,
+            _yes(line),
+        )
+        for each in joined.batches
+        for line in each.lines[:1]
+    ]
+    show.table(("day", "version", "batch", "metric", "value", "when judged", "rows", "beyond"), rows, name)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _yes(line: Line) -> str:
+    return "yes" if line.beyond else ""

@@ -1,0 +1,33 @@
+"""What would have been enough: of a refusal, the gain that these very rows would have shown."""
+
+from lifecycle.evaluation.statistics import at_risk
+from lifecycle.gate.checks import GAIN
+from lifecycle.gate.verdict import Check, Verdict
+from lifecycle.problems.findings import Interval, shown
+from lifecycle.settings.gate_rules import LOWER
+
+
+def enough(verdict: Verdict, confidence: float) -> str:
+    """The gain that would have been accepted on these rows, were it as uncertain as this one; empty if none was short.
+
+    An interval is about as wide for a better challenger of the kind: its lower end would have reached the limit.
+
+    Args:
+        verdict: The refusal.
+        confidence: Of the intervals in it.
+    """
+    short = [check for check in verdict.checks if check.name.startswith(GAIN) and check.outcome == "fail"]
+    return next((_told(verdict, check, confidence) for check in short if check.low is not None), "")
+
+
+def _told(verdict: Verdict, check: Check, confidence: float) -> str:
+    value, low, high, limit = (number or 0.0 for number in (check.value, check.low, check.high, check.limit))
+    surely = at_risk(Interval(value=value, low=low, high=high), confidence, verdict.risk or (1 - confidence) / 2).low
+    gain = limit + value - surely
+    metric, _, rival = check.name.removeprefix(GAIN).strip().partition(" over ")
+    told = f"On these {verdict.rows:,} rows a gain of about {shown(gain)} in {metric} would have been enough"
+    champion = verdict.champion_metrics.get(metric)
+    if rival or champion is None:
+        return f"{told}."
+    needed = champion.value - gain if metric in LOWER else champion.value + gain
+    return f"{told}: {shown(needed)}, where the champion has {shown(champion.value)}."

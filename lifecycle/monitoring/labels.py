@@ -1,0 +1,249 @@
+"""Truths that come later: joined to what was predicted by the key of the input, with how well each batch was answered.
+
+A delivery is kept with its time, so that a corrected label has its history and the newest one counts. Keys are kept as
+digests: they join, and say nobody's number. What joins nothing, comes twice or contradicts itself is counted and told.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.references import ModelRef
+from lifecycle.data import ingest
+from lifecycle.data.source import Source
+from lifecycle.evaluation.baseline import Baseline
+from lifecycle.evaluation.bootstrap import bootstrapped
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
+from lifecycle.monitoring import store
+from lifecycle.monitoring.findings import Line, Measured
+from lifecycle.monitoring.watch import baseline_of
+from lifecycle.problems.classification.labels import spelled
+from lifecycle.problems.known import Problem, named
+from lifecycle.problems.metric import Metric, Scores
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.settings.rules import DataRules, MonitoringRules
+from lifecycle.storage import volumes
+
+logger = logging.getLogger(__name__)
+
+CONFIDENCE, RESAMPLES = 0.99, 1000
+KEY, TRUTH = "key", "truth"
+
+
+class Delivery(Frozen):
+    """A table of labels for the predictions of a registered model."""
+
+    name: str
+    tracking_uri: str
+    registry_uri: str = ""
+    root: Path
+    output_root: Path
+    data_root: Path
+    source: Source
+    key_column: str
+    label_column: str
+    data: DataRules = DataRules()
+    gate: GateRules = GateRules()
+    rules: MonitoringRules = MonitoringRules()
+
+
+class Joined(Frozen):
+    """What became of the rows of a delivery, and how the batches that they are about were answered."""
+
+    rows: int
+    new: int
+    repeated: int
+    corrected: int
+    contradictory: int
+    unusable: int
+    unknown: int
+    lag_days: float | None = None
+    batches: tuple[Measured, ...] = ()
+
+
+class Scored(NamedTuple):
+    """A published batch with a key: what it is, and its predictions by the digest of the key."""
+
+    batch: str
+    manifest: BatchManifest
+    answers: pd.DataFrame
+
+
+def join(delivery: Delivery) -> Joined:
+    """Join a delivery to all published batches of its model and measure these; again changes nothing.
+
+    Raises:
+        ConfigError: No batch of the model has a key.
+        DataError: The table is malformed, or not one of its keys was ever scored; nothing is kept.
+    """
+    scored = [*_scored(delivery)]
+    if not scored:
+        what = f"No published batch of {delivery.name} has a key that labels could be joined by."
+        raise ConfigError(what, "Score with one: mlops infer --key-column …, or `key` in the model's definition.")
+    read = ingest.read(
+        delivery.source, delivery.data, {delivery.key_column: "--key-column", delivery.label_column: "--label-column"}
+    ).rows[[delivery.key_column, delivery.label_column]]
+    given, report = _usable(read.set_axis([KEY, TRUTH], axis="columns"), scored)
+    known = {key for each in scored for key in each.answers.index}
+    unknown = [key for key in given.index if key not in known]
+    if len(unknown) == len(given):
+        what = f"{delivery.source.name}: none of {len(read):,} keys in {delivery.key_column!r} was scored."
+        raise DataError(what, "Name the column that was the key of the batch: --key-column")
+    before = _current(delivery)
+    old = given.index.to_series().map(before)
+    same = old == given
+    changed = given[~same]
+    report |= {"new": int(old.isna().sum()), "corrected": int((old.notna() & ~same).sum()), "unknown": len(unknown)}
+    report["repeated"] += int(same.sum())
+    if len(changed):
+        _keep(delivery, changed)
+    truths = before | {str(key): label for key, label in changed.items()}
+    about = [each for each in scored if each.answers.index.isin(given.index).any()]
+    measured = tuple(_measured(delivery, each, truths) for each in about)
+    for each in measured:
+        store.keep(delivery.root, "performance", each)
+    store.refresh(delivery.root, delivery.name, delivery.rules)
+    return Joined(rows=len(read), **report, lag_days=_lag(about, given), batches=measured)
+
+
+def _scored(delivery: Delivery) -> Iterator[Scored]:
+    """The published batches of all versions that have a key."""
+    for path in volumes.glob(delivery.output_root, f"{delivery.name}/*/*/{MANIFEST}"):
+        manifest = batches.load(path.parent)
+        if manifest.key_column and manifest.scored:
+            folder = volumes.local(path.parent)
+            columns = ["input_key", *named(manifest.problem).prediction]
+            names = [name for name in sorted(manifest.parts) if name != REJECTED]
+            answers = pd.concat([pq.read_table(folder / name, columns=columns).to_pandas() for name in names])
+            yield Scored(path.parent.name, manifest, answers.set_index(_digests(answers.pop("input_key"))))
+
+
+def _digests(keys: "pd.Series[str]") -> pd.Index:
+    return pd.Index([hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()[:32] for key in keys])
+
+
+def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]", dict[str, int]]:
+    """One label for each digest of a key, in one spelling, and what became of the other rows."""
+    problem = named(scored[0].manifest.problem)
+    cells = rows[TRUTH].str.strip()
+    if problem.table.has_classes:
+        classes = {label for each in scored for label in each.manifest.labels}
+        cells = spelled(cells, sorted(classes))
+    elif problem.model_type == "regressor":
+        numbers = pd.to_numeric(cells, errors="coerce")
+        cells = numbers.map(repr).where(np.isfinite(numbers), "")
+    usable = (cells != "") & (rows[KEY].str.strip() != "")
+    there = pd.DataFrame({KEY: _digests(rows.loc[usable, KEY]), TRUTH: cells[usable].to_numpy()})
+    distinct = there.drop_duplicates()
+    contradictory = distinct.loc[distinct[KEY].duplicated(keep=False), KEY].unique()
+    kept = distinct[~distinct[KEY].isin(contradictory)].set_index(KEY)[TRUTH]
+    aside = int(there[KEY].isin(contradictory).sum())
+    repeated = len(there) - aside - len(kept)
+    return kept, {"unusable": int((~usable).sum()), "contradictory": aside, "repeated": repeated}
+
+
+def _current(delivery: Delivery) -> dict[str, str]:
+    """The newest label of each key that was delivered before."""
+    found: dict[str, str] = {}
+    for path in store.tables(delivery.root, f"{delivery.name}/labels/*.parquet"):
+        table = pq.read_table(volumes.local(path))
+        found |= dict(zip(table[KEY].to_pylist(), table[TRUTH].to_pylist(), strict=True))
+    return found
+
+
+def _keep(delivery: Delivery, labels: "pd.Series[str]") -> None:
+    now = datetime.now(UTC)
+    table = pa.table({KEY: labels.index.to_list(), TRUTH: labels.to_list(), "at": [now] * len(labels)})
+    store.put(delivery.root / delivery.name / "labels" / f"{now:%Y%m%dT%H%M%S%f}.parquet", table)
+
+
+def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> Measured:
+    """How well a batch was answered, as far as its labels are there."""
+    manifest, now = scored.manifest, datetime.now(UTC)
+    answers = scored.answers[scored.answers.index.isin(truths.keys())]
+    problem = named(manifest.problem)
+    words = answers.index.to_series().map(truths).reset_index(drop=True)
+    truth = words if problem.model_type != "regressor" else words.astype("float64")
+    scores = problem.judging.scores_of(truth, {"": answers.reset_index(drop=True)})[""]
+    baseline = _baseline(delivery, manifest)
+    return Measured(
+        model=delivery.name,
+        version=manifest.model_version or 0,
+        batch=scored.batch,
+        day=manifest.logical_date or now.date(),
+        at=now,
+        baseline=baseline.digest,
+        rows_in=manifest.rows_in,
+        scored=manifest.scored,
+        lines=tuple(_lines(delivery, problem, scores, baseline)),
+    )
+
+
+def _lines(delivery: Delivery, problem: Problem, scores: Scores, baseline: Baseline) -> Iterator[Line]:
+    """Each metric that the baseline has too; the first one decides: the gate's, else the problem's own."""
+    there = {metric.name: metric for metric in problem.judging.standard(scores) if metric.name in baseline.metrics}
+    wanted = problem.judging.completed(delivery.gate).metric
+    deciding = wanted if wanted in there else problem.judging.metric
+    ordered = sorted(there.values(), key=lambda metric: metric.name != deciding)
+    spreads, _ = bootstrapped(ordered, {"challenger": scores}, CONFIDENCE, RESAMPLES)
+    rows = len(scores.truth)
+    for (_, name), spread in spreads.items():
+        found, before = spread.interval, baseline.metrics[name]
+        best = found.high if there[name].higher else found.low
+        lost, at_best = (_loss(there[name], before, value) for value in (found.value, best))
+        by_more_than_chance = rows >= delivery.rules.min_rows and at_best > 0
+        yield Line(
+            part="performance",
+            name=name,
+            measure="loss",
+            value=lost,
+            limit=delivery.rules.max_loss,
+            before=before,
+            now=found.value,
+            rows=rows,
+            low=found.low,
+            high=found.high,
+            beyond=name == deciding and lost > delivery.rules.max_loss and by_more_than_chance,
+        )
+
+
+def _loss(metric: Metric, before: float, now: float) -> float:
+    """How much worse a metric is; of errors in units of the target, as a share of what it was."""
+    lost = before - now if metric.higher else now - before
+    return lost / before if metric.in_units and before else lost
+
+
+def _baseline(delivery: Delivery, manifest: BatchManifest) -> Baseline:
+    model = ModelRef(
+        tracking_uri=delivery.tracking_uri,
+        registry_uri=delivery.registry_uri,
+        uri="",
+        run_id=manifest.run_id,
+        artifact_sha256=manifest.artifact_sha256,
+        name=manifest.model_name,
+        version=manifest.model_version,
+    )
+    return baseline_of(model, delivery.data_root)
+
+
+def _lag(scored: list[Scored], given: "pd.Series[str]") -> float | None:
+    """How many days after the day of a batch its labels come: the median over those that came now."""
+    today = datetime.now(UTC).date()
+    days = [
+        (today - each.manifest.logical_date).days
+        for each in scored
+        if each.manifest.logical_date
+        for _ in range(int(each.answers.index.isin(given.index).sum()))
+    ]
+    return float(np.median(days)) if days else None

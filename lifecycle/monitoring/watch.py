@@ -1,0 +1,90 @@
+"""All that is done about a published batch: measure it once, keep that, and see what is an alert now."""
+
+import logging
+from pathlib import Path
+
+from lifecycle.core.frozen import Frozen
+from lifecycle.core.references import ModelRef, options_of
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.evaluation.baseline import Baseline, load
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
+from lifecycle.monitoring import store
+from lifecycle.monitoring.findings import Alert
+from lifecycle.monitoring.measure import Published, measured
+from lifecycle.settings.rules import MonitoringRules
+from lifecycle.storage import volumes
+from lifecycle.tracking.client import client, translated
+
+logger = logging.getLogger(__name__)
+
+
+class Watch(Frozen):
+    """What is measured, by which rules, and where that lies."""
+
+    batch: BatchRequest
+    rules: MonitoringRules
+    root: Path
+    data_root: Path
+
+
+def watch(request: Watch) -> tuple[Alert, ...]:
+    """Measure a published batch unless that is done; the open alerts of its model that nobody was told of.
+
+    Raises:
+        NotFoundError: Its version has no baseline, and none can be made.
+    """
+    try:
+        return _watched(request)
+    finally:
+        if request.batch.sample:  # inputs are somebody's: they stay no longer than they are needed
+            volumes.remove(request.batch.sample)
+
+
+def _watched(request: Watch) -> tuple[Alert, ...]:
+    batch, rules = request.batch, request.rules
+    folder, _ = batches.locate(batch)
+    published = Published(batch, folder, batches.load(folder))
+    version, name = batch.model.version, batch.model.name
+    if version is None or name is None:
+        return ()
+    if not volumes.exists(store.place(request.root, name, "drift", version, folder.name)):
+        baseline = baseline_of(batch.model, request.data_root)
+        if batch.splits or batch.input_sha256 == baseline.source_sha256:
+            logger.info("Not measured: %s is what %s was made of", batch.input.name, batch.model.label)
+            return ()
+        found = measured(published, baseline, rules)
+        store.keep(request.root, "drift", found)
+        beyond = ", ".join(f"{line.name} ({line.measure} {line.value:.3g})" for line in found.beyond)
+        logger.info(
+            "Measured %s: %s", folder.name, f"beyond the limits: {beyond}" if beyond else "as when it was judged"
+        )
+    alerts = store.untold(request.root, name, rules)
+    for alert in alerts:
+        logger.warning("ALERT %s. See: %s", alert.told, next_command(alert))
+    return tuple(alerts)
+
+
+def sample_of(batch: BatchRequest, root: Path) -> Path:
+    """Where some inputs of a batch are kept until it is measured."""
+    folder, _ = batches.locate(batch)
+    return root / f"{batch.model.name}" / "inputs" / f"v{batch.model.version}-{folder.name}.json"
+
+
+def next_command(alert: Alert) -> str:
+    """What to do first about an alert."""
+    return f"mlops monitor show {options_of(alert.model)}"
+
+
+def baseline_of(model: ModelRef, data_root: Path) -> Baseline:
+    """The baseline of a version; one that has none gets that of the dataset which it was trained on.
+
+    Raises:
+        NotFoundError: It has none, and was not judged on rows that are there.
+    """
+    if found := load(model):
+        return found
+    with translated():
+        tags = client(model.tracking_uri).get_run(model.run_id).data.tags
+    name, data_version = tags.get("mlops.data_name", ""), tags.get("mlops.data_version", "")
+    return evaluation.later_baseline(evaluation.request_for(model, data_root, name, data_version))

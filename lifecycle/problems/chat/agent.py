@@ -1,0 +1,27 @@
+"""A chain as MLflow's agent: what Databricks' chat serving, and whoever speaks the Responses protocol, takes."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+
+from lifecycle.problems.chat import model
+
+PACKAGES = ("mlflow", "bm25s", "numpy", "openai", "pandas")
+
+
+def log_agent(chain: Path, name: str = "agent") -> str:
+    """Log a chain in this form in the open MLflow run, or in a new one; returns the `models:/m-…` URI.
+
+    Args:
+        chain: The folder that `index.build` wrote, which each version has under `artifacts/chain`.
+        name: What it is called in the run.
+    """
+    logged = mlflow.pyfunc.log_model(
+        name=name,
+        python_model=model.__file__,
+        artifacts={"chain": str(chain)},
+        model_config={model.FORM: model.RESPONSES},
+        pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
+    )
+    return str(logged.model_uri)

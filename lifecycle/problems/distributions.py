@@ -1,0 +1,158 @@
+"""How what a model is given and what it answers is distributed: counts that monitoring compares, and no row.
+
+Of a column each row has one or more things that can be counted, by the column's kind:
+
+text                  its length, and the share of its words that training had not seen
+numeric               the number, in bins of about as many rows each
+categorical, boolean  the level; levels of few rows together, since a rare name may be somebody's
+any other             whether it is there: a moment, for one, always moves on
+"""
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lifecycle.core.frozen import Frozen
+from lifecycle.problems.contract import Columns
+from lifecycle.problems.known import Problem
+from lifecycle.problems.tabular.model import FORMS
+
+Part = Literal["input", "prediction"]
+Vocabulary = frozenset[int]
+"""Digests of words: what was written cannot be read from them."""
+
+MOST_BINS, ROWS_PER_BIN = 10, 20
+MOST_LEVELS, ROWS_OF_A_LEVEL = 50, 5
+MOST_WORDS = 20_000
+WORD = re.compile(r"\w+")
+
+
+class Seen(NamedTuple):
+    """One thing that each row has: numbers with NaN, or levels with None, where it is missing."""
+
+    part: Part
+    name: str
+    values: "pd.Series[Any]"
+
+
+class Distribution(Frozen):
+    """Rows by bin or level of one thing."""
+
+    part: Part
+    name: str
+    edges: tuple[float, ...] | None = None
+    """Upper ends of all bins of numbers but the last one."""
+    levels: tuple[str, ...] = ()
+    counts: tuple[int, ...]
+    """By bin; or by level, and last of all other levels."""
+    missing: int
+
+    @classmethod
+    def of(cls, seen: Seen) -> "Distribution":
+        """The distribution of some rows, in bins or levels that suit them."""
+        there = seen.values.dropna()
+        shape = cls(part=seen.part, name=seen.name, counts=(), missing=0)
+        if seen.values.dtype.kind == "f":
+            shape = shape.model_copy(update={"edges": _edges(there.to_numpy(np.float64))})
+        else:
+            frequent = there.value_counts().head(MOST_LEVELS)
+            named = sorted(map(str, frequent[frequent >= ROWS_OF_A_LEVEL].index))
+            shape = shape.model_copy(update={"levels": tuple(named)})
+        return shape.counted(seen.values)
+
+    def counted(self, values: "pd.Series[Any]") -> "Distribution":
+        """Other rows by the same bins or levels."""
+        there = values.dropna()
+        if self.edges is not None:
+            places = np.searchsorted(self.edges, there.to_numpy(np.float64), side="left")
+            size = len(self.edges) + 1
+        else:
+            known = {level: place for place, level in enumerate(self.levels)}
+            places = there.map(lambda level: known.get(level, len(known))).to_numpy(np.int64)
+            size = len(known) + 1
+        counts = tuple(int(count) for count in np.bincount(places, minlength=size))
+        return self.model_copy(update={"counts": counts, "missing": len(values) - len(there)})
+
+    @property
+    def rows(self) -> int:
+        """The rows in which it is not missing."""
+        return sum(self.counts)
+
+
+def of_inputs(rows: pd.DataFrame, columns: Columns, known: Mapping[str, Vocabulary]) -> Iterator[Seen]:
+    """What can be counted of inputs, under the names that the model calls them, as a source or a dataset has them."""
+    for column in columns:
+        for name, values in _OF_KIND.get(column.kind, _presence)(column.name, rows[column.name]):
+            yield Seen("input", name, values)
+        if column.name in known:
+            yield Seen("input", f"unseen words of {column.name}", _unseen(rows[column.name], known[column.name]))
+
+
+def of_predictions(rows: pd.DataFrame, problem: Problem) -> Iterator[Seen]:
+    """What can be counted of stored predictions: classes, scores, numbers; of an answer in words its length."""
+    for column, kind in problem.prediction.items():
+        told = "numeric" if kind == "double" else "categorical" if problem.table.has_classes else "text"
+        for name, values in _OF_KIND[told](column, rows[column]):
+            yield Seen("prediction", name, values)
+
+
+def vocabulary(texts: Iterable[str]) -> Vocabulary:
+    """The digests of the words that at least two of some texts hold, at most the most frequent ones."""
+    counts = Counter(word for text in texts for word in {*_words(text)})
+    return frozenset(word for word, count in counts.most_common(MOST_WORDS) if count > 1)
+
+
+def _edges(values: "np.ndarray[Any, Any]") -> tuple[float, ...]:
+    """Quantiles; where the least value fills a bin, what is less than that has one of its own."""
+    bins = min(MOST_BINS, len(values) // ROWS_PER_BIN)
+    if bins < 2:
+        return ()
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1], method="lower"))
+    least = values.min()
+    below = [float(np.nextafter(least, -np.inf))] if edges[0] == least else []
+    return (*below, *(float(edge) for edge in edges))
+
+
+def _presence(name: str, cells: "pd.Series[Any]") -> Iterator[tuple[str, "pd.Series[Any]"]]:
+    yield name, cells.isna().map({True: np.nan, False: 0.0}).astype("float64")
+
+
+def _text(name: str, cells: "pd.Series[Any]") -> Iterator[tuple[str, "pd.Series[Any]"]]:
+    yield f"length of {name}", cells.astype("str").str.len().astype("float64").where(cells.notna())
+
+
+def _typed(name: str, cells: "pd.Series[Any]", kind: str) -> Iterator[tuple[str, "pd.Series[Any]"]]:
+    values = FORMS[kind](cells)
+    yield name, values.map({1.0: "True", 0.0: "False"}).astype(object) if kind == "boolean" else values
+
+
+def _moment(name: str, cells: "pd.Series[Any]") -> Iterator[tuple[str, "pd.Series[Any]"]]:
+    return _presence(name, FORMS["datetime"](cells))
+
+
+_OF_KIND: dict[str, Callable[[str, "pd.Series[Any]"], Iterator[tuple[str, "pd.Series[Any]"]]]] = {
+    "text": _text,
+    "numeric": lambda name, cells: _typed(name, cells, "numeric"),
+    "categorical": lambda name, cells: _typed(name, cells, "categorical"),
+    "boolean": lambda name, cells: _typed(name, cells, "boolean"),
+    "datetime": _moment,
+}
+
+
+def _words(text: str) -> list[int]:
+    return [zlib.crc32(word.encode("utf-8", "replace")) for word in WORD.findall(text.lower())]
+
+
+def _unseen(texts: "pd.Series[Any]", known: Vocabulary) -> "pd.Series[float]":
+    """The share of the words of each text that are not known."""
+
+    def share(text: Any) -> float:
+        words = _words(str(text))
+        return sum(word not in known for word in words) / len(words) if words else 0.0
+
+    return texts.map(share, na_action="ignore").astype("float64")

@@ -1,0 +1,359 @@
+"""What is measured of a batch, what is an alert, and labels that come later: real models, files and batches."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from cli.main import app
+from lifecycle import settings
+from lifecycle.core.errors import ConfigError, DataError, IntegrityError, NotFoundError
+from lifecycle.core.references import ModelRef
+from lifecycle.data import dataset
+from lifecycle.data.source import Source
+from lifecycle.evaluation import baseline as baselines
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.inference import batch as inference
+from lifecycle.inference import manifest as batches
+from lifecycle.inference import sample
+from lifecycle.inference.manifest import BatchRequest
+from lifecycle.monitoring import findings, labels, store, watch
+from lifecycle.monitoring.compare import compared
+from lifecycle.monitoring.findings import Line, Measured
+from lifecycle.problems import distributions
+from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.distributions import Distribution, Seen
+from lifecycle.settings import Settings
+from lifecycle.settings.rules import MonitoringRules
+from lifecycle.tracking import runs
+from lifecycle.training import train as training
+from tests.conftest import tree
+from tests.tabular import rentals
+
+RULES = MonitoringRules()
+NAME = "dev.ml.bikes"
+
+
+class Watched(NamedTuple):
+    """A state directory with a judged model of rentals, which counts as version 1."""
+
+    config: Settings
+    model: ModelRef
+
+
+@pytest.fixture(scope="module")
+def judged(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    folder = tmp_path_factory.mktemp("monitoring")
+    shutil.copy(migrated, folder / "mlflow.db")
+    config = settings.load("dev", home=folder)
+    rentals(1500).to_csv(folder / "bikes.csv", index=False)
+    wanted = {"data_name": "bikes", "data_version": "1"}
+    columns = {"busy": "drop"}
+    dataset.create(
+        dataset.plan(
+            config,
+            Source(uri=str(folder / "bikes.csv")),
+            **wanted,
+            problem="tabular-regression",
+            target="cnt",
+            columns=columns,
+            key="instant",
+        )
+    )
+    request = training.plan(config, training.Training(**wanted, model_name="bikes", algorithm="linear_regression"))
+    training.train(request)
+    model = runs.trained(config.mlflow_uri, request.run_id)
+    evaluation.evaluate(evaluation.request_for(model, config.datasets, "bikes", "1"))
+    return Watched(config, model.model_copy(update={"name": NAME, "version": 1}))
+
+
+@pytest.fixture
+def watched(judged: Watched, tmp_path: Path) -> Watched:
+    """The same with nothing published or measured."""
+    return judged._replace(
+        config=judged.config.model_copy(update={"home": tmp_path, "data_root": judged.config.datasets})
+    )
+
+
+def scored(watched: Watched, rows: pd.DataFrame, day: int = 1, *, kept: bool = True) -> watch.Watch:
+    """A published batch, as it is to be measured."""
+    config = watched.config
+    path = config.state / f"day-{day}.csv"
+    rows.to_csv(path, index=False)
+    request = batches.pinned(
+        BatchRequest(
+            model=watched.model,
+            input=Source(uri=str(path)),
+            key_column="instant",
+            logical_date=date(2026, 11, day),
+            output_root=config.predictions,
+        )
+    )
+    if kept:
+        request = request.model_copy(update={"sample": watch.sample_of(request, config.measurements)})
+    inference.infer(request)
+    return watch.Watch(batch=request, rules=RULES, root=config.measurements, data_root=config.datasets)
+
+
+def beyond(watched: Watched) -> list[set[tuple[str, str]]]:
+    """By batch what is beyond its limit."""
+    found = store.every(watched.config.measurements, NAME, "drift")
+    return [{(line.name, line.measure) for line in each.beyond} for each in found]
+
+
+def new_rows(count: int = 400, start: int = 1500) -> pd.DataFrame:
+    """Rentals that the model was not made of."""
+    return rentals(start + count).tail(count)
+
+
+def test_a_baseline_is_frozen_and_the_same_when_it_is_made_later(judged: Watched) -> None:
+    config, model = judged
+    frozen = watch.baseline_of(model, config.datasets)
+    assert {(each.part, each.name) for each in frozen.distributions} == {
+        ("input", "temp"),
+        ("input", "season"),
+        ("input", "holiday"),
+        ("prediction", "prediction"),
+    }
+    assert frozen.metrics["r2"] > 0.99
+    (path,) = config.state.rglob(f"{baselines.FOLDER}/baseline-*.json")
+    content = path.read_text()
+    path.unlink()
+    assert watch.baseline_of(model, config.datasets).digest == frozen.digest
+    assert path.read_text() == content
+    changed = json.loads(content)
+    changed["baseline"]["rows"] += 1
+    path.write_text(json.dumps(changed))
+    try:
+        with pytest.raises(IntegrityError, match="not the one that was frozen"):
+            watch.baseline_of(model, config.datasets)
+    finally:
+        path.write_text(content)
+
+
+def test_a_batch_like_those_before_is_within_the_limits_and_measured_once(watched: Watched) -> None:
+    request = scored(watched, new_rows())
+    assert watch.watch(request) == ()
+    assert beyond(watched) == [set()]
+    assert request.batch.sample is not None
+    assert not request.batch.sample.exists()
+    before = tree(watched.config.measurements)
+    assert watch.watch(request) == ()
+    assert tree(watched.config.measurements) == before
+
+
+def test_what_has_changed_is_named_and_an_alert_once_it_has_lasted(watched: Watched) -> None:
+    rows = new_rows()
+    fahrenheit = rows.assign(temp=rows["temp"] * 1.8 + 32, season=rows["season"].replace("summer", "Summer"))
+    emptied = fahrenheit.assign(holiday="")
+    told = [watch.watch(scored(watched, emptied.head(399 - day), day)) for day in range(1, 5)]
+    drifted = {("temp", "psi"), ("season", "psi"), ("holiday", "missing"), ("prediction", "psi")}
+    assert beyond(watched) == [drifted] * 4
+    assert [len(alerts) for alerts in told] == [0, 0, 1, 1], "told again until somebody has recorded that it was told"
+    (alert,) = told[2]
+    assert (alert.kind, alert.since, alert.batches) == ("drift", date(2026, 11, 1), 3)
+    assert {(cause.name, cause.measure) for cause in alert.causes} == drifted
+    store.mark_told(watched.config.measurements, alert)
+    assert store.untold(watched.config.measurements, NAME, RULES) == []
+
+
+def test_the_table_is_read_again_where_no_inputs_were_kept(watched: Watched) -> None:
+    rows = new_rows(2500)
+    rows = rows.astype({"temp": object})
+    rows.loc[rows.index[::50], "temp"] = "cold"  # rejected
+    for day, kept in ((1, True), (2, False)):
+        watch.watch(scored(watched, rows, day, kept=kept))
+    one, other = store.every(watched.config.measurements, NAME, "drift")
+    assert one.lines == other.lines
+    assert {line.rows for line in one.lines if line.part == "input"} == {sample.ROWS}
+    assert one.lines[0].value == pytest.approx(50 / 2500)
+
+
+def test_a_batch_does_not_fail_where_no_inputs_can_be_kept(watched: Watched) -> None:
+    request = scored(watched, new_rows(100))
+    kept = request.batch.model_copy(update={"sample": watched.config.state / "day-1.csv" / "inputs.json"})
+    shutil.rmtree(watched.config.predictions)
+    inference.infer(kept)
+    assert batches.load(batches.locate(kept)[0]).scored == 100
+
+
+def test_what_the_version_was_made_of_is_no_production(watched: Watched, judged: Watched) -> None:
+    watch.watch(scored(watched, pd.read_csv(judged.config.state / "bikes.csv")))
+    assert store.every(watched.config.measurements, NAME, "drift") == []
+
+
+def test_a_model_that_was_never_judged_says_so(watched: Watched) -> None:
+    other = watched.model.model_copy(update={"artifact_sha256": "0" * 64})
+    with pytest.raises(NotFoundError, match="mlops gate check"):
+        watch.baseline_of(other, watched.config.datasets)
+
+
+def delivered(watched: Watched, rows: pd.DataFrame, **changes: str) -> labels.Joined:
+    config = watched.config
+    path = config.state / "labels.csv"
+    rows.to_csv(path, index=False)
+    columns = {"key_column": "instant", "label_column": "cnt"} | changes
+    return labels.join(
+        labels.Delivery(
+            name=NAME,
+            tracking_uri=config.mlflow_uri,
+            root=config.measurements,
+            output_root=config.predictions,
+            data_root=config.datasets,
+            source=Source(uri=str(path)),
+            **columns,
+        )
+    )
+
+
+def test_labels_that_come_later_say_how_well_each_batch_was_answered(watched: Watched, judged: Watched) -> None:
+    watched = watched._replace(config=watched.config.model_copy(update={"tracking_uri": judged.config.mlflow_uri}))
+    rows = new_rows()
+    for day in (1, 2, 3):
+        watch.watch(scored(watched, rows.tail(401 - day), day))
+    good = delivered(watched, rows.head(300).assign(cnt=lambda known: known["cnt"].astype(str)))
+    assert (good.new, good.repeated, good.corrected, good.unknown) == (300, 0, 0, 0)
+    metrics = {line.name: line for line in good.batches[0].lines}
+    assert good.batches[0].lines[0].name == "root_mean_squared_error"
+    assert metrics["r2"].now is not None
+    assert metrics["r2"].now > 0.99
+    assert not any(line.beyond for each in good.batches for line in each.lines)
+
+    more = rows.assign(cnt=rows["cnt"] + 300)
+    odd = pd.DataFrame({"instant": ["nobody", "h1500", "h1500", ""], "cnt": [1.0, 2.0, 3.0, 4.0]})
+    bad = delivered(watched, pd.concat([more.tail(399), odd, more.tail(1)])[["instant", "cnt"]])
+    assert (bad.new, bad.corrected, bad.repeated) == (100 + 1, 299, 1)
+    assert (bad.contradictory, bad.unusable, bad.unknown) == (2, 1, 1)
+    assert [len(each.beyond) for each in bad.batches] == [1, 1, 1]
+    (alert,) = store.alerts(watched.config.measurements, NAME, RULES)
+    assert (alert.kind, alert.causes[0].name) == ("performance", "root_mean_squared_error")
+
+    again = delivered(watched, more.tail(399)[["instant", "cnt"]])
+    assert (again.new, again.corrected, again.repeated) == (0, 0, 399)
+    assert len([*watched.config.measurements.glob(f"{NAME}/labels/*")]) == 2, "each delivery that says something new"
+    assert "h1501" not in str(tree(watched.config.measurements)), "keys are kept as digests"
+
+
+def test_labels_that_join_nothing_are_an_error_and_nothing_is_kept(watched: Watched) -> None:
+    with pytest.raises(ConfigError, match="--key-column"):
+        delivered(watched, new_rows(40))
+    watch.watch(scored(watched, new_rows(60)))
+    before = tree(watched.config.measurements)
+    with pytest.raises(DataError, match="none of 40 keys in 'season'"):
+        delivered(watched, new_rows(40), key_column="season")
+    assert tree(watched.config.measurements) == before
+
+
+def test_commands_show_check_and_silence(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_HOME", str(watched.config.state))
+    options = ["--model-name", "bikes", "--env", "dev"]
+
+    def asked(*words: str) -> tuple[int, str]:
+        answer = CliRunner().invoke(app, ["monitor", *words, *options])
+        return getattr(answer.exception, "exit_code", answer.exit_code), answer.output + str(answer.exception)
+
+    assert asked("check")[0] == 2
+    rows = new_rows()
+    for day in (1, 2, 3):
+        watch.watch(scored(watched, rows.tail(401 - day).assign(season="summer"), day))
+    code, said = asked("check")
+    assert (code, "season: psi" in said, "mlops monitor ack --model-name bikes --env dev" in said) == (8, True, True)
+    assert asked("ack", "--reason", " ")[0] == 2
+    assert asked("ack", "--reason", "new shops", "--alert", "no such")[0] == 2
+    assert asked("ack", "--reason", "new shops")[0] == 0
+    code, said = asked("check")
+    assert (code, "new shops" in said) == (0, True)
+    shown = json.loads(CliRunner().invoke(app, ["monitor", "show", *options, "--json"]).stdout)
+    assert len(shown["drift"]) == 3
+    assert "2026-11-03" in asked("show")[1]
+
+
+def line(**changes: object) -> Line:
+    usual = {"part": "input", "name": "age", "measure": "psi", "value": 1.0, "limit": 0.1, "rows": 100, "beyond": True}
+    return Line(**(usual | changes))
+
+
+def stream(bad: Sequence[bool], version: int = 1) -> list[Measured]:
+    """Batches of consecutive days, some of them beyond the limit in one thing."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    return [
+        Measured(
+            model=NAME,
+            version=version,
+            batch=f"b{day}",
+            day=(start + timedelta(days=day)).date(),
+            at=start,
+            baseline="",
+            rows_in=100,
+            scored=100,
+            lines=(line(beyond=is_bad),),
+        )
+        for day, is_bad in enumerate(bad)
+    ]
+
+
+@given(st.lists(st.booleans(), max_size=25), st.randoms(), st.integers(1, 4), st.integers(0, 3))
+def test_alerts_follow_from_the_batches_in_whatever_order_they_were_measured(
+    bad: list[bool], order: "st.DataObject", least: int, cool_down: int
+) -> None:
+    rules = MonitoringRules(window=4, least=least, cool_down=cool_down)
+    measured = stream(bad)
+    found = findings.alerts(measured, "drift", rules)
+    order.shuffle(measured)  # type: ignore[attr-defined]
+    assert findings.alerts(measured, "drift", rules) == found
+    windows = [sum(bad[max(0, end - 4) : end]) >= least for end in range(1, len(bad) + 1)]
+    assert bool(found) == any(windows)
+    assert (found[-1].is_open if found else False) == (windows[-1] if windows else False)
+    assert len({alert.id for alert in found}) == len(found)
+
+
+def test_an_alert_that_is_soon_back_is_the_same_and_a_new_version_starts_anew() -> None:
+    bad, good = [True] * 3, [False] * 6
+    rules = MonitoringRules(window=3, least=3, cool_down=2)
+    assert len(findings.alerts(stream([*bad, False, *bad]), "drift", rules)) == 2
+    assert len(findings.alerts(stream([*bad, False, *bad]), "drift", MonitoringRules(window=3, cool_down=5))) == 1
+    assert len(findings.alerts(stream([*bad, *good, *bad]), "drift", rules)) == 2
+    assert len(findings.alerts(stream(bad), "drift", MonitoringRules(window=3, warm_up=1))) == 0
+    assert findings.alerts(stream([True, True]) + stream([True], version=2), "drift", rules) == []
+
+
+@given(st.lists(st.integers(0, 40), min_size=200, max_size=400), st.randoms())
+def test_a_shuffled_copy_of_the_baseline_is_no_drift(values: list[int], order: "st.DataObject") -> None:
+    for kind in (float, str):
+        before = Distribution.of(Seen("input", "x", pd.Series([kind(value) for value in values])))
+        order.shuffle(values)  # type: ignore[attr-defined]
+        now = before.counted(pd.Series([kind(value) for value in values]))
+        assert not any(line.beyond for line in compared([(before, now)], RULES))
+
+
+def test_of_each_kind_of_column_what_can_be_counted_is() -> None:
+    texts = pd.Series(["profit rose", "profit fell", None])
+    known = {"text": distributions.vocabulary(["profit rose", "profit fell", "profit rose again"])}
+    seen = {each.name: each.values for each in distributions.of_inputs(texts.to_frame("text"), TEXT_COLUMNS, known)}
+    assert seen["length of text"].tolist()[:2] == [11, 11]
+    assert seen["unseen words of text"].tolist()[:2] == [0, 0.5]
+    assert all(values.isna().sum() == 1 for values in seen.values())
+    levels = pd.Series(["a"] * 30 + ["b"] * 10 + ["somebody"] + [None])
+    found = Distribution.of(Seen("input", "x", levels))
+    assert (found.levels, found.counts, found.missing) == (("a", "b"), (30, 10, 1), 1), "a rare level has no name"
+    assert found.counted(pd.Series(["b", "new"])).counts == (0, 1, 1)
+    constant = Distribution.of(Seen("input", "x", pd.Series(np.full(100, 7.0))))
+    assert constant.counted(pd.Series([6.0, 7.0, 8.0])).counts == (1, 1, 1)
+
+
+@given(st.integers(1, 9000), st.integers(1, 5000))
+def test_a_sample_of_parts_is_that_of_the_whole(rows: int, size: int) -> None:
+    whole = pd.DataFrame({"x": range(rows)}, index=range(1, rows + 1))
+    kept = sample.of(whole.head(size))
+    for start in range(size, rows, size):
+        kept = sample.of(pd.concat([sample.of(whole.iloc[start : start + size]), kept]))
+    assert sorted(kept.index) == sorted(sample.of(whole).index)
