@@ -17,7 +17,10 @@ _WAYS_OUT = (
         r"(?P<what>Catalog|Schema|Volume) '[^']*' (?:does not exist|was not found)",
         "Make it (CREATE {what} …), or correct catalog, schema_name or databricks.volume in config/<env>.yaml",
     ),
-    (r"Only serverless compute is supported", "Leave the jobs on clusters out: --var clusters=false"),
+    (
+        r"Only serverless compute is supported",
+        "Take the jobs that end in _on_cluster out of resources/*.yml, and name none of them in databricks.jobs",
+    ),
     (r"reserved characters", "Use letters, digits and _ in the key of a tag"),
     (r"exceeds the limit of \d+ tags|number of tags", "Remove tags that nobody needs: mlops model tag --remove"),
 )
