@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 STATUSES = dict.fromkeys(
     ("INVALID_STATE", "MALFORMED_REQUEST", "DIRECTORY_NOT_EMPTY", "MAX_NOTEBOOK_SIZE_EXCEEDED"), 400
-)
+) | dict.fromkeys(("CATALOG_DOES_NOT_EXIST", "SCHEMA_DOES_NOT_EXIST"), 404)
 """Where a workspace answers with another status than MLflow's own server."""
 
 

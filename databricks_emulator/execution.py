@@ -28,6 +28,7 @@ from databricks_emulator.jobs_states import (
     now,
     of_run,
 )
+from databricks_emulator.rules import MOST_TASKS_AT_ONCE, Rules
 
 GLANCE = 0.02
 """Seconds between two looks at what no event tells of: room in a queue, a fault that holds no longer."""
@@ -38,9 +39,10 @@ Ends = dict[str, "asyncio.Future[Outcome]"]
 class Engine:
     """Starts, stops and finishes runs."""
 
-    def __init__(self, attempts: Attempts, faults: Faults, host: str) -> None:
+    def __init__(self, attempts: Attempts, faults: Faults, rules: Rules, host: str) -> None:
         self._attempts = attempts
         self._faults = faults
+        self._rules = rules
         self._host = host
         self._ids = itertools.count(now() * 100, 17)
         self._active: dict[int, JobRun] = {}
@@ -57,7 +59,7 @@ class Engine:
         ends = {key: _ended(attempt.progress.outcome) for key, attempt in run.latest.items()}
         attempts = [self._new_attempt(run, task) for task in tasks]
         ends |= {attempt.key: asyncio.get_running_loop().create_future() for attempt in attempts}
-        full = limit is not None and self._busy(run.job_id) >= limit
+        full = self._is_full(run.job_id, limit)
         stop = self._stops[run.run_id] = Stop()
         if full and not queued:
             stop.end(TOO_MANY_RUNS)
@@ -79,9 +81,12 @@ class Engine:
         """Leave no process behind."""
         self._attempts.close()
 
-    def _busy(self, job_id: int) -> int:
-        """How many runs of a job are active, those in the queue not counted."""
-        return sum(run.job_id == job_id and run not in self._waiting for run in self._active.values())
+    def _is_full(self, job_id: int, limit: int | None) -> bool:
+        """Whether as many runs of a job, or of the workspace, are active as may be; those in the queue not counted."""
+        going = [run for run in self._active.values() if run not in self._waiting]
+        at_once = sum(len(run.latest) for run in going)
+        of_workspace = self._rules.serverless_only and at_once >= MOST_TASKS_AT_ONCE
+        return of_workspace or (limit is not None and sum(run.job_id == job_id for run in going) >= limit)
 
     def _new_attempt(self, run: JobRun, task: dict[str, Any], number: int = 0, phase: str | None = None) -> Attempt:
         """An attempt in the list of the run, where everybody sees it before it begins."""
@@ -109,7 +114,7 @@ class Engine:
         """Wait in the queue of the job, first come, first served."""
         while run in self._waiting and stop.outcome is None:
             earlier = next(other for other in self._waiting if other.job_id == run.job_id) is not run
-            full = limit is not None and self._busy(run.job_id) >= limit
+            full = self._is_full(run.job_id, limit)
             if not (earlier or full or self._faults.holds({run.name}, "QUEUED")):
                 break
             await asyncio.sleep(GLANCE)

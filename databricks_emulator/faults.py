@@ -21,7 +21,7 @@ from databricks_emulator.errors import code_of, refusal, respond
 ABORT = "emulator.abort"
 """Where the server leaves the function that cuts a call's connection."""
 
-CONTROL = ("/emulator/faults", "/emulator/calls")
+CONTROL = ("/emulator/faults", "/emulator/calls", "/emulator/rules")
 """What steers faults meets none, and is not in the log of calls."""
 
 MOST_REMEMBERED = 64 * 1024
@@ -31,6 +31,7 @@ MOST_REMEMBERED = 64 * 1024
 class CallFault:
     """What happens to `times` calls that match `METHOD path` (with `*`), after `skip` calls that nothing happens to.
 
+    `text` is answered with status 200 in place of JSON: the page of a login, half an answer, nothing.
     The handler has its effect before the failure if `after` is set, otherwise it has none. A fault with neither a
     status nor `drop` only delays the reply.
     """
@@ -43,12 +44,15 @@ class CallFault:
     delay: float = 0
     after: bool = False
     drop: bool = False
+    text: str | None = None
     skip: int = 0
     times: int = 1
 
     @property
     def reply(self) -> Response | None:
         """What the client gets in place of the handler's answer."""
+        if self.text is not None:
+            return Response(self.text, self.status or 200, self.headers, media_type="text/html")
         if self.status is None:
             return None
         code = self.error_code or code_of(self.status)

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from databricks_emulator.errors import refusal
+from databricks_emulator.rules import Rules
 
 MEDIA_TYPE = "application/octet-stream"
 PAGE = 1000
@@ -20,10 +21,10 @@ Guard = Callable[[PurePosixPath], None]
 class Files:
     """Files and directories by absolute path; a guard may refuse that a path is written."""
 
-    def __init__(self, root: Path, guard: Guard) -> None:
+    def __init__(self, root: Path, guard: Guard, rules: Rules) -> None:
         self._root = root.resolve()
         self._root.mkdir(parents=True, exist_ok=True)
-        self._guard = guard
+        self._of_versions, self._rules = guard, rules
 
     @property
     def routes(self) -> list[Route]:
@@ -45,6 +46,11 @@ class Files:
         if not place.resolve().is_relative_to(self._root):
             raise refusal("INVALID_PARAMETER_VALUE", f"Invalid path: {path}")
         return place
+
+    def _guard(self, path: PurePosixPath) -> None:
+        """Refuse to write where this may not be."""
+        self._rules.require_file(path, "WRITE VOLUME")
+        self._of_versions(path)
 
     def remove(self, path: PurePosixPath) -> None:
         """Remove a directory with all it holds."""
@@ -90,6 +96,7 @@ class Files:
 
     def readable(self, path: PurePosixPath) -> Path:
         """Where a file lies; one that is not there is refused."""
+        self._rules.require_file(path, "READ VOLUME")
         place = self.place(path)
         if not place.is_file():
             raise refusal("NOT_FOUND", f"The file being accessed is not found: {path}")
@@ -139,6 +146,7 @@ class Files:
         return Response(status_code=204)
 
     def _directory(self, path: PurePosixPath) -> Path:
+        self._rules.require_file(path, "READ VOLUME")
         place = self.place(path)
         if not place.is_dir():
             raise refusal("NOT_FOUND", f"The directory being accessed is not found: {path}")

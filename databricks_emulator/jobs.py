@@ -17,6 +17,7 @@ from databricks_emulator.errors import refusal
 from databricks_emulator.execution import Engine
 from databricks_emulator.jobs_runs import Attempt, JobRun, Repair, page_url
 from databricks_emulator.jobs_states import now
+from databricks_emulator.rules import Rules
 
 PAGE = 100
 MOST_JOBS, MOST_RUNS, USUAL = 100, 25, 20
@@ -31,10 +32,11 @@ class Jobs:
     Jobs are kept from one start to the next, runs are not.
     """
 
-    def __init__(self, root: Path, engine: Engine, host: str) -> None:
+    def __init__(self, root: Path, engine: Engine, host: str, rules: Rules) -> None:
         self._kept = root / "jobs.json"
         self._engine = engine
         self._host = host
+        self._rules = rules
         self._ids = itertools.count(now() * 10, 13)
         kept = json.loads(self._kept.read_text(encoding="utf-8")) if self._kept.exists() else {}
         self._jobs: dict[int, Fields] = {int(job_id): job for job_id, job in kept.items()}
@@ -74,6 +76,7 @@ class Jobs:
 
     def create(self, asked: Fields, *, single: bool) -> Fields:
         settings = jobs_settings.of_job(jobs_settings.as_tasks(asked) if single else asked)
+        self._rules.require_compute(settings)
         job_id = next(self._ids)
         permissions = asked.get("access_control_list", [])
         self._jobs[job_id] = {"created_time": now(), "settings": settings, "permissions": permissions}
@@ -82,7 +85,9 @@ class Jobs:
 
     def reset(self, asked: Fields, *, single: bool) -> Fields:
         given = asked.get("new_settings", {})
-        self._job(asked)["settings"] = jobs_settings.of_job(jobs_settings.as_tasks(given) if single else given)
+        settings = jobs_settings.of_job(jobs_settings.as_tasks(given) if single else given)
+        self._rules.require_compute(settings)
+        self._job(asked)["settings"] = settings
         self._keep()
         return {}
 
@@ -131,6 +136,7 @@ class Jobs:
 
     def run_now(self, asked: Fields) -> Fields:
         job, job_id = self._job(asked), _integer(asked, "job_id")
+        self._rules.require(("CAN MANAGE RUN",), f"job {job_id}")
         if (known := self._of_token(asked)) is not None:
             return _started(known)
         settings = job["settings"]
@@ -147,6 +153,7 @@ class Jobs:
         if (known := self._of_token(asked)) is not None:
             return {"run_id": known.run_id}
         settings = jobs_settings.of_one_time_run(jobs_settings.as_tasks(asked) if single else asked)
+        self._rules.require_compute(settings)
         run = self._new_run(next(self._ids), settings, asked, submitted=True)
         self._engine.start(run, settings["tasks"], limit=None, queued=False)
         return {"run_id": run.run_id}

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -99,6 +99,13 @@ class Emulator(NamedTuple):
         """Cut what the next runs of a task write."""
         self._plan(run=name, output_truncated=True, times=times)
 
+    def restrict(
+        self, *, serverless_only: bool = False, missing: Sequence[str] = (), absent: Sequence[str] = ()
+    ) -> None:
+        """Switch on what this workspace refuses, in place of what was on; without arguments nothing more than usual."""
+        asked = {"serverless_only": serverless_only, "missing": list(missing), "absent": list(absent)}
+        requests.put(f"{self.url}/emulator/rules", json=asked, timeout=10).raise_for_status()
+
     def _plan(self, **fault: Any) -> None:
         requests.post(f"{self.url}/emulator/faults", json=fault, timeout=10).raise_for_status()
 
@@ -107,7 +114,8 @@ class Emulator(NamedTuple):
         return requests.get(f"{self.url}/emulator/faults", timeout=10).json()
 
     def clear(self) -> None:
-        """Forget all faults, and let go what they hold."""
+        """Forget all faults, let go what they hold, and refuse no more than usual."""
+        self.restrict()
         requests.delete(f"{self.url}/emulator/faults", timeout=10).raise_for_status()
 
     def calls(self, match: str = "*") -> list[dict[str, Any]]:

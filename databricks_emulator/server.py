@@ -27,6 +27,7 @@ from databricks_emulator.execution_environment import Environments
 from databricks_emulator.faults import ABORT, CallLog, Calls, FaultInjection, Faults
 from databricks_emulator.files import Files
 from databricks_emulator.jobs import Jobs
+from databricks_emulator.rules import Rules
 from databricks_emulator.serving import Serving
 from databricks_emulator.storage import Storage
 from databricks_emulator.tracking import Tracking
@@ -39,21 +40,22 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 def application(root: Path, https_url: str, mode: str) -> Starlette:
     """The emulated workspace over one root directory; tasks reach it at `https_url`."""
     root.mkdir(parents=True, exist_ok=True)
-    authentication, faults, calls = Authentication(Credentials.of(root)), Faults(), Calls()
-    catalog = UnityCatalog(root)
+    authentication, faults, calls, rules = Authentication(Credentials.of(root)), Faults(), Calls(), Rules()
+    catalog = UnityCatalog(root, rules)
     workspace = Workspace(catalog.files)
-    engine = _engine(root, https_url, mode, faults, catalog.files, workspace)
+    engine = _engine(root, https_url, mode, faults, rules, catalog.files, workspace)
     parts = (
         authentication,
         faults,
         calls,
+        rules,
         catalog,
         catalog.files,
         Storage(root, catalog.files),
         workspace,
         Tracking(root),
         Serving(catalog),
-        Jobs(root, engine, https_url),
+        Jobs(root, engine, https_url, rules),
     )
     return Starlette(
         routes=[
@@ -70,14 +72,16 @@ def application(root: Path, https_url: str, mode: str) -> Starlette:
     )
 
 
-def _engine(root: Path, https_url: str, mode: str, faults: Faults, files: Files, workspace: Workspace) -> Engine:
+def _engine(
+    root: Path, https_url: str, mode: str, faults: Faults, rules: Rules, files: Files, workspace: Workspace
+) -> Engine:
     """What executes tasks, which find files on volumes and in the workspace's tree."""
 
     def place(path: str) -> Path:
         return files.place(PurePosixPath(path)) if path.startswith("/Volumes/") else workspace.place(path)
 
     attempts = Attempts(root, Environments(root, mode, place), faults, _way_in(root, https_url))
-    return Engine(attempts, faults, https_url)
+    return Engine(attempts, faults, rules, https_url)
 
 
 def _way_in(root: Path, https_url: str) -> dict[str, str]:

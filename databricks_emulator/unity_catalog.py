@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from databricks_emulator.errors import refusal
 from databricks_emulator.files import Files
+from databricks_emulator.rules import Rules, check_tags
 from lifecycle.storage import database_templates
 
 PAGE = 100
@@ -36,6 +37,23 @@ REFUSED_FIELDS = {
     uc.SearchModelVersionsRequest: ("order_by",),
 }
 
+OF_MODELS, READ = ("MANAGE",), ("EXECUTE",)
+PRIVILEGES: dict[type[Message], tuple[str, ...]] = {
+    uc.CreateRegisteredModelRequest: ("CREATE MODEL",),
+    uc.UpdateRegisteredModelRequest: OF_MODELS,
+    uc.DeleteRegisteredModelRequest: OF_MODELS,
+    uc.SetRegisteredModelAliasRequest: OF_MODELS,
+    uc.DeleteRegisteredModelAliasRequest: OF_MODELS,
+    uc.CreateModelVersionRequest: ("CREATE MODEL VERSION",),
+    uc.DeleteModelVersionRequest: OF_MODELS,
+    uc.SetRegisteredModelTagRequest: ("APPLY TAG",),
+    uc.SetModelVersionTagRequest: ("APPLY TAG",),
+    uc.GetModelVersionRequest: READ,
+    uc.GetModelVersionByAliasRequest: READ,
+    uc.GenerateTemporaryModelVersionCredentialsRequest: READ,
+}
+"""What each call needs beside USE CATALOG and USE SCHEMA."""
+
 
 @event.listens_for(SqlModelVersion, "before_insert")
 def _pending(_mapper: object, _connection: object, version: SqlModelVersion) -> None:
@@ -46,8 +64,9 @@ def _pending(_mapper: object, _connection: object, version: SqlModelVersion) -> 
 class UnityCatalog:
     """Registered models and their versions; one lock makes each request a step that others see whole."""
 
-    def __init__(self, root: Path) -> None:
-        self.files = Files(root / "files", self._guard)
+    def __init__(self, root: Path, rules: Rules) -> None:
+        self._rules = rules
+        self.files = Files(root / "files", self._guard, rules)
         if not (root / "uc.db").exists():
             database_templates.copy("mlflow", root / "uc.db")
         self._store = SqlAlchemyStore(f"sqlite:///{root / 'uc.db'}")
@@ -90,16 +109,28 @@ class UnityCatalog:
         async def endpoint(request: Request) -> JSONResponse:
             body = await request.body()
             fields = dict(request.query_params) | (json.loads(body) if body else {})
-            reply = await run_in_threadpool(self._answer, answer, _parsed(message, fields))
+            asked = _parsed(message, fields)
+            self._check(asked)
+            reply = await run_in_threadpool(self._answer, answer, asked)
             return JSONResponse(json.loads(message_to_json(reply)))
 
         return Route(path, endpoint, methods=[method])
+
+    def _check(self, asked: Any) -> None:
+        """Refuse what the workspace does not hold or does not permit, as it is now."""
+        if "name" in asked.DESCRIPTOR.fields_by_name:
+            levels = asked.name.split(".")
+            self._rules.require_there(levels[:2])
+            self._rules.require(("USE CATALOG",), f"Catalog '{levels[0]}'")
+            self._rules.require(("USE SCHEMA",), f"Schema '{'.'.join(levels[:2])}'")
+            self._rules.require(PRIVILEGES.get(type(asked), ()), f"'{asked.name}'")
 
     def _answer(self, answer: Callable[[Any], Message], asked: Any) -> Message:
         with self._lock:
             return answer(asked)
 
     def create_model(self, asked: uc.CreateRegisteredModelRequest) -> Message:
+        check_tags((tag.key, tag.value) for tag in asked.tags)
         tags = [RegisteredModelTag(tag.key, tag.value) for tag in asked.tags]
         model = self._store.create_registered_model(asked.name, tags, asked.description or None)
         return uc.CreateRegisteredModelResponse(registered_model=_model(model))
@@ -130,6 +161,7 @@ class UnityCatalog:
         return uc.SearchRegisteredModelsResponse(registered_models=models, next_page_token=page.token or None)
 
     def set_model_tag(self, asked: uc.SetRegisteredModelTagRequest) -> Message:
+        check_tags([(asked.key, asked.value)], self._store.get_registered_model(asked.name).tags)
         self._store.set_registered_model_tag(asked.name, RegisteredModelTag(asked.key, asked.value))
         return uc.SetRegisteredModelTagResponse()
 
@@ -155,6 +187,7 @@ class UnityCatalog:
 
     def create_version(self, asked: uc.CreateModelVersionRequest) -> Message:
         """Make the next version; its origin is kept as JSON because the store would resolve a `models:/` source."""
+        check_tags((tag.key, tag.value) for tag in asked.tags)
         fields = ("source", "model_id", "run_tracking_server_id")
         origin = {field: getattr(asked, field) for field in fields if asked.HasField(field)}
         version = self._store.create_model_version(
@@ -198,6 +231,7 @@ class UnityCatalog:
         return uc.SearchModelVersionsResponse(model_versions=versions, next_page_token=page.token or None)
 
     def set_version_tag(self, asked: uc.SetModelVersionTagRequest) -> Message:
+        check_tags([(asked.key, asked.value)], self._found(asked).tags)
         self._store.set_model_version_tag(asked.name, asked.version, ModelVersionTag(asked.key, asked.value))
         return uc.SetModelVersionTagResponse()
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lifecycle.core.errors import ConfigError, ConflictError, NotFoundError, TransientError
-from lifecycle.databricks import credentials
+from lifecycle.databricks import credentials, refusals
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -52,13 +52,15 @@ def answers(subject: object) -> Iterator[None]:
     try:
         yield
     except errors.NotFound as error:
-        raise NotFoundError(f"{subject} is not there: {error!s:.300}") from None
+        raise NotFoundError(f"{subject} is not there: {error!s:.300}", refusals.way_out(str(error))) from None
     except errors.ResourceConflict as error:
         raise ConflictError(f"{subject} is there already, or somebody changes it: {error!s:.300}") from None
     except (errors.Unauthenticated, errors.PermissionDenied) as error:
-        raise ConfigError(f"{subject}: the workspace refuses: {error!s:.300}", GRANTS) from None
+        raise ConfigError(
+            f"{subject}: the workspace refuses: {error!s:.300}", refusals.way_out(str(error)) or GRANTS
+        ) from None
     except (errors.BadRequest, errors.NotImplemented) as error:
-        raise ConfigError(f"{subject}: {error!s:.300}") from None
+        raise ConfigError(f"{subject}: {error!s:.300}", refusals.way_out(str(error))) from None
     except (DatabricksError, requests.RequestException, TimeoutError) as error:
         raise TransientError(f"{subject}: {type(error).__name__}: {error!s:.300}", "Try again later.") from None
     except ValueError as error:  # how the client says that it finds no credentials, or that they are refused

@@ -1,11 +1,13 @@
 """Tags and descriptions of models and versions, except the tags that the promotion log is made of."""
 
 from lifecycle.core.errors import ConfigError, ConflictError, NotFoundError
-from lifecycle.registry import log, store
+from lifecycle.registry import log, store, tag_names
 from lifecycle.registry.store import Target
 
 KEY_LENGTH, VALUE_LENGTH, DESCRIPTION_LENGTH = 250, 1000, 5000
 """What every registry holds; of tags Unity Catalog is the narrowest, of descriptions MLflow's own database."""
+MOST_TAGS = 50
+"""How many Unity Catalog holds of one model or version."""
 CARD = "<!-- Model card: written anew from facts. What stands above this line is kept. -->"
 """What parts the words of people from the card in the description of a version."""
 
@@ -23,7 +25,13 @@ def put(target: Target, key: str, value: str, number: int | None = None) -> None
             f"A tag needs a key of 1 to {KEY_LENGTH} characters and a value of at most {VALUE_LENGTH}; "
             f"given were {len(key)} and {len(value)}."
         )
-    _own(target, key, number)
+    if target.in_unity_catalog and (signs := tag_names.unfit(key)):
+        what = f"The tag {key!r} holds {signs}: Unity Catalog takes none of . , - = / : in the key of a tag."
+        raise ConfigError(what, f"Call it {tag_names.RESERVED_SIGNS.sub('_', key)!r}.")
+    held = _own(target, key, number)
+    if target.in_unity_catalog and key not in held and len(held) >= MOST_TAGS:
+        what = f"{target.name} has {len(held)} tags; Unity Catalog holds at most {MOST_TAGS}."
+        raise ConfigError(what, "Remove one that nobody needs: mlops model tag --remove")
     store.tag(target, number, key, value)
 
 
@@ -75,7 +83,7 @@ def with_card(text: str, card: str) -> str:
 
 
 def _own(target: Target, key: str, number: int | None) -> dict[str, str]:
-    if log.is_owned(key):
+    if log.is_owned(tag_names.ours(key) if target.in_unity_catalog else key):
         raise ConflictError(
             f"The tag {key!r} belongs to the promotion log and is never changed by hand.",
             "Promote, roll back or adopt instead: mlops promote, mlops rollback, mlops model adopt",

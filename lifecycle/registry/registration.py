@@ -12,7 +12,6 @@ from pathlib import Path
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, TransientError
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead, owner
-from lifecycle.databricks import credentials
 from lifecycle.models.loading import artifact_digest, description, private_copy
 from lifecycle.registry import aliases, binding, log, store, story
 from lifecycle.registry.store import Target, Version
@@ -135,7 +134,7 @@ def _source(target: Target, model: ModelRef) -> Iterator[str]:
 
     Unity Catalog's client removes what it was told to upload from, the original included, unless it is a plain folder.
     """
-    if not credentials.is_databricks(target.registry_uri or target.tracking_uri):
+    if not target.in_unity_catalog:
         yield model.uri
         return
     with private_copy(model) as folder:

@@ -1,7 +1,8 @@
 """MLflow's registry as this project sees it: the same answers from sqlite, from a server and from Unity Catalog.
 
 Asks only what all three can do: search by name alone, one page after the other; everything else is filtered, sorted and
-folded here. Unity Catalog's search returns neither tags nor aliases, so each of its versions is read on its own.
+folded here. Unity Catalog's search returns neither tags nor aliases, so each of its versions is read on its own. Its
+names of our tags are translated here (`tag_names`).
 """
 
 import logging
@@ -18,6 +19,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import options_of
 from lifecycle.databricks import credentials
+from lifecycle.registry import tag_names
 from lifecycle.settings import Settings
 from lifecycle.tracking.client import client, is_missing, translated
 
@@ -52,6 +54,11 @@ class Target(Frozen):
     def trust(self) -> dict[str, Any]:
         """What this environment says of any model, as its reference holds it."""
         return {"allow_pickle": self.allow_pickle, "trusted_modules": self.trusted_modules}
+
+    @property
+    def in_unity_catalog(self) -> bool:
+        """Whether its registry is Unity Catalog, which has rules of its own."""
+        return credentials.is_databricks(self.registry_uri or self.tracking_uri)
 
     @property
     def options(self) -> str:
@@ -121,14 +128,14 @@ def versions(target: Target) -> list[Version]:
         with ThreadPoolExecutor(READERS) as pool:
             read = [each for each in pool.map(lambda number: find(target, number), numbers) if each]
     else:
-        read = [_version(each) for each in found]
+        read = [_version(target, each) for each in found]
     return sorted(read, key=lambda each: each.version)
 
 
 def find(target: Target, number: int) -> Version | None:
     """One version, or None if there is none of that number."""
     with missing_is_none():
-        return _version(mlflow_of(target).get_model_version(target.name, str(number)))
+        return _version(target, mlflow_of(target).get_model_version(target.name, str(number)))
     return None
 
 
@@ -151,7 +158,7 @@ def model(target: Target) -> RegisteredModel | None:
             name=found.name,
             created_at=found.creation_timestamp or 0,
             description=found.description or "",
-            tags=dict(found.tags),
+            tags=_tags(target, found.tags),
             aliases={alias: int(number) for alias, number in sorted(found.aliases.items())},
         )
     return None
@@ -171,7 +178,7 @@ def relatives(target: Target) -> list[Target]:
     All of the registry; of Unity Catalog, which may hold thousands, those whose last level is the same.
     """
     found = names(target.tracking_uri, target.registry_uri)
-    if credentials.is_databricks(target.registry_uri or target.tracking_uri):
+    if target.in_unity_catalog:
         last = target.name.rpartition(".")[2]
         found = [name for name in found if name.rpartition(".")[2] == last]
     return [target.named(name) for name in found]
@@ -189,7 +196,7 @@ def create_model(target: Target, tags: Mapping[str, str] | None = None, descript
 
     try:
         with translated():
-            mlflow_of(target).create_registered_model(target.name, dict(tags or {}), description or None)
+            mlflow_of(target).create_registered_model(target.name, _stored(target, tags or {}), description or None)
     except MlflowException as error:
         if error.error_code in {"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"}:
             return False
@@ -207,7 +214,7 @@ def create_version(target: Target, source: str, run_id: str, tags: Mapping[str, 
             source=source,
             run_id=run_id or None,
             model_id=model_id if is_logged_model else None,
-            tags=dict(tags),
+            tags=_stored(target, tags),
             description=description or None,
             await_creation_for=None,
         )
@@ -252,7 +259,7 @@ def delete_alias(target: Target, alias: str) -> None:
 
 def tag(target: Target, number: int | None, key: str, value: str) -> None:
     """Set a tag of a version, or of the model where the number is None."""
-    mlflow = mlflow_of(target)
+    mlflow, key = mlflow_of(target), tag_names.stored(key) if target.in_unity_catalog else key
     with _first_write():
         if number is None:
             mlflow.set_registered_model_tag(target.name, key, value)
@@ -263,11 +270,12 @@ def tag(target: Target, number: int | None, key: str, value: str) -> None:
 def untag(target: Target, number: int | None, key: str) -> None:
     """Remove a tag of a version, or of the model where the number is None."""
     mlflow = mlflow_of(target)
-    with missing_is_none():
-        if number is None:
-            mlflow.delete_registered_model_tag(target.name, key)
-        else:
-            mlflow.delete_model_version_tag(target.name, str(number), key)
+    for name in {key, tag_names.stored(key)} if target.in_unity_catalog else {key}:
+        with missing_is_none():
+            if number is None:
+                mlflow.delete_registered_model_tag(target.name, name)
+            else:
+                mlflow.delete_model_version_tag(target.name, str(number), name)
 
 
 def describe(target: Target, number: int | None, text: str) -> None:
@@ -365,7 +373,15 @@ def _without_tags(found: Any) -> bool:
     return type(found).__name__ == "ModelVersionSearch"
 
 
-def _version(found: Any) -> Version:
+def _stored(target: Target, tags: Mapping[str, str]) -> dict[str, str]:
+    return tag_names.write(tags) if target.in_unity_catalog else dict(tags)
+
+
+def _tags(target: Target, found: Mapping[str, str]) -> dict[str, str]:
+    return tag_names.read(found) if target.in_unity_catalog else dict(found)
+
+
+def _version(target: Target, found: Any) -> Version:
     return Version(
         version=int(found.version),
         status=found.status,
@@ -374,5 +390,5 @@ def _version(found: Any) -> Version:
         source=found.source or "",
         stage=found.current_stage or "",
         description=found.description or "",
-        tags=dict(found.tags),
+        tags=_tags(target, found.tags),
     )

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from lifecycle.core import secrets
 from lifecycle.core.errors import ConfigError, IntegrityError, MlopsError, TransientError, beneath, of_the_machine
 from lifecycle.core.writer_process import name_the_user
-from lifecycle.databricks import credentials
+from lifecycle.databricks import credentials, refusals
 from lifecycle.storage import embedded, moved_state
 
 if TYPE_CHECKING:
@@ -28,6 +28,14 @@ MOST_FILES = 10_000
 NOT_OURS = "Do not use it: it was not registered by this command."
 
 REFUSED_CODES = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
+REFUSED_RULES = {
+    "INVALID_PARAMETER_VALUE",
+    "BAD_REQUEST",
+    "CATALOG_DOES_NOT_EXIST",
+    "SCHEMA_DOES_NOT_EXIST",
+    "NOT_FOUND",
+}
+"""Codes of a workspace behind which a rule of it may stand; its words say which."""
 TRANSIENT_CODES = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR", "RESOURCE_EXHAUSTED"}
 
 
@@ -224,6 +232,8 @@ def translated() -> Iterator[None]:
 
 def of_the_server(error: BaseException) -> ConfigError | None:
     """The refusal of a server to whoever asks, by what is wrong with that: who it is, or what it may do."""
+    from mlflow.exceptions import RestException
+
     response = getattr(error, "response", None)
     code, status = getattr(error, "error_code", None), getattr(response, "status_code", None)
     said = " ".join(str(error).split())[:300].rstrip(".")
@@ -231,7 +241,11 @@ def of_the_server(error: BaseException) -> ConfigError | None:
         fix = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or check the token or the profile."
         return ConfigError(f"MLflow's server refused the credentials: {said}.", fix)
     if code in REFUSED_CODES or status == 403:
-        return ConfigError(f"MLflow's server does not permit it: {said}.", "Check the grants.")
+        return ConfigError(
+            f"MLflow's server does not permit it: {said}.", refusals.way_out(said) or "Check the grants."
+        )
+    if isinstance(error, RestException) and code in REFUSED_RULES and (fix := refusals.way_out(said)):
+        return ConfigError(f"The workspace refuses: {said}.", fix)
     return None
 
 

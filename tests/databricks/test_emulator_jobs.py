@@ -24,6 +24,7 @@ from prefect_databricks.rest import HTTPMethod, execute_endpoint
 
 from databricks_emulator import Emulator, running
 from databricks_emulator.jobs import Jobs
+from databricks_emulator.rules import Rules
 from tests.databricks.conftest import TAGS, Scripts
 
 left_to_the_collector = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -213,10 +214,10 @@ def test_what_is_deleted_or_was_never_there_does_not_exist(client: WorkspaceClie
 
 
 def test_jobs_are_there_after_a_restart(tmp_path: Path) -> None:
-    before = Jobs(tmp_path, engine=None, host="https://127.0.0.1")
+    before = Jobs(tmp_path, engine=None, host="https://127.0.0.1", rules=Rules())
     job_id = before.create({"name": "kept", "tasks": [file_task("/a.py")], "environments": SERVERLESS}, single=False)
     before.delete(before.create({"name": "deleted"}, single=False))
-    after = Jobs(tmp_path, engine=None, host="https://127.0.0.1")
+    after = Jobs(tmp_path, engine=None, host="https://127.0.0.1", rules=Rules())
     assert [job["settings"]["name"] for job in after.list({})["jobs"]] == ["kept"]
     assert after.get(job_id, paged=True) == before.get(job_id, paged=True)
 

@@ -29,7 +29,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
-from lifecycle.registry import promotion, store, transfer
+from lifecycle.registry import promotion, store, tag_names, transfer
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
@@ -341,6 +341,7 @@ def set_by_hand(target: Target, version: int | str, alias: str = CHAMPION) -> No
 def enter_by_hand(state: State, model: ModelRef, target: Target | None = None, **tags: str) -> int:
     """Make a version past this project, and the model if it is not there."""
     target = target or state.target
+    tags = tag_names.write(tags) if target.in_unity_catalog else tags
     store.create_model(target)
     client = store.mlflow_of(target)
     if not state.in_unity_catalog:

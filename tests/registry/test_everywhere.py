@@ -664,3 +664,26 @@ def test_a_profile_named_in_the_uri_promotes(
     target = in_unity_catalog.target.model_copy(update={"registry_uri": "databricks-uc://work"})
     assert promote(target, in_unity_catalog.bayes).champion == 1
     loading.verify(promotion.champion(target))
+
+
+REFUSALS = {
+    "USE SCHEMA": {"missing": ["USE SCHEMA"]},
+    "CREATE MODEL ON SCHEMA": {"missing": ["CREATE MODEL"]},
+    "CREATE MODEL VERSION ON MODEL": {"missing": ["CREATE MODEL VERSION"]},
+    "CREATE SCHEMA": {"absent": ["dev.ml"]},
+}
+
+
+@pytest.mark.parametrize("grant", REFUSALS)
+def test_who_lacks_a_grant_is_told_which_and_the_same_again_completes(
+    in_unity_catalog: State, emulator: Emulator, grant: str
+) -> None:
+    target = in_unity_catalog.target
+    emulator.restrict(**REFUSALS[grant])
+    try:
+        with pytest.raises(ConfigError) as refused:
+            promote(target, in_unity_catalog.bayes)
+    finally:
+        emulator.clear()
+    assert grant in refused.value.fix
+    assert promote(target, in_unity_catalog.bayes).champion == 1
