@@ -289,7 +289,8 @@ def test_by_hand_training_is_always_due(idle: Runner) -> None:
 
 def checked_out(folder: Path) -> Path:
     """The project as a checkout with its environment, as `make setup` leaves it."""
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "build", "dist", "tests", "__pycache__"))
+    left_out = (".git", ".venv", ".mlops", ".hypothesis", ".*_cache", "build", "dist", "tests", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*left_out))
     (folder / ".venv").symlink_to(sys.prefix)
     return folder
 
