@@ -100,8 +100,10 @@ class Jobs:
                 merged = {entry[key]: entry for entry in (*job["settings"].get(name, []), *given[name])}
                 settings[name] = list(merged.values())
         for name in asked.get("fields_to_remove", []):
-            _remove(settings, name)
-        job["settings"] = jobs_settings.of_job(settings)
+            jobs_settings.remove(settings, name)
+        settings = jobs_settings.of_job(settings)
+        self._rules.require_compute(settings)
+        job["settings"] = settings
         self._keep()
         return {}
 
@@ -387,15 +389,6 @@ def _to_repair(run: JobRun, asked: Fields) -> set[str]:
 def _went_well(attempt: Attempt) -> bool:
     end = attempt.progress.outcome
     return end is not None and end.result_state in {"SUCCESS", "EXCLUDED", "DISABLED"}
-
-
-def _remove(settings: Fields, name: str) -> None:
-    """Remove a setting, or with `tasks/KEY` one entry of a list."""
-    field, _, key = name.partition("/")
-    if not key:
-        settings.pop(field, None)
-        return
-    settings[field] = [entry for entry in settings.get(field, []) if key not in entry.values()]
 
 
 def _permission_entry(entry: Fields) -> Fields:

@@ -58,6 +58,15 @@ def as_tasks(given: dict[str, Any]) -> dict[str, Any]:
     return rest | {"tasks": [{"task_key": "main", **single}]}
 
 
+def remove(settings: dict[str, Any], name: str) -> None:
+    """Remove a setting, or with `tasks/KEY` one entry of a list."""
+    field, _, key = name.partition("/")
+    if not key:
+        settings.pop(field, None)
+        return
+    settings[field] = [entry for entry in settings.get(field, []) if key not in entry.values()]
+
+
 def parameters_of(settings: dict[str, Any], given: dict[str, str]) -> dict[str, dict[str, str]]:
     """The parameters of a run: the defaults of the job and the values that were given."""
     if not all(isinstance(value, str) for value in given.values()):
