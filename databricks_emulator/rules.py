@@ -29,7 +29,7 @@ MODELS_PAGE = "https://docs.databricks.com/aws/en/machine-learning/manage-model-
 UPGRADE_PAGE = "https://docs.databricks.com/aws/en/machine-learning/manage-model-lifecycle/upgrade-workflows"
 FREE_PAGE = "https://docs.databricks.com/aws/en/getting-started/free-edition-limitations"
 JOBS_PAGE = "https://docs.databricks.com/api/workspace/jobs"
-VOLUMES_PAGE = "https://docs.databricks.com/aws/en/volumes/"
+VOLUMES_PAGE = "https://docs.databricks.com/gcp/en/volumes/privileges"
 
 
 class Rule(NamedTuple):
@@ -187,7 +187,8 @@ def page() -> str:
         "# What a workspace of Databricks refuses\n\n"
         "Made by `python -m databricks_emulator.rules`; a test fails where the two differ. Each rule is documented,\n"
         "or was seen in answers that others published, and the emulator enforces it: those whose check is a word like\n"
-        '`missing` on demand (`emulator.restrict(missing=["CREATE MODEL"])`), all others always.\n\n'
+        '`missing` on demand (`emulator.restrict(missing=["CREATE MODEL"])`), all others always. A workspace may\n'
+        "word an answer otherwise than the emulator where no words stand here.\n\n"
         "| rule | how the workspace answers | check | source |\n|---|---|---|---|\n"
     )
     return head + "".join(f"| {' | '.join(_linked(each) for each in rule)} |\n" for rule in RULES)

@@ -202,7 +202,7 @@ def test_a_server_ends_with_its_block_whatever_happens(state: State) -> None:
     def refused() -> None:
         with (
             loading.private_copy(state.bayes) as folder,
-            scoring_server.serving(folder, None, state.bayes, "a:b") as port,
+            scoring_server.serving(folder, loading.load_verified(folder, state.bayes), state.bayes, "a:b") as port,
         ):
             ports.append(port)
             with socket.create_connection(("127.0.0.1", port), timeout=10):
@@ -221,7 +221,7 @@ def test_a_server_that_does_not_start_is_told(state: State, monkeypatch: pytest.
     with (
         loading.private_copy(state.bayes) as folder,
         pytest.raises(IntegrityError, match="did not start"),
-        scoring_server.serving(folder, None, state.bayes, "a:b"),
+        scoring_server.serving(folder, loading.load_verified(folder, state.bayes), state.bayes, "a:b"),
     ):
         pass
 
@@ -229,7 +229,7 @@ def test_a_server_that_does_not_start_is_told(state: State, monkeypatch: pytest.
 def test_the_server_of_the_gate_answers_the_gate_alone(state: State) -> None:
     with (
         loading.private_copy(state.bayes) as folder,
-        scoring_server.serving(folder, None, state.bayes, "mlops:word") as port,
+        scoring_server.serving(folder, loading.load_verified(folder, state.bayes), state.bayes, "mlops:word") as port,
     ):
         asked = [{}, guard.authorization("mlops:guess"), guard.authorization("mlops:word")]
         answers = [requests.get(f"http://127.0.0.1:{port}/ping", headers=headers, timeout=30) for headers in asked]
