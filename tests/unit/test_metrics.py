@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from lifecycle.core.errors import ConfigError, MetricError
+from lifecycle.problems.chat.metrics import STANDARD as OF_ANSWERS
 from lifecycle.problems.classification import metrics
 from lifecycle.problems.classification.metrics import PER_CLASS, STANDARD
 from lifecycle.problems.classification.scores import ClassScores
@@ -152,7 +153,7 @@ def test_many_resamples_at_once_equal_one_at_a_time(drawn: tuple[ClassScores, We
 
 
 def test_what_is_better_is_what_the_rules_say() -> None:
-    known = {**STANDARD, **OF_NUMBERS}
+    known = {**STANDARD, **OF_NUMBERS, **OF_ANSWERS}
     assert {metric.name for metric in known.values() if metric.higher} == HIGHER
     assert {metric.name for metric in known.values() if not metric.higher} == LOWER - {"cost"}
 
