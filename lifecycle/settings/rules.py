@@ -93,7 +93,10 @@ class DatabricksRules(Frozen):
     )
     timeout_seconds: float = Field(7200, gt=0, description="A run that takes longer is cancelled.")
     poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at a run.")
-    jobs: dict[StepName, str] = Field({}, description="Job of a step; default <env>-mlops-<step>.")
+    target: str | None = Field(
+        None, description="Target of the bundle whose jobs are used; default that of the environment."
+    )
+    jobs: dict[StepName, str] = Field({}, description="Job of a step; default <target>-mlops-<step>.")
     notebooks: dict[StepName, Annotated[str, Field(pattern="^/")]] = Field(
         {}, description="Notebook of yours in place of a step, by its workspace path; it gets the same parameters."
     )
@@ -103,7 +106,7 @@ class DatabricksRules(Frozen):
 
     def job(self, env: str, step: StepName) -> str:
         """The exact name of the job that runs a step."""
-        return self.jobs.get(step, f"{env}-mlops-{step}")
+        return self.jobs.get(step, f"{self.target or env}-mlops-{step}")
 
 
 class ServingRules(Frozen):
