@@ -273,6 +273,9 @@ def _cancelled_on_exit(workspace: Workspace, run_id: int) -> Iterator[None]:
             if isinstance(error, MlopsError):
                 what = f"{error.what} Run {run_id} may go on: it is not known to be cancelled."
                 raise type(error)(what, f"{error.fix} To end it: mlops databricks reconcile") from None
+        else:
+            if isinstance(error, MlopsError):
+                raise type(error)(f"{error.what} Run {run_id} was cancelled.", error.fix) from None
         raise
 
 

@@ -160,9 +160,10 @@ def _documented(answer: Any, needs: str) -> dict[str, Any]:
     """
     if isinstance(answer, dict) and (not needs or needs in answer):
         return answer
-    what = "an answer" if isinstance(answer, dict) else "what is no JSON"
-    lack = f" without {needs}" if isinstance(answer, dict) else ", as the page of a login"
-    raise TransientError(f"it sent {what}{lack}: {str(answer)[:80]!r}")
+    if isinstance(answer, dict):
+        raise TransientError(f"its answer lacks {needs}: {answer!s:.80}")
+    text = answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)
+    raise TransientError(f"no JSON, as from the page of a login: {text[:80]!r}")
 
 
 def _is_curable(error: Exception) -> bool:
