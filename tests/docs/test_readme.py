@@ -90,41 +90,6 @@ def test_every_other_command_is_a_make_target() -> None:
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "docs/concepts.md",
-        "docs/how-to.md",
-        "docs/erasure.md",
-        "docs/registry.md",
-        "docs/server.md",
-        "docs/operations.md",
-        "docs/performance.md",
-        "docs/github-actions.md",
-        "docs/databricks.md",
-        "docs/spark.md",
-        "docs/approval.md",
-        "docs/gate.md",
-        "docs/gate-statistics.md",
-        "docs/promises.md",
-        "docs/reference/settings.md",
-        "docs/serving.md",
-        "docs/tables.md",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-    ],
-)
-def test_every_file_that_is_named_exists(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    linked = [target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
-    own = r"`((?:tests|lifecycle|tasks|flows|cli|config(?!/models/)|docs|examples)/[\w./-]+\.\w+)`"
-    named = re.findall(own, text)  # config/models is the reader's
-    folder = (ROOT / page).parent
-    missing = [p for p in linked if p and not (folder / p).exists()] + [p for p in named if not (ROOT / p).exists()]
-    assert missing == []
-
-
 def test_the_exit_codes_of_the_documents_are_those_of_the_code() -> None:
     from lifecycle.core import errors
 
