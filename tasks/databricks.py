@@ -28,14 +28,13 @@ from lifecycle.core import progress, secrets
 from lifecycle.core.errors import ConfigError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import StepName
-from lifecycle.databricks import credentials
 from lifecycle.databricks import payload as payloads
 from lifecycle.databricks import run_states as runs
 from lifecycle.databricks.run_states import Finished, Run
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import DatabricksRules
 from lifecycle.storage import volumes
-from tasks.databricks_calls import DeletedRunError, Workspace, require_extra
+from tasks.databricks_calls import DeletedRunError, Workspace
 from tasks.policies import on_registry
 from tasks.waiters import waiter_of, waits_here
 
@@ -57,32 +56,6 @@ FLOW_RUN = "prefect_flow_run_id"
 """The parameter by which the run of a killed flow is found again."""
 _UNFIT = re.compile(r"[^a-z0-9]+")
 """What the key of an artifact must not hold."""
-
-
-def sign_in(block: str) -> None:
-    """Make the credentials of a Prefect block those of the process, where MLflow and the Files API look for them too.
-
-    Raises:
-        ConfigError: There is no such block.
-    """
-    require_extra()
-    from prefect_databricks import DatabricksCredentials
-
-    try:
-        held: Any = DatabricksCredentials.load(block)
-    except ValueError as error:
-        what = f"Prefect has no block databricks-credentials/{block}: {error!s:.200}."
-        raise ConfigError(what, "Make it in Prefect's UI, or correct the setting databricks.credentials.") from None
-    identity = {"DATABRICKS_HOST": f"https://{held.databricks_instance.removeprefix('https://').rstrip('/')}"}
-    if held.token:
-        identity["DATABRICKS_TOKEN"] = held.token.get_secret_value()
-    else:
-        family = "ARM" if held.tenant_id else "DATABRICKS"
-        identity[f"{family}_CLIENT_ID"] = held.client_id
-        identity[f"{family}_CLIENT_SECRET"] = held.client_secret.get_secret_value()
-    if held.tenant_id:
-        identity["ARM_TENANT_ID"] = held.tenant_id
-    credentials.sign_in(identity)
 
 
 def run_step(step: StepName, request: Frozen, config: Settings) -> None:
@@ -257,6 +230,9 @@ def _started(workspace: Workspace, start: Start, token: str, until: float) -> in
                 cancel(workspace, start(token, time.monotonic() + CANCEL_SECONDS))
             except MlopsError as failure:
                 logger.error("Whether a run was started is not known: %s Later: mlops databricks reconcile", failure)
+                if isinstance(error, MlopsError):
+                    what = f"{error.what} Whether a run was started is not known."
+                    raise type(error)(what, f"{error.fix} Later: mlops databricks reconcile") from None
         raise
 
 

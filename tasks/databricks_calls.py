@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import logging
 import math
+import os
 import re
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -28,6 +29,8 @@ PATIENCE_SECONDS = 300.0
 REQUEST_SECONDS = 30
 PAUSE_SECONDS, LONGEST_PAUSE = 0.5, 30.0
 API = "/2.2/jobs"
+OF_ALL_CLIENTS = {"proxy": ("HTTPS_PROXY",), "verify": ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")}
+"""What a block says to httpx, by the variables that say the same to the other clients of a workspace."""
 DELETED = re.compile(r"idempotency.token.* deleted", re.IGNORECASE)
 
 
@@ -44,6 +47,49 @@ def require_extra() -> None:
     if importlib.util.find_spec("prefect_databricks") is None:
         what = "The platform databricks needs prefect-databricks, which is not installed."
         raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[prefect,databricks]'")
+
+
+_client: dict[str, Any] = {}
+"""What the block of this process's identity says about its client: a proxy, the file of an authority, a time."""
+
+
+def sign_in(block: str) -> None:
+    """Make the credentials of a Prefect block those of the process, where MLflow and the Files API look for them too.
+
+    So do its proxy and its authority, where the block's `client_kwargs` name them.
+
+    Raises:
+        ConfigError: There is no such block.
+    """
+    require_extra()
+    from prefect_databricks import DatabricksCredentials
+
+    try:
+        held: Any = DatabricksCredentials.load(block)
+    except ValueError as error:
+        what = f"Prefect has no block databricks-credentials/{block}: {error!s:.200}."
+        raise ConfigError(what, "Make it in Prefect's UI, or correct the setting databricks.credentials.") from None
+    databricks.sign_in(_identity(held))
+    _client.clear()
+    _client.update(held.client_kwargs or {})
+    for name, variables in OF_ALL_CLIENTS.items():
+        if isinstance(value := _client.get(name), str):
+            os.environ.update(dict.fromkeys(variables, value))
+
+
+def _identity(held: Any) -> dict[str, str]:
+    """What a block holds, by the names that Databricks' clients know."""
+    identity = {"DATABRICKS_HOST": f"https://{held.databricks_instance.removeprefix('https://').rstrip('/')}"}
+    if held.token:
+        return identity | {"DATABRICKS_TOKEN": held.token.get_secret_value()}
+    family = "ARM" if held.tenant_id else "DATABRICKS"
+    identity |= {
+        f"{family}_CLIENT_ID": held.client_id,
+        f"{family}_CLIENT_SECRET": held.client_secret.get_secret_value(),
+    }
+    if held.tenant_id:
+        identity |= {"ARM_TENANT_ID": held.tenant_id, "DATABRICKS_AUTH_TYPE": "azure-client-secret"}
+    return identity
 
 
 class Workspace:
@@ -94,7 +140,7 @@ class Workspace:
 
         host, token = databricks.access(self._uri, anew=anew)
         credentials = DatabricksCredentials(
-            databricks_instance=host, token=token, client_kwargs={"timeout": REQUEST_SECONDS}
+            databricks_instance=host, token=token, client_kwargs={"timeout": REQUEST_SECONDS} | _client
         )
         return asyncio.run(function(databricks_credentials=credentials, **arguments))
 

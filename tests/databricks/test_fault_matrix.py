@@ -124,7 +124,7 @@ def test_a_workspace_that_stays_away_ends_in_an_error_that_is_worth_a_retry(
     workspace: Emulator, remote: Workspace, jobs: Jobs
 ) -> None:
     workspace.inject("POST /api/*/jobs/run-now", status=503, times=1000)
-    with pytest.raises(TransientError, match="503"):
+    with pytest.raises(TransientError, match=r"503.* not known.*mlops databricks reconcile"):
         complete(remote, jobs.quick, QUICK)
     workspace.clear()
 
