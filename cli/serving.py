@@ -9,7 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from cli import console, options, runner
+from lifecycle import settings
+from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
 from lifecycle.models import scoring_server
 from lifecycle.registry import catalog
 
@@ -22,6 +25,9 @@ def serve(
     env: options.Env = Environment.PROD,
     alias: Annotated[str | None, typer.Option(help="Default champion.")] = None,
     version: options.Version = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Change to the new champion as it comes, without a pause.")
+    ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 5001,
     allowed_host: options.AllowedHosts = None,
     as_json: options.Json = False,
@@ -31,7 +37,14 @@ def serve(
     Example: mlops serve --model-name sentiment --env prod
     """
     credential = os.environ.get(CREDENTIAL, "")
-    model = catalog.resolve(runner.existing(env, model_name), alias=alias, version=version)
+    if follow and version is not None:
+        raise ConfigError("--follow and --version exclude each other.", "A version stays: give one of them.")
+    target, seconds = runner.existing(env, model_name), settings.load(env, model_name=model_name).serving.poll_seconds
+
+    def newest() -> ModelRef:
+        return catalog.resolve(target, alias=alias, version=version)
+
+    model = newest()
 
     def ready(address: str, row: dict[str, Any]) -> None:
         facts = {"address": address, "model": model.name, "version": model.version}
@@ -41,4 +54,15 @@ def serve(
         ask = f"curl -s {who}{address}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
         sys.stderr.write(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}\n")
 
-    scoring_server.serve(model, port, ready, hosts=allowed_host or (), credential=credential)
+    def tell(said: str) -> None:
+        sys.stderr.write(f"{said}\n")
+
+    following = scoring_server.Following(newest, seconds, tell)
+    scoring_server.serve(
+        model,
+        port,
+        ready,
+        hosts=allowed_host or (),
+        credential=credential,
+        following=following if follow else None,
+    )

@@ -53,8 +53,8 @@ def main() -> None:
         jobs = [run for run in emulator.runs() if run["state"].get("result_state") == "SUCCESS"]
         seconds = time.monotonic() - started
     print(table)
-    if free:
-        expected = NAMES.sub(r"workspace.\1.", expected)
+    if free:  # longer names make wider columns
+        expected, table = (re.sub(" +", " ", NAMES.sub(r"workspace.\1.", each)) for each in (expected, table))
     volume = home / "workspace/files/Volumes" / ("workspace/prod/mlops" if free else "prod/ml/mlops")
     rows = compare(home / "local", volume, expected, table, SAME if free else [*SAME, NAME])
     print(f"{len(jobs)} jobs in {seconds:.0f} s: {', '.join(run['run_name'] for run in reversed(jobs))}")

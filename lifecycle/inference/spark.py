@@ -70,7 +70,9 @@ def _require_executors() -> None:
     serverless = os.environ.get("DATABRICKS_RUNTIME_VERSION", "").startswith("client.")
     if serverless or os.environ.get("IS_SERVERLESS", "").upper() == "TRUE":
         what = "The engine spark cannot send its model to the tasks of Databricks' serverless compute."
-        fix = "Run the step on a cluster, databricks.jobs: {infer: <env>-mlops-infer-on-cluster}, or with --engine local."
+        fix = (
+            "Run the step on a cluster, databricks.jobs: {infer: <env>-mlops-infer-on-cluster}, or with --engine local."
+        )
         raise ConfigError(what, fix)
 
 
