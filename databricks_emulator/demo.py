@@ -54,7 +54,7 @@ def main() -> None:
         seconds = time.monotonic() - started
     print(table)
     if free:  # longer names make wider columns
-        expected, table = (re.sub(" +", " ", NAMES.sub(r"workspace.\1.", each)) for each in (expected, table))
+        expected, table = (in_words(NAMES.sub(r"workspace.\1.", each)) for each in (expected, table))
     volume = home / "workspace/files/Volumes" / ("workspace/prod/mlops" if free else "prod/ml/mlops")
     rows = compare(home / "local", volume, expected, table, SAME if free else [*SAME, NAME])
     print(f"{len(jobs)} jobs in {seconds:.0f} s: {', '.join(run['run_name'] for run in reversed(jobs))}")
@@ -106,6 +106,11 @@ def mlops(environment: dict[str, str], *arguments: str) -> str:
 def table_of(output: str) -> str:
     """The table without what follows it: the folder of the predictions, which does differ."""
     return output.partition("Predictions:")[0]
+
+
+def in_words(table: str) -> str:
+    """A table without the width of its columns."""
+    return re.sub("─+", "─", re.sub(" +", " ", table))
 
 
 def compare(local: Path, volume: Path, expected: str, table: str, same: list[str]) -> int:
