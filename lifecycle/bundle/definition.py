@@ -61,7 +61,7 @@ def read(root: Path, target: str | None = None, variables: Mapping[str, str] | N
     jobs = {key: _with_identity(job, chosen) for key, job in declared.items()}
     found = Bundle(
         target=name,
-        jobs=_resolved(jobs, known),
+        jobs={key: _without_empty(job) for key, job in _resolved(jobs, known).items()},
         permissions=_resolved(chosen.get("permissions") or [], known),
         file_path=_resolved("${workspace.file_path}", known),
         artifact_path=_resolved("${workspace.artifact_path}", known),
@@ -112,6 +112,11 @@ def _jobs(root: Path, includes: list[str]) -> Iterator[tuple[str, dict[str, Any]
         _refuse_unknown(path.name, content, {"resources"})
         _refuse_unknown(f"resources of {path.name}", content["resources"], {"jobs"})
         yield from content["resources"]["jobs"].items()
+
+
+def _without_empty(job: dict[str, Any]) -> dict[str, Any]:
+    """A job without the fields whose variables hold nothing."""
+    return {name: value for name, value in job.items() if value not in ("", {}, None)}
 
 
 def _has_clusters(known: Mapping[str, Any]) -> bool:

@@ -212,6 +212,22 @@ def test_only_what_spark_spreads_has_workers(bundle: Bundle) -> None:
     assert {key for key, cluster in clusters.items() if cluster.get("num_workers") != 0} == {"infer_on_cluster"}
 
 
+def test_what_a_team_adds_is_in_every_job_that_takes_it(project: Path) -> None:
+    plain = definition.read(project, "dev").jobs
+    assert not {"budget_policy_id", "email_notifications", "health"} & {name for job in plain.values() for name in job}
+    rules = "{rules: [{metric: RUN_DURATION_SECONDS, op: GREATER_THAN, value: 60}]}"
+    mine = f"catalog: dev\n      notifications: {{on_failure: [a@example.com]}}\n      health: {rules}\n"
+    spoil(project, "databricks.yml", "catalog: dev\n", mine)
+    jobs = definition.read(project, "dev", {"budget_policy": "0d4c6c4e", "performance_target": "STANDARD"}).jobs
+    for key, job in jobs.items():
+        assert job["email_notifications"] == {"on_failure": ["a@example.com"]}
+        assert job["health"]["rules"][0]["value"] == 60
+        serverless = (job.get("budget_policy_id"), job.get("performance_target"))
+        assert serverless == ((None, None) if key.endswith("on_cluster") else ("0d4c6c4e", "STANDARD"))
+        sent = {name: value for name, value in job.items() if name not in publish.NOT_SETTINGS}
+        assert JobSettings.from_dict(sent).as_dict() == sent
+
+
 def test_a_variable_leaves_the_clusters_out() -> None:
     alone = definition.read(ROOT, "dev", {"clusters": "false"}).jobs
     assert sorted(alone) == ["create_data", "evaluate", "infer", "train"]
