@@ -3,8 +3,8 @@
 `databricks_env` lets the process of a test, and what it starts, reach the workspace. After a test no run is left and no
 fault: one that nothing has met means that the test has not tested what it says.
 
-`pytest -m live` runs the tests with that mark against the workspace that `DATABRICKS_HOST` names, and none without it: one
-that passed here would be taken for a proof. Without the option they meet the emulated one like all others.
+`pytest -m live` runs the tests with that mark against the workspace that `DATABRICKS_HOST` names, and none without it:
+one that passed here would be taken for a proof. Without the option they meet the emulated one like all others.
 """
 
 import os

@@ -118,6 +118,17 @@ def test_a_run_left_open_by_a_dead_process_is_closed(news: Settings) -> None:
     assert client.get_run(again.run_id).info.status == "RUNNING"
 
 
+def test_where_a_job_trains_the_run_of_a_dead_command_is_gone_on_with(news: Settings) -> None:
+    """The same request comes of it, so the command waits for the job that is still at work."""
+    client = tracking.client(news.mlflow_uri)
+    remote = news.model_copy(update={"platform": "databricks", "data_root": news.datasets})
+    request = _plan(remote)
+    assert _plan(remote).run_id != request.run_id  # the one who opened it lives
+    client.set_tag(request.run_id, training.OWNER, f"{socket.gethostname()}:4194304")
+    assert _plan(remote) == request
+    assert client.get_run(request.run_id).data.tags[training.OWNER] == training.owner()
+
+
 def _plan(config: Settings, params: dict[str, Any] | None = None) -> training.TrainRequest:
     wanted = training.Training(
         data_name="news", data_version="1.0.0", model_name="sentiment", algorithm="naive_bayes", params=params or {}
