@@ -48,6 +48,8 @@ Seen = Callable[[Run], None]
 PAGES = 4
 """How far back a failed run of the same flow run is looked for: 100 runs."""
 CANCEL_SECONDS, SEEN_SECONDS = 20.0, 0.5
+LONGEST_PAUSE = 12
+"""Looks at a run for which the next attempt waits at most, where others leave no room for it."""
 OUTPUT_SECONDS = 30.0
 REQUEST_BYTES = 8000
 """The parameters of a run may have 10,000 bytes as JSON, in which each quote of a request counts as two and more; a
@@ -212,6 +214,10 @@ def complete(
             first = look(workspace, run_id, until)
             past = run_id in earlier.runs and (runs.has_ended(first) or runs.is_ending(first))
             run = _followed(workspace, run_id, rules, seen, until)
+            pause = rules.poll_seconds * min(attempt, LONGEST_PAUSE)
+            if runs.found_no_room(run) and time.monotonic() + pause < until:
+                time.sleep(pause)
+                continue
             if not past or runs.succeeded(run):
                 return run
             if len(runs.tasks(run)) > 1:

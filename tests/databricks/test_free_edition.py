@@ -1,5 +1,6 @@
 """The first section of docs/databricks.md, as it stands there, in a workspace with no more than the Free Edition."""
 
+import os
 import re
 import shlex
 import shutil
@@ -67,9 +68,10 @@ def test_what_is_deployed_is_taken_and_the_rest_says_what_to_leave_out(
 
 
 @exhaustive
-def test_the_release_of_the_page_goes_all_the_way_there() -> None:
+def test_the_release_of_the_page_goes_all_the_way_there(tmp_path: Path) -> None:
     assert tuple(COMMANDS[1]) == demo.RELEASE
     command = [sys.executable, "-m", "databricks_emulator.demo", "--free-edition"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    home = {"MLOPS_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "identical predictions" in done.stdout

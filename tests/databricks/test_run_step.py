@@ -256,6 +256,18 @@ class TestComingBack:
         assert count.read_text() == "x"
 
 
+def test_a_job_without_a_queue_is_waited_for_while_others_leave_no_room(
+    client: WorkspaceClient, script: Scripts, remote: Remote, name: str, workspace: Emulator
+) -> None:
+    path = script("import sys, time; time.sleep(0 if 'hello' in sys.argv[1] else 1.5)")
+    job_id = create_job(client, name, python_task(path), max_concurrent_runs=1, queue={"enabled": False})
+    client.jobs.run_now(job_id)
+    databricks.run_step("train", Request(), remote())
+    results = [run["state"]["result_state"] for run in workspace.runs(job_id=job_id)]
+    assert (results[0], results[-1]) == ("SUCCESS", "SUCCESS")
+    assert "MAXIMUM_CONCURRENT_RUNS_REACHED" in results[1:-1]
+
+
 def test_what_somebody_cancels_while_it_is_watched_is_a_conflict(client: WorkspaceClient, script: Scripts) -> None:
     job_id = create_job(client, "cancelled", python_task(script("import time; time.sleep(60)")))
     remote = Workspace("databricks")
