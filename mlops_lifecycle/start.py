@@ -29,8 +29,8 @@ ALTERING = ("PYTHONINSPECT", "PYTHONOPTIMIZE", "PYTHONWARNINGS")
 """They make another interpreter: one with a prompt, without docstrings and assertions, with warnings as errors."""
 RESTARTED = "_MLOPS_RESTARTED"
 BRIDGES = {f"sklearn.externals.array_api_compat.{library}": library for library in ("cupy", "dask", "torch")}
-"""From scikit-learn to libraries whose arrays it takes. Whoever looks through all of scikit-learn, as skops does to know
-its estimators, imports these too, and with one that is installed seconds of torch for a model that has none."""
+"""From scikit-learn to libraries whose arrays it takes. Whoever looks through all of scikit-learn, as skops does to
+know its estimators, imports these too: where torch is installed, a second of it for a model that has none."""
 
 
 class _Ours:
