@@ -240,6 +240,8 @@ def _require_algorithm(
     classes: Sequence[str] = (),
 ) -> None:
     """An algorithm or a parameter that there is not ends here, and code that one of the environments does not trust."""
+    if request.algorithm is None and not request.params and not request.seed:
+        return  # the default as it is; its libraries take seconds, and are imported while Prefect's server starts
     from lifecycle.problems import fitting, own
     from lifecycle.problems.known import named  # needs pandas, which no help does
 
