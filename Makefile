@@ -12,7 +12,7 @@ SCRATCH := if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print int($$4)}')" -
 	  && awk '/MemAvailable/ {exit $$2 < 10000000}' /proc/meminfo && ! grep -q ' /dev/shm .*noexec' /proc/mounts; \
 	then TMPDIR=$$(mktemp -d /dev/shm/mlops-tests-XXXXXX) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT INT TERM; fi;
 
-.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint format bench screenshots wheel wheel-test newest-prefect constraints clean
+.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint docs format bench screenshots wheel wheel-test newest-prefect constraints clean
 
 setup: $(STAMP)  ## only install
 
@@ -45,6 +45,9 @@ lint: $(FULL)  ## format, lint, types, floors, workflows
 	$(BIN)/lint-imports
 	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet --no-progress --persona auditor .github
+
+docs: $(FULL)  ## the site of the docs, in build/site; fails where a link leads nowhere
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs build/site
 
 bench: $(STAMP)  ## the reference job against a bare script; ROUNDS=5 takes about half an hour
 	$(BIN)/python -m benchmarks.run --rounds $(or $(ROUNDS),5)
@@ -108,8 +111,8 @@ endif
 $(FULL): $(STAMP)
 	@echo "Adding what Databricks, Spark and models of language need (once; about 2 GB) ..."
 ifneq ($(UV),)
-	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,dev]'
+	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,docs,dev]'
 else
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,docs,dev]'
 endif
 	@touch $@
