@@ -101,6 +101,11 @@ def of_predictions(rows: pd.DataFrame, problem: Problem) -> Iterator[Seen]:
             yield Seen("prediction", name, values)
 
 
+def features(seen: Iterable[Seen]) -> pd.DataFrame:
+    """What can be counted of rows, as the columns of one table."""
+    return pd.DataFrame({f"{each.part} {each.name}": each.values for each in seen})
+
+
 def vocabulary(texts: Iterable[str]) -> Vocabulary:
     """The digests of the words that at least two of some texts hold, at most the most frequent ones."""
     counts = Counter(word for text in texts for word in {*_words(text)})
