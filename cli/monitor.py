@@ -17,7 +17,9 @@ from lifecycle.monitoring.findings import Alert, Line, Measured, Silence
 from lifecycle.settings import Settings, definitions
 
 if TYPE_CHECKING:
+    from lifecycle.evaluation.estimates import Check
     from lifecycle.monitoring.labels import Joined
+    from lifecycle.monitoring.trust import Batch, Trust
 
 app = typer.Typer(help="Production: drift, performance, alerts, labels that come later.", no_args_is_help=True)
 
@@ -43,7 +45,7 @@ def baseline(
 
     target = runner.registered(env, model_name)
     model = catalog.resolve(target, version=version)
-    found = watch.baseline_of(model, settings.load(env).datasets)
+    found = watch.baseline_of(model, settings.load(env).datasets, complete=True)
     if as_json:
         show.print_json({"model": model.name, "version": model.version, "digest": found.digest, "baseline": found})
         return
@@ -53,7 +55,9 @@ def baseline(
         (each.part, each.name, f"{each.rows:,}", f"{each.missing:,}", len(each.counts)) for each in found.distributions
     ]
     show.table(("part", "what", "rows", "missing", "bins or levels"), rows)
-    show.table(("metric", "value"), [(name, f"{value:.4g}") for name, value in found.metrics.items()])
+    checks = found.learnt.checks if found.learnt else {}
+    metrics = [(name, f"{value:.4g}", *_checked(checks.get(name))) for name, value in found.metrics.items()]
+    show.table(("metric", "value", "estimated", "it was", "holds"), metrics)
 
 
 @app.command("show")
@@ -62,21 +66,28 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
 
     Example: mlops monitor show --model-name sentiment --env prod
     """
-    from lifecycle.monitoring import store
+    from lifecycle.monitoring import store, trust
 
     config, name = _place(env, model_name)
     standing = standings.read(config.measurements, name)
-    drift, performance = (store.every(config.measurements, name, kind) for kind in ("drift", "performance"))
+    drift, performance = store.history(config.measurements, name, config.monitoring)
+    said = trust.statements(drift, performance, config.monitoring)
     if as_json:
-        show.print_json({"standing": standing, "drift": drift[-SHOWN:], "performance": performance[-SHOWN:]})
+        trusted = [{"version": key[0], "batch": key[1], **found.model_dump()} for key, found in said.items()]
+        shown = {"drift": drift[-SHOWN:], "performance": performance[-SHOWN:], "trust": trusted[-SHOWN:]}
+        show.print_json({"standing": standing} | shown)
         return
     answered = {(each.version, each.batch): each for each in performance}
     show.table(
-        ("day", "version", "batch", "rows", "rejected", "beyond", "farthest", "performance"),
-        [_row(each, answered.get((each.version, each.batch))) for each in drift[-SHOWN:]],
+        ("day", "version", "batch", "rows", "rejected", "beyond", "farthest", "performance", "estimated", "trust"),
+        [_row(each, answered, said) for each in drift[-SHOWN:]],
         name,
     )
-    lines = sorted(drift[-1].lines, key=lambda line: -line.value / line.limit)[:SHOWN]
+    if last := said.get((drift[-1].version, drift[-1].batch)):
+        console.echo(f"The estimate of the last batch: {last.told}.")
+    lines = sorted(
+        (line for line in drift[-1].lines if line.part != "estimate"), key=lambda line: -line.value / line.limit
+    )[:SHOWN]
     show.table(
         ("what", "measure", "value", "limit", "p", "rows", "beyond"),
         [
@@ -194,6 +205,13 @@ def labels(
     show.print_json(joined) if as_json else _joined(joined, target.name)
 
 
+def _checked(check: "Check | None") -> tuple[str, str, str]:
+    """How well a metric of folds of the baseline was estimated by the other folds."""
+    return (
+        (f"{check.estimated:.4g}", f"{check.realised:.4g}", "yes" if check.holds else "no") if check else ("", "", "")
+    )
+
+
 def _place(env: Environment, model_name: str) -> tuple[Settings, str]:
     config = settings.load(env, model_name=model_name)
     return config, config.registered_name(model_name)
@@ -235,8 +253,10 @@ def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: s
         console.echo("No alert is open.")
 
 
-def _row(batch: Measured, answered: Measured | None) -> tuple[Any, ...]:
-    worst = max(batch.lines, key=lambda line: line.value / line.limit)
+def _row(batch: Measured, answered: "dict[Batch, Measured]", said: "dict[Batch, Trust]") -> tuple[Any, ...]:
+    key = batch.version, batch.batch
+    worst = max((line for line in batch.lines if line.part != "estimate"), key=lambda line: line.value / line.limit)
+    estimate = next((line for line in batch.lines if line.part == "estimate" and line.measure == "loss"), None)
     rejected = next((line.value for line in batch.lines if line.measure == "rejected"), 0.0)
     told = f"{worst.name} {worst.measure} {worst.value:.3g}" if worst.value > 0 else ""
     return (
@@ -247,7 +267,9 @@ def _row(batch: Measured, answered: Measured | None) -> tuple[Any, ...]:
         f"{rejected:.1%}",
         len(batch.beyond),
         told,
-        ", ".join(_metric(line) for line in answered.lines[:1]) if answered else "",
+        ", ".join(_metric(line) for line in answered[key].lines[:1]) if key in answered else "",
+        _metric(estimate) if estimate else "",
+        said[key].verdict if key in said else "",
     )
 
 

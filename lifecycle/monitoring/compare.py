@@ -44,19 +44,21 @@ def _lines(before: Distribution, now: Distribution, rules: MonitoringRules) -> I
         statistic, p = _tested(was, is_now, are_numbers=before.edges is not None)
         psi, js = _distances(was, is_now)
         yield Line(**about, measure="psi", value=psi, limit=rules.max_drift, rows=m, js=js, statistic=statistic, p=p)
+    if before.part == "input" and before.beyond is not None and now.beyond and n:
+        shares = before.beyond / n, now.beyond / m
+        p = larger_p((now.beyond, m), (before.beyond, n))
+        yield _grown("outside", shares, rules.max_outside, p, m, about)
     every, of_now = n + before.missing, m + now.missing
     if before.missing + now.missing and every and of_now:
         shares = before.missing / every, now.missing / of_now
-        yield Line(
-            **about,
-            measure="missing",
-            value=shares[1] - shares[0],
-            limit=rules.max_missing,
-            before=shares[0],
-            now=shares[1],
-            rows=of_now,
-            p=larger_p((now.missing, of_now), (before.missing, every)),
-        )
+        p = larger_p((now.missing, of_now), (before.missing, every))
+        yield _grown("missing", shares, rules.max_missing, p, of_now, about)
+
+
+def _grown(measure: str, shares: tuple[float, float], limit: float, p: float, rows: int, about: dict[str, Any]) -> Line:
+    """By how much a share of rows has grown."""
+    before, now = shares
+    return Line(**about, measure=measure, value=now - before, limit=limit, before=before, now=now, rows=rows, p=p)
 
 
 def _tested(was: Counts, now: Counts, *, are_numbers: bool) -> tuple[float, float]:

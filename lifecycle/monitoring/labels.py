@@ -27,10 +27,11 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
 from lifecycle.monitoring import store
 from lifecycle.monitoring.findings import Line, Measured
+from lifecycle.monitoring.performance import Found, Yardstick
 from lifecycle.monitoring.watch import baseline_of
 from lifecycle.problems.classification.labels import spelled
 from lifecycle.problems.known import Problem, named
-from lifecycle.problems.metric import Metric, Scores
+from lifecycle.problems.metric import Scores
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import DataRules, MonitoringRules
 from lifecycle.storage import volumes
@@ -191,37 +192,15 @@ def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> 
 
 
 def _lines(delivery: Delivery, problem: Problem, scores: Scores, baseline: Baseline) -> Iterator[Line]:
-    """Each metric that the baseline has too; the first one decides: the gate's, else the problem's own."""
+    """Each metric with its interval."""
+    yardstick = Yardstick(baseline, delivery.gate, delivery.rules)
     there = {metric.name: metric for metric in problem.judging.standard(scores) if metric.name in baseline.metrics}
-    wanted = problem.judging.completed(delivery.gate).metric
-    deciding = wanted if wanted in there else problem.judging.metric
+    deciding = yardstick.deciding(there)
     ordered = sorted(there.values(), key=lambda metric: metric.name != deciding)
     spreads, _ = bootstrapped(ordered, {"challenger": scores}, CONFIDENCE, RESAMPLES)
-    rows = len(scores.truth)
-    for (_, name), spread in spreads.items():
-        found, before = spread.interval, baseline.metrics[name]
-        best = found.high if there[name].higher else found.low
-        lost, at_best = (_loss(there[name], before, value) for value in (found.value, best))
-        by_more_than_chance = rows >= delivery.rules.min_rows and at_best > 0
-        yield Line(
-            part="performance",
-            name=name,
-            measure="loss",
-            value=lost,
-            limit=delivery.rules.max_loss,
-            before=before,
-            now=found.value,
-            rows=rows,
-            low=found.low,
-            high=found.high,
-            beyond=name == deciding and lost > delivery.rules.max_loss and by_more_than_chance,
-        )
-
-
-def _loss(metric: Metric, before: float, now: float) -> float:
-    """How much worse a metric is; of errors in units of the target, as a share of what it was."""
-    lost = before - now if metric.higher else now - before
-    return lost / before if metric.in_units and before else lost
+    intervals = {name: spread.interval for (_, name), spread in spreads.items()}
+    found = (Found(there[name], each.value, each.low, each.high) for name, each in intervals.items())
+    yield from yardstick.lines("performance", found, len(scores.truth))
 
 
 def _baseline(delivery: Delivery, manifest: BatchManifest) -> Baseline:

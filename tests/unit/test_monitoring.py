@@ -1,5 +1,6 @@
 """What is measured of a batch, what is an alert, and labels that come later: real models, files and batches."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from lifecycle.inference import batch as inference
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import sample
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.monitoring import findings, labels, store, watch
+from lifecycle.monitoring import findings, labels, store, trust, watch
 from lifecycle.monitoring.compare import compared
 from lifecycle.monitoring.findings import Line, Measured
 from lifecycle.problems import distributions
@@ -105,9 +106,9 @@ def scored(watched: Watched, rows: pd.DataFrame, day: int = 1, *, kept: bool = T
 
 
 def beyond(watched: Watched) -> list[set[tuple[str, str]]]:
-    """By batch what is beyond its limit."""
+    """By batch what has drifted beyond its limit."""
     found = store.every(watched.config.measurements, NAME, "drift")
-    return [{(line.name, line.measure) for line in each.beyond} for each in found]
+    return [{(line.name, line.measure) for line in each.beyond if line.part != "estimate"} for each in found]
 
 
 def new_rows(count: int = 400, start: int = 1500) -> pd.DataFrame:
@@ -130,6 +131,14 @@ def test_a_baseline_is_frozen_and_the_same_when_it_is_made_later(judged: Watched
     path.unlink()
     assert watch.baseline_of(model, config.datasets).digest == frozen.digest
     assert path.read_text() == content
+    earlier = json.loads(content)
+    del earlier["baseline"]["learnt"]
+    for each in earlier["baseline"]["distributions"]:
+        each.pop("reach", None), each.pop("outside", None)
+    earlier["digest"] = hashlib.sha256(json.dumps(earlier["baseline"], sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps(earlier))
+    assert watch.baseline_of(model, config.datasets).digest == earlier["digest"], "as an earlier release froze it"
+    assert watch.baseline_of(model, config.datasets, complete=True).digest == frozen.digest
     changed = json.loads(content)
     changed["baseline"]["rows"] += 1
     path.write_text(json.dumps(changed))
@@ -156,7 +165,8 @@ def test_what_has_changed_is_named_and_an_alert_once_it_has_lasted(watched: Watc
     fahrenheit = rows.assign(temp=rows["temp"] * 1.8 + 32, season=rows["season"].replace("summer", "Summer"))
     emptied = fahrenheit.assign(holiday="")
     told = [watch.watch(scored(watched, emptied.head(399 - day), day)) for day in range(1, 5)]
-    drifted = {("temp", "psi"), ("season", "psi"), ("holiday", "missing"), ("prediction", "psi")}
+    unlike = {("temp", "outside"), ("season", "outside")}
+    drifted = unlike | {("temp", "psi"), ("season", "psi"), ("holiday", "missing"), ("prediction", "psi")}
     assert beyond(watched) == [drifted] * 4
     assert [len(alerts) for alerts in told] == [0, 0, 1, 1], "told again until somebody has recorded that it was told"
     (alert,) = told[2]
@@ -227,6 +237,10 @@ def test_labels_that_come_later_say_how_well_each_batch_was_answered(watched: Wa
     assert metrics["r2"].now is not None
     assert metrics["r2"].now > 0.99
     assert not any(line.beyond for each in good.batches for line in each.lines)
+    drift, performance = store.history(watched.config.measurements, NAME, RULES)
+    estimate = next(each for each in drift[0].lines if each.part == "estimate" and each.measure == "loss")
+    assert estimate.now == pytest.approx(good.batches[0].lines[0].now, rel=0.2)
+    assert {each.verdict for each in trust.statements(drift, performance, RULES).values()} == {"confirmed"}
 
     more = rows.assign(cnt=rows["cnt"] + 300)
     odd = pd.DataFrame({"instant": ["nobody", "h1500", "h1500", ""], "cnt": [1.0, 2.0, 3.0, 4.0]})
@@ -236,6 +250,8 @@ def test_labels_that_come_later_say_how_well_each_batch_was_answered(watched: Wa
     assert [len(each.beyond) for each in bad.batches] == [1, 1, 1]
     (alert,) = store.alerts(watched.config.measurements, NAME, RULES)
     assert (alert.kind, alert.causes[0].name) == ("performance", "root_mean_squared_error")
+    drift, performance = store.history(watched.config.measurements, NAME, RULES)
+    assert {each.verdict for each in trust.statements(drift, performance, RULES).values()} == {"do not trust"}
 
     again = delivered(watched, more.tail(399)[["instant", "cnt"]])
     assert (again.new, again.corrected, again.repeated) == (0, 0, 399)

@@ -56,7 +56,8 @@ class Reliability(Frozen):
         place = np.interp(score, self.scores, np.arange(size))
         low = place.astype(int)
         share = place - low
-        return np.bincount(low, 1 - share, size) + np.bincount(np.minimum(low + 1, size - 1), share, size)
+        below = np.bincount(low, 1 - share, size).astype(float)
+        return below + np.bincount(np.minimum(low + 1, size - 1), share, size)
 
 
 class Confidence(Frozen):

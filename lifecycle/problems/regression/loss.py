@@ -2,12 +2,13 @@
 
 The method is that of NannyML ("How it works: Estimation of Performance of the Monitored Model"): a second model learns,
 of the rows that the version was judged on, the error from the inputs and the prediction; its mean over other rows
-estimates theirs. Here it is a regression tree, so that what is kept are a few thresholds and, of each leaf, the moments
-of the errors in it: no row, nothing that must be unpickled, and a known uncertainty.
+estimates theirs. Here it is a regression tree, so that what is kept are a few thresholds and, of each leaf, how far
+off the rows in it were: no row, nothing that must be unpickled, and a known uncertainty.
 """
 
 from collections.abc import Iterable
-from typing import Self
+from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,13 @@ from lifecycle.problems.metric import Codes, Floats
 
 PREDICTION = "prediction prediction"
 """What the features call the prediction."""
-MOST_LEAVES, ROWS_PER_LEAF, MOST_LEVELS = 32, 40, 50
+MOST_LEAVES, ROWS_PER_LEAF, ROWS_PER_BIN, MOST_LEVELS = 16, 40, 5, 50
+ENDS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
+"""Of the bins of errors, as shares of the rows of a leaf."""
 
 
 class Node(Frozen):
-    """A node of the tree, and of the rows in it the moments of truth - prediction."""
+    """A node of the tree, and in a leaf how far its rows are from the truth."""
 
     feature: int
     """Of the features; negative in a leaf."""
@@ -31,12 +34,12 @@ class Node(Frozen):
     left: int
     right: int
     missing_left: bool
-    rows: int
-    mean: float
-    absolute: float
-    square: float
-    spread: float
-    """The standard error of `square`, as a share of it."""
+    rows: tuple[int, ...] = ()
+    """By bin of truth - prediction."""
+    errors: tuple[float, ...] = ()
+    """In each bin their mean."""
+    deviations: tuple[float, ...] = ()
+    """In each bin how far they deviate from that."""
 
 
 class LearntLoss(Frozen):
@@ -61,25 +64,21 @@ class LearntLoss(Frozen):
         return cls(features=shape.features, levels=shape.levels, nodes=tuple(nodes))
 
     def likely(self, features: pd.DataFrame, answers: Iterable[pd.DataFrame]) -> Likely:
-        """Three truths for each row: as far off as its leaf says, to either side, or not at all.
-
-        Their mean, absolute and squared errors are those of the leaf.
-        """
+        """The truths that rows are likely to have: as far off as the rows of their leaf were, for each bin of these."""
         _ = answers
         prediction, places = features[PREDICTION].to_numpy(float), self._leaves(self._cells(features))
-        leaves = [self.nodes[place] for place in places]
-        mean, absolute, square, spread = (
-            np.array([getattr(leaf, name) for leaf in leaves]) for name in ("mean", "absolute", "square", "spread")
-        )
-        far = np.divide(square, absolute, out=np.zeros_like(square), where=absolute > 0)
-        off = np.divide(absolute, far, out=np.zeros_like(far), where=far > 0)
-        above = 0.5 + 0.5 * np.divide(mean, absolute, out=np.zeros_like(mean), where=absolute > 0)
-        truth = np.concatenate([prediction + far, prediction - far, prediction])
+        bins = max(len(node.rows) for node in self.nodes)
+        errors, rows = np.zeros((2, len(self.nodes), 2 * bins))  # two truths for each bin: they keep mean and square
+        for place, node in enumerate(self.nodes):
+            mean, deviation = np.array(node.errors), np.array(node.deviations)
+            errors[place, : 2 * len(mean)] = np.concatenate([mean - deviation, mean + deviation])
+            rows[place, : 2 * len(mean)] = np.tile(node.rows, 2) / 2
+        shares = np.divide(rows, rows.sum(axis=1, keepdims=True), out=np.zeros_like(rows), where=rows > 0)
         return Likely(
-            pd.Series(truth),
-            pd.DataFrame({"prediction": np.tile(prediction, 3)}),
-            np.concatenate([off * above, off * (1 - above), 1 - off]),
-            _drawn(places, off, above, spread),
+            pd.Series((prediction[:, None] + errors[places]).ravel()),
+            pd.DataFrame({"prediction": np.repeat(prediction, 2 * bins)}),
+            shares[places].ravel(),
+            _drawn(places, rows),
         )
 
     def _cells(self, features: pd.DataFrame) -> Floats:
@@ -120,36 +119,34 @@ def _levels(features: pd.DataFrame, errors: Floats) -> dict[str, tuple[str, ...]
     return found
 
 
-def _node(tree: object, place: int, errors: Floats) -> Node:
+def _node(tree: Any, place: int, errors: Floats) -> Node:
     """A node as it is kept, with the errors of the rows in it."""
-    squares = errors**2
-    square = float(squares.mean())
-    fields = {
-        name: getattr(tree, f"{source}")[place].item()
-        for name, source in (
-            ("feature", "feature"),
-            ("threshold", "threshold"),
-            ("left", "children_left"),
-            ("right", "children_right"),
-            ("missing_left", "missing_go_to_left"),
-        )
-    }
+    feature = int(tree.feature[place])
+    bins = [] if feature >= 0 else _bins(np.sort(errors))
     return Node(
-        **fields,
-        rows=len(errors),
-        mean=float(errors.mean()),
-        absolute=float(np.abs(errors).mean()),
-        square=square,
-        spread=float(squares.std() / square / np.sqrt(len(errors))) if square else 0.0,
+        feature=feature,
+        threshold=float(tree.threshold[place]),
+        left=int(tree.children_left[place]),
+        right=int(tree.children_right[place]),
+        missing_left=bool(tree.missing_go_to_left[place]),
+        rows=tuple(len(each) for each in bins),
+        errors=tuple(float(each.mean()) for each in bins),
+        deviations=tuple(float(each.std()) for each in bins),
     )
 
 
-def _drawn(places: Codes, off: Floats, above: Floats, spread: Floats) -> Floats:
-    """One truth of three for each row, as often as its leaf says, which itself is not known for certain."""
+def _bins(errors: Floats) -> list[Floats]:
+    """Sorted errors in bins that are narrow where errors are large, since squares make much of these."""
+    ends = np.unique(np.rint(np.array(ENDS) * len(errors)).astype(int))
+    wide = [0, *(end for end in ends if ROWS_PER_BIN <= end <= len(errors) - ROWS_PER_BIN), len(errors)]
+    return [errors[low:high] for low, high in pairwise(wide)]
+
+
+def _drawn(places: Codes, rows: Floats) -> Floats:
+    """One truth for each row, as often as its leaf says, which itself is not known for certain."""
     rng = np.random.default_rng(0)
-    by_leaf = rng.normal(size=(REPLICATES, int(places.max(initial=0)) + 1))
-    share = off * (1 + spread * by_leaf[:, places]).clip(0)
-    share = share.clip(0, 1)
-    chance = rng.random(share.shape)
-    up, down = chance < share * above, (chance >= share * above) & (chance < share)
-    return np.concatenate([up, down, ~up & ~down], axis=1).astype(float)
+    unsure = rng.standard_gamma(rows, (REPLICATES, *rows.shape)).cumsum(axis=2)  # a Dirichlet before it is normed
+    chance = rng.random((REPLICATES, len(places), 1)) * unsure[:, places, -1:]
+    below = (chance < unsure[:, places]).astype(float)
+    drawn: Floats = np.diff(below, axis=2, prepend=0.0).reshape(REPLICATES, -1)
+    return drawn
