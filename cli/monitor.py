@@ -170,6 +170,9 @@ def labels(
         str | None,
         typer.Option("--label-column", help="Column of the labels; default the target of the model's table."),
     ] = None,
+    slice_column: Annotated[
+        list[str] | None, typer.Option("--slice-column", help="Column of the same table that makes slices; repeatable.")
+    ] = None,
     source_format: Annotated[
         str | None, typer.Option("--format", help="Form of the table; default by the suffix.")
     ] = None,
@@ -197,6 +200,7 @@ def labels(
         source=settings.checked(TableForm, source_format=source_format).at(source),
         key_column=_given(key_column or usual_key, "--key-column"),
         label_column=_given(label_column or usual_label, "--label-column"),
+        slice_columns=tuple(slice_column or ()),
         data=config.data,
         gate=config.gate,
         rules=config.monitoring,

@@ -99,6 +99,9 @@ class Alert(Frozen):
     batches: int
     window: int
     causes: tuple[Cause, ...]
+    slices: tuple[str, ...] = Field(
+        (), description="Of the last of these batches that has labels, those worse than it."
+    )
     is_open: bool
 
     @property
@@ -106,7 +109,8 @@ class Alert(Frozen):
         """One sentence for people."""
         what = "; ".join(cause.told for cause in self.causes[:5])
         more = f"; and {len(self.causes) - 5} more" if len(self.causes) > 5 else ""
-        return f"{self.model} v{self.version}: {self.kind} since {self.since}: {what}{more}"
+        where = f"; worst in {', '.join(self.slices)}" if self.slices else ""
+        return f"{self.model} v{self.version}: {self.kind} since {self.since}: {what}{more}{where}"
 
 
 class Silence(Frozen):
@@ -128,6 +132,18 @@ class Standing(Frozen):
     day: date
     worst: Line | None
     alerts: tuple[Alert, ...]
+
+
+def worse_slices(lines: Iterable[Line]) -> list[Line]:
+    """The slices that are answered worse than the whole batch by more than chance, the worst first."""
+    apart = [
+        line
+        for line in lines
+        if line.part == "slice"
+        and line.value > 0
+        and not (line.low or 0.0) <= (line.before or 0.0) <= (line.high or 0.0)
+    ]
+    return sorted(apart, key=lambda line: -line.value)
 
 
 def with_volume(batches: Iterable[Measured], rules: MonitoringRules) -> list[Measured]:
@@ -211,6 +227,7 @@ def _of_version(batches: Sequence[Measured], kind: Kind, rules: MonitoringRules)
             batches=max(cause.batches for cause in causes),
             window=len(seen),
             causes=causes,
+            slices=tuple(line.name for line in worse_slices(seen[-1].lines)[:3]) if kind == "performance" else (),
             is_open=True,
         )
         quiet = 0

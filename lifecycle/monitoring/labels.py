@@ -25,7 +25,7 @@ from lifecycle.evaluation.baseline import Baseline
 from lifecycle.evaluation.bootstrap import bootstrapped
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
-from lifecycle.monitoring import store
+from lifecycle.monitoring import slices, store
 from lifecycle.monitoring.findings import Line, Measured
 from lifecycle.monitoring.performance import Found, Yardstick
 from lifecycle.monitoring.watch import baseline_of
@@ -54,6 +54,7 @@ class Delivery(Frozen):
     source: Source
     key_column: str
     label_column: str
+    slice_columns: tuple[str, ...] = ()
     data: DataRules = DataRules()
     gate: GateRules = GateRules()
     rules: MonitoringRules = MonitoringRules()
@@ -92,15 +93,19 @@ def join(delivery: Delivery) -> Joined:
     if not scored:
         what = f"No published batch of {delivery.name} has a key that labels could be joined by."
         raise ConfigError(what, "Score with one: mlops infer --key-column …, or `key` in the model's definition.")
-    read = ingest.read(
-        delivery.source, delivery.data, {delivery.key_column: "--key-column", delivery.label_column: "--label-column"}
-    ).rows[[delivery.key_column, delivery.label_column]]
+    columns = {delivery.key_column: "--key-column", delivery.label_column: "--label-column"}
+    sliced = dict.fromkeys(delivery.slice_columns, "--slice-column")
+    rows = ingest.read(delivery.source, delivery.data, columns | sliced).rows
+    read = rows[[*columns]]
     given, report = _usable(read.set_axis([KEY, TRUTH], axis="columns"), scored)
     known = {key for each in scored for key in each.answers.index}
     unknown = [key for key in given.index if key not in known]
     if len(unknown) == len(given):
         what = f"{delivery.source.name}: none of {len(read):,} keys in {delivery.key_column!r} was scored."
         raise DataError(what, "Name the column that was the key of the batch: --key-column")
+    if sliced:
+        values = rows[[*sliced]].set_axis(_digests(rows[delivery.key_column])).groupby(level=0).last()
+        slices.keep(delivery.root, delivery.name, values.loc[given.index])
     before = _current(delivery)
     old = given.index.to_series().map(before)
     same = old == given
@@ -178,6 +183,11 @@ def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> 
     truth = words if problem.model_type != "regressor" else words.astype("float64")
     scores = problem.judging.scores_of(truth, {"": answers.reset_index(drop=True)})[""]
     baseline = _baseline(delivery, manifest)
+    values = slices.known(delivery.root, delivery.name).reindex(answers.index)
+    lines = (
+        *_lines(delivery, problem, scores, baseline),
+        *slices.lines(problem, scores, truth, values, delivery.rules),
+    )
     return Measured(
         model=delivery.name,
         version=manifest.model_version or 0,
@@ -187,7 +197,7 @@ def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> 
         baseline=baseline.digest,
         rows_in=manifest.rows_in,
         scored=manifest.scored,
-        lines=tuple(_lines(delivery, problem, scores, baseline)),
+        lines=lines,
     )
 
 

@@ -3,6 +3,7 @@
 `drift/v<version>/<batch>.parquet`         what was measured of a batch, one row per thing, written once
 `performance/v<version>/<batch>.parquet`   how well it was answered, written anew when further labels arrive
 `labels/<time>-<digest>.parquet`           each delivery of labels
+`slices/<time>.parquet`                    what slices are made of, as it came with labels
 `told/<alert>.json`, `silences/<alert>.json`
 `standing.json`                            where the model stands, a cache of the above
 """

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -207,7 +207,7 @@ def test_a_model_that_was_never_judged_says_so(watched: Watched) -> None:
         watch.baseline_of(other, watched.config.datasets)
 
 
-def delivered(watched: Watched, rows: pd.DataFrame, **changes: str) -> labels.Joined:
+def delivered(watched: Watched, rows: pd.DataFrame, **changes: Any) -> labels.Joined:
     config = watched.config
     path = config.state / "labels.csv"
     rows.to_csv(path, index=False)
@@ -257,6 +257,26 @@ def test_labels_that_come_later_say_how_well_each_batch_was_answered(watched: Wa
     assert (again.new, again.corrected, again.repeated) == (0, 0, 399)
     assert len([*watched.config.measurements.glob(f"{NAME}/labels/*")]) == 2, "each delivery that says something new"
     assert "h1501" not in str(tree(watched.config.measurements)), "keys are kept as digests"
+
+
+def test_slices_are_made_of_columns_that_come_with_the_labels(watched: Watched, judged: Watched) -> None:
+    watched = watched._replace(config=watched.config.model_copy(update={"tracking_uri": judged.config.mlflow_uri}))
+    rows = new_rows()
+    watch.watch(scored(watched, rows))
+    south = np.arange(len(rows)) % 3 == 0
+    table = rows.assign(cnt=rows["cnt"] + 200 * south, shop=np.where(south, "south", "north"), size=range(len(rows)))
+    with pytest.raises(DataError, match="too many to make slices"):
+        delivered(watched, table, slice_columns=("instant",))
+    assert not [*watched.config.measurements.glob(f"{NAME}/labels/*")]
+    for _ in range(2):
+        (batch,) = delivered(watched, table, slice_columns=("shop", "size")).batches
+    assert len([*watched.config.measurements.glob(f"{NAME}/slices/*")]) == 1
+    assert [each.name for each in findings.worse_slices(batch.lines)][:1] == ["shop = south"]
+    found = {each.name: each.rows for each in batch.lines if each.part == "slice"}
+    assert (found["shop = south"], found["shop = north"]) == (134, 266)
+    assert sum("size" in name for name in found) == 4
+    (again,) = delivered(watched, rows.head(100)[["instant", "cnt"]]).batches
+    assert {each.name for each in again.lines if each.part == "slice"} >= {"shop = south", "shop = north"}
 
 
 def test_labels_that_join_nothing_are_an_error_and_nothing_is_kept(watched: Watched) -> None:
