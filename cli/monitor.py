@@ -1,7 +1,11 @@
 """`mlops monitor …`: how production differs from what a version was judged on, alerts, labels that come later."""
 
 import os
+import sys
+import webbrowser
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -106,6 +110,31 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     )
     for alert in standing.alerts:
         console.echo(f"ALERT {alert.id}: {alert.told}")
+
+
+@app.command()
+def report(
+    model_name: options.ModelName,
+    env: options.Env = PROD,
+    html: Annotated[Path | None, typer.Option("--html", help="File to write; default in the state folder.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write the page of a model: metrics over time, alerts and promotions, drift by column, slices, worst rows.
+
+    Example: mlops monitor report --model-name sentiment --env prod --html sentiment.html
+    """
+    from lifecycle.monitoring import report as pages
+    from lifecycle.registry import catalog
+
+    config, name = _place(env, model_name)
+    history = pages.gathered(config.measurements, name, config.monitoring, config.predictions)
+    champions: list[Any] = []
+    with suppress(NotFoundError):  # it was deleted since
+        champions = pages.promotions(catalog.history(runner.registered(env, model_name)))
+    path = html or config.state / "reports" / f"monitoring-{name}.html"
+    show.write_page(path, pages.render(history._replace(promotions=champions)))
+    if open_ and not webbrowser.open(path.absolute().as_uri()):
+        sys.stderr.write("There is no browser here; open the file yourself.\n")
 
 
 @app.command()

@@ -45,6 +45,21 @@ class Line(Frozen):
     high: float | None = None
     beyond: bool = Field(description="Whether it is beyond its limit, by more than chance.")
 
+    @property
+    def told(self) -> str:
+        """In words, as of a line that is beyond its limit."""
+        before, now = self.before or 0.0, self.now or 0.0
+        return {
+            "psi": f"{self.name} is distributed otherwise: PSI {self.value:.3g} (limit {self.limit:.3g})",
+            "outside": f"{self.name}: {now:.0%} of the rows are unlike the baseline ({before:.0%} there)",
+            "missing": f"{self.name} is missing in {now:.0%} of the rows ({before:.0%} before)",
+            "rejected": f"{self.value:.1%} of the rows were rejected (limit {self.limit:.1%})",
+            "volume": f"{now:,.0f} rows, where {before:,.0f} are usual",
+            "loss": f"{self.part.replace('performance', 'measured').replace('estimate', 'estimated')} {self.name}: "
+            f"{now:.3g}, which was {before:.3g} when it was judged",
+            "check": f"{self.name} cannot be estimated well: {now:.3g} on the baseline, where it was {before:.3g}",
+        }.get(self.measure, f"{self.name}: {self.measure} {self.value:.3g}")
+
 
 class Measured(Frozen):
     """A batch of one version, with all that was measured of it."""

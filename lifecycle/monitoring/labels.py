@@ -6,10 +6,10 @@ digests: they join, and say nobody's number. What joins nothing, comes twice or 
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from lifecycle.monitoring import slices, store
 from lifecycle.monitoring.findings import Line, Measured
 from lifecycle.monitoring.performance import Found, Yardstick
 from lifecycle.monitoring.watch import baseline_of
+from lifecycle.monitoring.worst import WorstRow, worst
 from lifecycle.problems.classification.labels import spelled
 from lifecycle.problems.known import Problem, named
 from lifecycle.problems.metric import Scores
@@ -106,7 +107,7 @@ def join(delivery: Delivery) -> Joined:
     if sliced:
         values = rows[[*sliced]].set_axis(_digests(rows[delivery.key_column])).groupby(level=0).last()
         slices.keep(delivery.root, delivery.name, values.loc[given.index])
-    before = _current(delivery)
+    before = _truths(delivery.root, delivery.name)
     old = given.index.to_series().map(before)
     same = old == given
     changed = given[~same]
@@ -123,16 +124,33 @@ def join(delivery: Delivery) -> Joined:
     return Joined(rows=len(read), **report, lag_days=_lag(about, given), batches=measured)
 
 
+def worst_rows(root: Path, output_root: Path, performance: Sequence[Measured]) -> list[WorstRow]:
+    """The worst rows of the last batch that has labels, if it is still there."""
+    last = max(performance, key=lambda each: each.order, default=None)
+    folder = output_root / last.model / str(last.version) / last.batch if last else output_root
+    if last is None or not volumes.is_published(folder):
+        return []
+    scored, truths = _read(folder, batches.load(folder), ["row"]), _truths(root, last.model)
+    answers = scored.answers[scored.answers.index.isin(truths.keys())]
+    problem = named(scored.manifest.problem)
+    return worst(problem, last.batch, answers.assign(truth=_typed(problem, answers.index, truths).to_numpy()))
+
+
 def _scored(delivery: Delivery) -> Iterator[Scored]:
     """The published batches of all versions that have a key."""
     for path in volumes.glob(delivery.output_root, f"{delivery.name}/*/*/{MANIFEST}"):
         manifest = batches.load(path.parent)
         if manifest.key_column and manifest.scored:
-            folder = volumes.local(path.parent)
-            columns = ["input_key", *named(manifest.problem).prediction]
-            names = [name for name in sorted(manifest.parts) if name != REJECTED]
-            answers = pd.concat([pq.read_table(folder / name, columns=columns).to_pandas() for name in names])
-            yield Scored(path.parent.name, manifest, answers.set_index(_digests(answers.pop("input_key"))))
+            yield _read(path.parent, manifest)
+
+
+def _read(place: Path, manifest: BatchManifest, more: Sequence[str] = ()) -> Scored:
+    """A batch with a key and its predictions."""
+    folder = volumes.local(place)
+    columns = ["input_key", *more, *named(manifest.problem).prediction]
+    names = [name for name in sorted(manifest.parts) if name != REJECTED]
+    answers = pd.concat([pq.read_table(folder / name, columns=columns).to_pandas() for name in names])
+    return Scored(place.name, manifest, answers.set_index(_digests(answers.pop("input_key"))))
 
 
 def _digests(keys: "pd.Series[str]") -> pd.Index:
@@ -159,10 +177,10 @@ def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]",
     return kept, {"unusable": int((~usable).sum()), "contradictory": aside, "repeated": repeated}
 
 
-def _current(delivery: Delivery) -> dict[str, str]:
+def _truths(root: Path, name: str) -> dict[str, str]:
     """The newest label of each key that was delivered before."""
     found: dict[str, str] = {}
-    for path in store.tables(delivery.root, f"{delivery.name}/labels/*.parquet"):
+    for path in store.tables(root, f"{name}/labels/*.parquet"):
         table = pq.read_table(volumes.local(path))
         found |= dict(zip(table[KEY].to_pylist(), table[TRUTH].to_pylist(), strict=True))
     return found
@@ -179,8 +197,7 @@ def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> 
     manifest, now = scored.manifest, datetime.now(UTC)
     answers = scored.answers[scored.answers.index.isin(truths.keys())]
     problem = named(manifest.problem)
-    words = answers.index.to_series().map(truths).reset_index(drop=True)
-    truth = words if problem.model_type != "regressor" else words.astype("float64")
+    truth = _typed(problem, answers.index, truths)
     scores = problem.judging.scores_of(truth, {"": answers.reset_index(drop=True)})[""]
     baseline = _baseline(delivery, manifest)
     values = slices.known(delivery.root, delivery.name).reindex(answers.index)
@@ -199,6 +216,12 @@ def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> 
         scored=manifest.scored,
         lines=lines,
     )
+
+
+def _typed(problem: Problem, keys: pd.Index, truths: Mapping[str, str]) -> "pd.Series[Any]":
+    """The labels of some keys, as the problem measures them."""
+    words = keys.to_series().map(truths).reset_index(drop=True)
+    return words if problem.model_type != "regressor" else words.astype("float64")
 
 
 def _lines(delivery: Delivery, problem: Problem, scores: Scores, baseline: Baseline) -> Iterator[Line]:

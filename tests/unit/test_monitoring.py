@@ -311,6 +311,11 @@ def test_commands_show_check_and_silence(watched: Watched, monkeypatch: pytest.M
     shown = json.loads(CliRunner().invoke(app, ["monitor", "show", *options, "--json"]).stdout)
     assert len(shown["drift"]) == 3
     assert "2026-11-03" in asked("show")[1]
+    assert asked("report")[0] == 0
+    page = (watched.config.state / "reports" / f"monitoring-{NAME}.html").read_text(encoding="utf-8")
+    assert "season is distributed otherwise" in page
+    assert page.count('class="timeline"') > 1
+    assert "http" not in page.replace("http-equiv", "")
 
 
 def line(**changes: object) -> Line:
