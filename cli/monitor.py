@@ -278,6 +278,7 @@ def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: s
             continue
         option = f"--model-name {model_name} --env {env}"
         console.echo(f"  what was measured:  mlops monitor show {option}")
+        console.echo(f"  the same as a page:  mlops monitor report {option} --open")
         console.echo(
             f"  back to the champion before:  mlops rollback {option} --reason '{alert.kind} since {alert.since}'"
         )
