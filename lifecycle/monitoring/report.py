@@ -244,7 +244,7 @@ def _range(values: Iterable[float | None]) -> tuple[float, float]:
     there = [value for value in values if value is not None and math.isfinite(value)]
     low, high = min(there, default=0.0), max(there, default=1.0)
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
-    return low - margin, high + margin
+    return (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
 
 
 def _number(value: float | None) -> str:

@@ -15,12 +15,13 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from lifecycle.core.frozen import Frozen
-from lifecycle.problems.estimating import REPLICATES, Likely
+from lifecycle.problems.estimating import Likely
 from lifecycle.problems.metric import Codes, Floats
 
 PREDICTION = "prediction prediction"
 """What the features call the prediction."""
 MOST_LEAVES, ROWS_PER_LEAF, ROWS_PER_BIN, MOST_LEVELS = 16, 40, 5, 50
+REPLICATES = 50
 ENDS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 """Of the bins of errors, as shares of the rows of a leaf."""
 
