@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import console, options, runner, show
-from flows.request import TableForm
+from flows.request import Form, TableForm
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Environment
@@ -188,34 +188,39 @@ def ack(
     )
 
 
-@app.command()
-def labels(
-    model_name: options.ModelName,
-    source: Annotated[str, typer.Option("--input", help="Table of keys and labels.", callback=options.sealed)],
+class LabelsRequest(Form):
+    """A table of labels, and which of its columns are what."""
+
+    model_name: options.ModelName
+    source: Annotated[str, typer.Option("--input", help="Table of keys and labels.", callback=options.sealed)]
     key_column: Annotated[
         str | None, typer.Option("--key-column", help="Column of the keys; default that of the model's batches.")
-    ] = None,
+    ] = None
     label_column: Annotated[
         str | None,
         typer.Option("--label-column", help="Column of the labels; default the target of the model's table."),
-    ] = None,
+    ] = None
     slice_column: Annotated[
         list[str] | None, typer.Option("--slice-column", help="Column of the same table that makes slices; repeatable.")
-    ] = None,
-    source_format: Annotated[
-        str | None, typer.Option("--format", help="Form of the table; default by the suffix.")
-    ] = None,
-    env: options.Env = PROD,
-    as_json: options.Json = False,
-) -> None:
+    ] = None
+    source_format: Annotated[str | None, typer.Option("--format", help="Form of the table; default by the suffix.")] = (
+        None
+    )
+    env: options.Env = PROD
+
+
+@app.command()
+@options.of_request
+def labels(request: LabelsRequest, as_json: options.Json = False) -> None:
     """Join labels that came later to what was predicted, and measure each batch that they are about.
 
     Example: mlops monitor labels --model-name bikes --input counted.csv --key-column instant --label-column cnt
     """
     from lifecycle.monitoring import labels as later
 
-    target = runner.registered(env, model_name)
-    config, definition = settings.load(env, model_name=model_name), definitions.chosen(model_name)[1]
+    target = runner.registered(request.env, request.model_name)
+    config = settings.load(request.env, model_name=request.model_name)
+    definition = definitions.chosen(request.model_name)[1]
     usual_key = (definition.inference.key or definition.data.key) if definition else None
     usual_label = definition.data.target if definition else None
     delivery = settings.checked(
@@ -226,10 +231,10 @@ def labels(
         root=config.measurements,
         output_root=config.predictions,
         data_root=config.datasets,
-        source=settings.checked(TableForm, source_format=source_format).at(source),
-        key_column=_given(key_column or usual_key, "--key-column"),
-        label_column=_given(label_column or usual_label, "--label-column"),
-        slice_columns=tuple(slice_column or ()),
+        source=settings.checked(TableForm, source_format=request.source_format).at(request.source),
+        key_column=_given(request.key_column or usual_key, "--key-column"),
+        label_column=_given(request.label_column or usual_label, "--label-column"),
+        slice_columns=tuple(request.slice_column or ()),
         data=config.data,
         gate=config.gate,
         rules=config.monitoring,
