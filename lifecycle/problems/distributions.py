@@ -29,7 +29,7 @@ Vocabulary = frozenset[int]
 MOST_BINS, ROWS_PER_BIN = 10, 20
 MOST_LEVELS, ROWS_OF_A_LEVEL = 50, 5
 MOST_WORDS = 20_000
-ROWS_OF_A_REACH = 200
+ROWS_OF_A_REACH = 40
 WORD = re.compile(r"\w+")
 
 
@@ -138,10 +138,11 @@ def _edges(values: "np.ndarray[Any, Any]") -> tuple[float, ...]:
 
 
 def _reach(values: "np.ndarray[Any, Any]") -> tuple[float, float] | None:
-    """Quantiles that leave out 1 %, so that no row is told; None of too few rows."""
+    """Quantiles that leave out 1 % and at least the outermost rows, so that none is told; None of too few rows."""
     if len(values) < ROWS_OF_A_REACH:
         return None
-    low, high = np.quantile(values, (0.005, 0.995))
+    share = max(0.005, 2 / len(values))
+    low, high = np.quantile(values, (share, 1 - share))
     return float(low), float(high)
 
 

@@ -387,6 +387,11 @@ def test_of_each_kind_of_column_what_can_be_counted_is() -> None:
     found = Distribution.of(Seen("input", "x", levels))
     assert (found.levels, found.counts, found.missing) == (("a", "b"), (30, 10, 1), 1), "a rare level has no name"
     assert found.counted(pd.Series(["b", "new"])).counts == (0, 1, 1)
+    few = Distribution.of(Seen("input", "x", pd.Series(np.arange(50.0))))
+    assert few.reach == pytest.approx((1.96, 47.04))
+    assert (few.beyond, few.counted(pd.Series([-9.0, 5.0, 99.0])).beyond) == (4, 2), (
+        "of few rows, all but the outermost"
+    )
     constant = Distribution.of(Seen("input", "x", pd.Series(np.full(100, 7.0))))
     assert constant.counted(pd.Series([6.0, 7.0, 8.0])).counts == (1, 1, 1)
 
