@@ -21,7 +21,6 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import watch
 from lifecycle.monitoring.measure import Published, measured
-from lifecycle.monitoring.performance import Yardstick
 from lifecycle.registry import catalog
 from lifecycle.registry.store import Target
 
@@ -41,7 +40,7 @@ def main() -> None:
     given = parser.parse_args()
     config = settings.load(given.env, home=given.home.absolute(), model_name=given.model)
     model = catalog.resolve(Target(name=config.registered_name(given.model), tracking_uri=config.mlflow_uri))
-    yardstick = Yardstick(watch.baseline_of(model, config.datasets), config.gate, config.monitoring)
+    by = watch.baseline_of(model, config.datasets), config.monitoring, config.gate
     table = pd.read_csv(given.table)
     print("| rows | scoring | measuring | share | most memory |\n|---|---|---|---|---|")
     for rows in (2_000, 20_000, 100_000):  # the first warms what both need
@@ -59,7 +58,7 @@ def main() -> None:
             scoring = cpu(lambda request=request: inference.infer(request))  # type: ignore[misc]
             place, _ = batches.locate(request)
             published = Published(request, place, batches.load(place))
-            measuring = cpu(lambda published=published: measured(published, yardstick))  # type: ignore[misc]
+            measuring = cpu(lambda published=published: measured(published, *by))  # type: ignore[misc]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         if rows > 2_000:
             print(f"| {rows:,} | {scoring:.3f} s | {measuring:.3f} s | {measuring / scoring:.0%} | {memory:,} MB |")

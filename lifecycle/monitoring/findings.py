@@ -88,7 +88,7 @@ class Measured(Frozen):
 class Cause(Frozen):
     """What an alert is about: in how many of the batches, and how bad it was in the last of these."""
 
-    part: Part
+    part: str
     name: str
     measure: str
     batches: int

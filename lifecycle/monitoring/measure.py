@@ -22,12 +22,14 @@ from lifecycle.monitoring.performance import Found, Yardstick
 from lifecycle.problems import distributions
 from lifecycle.problems.known import named
 from lifecycle.problems.shares import wilson
+from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import MonitoringRules
 from lifecycle.storage import volumes
 
 CONFIDENCE = 0.99
 
 
+ANY_GATE = GateRules()
 DEVIATIONS = 2.576
 """Of a normal distribution, for 99 %."""
 
@@ -40,10 +42,10 @@ class Published(NamedTuple):
     manifest: BatchManifest
 
 
-def measured(batch: Published, yardstick: Yardstick) -> Measured:
+def measured(batch: Published, baseline: Baseline, rules: MonitoringRules, gate: GateRules = ANY_GATE) -> Measured:
     """All that is to be said of a batch; of one with too few rows, how many there are and were rejected."""
     manifest, now = batch.manifest, datetime.now(UTC)
-    baseline, rules = yardstick.baseline, yardstick.rules
+    yardstick = Yardstick(baseline, gate, rules)
     lines: tuple[Line, ...] = (_rejected(manifest, rules),)
     if manifest.scored >= rules.min_rows:
         seen = _seen(batch, baseline)
