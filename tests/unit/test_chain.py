@@ -13,12 +13,16 @@ import pandas as pd
 import pytest
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import AnyType
 
 from lifecycle.core.errors import ConfigError, DataError, NotFoundError
-from lifecycle.problems.chat import agent, documents, index, model
+from lifecycle.problems.chat import agent, carried, documents, index
 from lifecycle.problems.chat.chunks import chunks, pieces
 from lifecycle.problems.chat.documents import Document
-from lifecycle.problems.chat.model import REFUSAL, Chain, ChatModel, EndpointError, asked, conversations
+from lifecycle.problems.chat.endpoint import EndpointError
+from lifecycle.problems.chat.model import Chain, ChatModel, asked, conversations
+from lifecycle.problems.chat.settings import REFUSAL
+from lifecycle.problems.chat.words import sentences
 
 HOURS = "# Opening hours\n\nThe pool opens at eight on weekdays.\n\n## Sundays\n\nOn Sundays it opens at ten.\n"
 RETURNS = """<html><head><title>Returns</title><script>var x</script></head>
@@ -150,6 +154,29 @@ def test_every_shape_of_a_question_is_understood(given: Any) -> None:
     assert [asked(each)[0] for each in conversations(given)] == [ASK]
 
 
+def test_a_passage_is_quoted_in_sentences_rows_and_code_without_its_marks() -> None:
+    passage = """## Limits of a server
+
+| limit | default | what it is |
+|---|---|---|
+| `a\\|b` | 40 | **requests** per [minute](x.md). No more. |
+
+- A bullet that goes
+  on. It ends here.
+
+```console
+mlops gate selftest --problem chat
+```
+"""
+    assert sentences(passage) == [
+        "limit: default; what it is",
+        "`a|b`: 40; requests per minute. No more.",
+        "A bullet that goes on.",
+        "It ends here.",
+        "mlops gate selftest --problem chat",
+    ]
+
+
 def test_what_is_no_question_is_said(chain: Chain) -> None:
     with pytest.raises(ValueError, match="no column 'messages'"):
         ChatModel(chain).predict(None, pd.DataFrame({"prompt": [ASK]}))
@@ -165,17 +192,21 @@ def test_a_batch_is_a_table_in_the_order_of_its_rows(chain: Chain) -> None:
 
 
 @pytest.mark.usefixtures("logged")
-def test_plain_mlflow_loads_either_form_and_traces_its_answers(built: Path) -> None:
+def test_plain_mlflow_loads_either_form_and_traces_its_answers(built: Path, tmp_path: Path) -> None:
+    code = carried.written(tmp_path)
+    assert "lifecycle" not in code.read_text(encoding="utf-8")
     with mlflow.start_run():
-        signature = ModelSignature(
-            inputs=Schema([ColSpec(kind, name) for name, kind in ChatModel.reads().items()]),
-            outputs=Schema([ColSpec("string")]),
-        )
-        chosen = {"python_model": model.__file__, "artifacts": {"chain": str(built)}, "signature": signature}
+        signature = ModelSignature(inputs=Schema([ColSpec(AnyType(), "messages")]), outputs=Schema([ColSpec("string")]))
+        chosen = {"python_model": str(code), "artifacts": {"chain": str(built)}, "signature": signature}
         uri = mlflow.pyfunc.log_model(name="model", input_example=ChatModel.example(), **chosen).model_uri
         agent_uri = agent.log_agent(built)
-    told = mlflow.pyfunc.load_model(uri).predict({"messages": [MESSAGE]})
+    plain = mlflow.pyfunc.load_model(uri)
+    told = plain.predict({"messages": [MESSAGE]})
     assert told == ["The pool opens at eight on weekdays. [hours.md, Opening hours]"]
+    for cell in (ASK, [MESSAGE], MESSAGE):  # the reference snippet, with a string and with a list of messages
+        assert plain.predict(pd.DataFrame({"messages": [cell]})) == told
+    polite = {"role": "system", "content": "Be kind."}
+    assert plain.predict({"messages": [polite, MESSAGE]}) == told  # which MLflow hands on as two rows
     spans = mlflow.get_trace(mlflow.get_last_active_trace_id(), flush=True).data.spans
     assert [(span.name, span.span_type) for span in spans] == [
         ("chat", "CHAIN"),
