@@ -16,6 +16,7 @@ class TextTable:
     """One text and one label per row; two rows of the same text are the same row, or contradict each other."""
 
     target, has_classes, kinds = "label", True, frozenset({"text", DROP})
+    texts, folder = 1, None
 
     def check(self, request: TableRequest) -> None:
         """Refuse a text that is the label, or a column of either that decides on the split."""
