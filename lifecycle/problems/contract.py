@@ -61,6 +61,8 @@ Columns = tuple[Column, ...]
 TEXT_COLUMNS: Columns = (Column(name="text", kind="text"),)
 CLASS, NUMBER = {"label": "string", "score": "double"}, {"prediction": "double"}
 ANSWER = {"answer": "string", "sources": "string", "score": "double"}
+REFUSAL = "That is not in the documents."
+"""The answer that is none."""
 """The columns of what a model predicts, and MLflow's types of them."""
 
 

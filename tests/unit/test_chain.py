@@ -16,6 +16,8 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 
 from lifecycle.core.errors import ConfigError, DataError, NotFoundError
+from lifecycle.inference.predictions import Tally, predict
+from lifecycle.problems import contract
 from lifecycle.problems.chat import agent, carried, documents, index
 from lifecycle.problems.chat.chunks import chunks, pieces
 from lifecycle.problems.chat.documents import Document
@@ -175,6 +177,13 @@ mlops gate selftest --problem chat
         "It ends here.",
         "mlops gate selftest --problem chat",
     ]
+
+
+def test_a_batch_says_how_many_questions_were_refused(chain: Chain) -> None:
+    table = predict(ChatModel(chain), "a model", pd.DataFrame({"text": [ASK, "Who was Bell?", "Who was Watt?"]}))
+    assert Tally.of(table, "chat").labels == {"answered": 1, "refused": 2}
+    assert Tally.of(table, "chat").numbers is None
+    assert contract.REFUSAL == REFUSAL
 
 
 def test_what_is_no_question_is_said(chain: Chain) -> None:

@@ -1,4 +1,4 @@
-"""What the table of questions beside a folder of documents seems to be: which column asks, and which names documents."""
+"""What a table of questions beside a folder of documents seems to be: which column asks, which names documents."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,8 +31,8 @@ def needed(folder: Path) -> str:
     """How the table of questions is written, for who has none; with documents of this folder."""
     names = [document.id for document in documents.read(folder)]
     return (
-        f"{folder} holds {len(names):,} documents. What answers from them is judged by questions: write a table of about "
-        f"100, such as\n\nquestion,documents,answer\nHow long may a parcel be sent back?,{names[0]},14 days\n"
+        f"{folder} holds {len(names):,} documents. What answers from them is judged by questions: write a table of "
+        f"about 100, such as\n\nquestion,documents,answer\nHow long may a parcel be sent back?,{names[0]},14 days\n"
         "Who founded the company?,,\n\nThe second one is not answered by the documents; about a quarter should be such."
     )
 
