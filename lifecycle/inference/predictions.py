@@ -26,9 +26,7 @@ class Numbers(Frozen):
 
 
 class Tally(NamedTuple):
-    """What the predictions of some rows say in all: the rows of each class, or of answers and refusals; or how far
-    the numbers reach.
-    """
+    """What predictions of some rows say in all: rows by class, or answered and refused; or how far numbers reach."""
 
     rows: int
     labels: Counter[str]

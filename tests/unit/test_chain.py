@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,16 +16,18 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 
-from lifecycle.core.errors import ConfigError, DataError, NotFoundError
+from lifecycle.core.errors import ConfigError, DataError, NotFoundError, TransientError
 from lifecycle.inference.predictions import Tally, predict
 from lifecycle.problems import contract
 from lifecycle.problems.chat import agent, carried, documents, index
 from lifecycle.problems.chat.chunks import chunks, pieces
 from lifecycle.problems.chat.documents import Document
 from lifecycle.problems.chat.endpoint import EndpointError
+from lifecycle.problems.chat.learning import LEARNING
 from lifecycle.problems.chat.model import Chain, ChatModel, asked, conversations
 from lifecycle.problems.chat.settings import REFUSAL
 from lifecycle.problems.chat.words import sentences
+from lifecycle.problems.contract import TEXT_COLUMNS
 
 HOURS = "# Opening hours\n\nThe pool opens at eight on weekdays.\n\n## Sundays\n\nOn Sundays it opens at ten.\n"
 RETURNS = """<html><head><title>Returns</title><script>var x</script></head>
@@ -273,6 +276,28 @@ def test_a_language_model_may_refuse_and_is_not_asked_without_passages(chain: Ch
     assert _generating(chain).answer(ASK).refused
     assert _generating(chain).answer("Who invented the telephone?").text == REFUSAL
     assert len(endpoint.asked) == 1
+
+
+def test_a_trained_chain_asks_its_endpoint_and_says_what_waiting_may_cure(
+    endpoint: type[_Endpoint], tmp_path: Path
+) -> None:
+    (tmp_path / "hours.md").write_text(HOURS)
+    (tmp_path / "prompt.txt").write_text("Be brief. {{passages}} {{question}}")
+    params = {"documents": str(tmp_path), "prompt": str(tmp_path / "prompt.txt"), "threshold": 0.5, "retries": 0}
+    params |= {"language_model": "small", "endpoint": os.environ["OPENAI_BASE_URL"]}
+    rows = pd.DataFrame({"text": [ASK, "Who was Bell?", "On Sundays, when does it open?"]})
+    built = LEARNING.fit(None, params, 0, rows, pd.Series(["", "", ""]), TEXT_COLUMNS)
+    told = LEARNING.answers(built, rows, TEXT_COLUMNS)
+    assert told["answer"].tolist() == ["At eight.", REFUSAL, "At eight."]
+    assert {asked["messages"][0]["content"][:9] for asked in endpoint.asked} == {"Be brief."}
+    assert (built.folder / "prompt.txt").read_text() == "Be brief. {{passages}} {{question}}"
+    assert "sk-hidden" not in "".join(path.read_text() for path in built.folder.glob("*.json"))
+    for status, kind in ((503, TransientError), (401, ConfigError)):
+        endpoint.replies[:] = [(status, "")]
+        with pytest.raises(kind, match=f"status {status}"):
+            LEARNING.answers(built, rows, TEXT_COLUMNS)
+        with pytest.raises(kind, match=f"status {status}"):
+            predict(built.model, "a model", rows)
 
 
 def test_a_failing_language_model_is_asked_again_then_an_error_or_replaced(
