@@ -109,6 +109,8 @@ def test_pieces_keep_their_section_page_and_size() -> None:
     assert "# no heading" in found[1].text
     assert {chunk.page for chunk in found} == {1, 2}
     assert max(len(chunk.text) for chunk in found) <= 80
+    rows = "\n".join(f"| row {number} | says {number}. Or not |" for number in range(4))
+    assert "|\n| row 1" in pieces(rows, 80, 0)[0]
     assert pieces("One is here. Two is there.\n\nThree is after.", 40, 15)[1].startswith("Two is there.")
 
 
@@ -161,6 +163,8 @@ def test_every_shape_of_a_question_is_understood(given: Any) -> None:
 
 def test_a_passage_is_quoted_in_sentences_rows_and_code_without_its_marks() -> None:
     passage = """## Limits of a server
+
+- [Start](#start) · [The end](#end)
 
 | limit | default | what it is |
 |---|---|---|

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,8 @@ AT_ONCE = 8
 """Questions of a batch for which a language model is asked at the same time."""
 FUSED = 60
 """What is added to each place before those by words and those by vectors are put together: reciprocal rank fusion."""
+MOST_READ, REMEMBERED = 4, 20_000
+"""Sentences of a passage of which a vector is made, and vectors that are remembered."""
 NEARLY = 0.6
 """A second sentence is worth its length only if it fits so much as the first."""
 
@@ -97,6 +100,7 @@ class Chain:
         rare = np.log1p((len(chunks) - counts + 0.5) / (counts + 0.5))
         self.weights = {word: float(rare[place]) for word, place in places.items()}
         self.unknown = float(np.log1p((len(chunks) + 0.5) / 0.5))
+        self.vector = lru_cache(REMEMBERED)(dense[1].vector) if dense else None
 
     @classmethod
     def load(cls, folder: str | Path) -> "Chain":
@@ -172,8 +176,7 @@ class Chain:
         """
         if self.dense is None:
             return None
-        vectors, encoder = self.dense
-        return np.clip(np.einsum("ij,j->i", vectors, encoder.vector(question)), 0, 1)
+        return np.clip(np.einsum("ij,j->i", self.dense[0], self.vector(question)), 0, 1)
 
     def _ranked(self, by_words: Any, by_vectors: Any) -> tuple[Any, Any]:
         """How well each passage fits, by words, vectors or the places by both, and the passages, the best first."""
@@ -218,9 +221,10 @@ class Chain:
         quotable = sentences(passage) or [" ".join(passage.split())]
         asked = words(question)
         fits = np.array([self._share(asked, sentence) for sentence in quotable])
-        if self.dense is not None:
-            asked_vector, vector = self.dense[1].vector(question), self.dense[1].vector
-            fits += [max(float(np.einsum("i,i->", vector(sentence), asked_vector)), 0.0) for sentence in quotable]
+        if self.dense is not None:  # only the likeliest are read: that is what an answer takes its time for
+            likely = np.argsort(-fits, kind="stable")[:MOST_READ]
+            vectors = np.array([self.vector(quotable[place]) for place in likely])
+            fits[likely] += np.clip(np.einsum("ij,j->i", vectors, self.vector(question)), 0, 1)
         best = [place for place in np.argsort(-fits, kind="stable")[: self.settings.sentences] if fits[place] > 0]
         kept = [place for place in best if fits[place] >= NEARLY * fits[best[0]]] or [0]
         return " ".join(quotable[place] for place in sorted(kept))

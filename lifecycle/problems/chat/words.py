@@ -19,7 +19,7 @@ NO_CONTENT = frozenset(
 SENTENCE = re.compile(r"(?<=[.!?。!?])\s+")
 BLOCK = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*>|#]|\d+[.)])\s?)")
 FENCE, LINK = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE), re.compile(r"!?\[([^\]]*)\]\([^)\s]*\)")
-MARKS, ROW_MARKS = "*->•# ", "|-: "
+MARKS, ROW_MARKS = "*->•·,# \n", "|-: "
 SHORTEST_SENTENCE = 3
 
 
@@ -43,6 +43,8 @@ def sentences(passage: str) -> list[str]:
     """What of a passage can be quoted: its sentences, rows of tables and lines of code, without marks and headings."""
     quotable = list[str]()
     for block in BLOCK.split(FENCE.sub("\n\n", passage)):
+        if not LINK.sub("", block).strip(MARKS):  # a table of contents
+            continue
         text = " ".join(LINK.sub(r"\1", block).replace("**", "").split())
         if text.startswith("|"):
             quotable.append(_row(text))
