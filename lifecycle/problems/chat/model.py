@@ -49,7 +49,7 @@ AT_ONCE = 8
 FUSED = 60
 """What is added to each place before those by words and those by vectors are put together: reciprocal rank fusion."""
 MOST_READ, REMEMBERED = 4, 20_000
-"""Sentences of a passage of which a vector is made, and vectors that are remembered."""
+"""Sentences of a passage of which a vector is made, and those whose vectors are remembered; questions seldom repeat."""
 NEARLY = 0.6
 """A second sentence is worth its length only if it fits so much as the first."""
 
@@ -81,11 +81,15 @@ class Answer(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Of each document that is found its best passage, and how well the best of them fits."""
+    """Of each document that is found its best passage, how well the best of them fits, and what the question is as one.
+
+    Without an encoder there is no vector of it.
+    """
 
     score: float
     passages: list[dict[str, Any]]
     best: dict[str, Any]
+    vector: Any = None
 
 
 class Chain:
@@ -100,7 +104,7 @@ class Chain:
         rare = np.log1p((len(chunks) - counts + 0.5) / (counts + 0.5))
         self.weights = {word: float(rare[place]) for word, place in places.items()}
         self.unknown = float(np.log1p((len(chunks) + 0.5) / 0.5))
-        self.vector = lru_cache(REMEMBERED)(dense[1].vector) if dense else None
+        self.vector_of = lru_cache(REMEMBERED)(dense[1].vector) if dense else None
 
     @classmethod
     def load(cls, folder: str | Path) -> "Chain":
@@ -157,7 +161,8 @@ class Chain:
         asked = words(question)
         known = [word for word in asked if word in self.weights]
         by_words = self.index.get_scores(known) if known else np.zeros(len(self.chunks))
-        by_vectors = self._alike(question)
+        vector = None if self.dense is None else self.dense[1].vector(question)
+        by_vectors = None if vector is None else _alike(self.dense[0], vector)
         fits, order = self._ranked(by_words, by_vectors)
         found = dict[str, int]()
         for place in order:
@@ -167,16 +172,7 @@ class Chain:
         scores = [self._score(asked, place, by_vectors) for place in found.values()]
         passages = [self.chunks[place] for place in found.values()]
         best = int(np.argmax(scores)) if scores else 0
-        return Found(scores[best], passages, passages[best]) if scores else Found(0.0, [], {})
-
-    def _alike(self, question: str) -> Any:
-        """How alike the vector of a question is to those of the passages, from 0 to 1; None without vectors.
-
-        It is not left to linear algebra on several threads, whose last bits depend on their number.
-        """
-        if self.dense is None:
-            return None
-        return np.clip(np.einsum("ij,j->i", self.dense[0], self.vector(question)), 0, 1)
+        return Found(scores[best], passages, passages[best], vector) if scores else Found(0.0, [], {})
 
     def _ranked(self, by_words: Any, by_vectors: Any) -> tuple[Any, Any]:
         """How well each passage fits, by words, vectors or the places by both, and the passages, the best first."""
@@ -213,18 +209,19 @@ class Chain:
                 return refusal
             if text is not None:
                 return Answer(text, sources, passages, found.score, False, _place(found.passages[0]))
-        text = self._extracted(f"{question}\n{before}".strip(), found.best["text"])
+        text = self._extracted(f"{question}\n{before}", found)
         return Answer(text, sources, passages, found.score, False, _place(found.best))
 
-    def _extracted(self, question: str, passage: str) -> str:
-        """The sentences of a passage that say most of what is asked, in their order."""
+    def _extracted(self, question: str, found: Found) -> str:
+        """The sentences of the best passage that say most of what is asked, in their order."""
+        passage = found.best["text"]
         quotable = sentences(passage) or [" ".join(passage.split())]
         asked = words(question)
         fits = np.array([self._share(asked, sentence) for sentence in quotable])
         if self.dense is not None:  # only the likeliest are read: that is what an answer takes its time for
             likely = np.argsort(-fits, kind="stable")[:MOST_READ]
-            vectors = np.array([self.vector(quotable[place]) for place in likely])
-            fits[likely] += np.clip(np.einsum("ij,j->i", vectors, self.vector(question)), 0, 1)
+            vectors = np.array([self.vector_of(quotable[place]) for place in likely])
+            fits[likely] += _alike(vectors, found.vector)
         best = [place for place in np.argsort(-fits, kind="stable")[: self.settings.sentences] if fits[place] > 0]
         kept = [place for place in best if fits[place] >= NEARLY * fits[best[0]]] or [0]
         return " ".join(quotable[place] for place in sorted(kept))
@@ -240,6 +237,11 @@ class Chain:
             if not self.settings.falls_back:
                 raise
         return None
+
+
+def _alike(vectors: Any, vector: Any) -> Any:
+    """How alike vectors are to one, from 0 to 1; linear algebra on threads would round by their number."""
+    return np.clip(np.einsum("ij,j->i", vectors, vector), 0, 1)
 
 
 def _place(chunk: dict[str, Any]) -> str:
