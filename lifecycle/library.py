@@ -5,7 +5,9 @@ find the project as the command does, upwards from the working directory. Their 
 """
 
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 import lifecycle.inference.manifest as batches
 from lifecycle import settings
@@ -19,9 +21,6 @@ from lifecycle.registry import catalog, store
 from lifecycle.registry.catalog import Line
 from lifecycle.storage import volumes
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 __all__ = ["LoadedModel", "champion", "history", "load_model", "predictions", "rows"]
 
 
@@ -31,7 +30,7 @@ class LoadedModel(Frozen):
     ref: ModelRef
     model: Any
 
-    def predict(self, inputs: "pd.DataFrame") -> "pd.DataFrame":
+    def predict(self, inputs: pd.DataFrame) -> pd.DataFrame:
         """One row for each row of the inputs, in the same order: `label` and `score`, or `prediction`."""
         answers: pd.DataFrame = self.model.predict(None, inputs)
         return answers
@@ -59,20 +58,18 @@ def load_model(
     return LoadedModel(ref=ref, model=loading.load(ref))
 
 
-def rows(data_name: str, data_version: str = "latest", *splits: str, env: str = "dev") -> "pd.DataFrame":
+def rows(data_name: str, data_version: str = "latest", *splits: str, env: str = "dev") -> pd.DataFrame:
     """The rows of a dataset version in their order, of some splits (`train`, `test`, `holdout`) or of all."""
     root = settings.load(Environment(env)).datasets
     return dataset.load_rows(root, data_name, dataset.resolve(root, data_name, data_version), *map(Side, splits))
 
 
-def predictions(model_name: str, day: date, env: str = "prod") -> "pd.DataFrame":
+def predictions(model_name: str, day: date, env: str = "prod") -> pd.DataFrame:
     """What is published for a day, by whichever versions, verified against its manifests.
 
     Raises:
         NotFoundError: Nothing is published for that day.
     """
-    import pandas as pd
-
     config = settings.load(Environment(env), model_name=model_name)
     name = config.registered_name(model_name)
     folders = batches.folders_of_day(config.predictions, name, day)
