@@ -104,7 +104,7 @@ class Chain:
         rare = np.log1p((len(chunks) - counts + 0.5) / (counts + 0.5))
         self.weights = {word: float(rare[place]) for word, place in places.items()}
         self.unknown = float(np.log1p((len(chunks) + 0.5) / 0.5))
-        self.vector_of = lru_cache(REMEMBERED)(dense[1].vector) if dense else None
+        self.vector_of: Any = lru_cache(REMEMBERED)(dense[1].vector) if dense else None
 
     @classmethod
     def load(cls, folder: str | Path) -> "Chain":
