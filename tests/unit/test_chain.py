@@ -196,6 +196,9 @@ def test_a_batch_says_how_many_questions_were_refused(chain: Chain) -> None:
 def test_what_is_no_question_is_said(chain: Chain) -> None:
     with pytest.raises(ValueError, match="no column 'messages'"):
         ChatModel(chain).predict(None, pd.DataFrame({"prompt": [ASK]}))
+    for cell in (5, None, float("nan")):
+        with pytest.raises(ValueError, match="neither a question"):
+            ChatModel(chain).predict(None, pd.DataFrame({"messages": [cell]}))
     with pytest.raises(ValueError, match="no question"):
         ChatModel(chain).predict(None, pd.DataFrame({"messages": [[{"role": "system", "content": "Be kind."}]]}))
 
