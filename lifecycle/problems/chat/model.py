@@ -263,9 +263,7 @@ def asked(messages: Any) -> tuple[str, str]:
     """The question of a conversation, a user's last message, and what users asked before; a ValueError without one."""
     every = [messages] if isinstance(messages, str | dict) else messages
     if not isinstance(every, list | tuple | np.ndarray):
-        raise ValueError(
-            f"messages is {messages!r:.60}: a question, or an array of {{'role': …, 'content': …}}, is needed"
-        )
+        raise ValueError(f"messages is {messages!r:.60}, and neither a question nor an array of messages")
     told = [message if isinstance(message, dict) else {"role": USER, "content": message} for message in every]
     texts = [_text(message.get("content")) for message in told if message.get("role", USER) == USER]
     if not texts or not texts[-1].strip():
