@@ -25,6 +25,7 @@ EXTRA_OF = {
     "vader.py": "vader",
     "external.py": "vader",
     "documents.py": "chat",
+    "endpoint.py": "chat",
     "index.py": "chat",
     "model.py": "chat embeddings transformers",
     "base.py": "transformers",

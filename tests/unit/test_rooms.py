@@ -32,6 +32,7 @@ STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",
     "lifecycle.gate.proof.replay": "it runs as a child, which must be ready before it imports libraries",
     "lifecycle.problems.chat.documents": "HTML and PDF are read with an extra",
+    "lifecycle.problems.chat.endpoint": "its library is an extra",
     "lifecycle.problems.chat.index": "its library is an extra",
     "lifecycle.problems.chat.model": "its libraries are an extra",
     "lifecycle.problems.tabular.model": "who reads a table needs no skops, whose import takes two seconds",
