@@ -75,6 +75,8 @@ def columns_read(asked: Asked, schema: "Schema | None", features: Sequence[str] 
             f"{asked.where} has no input {min(unknown)!r}; it has {there}.", "Correct --columns or --order."
         )
     specs = [*schema.inputs] if schema is not None else []
+    if len(specs) == 1 and not specs[0].name and isinstance(specs[0].type, AnyType):
+        specs = []  # what MLflow writes where it could not tell
     if asked.declared.order or (len(specs) == 1 and isinstance(specs[0], TensorSpec) and not _is_column(specs[0])):
         return _array(asked, specs, inputs)
     if len(specs) == 1 and not specs[0].name and len(inputs) == 1:
@@ -226,10 +228,8 @@ def _meaning(asked: Asked, table: pd.DataFrame) -> dict[str, Any]:
     labels = asked.declared.labels
     if kind == SECOND:
         return {"gives": kind, "labels": labels, "classes": _two(asked, table)}
-    if kind == PROBABILITIES:
-        said = [*table.columns]
-    else:
-        said = [*dict.fromkeys((table["label"] if "label" in table else table.iloc[:, 0]).map(wrapped.spelled))]
+    with _refused(asked):
+        said = [*table.columns] if kind == PROBABILITIES else [*dict.fromkeys(wrapped.labels_in(table))]
     _require_known(asked, said)
     return {"gives": kind, "labels": labels, "classes": tuple(said) if kind == PROBABILITIES else ()}
 

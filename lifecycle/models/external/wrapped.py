@@ -125,13 +125,22 @@ def classes(table: pd.DataFrame, told: Mapping[str, Any]) -> Classes:
         return Classes(names, chances, pd.DataFrame({"label": labels, "score": chances.max(axis=1)}))
     if gives(table) != kind:
         raise ValueError(f"it answers with {gives(table)}, and gave {kind} when it was registered")
-    values = table["label"] if "label" in table else table.iloc[:, 0]
-    if values.isna().any():
-        raise ValueError(f"it gives no label to row {int(values.isna().to_numpy().argmax())}")
-    labels = values.map(spelled)
+    labels = labels_in(table)
     scores = table["score"].to_numpy("float64") if kind == SCORED else np.ones(len(table))
     told_labels = [named.get(label, label) for label in labels]
     return Classes((), None, pd.DataFrame({"label": pd.Series(told_labels, dtype=object), "score": scores}))
+
+
+def labels_in(table: pd.DataFrame) -> "pd.Series[Any]":
+    """The label of each row as a text.
+
+    Raises:
+        ValueError: One is missing.
+    """
+    values = table["label"] if "label" in table else table.iloc[:, 0]
+    if values.isna().any():
+        raise ValueError(f"it gives no label to row {int(values.isna().to_numpy().argmax())}")
+    return values.map(spelled)
 
 
 def probabilities(table: Any) -> Any:
