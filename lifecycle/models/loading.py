@@ -96,7 +96,8 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
     loader = function.get("loader_module") if isinstance(function, dict) else None
     if not isinstance(flavours, dict) or set(flavours) != {"python_function"} or loader != LOADER:
         there = sorted(map(str, flavours))[:5] if isinstance(flavours, dict) else "none"
-        raise IntegrityError(f"{label}: not a model of ours (flavours {there}, loader {loader!r:.80}).")
+        what = f"{label}: not a model of ours (flavours {there}, loader {loader!r:.80})."
+        raise IntegrityError(what, "Have its contract checked: mlops model register-mlflow")
     held = sorted(path.name for path in (folder / "artifacts").glob("*"))
     read = FORMS.get(tuple(held))
     if read is None:

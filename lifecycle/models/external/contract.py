@@ -22,6 +22,7 @@ from lifecycle.problems.contract import Column
 from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
     from mlflow.types import Schema
 
 FITS = {
@@ -61,6 +62,13 @@ class Asked(NamedTuple):
         return DataError(f"{what}: {'; '.join(problems)}.", REPAIR)
 
 
+def schema_of(signature: "ModelSignature | None") -> "Schema | None":
+    """The inputs that a signature names; None where there is none, or MLflow could not tell when it wrote it."""
+    specs = [*signature.inputs] if signature is not None and signature.inputs is not None else []
+    is_unknown = len(specs) == 1 and not specs[0].name and isinstance(specs[0].type, AnyType)
+    return None if signature is None or not specs or is_unknown else signature.inputs
+
+
 def columns_read(asked: Asked, schema: "Schema | None", features: Sequence[str] = ()) -> Told:
     """What a model reads, by its signature; without one by the columns that it was fitted on, else all of them.
 
@@ -75,8 +83,6 @@ def columns_read(asked: Asked, schema: "Schema | None", features: Sequence[str] 
             f"{asked.where} has no input {min(unknown)!r}; it has {there}.", "Correct --columns or --order."
         )
     specs = [*schema.inputs] if schema is not None else []
-    if len(specs) == 1 and not specs[0].name and isinstance(specs[0].type, AnyType):
-        specs = []  # what MLflow writes where it could not tell
     if asked.declared.order or (len(specs) == 1 and isinstance(specs[0], TensorSpec) and not _is_column(specs[0])):
         return _array(asked, specs, inputs)
     if len(specs) == 1 and not specs[0].name and len(inputs) == 1:

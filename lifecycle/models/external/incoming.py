@@ -104,8 +104,7 @@ def _copied(model: Incoming) -> Iterator[Path]:
 
 def _checked(config: Settings, model: Incoming, asked: Asked, held: dict[str, Any]) -> Told:
     """What is told of a model that keeps the contract; of its code nothing is run before it is trusted."""
-    signature = as_mlflow(model.folder, model.label).signature
-    schema = signature.inputs if signature is not None else None
+    schema = contract.schema_of(as_mlflow(model.folder, model.label).signature)
     told = None if schema is None else contract.columns_read(asked, schema)
     if missing := requirements.missing(model.folder):
         what = f"{model.label} needs packages that are not installed: {', '.join(missing)}."
