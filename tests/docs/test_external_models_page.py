@@ -1,4 +1,4 @@
-"""Every command and program of docs/external-models.md runs, in its order, the gate's fresh process included."""
+"""Every command and program of docs/external-models.md runs, in its order."""
 
 import re
 import shlex
@@ -15,6 +15,7 @@ PAGE = (ROOT / "docs/external-models.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(console|python)\n(.*?)```", PAGE, re.S)
 
 
+@pytest.mark.usefixtures("replayed_here")
 @pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow advises who saves a model
 def test_every_command_and_program_runs_in_the_order_of_the_page(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -232,7 +232,7 @@ def test_an_array_is_filled_in_the_order_that_is_declared(config: Settings, tmp_
     )
     with pytest.raises(ConfigError, match="fitted on 2 columns without names") as error:
         registered(config, tmp_path / "model", asked(config, "sales"))
-    assert "--order size,colour" in str(error.value)
+    assert "--order size,is_new" in str(error.value)
     model = registered(config, tmp_path / "model", asked(config, "sales", order="is_new,size"))
     low, high = loading.load(model).predict(None, pd.DataFrame({"is_new": ["no", "no"], "size": [0, 19]}))["prediction"]
     assert low < high

@@ -34,6 +34,7 @@ FITS = {
 }
 """Kind of a column to the types of MLflow's in which its cells can be given."""
 OF_NUMPY = {"f": "double", "i": "long", "u": "long", "b": "boolean", "O": "string", "U": "string", "M": "datetime"}
+OF_AN_ARRAY = ("numeric", "boolean")
 ALIKE = 1e-5
 """How far the numbers of a row may differ beside other rows: sums in another order, in 32 bits."""
 REPAIR = "Have its maker repair it, or declare what differs: mlops model register-mlflow --help"
@@ -100,9 +101,14 @@ def require_order(asked: Asked, width: int) -> None:
         ConfigError: Nobody says it.
     """
     if width and not asked.declared.order and not all(column.is_text for column in asked.manifest.inputs):
-        example = ",".join([column.name for column in asked.manifest.inputs][:width])
+        example = _some(asked, width)
         what = f"{asked.label} was fitted on {width} columns without names, and has no signature."
         raise ConfigError(what, f"Say which inputs they are, in their order, such as --order {example}")
+
+
+def _some(asked: Asked, width: int) -> str:
+    """So many inputs that an array can hold, as an example of an order."""
+    return ",".join([column.name for column in asked.manifest.inputs if column.kind in OF_AN_ARRAY][: max(width, 1)])
 
 
 def _is_column(spec: Any) -> bool:
@@ -116,12 +122,12 @@ def _array(asked: Asked, specs: Sequence[Any], inputs: Mapping[str, Column]) -> 
     if len(shape) != 2 or len(specs) > 1:
         raise asked.refusal(f"it reads a tensor of shape {shape}, and rows of a table are (-1, columns)")
     if not order:
-        example = ",".join([*inputs][: max(shape[1], 1)])
+        example = _some(asked, shape[1])
         what = f"{asked.label} reads a tensor of shape {shape} whose columns have no names."
         raise ConfigError(what, f"Say which inputs stand in it, in their order, such as --order {example}")
     if shape[1] not in {-1, len(order)}:
         raise asked.refusal(f"it reads {shape[1]} columns, and --order names {len(order)}")
-    if wrong := [name for name in order if inputs[name].kind not in {"numeric", "boolean"}]:
+    if wrong := [name for name in order if inputs[name].kind not in OF_AN_ARRAY]:
         raise asked.refusal(f"{wrong[0]!r} is {inputs[wrong[0]].kind}, and an array holds numbers")
     dtype = str(spec.type) if isinstance(spec, TensorSpec) else "float64"
     name = str(spec.name or "") if isinstance(spec, TensorSpec) else ""
