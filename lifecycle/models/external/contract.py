@@ -144,7 +144,7 @@ def _table(asked: Asked, specs: Sequence[Any], inputs: Mapping[str, Column], fea
         if name not in called and getattr(known.get(name), "required", True)
     ]
     problems += [
-        f"it does not read {name!r}" for name, column in called.items() if column.is_text and name not in wanted
+        f"it does not read {column.name!r}" for name, column in called.items() if column.is_text and name not in wanted
     ]
     reads = []
     for name in wanted:
