@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.names import TEXT_CLASSIFICATION, Side
@@ -27,8 +29,6 @@ from lifecycle.storage.files import tree_digest
 from lifecycle.tracking import runs
 
 if TYPE_CHECKING:
-    import pandas as pd
-
 logger = logging.getLogger(__name__)
 
 LEFT_OUT = ("registered_model_meta", "__pycache__")
@@ -133,10 +133,8 @@ def _read(asked: Asked, told: Told) -> list[Any]:
     return [column for column in asked.manifest.inputs if column.name in read]
 
 
-def _rows(config: Settings, asked: Asked) -> "pd.DataFrame":
+def _rows(config: Settings, asked: Asked) -> pd.DataFrame:
     """Rows of train from all over it, those with missing cells among them."""
-    import pandas as pd
-
     manifest = asked.manifest
     rows = dataset.load_rows(config.datasets, manifest.data_name, manifest.data_version, Side.TRAIN)
     inputs = inputs_of(rows, manifest.inputs)
@@ -155,8 +153,6 @@ def _notes(folder: Path, asked: Asked, told: Told) -> list[str]:
 
 def _stored(folder: Path, asked: Asked, told: Told, into: Path) -> StoredModel:
     """The files of the model, and what is told of it."""
-    import pandas as pd
-
     artifacts = {"external": folder, "told": into / wrapped.TOLD}
     artifacts["told"].write_text(told.model_dump_json(indent=2), encoding="utf-8")
     columns, problem = _read(asked, told), named(asked.manifest.problem)
