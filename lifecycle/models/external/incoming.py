@@ -28,7 +28,6 @@ from lifecycle.settings import Settings
 from lifecycle.storage.files import tree_digest
 from lifecycle.tracking import runs
 
-if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEFT_OUT = ("registered_model_meta", "__pycache__")
