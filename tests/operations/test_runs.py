@@ -93,7 +93,7 @@ def test_a_refused_training_is_completed_and_exits_with_4(site: Site, released: 
     assert done.returncode == 4, done.stderr
     ended = json.loads(done.stdout)
     run = site.flow_run(ended["flow_run_id"])
-    assert (run.state_name, run.state_type.value, set(run.tags)) == ("Worse", "COMPLETED", {"mlops", "env:dev"})
+    assert (run.state_name, run.state_type.value, set(run.tags)) == ("Refused", "COMPLETED", {"mlops", "env:dev"})
     assert "worse than the champion" in ended["message"]
     (refused,) = _events(site, "refused", 1)
     assert (refused.resource.id, refused.payload["environment"]) == ("mlops.model.dev.ml.sentiment", "dev")
@@ -319,7 +319,7 @@ def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anythin
     before = _versions(site)
     with site.worker():
         assert site.prefect("flow-run", "retry", str(run.id)).returncode == 0
-        site.wait(run.id, "Completed", "Rejected", "Worse", "Cannot tell", "No better")
+        site.wait(run.id, "Completed", "Refused")
         states = site.task_states(run.id)
         assert states["plan the training"] == ["Completed", "Cached"]
         assert len(_versions(site)) - len(before) <= 1
