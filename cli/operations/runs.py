@@ -10,6 +10,7 @@ from uuid import UUID
 from lifecycle.core.errors import ConfigError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.parameters import literal, require_sealed
+from lifecycle.core.patterns import without_patterns
 from lifecycle.gate import verdict
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def start(
         if error.response.status_code not in {409, 422}:
             raise
         detail = error.response.json().get("detail", error.response.text)
-        raise ConfigError(f"The parameters were refused: {detail}.", "See the form of the deployment.") from None
+        what = f"The parameters were refused: {without_patterns(str(detail))}."
+        raise ConfigError(what, "See the form of the deployment.") from None
 
 
 def retry(client: "SyncPrefectClient", run: "FlowRun") -> None:

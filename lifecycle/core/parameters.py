@@ -15,6 +15,7 @@ from lifecycle.core import secrets
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import MODEL_PATTERN, NAME_PATTERN
 from lifecycle.core.own_code import PATTERN
+from lifecycle.core.patterns import DELIMITER
 
 
 def literal(value: Any) -> Any:
@@ -132,7 +133,7 @@ Format = Literal["csv", "jsonl", "parquet", "delta"]
 Delimiter = Annotated[
     str,
     BeforeValidator(_delimiter),
-    Field(pattern=r"^[^\"\r\n\x00]$", description="Of CSV: one character, or tab."),
+    Field(pattern=DELIMITER, description="Of CSV: one character, or tab."),
 ]
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
 Strata = Annotated[

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from lifecycle.core import patterns
 from lifecycle.core.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "config"
@@ -99,6 +100,8 @@ def problems(error: ValidationError) -> str:
     for problem in error.errors()[:5]:
         where = ".".join(str(part) for part in problem["loc"])
         what = problem["msg"].removeprefix("Value error, ")  # pydantic's name for what a check of ours has raised
+        if problem["type"] == "string_pattern_mismatch":
+            what = patterns.told(problem["ctx"]["pattern"], problem["input"])
         shown.append(f"{where}={problem['input']!r:.80}: {what}" if where else what)
     return "; ".join(shown)
 
