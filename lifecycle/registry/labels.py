@@ -31,7 +31,7 @@ def put(target: Target, key: str, value: str, number: int | None = None) -> None
     held = _own(target, key, number)
     if target.in_unity_catalog and key not in held and len(held) >= MOST_TAGS:
         what = f"{target.name} has {len(held)} tags; Unity Catalog holds at most {MOST_TAGS}."
-        raise ConfigError(what, "Remove one that nobody needs: mlops model tag --remove")
+        raise ConfigError(what, "Remove one that nobody needs: mlops model tag delete")
     store.tag(target, number, key, value)
 
 
