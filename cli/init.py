@@ -16,7 +16,7 @@ from flows.request import Form, TableForm
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Environment, ProblemName, is_name
-from lifecycle.data import delta, ingest, piped
+from lifecycle.data import delta, ingest, piped, quarantine
 from lifecycle.data.source import Source
 from lifecycle.problems.contract import DROP, TEXT
 from lifecycle.settings import checked, definitions, files
@@ -33,6 +33,8 @@ MOST_ROWS, SHOWN = 20_000, 24
 """Rows that are looked at, and letters of an example that are shown."""
 TEXTS = {"text-classification": 1, "text-pair-classification": 2, "chat": 1}
 """How many columns of texts a problem reads, where it reads these alone."""
+FEW, MOST_LIKELY = 20, 50
+"""In fewer rows than this classes may all be different; a column of more classes than that is not proposed."""
 UNIQUE = 0.9
 """Where fewer of the rows than this have a key of their own, it is none."""
 EXAMPLE = "For example: mlops init data/customers.csv --target churned"
@@ -222,6 +224,8 @@ def _definition(
     """The definition that the proposal and the decisions make together."""
     problem = request.problem or proposal.problem
     _require_answers(frame[str(proposal.target)].str.strip(), problem)
+    if problem.endswith("classification"):
+        _require_classes(frame, proposal)
     kinds = {column.name: column.kind for column in proposal.columns}
     kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
     kinds = _of_texts(kinds, TEXTS[problem]) if problem in TEXTS else _of_tables(kinds)
@@ -272,6 +276,17 @@ def _require_answers(cells: "pd.Series[str]", problem: ProblemName) -> None:
         what = f"The target {target!r} of a regression holds no number, but {cells.iloc[0]!r:.60}."
         fix = "Write numbers plainly, as 1234.5, choose another --target, or --problem tabular-classification."
         raise ConfigError(what, fix)
+
+
+def _require_classes(frame: "pd.DataFrame", proposal: "Proposal") -> None:
+    """Refuse texts or ids as classes, as where the column of the texts was named in place of that of the labels."""
+    cells = frame[str(proposal.target)].str.strip().loc[lambda cells: cells != ""]
+    if len(cells) < FEW or cells.nunique() <= quarantine.MOST_CLASSES * len(cells):
+        return
+    what = f"The target {proposal.target!r} has {cells.nunique():,} different values in {len(cells):,} rows: "
+    likely = [column.name for column in proposal.columns if 2 <= column.distinct <= MOST_LIKELY]
+    fix = f"Which column holds the classes? {_listed(f'--target {name!r}' for name in likely)}" if likely else ""
+    raise ConfigError(f"{what}they are texts or ids, not classes.", fix or "Choose another --target.")
 
 
 def _split(proposal: "Proposal", request: InitRequest) -> dict[str, str] | None:

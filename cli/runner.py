@@ -127,7 +127,7 @@ def confirm(question: str, yes: bool, answer: str = "--yes, or look first with -
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigError(f"{question} Nobody is there to answer.", f"Say so with {answer}.")
+        raise ConfigError(f"{question} Cannot ask: standard input is not a terminal.", f"Say so with {answer}.")
     if not typer.confirm(question, err=True):
         raise ConfigError("Nothing was changed.")
 

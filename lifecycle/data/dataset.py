@@ -358,7 +358,8 @@ def _wanted(request: CreateDataRequest, parent: Manifest | None) -> Wanted | Non
     """What the classes must be, if the target is one of some."""
     if not request.table.has_classes:
         return None
-    return wanted(request.target, request.fractions.values(), _classes_of(parent))
+    options = request.table.options(request)
+    return wanted(request.target, request.fractions.values(), _classes_of(parent), options)
 
 
 def _tell_other_classes(rows: "pd.DataFrame", parent: Manifest | None) -> None:
