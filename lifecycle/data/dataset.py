@@ -307,10 +307,9 @@ def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> None:
     parameters = request.parameters_with(stored.near_duplicates)  # none: made before near twins were kept, as it is
     wanted = _digest(rows_digest, parameters, stored.parent_digest)
     if request.parent not in (None, stored.parent) or wanted != stored.digest:
-        raise ConflictError(
-            f"Dataset {stored.data_name} {stored.data_version} exists with {_difference(request, stored, rows_digest)}.",
-            "A version never changes: choose another --data-version.",
-        )
+        what = f"Dataset {stored.data_name} {stored.data_version} exists with "
+        what += f"{_difference(request, stored, rows_digest)}."
+        raise ConflictError(what, "A version never changes: choose another --data-version.")
     logger.info("Dataset %s %s is in place: %s rows", stored.data_name, stored.data_version, f"{stored.rows_in:,}")
 
 

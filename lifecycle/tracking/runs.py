@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
-from lifecycle.core.errors import ConflictError, MlopsError, NotFoundError
+from lifecycle.core.errors import ConflictError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead
 from lifecycle.tracking.client import client, is_missing, translated
@@ -40,17 +40,16 @@ def finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
 
 
 @contextmanager
-def failed_by_us(tracking_uri: str, run_id: str) -> Iterator[None]:
-    """Mark a run as failed when what is done for it ends in an error of ours, and as killed when somebody ends it.
+def closed_on_failure(tracking_uri: str, run_id: str) -> Iterator[None]:
+    """Mark a run as failed when what is done for it ends in an error, and as killed when somebody ends it.
 
-    It will never hold a model.
+    Who tries again with the same run opens it again.
     """
     try:
         yield
     except BaseException as error:
-        if isinstance(error, MlopsError) or not isinstance(error, Exception):
-            with translated():
-                client(tracking_uri).set_terminated(run_id, "FAILED" if isinstance(error, MlopsError) else "KILLED")
+        with translated():
+            client(tracking_uri).set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
 
 
