@@ -85,7 +85,9 @@ def _usage(error: BaseException) -> ConfigError:
     """What is wrong with a command line; where help was asked for by giving nothing, it has been printed."""
     message, context = " ".join(error.format_message().split()), error.ctx  # type: ignore[attr-defined]
     where = context.command_path if context else "mlops"
-    return ConfigError(f"{message.rstrip('.')}.", f"See: {where} --help") if message else ConfigError("")
+    message = message.replace("Value error, ", "").rstrip(".")  # pydantic's name for what a check of ours has raised
+    end = "" if message.endswith("?") else "."
+    return ConfigError(f"{message}{end}", f"See: {where} --help") if message else ConfigError("")
 
 
 def _bug(app: typer.Typer, error: BaseException) -> int:

@@ -14,6 +14,7 @@ from cli import console, options, runner, show
 from flows.flow_requests import TableRequest
 from flows.request import Form, TableForm
 from lifecycle import settings
+from lifecycle.core import class_names
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Environment, ProblemName, is_name
 from lifecycle.data import delta, ingest, piped, quarantine
@@ -122,6 +123,8 @@ def _named_after(source: Source) -> str:
     last = delta.divided(source.name)[0]
     stem = last.rpartition(".")[2] if delta.is_name(last) and not Path(source.uri).exists() else last.partition(".")[0]
     name = re.sub("[^a-z0-9_-]+", "_", stem.lower()).strip("_-")[:64]
+    if not name and Path(source.uri).is_dir():
+        raise ConfigError(f"{last} is a folder.", f"Name the table in it. {EXAMPLE}")
     if not name:
         raise ConfigError(f"The name of {last} gives none to a model.", "Choose one: --model-name NAME")
     return name
@@ -198,7 +201,9 @@ def _asked_target(frame: "pd.DataFrame", proposal: "Proposal", ask: bool) -> str
 
 def _require_column(frame: "pd.DataFrame", column: str, option: str) -> None:
     if column not in frame.columns:
-        raise ConfigError(f"There is no column {column!r}: there are {_listed(frame.columns)}.", f"Correct {option}.")
+        near = class_names.nearest(column, map(str, frame.columns))
+        fix = f"Did you mean {option} {near!r}?" if near else f"Correct {option}."
+        raise ConfigError(f"There is no column {column!r}: there are {_listed(frame.columns)}.", fix)
 
 
 def _require_identifies(frame: "pd.DataFrame", key: str) -> None:

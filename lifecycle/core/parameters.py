@@ -18,7 +18,7 @@ from lifecycle.core.own_code import PATTERN
 from lifecycle.core.patterns import DELIMITER
 
 
-def literal(value: Any) -> Any:
+def literal(value: Any, example: str = "['a', 'b']") -> Any:
     """Parse a text as JSON or as a Python literal; anything but a text is returned as it is.
 
     Raises:
@@ -33,11 +33,11 @@ def literal(value: Any) -> Any:
     try:
         return ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise ValueError(f"{value!r:.80} is neither JSON nor a Python literal, such as \"['a', 'b']\"") from None
+        raise ValueError(f'{value!r:.80} is neither JSON nor a Python literal, such as "{example}"') from None
 
 
 def _mapping(value: Any) -> Any:
-    parsed = literal(value)
+    parsed = literal(value, "{'name': value}")
     if not isinstance(parsed, Mapping):
         raise ValueError(f"{value!r:.80} is not a mapping, such as \"{{'name': value}}\"")
     return parsed

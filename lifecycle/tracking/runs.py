@@ -187,7 +187,9 @@ def trained(tracking_uri: str, run_id: str) -> ModelRef:
         with translated():
             run = client(tracking_uri).get_run(run_id)
     except MlflowException as error:
-        raise NotFoundError(f"No run {run_id!r} in {tracking_uri}: {error.message}", "See: mlops runs") from None
+        raise NotFoundError(
+            f"No run {run_id!r} in {tracking_uri}: {str(error.message).rstrip('.')}.", "See: mlops runs"
+        ) from None
     tags = run.data.tags
     if run.info.status != "FINISHED" or MODEL_URI not in tags or ARTIFACT_SHA256 not in tags:
         raise ConflictError(
