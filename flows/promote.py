@@ -88,9 +88,8 @@ def _judged(challenge: Challenge) -> tuple[Challenge, ModelRef | None, Admission
     if outcome.message:
         return challenge, champion, outcome
     challenge = challenge._replace(challenger=registry.bring(challenge.challenger, challenge.target))
-    verdict = check.judged(
-        challenge.challenger, champion, challenge.config, challenge.data_name, challenge.data_version
-    )
+    data = challenge.data_name, challenge.data_version
+    verdict = check.judged(challenge.challenger, champion, challenge.target, challenge.config, *data)
     return challenge, champion, outcome.model_copy(update={"verdict": verdict})
 
 

@@ -33,7 +33,7 @@ def run(request: TrainingRequest) -> Outcome[Admission]:
     with replay.ahead(planned):
         compute.run_step("train", planned, config)
         challenger = training.trained(target_of(config, request.model), run_id=planned.run_id)
-        reports.show_run(config, challenger)
+        reports.show_run(config, request.model, challenger)
         if request.as_candidate:
             challenger = registry.enter_challenger(target_of(config, request.model), challenger)
             events.emit("registered", str(challenger.name), config.env, version=challenger.version)

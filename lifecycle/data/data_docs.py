@@ -1,5 +1,6 @@
-"""Great Expectations' pages as they are kept with a dataset version: whole without a network, and beginning with what
-was decided here. Theirs say *Failed* where rows were set aside, and load styles and programs from other sites.
+"""Great Expectations' pages as they are kept with a dataset version: whole, and beginning with what was decided here.
+
+Theirs say *Failed* where rows were set aside, and load styles and programs from other sites.
 """
 
 import re

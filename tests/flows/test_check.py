@@ -289,11 +289,11 @@ def test_a_refusal_is_a_state_of_its_own_with_its_artifacts(court: Court) -> Non
         chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
         artifacts = {each.key: each for each in client.read_artifacts(artifact_filter=chosen) if each.key}
     assert run.name == "check sentiment in dev"
-    assert set(artifacts) == {"verdict-dev", "verdict-dev-explained"}
-    rows = json.loads(artifacts["verdict-dev"].data)
+    assert set(artifacts) == {"verdict-dev-ml-sentiment", "verdict-dev-ml-sentiment-explained"}
+    rows = json.loads(artifacts["verdict-dev-ml-sentiment"].data)
     assert [row["check"] for row in rows] == [each.name for each in verdict.checks]
-    assert artifacts["verdict-dev-explained"].data.startswith("# Refused in dev: run ")
-    assert verdict.digest in artifacts["verdict-dev-explained"].data
+    assert artifacts["verdict-dev-ml-sentiment-explained"].data.startswith("# Refused in dev: run ")
+    assert verdict.digest in artifacts["verdict-dev-ml-sentiment-explained"].data
 
 
 @pytest.mark.usefixtures("court")

@@ -54,11 +54,11 @@ def test_a_release_tells_its_story(site: Site, released: dict[str, Any]) -> None
         chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
         artifacts = {each.key: each for each in client.read_artifacts(artifact_filter=chosen, limit=100)}
     envs = ("dev", "staging", "prod")
-    expected = {"dataset-financial-news", "batch-prod-ml-sentiment"} | {f"verdict-{env}" for env in envs}
-    expected |= {f"{kind}-{env}-ml-sentiment" for kind in ("champion", "model-card") for env in envs}
+    expected = {"dataset-financial-news", "batch-prod-ml-sentiment"}
+    expected |= {f"{kind}-{env}-ml-sentiment" for kind in ("champion", "model-card", "verdict") for env in envs}
     assert expected <= set(artifacts)
     assert "blank_text | 5" in artifacts["dataset-financial-news"].data
-    assert {row["outcome"] for row in json.loads(artifacts["verdict-prod"].data)} == {"pass"}
+    assert {row["outcome"] for row in json.loads(artifacts["verdict-prod-ml-sentiment"].data)} == {"pass"}
     assert "f1_macro" in artifacts["model-card-prod-ml-sentiment"].data
     assert "# prod.ml.sentiment v1" in released["summary"]
     assert released["link"] in released["summary"]
@@ -68,7 +68,7 @@ def test_a_release_tells_its_story(site: Site, released: dict[str, Any]) -> None
     assert training.data.tags["prefect.flow_run_id"] == str(run.id)
     assert training.data.tags["prefect.flow_run_url"] == released["link"]
     page = f"http://mlflow.example.com/#/experiments/{training.info.experiment_id}/runs/{training.info.run_id}"
-    assert page in artifacts["mlflow-run"].data
+    assert page in artifacts["mlflow-run-dev-ml-sentiment"].data
     assert page in artifacts["model-card-prod-ml-sentiment"].data
     for kind in ("registered", "promoted"):
         told = {event.payload["environment"]: event for event in _events(site, kind, 3)}

@@ -147,6 +147,8 @@ def test_a_training_that_the_library_refuses_leaves_no_open_run(news: Settings) 
 def test_no_end_of_a_training_leaves_an_open_run(news: Settings, ended_by: BaseException, status: str) -> None:
     what = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment", "algorithm": BAYES}
     run_id = training.plan(news, training.Training(**what, params={"alpha": 0.5})).run_id
+    opened = tracking.client(news.mlflow_uri).get_experiment_by_name("sentiment-dev")
+    assert opened.tags["mlflow.experimentKind"] == "custom_model_development"  # or the UI asks what it is about
     with pytest.raises(type(ended_by)), runs.closed_on_failure(news.mlflow_uri, run_id):
         raise ended_by
     assert tracking.client(news.mlflow_uri).get_run(run_id).info.status == status
