@@ -22,7 +22,7 @@ from flows.batch_inference import batch_inference
 from flows.create_data import create_data
 from flows.release import release
 from lifecycle import settings
-from lifecycle.core import masking, parameters, secrets
+from lifecycle.core import guard, masking, parameters, secrets
 from lifecycle.core.errors import ConfigError, DataError, TransientError
 from lifecycle.core.masking import masked
 from lifecycle.data.source import Source
