@@ -1,5 +1,6 @@
 """A model of one environment → champion of the next environment, through that environment's gate."""
 
+from functools import partial
 from typing import NamedTuple
 
 from prefect import flow
@@ -15,6 +16,7 @@ from lifecycle.registry.store import Target, target_of
 from lifecycle.settings import Settings
 from tasks import approvals, compute, events, limits, registry, reports, serving
 from tasks.outcomes import Admission, Approval
+from tasks.policies import stage
 
 
 class Challenge(NamedTuple):
@@ -62,7 +64,14 @@ def promote(request: PromotionRequest) -> Outcome[Admission]:
 
 
 def admit(challenge: Challenge) -> Outcome[Admission]:
-    """Gate → approval, where the settings ask for it → register → promote: the way of every model into an environment.
+    """The way of every model into an environment, as one stage: alone where a person is asked, who suspends the run."""
+    if challenge.config.approval.required:
+        return _admitted(challenge)
+    return stage(str(challenge.config.env), partial(_admitted, challenge))
+
+
+def _admitted(challenge: Challenge) -> Outcome[Admission]:
+    """Gate → approval, where the settings ask for it → register → promote.
 
     The slot of the model is free while a person thinks, so that a rollback can come first. After the answer everything
     is looked at again: if the champion has changed, there is another verdict, for which the answer does not count.

@@ -1,15 +1,20 @@
 """Dataset version → challenger → gate → champion of its environment."""
 
+from functools import partial
+
 from prefect import flow
 
 from flows.flow_requests import TrainingRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
 from flows.promote import Challenge, admit
+from lifecycle.core.references import ModelRef
 from lifecycle.gate.proof import replay
 from lifecycle.registry.store import target_of
-from lifecycle.training.train import Training
+from lifecycle.settings import Settings
+from lifecycle.training.train import Training, TrainRequest
 from tasks import approvals, compute, data, events, gate, registry, reports, training
 from tasks.outcomes import Admission
+from tasks.policies import stage
 
 
 def run(request: TrainingRequest) -> Outcome[Admission]:
@@ -31,15 +36,21 @@ def run(request: TrainingRequest) -> Outcome[Admission]:
     )
     planned = training.plan(config, what, reports.links())
     with replay.ahead(planned):
-        compute.run_step("train", planned, config)
-        challenger = training.trained(target_of(config, request.model), run_id=planned.run_id)
-        reports.show_run(config, request.model, challenger)
-        if request.as_candidate:
-            challenger = registry.enter_challenger(target_of(config, request.model), challenger)
-            events.emit("registered", str(challenger.name), config.env, version=challenger.version)
+        challenger = stage("training", partial(_trained, request, config, planned))
         data_name, data_version = config.gate_data.data_name or data_name, config.gate_data.data_version or data_version
         reason = f"trained as {planned.algorithm}"
         return admit(Challenge(challenger, config, request.model, data_name, data_version, reason))
+
+
+def _trained(request: TrainingRequest, config: Settings, planned: TrainRequest) -> ModelRef:
+    """Fit the challenger, show where its run is, and register it where a candidate is wanted."""
+    compute.run_step("train", planned, config)
+    challenger = training.trained(target_of(config, request.model), run_id=planned.run_id)
+    reports.show_run(config, request.model, challenger)
+    if request.as_candidate:
+        challenger = registry.enter_challenger(target_of(config, request.model), challenger)
+        events.emit("registered", str(challenger.name), config.env, version=challenger.version)
+    return challenger
 
 
 @flow(
