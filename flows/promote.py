@@ -1,5 +1,6 @@
 """A model of one environment → champion of the next environment, through that environment's gate."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -43,11 +44,10 @@ def run(request: PromotionRequest) -> Outcome[Admission]:
         raise ConfigError(f"--from and --to are both {source_env}.", "Name two environments, or a --version.")
     source, target = (compute.settings_of(env, request.model) for env in (source_env, target_env))
     approvals.require_reach(target)
-    challenger = _challenger(source, request.model, version)
-    why = request.reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
-    challenge = Challenge(challenger, target, request.model, request.data_name, request.data_version, why)
+    begin = partial(_challenge, request, source, target)
     if not request.skip_gate:
-        return admit(challenge)
+        return admit(target, begin)
+    challenge = begin()
     with limits.one_promotion(challenge.target):
         return _by_hand(challenge._replace(reason=request.reason))
 
@@ -63,11 +63,19 @@ def promote(request: PromotionRequest) -> Outcome[Admission]:
     return run(request)
 
 
-def admit(challenge: Challenge) -> Outcome[Admission]:
-    """The way of every model into an environment, as one stage: alone where a person is asked, who suspends the run."""
-    if challenge.config.approval.required:
-        return _admitted(challenge)
-    return stage(str(challenge.config.env), partial(_admitted, challenge))
+def admit(config: Settings, begin: Callable[[], Challenge]) -> Outcome[Admission]:
+    """The way of every model into an environment: one stage, except where it waits for a person, suspended."""
+    if config.approval.required:
+        return _admitted(begin())
+    return stage(str(config.env), lambda: _admitted(begin()))
+
+
+def _challenge(request: PromotionRequest, source: Settings, target: Settings) -> Challenge:
+    """What a request wants to become champion, and why."""
+    source_env, version = request.source_env, request.version
+    why = request.reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
+    challenger = _challenger(source, request.model, version)
+    return Challenge(challenger, target, request.model, request.data_name, request.data_version, why)
 
 
 def _admitted(challenge: Challenge) -> Outcome[Admission]:
