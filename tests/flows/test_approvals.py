@@ -294,5 +294,5 @@ def test_a_model_that_the_gate_refuses_is_not_asked_about(
     staging: Target, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLOPS_GATE__MIN_ROWS", "20000")
-    assert Run(name).ended().name == "Not enough data"
+    assert Run(name).ended().name == "Refused"
     assert store.find(staging, 1) is None
