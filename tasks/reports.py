@@ -30,6 +30,7 @@ def links() -> dict[str, str]:
     run_id = runtime.flow_run.id
     url = page_of(run_id) if run_id else ""
     text = f"[Its run in Prefect]({url})" if url else ""  # the description is where MLflow's UI follows links
+    text = text or (f"Its run in Prefect is `{run_id}`: mlops up shows it." if run_id else "")
     tags = {"prefect.flow_run_id": str(run_id or ""), "prefect.flow_run_url": url, "mlflow.note.content": text}
     return {key: value for key, value in tags.items() if value}
 
@@ -53,22 +54,23 @@ def show_dataset(manifest: Manifest, folder: str) -> None:
 
 
 @in_the_ui("link the MLflow run")
-def show_run(config: Settings, model: ModelRef) -> None:
+def show_run(config: Settings, model_name: str, model: ModelRef) -> None:
     """Link to the MLflow run of a model, where a server shows it."""
+    key = _key(f"mlflow-run-{config.registered_name(model_name)}")
     if link := catalog.run_link(config.mlflow_uri, model.run_id, config.mlflow_ui):
-        create_link_artifact(link, link_text=f"MLflow run {model.run_id}", key="mlflow-run", description=model.label)
+        create_link_artifact(link, link_text=f"MLflow run {model.run_id}", key=key, description=model.label)
 
 
 @in_the_ui("show the verdict")
-def show_verdict(verdict: Verdict) -> None:
-    """Show a verdict: each check as a row, and the whole as a text."""
+def show_verdict(verdict: Verdict, name: str) -> None:
+    """Show a verdict on what wants to be champion of a model: each check as a row, and the whole as a text."""
     checks = rows.checks(verdict)
     table = [dict(zip(checks.header, row.cells, strict=True)) for row in checks.rows]
     dry = "DRY RUN, nothing is protected: " if verdict.mode == "dry_run" else ""
     reasons = as_markdown("; ".join(verdict.reasons))
     description = f"{dry}**{verdict.decision}** in {verdict.env}: {reasons}"
-    create_table_artifact(table=table, key=_key(f"verdict-{verdict.env}"), description=description)
-    _markdown(f"verdict-{verdict.env}-explained", markdown.text(verdict), description)
+    create_table_artifact(table=table, key=_key(f"verdict-{name}"), description=description)
+    _markdown(f"verdict-{name}-explained", markdown.text(verdict), description)
 
 
 def show_card(config: Settings, model_name: str, version: int, verdict: Verdict | None) -> None:

@@ -126,7 +126,7 @@ def load(name: str) -> ModelDefinition:
         return ModelDefinition(**read_yaml(path)).in_project(path.absolute().parents[2])
     except ValidationError as error:
         fix = "Correct it; what may stand there: mlops config schema --model"
-        raise ConfigError(f"{path} is not a valid definition: {problems(error)}.", fix) from None
+        raise ConfigError(f"{path} is not a valid definition: {problems(error, ModelDefinition)}.", fix) from None
 
 
 def every() -> dict[str, ModelDefinition]:

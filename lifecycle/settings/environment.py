@@ -207,7 +207,8 @@ def load(env: Environment | str, model_name: str | None = None, **flags: Any) ->
     except ValidationError as error:
         files = f"config/{env}.yaml" + (f", config/models/{model_name}.yaml" if model_name else "")
         raise ConfigError(
-            f"The settings of '{env}' are not valid: {problems(error)}.", f"Correct {files} or the MLOPS_ variable."
+            f"The settings of '{env}' are not valid: {problems(error, Settings)}.",
+            f"Correct {files} or the MLOPS_ variable.",
         ) from None
     _check_home(settings)
     return settings
@@ -286,6 +287,8 @@ def _refuse_unknown_variables() -> None:
 def _merge(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
+        if value == {} and key in merged:
+            continue  # it says nothing, and hides nothing that is wrong below it
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if nested else value
     return merged

@@ -54,11 +54,11 @@ def test_a_release_tells_its_story(site: Site, released: dict[str, Any]) -> None
         chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
         artifacts = {each.key: each for each in client.read_artifacts(artifact_filter=chosen, limit=100)}
     envs = ("dev", "staging", "prod")
-    expected = {"dataset-financial-news", "batch-prod-ml-sentiment"} | {f"verdict-{env}" for env in envs}
-    expected |= {f"{kind}-{env}-ml-sentiment" for kind in ("champion", "model-card") for env in envs}
+    expected = {"dataset-financial-news", "batch-prod-ml-sentiment"}
+    expected |= {f"{kind}-{env}-ml-sentiment" for kind in ("champion", "model-card", "verdict") for env in envs}
     assert expected <= set(artifacts)
     assert "blank_text | 5" in artifacts["dataset-financial-news"].data
-    assert {row["outcome"] for row in json.loads(artifacts["verdict-prod"].data)} == {"pass"}
+    assert {row["outcome"] for row in json.loads(artifacts["verdict-prod-ml-sentiment"].data)} == {"pass"}
     assert "f1_macro" in artifacts["model-card-prod-ml-sentiment"].data
     assert "# prod.ml.sentiment v1" in released["summary"]
     assert released["link"] in released["summary"]
@@ -68,7 +68,7 @@ def test_a_release_tells_its_story(site: Site, released: dict[str, Any]) -> None
     assert training.data.tags["prefect.flow_run_id"] == str(run.id)
     assert training.data.tags["prefect.flow_run_url"] == released["link"]
     page = f"http://mlflow.example.com/#/experiments/{training.info.experiment_id}/runs/{training.info.run_id}"
-    assert page in artifacts["mlflow-run"].data
+    assert page in artifacts["mlflow-run-dev-ml-sentiment"].data
     assert page in artifacts["model-card-prod-ml-sentiment"].data
     for kind in ("registered", "promoted"):
         told = {event.payload["environment"]: event for event in _events(site, kind, 3)}
@@ -93,7 +93,7 @@ def test_a_refused_training_is_completed_and_exits_with_4(site: Site, released: 
     assert done.returncode == 4, done.stderr
     ended = json.loads(done.stdout)
     run = site.flow_run(ended["flow_run_id"])
-    assert (run.state_name, run.state_type.value, set(run.tags)) == ("Worse", "COMPLETED", {"mlops", "env:dev"})
+    assert (run.state_name, run.state_type.value, set(run.tags)) == ("Refused", "COMPLETED", {"mlops", "env:dev"})
     assert "worse than the champion" in ended["message"]
     (refused,) = _events(site, "refused", 1)
     assert (refused.resource.id, refused.payload["environment"]) == ("mlops.model.dev.ml.sentiment", "dev")
@@ -319,7 +319,7 @@ def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anythin
     before = _versions(site)
     with site.worker():
         assert site.prefect("flow-run", "retry", str(run.id)).returncode == 0
-        site.wait(run.id, "Completed", "Rejected", "Worse", "Cannot tell", "No better")
+        site.wait(run.id, "Completed", "Refused")
         states = site.task_states(run.id)
         assert states["plan the training"] == ["Completed", "Cached"]
         assert len(_versions(site)) - len(before) <= 1
