@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import console, options, runner, show
+from cli import console, monitor_run, options, runner, show
 from flows.request import TableForm
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Environment
 from lifecycle.core.writer_process import name_the_user
-from lifecycle.monitoring import standings
+from lifecycle.monitoring import probation, standings
 from lifecycle.monitoring.findings import Alert, Line, Measured, Silence
 from lifecycle.settings import Settings, definitions
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lifecycle.monitoring.labels import Joined
 
 app = typer.Typer(help="Production: drift, performance, alerts, labels that come later.", no_args_is_help=True)
+monitor_run.add_to(app)
 
 PROD = Environment.PROD
 ALERT = 8
@@ -65,10 +66,11 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     from lifecycle.monitoring import store
 
     config, name = _place(env, model_name)
-    standing = standings.read(config.measurements, name)
+    standing, watched = standings.read(config.measurements, name), probation.read(config.measurements, name)
     drift, performance = (store.every(config.measurements, name, kind) for kind in ("drift", "performance"))
     if as_json:
-        show.print_json({"standing": standing, "drift": drift[-SHOWN:], "performance": performance[-SHOWN:]})
+        found = {"drift": drift[-SHOWN:], "performance": performance[-SHOWN:]}
+        show.print_json({"standing": standing, "probation": watched, **found})
         return
     answered = {(each.version, each.batch): each for each in performance}
     show.table(
@@ -95,6 +97,8 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     )
     for alert in standing.alerts:
         console.echo(f"ALERT {alert.id}: {alert.told}")
+    if watched:
+        console.echo(f"Probation: {watched.told}")
 
 
 @app.command()

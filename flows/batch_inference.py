@@ -4,6 +4,7 @@ from typing import Literal
 
 from prefect import flow
 
+from flows import monitor
 from flows.flow_requests import InferenceRequest
 from flows.parameters import PERSISTED, Outcome, flat, for_its_day, named
 from lifecycle.data.manifest import LATEST
@@ -14,7 +15,7 @@ from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import files
-from tasks import compute, data, inference, monitoring, registry, reports
+from tasks import compute, data, inference, monitoring, probation, registry, reports
 from tasks.outcomes import Batch
 
 INPUTS = ".inputs"
@@ -43,10 +44,11 @@ def run(request: InferenceRequest) -> Outcome[Batch]:
     )
     planned = monitoring.with_sample(inference.pinned(planned), config)
     folder, _ = inference.locate(planned)
+    probation.before(planned, config, request.model)
     compute.run_step("infer", planned, config)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))
     reports.show_batch(batch)
-    monitoring.after(planned, config)
+    monitor.after(planned, config, request.model)
     return Outcome(batch, f"{batch.manifest.scored:,} predictions by {model.label} are in {batch.folder}")
 
 

@@ -343,6 +343,12 @@ class InferenceRequest(Request, TableForm, Dated):
         return (self.columns or {}) | ({self.text_column: TEXT} if self.text_column else {})
 
 
+class MonitorRequest(Request):
+    """Of the flow monitor."""
+
+    env: Environment = Field(Environment.PROD, description="Environment whose champion is looked at.")
+
+
 class ReleaseRequest(TableRequest, Fitting):
     """Of the flow release."""
 

@@ -47,6 +47,11 @@ def is_marked(folder: Path) -> bool:
     return volumes.exists(folder / FILE)
 
 
+def instead(folder: Path) -> str:
+    """What has taken the place of a marked batch; empty if nothing has."""
+    return json.loads(volumes.read(folder / FILE)).get("instead") or ""
+
+
 def unmark(folder: Path) -> None:
     """Let a batch count again: its version is champion again, because a person wants it."""
     volumes.remove(folder / FILE)

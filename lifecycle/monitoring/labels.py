@@ -41,8 +41,8 @@ CONFIDENCE, RESAMPLES = 0.99, 1000
 KEY, TRUTH = "key", "truth"
 
 
-class Delivery(Frozen):
-    """A table of labels for the predictions of a registered model."""
+class Answers(Frozen):
+    """The predictions of a registered model, and by which rules they are measured."""
 
     name: str
     tracking_uri: str
@@ -50,12 +50,17 @@ class Delivery(Frozen):
     root: Path
     output_root: Path
     data_root: Path
+    gate: GateRules = GateRules()
+    rules: MonitoringRules = MonitoringRules()
+
+
+class Delivery(Answers):
+    """A table of labels for them."""
+
     source: Source
     key_column: str
     label_column: str
     data: DataRules = DataRules()
-    gate: GateRules = GateRules()
-    rules: MonitoringRules = MonitoringRules()
 
 
 class Joined(Frozen):
@@ -117,7 +122,14 @@ def join(delivery: Delivery) -> Joined:
     return Joined(rows=len(read), **report, lag_days=_lag(about, given), batches=measured)
 
 
-def _scored(delivery: Delivery) -> Iterator[Scored]:
+def known(about: Answers) -> dict[str, Measured]:
+    """How well batches that lie elsewhere were answered, by the labels that were delivered so far; nothing is kept."""
+    truths = _current(about)
+    scored = (each for each in _scored(about) if each.answers.index.isin(truths.keys()).any())
+    return {f"v{each.manifest.model_version}/{each.batch}": _measured(about, each, truths) for each in scored}
+
+
+def _scored(delivery: Answers) -> Iterator[Scored]:
     """The published batches of all versions that have a key."""
     for path in volumes.glob(delivery.output_root, f"{delivery.name}/*/*/{MANIFEST}"):
         manifest = batches.load(path.parent)
@@ -153,7 +165,7 @@ def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]",
     return kept, {"unusable": int((~usable).sum()), "contradictory": aside, "repeated": repeated}
 
 
-def _current(delivery: Delivery) -> dict[str, str]:
+def _current(delivery: Answers) -> dict[str, str]:
     """The newest label of each key that was delivered before."""
     found: dict[str, str] = {}
     for path in store.tables(delivery.root, f"{delivery.name}/labels/*.parquet"):
@@ -168,7 +180,7 @@ def _keep(delivery: Delivery, labels: "pd.Series[str]") -> None:
     store.put(delivery.root / delivery.name / "labels" / f"{now:%Y%m%dT%H%M%S%f}.parquet", table)
 
 
-def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> Measured:
+def _measured(delivery: Answers, scored: Scored, truths: Mapping[str, str]) -> Measured:
     """How well a batch was answered, as far as its labels are there."""
     manifest, now = scored.manifest, datetime.now(UTC)
     answers = scored.answers[scored.answers.index.isin(truths.keys())]
@@ -190,7 +202,7 @@ def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> 
     )
 
 
-def _lines(delivery: Delivery, problem: Problem, scores: Scores, baseline: Baseline) -> Iterator[Line]:
+def _lines(delivery: Answers, problem: Problem, scores: Scores, baseline: Baseline) -> Iterator[Line]:
     """Each metric that the baseline has too; the first one decides: the gate's, else the problem's own."""
     there = {metric.name: metric for metric in problem.judging.standard(scores) if metric.name in baseline.metrics}
     wanted = problem.judging.completed(delivery.gate).metric
@@ -224,7 +236,7 @@ def _loss(metric: Metric, before: float, now: float) -> float:
     return lost / before if metric.in_units and before else lost
 
 
-def _baseline(delivery: Delivery, manifest: BatchManifest) -> Baseline:
+def _baseline(delivery: Answers, manifest: BatchManifest) -> Baseline:
     model = ModelRef(
         tracking_uri=delivery.tracking_uri,
         registry_uri=delivery.registry_uri,
