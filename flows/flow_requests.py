@@ -349,6 +349,16 @@ class MonitorRequest(Request):
     env: Environment = Field(Environment.PROD, description="Environment whose champion is looked at.")
 
 
+class RetrainingRequest(Request, Dated):
+    """Of the flow retrain."""
+
+    env: Environment = Field(Environment.DEV, description="Environment to train and promote in.")
+    data_name: Name | None = Field(None, description="Name of the dataset; default that of the model's definition.")
+    data_version: Name | None = Field(
+        None, description="Version to train on; default the model's table as it is now, else the latest."
+    )
+
+
 class ReleaseRequest(TableRequest, Fitting):
     """Of the flow release."""
 

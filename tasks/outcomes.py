@@ -59,6 +59,14 @@ class Monitored(Frozen):
     restored: tuple[Restored, ...] = ()
 
 
+class Retraining(Frozen):
+    """What an event has led to: a training and what the gate said, or why there was none."""
+
+    model: str
+    refusal: str = ""
+    admission: Admission | None = None
+
+
 class Release(Frozen):
     """The whole way of one model: its data, each environment in order, and the first batch in production."""
 
