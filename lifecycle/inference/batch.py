@@ -82,7 +82,10 @@ def _is_copied(request: BatchRequest, folder: Path) -> bool:
         return False
     with lock.undisturbed(aside.parents[2]):
         verify(aside, request)
-        shutil.copytree(volumes.local(aside), folder, dirs_exist_ok=True)
+        there = volumes.local(aside)
+        shutil.rmtree(folder)
+        shutil.copytree(there, folder, ignore=shutil.ignore_patterns(MANIFEST))
+        shutil.copyfile(there / MANIFEST, folder / MANIFEST)
     logger.info("Predictions that %s made in the shadow are published", request.model.label)
     return True
 

@@ -132,6 +132,8 @@ def known(about: Answers) -> dict[str, Measured]:
 def _scored(delivery: Answers) -> Iterator[Scored]:
     """The published batches of all versions that have a key."""
     for path in volumes.glob(delivery.output_root, f"{delivery.name}/*/*/{MANIFEST}"):
+        if path.parent.name.startswith("."):  # a killed process was about to publish it
+            continue
         manifest = batches.load(path.parent)
         if manifest.key_column and manifest.scored:
             folder = volumes.local(path.parent)
