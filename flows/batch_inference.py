@@ -1,5 +1,6 @@
 """One pinned model + one table → published predictions."""
 
+from pathlib import Path
 from typing import Literal
 
 from prefect import flow
@@ -49,7 +50,9 @@ def run(request: InferenceRequest) -> Outcome[Batch]:
     batch = Batch(folder=str(folder), manifest=inference.load(folder))
     reports.show_batch(batch)
     monitor.after(planned, config, request.model)
-    return Outcome(batch, f"{batch.manifest.scored:,} predictions by {model.label} are in {batch.folder}")
+    if instead := inference.instead(folder):  # its version was rolled back because of it
+        batch = Batch(folder=instead, manifest=inference.load(Path(instead)))
+    return Outcome(batch, f"{batch.manifest.scored:,} predictions by {batch.manifest.made_by} are in {batch.folder}")
 
 
 @flow(name="batch-inference", flow_run_name=named("infer {model_name} in {env}", InferenceRequest), **PERSISTED)

@@ -21,9 +21,10 @@ def run(request: MonitorRequest) -> Outcome[Monitored]:
     """Tell of alerts that nobody was told of, and act on the probation of the champion; again changes nothing."""
     request = request.completed()
     config = compute.settings_of(request.env, request.model)
+    subject = probation.subject_of(config, request.model)
+    probation.require_champion(subject)
     standing = monitoring.refresh(config, request.model)
     restored = acted(config, request.model)
-    subject = probation.subject_of(config, request.model)
     found = probation.stands(subject)
     alerts = f"{len(standing.alerts) if standing else 0} open alerts"
     value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored)

@@ -2,7 +2,7 @@
 
 import logging
 
-from lifecycle.core.errors import MlopsError
+from lifecycle.core.errors import MlopsError, NotFoundError
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import restoration, shadow
 from lifecycle.monitoring.restoration import Decision, Restored
@@ -33,6 +33,16 @@ def subject_of(config: Settings, model_name: str) -> Subject:
         rules=config.monitoring,
         gate=config.gate,
     )
+
+
+def require_champion(subject: Subject) -> None:
+    """Refuse to look at a model that is nobody's production.
+
+    Raises:
+        NotFoundError: It has no champion.
+    """
+    if not stands(subject).champion:
+        raise NotFoundError(f"{subject.name} has no champion to look at.", "See: mlops model list")
 
 
 def before(batch: BatchRequest, config: Settings, model_name: str) -> None:
@@ -87,7 +97,7 @@ def restore(decision: Decision, config: Settings, model_name: str) -> Restored:
 def _tell(restored: Restored, done: Promotion, config: Settings, model_name: str) -> None:
     """At least once, whatever is killed: as event, which notifies, in the log, as artifacts, and by the endpoint."""
     reason, former = restored.decision.reason, restored.decision.probation.former
-    logger.warning("%s. %d batches are superseded by those of v%d", done.message, restored.replaced, former)
+    logger.warning("%d batches of %s are superseded by those of v%d", restored.replaced, done.name, former)
     events.emit("rolled-back", done.name, config.env, version=done.champion, reason=reason)
     reports.show_promotion(done)
     reports.show_restored(restored)

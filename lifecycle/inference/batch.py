@@ -81,7 +81,11 @@ def _is_copied(request: BatchRequest, folder: Path) -> bool:
     if aside is None or not volumes.is_published(aside):
         return False
     with lock.undisturbed(aside.parents[2]):
-        verify(aside, request)
+        try:
+            verify(aside, request)
+        except IntegrityError as error:
+            logger.warning("Scored anew: %s", error)
+            return False
         there = volumes.local(aside)
         shutil.rmtree(folder)
         shutil.copytree(there, folder, ignore=shutil.ignore_patterns(MANIFEST))

@@ -48,8 +48,10 @@ def is_marked(folder: Path) -> bool:
 
 
 def instead(folder: Path) -> str:
-    """What has taken the place of a marked batch; empty if nothing has."""
-    return json.loads(volumes.read(folder / FILE)).get("instead") or ""
+    """What has taken the place of a batch; empty if nothing has."""
+    if not is_marked(folder):
+        return ""
+    return str(json.loads(volumes.read(folder / FILE)).get("instead") or "")
 
 
 def unmark(folder: Path) -> None:

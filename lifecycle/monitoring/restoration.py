@@ -135,6 +135,7 @@ def replace(subject: Subject, decision: Decision, score: Callable[[BatchRequest]
     for batch in replacements(subject, decision):
         try:
             score(batch)
+            _measured(subject, batch)
         except (NotFoundError, ConflictError, DataError) as error:
             logger.warning("Superseded, but not scored again: %s", error)
             if batch.replaces:
@@ -144,6 +145,14 @@ def replace(subject: Subject, decision: Decision, score: Callable[[BatchRequest]
     alone = {folder for folder in marked if not superseded.instead(folder)}
     lost = tuple(sorted(str(folder) for folder in alone))
     return Restored(outcome="rolled back", decision=decision, replaced=len(marked - alone), lost=lost)
+
+
+def _measured(subject: Subject, batch: BatchRequest) -> None:
+    """What was measured in the shadow is now of the predictions that count."""
+    name, version = batches.locate(batch)[0].name, batch.model.version or 0
+    path = store.place(subject.root, subject.name, "shadow", version, name)
+    if volumes.exists(path):
+        store.keep(subject.root, "drift", store.read(path))
 
 
 def finish(subject: Subject, restored: Restored) -> None:

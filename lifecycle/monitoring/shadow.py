@@ -62,7 +62,8 @@ def stands(subject: Subject) -> Probation:
     now = promotion.read_log(subject.target)
     story.refuse_if_missing(subject.target, now)
     found = _of(subject, now)
-    store.write_json(subject.root / subject.name / FILE, found.model_dump(mode="json"))
+    if found.champion:
+        store.write_json(subject.root / subject.name / FILE, found.model_dump(mode="json"))
     return found
 
 
