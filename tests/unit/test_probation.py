@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lifecycle.core.references import ModelRef
 from lifecycle.data.source import Source
+from lifecycle.erasure.erase import Places
 from lifecycle.inference import batch as inference
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import superseded
@@ -102,6 +103,7 @@ def test_a_champion_like_the_one_before_passes_and_the_shadow_stays_apart(config
     table = deltalake.DeltaTable(str(config.state / "table")).to_pandas()
     assert set(table["model_version"]) == {2}
     assert not [*config.measurements.rglob("inputs/*.json")], "no inputs are left"
+    assert Places.of([config]).predictions == (config.predictions, config.shadows), "an erasure reaches it"
 
 
 def test_a_champion_that_breaks_the_rule_is_rolled_back_and_every_row_scored_once_more(
