@@ -2,7 +2,7 @@
 
 import logging
 
-from lifecycle.core.errors import MlopsError, NotFoundError
+from lifecycle.core.errors import NotFoundError
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import restoration, shadow
 from lifecycle.monitoring.restoration import Decision, Restored
@@ -51,7 +51,7 @@ def before(batch: BatchRequest, config: Settings, model_name: str) -> None:
         return
     try:
         record(subject_of(config, model_name), batch)
-    except MlopsError as error:
+    except Exception as error:  # also of a library
         logger.warning("The batch is not recorded for a probation: %s", error)
 
 
@@ -59,7 +59,7 @@ def begins(config: Settings, model_name: str) -> None:
     """Say of a champion that was just promoted whether it is on probation; a promotion does not fail of it."""
     try:
         found = stands(subject_of(config, model_name))
-    except MlopsError as error:
+    except Exception as error:  # also of a library
         logger.warning("Nothing is known of a probation: %s", error)
         return
     logger.info("%s: %s", found.model, found.told)
