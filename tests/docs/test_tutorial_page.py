@@ -1,4 +1,4 @@
-"""docs/tutorial.md is what a new user types: every command and program runs, in its order, in an empty folder."""
+"""docs/tutorial.md and what programs read of it: every command and program runs, in its order, in an empty folder."""
 
 import re
 import shlex
@@ -12,7 +12,9 @@ from cli.main import main
 from lifecycle.gate.proof import replay
 from tests.conftest import ROOT
 
-PAGE = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "docs/tutorial.md", ROOT / "docs/reference/python.md"]
+"""The second reads what the first has made."""
+FENCES = re.compile(r"```(console|python)\n(.*?)```", re.S)
 
 
 def test_every_command_and_program_runs_in_the_order_of_the_page(
@@ -23,9 +25,9 @@ def test_every_command_and_program_runs_in_the_order_of_the_page(
     monkeypatch.setenv("PREFECT_API_URL", server)
     monkeypatch.setattr(replay, "_in_fresh_process", replay.replay)
     monkeypatch.setattr(replay, "ahead", lambda _=None: nullcontext())
-    for kind, block in re.findall(r"```(console|python)\n(.*?)```", PAGE, re.S):
+    for kind, block in FENCES.findall("\n".join(page.read_text(encoding="utf-8") for page in PAGES)):
         if kind == "python":
-            exec(compile(block, "docs/tutorial.md", "exec"), {"__name__": "page"})  # noqa: S102  our own page
+            exec(compile(block, "the pages", "exec"), {"__name__": "page"})  # noqa: S102  our own page
             continue
         for line in block.splitlines():
             command, _, ends = line.partition("  # exit code ")
