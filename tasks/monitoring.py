@@ -25,7 +25,13 @@ def with_sample(batch: BatchRequest, config: Settings) -> BatchRequest:
 
 def after(batch: BatchRequest, config: Settings) -> None:
     """Measure a published batch and tell of alerts."""
-    request = watch.Watch(batch=batch, rules=config.monitoring, root=config.measurements, data_root=config.datasets)
+    request = watch.Watch(
+        batch=batch,
+        rules=config.monitoring,
+        root=config.measurements,
+        data_root=config.datasets,
+        gate=config.gate,
+    )
     tell(measure(request), config)
 
 

@@ -112,7 +112,7 @@ def compare(subject: Subject, shadow: BatchRequest) -> None:
     try:
         folder, _ = batches.locate(shadow)
         baseline = watch.baseline_of(shadow.model, subject.data_root)
-        found = measured(Published(shadow, folder, batches.load(folder)), baseline, subject.rules)
+        found = measured(Published(shadow, folder, batches.load(folder)), baseline, subject.rules, subject.gate)
         store.keep(subject.root, "shadow", found)
     finally:
         if shadow.sample:
