@@ -44,6 +44,7 @@ def _data(definition: ModelDefinition, notes: Mapping[str, str]) -> Iterator[str
         "source": "in the project's folder" if is_relative else "",
         "target": "what is to be predicted",
         "key": "identifies a row",
+        "documents": "what is answered from",
     }
     for key, value in values.items():
         yield _line(key, value, comments.get(key, ""))

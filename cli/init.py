@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,8 @@ from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Environment, ProblemName, is_name
 from lifecycle.data import delta, ingest, piped
 from lifecycle.data.source import Source
-from lifecycle.problems.contract import DROP, TEXT
+from lifecycle.problems.contract import DROP, TEXT, Folder
+from lifecycle.problems.known import PROBLEMS, named
 from lifecycle.settings import checked, definitions, files
 from lifecycle.settings.definitions import ModelDefinition
 from lifecycle.storage.files import publish_file
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS, SHOWN = 20_000, 24
 """Rows that are looked at, and letters of an example that are shown."""
-TEXTS = {"text-classification": 1, "text-pair-classification": 2, "chat": 1}
-"""How many columns of texts a problem reads, where it reads these alone."""
 UNIQUE = 0.9
 """Where fewer of the rows than this have a key of their own, it is none."""
 EXAMPLE = "For example: mlops init data/customers.csv --target churned"
@@ -48,8 +47,15 @@ class InitRequest(Form, TableForm):
 
     table: Annotated[
         str | None,
-        typer.Argument(callback=options.sealed, help="Path or URL of the table, or catalog.schema.table."),
+        typer.Argument(
+            callback=options.sealed, help="Path or URL of the table, or catalog.schema.table; or a folder of documents."
+        ),
     ] = None
+    questions: Annotated[
+        str | None,
+        typer.Option(callback=options.sealed, help="Of a folder of documents: the table of questions to judge by."),
+    ] = None
+    documents: str | None = Field(None, description="Folder of the documents that the questions are answered from.")
     model_name: str | None = Field(None, description="Default: from the name of the table.")
     target: str | None = Field(None, description="Column that is to be predicted.")
     problem: ProblemName | None = Field(None, description="Default: what the target is.")
@@ -82,6 +88,7 @@ def init(
     """Look at a table, propose what a model of it is, and write that to config/models/NAME.yaml after a yes.
 
     Example: mlops init data/customers.csv --target churned
+    Example: mlops init handbook --questions questions.csv
     Example: mlops init --github
     """
     if github:
@@ -91,12 +98,15 @@ def init(
         return
     from cli import definition_file
 
+    request = _with_questions(request)
     source = request.source
     name = request.model_name or _named_after(source)
     path = _file_of(name, force or dry_run)
     frame = _rows(source)
     proposal = _proposal(frame, request, ask=not yes)
-    definition = _definition(name, frame, proposal, request, _place(source, path))
+    places = {"source": _place(source, path)}
+    places |= {"documents": _within(Path(request.documents).expanduser(), path)} if request.documents else {}
+    definition = _definition(name, frame, proposal, request, places)
     _require_rows(frame, source.name)
     if request.key:
         _require_identifies(frame, request.key)
@@ -113,6 +123,42 @@ def init(
         show.print_json(facts | {"definition": definition, "notes": proposal.notes, "next": command})
     elif command:
         console.echo(f"Wrote {_shown(path)}. Next: {command}")
+
+
+def _with_questions(request: InitRequest) -> InitRequest:
+    """A folder of documents in the place of a table: the table is that of the questions."""
+    folder = Path(request.table or "").expanduser()
+    if request.table is None or request.source_format or not folder.is_dir():
+        if request.questions:
+            what = f"--questions are asked of a folder of documents, and {request.table or 'nothing'} is none."
+            raise ConfigError(what, "For example: mlops init handbook --questions questions.csv")
+        return request
+    wanted = [request.problem] if request.problem else [*PROBLEMS]
+    problem = next((name for name in wanted if (of := named(name).table.folder) and of.holds(folder)), None)
+    if problem is None:
+        return request
+    if request.questions is None:
+        beside = named(problem).table.folder
+        raise ConfigError(beside.needed(folder) if beside else "", f"mlops init {folder} --questions questions.csv")
+    name = request.model_name or _named_after(Source(uri=str(folder.absolute())))
+    changes = {"table": request.questions, "documents": str(folder), "problem": problem, "model_name": name}
+    return request.model_copy(update=changes)
+
+
+def _folder(request: InitRequest) -> tuple[Folder, Path] | None:
+    """What a problem needs beside its table, and where it is; None if it needs nothing."""
+    beside = named(request.problem).table.folder if request.problem else None
+    if beside is None and request.documents:
+        fix = (
+            f"Name the problem of such a model: --problem {next(name for name in PROBLEMS if named(name).table.folder)}"
+        )
+        raise ConfigError("--documents are for a model that answers from them.", fix)
+    if beside is None:
+        return None
+    if request.documents is None:
+        what = f"A model of the problem {request.problem} answers from documents: in which folder are they?"
+        raise ConfigError(what, "Say so: --documents FOLDER")
+    return beside, Path(request.documents).expanduser()
 
 
 def _named_after(source: Source) -> str:
@@ -154,11 +200,15 @@ def _require_rows(frame: "pd.DataFrame", name: str) -> None:
 
 def _place(source: Source, path: Path) -> str | None:
     """The table as the definition names it: below the project's folder relative to it; None for a pipe."""
-    place, folder = Path(source.uri).expanduser().absolute(), path.parents[2]
+    place = Path(source.uri).expanduser()
     if not source.is_path:
         return source.uri
-    if not place.is_file() and not place.is_dir():
-        return None
+    return _within(place, path) if place.is_file() or place.is_dir() else None
+
+
+def _within(place: Path, path: Path) -> str:
+    """A place as the definition of that path names it: below the project's folder relative to it."""
+    place, folder = place.absolute(), path.parents[2]
     return str(place.relative_to(folder)) if place.is_relative_to(folder) else str(place)
 
 
@@ -177,6 +227,8 @@ def _proposal(frame: "pd.DataFrame", request: InitRequest, *, ask: bool) -> "Pro
     if len(kept.columns) < 2:
         what = f"A model needs a target and an input: there are {len(kept.columns)} columns, {_listed(kept.columns)}."
         raise ConfigError(what, "Is the delimiter another one? --delimiter")
+    if beside := _folder(request):
+        return beside[0].propose(kept, request.target, beside[1])
     proposal = propose(kept, request.target)
     return proposal if proposal.target else propose(kept, _asked_target(kept, proposal, ask))
 
@@ -217,26 +269,28 @@ def _listed(columns: Iterable[str], most: int = 20) -> str:
 
 
 def _definition(
-    name: str, frame: "pd.DataFrame", proposal: "Proposal", request: InitRequest, place: str | None
+    name: str, frame: "pd.DataFrame", proposal: "Proposal", request: InitRequest, places: Mapping[str, str | None]
 ) -> "ModelDefinition":
     """The definition that the proposal and the decisions make together."""
     problem = request.problem or proposal.problem
-    _require_answers(frame[str(proposal.target)].str.strip(), problem)
+    rows = named(problem).table
+    if rows.folder is None:
+        _require_answers(frame[str(proposal.target)].str.strip(), problem)
     kinds = {column.name: column.kind for column in proposal.columns}
     kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
-    kinds = _of_texts(kinds, TEXTS[problem]) if problem in TEXTS else _of_tables(kinds)
+    kinds = _of_texts(kinds, rows.texts) if rows.texts else _of_tables(kinds)
     key = request.key or proposal.key
     split = _split(proposal, request)
-    table = {"source": place, "format": request.source_format, "encoding": request.encoding}
+    table = {**places, "format": request.source_format, "encoding": request.encoding}
     table |= {"delimiter": request.delimiter}
-    no_inputs = {key, split["column"] if split and split["by"] == "group" else None}
+    no_inputs = {key, split["column"] if split["by"] == "group" else None}
     data = {
         "name": name,
         "target": proposal.target,
         "key": key,
         "columns": {name: DROP if name in no_inputs and kind != TEXT else kind for name, kind in kinds.items()},
         **{option: value for option, value in table.items() if value is not None},
-        **({"split": split} if split else {}),
+        "split": split,
     }
     return checked(ModelDefinition, problem=problem, data=data)
 
@@ -274,14 +328,14 @@ def _require_answers(cells: "pd.Series[str]", problem: ProblemName) -> None:
         raise ConfigError(what, fix)
 
 
-def _split(proposal: "Proposal", request: InitRequest) -> dict[str, str] | None:
-    """By what rows are divided; None for at random."""
+def _split(proposal: "Proposal", request: InitRequest) -> dict[str, Any]:
+    """By what rows are divided."""
     if request.group_column and request.time_column:
         raise ConfigError("A split is by group or by time, not by both.", "Leave out --group-column or --time-column.")
     if request.group_column:
         return {"by": "group", "column": request.group_column}
     time_column = request.time_column or (proposal.time_column if proposal.split_by == "time" else None)
-    return {"by": "time", "column": time_column} if time_column else None
+    return {"by": "time", "column": time_column} if time_column else {"by": "random", **proposal.sizes}
 
 
 def _show(name: str, frame: "pd.DataFrame", proposal: "Proposal", definition: "ModelDefinition") -> None:

@@ -1,6 +1,9 @@
-"""`mlops model create|register|register-(external|bert|vader)|copy`: every way into the registry but promotion."""
+"""`mlops model create|register|register-…|copy`: every way into the registry but promotion."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +15,18 @@ from flows.request import Form
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
+from lifecycle.core.parameters import ColumnMap
+from lifecycle.core.references import ModelRef
 from lifecycle.models import loading
 from lifecycle.models.external import external
 from lifecycle.models.external.conversion import Pickled
+from lifecycle.models.external.declared import Declared, Labels, Order
 from lifecycle.registry import catalog, registration, store, transfer
+from lifecycle.settings import definitions
+from lifecycle.tracking.client import download
 
 if TYPE_CHECKING:
-    from lifecycle.core.references import ModelRef
+    from lifecycle.data.manifest import Manifest
     from lifecycle.registry.store import Target
 
 DEV, STAGING = Environment.DEV, Environment.STAGING
@@ -29,6 +37,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands under `mlops model`."""
     for command in (create, register, copy):
         app.command()(command)
+    app.command("register-mlflow")(register_mlflow)
     app.command("register-external")(register_external)
     app.command("register-bert")(register_bert)
     app.command("register-vader")(register_vader)
@@ -72,6 +81,85 @@ def register(
     else:
         model = registration.described(target, source or "")
     _enter(target, env, model, description, as_json)
+
+
+class FlavourRequest(Form):
+    """A model that somebody logged or saved with MLflow, and what is known of it."""
+
+    model_name: options.ModelToChange
+    source: Annotated[str, typer.Argument(help="A folder as MLflow saves a model, or a runs:/… or models:/… URI.")]
+    env: options.Env = DEV
+    columns: ColumnMap | None = Field(
+        None, description="Input of the data to the column that the model reads, as \"{'text': 'sentence'}\"."
+    )
+    order: Order | None = Field(
+        None, description="Inputs in the order in which it reads them, as temp,hum, if it knows no names."
+    )
+    labels: Labels | None = Field(
+        None, description="What it answers to the label that it means, as \"{0: 'no', 1: 'yes'}\"; never guessed."
+    )
+    data_name: str | None = Field(None, description="Dataset that it was trained on.")
+    data_version: str | None = Field(None, description="Its version.")
+    trained_on: list[str] | None = Field(
+        None, description="The splits of that version that it saw: train; train,test; all (default). May be repeated."
+    )
+    description: Description = ""
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What cannot be known of it."""
+        return self.model_dump(include={"columns", "order", "labels"}, exclude_none=True)
+
+
+@options.of_request
+def register_mlflow(request: FlavourRequest, as_json: options.Json = False) -> None:
+    """Register a model of any MLflow flavour, if it keeps the contract of its problem: columns, types and answers.
+
+    It is checked against the rows of train of the dataset that the model's definition names, or --data-name. Code in it
+    (a pickle, a PythonModel, modules of its own) runs only where the settings trust its digest: trusted_models.
+
+    What it saw the gate leaves out of the comparison: --data-name, --data-version and --trained-on say it. Without them
+    no gate accepts it.
+
+    Example: mlops model register-mlflow runs:/3f1c…/model --model-name sentiment --data-name news --data-version 1
+    """
+    from lifecycle.models.external import contract, incoming  # needs pandas and MLflow, which no help does
+
+    target, config = runner.registered(request.env, request.model_name), settings.load(request.env)
+    said = external.said(config, request.data_name, request.data_version, request.trained_on or ())
+    manifest = _judged_on(config, request)
+    with _files_of(target, request.source) as folder:
+        trust = ModelRef(tracking_uri=target.tracking_uri, uri=request.source, run_id="", artifact_sha256="")
+        trusted = trust.model_copy(update=target.trust)
+        asked = contract.Asked(request.source, manifest, settings.checked(Declared, **request.declared))
+        model = incoming.register(
+            config, request.model_name, incoming.Incoming(folder, request.source, trusted), asked, said
+        )
+    _enter(target, request.env, model, request.description, as_json)
+
+
+def _judged_on(config: settings.Settings, request: FlavourRequest) -> "Manifest":
+    """The dataset version whose contract a model is to keep: the one that is named, else the latest of its model."""
+    from lifecycle.data import dataset
+    from lifecycle.data.manifest import LATEST
+
+    definition = definitions.chosen(request.model_name)[1]
+    name = request.data_name or (definition.data.name if definition else None)
+    if name is None:
+        what = f"{request.model_name} is not defined, so nothing says which data it is about."
+        raise ConfigError(what, "Define it: mlops init TABLE, or name a dataset: --data-name … --data-version …")
+    return dataset.load(config.datasets, name, request.data_version or dataset.resolve(config.datasets, name, LATEST))
+
+
+@contextmanager
+def _files_of(target: "Target", source: str) -> Iterator[Path]:
+    """The files of a model: a folder here, or what a URI of the target's server names."""
+    if not source.startswith(("models:/", "runs:/")):
+        yield Path(source)
+        return
+    named = registration.described(target, source).uri
+    with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
+        yield download(target.tracking_uri, named, Path(temporary), target.registry_uri)
 
 
 class ExternalRequest(Form):
@@ -182,7 +270,7 @@ def copy(
     _enter(target, target_env, transfer.bring(model, target), description, as_json)
 
 
-def _enter(target: "Target", env: Environment, model: "ModelRef", description: str, as_json: bool) -> None:
+def _enter(target: "Target", env: Environment, model: ModelRef, description: str, as_json: bool) -> None:
 
     number = registration.candidate(target, model, description=description)
     _announce(target.name, env, number)

@@ -24,6 +24,8 @@ class ModelRef(Frozen):
     """Whether the settings of the environment allow to read it if it is a pickle."""
     trusted_modules: tuple[str, ...] = ()
     """Of the code that it brings with it, what the settings of the environment allow to run."""
+    trusted_models: tuple[str, ...] = ()
+    """Digests of models from elsewhere whose code the settings of the environment allow to run."""
 
     @property
     def label(self) -> str:

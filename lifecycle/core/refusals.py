@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lifecycle.core.errors import MlopsError
+from lifecycle.core.errors import ConfigError, MlopsError, TransientError
 
 LENGTH = 500
 CANNOT_SCORE = "Look at the rows, or try the model on one of them: mlops model predict"
@@ -20,6 +20,9 @@ def refused_by_the_library(where: str, kind: type[MlopsError], fix: str) -> Iter
     except MlopsError:
         raise
     except Exception as error:  # libraries raise whatever they like for what they were given
+        is_transient = getattr(error, "is_transient", None)  # what a model asks elsewhere is no fault of the rows
+        if is_transient is not None:
+            raise (TransientError if is_transient else ConfigError)(f"{where}{sentence(error)}") from error
         raise kind(f"{where}{sentence(error)}", fix) from error
 
 

@@ -26,7 +26,7 @@ class Numbers(Frozen):
 
 
 class Tally(NamedTuple):
-    """What the predictions of some rows say in all: how many there are of each class, or how far the numbers reach."""
+    """What predictions of some rows say in all: rows by class, or answered and refused; or how far numbers reach."""
 
     rows: int
     labels: Counter[str]
@@ -36,8 +36,13 @@ class Tally(NamedTuple):
     def of(cls, table: pa.Table, problem: ProblemName) -> "Tally":
         """The tally of a table that holds predictions."""
         answered = named(problem)
+        first = next(iter(answered.prediction))
         if answered.model_type == "classifier":
-            return cls(len(table), Counter(table[next(iter(answered.prediction))].to_pylist()), None)
+            return cls(len(table), Counter(table[first].to_pylist()), None)
+        if answered.refusal:
+            refused = pc.sum(pc.equal(table[first], answered.refusal)).as_py() or 0
+            counts = {"answered": len(table) - refused, "refused": refused}
+            return cls(len(table), Counter({said: rows for said, rows in counts.items() if rows}), None)
         values = table[next(name for name, kind in answered.prediction.items() if kind == "double")].to_numpy()
         if not len(values):
             return cls(0, Counter(), None)

@@ -48,6 +48,9 @@ ARTIFACTS = {
     "vader_lexicon.txt": "lexicon",
     "emoji_utf8_lexicon.txt": "emoji",
     "chain": "chain",
+    "transformer": "transformer",
+    "external": "external",
+    "external.json": "told",
 }
 """The files of a model, by the names under which our classes ask for them."""
 
@@ -126,8 +129,9 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
     its place, after the model has passed every check here. They send what the readers read: texts.
     """
     files = sorted((model_folder / "artifacts").iterdir())
-    code = own.code_of(model_folder)
-    types = pipelines.untrusted_types(model_folder / "artifacts" / "pipeline.skops") if code else []  # all are trusted
+    code, pipeline = own.code_of(model_folder), model_folder / "artifacts" / "pipeline.skops"
+    types = pipelines.untrusted_types(pipeline) if code and pipeline.is_file() else []  # all are trusted
+    needed = getattr(model, "beside", None) or own.needed(code, types)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="mlops-code-") as temporary:
         warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
         mlflow.pyfunc.save_model(
@@ -136,7 +140,7 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
             artifacts={ARTIFACTS[path.name]: str(path) for path in files},
             signature=ModelSignature(Schema([ColSpec(DataType.string, name) for name in model.inputs])),
             pip_requirements=[],
-            code_paths=[str(path) for path in own_code.written(own.needed(code, types), Path(temporary))] or None,
+            code_paths=[str(path) for path in own_code.written(needed, Path(temporary))] or None,
             model_config={"trusted_types": [*pipelines.trusted_types(), *types]},
         )
     return folder

@@ -12,11 +12,11 @@ from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef
+from lifecycle.models.mlmodel import MOST_DESCRIPTION
 from lifecycle.models.pipelines import DO_NOT_USE, read_pipeline, require_answers, said
 from lifecycle.problems.contract import TEXT_COLUMNS, Columns
 from lifecycle.problems.known import named
 
-MOST_DESCRIPTION = 1_000_000
 VADER_FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt")
 ENCODER_MISSING = "Install them: pip install 'mlops-lifecycle[embeddings]'"
 VADER_MISSING = "Install it: pip install 'mlops-lifecycle[vader]'"
@@ -158,6 +158,21 @@ def _network(artifacts: Path, ref: ModelRef) -> Any:
     return model.TransformerModel(encoder, [(column.name, column.kind) for column in told.columns], told.problem)
 
 
+@cached(
+    LRUCache(maxsize=2),
+    key=lambda _, ref: (ref.artifact_sha256, ref.allow_pickle, ref.trusted_modules, ref.trusted_models),
+    lock=Lock(),
+)
+def _external(artifacts: Path, ref: ModelRef) -> Any:
+    """A model of another flavour of MLflow's: data alone, or code that the environment trusts by its digest."""
+    from lifecycle.models.external import opened
+
+    path = artifacts / "columns.json"
+    told = columns_of(path, ref.label) if path.is_file() else None
+    columns = None if told is None else [(column.name, column.kind) for column in told.columns]
+    return opened.opened(artifacts, ref, columns, TEXT_CLASSIFICATION if told is None else told.problem)
+
+
 FORMS: dict[tuple[str, ...], Callable[[Path, ModelRef], Any]] = {
     ("pipeline.skops",): _text,
     ("columns.json", "pipeline.skops"): _of_columns,
@@ -167,5 +182,7 @@ FORMS: dict[tuple[str, ...], Callable[[Path, ModelRef], Any]] = {
     ("chain",): chain,
     ("transformer",): _network,
     ("columns.json", "transformer"): _network,
+    ("external", "external.json"): _external,
+    ("columns.json", "external", "external.json"): _external,
 }
 """What the artifacts of a model may be, all their names, to what reads them."""

@@ -11,22 +11,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import Any
 
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef, options_of
 from lifecycle.models import examples
-from lifecycle.models.forms import FORMS, MOST_DESCRIPTION, chain, columns_of
-from lifecycle.models.pipelines import DO_NOT_USE, said
+from lifecycle.models.forms import FORMS, chain, columns_of
+from lifecycle.models.mlmodel import description
+from lifecycle.models.pipelines import DO_NOT_USE
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.storage.files import tree_digest
 from lifecycle.tracking.client import download
-
-if TYPE_CHECKING:
-    from mlflow.models import Model
 
 NOT_CONTENT = frozenset({"registered_model_meta", examples.RECORD})
 """Files beside a model: what MLflow writes when it is registered or downloaded, and the record of an erasure."""
@@ -89,48 +85,6 @@ def load_verified(folder: Path, ref: ModelRef) -> Any:
     return reader_of(folder, ref.label)(folder / "artifacts", ref)
 
 
-def description(folder: Path, label: str) -> dict[str, Any]:
-    """What a model's MLmodel file says; it is data from whoever has written it, and may be made to harm.
-
-    Raises:
-        IntegrityError: It is not there, or no such file of a sensible size.
-    """
-    path = folder / "MLmodel"
-    try:
-        if path.stat().st_size > MOST_DESCRIPTION:
-            raise ValueError(f"it has more than {MOST_DESCRIPTION:,} bytes")
-        found = yaml.load(path.read_text(encoding="utf-8"), _Plain)  # noqa: S506  a safe loader, and more than that
-        if not isinstance(found, dict):
-            raise ValueError(f"it holds a {type(found).__name__}")
-    except Exception as error:  # the parser raises whatever the text makes it run into
-        raise IntegrityError(f"{label}: its MLmodel file cannot be read: {said(error)}.", DO_NOT_USE) from None
-    return found
-
-
-def as_mlflow(folder: Path, label: str) -> "Model":
-    """MLflow's own reading of a description: the signature, for those who check queries by it.
-
-    Raises:
-        IntegrityError: It cannot be read.
-    """
-    from mlflow.models import Model
-
-    description(folder, label)
-    try:
-        return Model.load(str(folder))
-    except Exception as error:
-        raise IntegrityError(f"{label}: its MLmodel file cannot be read: {said(error)}.", DO_NOT_USE) from None
-
-
-class _Plain(yaml.SafeLoader):
-    """YAML without merged mappings: nested, a few lines of them become more than fits into memory."""
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuse what is to be merged."""
-        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
-            raise yaml.constructor.ConstructorError(None, None, "merged mappings are not read", node.start_mark)
-
-
 def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
     """What reads a model folder, told by its form; nothing in it is deserialised.
 
@@ -142,7 +96,8 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
     loader = function.get("loader_module") if isinstance(function, dict) else None
     if not isinstance(flavours, dict) or set(flavours) != {"python_function"} or loader != LOADER:
         there = sorted(map(str, flavours))[:5] if isinstance(flavours, dict) else "none"
-        raise IntegrityError(f"{label}: not a model of ours (flavours {there}, loader {loader!r:.80}).")
+        what = f"{label}: not a model of ours (flavours {there}, loader {loader!r:.80})."
+        raise IntegrityError(what, "Have its contract checked: mlops model register-mlflow")
     held = sorted(path.name for path in (folder / "artifacts").glob("*"))
     read = FORMS.get(tuple(held))
     if read is None:

@@ -100,7 +100,7 @@ def read_pipeline(path: Path, ref: ModelRef, read: Callable[[Path, Iterable[str]
     except Exception as error:
         what = f"{ref.label}: {path.name} is not a pipeline stored with skops: {said(error)}."
         raise IntegrityError(what, DO_NOT_USE) from None
-    if _opens_files(pipeline):
+    if opens_files(pipeline):
         raise IntegrityError(f"{ref.label}: {path.name} takes texts for the names of files.", DO_NOT_USE)
     return pipeline
 
@@ -117,7 +117,7 @@ def require_answers(pipeline: Any, ref: ModelRef, *names: str) -> None:
         raise IntegrityError(what, DO_NOT_USE)
 
 
-def _opens_files(pipeline: Any) -> bool:
+def opens_files(pipeline: Any) -> bool:
     """Whether a step reads the files that its input names, as scikit-learn's vectorisers do when they are told to."""
     from lifecycle.problems.text_classification.model import parts
 

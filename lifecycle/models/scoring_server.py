@@ -13,7 +13,7 @@ import pandas as pd
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.guard import LOOPBACK, Guard
 from lifecycle.core.references import ModelRef
-from lifecycle.models import loading
+from lifecycle.models import loading, mlmodel
 from lifecycle.problems.contract import EXAMPLE, columns_of
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _app(folder: Path, model: Any, ref: ModelRef) -> Any:
     from mlflow.pyfunc import PyFuncModel, scoring_server
     from mlflow.types.schema import AnyType
 
-    described = loading.as_mlflow(folder, ref.label)
+    described = mlmodel.as_mlflow(folder, ref.label)
     inputs = described.get_input_schema()
     if inputs:
         is_lax = any(isinstance(kind, AnyType) for kind in inputs.input_types())

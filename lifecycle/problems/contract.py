@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from lifecycle.problems.tabular.proposal import Proposal
+
 Kind = Literal["text", "numeric", "categorical", "boolean", "datetime"]
 """What the cells of an input are."""
 DROP = "drop"
@@ -59,6 +61,8 @@ Columns = tuple[Column, ...]
 TEXT_COLUMNS: Columns = (Column(name="text", kind="text"),)
 CLASS, NUMBER = {"label": "string", "score": "double"}, {"prediction": "double"}
 ANSWER = {"answer": "string", "sources": "string", "score": "double"}
+REFUSAL = "That is not in the documents."
+"""The answer that is none."""
 """The columns of what a model predicts, and MLflow's types of them."""
 
 
@@ -111,6 +115,20 @@ class Before(NamedTuple):
     inputs: Columns = ()
 
 
+class Folder(NamedTuple):
+    """What a problem learns from beside its table: a folder.
+
+    Attributes:
+        holds: Whether a folder is one.
+        propose: What a table whose cells are texts seems to be beside it; a target that is named is that.
+        needed: For who has no table: how it is written.
+    """
+
+    holds: "Callable[[Path], bool]"
+    propose: "Callable[[pd.DataFrame, str | None, Path], Proposal]"
+    needed: "Callable[[Path], str]"
+
+
 class Table(Protocol):
     """What the rows of a dataset are."""
 
@@ -121,6 +139,14 @@ class Table(Protocol):
     @property
     def has_classes(self) -> bool:
         """Whether the truth is one of some classes."""
+
+    @property
+    def texts(self) -> int:
+        """How many columns of texts are its inputs, where these alone are; else 0."""
+
+    @property
+    def folder(self) -> "Folder | None":
+        """What it learns from beside its rows."""
 
     @property
     def kinds(self) -> frozenset[str]:

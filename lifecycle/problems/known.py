@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from lifecycle.core.names import ProblemName
-from lifecycle.problems.contract import ANSWER, CLASS, NUMBER
+from lifecycle.problems.contract import ANSWER, CLASS, NUMBER, REFUSAL
 
 if TYPE_CHECKING:
     from lifecycle.problems.contract import Table
@@ -26,6 +26,7 @@ class Problem:
         target: What the truth is called in the files of a dataset version.
         prediction: The columns of a prediction, each with its type as Spark names it.
         parts: The modules and names of its table, learning, judging, planted and model.
+        refusal: The answer that is none, if its models may give that.
     """
 
     name: ProblemName
@@ -33,6 +34,7 @@ class Problem:
     target: str
     prediction: Mapping[str, str]
     parts: tuple[str, str, str, str, str]
+    refusal: str = ""
 
     @cached_property
     def table(self) -> "Table":
@@ -131,6 +133,7 @@ PROBLEMS: dict[ProblemName, Problem] = {
                 "chat.planted.QUESTIONS",
                 "chat.model.ChatModel",
             ),
+            REFUSAL,
         ),
     )
 }

@@ -15,7 +15,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
-from lifecycle.models.loading import as_mlflow
+from lifecycle.models.mlmodel import as_mlflow
 from lifecycle.problems.findings import Interval
 from lifecycle.registry import aliases, binding, labels, log, memory, promotion, stages, store, story
 from lifecycle.registry.log import Entry, Log

@@ -103,6 +103,7 @@ def earlier_champions(champion: ModelRef, most: int) -> tuple[ModelRef, ...]:
         name=str(champion.name),
         allow_pickle=champion.allow_pickle,
         trusted_modules=champion.trusted_modules,
+        trusted_models=champion.trusted_models,
     )
     found = {champion.artifact_sha256: champion}
     for number in reversed(read_log(target).line):
@@ -120,8 +121,7 @@ def reference(target: Target, number: int) -> ModelRef:
         uri=f"models:/{target.name}/{number}",
         run_id=version.run_id,
         artifact_sha256=version.tags.get(log.ARTIFACT, ""),
-        allow_pickle=target.allow_pickle,
-        trusted_modules=target.trusted_modules,
+        **target.trust,
         name=target.name,
         version=number,
     )

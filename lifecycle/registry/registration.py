@@ -12,7 +12,8 @@ from pathlib import Path
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, TransientError
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead, owner
-from lifecycle.models.loading import artifact_digest, description, private_copy
+from lifecycle.models.loading import artifact_digest, private_copy
+from lifecycle.models.mlmodel import description
 from lifecycle.registry import aliases, binding, log, store, story
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs
@@ -101,8 +102,7 @@ def described(target: Target, source: str) -> ModelRef:
             uri=source,
             run_id=run_id,
             artifact_sha256=artifact_digest(folder),
-            allow_pickle=target.allow_pickle,
-            trusted_modules=target.trusted_modules,
+            **target.trust,
         )
 
 

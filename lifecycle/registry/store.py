@@ -41,7 +41,7 @@ class Target(Frozen):
     """One registered model of one environment.
 
     `registry_uri` is empty where the registry is the tracking server's own; `allow_pickle` says whether this
-    environment loads models that were stored as a pickle, `trusted_modules` whose code it runs.
+    environment loads models that were stored as a pickle, `trusted_modules` and `trusted_models` whose code it runs.
     """
 
     tracking_uri: str
@@ -49,11 +49,12 @@ class Target(Frozen):
     registry_uri: str = ""
     allow_pickle: bool = False
     trusted_modules: tuple[str, ...] = ()
+    trusted_models: tuple[str, ...] = ()
 
     @property
     def trust(self) -> dict[str, Any]:
         """What this environment says of any model, as its reference holds it."""
-        return {"allow_pickle": self.allow_pickle, "trusted_modules": self.trusted_modules}
+        return self.model_dump(include={"allow_pickle", "trusted_modules", "trusted_models"})
 
     @property
     def in_unity_catalog(self) -> bool:
@@ -110,6 +111,7 @@ def target_of(config: Settings, model_name: str) -> Target:
         name=config.registered_name(model_name),
         allow_pickle=config.allow_pickle,
         trusted_modules=config.trusted_modules,
+        trusted_models=config.trusted_models,
     )
 
 

@@ -47,6 +47,7 @@ PublicAddress = Annotated[str, AfterValidator(lambda uri: secrets.public(secrets
 OfAModel = Literal[
     "allow_pickle",
     "trusted_modules",
+    "trusted_models",
     "skip_gate",
     "data",
     "gate",
@@ -91,6 +92,9 @@ class Settings(BaseSettings):
     allow_pickle: bool = Field(False, description="Load models that were registered as a pickle: it runs their code.")
     trusted_modules: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...] = Field(
         (), description="Modules, or packages with all of theirs, whose code may be trained with and run in models."
+    )
+    trusted_models: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(
+        (), description="Digests of MLflow models from elsewhere whose code may run; allow_pickle trusts all of them."
     )
     aliases: tuple[str, ...] = Field(
         (), description="Aliases of your own, beside champion, challenger, shadow, canary."

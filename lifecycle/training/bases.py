@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import ConfigError, NotFoundError
-from lifecycle.models.loading import artifact_digest, description
+from lifecycle.models.loading import artifact_digest
+from lifecycle.models.mlmodel import description
 from lifecycle.problems.contract import Estimator
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, download, is_missing, translated

@@ -20,7 +20,7 @@ from lifecycle.core.errors import IntegrityError, TransientError
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure, replay
-from lifecycle.models import loading, scoring_server
+from lifecycle.models import loading, requirements, scoring_server
 from tests.registry.conftest import State
 
 Started = list["subprocess.Popen[str]"]
@@ -299,15 +299,13 @@ INSTALLED = f"numpy {np.__version__} is installed"
     ],
 )
 def test_a_requirement_is_compared_with_what_is_installed(line: str, problem: str | None) -> None:
-    assert infrastructure.requirement_problems(f"\n{line}\n") == (() if problem is None else (problem,))
+    assert requirements.problems(f"\n{line}\n") == (() if problem is None else (problem,))
 
 
 def test_a_model_that_names_no_requirements_says_so(tmp_path: Path) -> None:
-    assert infrastructure.unmet_requirements(tmp_path) == (
-        "the model names no requirements: it has no requirements.txt",
-    )
+    assert requirements.unmet(tmp_path) == ("the model names no requirements: it has no requirements.txt",)
     (tmp_path / "requirements.txt").write_text("no-such-package==1\nnumpy==1.0\n")
-    assert len(infrastructure.unmet_requirements(tmp_path)) == 2
+    assert len(requirements.unmet(tmp_path)) == 2
 
 
 def test_what_mlflow_writes_beside_a_model_is_not_its_size(tmp_path: Path) -> None:

@@ -10,19 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import mlflow
 import pandas as pd
 import psutil
 import pytest
 from pyspark.sql import SparkSession
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from lifecycle import settings
 from lifecycle.core import spark as sessions
 from lifecycle.core.errors import ConfigError, DataError, IntegrityError
 from lifecycle.core.references import ModelRef
+from lifecycle.data import dataset
 from lifecycle.inference import batch, local, spark
 from lifecycle.inference import manifest as batches
 from lifecycle.models import loading
-from lifecycle.models.external import external
+from lifecycle.models.external import external, incoming
+from lifecycle.models.external.contract import Asked
+from lifecycle.models.external.declared import Declared
+from lifecycle.models.external.incoming import Incoming
+from lifecycle.settings import Settings
 from lifecycle.tracking.client import download
 from tests.conftest import ROOT, tree
 from tests.spark.conftest import TEXTS, requested, write_table
@@ -104,6 +113,18 @@ def test_a_malformed_row_far_down_publishes_nothing(champion: ModelRef, tmp_path
     with pytest.raises(DataError, match="row 21, line 22: 3 fields instead of 2"):
         batch.infer(requested(champion, source, tmp_path / "out", engine="spark"))
     assert [name for name in tree(tmp_path / "out") if not name.endswith(".lock")] == []
+
+
+def test_a_model_of_another_flavour_is_scored_like_any(news: Settings, tmp_path: Path) -> None:
+    rows = dataset.load_rows(news.datasets, "news", "1.0.0")
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(rows["text"], rows["label"])
+    mlflow.sklearn.save_model(pipeline, tmp_path / "model", serialization_format="skops", pip_requirements=["skops"])
+    asked = Asked("a model", dataset.load(news.datasets, "news", "1.0.0"), Declared())
+    trust = ModelRef(tracking_uri=news.mlflow_uri, uri="", run_id="", artifact_sha256="")
+    model = incoming.register(news, "tone", Incoming(tmp_path / "model", "a model", trust), asked, None)
+    source = write_table(tmp_path / "in.csv", TEXTS)
+    expected = predictions(model, source, tmp_path / "local", "local")
+    assert predictions(model, source, tmp_path / "spark", "spark") == expected
 
 
 def test_vader_is_scored_like_any_model(home: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,12 +14,20 @@ import pandas as pd
 import pytest
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import AnyType
 
-from lifecycle.core.errors import ConfigError, DataError, NotFoundError
-from lifecycle.problems.chat import agent, documents, index, model
+from lifecycle.core.errors import ConfigError, DataError, NotFoundError, TransientError
+from lifecycle.inference.predictions import Tally, predict
+from lifecycle.problems import contract
+from lifecycle.problems.chat import agent, carried, documents, index
 from lifecycle.problems.chat.chunks import chunks, pieces
 from lifecycle.problems.chat.documents import Document
-from lifecycle.problems.chat.model import REFUSAL, Chain, ChatModel, EndpointError, asked, conversations
+from lifecycle.problems.chat.endpoint import EndpointError
+from lifecycle.problems.chat.learning import LEARNING
+from lifecycle.problems.chat.model import Chain, ChatModel, asked, conversations
+from lifecycle.problems.chat.settings import REFUSAL
+from lifecycle.problems.chat.words import sentences
+from lifecycle.problems.contract import TEXT_COLUMNS
 
 HOURS = "# Opening hours\n\nThe pool opens at eight on weekdays.\n\n## Sundays\n\nOn Sundays it opens at ten.\n"
 RETURNS = """<html><head><title>Returns</title><script>var x</script></head>
@@ -100,6 +109,8 @@ def test_pieces_keep_their_section_page_and_size() -> None:
     assert "# no heading" in found[1].text
     assert {chunk.page for chunk in found} == {1, 2}
     assert max(len(chunk.text) for chunk in found) <= 80
+    rows = "\n".join(f"| row {number} | says {number}. Or not |" for number in range(4))
+    assert "|\n| row 1" in pieces(rows, 80, 0)[0]
     assert pieces("One is here. Two is there.\n\nThree is after.", 40, 15)[1].startswith("Two is there.")
 
 
@@ -150,9 +161,44 @@ def test_every_shape_of_a_question_is_understood(given: Any) -> None:
     assert [asked(each)[0] for each in conversations(given)] == [ASK]
 
 
+def test_a_passage_is_quoted_in_sentences_rows_and_code_without_its_marks() -> None:
+    passage = """## Limits of a server
+
+- [Start](#start) · [The end](#end)
+
+| limit | default | what it is |
+|---|---|---|
+| `a\\|b` | 40 | **requests** per [minute](x.md). No more. |
+
+- A bullet that goes
+  on. It ends here.
+
+```console
+mlops gate selftest --problem chat
+```
+"""
+    assert sentences(passage) == [
+        "limit: default; what it is",
+        "`a|b`: 40; requests per minute. No more.",
+        "A bullet that goes on.",
+        "It ends here.",
+        "mlops gate selftest --problem chat",
+    ]
+
+
+def test_a_batch_says_how_many_questions_were_refused(chain: Chain) -> None:
+    table = predict(ChatModel(chain), "a model", pd.DataFrame({"text": [ASK, "Who was Bell?", "Who was Watt?"]}))
+    assert Tally.of(table, "chat").labels == {"answered": 1, "refused": 2}
+    assert Tally.of(table, "chat").numbers is None
+    assert contract.REFUSAL == REFUSAL
+
+
 def test_what_is_no_question_is_said(chain: Chain) -> None:
     with pytest.raises(ValueError, match="no column 'messages'"):
         ChatModel(chain).predict(None, pd.DataFrame({"prompt": [ASK]}))
+    for cell in (5, None, float("nan")):
+        with pytest.raises(ValueError, match="neither a question"):
+            ChatModel(chain).predict(None, pd.DataFrame({"messages": [cell]}))
     with pytest.raises(ValueError, match="no question"):
         ChatModel(chain).predict(None, pd.DataFrame({"messages": [[{"role": "system", "content": "Be kind."}]]}))
 
@@ -165,17 +211,21 @@ def test_a_batch_is_a_table_in_the_order_of_its_rows(chain: Chain) -> None:
 
 
 @pytest.mark.usefixtures("logged")
-def test_plain_mlflow_loads_either_form_and_traces_its_answers(built: Path) -> None:
+def test_plain_mlflow_loads_either_form_and_traces_its_answers(built: Path, tmp_path: Path) -> None:
+    code = carried.written(tmp_path)
+    assert "lifecycle" not in code.read_text(encoding="utf-8")
     with mlflow.start_run():
-        signature = ModelSignature(
-            inputs=Schema([ColSpec(kind, name) for name, kind in ChatModel.reads().items()]),
-            outputs=Schema([ColSpec("string")]),
-        )
-        chosen = {"python_model": model.__file__, "artifacts": {"chain": str(built)}, "signature": signature}
+        signature = ModelSignature(inputs=Schema([ColSpec(AnyType(), "messages")]), outputs=Schema([ColSpec("string")]))
+        chosen = {"python_model": str(code), "artifacts": {"chain": str(built)}, "signature": signature}
         uri = mlflow.pyfunc.log_model(name="model", input_example=ChatModel.example(), **chosen).model_uri
         agent_uri = agent.log_agent(built)
-    told = mlflow.pyfunc.load_model(uri).predict({"messages": [MESSAGE]})
+    plain = mlflow.pyfunc.load_model(uri)
+    told = plain.predict({"messages": [MESSAGE]})
     assert told == ["The pool opens at eight on weekdays. [hours.md, Opening hours]"]
+    for cell in (ASK, [MESSAGE], MESSAGE):  # the reference snippet, with a string and with a list of messages
+        assert plain.predict(pd.DataFrame({"messages": [cell]})) == told
+    polite = {"role": "system", "content": "Be kind."}
+    assert plain.predict({"messages": [polite, MESSAGE]}) == told  # which MLflow hands on as two rows
     spans = mlflow.get_trace(mlflow.get_last_active_trace_id(), flush=True).data.spans
     assert [(span.name, span.span_type) for span in spans] == [
         ("chat", "CHAIN"),
@@ -233,6 +283,28 @@ def test_a_language_model_may_refuse_and_is_not_asked_without_passages(chain: Ch
     assert _generating(chain).answer(ASK).refused
     assert _generating(chain).answer("Who invented the telephone?").text == REFUSAL
     assert len(endpoint.asked) == 1
+
+
+def test_a_trained_chain_asks_its_endpoint_and_says_what_waiting_may_cure(
+    endpoint: type[_Endpoint], tmp_path: Path
+) -> None:
+    (tmp_path / "hours.md").write_text(HOURS)
+    (tmp_path / "prompt.txt").write_text("Be brief. {{passages}} {{question}}")
+    params = {"documents": str(tmp_path), "prompt": str(tmp_path / "prompt.txt"), "threshold": 0.5, "retries": 0}
+    params |= {"language_model": "small", "endpoint": os.environ["OPENAI_BASE_URL"]}
+    rows = pd.DataFrame({"text": [ASK, "Who was Bell?", "On Sundays, when does it open?"]})
+    built = LEARNING.fit(None, params, 0, rows, pd.Series(["", "", ""]), TEXT_COLUMNS)
+    told = LEARNING.answers(built, rows, TEXT_COLUMNS)
+    assert told["answer"].tolist() == ["At eight.", REFUSAL, "At eight."]
+    assert {asked["messages"][0]["content"][:9] for asked in endpoint.asked} == {"Be brief."}
+    assert (built.folder / "prompt.txt").read_text() == "Be brief. {{passages}} {{question}}"
+    assert "sk-hidden" not in "".join(path.read_text() for path in built.folder.glob("*.json"))
+    for status, kind in ((503, TransientError), (401, ConfigError)):
+        endpoint.replies[:] = [(status, "")]
+        with pytest.raises(kind, match=f"status {status}"):
+            LEARNING.answers(built, rows, TEXT_COLUMNS)
+        with pytest.raises(kind, match=f"status {status}"):
+            predict(built.model, "a model", rows)
 
 
 def test_a_failing_language_model_is_asked_again_then_an_error_or_replaced(

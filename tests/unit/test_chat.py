@@ -1,5 +1,7 @@
 """Questions to documents: what is expected of an answer, what it is worth, and what the gate makes of a bad chain."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +15,12 @@ from lifecycle.gate.selftest import selftest
 from lifecycle.problems.chat import measures
 from lifecycle.problems.chat.expected import Expected, documents_of
 from lifecycle.problems.chat.learning import LEARNING
+from lifecycle.problems.chat.model import ChatModel
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
+from tests.encoder import write_encoder
+from tests.pairs import DOES, WHAT, WHERE, WHO
 
 
 def test_documents_are_named_in_any_order_and_none_is_outside_the_folder() -> None:
@@ -77,6 +82,53 @@ def test_the_threshold_is_learnt_and_the_key_knows_the_documents(tmp_path: Path)
     for wrong in ({}, {**params, "top_k": 0}, {**params, "threshold": 2}, {**params, "depth": 1}):
         with pytest.raises(ConfigError):
             LEARNING.build(None, wrong, 0, TEXT_COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three documents of sentences whose words the tiny encoder knows."""
+    folder = tmp_path_factory.mktemp("documents")
+    for name, who in zip(("a.md", "b.md", "c.md"), WHO, strict=False):
+        (folder / name).write_text(f"# {who}\n\n{who} {DOES[0]} {WHAT[0]} {WHERE[0]}.\n")
+    return folder
+
+
+@pytest.mark.parametrize("algorithm", ["embedding", "hybrid"])
+def test_passages_are_found_by_vectors_that_lie_in_the_version(algorithm: str, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    params = {"documents": str(folder), "encoder": str(write_encoder(tmp_path / "encoder")), "threshold": 0.1}
+    asked = pd.DataFrame({"text": [f"{WHO[1]} {DOES[0]}", f"{WHO[2]} {WHERE[0]}"]})
+    built = LEARNING.fit(algorithm, params, 0, asked, pd.Series(["", ""]), TEXT_COLUMNS)
+    answers = LEARNING.answers(built, asked, TEXT_COLUMNS)
+    assert [json.loads(cell)[0] for cell in answers["sources"]] == ["b.md", "c.md"]
+    assert answers["score"].between(0, 1).all()
+    shutil.rmtree(tmp_path / "encoder")
+    again = ChatModel.of(built.folder)
+    assert again.predict(None, asked.iloc[::-1]).sort_index().equals(answers)
+    with pytest.raises(ConfigError, match="encoder"):
+        LEARNING.build(algorithm, params, 0, TEXT_COLUMNS)
+
+
+def test_what_asks_a_language_model_is_part_of_a_training(folder: Path, tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("Say it: {{question}} {{passages}}")
+    params = {"documents": str(folder), "language_model": "small", "endpoint": "http://127.0.0.1:1/v1"}
+    first = LEARNING.build(None, params, 0, TEXT_COLUMNS)
+    with_prompt = LEARNING.build(None, {**params, "prompt": str(prompt)}, 0, TEXT_COLUMNS)
+    assert first.get_params()["endpoint"] == params["endpoint"]
+    assert first.get_params() != with_prompt.get_params()
+    assert LEARNING.build(None, {**params, "prompt": prompt.read_text()}, 0, TEXT_COLUMNS) == with_prompt
+    for wrong, said in (
+        ({"endpoint": "https://ada:secret@host/v1"}, "a key belongs into OPENAI_API_KEY"),
+        ({"endpoint": "ftp://host"}, "http"),
+        ({"timeout": 0}, "timeout"),
+        ({"retries": 1.5}, "retries"),
+        ({"prompt": "nowhere.txt"}, "no file"),
+        ({"prompt": "{{question}} alone"}, "passages"),
+        ({"encoder": "minilm"}, "no parameter 'encoder'"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            LEARNING.build(None, {**params, **wrong}, 0, TEXT_COLUMNS)
 
 
 def test_every_planted_chain_meets_its_fate() -> None:

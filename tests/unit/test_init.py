@@ -15,6 +15,7 @@ import yaml
 
 from cli.main import main
 from lifecycle.settings import definitions
+from tests.questions import write_project
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -261,3 +262,30 @@ def test_a_folder_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> N
     code, _, err = run("t.csv", "--yes")
     assert (code, "Traceback" in err) == (2, False)
     assert "config" in err
+
+
+def test_a_folder_of_documents_takes_its_questions_along(run: Run, tmp_path: Path) -> None:
+    write_project()
+    for arguments in (["handbook"], ["handbook", "--problem", "chat"]):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert "question,documents,answer" in err
+        assert "mlops init handbook --questions questions.csv" in err
+    assert run("questions.csv", "--problem", "chat")[::2] == (
+        2,
+        "Error: A model of the problem chat answers from documents: in which folder are they? "
+        "Say so: --documents FOLDER",
+    )
+    assert "is none" in run("questions.csv", "--questions", "questions.csv")[2]
+    Path("wrong.csv").write_text("question,documents\n" + "Why?,gone.md\nWho?,../x.md\n" * 20)
+    code, _, err = run("handbook", "--questions", "wrong.csv", "--yes")
+    assert code == 3
+    assert "gone.md (row 1), '../x.md' is no path within the folder of documents (row 2)" in err
+    assert not Path("config").exists()
+    assert run("handbook", "--questions", "questions.csv", "--yes")[0] == 0
+    assert run("questions.csv", "--problem", "chat", "--documents", "handbook", "--yes")[0] == 0
+    first, second = definitions.load("handbook"), definitions.load("questions")
+    assert first.data.documents == second.data.documents == str(tmp_path / "handbook")
+    assert (first.data.target, first.data.columns) == ("documents", {"question": "text"})
+    assert (first.data.split.test_size, first.data.split.holdout_size) == (0.1, 0.6)
+    assert written(tmp_path, "handbook")["data"]["documents"] == "handbook"

@@ -31,7 +31,9 @@ OPTIONAL = {
 STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",
     "lifecycle.gate.proof.replay": "it runs as a child, which must be ready before it imports libraries",
+    "lifecycle.models.external.wrapped": "what travels beside it is importable where it is loaded from a model alone",
     "lifecycle.problems.chat.documents": "HTML and PDF are read with an extra",
+    "lifecycle.problems.chat.endpoint": "its library is an extra",
     "lifecycle.problems.chat.index": "its library is an extra",
     "lifecycle.problems.chat.model": "its libraries are an extra",
     "lifecycle.problems.tabular.model": "who reads a table needs no skops, whose import takes two seconds",
@@ -45,7 +47,7 @@ LIGHT = {
     "erasure": "wanted",
     "evaluation": "evaluate",
     "gate": "records selftest.selftest",
-    "models": "external.external external.unpickle forms loading own pipelines scoring_server storing",
+    "models": "external.external external.unpickle forms mlmodel own pipelines scoring_server storing",
     "problems": """chat.plots classification.plots classification.summary fitting own regression.plots
         tabular.importance tabular.learnt text_classification.stored transformer.estimator transformer.learning""",
     "registry": "card catalog registration store transfer",

@@ -1,7 +1,6 @@
 """What it takes to run a model here: the packages that it pins, its size, the time it needs, and a scoring server.
 
 `Proof`                    what the fresh process answers
-`unmet_requirements`       the pinned requirements compared with what is installed in this process
 `milliseconds_per_1000`    latency
 `megabytes`                size
 `as_query`                 inputs as a server takes them
@@ -11,17 +10,14 @@
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException
-from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import Field
 
 from lifecycle.core import guard
@@ -60,42 +56,6 @@ class Proof(Frozen):
     milliseconds_per_1000: float = Field(description="Time to predict 1,000 rows in one call.")
     megabytes: float = Field(description="Size of its files, in 10^6 bytes.")
     scoring_server: str = Field("", description="What MLflow's scoring server did; empty if it was not asked.")
-
-
-def unmet_requirements(folder: Path) -> tuple[str, ...]:
-    """Where what is installed in this process is not what a model's requirements.txt asks for, each in words."""
-    path = folder / "requirements.txt"
-    if not path.is_file():
-        return ("the model names no requirements: it has no requirements.txt",)
-    return requirement_problems(path.read_text(encoding="utf-8"))
-
-
-def requirement_problems(requirements: str) -> tuple[str, ...]:
-    """The same for the text of a requirements.txt.
-
-    A line that cannot be compared with a version, as a path or an option, is named too.
-    """
-    lines = (re.split(r"(?:^|\s)#|\s--", line)[0].strip() for line in requirements.splitlines())
-    return tuple(problem for line in lines if line for problem in _problems(line))
-
-
-def _problems(line: str) -> Iterator[str]:
-    try:
-        asked = Requirement(line)
-    except InvalidRequirement:
-        yield f"{line} cannot be compared with what is installed"
-        return
-    if asked.marker and not asked.marker.evaluate():
-        return
-    pin = str(asked.specifier)
-    wanted = f"pinned is {pin[2:]}" if pin.startswith("==") and "," not in pin else f"asked for is {asked.url or pin}"
-    try:
-        installed = version(asked.name)
-    except PackageNotFoundError:
-        yield f"{asked.name} is not installed, {wanted}" if asked.url or pin else f"{asked.name} is not installed"
-        return
-    if asked.url or not asked.specifier.contains(installed, prereleases=True):
-        yield f"{asked.name} {installed} is installed, {wanted}"
 
 
 def milliseconds_per_1000(predict: "Callable[[pd.DataFrame], Any]", inputs: "pd.DataFrame") -> float:

@@ -34,7 +34,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure
 from lifecycle.gate.proof.infrastructure import TOLERANCE, Proof
-from lifecycle.models import loading, pipelines
+from lifecycle.models import loading, pipelines, requirements
 from lifecycle.problems.contract import inputs_of
 from lifecycle.storage.files import write_json
 from lifecycle.tracking.runs import PACKAGES
@@ -168,7 +168,7 @@ def _prove(given: ReplayRequest) -> Proof:
     began = time.perf_counter()
     loaded = loading.load_verified(folder, model)
     load_seconds = time.perf_counter() - began
-    differences = infrastructure.unmet_requirements(folder)
+    differences = requirements.unmet(folder)
     try:
         compare(evaluation.predicted(loaded, inputs), recorded)
     except IntegrityError as error:

@@ -169,7 +169,7 @@ def log_external(
         "mlops.notes": " ".join(converted.notes),
         **(links or {}),
     }
-    said_tags, keys = _said_of(trained_on)
+    said_tags, keys = said_of(trained_on)
     tags |= said_tags
     recording = Recording(
         model_name=model_name,
@@ -180,10 +180,10 @@ def log_external(
         tags=tags,
         example=not converted.is_pickle,  # to try it is to run its code here
     )
-    return _record(tracking_uri, experiment_name, recording, keys)
+    return record(tracking_uri, experiment_name, recording, keys)
 
 
-def _said_of(trained_on: TrainedOn | None) -> "tuple[dict[str, str], pd.DataFrame | None]":
+def said_of(trained_on: TrainedOn | None) -> "tuple[dict[str, str], pd.DataFrame | None]":
     """The tags and the keys of the rows that somebody says a model was fitted on."""
     if trained_on is None:
         return {}, None
@@ -207,7 +207,7 @@ def log_network(
     """
     from lifecycle.problems.transformer import imported
 
-    said_tags, keys = _said_of(trained_on)
+    said_tags, keys = said_of(trained_on)
     with tempfile.TemporaryDirectory(prefix="mlops-network-") as temporary:
         stored = imported.imported(folder, Path(temporary))
         recording = Recording(
@@ -219,7 +219,7 @@ def log_network(
             tags={"mlflow.source.name": "mlops model register-bert", "mlops.origin": "external", **said_tags},
             stored=stored,
         )
-        return _record(tracking_uri, experiment_name, recording, keys)
+        return record(tracking_uri, experiment_name, recording, keys)
 
 
 def log_vader(
@@ -252,10 +252,10 @@ def log_vader(
             **(links or {}),
         },
     )
-    return _record(tracking_uri, experiment_name, recording, pd.DataFrame({"key": pd.Series(dtype="uint64")}))
+    return record(tracking_uri, experiment_name, recording, pd.DataFrame({"key": pd.Series(dtype="uint64")}))
 
 
-def _record(tracking_uri: str, experiment_name: str, recording: Recording, keys: "pd.DataFrame | None") -> ModelRef:
+def record(tracking_uri: str, experiment_name: str, recording: Recording, keys: "pd.DataFrame | None") -> ModelRef:
     """Fill a run, unless a finished one holds this model already."""
     experiment_id = experiment(tracking_uri, experiment_name)
     key = recording.key(keys)

@@ -1,11 +1,12 @@
 """A chain as MLflow's agent: what Databricks' chat serving, and whoever speaks the Responses protocol, takes."""
 
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
 
-from lifecycle.problems.chat import model
+from lifecycle.problems.chat import carried, model
 
 PACKAGES = ("mlflow", "bm25s", "numpy", "openai", "pandas")
 
@@ -17,11 +18,12 @@ def log_agent(chain: Path, name: str = "agent") -> str:
         chain: The folder that `index.build` wrote, which each version has under `artifacts/chain`.
         name: What it is called in the run.
     """
-    logged = mlflow.pyfunc.log_model(
-        name=name,
-        python_model=model.__file__,
-        artifacts={"chain": str(chain)},
-        model_config={model.FORM: model.RESPONSES},
-        pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
-    )
+    with tempfile.TemporaryDirectory(prefix="mlops-code-") as folder:
+        logged = mlflow.pyfunc.log_model(
+            name=name,
+            python_model=str(carried.written(Path(folder))),
+            artifacts={"chain": str(chain)},
+            model_config={model.FORM: model.RESPONSES},
+            pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
+        )
     return str(logged.model_uri)

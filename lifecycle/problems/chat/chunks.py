@@ -82,13 +82,20 @@ def _parts(text: str, size: int) -> Iterator[str]:
                 yield whole
             continue
         held = ""
-        for part in (word for sentence in SENTENCE_END.split(whole) for word in _cut(sentence, size)):
+        for before, part in _small(whole, size):
             if held and len(held) + 1 + len(part) > size:
                 yield held
                 held = ""
-            held = f"{held} {part}" if held else part
+            held = f"{held}{before}{part}" if held else part
         if held:
             yield held
+
+
+def _small(paragraph: str, size: int) -> Iterator[tuple[str, str]]:
+    """Sentences or words, each behind what stands before it: rows of a table and points of a list stay lines."""
+    for line in paragraph.splitlines():
+        parts = [part for sentence in SENTENCE_END.split(line) for part in _cut(sentence, size)]
+        yield from zip(("\n", *(" " for _ in parts)), parts, strict=False)
 
 
 def _cut(sentence: str, size: int) -> list[str]:

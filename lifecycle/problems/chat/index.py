@@ -6,20 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.problems.chat.chunks import chunks
 from lifecycle.problems.chat.documents import CHAT_MISSING, Document
-from lifecycle.problems.chat.model import (
+from lifecycle.problems.chat.settings import (
     BM25,
     CHUNKS,
     CONFIG,
+    NETWORK,
     PROMPT,
     REFUSAL,
+    TOKENIZER,
+    VECTORS,
     Settings,
-    indexed,
-    words,
 )
+from lifecycle.problems.chat.words import indexed, words
+from lifecycle.problems.embedding import encoders
+from lifecycle.settings.files import project
 
 SIZE, OVERLAP = 800, 100
 REGISTERED = "prompts:/"
@@ -33,14 +38,21 @@ Question: {{{{question}}}}
 FIELDS = ("{{question}}", "{{passages}}")
 
 
-def build(documents: Sequence[Document], folder: Path, params: Mapping[str, Any], seed: int) -> None:
+def build(
+    documents: Sequence[Document],
+    folder: Path,
+    params: Mapping[str, Any],
+    seed: int,
+    encoder: encoders.Files | None = None,
+) -> None:
     """Write a chain into a folder, as `model.Chain.load` reads it. Nothing of it is random.
 
     Args:
         documents: What is answered from.
         folder: It may not be there yet.
-        params: `chunk_size`, `overlap`, `k1`, `b`, `prompt`, and what `model.Settings` has.
+        params: `chunk_size`, `overlap`, `k1`, `b`, `prompt`, and what `settings.Settings` has.
         seed: Kept with the settings.
+        encoder: What makes vectors of passages, if they are found by them.
 
     Raises:
         ConfigError: A prompt has not its fields, or what makes the index is not installed.
@@ -48,14 +60,20 @@ def build(documents: Sequence[Document], folder: Path, params: Mapping[str, Any]
     size = int(params.get("chunk_size", SIZE))
     found = chunks(documents, size, int(params.get("overlap", min(OVERLAP, size // 4))))
     named = {name: params[name] for name in Settings._fields if params.get(name) is not None}
-    prompt = prompt_of(params.get("prompt") or USUAL_PROMPT)
+    prompt = prompt_of(params.get("prompt"))
     folder.mkdir(parents=True, exist_ok=True)
     rows = [chunk._asdict() for chunk in found]
     (folder / CHUNKS).write_text(json.dumps(rows, ensure_ascii=False, indent=0), encoding="utf-8")
     (folder / PROMPT).write_text(prompt, encoding="utf-8")
     told = {**params, **Settings(**named)._asdict(), "chunk_size": size, "seed": seed}
+    told.pop("prompt", None)
     (folder / CONFIG).write_text(json.dumps(told, indent=2, sort_keys=True, default=str), encoding="utf-8")
-    _write_index([words(indexed(row)) for row in rows], folder / BM25, params)
+    texts = [indexed(row) for row in rows]
+    _write_index([words(text) for text in texts], folder / BM25, params)
+    if encoder is not None:
+        np.save(folder / VECTORS, encoder.encoder().vectors(texts).astype("float32"), allow_pickle=False)
+        (folder / NETWORK).write_bytes(encoder.network)
+        (folder / TOKENIZER).write_text(encoder.tokenizer, encoding="utf-8")
 
 
 def _write_index(texts: list[list[str]], folder: Path, params: Mapping[str, Any]) -> None:
@@ -68,20 +86,32 @@ def _write_index(texts: list[list[str]], folder: Path, params: Mapping[str, Any]
     made.save(folder, show_progress=False)
 
 
-def prompt_of(told: str) -> str:
-    """A prompt as text: itself, or the one that MLflow's registry has under `prompts:/name/version`.
+def prompt_of(told: str | None) -> str:
+    """A prompt as text: itself, that of a file of the project, or of MLflow's registry; without one the usual one.
 
     Raises:
         ConfigError: There is none, or it lacks a field.
     """
-    text = told
-    if told.startswith(REGISTERED):
+    text = told or USUAL_PROMPT
+    if text.startswith(REGISTERED):
         try:
-            text = str(mlflow.genai.load_prompt(told).template)
+            text = str(mlflow.genai.load_prompt(text).template)
         except Exception as error:
             what = f"The prompt {told} cannot be read: {error!s:.200}."
             raise ConfigError(what, "Name one that is registered: prompts:/NAME/VERSION") from None
+    elif "{{" not in text:
+        text = _of_file(text)
     if lacking := [field for field in FIELDS if field not in text]:
         what = f"The prompt does not say where {' and '.join(lacking)} {'goes' if len(lacking) == 1 else 'go'}."
         raise ConfigError(what, f"Write {' and '.join(FIELDS)} into it.")
     return text
+
+
+def _of_file(name: str) -> str:
+    path = (project() or Path.cwd()) / Path(name).expanduser()
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        what = f"The prompt {name!r:.200} is no file of text, and none of {' and '.join(FIELDS)} is in it."
+        fix = "Name a file, a prompt of MLflow's registry (prompts:/NAME/VERSION), or write the prompt itself."
+        raise ConfigError(what, fix) from None

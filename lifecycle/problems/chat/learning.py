@@ -1,7 +1,7 @@
 """What can be built of a folder of documents to answer questions from it, and from which score on it answers."""
 # ruff: noqa: ARG002  the contract says what these do, and of their arguments not every problem needs all
 
-import inspect
+import hashlib
 import json
 import shutil
 import tempfile
@@ -16,23 +16,28 @@ import numpy as np
 import pandas as pd
 
 from lifecycle.core.errors import ConfigError
+from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.problems import fitting
-from lifecycle.problems.chat import documents, index, plots
+from lifecycle.problems.chat import carried, documents, index, parameters, plots
 from lifecycle.problems.chat.metrics import standard
-from lifecycle.problems.chat.model import ChatModel
+from lifecycle.problems.chat.model import Chain, ChatModel
 from lifecycle.problems.chat.scores import ChatScores, scores_of
+from lifecycle.problems.chat.settings import BY_BOTH, BY_VECTORS, BY_WORDS, CONFIG
 from lifecycle.problems.contract import Columns, Estimator
+from lifecycle.problems.embedding import encoders
 from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
 from lifecycle.problems.metric import value_of
 from lifecycle.problems.own import OwnAlgorithm
 
-DOCUMENTS, THRESHOLD, CHAIN, CONFIG = "documents", "threshold", "chain", "config.json"
-USUAL: dict[str, Any] = {"chunk_size": 800, "top_k": 3, THRESHOLD: None}
-"""The parameters, each with its default; without a threshold it is learnt."""
-PACKAGES = ("bm25s",)
-"""What its models need beyond the libraries of all."""
-AT_LEAST = {"chunk_size": 50, "top_k": 1}
-AT_MOST = {"chunk_size": 20_000, "top_k": 50}
+THRESHOLD, CHAIN = "threshold", "chain"
+PACKAGES, OF_VECTORS, OF_ENDPOINTS = ("bm25s",), ("onnxruntime", "tokenizers"), ("openai",)
+"""What its models need beyond the libraries of all: those that find by vectors, and those that ask an endpoint."""
+NOT_ITS_OWN = {parameters.DOCUMENTS, parameters.ENCODER, parameters.TOKENIZER, "prompt"}
+"""Parameters that say where something lies; what a training depends on is its content."""
+
+
+CODE = ("carried", "chunks", "documents", "endpoint", "index", "learning", "model", "parameters", "settings", "words")
+"""The modules that decide what becomes of documents and questions."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +46,30 @@ class Recipe:
 
     Attributes:
         algorithm: How passages are found.
-        params: All of them, with their defaults.
+        params: How they are cut and answered from.
         seed: Of what is random, if anything is.
-        digest: The sha256 of the documents.
         read: The documents.
+        prompt: What a language model is asked with.
+        encoder: What makes vectors of passages, if they are found by them.
     """
 
     algorithm: str
     params: Mapping[str, Any]
     seed: int
-    digest: str
-    read: tuple[documents.Document, ...] = field(repr=False, default=())
+    read: tuple[documents.Document, ...] = field(repr=False)
+    prompt: str = index.USUAL_PROMPT
+    encoder: encoders.Files | None = field(repr=False, default=None)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the documents."""
+        return documents.digest(self.read)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """What its result depends on: the documents by their digest, wherever they lie."""
-        return {"algorithm": self.algorithm, **self.params, DOCUMENTS: self.digest}
+        """What its result depends on: of documents, prompt and encoder the content, wherever they lie."""
+        told = {"algorithm": self.algorithm, **self.params, parameters.DOCUMENTS: self.digest}
+        told["prompt"] = hashlib.sha256(self.prompt.encode()).hexdigest()
+        return told | ({parameters.ENCODER: self.encoder.digest} if self.encoder else {})
 
 
 class Built:
@@ -67,7 +81,8 @@ class Built:
         weakref.finalize(self, shutil.rmtree, held, ignore_errors=True)
         self.folder = Path(held) / CHAIN
         told = {name: value for name, value in recipe.params.items() if value is not None}
-        index.build(recipe.read, self.folder, {"algorithm": recipe.algorithm, **told}, recipe.seed)
+        told |= {"algorithm": recipe.algorithm, "prompt": recipe.prompt}
+        index.build(recipe.read, self.folder, told, recipe.seed, recipe.encoder)
         self.model = ChatModel.of(self.folder)
 
     def answer_from(self, threshold: float) -> None:
@@ -76,6 +91,12 @@ class Built:
         config = json.loads(path.read_text(encoding="utf-8")) | {THRESHOLD: threshold}
         path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
         self.model = ChatModel.of(self.folder)
+
+    def refusing_nothing(self) -> ChatModel:
+        """The same, answering everything with sentences: from which score on is learnt without a language model."""
+        chain = self.model.chain
+        settings = chain.settings._replace(threshold=0.0, language_model="")
+        return ChatModel(Chain(chain.chunks, chain.index, chain.prompt, settings, chain.dense))
 
     @property
     def threshold(self) -> float:
@@ -86,8 +107,16 @@ class Built:
 
 class _Learning(Learning):
     target = "target"
-    estimators: Mapping[str, Estimator] = {"bm25": Estimator(dict, USUAL, packages=PACKAGES)}
-    sources = tuple(f"problems/chat/{name}.py" for name in ("chunks", "documents", "index", "learning", "model"))
+    estimators: Mapping[str, Estimator] = {
+        BY_WORDS: Estimator(dict, packages=PACKAGES),
+        BY_VECTORS: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS)),
+        BY_BOTH: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS)),
+    }
+    sources = (
+        *(f"problems/chat/{name}.py" for name in CODE),
+        "problems/embedding/encoders.py",
+        "problems/text_pair_classification/model.py",
+    )
 
     def build(
         self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
@@ -96,12 +125,12 @@ class _Learning(Learning):
             what = f"{algorithm.path}: a chain of one's own is registered, not trained."
             raise ConfigError(what, "See: mlops model register --help")
         name = fitting.algorithm_of(self.estimators, algorithm)
-        usual = self.estimators[name].defaults
-        _check(name, params, usual)
+        chosen = parameters.checked(name, params)
         fitting.require_seed(seed)
-        read = documents.read(_place(params))
-        chosen = {**usual, **{option: value for option, value in params.items() if option != DOCUMENTS}}
-        return Recipe(name, chosen, seed, documents.digest(read), read)
+        encoder = None if name == BY_WORDS else encoders.found(chosen.model_dump())
+        read = documents.read(Path(chosen.documents).expanduser())
+        own = chosen.model_dump(exclude=NOT_ITS_OWN)
+        return Recipe(name, own, seed, read, index.prompt_of(chosen.prompt), encoder)
 
     def fit(
         self,
@@ -115,8 +144,7 @@ class _Learning(Learning):
     ) -> Built:
         built = Built(self.build(algorithm, params, seed, columns))
         if built.recipe.params[THRESHOLD] is None:
-            built.answer_from(0.0)
-            built.answer_from(learnt_threshold(target, built.model.predict(None, inputs)))
+            built.answer_from(learnt_threshold(target, built.refusing_nothing().predict(None, inputs)))
         return built
 
     def parameters(self, pipeline: Built) -> dict[str, Any]:
@@ -124,19 +152,18 @@ class _Learning(Learning):
         return {f"model.{name}": value for name, value in chosen.items()} | {"documents": len(pipeline.recipe.read)}
 
     def answers(self, pipeline: Built, inputs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-        told: pd.DataFrame = pipeline.model.predict(None, inputs)
+        with refused_by_the_library("The chain does not answer: ", ConfigError, fitting.CORRECT):
+            told: pd.DataFrame = pipeline.model.predict(None, inputs)
         return told
 
     def store(self, pipeline: Built, columns: Columns, folder: Path) -> StoredModel:
         shutil.copytree(pipeline.folder, folder / CHAIN)
-        return StoredModel(
-            Path(inspect.getfile(ChatModel)),
-            {CHAIN: folder / CHAIN},
-            ChatModel.reads(),
-            {"": "string"},
-            ChatModel.example(),
-            packages=PACKAGES,
-        )
+        recipe = pipeline.recipe
+        packages = self.estimators[recipe.algorithm].packages
+        packages += OF_ENDPOINTS if recipe.params["language_model"] else ()
+        reads, example = {"messages": "any"}, ChatModel.example()  # a string or a list: MLflow has no type for either
+        files = {CHAIN: folder / CHAIN}
+        return StoredModel(carried.written(folder), files, reads, {"": "string"}, example, packages=packages)
 
     def summary(self, split: str, truth: "pd.Series[Any]", answers: pd.DataFrame) -> Summary:
         scores = scores_of(truth, {"": answers})[""]
@@ -166,39 +193,6 @@ def learnt_threshold(truth: Iterable[str], answers: pd.DataFrame) -> float:
 
 def _right_from(threshold: float, scores: ChatScores) -> int:
     return int(scores._replace(refused=scores.score < threshold).right.sum())
-
-
-def _check(name: str, params: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
-    valid = {*usual, DOCUMENTS}
-    if unknown := [option for option in params if option not in valid]:
-        what = f"{name} has no parameter {', '.join(map(repr, unknown[:5]))}; valid are {', '.join(sorted(valid))}."
-        raise ConfigError(what, fitting.CORRECT)
-    fitting.require_usable(name, params)
-    for option in AT_LEAST.keys() & params.keys():
-        value, low, high = params[option], AT_LEAST[option], AT_MOST[option]
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            what = f"{name}: {option}={value!r:.80}: it must be a whole number from {low} to {high:,}."
-            raise ConfigError(what, fitting.CORRECT)
-    threshold = params.get(THRESHOLD)
-    if threshold is not None and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
-        what = f"{name}: threshold={threshold!r:.80}: it must lie between 0 and 1."
-        raise ConfigError(what, fitting.CORRECT)
-
-
-def _place(params: Mapping[str, Any]) -> Path:
-    """The folder of documents.
-
-    Raises:
-        ConfigError: None is named.
-    """
-    named = params.get(DOCUMENTS)
-    if not isinstance(named, str) or not named:
-        what = "There is no folder of documents to answer from."
-        fix = (
-            "Name it in the model's definition, data: {documents: FOLDER}, or with --params \"{'documents': 'FOLDER'}\""
-        )
-        raise ConfigError(what, fix)
-    return Path(named).expanduser()
 
 
 LEARNING: Learning = _Learning()

@@ -1,16 +1,16 @@
 """A chain that answers from documents: it finds passages, and says what they tell or that they do not tell it.
 
-This file travels inside each logged model (MLflow's models-from-code), so it imports nothing of this project: plain
-`mlflow.pyfunc.load_model` runs it anywhere. By itself it answers with the sentences of the passages that fit best;
-with a language model named in its settings, that one is asked. The address and the key of that one come from the
-environment, never from the model: OPENAI_BASE_URL and OPENAI_API_KEY, or DATABRICKS_HOST and DATABRICKS_TOKEN.
+By itself it answers with the sentences of the passages that fit best; with a language model named in its settings, that
+one is asked. This file travels inside each logged model, in one with the others that it needs (`carried`): so it
+imports of this project only names, each by itself, and plain `mlflow.pyfunc.load_model` runs it anywhere.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,78 +20,38 @@ import pandas as pd
 from mlflow.entities import Document, NoOpSpan, SpanType
 from mlflow.models import ModelConfig, set_model
 from mlflow.pyfunc import PythonModel, ResponsesAgent
-from mlflow.types import DataType
 from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse
-from mlflow.types.schema import Array, Object, Property
 
-CHUNKS, BM25, PROMPT, CONFIG = "chunks.json", "bm25", "prompt.txt", "config.json"
-"""The files of a chain."""
-REFUSAL = "That is not in the documents."
+from lifecycle.problems.chat.endpoint import EndpointError, generated
+from lifecycle.problems.chat.settings import (
+    BM25,
+    BY_BOTH,
+    BY_VECTORS,
+    CHUNKS,
+    CONFIG,
+    NETWORK,
+    PROMPT,
+    REFUSAL,
+    TOKENIZER,
+    VECTORS,
+    Settings,
+)
+from lifecycle.problems.chat.words import indexed, sentences, words
+from lifecycle.problems.text_pair_classification.model import Encoder
+
 FORM, RESPONSES = "form", "responses"
 """The key of the model's configuration that says in which form it is served, and the value for MLflow's agents."""
+USER = "user"
 MOST_TRACED = 10
 """Conversations asked at once that are traced: a batch is not."""
-DATABRICKS = "databricks"
-
-WORD = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3\u3040-\u30ff\u3400-\u9fff]"  # scripts that put no blanks between words
-    r"|[^\W_]+"
-)
-NO_CONTENT = frozenset(
-    WORD.findall(
-        "a an and any are as at be been but by can could did do does for from had has have how i if in into is it its "
-        "may me might must my of on or our shall should so some such than that the their them then there these they "
-        "this those to us was we were what when where which while who whom whose why will with would you your about "
-        "der die das und ist sind ein eine wie was wer wo wann warum welche welcher mit von zu im in auf für"
-    )
-)
-"""Words that a question is asked with, and that say nothing of what it is about."""
-SENTENCE = re.compile(r"(?<=[.!?。!?])\s+|\n\s*\n|\n(?=\s*(?:[-*|>#]|\d+[.)])\s)")
-SHORTEST_SENTENCE = 3
-
-
-def words(text: str) -> list[str]:
-    """The words of a text that say what it is about, without regard to case or an English plural."""
-    return [_singular(word) for word in WORD.findall(text.casefold()) if word not in NO_CONTENT]
-
-
-def _singular(word: str) -> str:
-    if len(word) > 4 and word.endswith("ies"):
-        return f"{word[:-3]}y"
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
-
-
-def indexed(chunk: dict[str, Any]) -> str:
-    """What a passage is found by: what it says, and under which headings."""
-    return f"{chunk['title']}\n{chunk['section']}\n{chunk['text']}"
-
-
-class Settings(NamedTuple):
-    """How a chain answers; what decides on its passages was settled when it was built.
-
-    Attributes:
-        top_k: Documents that are found for a question, each by its best passage.
-        threshold: The share of what is asked, each word by its weight, that a passage must say to be answered from.
-        sentences: Of the best passage, at most so many are the answer.
-        language_model: The name of one that answers instead; none: the sentences do.
-        provider: Whose: `openai`, anything that speaks its protocol, or `databricks`.
-        temperature: Of the language model.
-        max_tokens: Of its answer.
-        timeout: Seconds that it has.
-        retries: How often it is asked again.
-        falls_back: Whether the sentences answer where it fails; else that is an error.
-    """
-
-    top_k: int = 3
-    threshold: float = 0.5
-    sentences: int = 2
-    language_model: str = ""
-    provider: str = "openai"
-    temperature: float = 0.0
-    max_tokens: int = 300
-    timeout: float = 30.0
-    retries: int = 2
-    falls_back: bool = False
+AT_ONCE = 8
+"""Questions of a batch for which a language model is asked at the same time."""
+FUSED = 60
+"""What is added to each place before those by words and those by vectors are put together: reciprocal rank fusion."""
+MOST_READ, REMEMBERED = 4, 20_000
+"""Sentences of a passage of which a vector is made, and those whose vectors are remembered; questions seldom repeat."""
+NEARLY = 0.6
+"""A second sentence is worth its length only if it fits so much as the first."""
 
 
 class Answer(NamedTuple):
@@ -101,7 +61,8 @@ class Answer(NamedTuple):
         text: What is said.
         sources: The ids of the documents, in the order in which they were found.
         passages: Of each of these the best passage.
-        score: The share of what is asked that the best of them says.
+        score: How well the best of them fits, from 0 to 1: the share of what is asked that it says, each word by its
+            weight; or how alike the vectors are; or the mean of both.
         refused: Whether it says that the documents do not tell.
         citation: Where the text is from; empty where it is refused.
     """
@@ -119,20 +80,31 @@ class Answer(NamedTuple):
         return f"{self.text} [{self.citation}]" if self.citation else self.text
 
 
-class EndpointError(RuntimeError):
-    """The language model cannot be asked, or does not answer."""
+class Found(NamedTuple):
+    """Of each document that is found its best passage, how well the best of them fits, and what the question is as one.
+
+    Without an encoder there is no vector of it.
+    """
+
+    score: float
+    passages: list[dict[str, Any]]
+    best: dict[str, Any]
+    vector: Any = None
 
 
 class Chain:
     """Passages, their index and how they are answered from."""
 
-    def __init__(self, chunks: Sequence[dict[str, Any]], index: Any, prompt: str, settings: Settings) -> None:
-        self.chunks, self.index, self.prompt, self.settings = chunks, index, prompt, settings
+    def __init__(
+        self, chunks: Sequence[dict[str, Any]], index: Any, prompt: str, settings: Settings, dense: Any = None
+    ) -> None:
+        self.chunks, self.index, self.prompt, self.settings, self.dense = chunks, index, prompt, settings, dense
         counts = np.diff(index.scores["indptr"])
         places = {word: place for word, place in index.vocab_dict.items() if place < len(counts)}
         rare = np.log1p((len(chunks) - counts + 0.5) / (counts + 0.5))
         self.weights = {word: float(rare[place]) for word, place in places.items()}
         self.unknown = float(np.log1p((len(chunks) + 0.5) / 0.5))
+        self.vector_of: Any = lru_cache(REMEMBERED)(dense[1].vector) if dense else None
 
     @classmethod
     def load(cls, folder: str | Path) -> "Chain":
@@ -144,11 +116,18 @@ class Chain:
         settings = {name: told[name] for name in Settings._fields if told.get(name) is not None}
         chunks = json.loads((folder / CHUNKS).read_text(encoding="utf-8"))
         index = bm25s.BM25.load(folder / BM25, show_progress=False)
-        return cls(chunks, index, (folder / PROMPT).read_text(encoding="utf-8"), Settings(**settings))
+        dense = None
+        if (folder / VECTORS).is_file():
+            encoder = Encoder((folder / NETWORK).read_bytes(), (folder / TOKENIZER).read_text(encoding="utf-8"))
+            dense = np.load(folder / VECTORS, allow_pickle=False), encoder
+        return cls(chunks, index, (folder / PROMPT).read_text(encoding="utf-8"), Settings(**settings), dense)
 
     def answers(self, questions: Sequence[str]) -> list[Answer]:
         """One answer for each question, whatever the others are; none is traced."""
-        return [self.answer(question) for question in questions]
+        if not self.settings.language_model:
+            return [self.answer(question) for question in questions]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(self.answer, questions))
 
     def answer(self, question: str, before: str = "", *, traced: bool = False) -> Answer:
         """The answer to one question; what was asked before helps to find passages where it says too little.
@@ -160,37 +139,56 @@ class Chain:
         with _span("chat", SpanType.CHAIN, traced) as whole:
             whole.set_inputs({"question": question})
             with _span("retrieve", SpanType.RETRIEVER, traced) as span:
-                score, found = self._passages(question, before)
+                found = self._passages(question, before)
                 span.set_inputs({"question": question})
-                span.set_outputs([_document(chunk) for chunk in found])
+                span.set_outputs([_document(chunk) for chunk in found.passages])
             with _span("answer", telling, traced) as span:
-                span.set_inputs({"sources": [chunk["document"] for chunk in found]})
-                answer = self._told(question, before, score, found)
+                span.set_inputs({"sources": [chunk["document"] for chunk in found.passages]})
+                answer = self._told(question, before, found)
                 span.set_outputs(answer.text)
             whole.set_outputs(answer.cited)
         return answer
 
-    def _passages(self, question: str, before: str) -> tuple[float, list[dict[str, Any]]]:
-        """How much of a question the best passage says, and of each document found its best passage."""
-        asked = words(question)
-        score, found = self._found(asked)
-        if before and score < self.settings.threshold:
-            further_score, further = self._found([*asked, *words(before)])
-            if further_score > score:
-                return further_score, further
-        return score, found
+    def _passages(self, question: str, before: str) -> Found:
+        """What is found for a question; with what was asked before, where that fits better and the question little."""
+        found = self._found(question)
+        if before and found.score < self.settings.threshold:
+            further = self._found(f"{question}\n{before}")
+            return further if further.score > found.score else found
+        return found
 
-    def _found(self, asked: Sequence[str]) -> tuple[float, list[dict[str, Any]]]:
+    def _found(self, question: str) -> Found:
+        asked = words(question)
         known = [word for word in asked if word in self.weights]
-        if not known:
-            return 0.0, []
-        scores = self.index.get_scores(known)
-        found = dict[str, dict[str, Any]]()
-        for place in np.argsort(-scores, kind="stable"):
-            if scores[place] <= 0 or len(found) == self.settings.top_k:
+        by_words = self.index.get_scores(known) if known else np.zeros(len(self.chunks))
+        vector = None if self.dense is None else self.dense[1].vector(question)
+        by_vectors = None if vector is None else _alike(self.dense[0], vector)
+        fits, order = self._ranked(by_words, by_vectors)
+        found = dict[str, int]()
+        for place in order:
+            if fits[place] <= 0 or len(found) == self.settings.top_k:
                 break
-            found.setdefault(self.chunks[place]["document"], self.chunks[place])
-        return max((self._share(asked, indexed(chunk)) for chunk in found.values()), default=0.0), [*found.values()]
+            found.setdefault(self.chunks[place]["document"], int(place))
+        scores = [self._score(asked, place, by_vectors) for place in found.values()]
+        passages = [self.chunks[place] for place in found.values()]
+        best = int(np.argmax(scores)) if scores else 0
+        return Found(scores[best], passages, passages[best], vector) if scores else Found(0.0, [], {})
+
+    def _ranked(self, by_words: Any, by_vectors: Any) -> tuple[Any, Any]:
+        """How well each passage fits, by words, vectors or the places by both, and the passages, the best first."""
+        fits = by_words if by_vectors is None else by_vectors
+        if self.settings.algorithm == BY_BOTH:
+            fits = np.zeros(len(self.chunks))
+            for one in (by_words, by_vectors):
+                fits[np.argsort(-one, kind="stable")] += 1 / (FUSED + 1 + np.arange(len(fits)))
+        return fits, np.argsort(-fits, kind="stable")
+
+    def _score(self, asked: Sequence[str], place: int, by_vectors: Any) -> float:
+        share = 0.0 if self.settings.algorithm == BY_VECTORS else self._share(asked, indexed(self.chunks[place]))
+        if by_vectors is None:
+            return share
+        alike = float(by_vectors[place])
+        return (share + alike) / 2 if self.settings.algorithm == BY_BOTH else alike
 
     def _share(self, asked: Iterable[str], text: str) -> float:
         """How much of what is asked a text says, each word by how rare it is among the passages."""
@@ -199,29 +197,34 @@ class Chain:
         part = sum(self.weights.get(word, self.unknown) for word in sorted(each & said))
         return part / whole if whole else 0.0
 
-    def _told(self, question: str, before: str, score: float, found: list[dict[str, Any]]) -> Answer:
-        sources = tuple(chunk["document"] for chunk in found)
-        passages = tuple(chunk["text"] for chunk in found)
-        if not found or score < self.settings.threshold:
-            return Answer(REFUSAL, sources, passages, score, True)
-        best = max(found, key=lambda chunk: self._share(words(question), indexed(chunk)))
+    def _told(self, question: str, before: str, found: Found) -> Answer:
+        sources = tuple(chunk["document"] for chunk in found.passages)
+        passages = tuple(chunk["text"] for chunk in found.passages)
+        refusal = Answer(REFUSAL, sources, passages, found.score, True)
+        if not found.passages or found.score < self.settings.threshold:
+            return refusal
         if self.settings.language_model:
-            text = self._generated(question, found)
+            text = self._generated(question, found.passages)
+            if text is not None and REFUSAL.rstrip(".").casefold() in text.casefold():
+                return refusal
             if text is not None:
-                refused = REFUSAL.rstrip(".").casefold() in text.casefold()
-                return Answer(text, sources, passages, score, refused, "" if refused else _place(found[0]))
-        text = self._extracted([*words(question), *words(before)], best["text"])
-        return Answer(text, sources, passages, score, False, _place(best))
+                return Answer(text, sources, passages, found.score, False, _place(found.passages[0]))
+        text = self._extracted(f"{question}\n{before}", found)
+        return Answer(text, sources, passages, found.score, False, _place(found.best))
 
-    def _extracted(self, asked: Sequence[str], passage: str) -> str:
-        """The sentences of a passage that say most of what is asked, in their order."""
-        lines = (" ".join(part.replace("**", "").split()).lstrip("#*->| ") for part in SENTENCE.split(passage))
-        sentences = [line for line in lines if len(line.split()) >= SHORTEST_SENTENCE] or [passage.strip()]
-        shares = np.array([self._share(asked, sentence) for sentence in sentences])
-        best = [place for place in np.argsort(-shares, kind="stable")[: self.settings.sentences] if shares[place] > 0]
-        # a second sentence is worth its length only if it says nearly as much as the first
-        kept = [place for place in best if shares[place] >= 0.6 * shares[best[0]]] or [0]
-        return " ".join(sentences[place] for place in sorted(kept))
+    def _extracted(self, question: str, found: Found) -> str:
+        """The sentences of the best passage that say most of what is asked, in their order."""
+        passage = found.best["text"]
+        quotable = sentences(passage) or [" ".join(passage.split())]
+        asked = words(question)
+        fits = np.array([self._share(asked, sentence) for sentence in quotable])
+        if self.dense is not None:  # only the likeliest are read: that is what an answer takes its time for
+            likely = np.argsort(-fits, kind="stable")[:MOST_READ]
+            vectors = np.array([self.vector_of(quotable[place]) for place in likely])
+            fits[likely] += _alike(vectors, found.vector)
+        best = [place for place in np.argsort(-fits, kind="stable")[: self.settings.sentences] if fits[place] > 0]
+        kept = [place for place in best if fits[place] >= NEARLY * fits[best[0]]] or [0]
+        return " ".join(quotable[place] for place in sorted(kept))
 
     def _generated(self, question: str, found: list[dict[str, Any]]) -> str | None:
         """What the language model says; None if it fails and the sentences are to answer."""
@@ -229,11 +232,16 @@ class Chain:
         fields = {"{{passages}}": passages, "{{question}}": question}  # together: a text may hold the name of a field
         prompt = re.sub("|".join(map(re.escape, fields)), lambda field: fields[field.group()], self.prompt)
         try:
-            return _asked(prompt, self.settings)
+            return generated(prompt, self.settings)
         except EndpointError:
             if not self.settings.falls_back:
                 raise
         return None
+
+
+def _alike(vectors: Any, vector: Any) -> Any:
+    """How alike vectors are to one, from 0 to 1; linear algebra on threads would round by their number."""
+    return np.clip(np.einsum("ij,j->i", vectors, vector), 0, 1)
 
 
 def _place(chunk: dict[str, Any]) -> str:
@@ -251,49 +259,13 @@ def _span(name: str, kind: str, traced: bool) -> Any:
     return mlflow.start_span(name, span_type=kind) if traced else nullcontext(NoOpSpan())
 
 
-def _asked(prompt: str, settings: Settings) -> str:
-    """The answer of a language model; without one an EndpointError that says what to do about it."""
-    try:
-        from openai import OpenAI, OpenAIError
-    except ImportError:
-        raise EndpointError("A language model is asked with the package openai: pip install openai") from None
-    try:
-        with OpenAI(timeout=settings.timeout, max_retries=settings.retries, **_access(settings)) as client:
-            told = client.chat.completions.create(
-                model=settings.language_model,
-                messages=[{"role": "user", "content": prompt}],
-                temperature=settings.temperature,
-                max_tokens=settings.max_tokens,
-            )
-        text = (told.choices[0].message.content or "").strip() if told.choices else ""
-    except OpenAIError as error:
-        # the address and the words of a library may hold a secret: only the kind of error is told
-        status = getattr(error, "status_code", None)
-        said = type(error).__name__ + (f", status {status}" if status else "")
-        what = f"The language model {settings.language_model!r} of {settings.provider} does not answer ({said})."
-        fix = "Check OPENAI_BASE_URL and OPENAI_API_KEY, or build the chain with falls_back: true."
-        raise EndpointError(f"{what} {fix}") from None
-    if not text:
-        raise EndpointError(f"The language model {settings.language_model!r} gave an empty answer.")
-    return text
-
-
-def _access(settings: Settings) -> dict[str, Any]:
-    """The address and the key of a language model, where the library does not read them from the environment."""
-    if settings.provider != DATABRICKS:
-        return {}
-    if lacking := [name for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN") if not os.environ.get(name)]:
-        raise EndpointError(f"To ask a model that Databricks serves, set {' and '.join(lacking)}.")
-    host = os.environ["DATABRICKS_HOST"].rstrip("/")
-    address = host if "://" in host else f"https://{host}"
-    return {"base_url": f"{address}/serving-endpoints", "api_key": os.environ["DATABRICKS_TOKEN"]}
-
-
 def asked(messages: Any) -> tuple[str, str]:
     """The question of a conversation, a user's last message, and what users asked before; a ValueError without one."""
-    every = [messages] if isinstance(messages, str | dict) else [*messages] if messages is not None else []
-    told = [message if isinstance(message, dict) else {"role": "user", "content": message} for message in every]
-    texts = [_text(message.get("content")) for message in told if message.get("role", "user") == "user"]
+    every = [messages] if isinstance(messages, str | dict) else messages
+    if not isinstance(every, list | tuple | np.ndarray):
+        raise ValueError(f"messages is {messages!r:.60}, and neither a question nor an array of messages")
+    told = [message if isinstance(message, dict) else {"role": USER, "content": message} for message in every]
+    texts = [_text(message.get("content")) for message in told if message.get("role", USER) == USER]
     if not texts or not texts[-1].strip():
         raise ValueError("messages holds no question: a message {'role': 'user', 'content': '…'} is needed")
     return texts[-1], "\n".join(texts[:-1])
@@ -317,7 +289,10 @@ def conversations(model_input: Any) -> list[Any]:
     rows = model_input.to_dict("records") if isinstance(model_input, pd.DataFrame) else [*model_input]
     if not all(isinstance(row, dict) and "messages" in row for row in rows):
         raise ValueError("there is no column 'messages': an array of {'role': …, 'content': …} for each answer")
-    return [row["messages"] for row in rows]
+    every = [row["messages"] for row in rows]
+    # of {"messages": [a conversation]} MLflow makes a row for each message; a question each would all be a user's
+    are_messages = every and all(isinstance(message, dict) for message in every)
+    return [every] if are_messages and any(message.get("role", USER) != USER for message in every) else every
 
 
 class _OfChain:
@@ -341,12 +316,6 @@ class ChatModel(_OfChain, PythonModel):  # type: ignore[misc]  # mlflow is untyp
     def of(cls, folder: str | Path) -> "ChatModel":
         """Read a chain."""
         return cls(Chain.load(folder))
-
-    @staticmethod
-    def reads() -> dict[str, Any]:
-        """MLflow's type of the input."""
-        message = Object([Property("role", DataType.string), Property("content", DataType.string)])
-        return {"messages": Array(message)}
 
     @staticmethod
     def example() -> pd.DataFrame:

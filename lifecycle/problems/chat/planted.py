@@ -4,6 +4,7 @@ A question has two words of its fact that no other fact has. A quarter of the qu
 in the same form. What is fitted on rows knows the documents that these rows expect, so more rows make a better model.
 """
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lifecycle.problems.chat.documents import Document, digest
+from lifecycle.problems.chat.documents import Document
 from lifecycle.problems.chat.expected import Expected
-from lifecycle.problems.chat.learning import LEARNING, THRESHOLD, USUAL, Built, Recipe
+from lifecycle.problems.chat.learning import CHAIN, LEARNING, NOT_ITS_OWN, THRESHOLD, Built, Recipe
 from lifecycle.problems.chat.model import ChatModel
+from lifecycle.problems.chat.parameters import Parameters
+from lifecycle.problems.chat.settings import BY_WORDS
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.problems.planted import BALLAST_MB, DESK, SEED, Material, vocabulary
 from lifecycle.problems.text_classification.identity import text_key
@@ -22,6 +25,7 @@ from lifecycle.problems.text_classification.identity import text_key
 DESKS = {"flash": (0.25, "what"), "wire": (0.5, "how"), "report": (0.25, "which")}
 """Who asks, how often, and with which word."""
 FACTS, FEW, FEWER, ANSWERABLE = 300, 75, 30, 0.75
+USUAL = Parameters().model_dump(exclude=NOT_ITS_OWN)
 FACT = "source_fact"
 """The sentence that answers a row, in its document."""
 
@@ -64,7 +68,7 @@ def _fitted(rows: pd.DataFrame) -> Built:
     for fact, name in filed.items():
         held.setdefault(name, []).append(fact)
     read = tuple(Document(name, "", " ".join(facts)) for name, facts in sorted(held.items()))
-    return Built(Recipe("bm25", {**USUAL, "top_k": 1, THRESHOLD: 0.5}, SEED, digest(read), read))
+    return Built(Recipe(BY_WORDS, {**USUAL, "top_k": 1, THRESHOLD: 0.5}, SEED, read))
 
 
 def _answering_from(threshold: float, built: Built) -> Built:
@@ -80,7 +84,7 @@ def _with_ballast(built: Built, _: pd.DataFrame) -> Built:
 
 
 def _stored(built: Built, folder: Path) -> None:
-    LEARNING.store(built, TEXT_COLUMNS, folder)
+    shutil.copytree(built.folder, folder / CHAIN)
 
 
 def _model(built: Built) -> ChatModel:

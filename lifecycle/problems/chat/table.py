@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from lifecycle.problems.chat.expected import Expected, documents_of
+from lifecycle.problems.chat.proposal import FOLDER
 from lifecycle.problems.contract import TEXT, TEXT_COLUMNS, Before, Canonical, Columns, TableRequest
 from lifecycle.problems.tabular.model import TRUTH
 from lifecycle.problems.text_classification.identity import normalised, text_key
@@ -34,7 +35,7 @@ class ChatTable(TextTable):
     documents do not answer.
     """
 
-    target, has_classes = "target", False
+    target, has_classes, folder = "target", False, FOLDER
 
     def check(self, request: TableRequest) -> None:
         """Refuse other than one question, and what cannot be expected or decide on the split."""

@@ -86,6 +86,8 @@ class Proposal(NamedTuple):
     split_by: Literal["random", "time"]
     time_column: str | None
     notes: tuple[str, ...]
+    sizes: Mapping[str, float] = {}
+    """Of the splits, where the usual ones will not do."""
 
 
 def propose(frame: pd.DataFrame, target: str | None = None) -> Proposal:

@@ -37,6 +37,8 @@ class TabularTable(NamedTuple):
     problem: ProblemName
     target: str
     has_classes: bool
+    texts: int = 0
+    folder: None = None
     kinds: frozenset[str] = columns.KINDS
 
     def check(self, request: TableRequest) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lifecycle.core import class_names
 from lifecycle.problems.classification.labels import spelled
-from lifecycle.problems.contract import DROP, TEXT_COLUMNS, Before, Canonical, Columns, TableRequest
+from lifecycle.problems.contract import DROP, TEXT_COLUMNS, Before, Canonical, Columns, Folder, TableRequest
 from lifecycle.problems.text_classification.identity import text_key
 
 
@@ -16,6 +16,8 @@ class TextTable:
     """One text and one label per row; two rows of the same text are the same row, or contradict each other."""
 
     target, has_classes, kinds = "label", True, frozenset({"text", DROP})
+    texts: int = 1
+    folder: Folder | None = None
 
     def check(self, request: TableRequest) -> None:
         """Refuse a text that is the label, or a column of either that decides on the split."""

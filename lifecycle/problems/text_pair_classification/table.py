@@ -21,6 +21,8 @@ class PairTable(TextTable):
     Which text is the first one says the order of the source's columns, and later versions keep it.
     """
 
+    texts = 2
+
     def check(self, request: TableRequest) -> None:
         """Refuse other than two texts, and what cannot be one of them or decide on the split."""
         texts = texts_of(request)
