@@ -55,6 +55,7 @@ HEAVY = {
     "check": MODELS,
     "rollback": MODELS,
     "batch_inference": MODELS,
+    "monitor": MODELS,
     "release": (EXPECTATIONS, *MODELS, "matplotlib.figure"),
 }
 """The libraries that a flow's steps import, the slowest first."""

@@ -346,6 +346,22 @@ class InferenceRequest(Request, TableForm, Dated):
         return (self.columns or {}) | ({self.text_column: TEXT} if self.text_column else {})
 
 
+class MonitorRequest(Request):
+    """Of the flow monitor."""
+
+    env: Environment = Field(Environment.PROD, description="Environment whose champion is looked at.")
+
+
+class RetrainingRequest(Request, Dated):
+    """Of the flow retrain."""
+
+    env: Environment = Field(Environment.DEV, description="Environment to train and promote in.")
+    data_name: Name | None = Field(None, description="Name of the dataset; default that of the model's definition.")
+    data_version: Name | None = Field(
+        None, description="Version to train on; default the model's table as it is now, else the latest."
+    )
+
+
 class ReleaseRequest(TableRequest, Fitting):
     """Of the flow release."""
 

@@ -15,7 +15,7 @@ from lifecycle.gate.verdict import Verdict
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.settings import Settings
-from tasks import approvals, compute, events, limits, registry, reports, serving
+from tasks import approvals, compute, events, limits, probation, registry, reports, serving
 from tasks.outcomes import Admission, Approval
 from tasks.policies import stage
 
@@ -182,6 +182,7 @@ def _carried_out(
     config, model_name = challenge.config, challenge.model_name
     promotion = _carry_out(intent, config)
     serving.champion(config, model_name)
+    probation.begins(config, model_name)
     reports.show_card(config, model_name, promotion.champion, verdict)
     return _ended(outcome.model_copy(update={"promotion": promotion}), promotion.message)
 

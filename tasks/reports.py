@@ -12,6 +12,7 @@ from lifecycle.gate.present import markdown, rows
 from lifecycle.gate.verdict import Verdict
 from lifecycle.inference.manifest import BatchManifest
 from lifecycle.monitoring.findings import Alert
+from lifecycle.monitoring.restoration import Restored
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.endpoint import Served
@@ -116,6 +117,24 @@ def show_batch(batch: Batch) -> None:
         f"{_answers(manifest)}.\n\nIn `{batch.folder}`."
     )
     _markdown(f"batch-{manifest.model_name}", text, "Batch inference")
+
+
+@in_the_ui("show the probation")
+def show_restored(restored: Restored) -> None:
+    """Show why a champion was rolled back by itself, and what became of its predictions."""
+    found = restored.decision.probation
+    rows = [
+        f"| {as_markdown(cause.name)} | {cause.measure} | {cause.value:.3g} | {cause.limit:.3g} | {cause.batches} |"
+        for cause in found.causes
+    ]
+    lost = "".join(f"\n\nNot scored again: `{folder}`" for folder in restored.lost)
+    text = (
+        f"# {found.model} v{found.version} has broken its probation\n\nv{found.former} is champion again: of the same "
+        f"{found.batches} batches it had none of this.\n\n"
+        + "\n".join(["| what | measure | last | limit | batches |", "|---|---|---|---|---|", *rows])
+        + f"\n\n{restored.replaced} batches are superseded by those of v{found.former}.{lost}"
+    )
+    _markdown(f"probation-{found.model}", text, as_markdown(restored.decision.reason))
 
 
 @in_the_ui("show the alert")

@@ -101,6 +101,7 @@ class ModelDefinition(Frozen):
     data: DataDefinition
     training: TrainingDefinition = TrainingDefinition()
     gate: dict[str, Any] = Field({}, description="Rules of the gate; of an environment: models.<model>.gate there.")
+    monitoring: dict[str, Any] = Field({}, description="Rules of monitoring; of an environment: likewise.")
     inference: InferenceDefinition = InferenceDefinition()
 
     def in_project(self, folder: Path) -> "ModelDefinition":

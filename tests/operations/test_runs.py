@@ -198,12 +198,14 @@ def test_notifications_come_once_drift_retrains_once_and_a_deployment_runs_once_
     failing, rehearsals = ([site.start(f"rollback/{name}") for _ in range(2)] for name in ("prod", "rehearsal-prod"))
     for kind in ("refused", "refused", *NOTICES):
         _emit(site, f"mlops.model.{kind}", {"model": "dev.ml.sentiment", "version": "7", "reason": "why"})
-    before = _trainings(site)
+    before = _retrainings(site)
     for _ in range(3):
         _emit(site, "mlops.drift.detected", DRIFT)
-    until(lambda: _trainings(site), lambda found: found > before)
-    assert _trainings(site) == before + 1
+    until(lambda: _retrainings(site), lambda found: len(found) > len(before))
+    assert len(_retrainings(site)) == len(before) + 1
     until(lambda: _unfinished(site), lambda found: not found)
+    retrained = next(run for run in _retrainings(site) if run.id not in {each.id for each in before})
+    assert (retrained.state_name, "champion" in str(retrained.state and retrained.state.message)) == ("Completed", True)
     until(lambda: len(received), lambda count: count > len(NOTICES) + 1)
     said = {each["subject"]: each["body"] for each in received}
     assert len(said) == len(received), "each once"
@@ -236,10 +238,10 @@ def _unfinished(site: Site) -> list[str]:
     return [run.name for run in runs if run.state and not run.state.is_final()]
 
 
-def _trainings(site: Site) -> int:
+def _retrainings(site: Site) -> list[FlowRun]:
     with site.client() as client:
-        deployment = client.read_deployment_by_name("train/dev")
-        return sum(run.deployment_id == deployment.id for run in client.read_flow_runs(limit=200))
+        deployment = client.read_deployment_by_name("retrain/dev")
+        return [run for run in client.read_flow_runs(limit=200) if run.deployment_id == deployment.id]
 
 
 def test_a_suspended_run_goes_on_when_a_person_approves_and_ends_when_nobody_answers(
