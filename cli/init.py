@@ -343,9 +343,9 @@ def _require_classes(frame: "pd.DataFrame", proposal: "Proposal") -> None:
     if len(cells) < FEW or cells.nunique() <= quarantine.MOST_CLASSES * len(cells):
         return
     what = f"The target {proposal.target!r} has {cells.nunique():,} different values in {len(cells):,} rows: "
-    likely = [column.name for column in proposal.columns if 2 <= column.distinct <= MOST_LIKELY]
-    fix = f"Which column holds the classes? {_listed(f'--target {name!r}' for name in likely)}" if likely else ""
-    raise ConfigError(f"{what}they are texts or ids, not classes.", fix or "Choose another --target.")
+    likely = _listed(f"--target {c.name!r}" for c in proposal.columns if 2 <= c.distinct <= MOST_LIKELY)
+    fix = f"Which column holds the classes? {likely}" if likely else "Choose another --target."
+    raise ConfigError(f"{what}they are texts or ids, not classes.", fix)
 
 
 def _split(proposal: "Proposal", request: InitRequest) -> dict[str, Any]:
@@ -391,12 +391,10 @@ def _shown(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-
     path.parent.mkdir(parents=True, exist_ok=True)
     with publish_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def _next(name: str) -> str:
-
     return "mlops release" + ("" if definitions.names() == (name,) else f" --model-name {name}")
