@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import dropwhile, islice
 from operator import itemgetter
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from lifecycle.core.errors import DataError
 from lifecycle.data.opening import BLOCK, Content
@@ -38,7 +38,9 @@ def blocks(source: Source, content: Content, wanted: Wanted, size: int, problems
 
     with text.decoded(source, content.stream()) as file:
         try:
-            for block in csv_by_arrow.blocks(source, file.buffer, choose, quoted=quoting != csv.QUOTE_NONE):
+            for block in csv_by_arrow.blocks(
+                source, cast(BinaryIO, file.buffer), choose, quoted=quoting != csv.QUOTE_NONE
+            ):
                 yield block
                 read = block.rows[-1]
         except csv_by_arrow.UnclearError:
