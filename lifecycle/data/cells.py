@@ -14,7 +14,7 @@ UNUSABLE_CHARACTER, LONG_TEXT, NOT_TEXT = "unusable_character", "long_text", "no
 
 
 def all_usable(cells: list[Any], rules: DataRules) -> bool:
-    """Whether every cell is beyond doubt a text that can be used, as nearly all are: the others are looked at one by one.
+    """Whether every cell is a text that can be used, as in nearly all tables; the others are looked at cell by cell.
 
     Most tables have printable letters only, which Python tells three times as fast as the pattern.
     """
