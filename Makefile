@@ -12,7 +12,7 @@ SCRATCH := if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print int($$4)}')" -
 	  && awk '/MemAvailable/ {exit $$2 < 10000000}' /proc/meminfo && ! grep -q ' /dev/shm .*noexec' /proc/mounts; \
 	then TMPDIR=$$(mktemp -d /dev/shm/mlops-tests-XXXXXX) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT INT TERM; fi;
 
-.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint format bench screenshots wheel wheel-test newest-prefect constraints clean
+.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint docs format bench screenshots wheel wheel-test newest-prefect lowest newest constraints clean
 
 setup: $(STAMP)  ## only install
 
@@ -45,6 +45,9 @@ lint: $(FULL)  ## format, lint, types, floors, workflows
 	$(BIN)/lint-imports
 	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet --no-progress --persona auditor .github
+
+docs: $(FULL)  ## the site of the docs, in build/site; fails where a link leads nowhere
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs build/site
 
 bench: $(STAMP)  ## the reference job against a bare script; ROUNDS=5 takes about half an hour
 	$(BIN)/python -m benchmarks.run --rounds $(or $(ROUNDS),5)
@@ -83,6 +86,24 @@ newest-prefect: $(STAMP)  ## fails once the newest Prefect, with the newest of a
 	build/newest-prefect/bin/python -m pip install --quiet --disable-pip-version-check 'prefect<4'
 	build/newest-prefect/bin/python -m benchmarks.scheduled
 
+lowest:  ## a release with the lowest versions that pyproject.toml allows; needs uv
+	$(call release-with,lowest,--resolution lowest-direct)
+
+newest:  ## a release with the newest versions that pyproject.toml allows; needs uv
+	$(call release-with,newest,--resolution highest)
+
+# $(call release-with,NAME,HOW): resolve anew, install into an environment of its own, and take the sample all the way there
+define release-with
+	$(if $(UV),,$(error make $(1) needs uv on the PATH))
+	rm -rf build/$(1) && mkdir -p build/$(1) && $(PYTHON) -m venv build/$(1)/env
+	uv pip compile --quiet $(2) --only-binary :all: --python build/$(1)/env/bin/python --extra prefect \
+	  --no-emit-index-url pyproject.toml -o build/$(1)/requirements.txt
+	uv pip install --quiet --python build/$(1)/env/bin/python -r build/$(1)/requirements.txt
+	uv pip install --quiet --python build/$(1)/env/bin/python --no-deps .
+	PATH="$(CURDIR)/build/$(1)/env/bin:$$PATH" && cd "$$(mktemp -d)" && \
+	  mlops data sample news.csv && mlops init news.csv --yes && mlops release
+endef
+
 constraints:  ## re-pin every dependency; needs uv
 	$(if $(UV),,$(error make constraints needs uv on the PATH))
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
@@ -108,8 +129,8 @@ endif
 $(FULL): $(STAMP)
 	@echo "Adding what Databricks, Spark and models of language need (once; about 2 GB) ..."
 ifneq ($(UV),)
-	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,dev]'
+	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,docs,dev]'
 else
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,docs,dev]'
 endif
 	@touch $@

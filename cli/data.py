@@ -1,20 +1,27 @@
 """`mlops data …`: dataset versions."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from cli import console, data_erase, options, runner, show
 from flows.flow_requests import DatasetRequest, TableRequest
 from flows.request import required
 from lifecycle import settings
+from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.names import Environment
 from lifecycle.data import dataset, piped
 from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.settings import Settings
+from lifecycle.storage.files import publish_file
 
 app = typer.Typer(help="Dataset versions: create, list, show, validate; erase rows.", no_args_is_help=True)
 app.command()(data_erase.erase)
 
 DEV = Environment.DEV
+SAMPLE = Path(__file__).parents[1] / "examples" / "financial_news.csv"
+"""The bundled table, beside our packages."""
 
 
 def check_source(config: Settings, request: TableRequest) -> CreateDataRequest:
@@ -44,6 +51,26 @@ def create(request: DatasetRequest, as_json: options.Json = False, verbose: opti
         manifest = runner.run_flow("create_data", request.parameters, home=config.state, title=title, verbose=verbose)
     folder = str(config.datasets / manifest.data_name / manifest.data_version)
     show.print_json(manifest) if as_json else show.dataset(manifest, folder)
+
+
+@app.command()
+def sample(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(SAMPLE.name), as_json: options.Json = False
+) -> None:
+    """Write the bundled table of financial news, to try things with. A file of other content is left alone.
+
+    Example: mlops data sample news.csv
+    """
+    content = SAMPLE.read_bytes()
+    if not file.parent.is_dir():
+        raise ConfigError(f"There is no folder {file.parent}.", f"Make it first: mkdir -p {file.parent}")
+    if not file.exists():
+        with publish_file(file) as path:
+            path.write_bytes(content)
+    elif not file.is_file() or file.read_bytes() != content:
+        raise ConflictError(f"{file} is there already, and is not the sample.", "Name another file.")
+    facts = {"file": str(file), "rows": content.count(b"\n") - 1, "next": f"mlops init {file}"}
+    show.print_json(facts) if as_json else console.echo(f"{file} has {facts['rows']:,} rows. Next: {facts['next']}")
 
 
 @app.command("list")

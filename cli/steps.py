@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import console, next_steps, options, runner, show
-from cli.data import check_source
+from cli.data import SAMPLE, check_source
 from flows.flow_requests import (
     InferenceRequest,
     PromotionRequest,
@@ -169,7 +169,7 @@ def demo(as_json: options.Json = False, verbose: options.Verbose = False) -> Non
         shutil.rmtree(home)
     os.environ["MLOPS_HOME"] = str(home)
     sample = ReleaseRequest(
-        source=str(_sample()),
+        source=str(SAMPLE),
         data_name="financial_news",
         data_version="1.0.0",
         model_name="sentiment",
@@ -195,11 +195,6 @@ def _release(request: ReleaseRequest, as_json: bool, verbose: bool) -> None:
     _answer(outcome, as_json, show.release)
 
 
-def _sample() -> Path:
-    """The bundled sample, beside our packages."""
-    return Path(__file__).parents[1] / "examples" / "financial_news.csv"
-
-
 def _next_steps(home: Path) -> None:
     """Print commands that can be pasted as they are, from where the demo was started."""
     here = Path.cwd()
@@ -207,7 +202,7 @@ def _next_steps(home: Path) -> None:
     folder = Path(sys.argv[0]).absolute().parent
     tools = folder.relative_to(here) if folder.is_relative_to(here) else folder
     mlops = f"MLOPS_HOME={state} {tools}/mlops"
-    sample = _sample().relative_to(here) if _sample().is_relative_to(here) else _sample()
+    sample = SAMPLE.relative_to(here) if SAMPLE.is_relative_to(here) else SAMPLE
     steps = {
         "Who became champion in production, and why": f"{mlops} history --model-name sentiment",
         "A worse challenger is refused (exit code 4)": f"{mlops} train --data-name financial_news "

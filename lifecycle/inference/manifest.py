@@ -216,8 +216,12 @@ def input_digest(
 
 def of_day(output_root: Path, model_name: str, day: date) -> list[BatchManifest]:
     """What is published for a day by any version of a registered model."""
-    found = volumes.glob(output_root, f"{model_name}/*/{day}-*/{MANIFEST}")
-    return [load(path.parent) for path in found]
+    return [load(folder) for folder in folders_of_day(output_root, model_name, day)]
+
+
+def folders_of_day(output_root: Path, model_name: str, day: date) -> list[Path]:
+    """Where that lies."""
+    return [path.parent for path in volumes.glob(output_root, f"{model_name}/*/{day}-*/{MANIFEST}")]
 
 
 def load(folder: Path) -> BatchManifest:

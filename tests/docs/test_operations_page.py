@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -133,19 +132,3 @@ def test_every_setting_and_variable_is_known() -> None:
     secret = {"MLOPS_SECRET_NEWS"}  # what follows the prefix is anybody's own
     assert set(re.findall(r"MLOPS_[A-Z_]+", PAGE)) <= NOT_SETTINGS | secret
     assert setup.ALERTS_URL in PAGE
-
-
-def test_every_file_and_anchor_that_is_named_exists() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
-        name, _, anchor = target.partition("#")
-        page = ROOT / "docs" / name if name else ROOT / "docs/operations.md"
-        assert page.is_file(), target
-        assert not anchor or anchor in _anchors(page), target
-    for name in re.findall(r"`([\w/]+\.(?:py|yaml))`", PAGE):
-        assert (ROOT / name).is_file(), name
-
-
-def _anchors(page: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a page."""
-    headings = re.findall(r"^#+ (.+)$", FENCES.sub("", page.read_text(encoding="utf-8")), re.M)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
