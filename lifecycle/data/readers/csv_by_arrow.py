@@ -9,15 +9,14 @@ import codecs
 import csv
 import io
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pc
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lifecycle.data.readers import Block
 from lifecycle.data.readers.header import BYTE_ORDER_MARK
 from lifecycle.data.source import Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 AT_ONCE = 1 << 22
 """Bytes that are parsed at a time."""
@@ -112,6 +111,8 @@ def _last_end(rows: bytes, *, quoted: bool) -> int:
     end = rows.rfind(ROW_END)
     if end < 0 or not quoted or rows.count(QUOTE, 0, end) % 2 == 0:
         return end
+    import numpy as np
+
     signs = np.frombuffer(rows, np.uint8)
     ends = np.flatnonzero(signs == ord(ROW_END))
     outside = ends[np.searchsorted(np.flatnonzero(signs == ord(QUOTE)), ends) % 2 == 0]
@@ -137,6 +138,8 @@ def _is_beyond_doubt(rows: bytes, delimiter: str) -> bool:
 
     Then they open and close by turns, since a doubled one closes and opens.
     """
+    import numpy as np
+
     signs = np.frombuffer(rows, np.uint8)
     places = np.flatnonzero(signs == ord(QUOTE))
     if len(places) % 2:
@@ -148,7 +151,10 @@ def _is_beyond_doubt(rows: bytes, delimiter: str) -> bool:
     return bool(may_touch[signs[before]].all() and may_touch[signs[after]].all())
 
 
-def _parsed(rows: bytes, delimiter: str, width: int, columns: dict[str, int], *, quoted: bool) -> pa.Table:
+def _parsed(rows: bytes, delimiter: str, width: int, columns: dict[str, int], *, quoted: bool) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
     names = [str(position) for position in range(width)]
     wanted = [str(position) for position in columns.values()] or names[:1]  # of none there would be no rows
     try:
