@@ -26,8 +26,8 @@ endif
 demo: $(STAMP)  ## the whole lifecycle on the bundled sample
 	$(BIN)/mlops demo
 
-demo-databricks: $(FULL)  ## the same on Databricks, emulated: every heavy step as a job, Unity Catalog as registry
-	$(BIN)/python -m databricks_emulator.demo
+demo-databricks: $(FULL)  ## the same on Databricks, emulated: every heavy step as a job, Unity Catalog as registry; FREE=1: of its Free Edition
+	$(BIN)/python -m databricks_emulator.demo $(if $(FREE),--free-edition)
 
 test: $(FULL)  ## every test; needs no network
 	@$(SCRATCH) $(WORKERS) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=15

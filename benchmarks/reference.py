@@ -14,14 +14,16 @@ import typer
 
 import flows
 from cli import runner
-from cli.main import app, main
+from cli.lazy import Place
+from cli.main import Root, main
 from cli.server import Server
 
 flows.__path__.append(str(Path(__file__).parent / "flows"))
 runner.HEAVY["reference_job"], runner.PROVING = runner.HEAVY["release"], (*runner.PROVING, "reference_job")
 
+Root.places = {**Root.places, "reference": Place("benchmarks.reference", "reference", "Run the reference job.")}
 
-@app.command(hidden=True)
+
 def reference(
     table: str,
     data_version: str,

@@ -71,9 +71,10 @@ def reconcile(
     as_json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Cancel the runs on Databricks whose flow run has ended; a flow that was killed could not do so itself.
+    """Cancel the runs on Databricks that nobody waits for; a flow that was killed could not do so itself.
 
-    A run whose flow run goes on, or is to be run again, is left: that comes back to it.
+    Nobody does where the flow run has ended, or its process was killed on this machine. A run whose flow run goes on,
+    or is to be run again, is left: that comes back to it.
 
     Example: mlops databricks reconcile --env prod
     """

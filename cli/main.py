@@ -39,7 +39,7 @@ class Root(LazyGroup):
         "compare": Place(
             "cli.compare", "compare", "Set two models side by side on the same rows: metrics, slices, rows that change."
         ),
-        "history": Place("cli.steps", "history", "Tell who was champion when, why, and by whom."),
+        "history": Place("cli.champions", "history", "Tell who was champion when, why, and by whom."),
         "infer": Place(
             "cli.steps",
             "infer",

@@ -1,13 +1,17 @@
 """`mlops monitor …`: how production differs from what a version was judged on, alerts, labels that come later."""
 
 import os
+import sys
+import webbrowser
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import console, options, runner, show
-from flows.request import TableForm
+from flows.request import Form, TableForm
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Environment
@@ -17,7 +21,9 @@ from lifecycle.monitoring.findings import Alert, Line, Measured, Silence
 from lifecycle.settings import Settings, definitions
 
 if TYPE_CHECKING:
+    from lifecycle.evaluation.estimates import Check
     from lifecycle.monitoring.labels import Joined
+    from lifecycle.monitoring.trust import Batch, Trust
 
 app = typer.Typer(help="Production: drift, performance, alerts, labels that come later.", no_args_is_help=True)
 
@@ -43,7 +49,7 @@ def baseline(
 
     target = runner.registered(env, model_name)
     model = catalog.resolve(target, version=version)
-    found = watch.baseline_of(model, settings.load(env).datasets)
+    found = watch.baseline_of(model, settings.load(env).datasets, complete=True)
     if as_json:
         show.print_json({"model": model.name, "version": model.version, "digest": found.digest, "baseline": found})
         return
@@ -53,7 +59,9 @@ def baseline(
         (each.part, each.name, f"{each.rows:,}", f"{each.missing:,}", len(each.counts)) for each in found.distributions
     ]
     show.table(("part", "what", "rows", "missing", "bins or levels"), rows)
-    show.table(("metric", "value"), [(name, f"{value:.4g}") for name, value in found.metrics.items()])
+    checks = found.learnt.checks if found.learnt else {}
+    metrics = [(name, f"{value:.4g}", *_checked(checks.get(name))) for name, value in found.metrics.items()]
+    show.table(("metric", "value", "estimated", "it was", "holds"), metrics)
 
 
 @app.command("show")
@@ -62,21 +70,28 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
 
     Example: mlops monitor show --model-name sentiment --env prod
     """
-    from lifecycle.monitoring import store
+    from lifecycle.monitoring import store, trust
 
     config, name = _place(env, model_name)
     standing = standings.read(config.measurements, name)
-    drift, performance = (store.every(config.measurements, name, kind) for kind in ("drift", "performance"))
+    drift, performance = store.history(config.measurements, name, config.monitoring)
+    said = trust.statements(drift, performance, config.monitoring)
     if as_json:
-        show.print_json({"standing": standing, "drift": drift[-SHOWN:], "performance": performance[-SHOWN:]})
+        trusted = [{"version": key[0], "batch": key[1], **found.model_dump()} for key, found in said.items()]
+        shown = {"drift": drift[-SHOWN:], "performance": performance[-SHOWN:], "trust": trusted[-SHOWN:]}
+        show.print_json({"standing": standing} | shown)
         return
     answered = {(each.version, each.batch): each for each in performance}
     show.table(
-        ("day", "version", "batch", "rows", "rejected", "beyond", "farthest", "performance"),
-        [_row(each, answered.get((each.version, each.batch))) for each in drift[-SHOWN:]],
+        ("day", "version", "batch", "rows", "rejected", "beyond", "farthest", "performance", "estimated", "trust"),
+        [_row(each, answered, said) for each in drift[-SHOWN:]],
         name,
     )
-    lines = sorted(drift[-1].lines, key=lambda line: -line.value / line.limit)[:SHOWN]
+    if last := said.get((drift[-1].version, drift[-1].batch)):
+        console.echo(f"The estimate of the last batch: {last.told}.")
+    lines = sorted(
+        (line for line in drift[-1].lines if line.part != "estimate"), key=lambda line: -line.value / line.limit
+    )[:SHOWN]
     show.table(
         ("what", "measure", "value", "limit", "p", "rows", "beyond"),
         [
@@ -95,6 +110,31 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     )
     for alert in standing.alerts:
         console.echo(f"ALERT {alert.id}: {alert.told}")
+
+
+@app.command()
+def report(
+    model_name: options.ModelName,
+    env: options.Env = PROD,
+    html: Annotated[Path | None, typer.Option("--html", help="File to write; default in the state folder.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write the page of a model: metrics over time, alerts and promotions, drift by column, slices, worst rows.
+
+    Example: mlops monitor report --model-name sentiment --env prod --html sentiment.html
+    """
+    from lifecycle.monitoring import report as pages
+    from lifecycle.registry import catalog
+
+    config, name = _place(env, model_name)
+    history = pages.gathered(config.measurements, name, config.monitoring, config.predictions)
+    champions: list[Any] = []
+    with suppress(NotFoundError):  # it was deleted since
+        champions = pages.promotions(catalog.history(runner.registered(env, model_name)))
+    path = html or config.state / "reports" / f"monitoring-{name}.html"
+    show.write_page(path, pages.render(history._replace(promotions=champions)))
+    if open_ and not webbrowser.open(path.absolute().as_uri()):
+        sys.stderr.write("There is no browser here; open the file yourself.\n")
 
 
 @app.command()
@@ -148,31 +188,39 @@ def ack(
     )
 
 
-@app.command()
-def labels(
-    model_name: options.ModelName,
-    source: Annotated[str, typer.Option("--input", help="Table of keys and labels.", callback=options.sealed)],
+class LabelsRequest(Form):
+    """A table of labels, and which of its columns are what."""
+
+    model_name: options.ModelName
+    source: Annotated[str, typer.Option("--input", help="Table of keys and labels.", callback=options.sealed)]
     key_column: Annotated[
         str | None, typer.Option("--key-column", help="Column of the keys; default that of the model's batches.")
-    ] = None,
+    ] = None
     label_column: Annotated[
         str | None,
         typer.Option("--label-column", help="Column of the labels; default the target of the model's table."),
-    ] = None,
-    source_format: Annotated[
-        str | None, typer.Option("--format", help="Form of the table; default by the suffix.")
-    ] = None,
-    env: options.Env = PROD,
-    as_json: options.Json = False,
-) -> None:
+    ] = None
+    slice_column: Annotated[
+        list[str] | None, typer.Option("--slice-column", help="Column of the same table that makes slices; repeatable.")
+    ] = None
+    source_format: Annotated[str | None, typer.Option("--format", help="Form of the table; default by the suffix.")] = (
+        None
+    )
+    env: options.Env = PROD
+
+
+@app.command()
+@options.of_request
+def labels(request: LabelsRequest, as_json: options.Json = False) -> None:
     """Join labels that came later to what was predicted, and measure each batch that they are about.
 
     Example: mlops monitor labels --model-name bikes --input counted.csv --key-column instant --label-column cnt
     """
     from lifecycle.monitoring import labels as later
 
-    target = runner.registered(env, model_name)
-    config, definition = settings.load(env, model_name=model_name), definitions.chosen(model_name)[1]
+    target = runner.registered(request.env, request.model_name)
+    config = settings.load(request.env, model_name=request.model_name)
+    definition = definitions.chosen(request.model_name)[1]
     usual_key = (definition.inference.key or definition.data.key) if definition else None
     usual_label = definition.data.target if definition else None
     delivery = settings.checked(
@@ -183,15 +231,23 @@ def labels(
         root=config.measurements,
         output_root=config.predictions,
         data_root=config.datasets,
-        source=settings.checked(TableForm, source_format=source_format).at(source),
-        key_column=_given(key_column or usual_key, "--key-column"),
-        label_column=_given(label_column or usual_label, "--label-column"),
+        source=settings.checked(TableForm, source_format=request.source_format).at(request.source),
+        key_column=_given(request.key_column or usual_key, "--key-column"),
+        label_column=_given(request.label_column or usual_label, "--label-column"),
+        slice_columns=tuple(request.slice_column or ()),
         data=config.data,
         gate=config.gate,
         rules=config.monitoring,
     )
     joined = later.join(delivery)
     show.print_json(joined) if as_json else _joined(joined, target.name)
+
+
+def _checked(check: "Check | None") -> tuple[str, str, str]:
+    """How well a metric of folds of the baseline was estimated by the other folds."""
+    return (
+        (f"{check.estimated:.4g}", f"{check.realised:.4g}", "yes" if check.holds else "no") if check else ("", "", "")
+    )
 
 
 def _place(env: Environment, model_name: str) -> tuple[Settings, str]:
@@ -227,6 +283,7 @@ def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: s
             continue
         option = f"--model-name {model_name} --env {env}"
         console.echo(f"  what was measured:  mlops monitor show {option}")
+        console.echo(f"  the same as a page:  mlops monitor report {option} --open")
         console.echo(
             f"  back to the champion before:  mlops rollback {option} --reason '{alert.kind} since {alert.since}'"
         )
@@ -235,8 +292,10 @@ def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: s
         console.echo("No alert is open.")
 
 
-def _row(batch: Measured, answered: Measured | None) -> tuple[Any, ...]:
-    worst = max(batch.lines, key=lambda line: line.value / line.limit)
+def _row(batch: Measured, answered: "dict[Batch, Measured]", said: "dict[Batch, Trust]") -> tuple[Any, ...]:
+    key = batch.version, batch.batch
+    worst = max((line for line in batch.lines if line.part != "estimate"), key=lambda line: line.value / line.limit)
+    estimate = next((line for line in batch.lines if line.part == "estimate" and line.measure == "loss"), None)
     rejected = next((line.value for line in batch.lines if line.measure == "rejected"), 0.0)
     told = f"{worst.name} {worst.measure} {worst.value:.3g}" if worst.value > 0 else ""
     return (
@@ -247,7 +306,9 @@ def _row(batch: Measured, answered: Measured | None) -> tuple[Any, ...]:
         f"{rejected:.1%}",
         len(batch.beyond),
         told,
-        ", ".join(_metric(line) for line in answered.lines[:1]) if answered else "",
+        ", ".join(_metric(line) for line in answered[key].lines[:1]) if key in answered else "",
+        _metric(estimate) if estimate else "",
+        said[key].verdict if key in said else "",
     )
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from lifecycle import settings
 from lifecycle.core.names import Environment, ProblemName
-from lifecycle.registry import leaderboard
 
 if TYPE_CHECKING:
     from tasks.outcomes import Admission
@@ -52,6 +51,7 @@ def explain(outcome: "Admission") -> str:
 def _untried(problem: ProblemName, model_name: str) -> str:
     """The first algorithm of a problem that no training of the model has used; empty if there is none."""
     from lifecycle.problems.known import named  # needs pandas, which no help does
+    from lifecycle.registry import leaderboard  # reads stored evaluations, which only a refusal asks for
 
     tried = leaderboard.algorithms(settings.load(Environment.DEV, model_name=model_name), model_name)
     return next((name for name in named(problem).learning.estimators if name not in tried), "")

@@ -4,12 +4,16 @@ import json
 import os
 import shlex
 import sys
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from pydantic import Field
 
 from cli import console, options, runner
+from flows.request import Form
+from lifecycle import settings
+from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
+from lifecycle.core.references import ModelRef
 from lifecycle.models import scoring_server
 from lifecycle.registry import catalog
 
@@ -17,21 +21,33 @@ CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
 """With it, only programs that show this `user:password` are answered, not every user of the machine."""
 
 
-def serve(
-    model_name: options.ModelName,
-    env: options.Env = Environment.PROD,
-    alias: Annotated[str | None, typer.Option(help="Default champion.")] = None,
-    version: options.Version = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 5001,
-    allowed_host: options.AllowedHosts = None,
-    as_json: options.Json = False,
-) -> None:
+class ServeRequest(Form):
+    """Which model answers, where, and whom."""
+
+    model_name: options.ModelName
+    env: Environment = Field(Environment.PROD, description="Environment.")
+    alias: str | None = Field(None, description="Default champion.")
+    version: options.Version = None
+    follow: bool = Field(False, description="Change to the new champion as it comes, without a pause.")
+    port: int = Field(5001, ge=0, le=65535, description="Port on loopback; 0 takes a free one.")
+    allowed_host: options.AllowedHosts = None
+
+
+@options.of_request
+def serve(request: ServeRequest, as_json: options.Json = False) -> None:
     """Serve a verified model with MLflow's scoring server, on this machine only, until Ctrl-C.
 
     Example: mlops serve --model-name sentiment --env prod
     """
     credential = os.environ.get(CREDENTIAL, "")
-    model = catalog.resolve(runner.existing(env, model_name), alias=alias, version=version)
+    if request.follow and request.version is not None:
+        raise ConfigError("--follow and --version exclude each other.", "A version stays: give one of them.")
+    target = runner.existing(request.env, request.model_name)
+
+    def newest() -> ModelRef:
+        return catalog.resolve(target, alias=request.alias, version=request.version)
+
+    model = newest()
 
     def ready(address: str, row: dict[str, Any]) -> None:
         facts = {"address": address, "model": model.name, "version": model.version}
@@ -41,4 +57,10 @@ def serve(
         ask = f"curl -s {who}{address}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
         sys.stderr.write(f"Serving {model.label} until Ctrl-C. Ask it:\n  {ask}\n")
 
-    scoring_server.serve(model, port, ready, hosts=allowed_host or (), credential=credential)
+    def tell(said: str) -> None:
+        sys.stderr.write(f"{said}\n")
+
+    seconds = settings.load(request.env, model_name=request.model_name).serving.poll_seconds
+    following = scoring_server.Following(newest, seconds, tell) if request.follow else None
+    hosts = request.allowed_host or ()
+    scoring_server.serve(model, request.port, ready, hosts=hosts, credential=credential, following=following)

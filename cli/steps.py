@@ -1,13 +1,12 @@
-"""The steps of a model's life as commands: train, promote, rollback, history, infer, release, demo."""
+"""The steps of a model's life as commands: train, promote, rollback, infer, release, demo."""
 
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -22,12 +21,11 @@ from flows.flow_requests import (
 )
 from flows.request import LOGICAL_DATE, required
 from lifecycle import settings
-from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, ProblemName
 from lifecycle.data import dataset, ingest, piped
 from lifecycle.data.manifest import LATEST
 from lifecycle.problems.contract import DROP, Column, Columns
-from lifecycle.registry import catalog, promotion
+from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 
@@ -83,53 +81,6 @@ def rollback(
     show.print_json(done) if as_json else console.echo(done.message)
     if not request.rehearse:
         promotion.report(target_of(config, request.model))  # killed before, it is completed by the same command again
-
-
-def history(
-    model_name: options.ModelName,
-    env: options.Env = PROD,
-    at: Annotated[str | None, typer.Option(help="Who was champion then: an ISO time, UTC if it has no zone.")] = None,
-    as_json: options.Json = False,
-) -> None:
-    """Tell who was champion when, why, and by whom.
-
-    Example: mlops history --model-name sentiment --env prod --at 2026-05-03T14:00
-    """
-    target = runner.existing(env, model_name)
-    if at is not None:
-        line = catalog.champion_at(target, _moment(at))
-        lines = [line] if line else []
-    else:
-        lines = catalog.history(target)
-    if as_json:
-        show.print_json(lines)
-        return
-    rows = [
-        (
-            f"{line.version} (deleted)" if line.deleted else line.version,
-            "not known" if line.missing else f"{line.at:%Y-%m-%d %H:%M:%S}",
-            line.kind,
-            line.outcome,
-            show.version(line.expected),
-            show.version(line.champion),
-            f"{line.by}; approved by {line.approved_by}" if line.approved_by else line.by,
-            f"{line.reason}; approved: {line.approval}" if line.approval else line.reason,
-            f"gate {line.gate}" if line.gate else line.verdict_digest[:8],
-            line.run_link or line.run_id[:8],
-        )
-        for line in lines
-    ]
-    columns = ("version", "at (UTC)", "kind", "outcome", "from", "champion", "by", "why", "verdict", "run")
-    show.table(columns, rows, target.name)
-    if at is not None and not lines:
-        console.echo(f"{target.name} had no champion at {at}.")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is not an ISO time.", "For example: --at 2026-05-03T14:00+02:00") from None
 
 
 @options.of_request
@@ -235,6 +186,8 @@ def _require_algorithm(
     classes: Sequence[str] = (),
 ) -> None:
     """An algorithm or a parameter that there is not ends here, and code that one of the environments does not trust."""
+    if request.algorithm is None and not request.params and not request.seed:
+        return  # the default as it is; its libraries take seconds, and are imported while Prefect's server starts
     from lifecycle.problems import fitting, own
     from lifecycle.problems.known import named  # needs pandas, which no help does
 

@@ -25,7 +25,12 @@ from databricks_emulator.unity_catalog import UnityCatalog
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 SIZES = {"Small", "Medium", "Large"}
-KNOWN = {"name", "entity_name", "entity_version", "workload_size", "workload_type", "scale_to_zero_enabled"}
+KNOWN = {
+    *("name", "entity_name", "entity_version", "workload_size", "workload_type", "scale_to_zero_enabled"),
+    *("environment_vars", "instance_profile_arn", "min_provisioned_concurrency", "max_provisioned_concurrency"),
+    "burst_scaling_enabled",
+}
+TYPES = {"CPU", "CPU_MEDIUM", "CPU_LARGE", "GPU_SMALL", "GPU_MEDIUM", "GPU_LARGE", "MULTIGPU_MEDIUM"}
 
 
 @dataclass
@@ -171,7 +176,8 @@ def _checked(asked: dict[str, Any]) -> dict[str, Any]:
         raise refusal("INVALID_PARAMETER_VALUE", "The traffic percentages must add up to 100.")
     if unknown := {route["served_entity_name"] for route in routes} - set(names):
         raise refusal("INVALID_PARAMETER_VALUE", f"Traffic is routed to {sorted(unknown)}, which is not served.")
-    return {"served_entities": entities, "traffic_config": {"routes": routes}}
+    kept = {name: asked[name] for name in ("auto_capture_config",) if asked.get(name)}
+    return {"served_entities": entities, "traffic_config": {"routes": routes}, **kept}
 
 
 def _entity(asked: dict[str, Any]) -> dict[str, Any]:
@@ -180,8 +186,12 @@ def _entity(asked: dict[str, Any]) -> dict[str, Any]:
     version = str(asked.get("entity_version", ""))
     if not re.fullmatch(r"[1-9][0-9]*", version):
         raise refusal("INVALID_PARAMETER_VALUE", f"'{version}' is not the number of a model version.")
-    if asked.get("workload_size") not in SIZES:
-        raise refusal("INVALID_PARAMETER_VALUE", f"workload_size must be one of {sorted(SIZES)}.")
+    provisioned = {name for name in asked if name.endswith("_provisioned_concurrency")}
+    if bool(provisioned) == bool(asked.get("workload_size")) or asked.get("workload_size", "Small") not in SIZES:
+        message = f"workload_size must be one of {sorted(SIZES)}, or a provisioned concurrency stand in its place."
+        raise refusal("INVALID_PARAMETER_VALUE", message)
+    if asked.get("workload_type", "CPU") not in TYPES:
+        raise refusal("INVALID_PARAMETER_VALUE", f"workload_type must be one of {sorted(TYPES)}.")
     name = asked.get("name") or f"{str(asked.get('entity_name')).rpartition('.')[2]}-{version}"
     return {"workload_type": "CPU", "scale_to_zero_enabled": False} | asked | {"name": name}
 

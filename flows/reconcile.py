@@ -11,7 +11,7 @@ from tasks import reconcile as orphans
 
 @flow(name="reconcile", flow_run_name="reconcile {env}", persist_result=True, result_serializer="json")
 def reconcile(env: Environment = Environment.PROD, dry_run: bool = False) -> State[list[Orphan]]:
-    """Cancel the runs on Databricks whose flow run has ended: one that was killed could not do so itself.
+    """Cancel the runs on Databricks that nobody waits for: a flow that was killed could not do so itself.
 
     Args:
         env: Environment whose runs are looked at.

@@ -28,15 +28,23 @@ one's own, and hide none."""
 ALTERING = ("PYTHONINSPECT", "PYTHONOPTIMIZE", "PYTHONWARNINGS")
 """They make another interpreter: one with a prompt, without docstrings and assertions, with warnings as errors."""
 RESTARTED = "_MLOPS_RESTARTED"
+BRIDGES = {f"sklearn.externals.array_api_compat.{library}": library for library in ("cupy", "dask", "torch")}
+"""From scikit-learn to libraries whose arrays it takes. Whoever looks through all of scikit-learn, as skops does to
+know its estimators, imports these too: where torch is installed, a second of it for a model that has none."""
 
 
 class _Ours:
-    """Finds our packages, and nothing else, in their folder, before anybody's path is searched for their names."""
+    """Finds our packages in their folder, before anybody's path is searched for their names, and nothing else.
+
+    A bridge from scikit-learn is not to be found before the library that it leads to has been imported.
+    """
 
     home = HOME
 
     @staticmethod
     def find_spec(name: str, path: "Sequence[str] | None" = None, target: object = None) -> "ModuleSpec | None":  # noqa: ARG004
+        if name in BRIDGES and BRIDGES[name] not in sys.modules:
+            raise ModuleNotFoundError(f"{BRIDGES[name]} is not in use here", name=name)
         return PathFinder.find_spec(name, [HOME]) if path is None and name in PACKAGES else None
 
 

@@ -14,7 +14,7 @@ from lifecycle.core.names import Environment, StepName
 from lifecycle.core.progress import Listener
 from lifecycle.jobs import steps
 from lifecycle.settings import Settings
-from tasks import databricks
+from tasks import databricks, databricks_calls
 from tasks.policies import on_data
 
 SECONDS_BETWEEN = 1
@@ -24,7 +24,7 @@ def settings_of(env: Environment, model_name: str | None = None) -> Settings:
     """The settings of an environment; the process is signed in to its workspace if they name a block for that."""
     config = settings.load(env, model_name=model_name)
     if config.databricks.credentials:
-        databricks.sign_in(config.databricks.credentials)
+        databricks_calls.sign_in(config.databricks.credentials)
     return config
 
 

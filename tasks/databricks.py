@@ -2,7 +2,8 @@
 
 A run is started under a token that flow run, step, request and attempt give. The same token never starts a second run,
 so a connection that breaks, a retry and a flow that is run again after a kill all come back to the same one. The
-attempt counts up only past runs that have ended without success; nothing is stored for that.
+attempt counts up only past runs that have ended without success or were deleted; nothing is stored for that. A flow
+that asks for the same as one that was killed goes on with its run.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,21 +20,23 @@ from uuid import uuid4
 
 from prefect import runtime
 from prefect.artifacts import create_link_artifact
+from prefect.client.orchestration import get_client
 from prefect.context import TaskRunContext
+from pydantic import Field
 
 from lifecycle.core import progress, secrets
 from lifecycle.core.errors import ConfigError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import StepName
-from lifecycle.databricks import credentials
 from lifecycle.databricks import payload as payloads
 from lifecycle.databricks import run_states as runs
 from lifecycle.databricks.run_states import Finished, Run
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import DatabricksRules
 from lifecycle.storage import volumes
-from tasks.databricks_calls import Workspace, require_extra
+from tasks.databricks_calls import DeletedRunError, Workspace
 from tasks.policies import on_registry
+from tasks.waiters import waiter_of, waits_here
 
 logger = logging.getLogger("lifecycle.databricks")  # the name under which commands and Prefect show what steps say
 
@@ -44,40 +47,17 @@ Seen = Callable[[Run], None]
 
 PAGES = 4
 """How far back a failed run of the same flow run is looked for: 100 runs."""
-CANCEL_SECONDS = 20.0
+CANCEL_SECONDS, SEEN_SECONDS = 20.0, 0.5
+LONGEST_PAUSE = 12
+"""Looks at a run for which the next attempt waits at most, where others leave no room for it."""
 OUTPUT_SECONDS = 30.0
 REQUEST_BYTES = 8000
-"""The parameters of a run may have 10,000 bytes; a larger request travels as a file on the volume."""
+"""The parameters of a run may have 10,000 bytes as JSON, in which each quote of a request counts as two and more; a
+larger request travels as a file on the volume."""
 FLOW_RUN = "prefect_flow_run_id"
 """The parameter by which the run of a killed flow is found again."""
 _UNFIT = re.compile(r"[^a-z0-9]+")
 """What the key of an artifact must not hold."""
-
-
-def sign_in(block: str) -> None:
-    """Make the credentials of a Prefect block those of the process, where MLflow and the Files API look for them too.
-
-    Raises:
-        ConfigError: There is no such block.
-    """
-    require_extra()
-    from prefect_databricks import DatabricksCredentials
-
-    try:
-        held: Any = DatabricksCredentials.load(block)
-    except ValueError as error:
-        what = f"Prefect has no block databricks-credentials/{block}: {error!s:.200}."
-        raise ConfigError(what, "Make it in Prefect's UI, or correct the setting databricks.credentials.") from None
-    identity = {"DATABRICKS_HOST": f"https://{held.databricks_instance.removeprefix('https://').rstrip('/')}"}
-    if held.token:
-        identity["DATABRICKS_TOKEN"] = held.token.get_secret_value()
-    else:
-        family = "ARM" if held.tenant_id else "DATABRICKS"
-        identity[f"{family}_CLIENT_ID"] = held.client_id
-        identity[f"{family}_CLIENT_SECRET"] = held.client_secret.get_secret_value()
-    if held.tenant_id:
-        identity["ARM_TENANT_ID"] = held.tenant_id
-    credentials.sign_in(identity)
 
 
 def run_step(step: StepName, request: Frozen, config: Settings) -> None:
@@ -92,15 +72,32 @@ def run_step(step: StepName, request: Frozen, config: Settings) -> None:
     workspace, flow_run = Workspace(config.mlflow_uri), str(runtime.flow_run.id or uuid4())
     name = config.databricks.job(config.env, step)
     parameters = {"request": _portable(body, config), "env": str(config.env), FLOW_RUN: flow_run}
-    of_the_same: dict[str, Any] = {"run_type": "SUBMIT_RUN"}
+    of_the_same: dict[str, Any] = {"run_type": "SUBMIT_RUN", "expand_tasks": "true"}
     if notebook := config.databricks.notebooks.get(step):
         start = _notebook(workspace, name, step, notebook, parameters)
     else:
         of_the_same = {"job_id": workspace.job_id(name)}
         start = of_job(workspace, of_the_same["job_id"], parameters)
-    before = {run["run_id"] for run in workspace.runs(pages=PAGES, **of_the_same)}
-    run = complete(workspace, start, config.databricks, shown(name), key=f"{flow_run}:{step}:{body}", before=before)
+    listed = list(workspace.runs(pages=PAGES, **of_the_same))
+    earlier = Earlier(runs=frozenset(run["run_id"] for run in listed), left=_taken_over(listed, name, parameters))
+    run = complete(workspace, start, config.databricks, shown(name), key=f"{flow_run}:{step}:{body}", earlier=earlier)
     raise_for(workspace, run, name)
+
+
+def _taken_over(listed: Sequence[Run], name: str, parameters: dict[str, str]) -> int | None:
+    """The active run of the same request whose flow was killed: this one waits for it now."""
+    mine = parameters[FLOW_RUN]
+    waits_here(mine)
+    with get_client(sync_client=True) as client:
+        for run in listed:
+            theirs = runs.parameter(run, FLOW_RUN)
+            same = all(runs.parameter(run, each) == parameters[each] for each in ("request", "env"))
+            over = run.get("run_name") != name or runs.has_ended(run) or runs.is_ending(run)
+            if same and not over and theirs not in {"", mine} and waiter_of(client, theirs).gone:
+                logger.info("Run %s was left by a flow that was killed: going on with it", run["run_id"])
+                waits_here(mine, in_place_of=theirs)
+                return int(run["run_id"])
+    return None
 
 
 def _require_shared(body: str, step: StepName) -> None:
@@ -150,7 +147,7 @@ def of_job(workspace: Workspace, job_id: int, parameters: dict[str, str]) -> Sta
 
     def start(token: str, until: float) -> int:
         given = {"job_id": job_id, "job_parameters": parameters, "idempotency_token": token}
-        return int(workspace.call(jobs_run_now.fn, until=until, **given)["run_id"])
+        return int(workspace.call(jobs_run_now.fn, until=until, needs="run_id", **given)["run_id"])
 
     return start
 
@@ -171,28 +168,30 @@ def _of_payload(workspace: Workspace, payload: dict[str, Any]) -> Start:
         path = "/2.0/jobs/runs/submit"
 
     def start(token: str, until: float) -> int:
-        return int(workspace.post(path, {"idempotency_token": token} | payload, until=until)["run_id"])
+        given = {"idempotency_token": token} | payload
+        return int(workspace.post(path, given, until=until, needs="run_id")["run_id"])
 
     return start
 
 
 def _portable(body: str, config: Settings) -> str:
     """A request as a parameter: itself, or the name of a file on the volume that holds it."""
-    if len(body) <= REQUEST_BYTES:
+    if len(json.dumps(body)) <= REQUEST_BYTES:
         return body
     path = config.volume / "requests" / f"{hashlib.sha256(body.encode()).hexdigest()}.json"
     volumes.write(path, body.encode())
     return f"@{path}"
 
 
+class Earlier(Frozen):
+    """The runs of a job that were there before: one of them that has failed is not what a call is about."""
+
+    runs: frozenset[int] = frozenset()
+    left: int | None = Field(None, description="One that is active, and is taken over.")
+
+
 def complete(
-    workspace: Workspace,
-    start: Start,
-    rules: DatabricksRules,
-    seen: Seen,
-    *,
-    key: str,
-    before: set[int] | frozenset[int] = frozenset(),
+    workspace: Workspace, start: Start, rules: DatabricksRules, seen: Seen, *, key: str, earlier: Earlier = Earlier()
 ) -> Run:
     """Start a run, or come back to the one that was started under the same key, and follow it to its end.
 
@@ -202,15 +201,23 @@ def complete(
         rules: The deadline, and how often to look.
         seen: Told of each look at the run.
         key: What gives the tokens.
-        before: The runs that were there already: one of them that has failed is not what this call is about.
+        earlier: The runs that were there already.
     """
-    until = time.monotonic() + rules.timeout_seconds
+    until, left = time.monotonic() + rules.timeout_seconds, earlier.left
     for attempt in itertools.count(1):
-        run_id = _started(workspace, start, hashlib.sha256(f"{key}:{attempt}".encode()).hexdigest(), until)
+        try:
+            run_id = left or _started(workspace, start, hashlib.sha256(f"{key}:{attempt}".encode()).hexdigest(), until)
+        except DeletedRunError:
+            continue
+        left = None
         with _cancelled_on_exit(workspace, run_id):
             first = look(workspace, run_id, until)
-            past = run_id in before and (runs.has_ended(first) or runs.is_ending(first))
+            past = run_id in earlier.runs and (runs.has_ended(first) or runs.is_ending(first))
             run = _followed(workspace, run_id, rules, seen, until)
+            pause = rules.poll_seconds * min(attempt, LONGEST_PAUSE)
+            if runs.found_no_room(run) and time.monotonic() + pause < until:
+                time.sleep(pause)
+                continue
             if not past or runs.succeeded(run):
                 return run
             if len(runs.tasks(run)) > 1:
@@ -229,6 +236,9 @@ def _started(workspace: Workspace, start: Start, token: str, until: float) -> in
                 cancel(workspace, start(token, time.monotonic() + CANCEL_SECONDS))
             except MlopsError as failure:
                 logger.error("Whether a run was started is not known: %s Later: mlops databricks reconcile", failure)
+                if isinstance(error, MlopsError):
+                    what = f"{error.what} Whether a run was started is not known."
+                    raise type(error)(what, f"{error.fix} Later: mlops databricks reconcile") from None
         raise
 
 
@@ -237,23 +247,34 @@ def _cancelled_on_exit(workspace: Workspace, run_id: int) -> Iterator[None]:
     """Cancel the run whatever ends the wait for it: the deadline, a lost connection, SIGTERM, Ctrl-C."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         try:
             cancel(workspace, run_id)
         except MlopsError as failure:
             logger.error("Run %d may go on: %s Later: mlops databricks reconcile", run_id, failure)
+            if isinstance(error, MlopsError):
+                what = f"{error.what} Run {run_id} may go on: it is not known to be cancelled."
+                raise type(error)(what, f"{error.fix} To end it: mlops databricks reconcile") from None
+        else:
+            if isinstance(error, MlopsError):
+                raise type(error)(f"{error.what} Run {run_id} was cancelled.", error.fix) from None
         raise
 
 
 def cancel(workspace: Workspace, run_id: int) -> None:
-    """Ask for the end of a run; one that has ended stays as it is.
+    """End a run; one that has ended stays as it is.
 
     Raises:
-        MlopsError: The workspace did not take it.
+        MlopsError: The workspace did not take it, or the run is not seen to end.
     """
     from prefect_databricks.jobs import jobs_runs_cancel
 
-    workspace.call(jobs_runs_cancel.fn, run_id=run_id, until=time.monotonic() + CANCEL_SECONDS)
+    until = time.monotonic() + CANCEL_SECONDS
+    workspace.call(jobs_runs_cancel.fn, run_id=run_id, until=until)
+    while not (runs.has_ended(run := look(workspace, run_id, until)) or runs.is_ending(run)):
+        if time.monotonic() + SEEN_SECONDS >= until:
+            raise TransientError(f"Run {run_id} was told to end and is still {runs.words(run)}.", "Try again.")
+        time.sleep(SEEN_SECONDS)
     logger.info("Cancelled run %d", run_id)
 
 
@@ -261,8 +282,8 @@ def look(workspace: Workspace, run_id: int, until: float, *, history: bool = Fal
     """The run as it is now."""
     from prefect_databricks.jobs import jobs_runs_get
 
-    found: dict[str, Any] = workspace.call(jobs_runs_get.fn, run_id=run_id, include_history=history, until=until)
-    return found
+    given = {"run_id": run_id, "include_history": history}
+    return workspace.call(jobs_runs_get.fn, until=until, needs="state", **given)
 
 
 def _followed(workspace: Workspace, run_id: int, rules: DatabricksRules, seen: Seen, until: float) -> Run:
@@ -280,7 +301,7 @@ def _followed(workspace: Workspace, run_id: int, rules: DatabricksRules, seen: S
     except TransientError:
         if time.monotonic() + rules.poll_seconds < until:
             raise
-    what = f"Run {run_id} has not ended within {rules.timeout_seconds:g} s; it is cancelled."
+    what = f"Run {run_id} has not ended within {rules.timeout_seconds:g} s."
     raise ConfigError(what, "Raise databricks.timeout_seconds, or give the job larger compute.")
 
 
@@ -289,7 +310,7 @@ def _repair(workspace: Workspace, run_id: int, until: float) -> None:
     from prefect_databricks.jobs import jobs_runs_repair
 
     before = _last_repair(workspace, run_id, until)
-    given = {"run_id": run_id, "rerun_all_failed_tasks": True, "latest_repair_id": before}
+    given: dict[str, Any] = {"run_id": run_id, "rerun_all_failed_tasks": True, "latest_repair_id": before}
     try:
         workspace.call(jobs_runs_repair.fn, until=until, **given)
     except ConfigError:

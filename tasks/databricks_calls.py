@@ -5,6 +5,8 @@ import importlib.util
 import itertools
 import logging
 import math
+import os
+import re
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ import httpx
 
 from lifecycle.core.errors import ConfigError, ConflictError, MlopsError, NotFoundError, TransientError
 from lifecycle.databricks import credentials as databricks
+from lifecycle.databricks import refusals
 
 logger = logging.getLogger("lifecycle.databricks")  # the name under which commands and Prefect show what steps say
 
@@ -26,6 +29,13 @@ PATIENCE_SECONDS = 300.0
 REQUEST_SECONDS = 30
 PAUSE_SECONDS, LONGEST_PAUSE = 0.5, 30.0
 API = "/2.2/jobs"
+OF_ALL_CLIENTS = {"proxy": ("HTTPS_PROXY",), "verify": ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")}
+"""What a block says to httpx, by the variables that say the same to the other clients of a workspace."""
+DELETED = re.compile(r"idempotency.token.* deleted", re.IGNORECASE)
+
+
+class DeletedRunError(NotFoundError):
+    """A run was started with the same token before, and somebody has deleted it."""
 
 
 def require_extra() -> None:
@@ -39,6 +49,49 @@ def require_extra() -> None:
         raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[prefect,databricks]'")
 
 
+_client: dict[str, Any] = {}
+"""What the block of this process's identity says about its client: a proxy, the file of an authority, a time."""
+
+
+def sign_in(block: str) -> None:
+    """Make the credentials of a Prefect block those of the process, where MLflow and the Files API look for them too.
+
+    So do its proxy and its authority, where the block's `client_kwargs` name them.
+
+    Raises:
+        ConfigError: There is no such block.
+    """
+    require_extra()
+    from prefect_databricks import DatabricksCredentials
+
+    try:
+        held: Any = DatabricksCredentials.load(block)
+    except ValueError as error:
+        what = f"Prefect has no block databricks-credentials/{block}: {error!s:.200}."
+        raise ConfigError(what, "Make it in Prefect's UI, or correct the setting databricks.credentials.") from None
+    databricks.sign_in(_identity(held))
+    _client.clear()
+    _client.update(held.client_kwargs or {})
+    for name, variables in OF_ALL_CLIENTS.items():
+        if isinstance(value := _client.get(name), str):
+            os.environ.update(dict.fromkeys(variables, value))
+
+
+def _identity(held: Any) -> dict[str, str]:
+    """What a block holds, by the names that Databricks' clients know."""
+    identity = {"DATABRICKS_HOST": f"https://{held.databricks_instance.removeprefix('https://').rstrip('/')}"}
+    if held.token:
+        return identity | {"DATABRICKS_TOKEN": held.token.get_secret_value()}
+    family = "ARM" if held.tenant_id else "DATABRICKS"
+    identity |= {
+        f"{family}_CLIENT_ID": held.client_id,
+        f"{family}_CLIENT_SECRET": held.client_secret.get_secret_value(),
+    }
+    if held.tenant_id:
+        identity |= {"ARM_TENANT_ID": held.tenant_id, "DATABRICKS_AUTH_TYPE": "azure-client-secret"}
+    return identity
+
+
 class Workspace:
     """The Jobs API of the workspace that the process is signed in to; every call is repeated while it may be cured."""
 
@@ -49,24 +102,34 @@ class Workspace:
         # what is called after an interrupted call comes after it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="databricks")
 
-    def call(self, function: Call, *, until: float = math.inf, **arguments: Any) -> Any:
+    def call(self, function: Call, *, until: float = math.inf, needs: str = "", **arguments: Any) -> dict[str, Any]:
         """Call a task's function with fresh credentials, again and again while waiting may help, at most `until`.
+
+        What is no answer of the workspace (the page of a login, half a body, a redirect) is asked for again. Where the
+        workspace says how long to wait, it is there: then only `until` ends the patience, and the call is made once
+        more at that moment.
+
+        Args:
+            function: The task's function.
+            until: The moment of the last attempt.
+            needs: The field without which an answer is none.
+            arguments: What the function takes.
 
         Raises:
             MlopsError: The kind that the answer means; `TransientError` if there was none in time.
         """
-        until, renewed = min(until, time.monotonic() + PATIENCE_SECONDS), False
+        patience, renewed = time.monotonic() + PATIENCE_SECONDS, False
         for attempt in itertools.count():
             try:
-                return self._thread.submit(self._once, function, arguments, anew=renewed).result()
+                return _documented(self._thread.submit(self._once, function, arguments, anew=renewed).result(), needs)
             except (httpx.HTTPError, TransientError) as error:
                 if _status(error) in REFUSED and not renewed:
                     renewed = True  # a token can end before its time
                     continue
-                pause = _pause(error, attempt)
-                if pause is None:
+                if not _is_curable(error):
                     raise _meaning(error) from None
-                if time.monotonic() + pause >= until:
+                pause = _pause(error, attempt, until, patience)
+                if pause is None:
                     raise TransientError(f"Databricks did not answer: {_said(error)}.", "Try again.") from None
                 logger.warning("Databricks did not answer (%s); again in %.1f s", _said(error), pause)
             time.sleep(pause)
@@ -77,7 +140,7 @@ class Workspace:
 
         host, token = databricks.access(self._uri, anew=anew)
         credentials = DatabricksCredentials(
-            databricks_instance=host, token=token, client_kwargs={"timeout": REQUEST_SECONDS}
+            databricks_instance=host, token=token, client_kwargs={"timeout": REQUEST_SECONDS} | _client
         )
         return asyncio.run(function(databricks_credentials=credentials, **arguments))
 
@@ -85,9 +148,9 @@ class Workspace:
         """Read what prefect-databricks has no task for, or only one without pages."""
         return self.call(_endpoint, until=until, path=f"{API}/{path}", method="get", params=params)
 
-    def post(self, path: str, body: dict[str, Any], *, until: float = math.inf) -> Any:
+    def post(self, path: str, body: dict[str, Any], *, until: float = math.inf, needs: str = "") -> Any:
         """Send what prefect-databricks' own task would leave out."""
-        return self.call(_endpoint, until=until, path=path, method="post", json=body)
+        return self.call(_endpoint, until=until, needs=needs, path=path, method="post", json=body)
 
     def job_id(self, name: str) -> int:
         """The id of the only job of a name.
@@ -129,19 +192,41 @@ async def _endpoint(
 
     answer = await execute_endpoint.fn(path, databricks_credentials, HTTPMethod(method), params=params, json=json)
     answer.raise_for_status()
-    return answer.json()
+    try:
+        return answer.json()
+    except ValueError:
+        return answer.content
 
 
-def _pause(error: Exception, attempt: int) -> float | None:
-    """The seconds to wait before the next attempt, or None if waiting does not help."""
-    backoff = min(LONGEST_PAUSE, PAUSE_SECONDS * 2**attempt)
+def _documented(answer: Any, needs: str) -> dict[str, Any]:
+    """An answer that is the JSON which the documentation promises.
+
+    Raises:
+        TransientError: It is something else: a proxy or a single sign-on has answered, or the line went dead.
+    """
+    if isinstance(answer, dict) and (not needs or needs in answer):
+        return answer
+    if isinstance(answer, dict):
+        raise TransientError(f"its answer lacks {needs}: {answer!s:.80}")
+    text = answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)
+    raise TransientError(f"no JSON, as from the page of a login: {text[:80]!r}")
+
+
+def _is_curable(error: Exception) -> bool:
+    """Whether waiting may help: what was sent elsewhere or got no answer is no refusal of the workspace."""
     if isinstance(error, httpx.HTTPStatusError):
-        if error.response.status_code not in RETRIED:
-            return None
-        asked = error.response.headers.get("Retry-After", "")
-        return float(asked) if asked.isdecimal() else backoff
-    untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
-    return None if untrusted or not isinstance(error, httpx.TransportError | TransientError) else backoff
+        return error.response.status_code in RETRIED or error.response.is_redirect
+    return "CERTIFICATE_VERIFY_FAILED" not in str(error)
+
+
+def _pause(error: Exception, attempt: int, until: float, patience: float) -> float | None:
+    """The seconds to wait before the next attempt, or None if there is no time for one."""
+    now, backoff = time.monotonic(), min(LONGEST_PAUSE, PAUSE_SECONDS * 2**attempt)
+    asked = error.response.headers.get("Retry-After", "") if isinstance(error, httpx.HTTPStatusError) else ""
+    if asked.isdecimal() and until < math.inf:
+        return min(max(float(asked), backoff), until - now) if now < until else None
+    pause = max(float(asked), backoff) if asked.isdecimal() else backoff
+    return pause if now + pause < min(until, patience) else None
 
 
 def _status(error: Exception) -> int | None:
@@ -150,6 +235,8 @@ def _status(error: Exception) -> int | None:
 
 def _said(error: Exception) -> str:
     """What the workspace said, in its own words if it sent any."""
+    if isinstance(error, TransientError):
+        return error.what
     if not isinstance(error, httpx.HTTPStatusError):
         return f"{type(error).__name__} {error!s:.200}".strip().rstrip(".")
     try:
@@ -161,14 +248,16 @@ def _said(error: Exception) -> str:
 
 
 def _meaning(error: Exception) -> MlopsError:
-    """The error of ours that a refusal is."""
+    """The error of ours that a refusal is, with the grant or the setting that its words name."""
     said, status = _said(error), _status(error)
+    what, fix = f"Databricks refused the call: {said}.", refusals.way_out(said)
+    if DELETED.search(said):
+        return DeletedRunError(what, "Start the flow again.")
     if status in REFUSED:
-        return ConfigError(f"Databricks refused the call: {said}.", "Check the credentials and the grants.")
+        return ConfigError(what, fix or "Check the credentials and the grants.")
     if status == 404 or "does not exist" in said:
-        return NotFoundError(
-            f"Databricks does not know it: {said}.", "Look in the workspace, or deploy the jobs again."
-        )
+        what = f"Databricks does not know it: {said}."
+        return NotFoundError(what, fix or "Look in the workspace, or deploy the jobs again.")
     if status == 409:
-        return ConflictError(f"Databricks refused the call: {said}.", "Look at the run, then try again.")
-    return ConfigError(f"Databricks refused the call: {said}.", "Correct the job or the request.")
+        return ConflictError(what, fix or "Look at the run, then try again.")
+    return ConfigError(what, fix or "Correct the job or the request.")

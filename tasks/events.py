@@ -36,7 +36,7 @@ def emit_alert(alert: Alert, env: str, advice: str) -> None:
         "mlops.version": str(alert.version),
     }
     payload = {"model": alert.model, "version": alert.version, "environment": env, "reason": alert.told[:2000]}
-    details = alert.model_dump(mode="json", include={"id", "since", "until", "batches", "window", "causes"})
+    details = alert.model_dump(mode="json", include={"id", "since", "until", "batches", "window", "causes", "slices"})
     emit_event(ALERTS[alert.kind], resource=resource, payload=payload | details | {"next": advice})
 
 

@@ -28,7 +28,13 @@ def after(batch: BatchRequest, config: Settings) -> None:
     """Measure a published batch and tell of alerts; whatever fails is told, and the batch stays as it is."""
     if not _is(batch, config):
         return
-    request = watch.Watch(batch=batch, rules=config.monitoring, root=config.measurements, data_root=config.datasets)
+    request = watch.Watch(
+        batch=batch,
+        rules=config.monitoring,
+        root=config.measurements,
+        data_root=config.datasets,
+        gate=config.gate,
+    )
     try:
         tell(measure(request), config)
     except MlopsError as error:

@@ -127,7 +127,8 @@ def show_alert(alert: Alert, advice: str) -> None:
         f"# {alert.kind} of {alert.model} v{alert.version}\n\nSince {alert.since}, in {alert.batches} of the last "
         f"{alert.window} batches.\n\n"
         + "\n".join(["| what | measure | last | limit | batches |", "|---|---|---|---|---|", *rows])
-        + f"\n\nNext: `{advice}`"
+        + (f"\n\nWorst in {as_markdown(', '.join(alert.slices))}." if alert.slices else "")
+        + f"\n\nNext: `{advice}`; all of it as a page: `{advice.replace('monitor show', 'monitor report')}`"
     )
     _markdown(f"alert-{alert.kind}-{alert.model}", text, as_markdown(alert.told))
 

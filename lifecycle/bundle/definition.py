@@ -18,6 +18,8 @@ from lifecycle.core.frozen import Frozen
 BUNDLE = "databricks.yml"
 ENV_PREFIX = "BUNDLE_VAR_"
 REFERENCE = re.compile(r"(?<!\$)\$\{([^{}]+)\}")
+CLUSTERS = "var.clusters"
+"""The variable that leaves out the jobs on classic clusters."""
 SECTIONS = {"bundle", "include", "artifacts", "sync", "variables", "workspace", "targets"}
 OF_A_TARGET = {"default", "mode", "variables", "workspace", "run_as", "permissions"}
 
@@ -53,10 +55,13 @@ def read(root: Path, target: str | None = None, variables: Mapping[str, str] | N
     _refuse_unknown(BUNDLE, content, SECTIONS)
     name, chosen = _target(content.get("targets") or {}, target)
     known = _known(content, name, chosen, variables or {})
-    jobs = {key: _with_identity(job, chosen) for key, job in _jobs(root, content.get("include") or [])}
+    declared = dict(_jobs(root, content.get("include") or []))
+    if not _has_clusters(known):
+        declared = {key: job for key, job in declared.items() if "job_clusters" not in job}
+    jobs = {key: _with_identity(job, chosen) for key, job in declared.items()}
     found = Bundle(
         target=name,
-        jobs=_resolved(jobs, known),
+        jobs={key: _without_empty(job) for key, job in _resolved(jobs, known).items()},
         permissions=_resolved(chosen.get("permissions") or [], known),
         file_path=_resolved("${workspace.file_path}", known),
         artifact_path=_resolved("${workspace.artifact_path}", known),
@@ -107,6 +112,19 @@ def _jobs(root: Path, includes: list[str]) -> Iterator[tuple[str, dict[str, Any]
         _refuse_unknown(path.name, content, {"resources"})
         _refuse_unknown(f"resources of {path.name}", content["resources"], {"jobs"})
         yield from content["resources"]["jobs"].items()
+
+
+def _without_empty(job: dict[str, Any]) -> dict[str, Any]:
+    """A job without the fields whose variables hold nothing."""
+    return {name: value for name, value in job.items() if value not in ("", {}, None)}
+
+
+def _has_clusters(known: Mapping[str, Any]) -> bool:
+    """Whether the workspace has classic compute, by the variable of that name."""
+    given = str(_resolved(known.get(CLUSTERS, "true"), known)).lower()
+    if given not in {"true", "false"}:
+        raise ConfigError(f"The variable clusters is {given!r}.", "Write --var clusters=true or false.")
+    return given == "true"
 
 
 def _with_identity(job: dict[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Which process writes something, so that what a dead one left half-written can be told from what is being written.
 
 `owner`, `is_dead`      as the value of a tag, which other machines see too
-`mark`, `is_left`       within the name of a file or folder, of this machine alone
+`mark`, `has_ended`, `is_left`   within the name of a file or folder, or a label, of this machine alone
 `temporary_folder`      one place for all that a command puts into the system's temporary folder
 `user`, `name_the_user`   the user, who has neither a name nor a home where a container runs under any number
 """
@@ -51,17 +51,22 @@ def mark() -> str:
     return f"{_machine()}.{os.getpid()}.{_started(os.getpid())}.{os.urandom(4).hex()}"
 
 
-def is_left(path: Path) -> bool:
-    """Tell whether what has a `mark` in its name was made on this machine by a process of this user that has ended."""
-    found = MARK.search(path.name)
+def has_ended(made: str) -> bool:
+    """Tell whether the process of a `mark`, alone or within a name, was one of this machine and has ended."""
+    found = MARK.search(made)
     if not found or found["machine"] != _machine():
         return False
+    pid, started = int(found["pid"]), int(found["started"])
+    return not _exists(pid) or _started(pid) != started
+
+
+def is_left(path: Path) -> bool:
+    """Tell whether what has a `mark` in its name was made on this machine by a process of this user that has ended."""
     try:
         mine = path.lstat().st_uid == os.geteuid()
     except OSError:
         return False
-    pid, started = int(found["pid"]), int(found["started"])
-    return mine and (not _exists(pid) or _started(pid) != started)
+    return mine and has_ended(path.name)
 
 
 def user() -> str:

@@ -19,7 +19,7 @@ _WAYS_OUT = (
     ),
     (
         r"Only serverless compute is supported",
-        "Take the jobs that end in _on_cluster out of resources/*.yml, and name none of them in databricks.jobs",
+        "Deploy without the jobs on clusters (--var clusters=false), and name none of them in databricks.jobs",
     ),
     (r"reserved characters", "Use letters, digits and _ in the key of a tag"),
     (r"exceeds the limit of \d+ tags|number of tags", "Remove tags that nobody needs: mlops model tag --remove"),

@@ -26,6 +26,7 @@ CURABLE = {
     *("CLUSTER_REQUEST_LIMIT_EXCEEDED", "WORKSPACE_RUN_LIMIT_EXCEEDED", "MAX_CONCURRENT_RUNS_EXCEEDED"),
     *("MAX_JOB_QUEUE_SIZE_EXCEEDED", "MAX_SPARK_CONTEXTS_EXCEEDED", "MAXIMUM_CONCURRENT_RUNS_REACHED"),
 }
+NO_ROOM = {"MAXIMUM_CONCURRENT_RUNS_REACHED", "MAX_CONCURRENT_RUNS_EXCEEDED"}
 CURABLE_TYPES = {"CLOUD_FAILURE", "INTERNAL_ERROR"}
 OF_THE_SETUP = {
     *("UNAUTHORIZED_ERROR", "LIBRARY_INSTALLATION_ERROR", "INVALID_CLUSTER_REQUEST", "INVALID_RUN_CONFIGURATION"),
@@ -67,6 +68,11 @@ def has_ended(run: Run) -> bool:
 def is_ending(run: Run) -> bool:
     """Tell whether a run is being cancelled: what it does now does not count any more."""
     return _state(run, "life_cycle_state") == ENDING
+
+
+def found_no_room(run: Run) -> bool:
+    """Tell whether a run was skipped because others of its job, which has no queue, were active."""
+    return bool({_state(run, "result_state"), _details(run).get("code", "")} & NO_ROOM)
 
 
 def succeeded(run: Run) -> bool:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import ProblemName, Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data.manifest import Manifest
+from lifecycle.evaluation.estimates import Learnt, learnt
 from lifecycle.problems import distributions
 from lifecycle.problems.contract import Column, inputs_of
 from lifecycle.problems.distributions import Distribution, Vocabulary
@@ -32,6 +33,8 @@ from lifecycle.tracking.client import client, download, translated
 
 FOLDER = "monitoring"
 """Of the artifacts of a run."""
+LATER = {"reach", "outside"}
+"""What distributions of an earlier release did not have."""
 
 
 class Baseline(Frozen):
@@ -49,11 +52,23 @@ class Baseline(Frozen):
     vocabularies: dict[str, str]
     """By input, the digests of the words that training had seen."""
     metrics: dict[str, float]
+    learnt: Learnt | None = None
+    """What tells how well rows without truth are answered."""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As it is stored; what an earlier release did not know is not there, so that digests stay as they are."""
+        content = self.model_dump(mode="json")
+        for part, later in ((content, {"learnt"}), *((each, LATER) for each in content["distributions"])):
+            for name in later & part.keys():
+                if part[name] is None:
+                    del part[name]
+        return content
 
     @property
     def digest(self) -> str:
         """The sha256 of its content."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        content = json.dumps(self.content, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
@@ -68,9 +83,10 @@ class Baseline(Frozen):
         problem, columns = named(manifest.problem), manifest.inputs
         texts = [column for column in columns if column.is_text]
         known = {column.name: distributions.vocabulary(train[column.stored].dropna()) for column in texts}
+        inputs = inputs_of(rows, columns).reset_index(drop=True)
         seen = [
-            *distributions.of_inputs(inputs_of(rows, columns), columns, known),
-            *distributions.of_predictions(answers, problem),
+            *distributions.of_inputs(inputs, columns, known),
+            *distributions.of_predictions(answers.reset_index(drop=True), problem),
         ]
         return cls(
             problem=manifest.problem,
@@ -84,12 +100,13 @@ class Baseline(Frozen):
             distributions=tuple(Distribution.of(each) for each in seen),
             vocabularies={name: _packed(words) for name, words in known.items()},
             metrics=_metrics(problem, answers),
+            learnt=learnt(problem, distributions.features(seen), answers),
         )
 
 
 def log(model: ModelRef, name: str, baseline: Baseline) -> None:
     """Keep a baseline beside the model's run."""
-    content = {"digest": baseline.digest, "baseline": baseline.model_dump(mode="json")}
+    content = {"digest": baseline.digest, "baseline": baseline.content}
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary, translated():
         path = Path(temporary, name)
         path.write_text(json.dumps(content, sort_keys=True, ensure_ascii=False), encoding="utf-8")

@@ -7,6 +7,7 @@ nor output. Where the process is offered no session, it starts one on the cores 
 
 import inspect
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
 from lifecycle.core import own_code
-from lifecycle.core.errors import IntegrityError
+from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
 from lifecycle.inference.local import Part, Scored
@@ -57,10 +58,22 @@ def score(request: BatchRequest, folder: Path) -> Counts:
     """Score the input with Spark; parts, rejected rows and errors are those of the engine `local`.
 
     Raises:
-        ConfigError: pyspark or Java is missing.
+        ConfigError: pyspark or Java is missing, or this is serverless compute.
     """
+    _require_executors()
     require_pyspark()
     return local.score_with(_on_spark, request, folder)
+
+
+def _require_executors() -> None:
+    """Refuse serverless compute: what the driver sends along, as it does the checked model, never reaches its tasks."""
+    serverless = os.environ.get("DATABRICKS_RUNTIME_VERSION", "").startswith("client.")
+    if serverless or os.environ.get("IS_SERVERLESS", "").upper() == "TRUE":
+        what = "The engine spark cannot send its model to the tasks of Databricks' serverless compute."
+        fix = (
+            "Run the step on a cluster, databricks.jobs: {infer: <env>-mlops-infer-on-cluster}, or with --engine local."
+        )
+        raise ConfigError(what, fix)
 
 
 class SparkModel:

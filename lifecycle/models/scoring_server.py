@@ -3,10 +3,12 @@
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Any
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
 
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.guard import LOOPBACK, Guard
@@ -22,6 +24,14 @@ SERVED = "served-model-name"
 """The header in which Databricks says which served model has answered; ours says the same."""
 
 
+class Following(NamedTuple):
+    """How a server keeps up with the champion: what to ask, how often, and who is told."""
+
+    newest: Callable[[], ModelRef]
+    seconds: float
+    tell: Callable[[str], None]
+
+
 def serve(
     ref: ModelRef,
     port: int,
@@ -29,6 +39,7 @@ def serve(
     *,
     hosts: Sequence[str] = (),
     credential: str = "",
+    following: Following | None = None,
 ) -> None:
     """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C.
 
@@ -38,6 +49,7 @@ def serve(
         ready: Is told the address, and a row that the model answers.
         hosts: Further names by which it is reached.
         credential: Without one everybody of this machine is answered.
+        following: How it changes the model while it answers; without it the model stays.
 
     Whoever shows the credential is answered, and without one everybody of this machine but foreign web pages.
 
@@ -46,11 +58,58 @@ def serve(
         IntegrityError: The files are not those that were registered.
     """
     with closing(_listener(port)) as listener:
-        with loading.private_copy(ref) as folder:
-            model = loading.load_verified(folder, ref)
-            server = _server(folder, model, ref, credential, hosts)
+        model, app = _loaded(ref)
+        current = _Current(ref, app)
+        server = _guarded(current, credential, hosts)
         ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}", _example(model))
-        server.run(sockets=[listener])
+        with _keeping_up(current, following) if following else nullcontext():
+            server.run(sockets=[listener])
+
+
+class _Current:
+    """The application (ASGI) of the model that is served now. A request ends with the model that it began with."""
+
+    def __init__(self, ref: ModelRef, app: Any) -> None:
+        self.ref, self.app = ref, app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+@contextmanager
+def _keeping_up(current: _Current, following: Following) -> Iterator[None]:
+    """Look for a newer model by a thread, and serve it once it is loaded and has answered, until the block ends."""
+    over = Event()
+
+    def look() -> None:
+        told = ""
+        while not over.wait(following.seconds):
+            try:
+                if (ref := following.newest()) == current.ref:
+                    continue
+                model, app = _loaded(ref)
+                model.predict(None, pd.DataFrame([_example(model)]))
+            except Exception as error:  # the model's own code runs here; whatever it is, the former one goes on
+                if (said := f"{type(error).__name__}: {error}") != told:
+                    following.tell(f"Still serving {current.ref.label}: {said}")
+                told = said
+                continue
+            current.ref, current.app, told = ref, app, ""
+            following.tell(f"Serving {ref.label} now.")
+
+    thread = Thread(target=look, name="newest model", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _loaded(ref: ModelRef) -> tuple[Any, Any]:
+    """A verified model, and the application that answers with it."""
+    with loading.private_copy(ref) as folder:
+        model = loading.load_verified(folder, ref)
+        return model, _app(folder, model, ref)
 
 
 def _example(model: Any) -> dict[str, Any]:
@@ -71,7 +130,7 @@ def serving(folder: Path, model: Any, ref: ModelRef, credential: str) -> Iterato
         IntegrityError: The server did not start.
     """
     with closing(_listener(0)) as listener:
-        port, server = listener.getsockname()[1], _server(folder, model, ref, credential)
+        port, server = listener.getsockname()[1], _guarded(_app(folder, model, ref), credential)
         thread = Thread(target=server.run, args=([listener],), name="scoring server", daemon=True)
         thread.start()
         try:
@@ -85,13 +144,12 @@ def serving(folder: Path, model: Any, ref: ModelRef, credential: str) -> Iterato
             thread.join()
 
 
-def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
+def _app(folder: Path, model: Any, ref: ModelRef) -> Any:
     """MLflow's scoring server with the signature that the model was logged with: MLflow checks each query by it.
 
     Columns of any type it would only count, and for them refuse CSV; and a model may read its inputs in a further form
     than the one that it was logged with. Such a model checks its columns itself.
     """
-    import uvicorn
     from mlflow.pyfunc import PyFuncModel, scoring_server
     from mlflow.types.schema import AnyType
 
@@ -102,8 +160,14 @@ def _server(folder: Path, model: Any, ref: ModelRef, credential: str, hosts: Seq
         if is_lax or not {*model.inputs} <= {*inputs.input_names()}:
             described.signature = None
     app = scoring_server.init(PyFuncModel(described, _Contract(model)))
-    named = _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
-    guarded = Guard(named, credentials=[credential] if credential else [], hosts=hosts)
+    return _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
+
+
+def _guarded(app: Any, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
+    """A server that answers whom it may."""
+    import uvicorn
+
+    guarded = Guard(app, credentials=[credential] if credential else [], hosts=hosts)
     return uvicorn.Server(uvicorn.Config(guarded, log_level="warning"))
 
 

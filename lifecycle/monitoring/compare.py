@@ -20,6 +20,8 @@ from lifecycle.problems.shares import adjusted, larger_p
 from lifecycle.settings.rules import MonitoringRules
 
 Counts = NDArray[np.int64]
+WORTH_TELLING = 5
+"""What is less than this part of its limit is not."""
 EXPECTED = 5
 """Bins in which fewer rows are to be expected are counted together; Cochran's rule lets one of them have fewer."""
 
@@ -44,19 +46,28 @@ def _lines(before: Distribution, now: Distribution, rules: MonitoringRules) -> I
         statistic, p = _tested(was, is_now, are_numbers=before.edges is not None)
         psi, js = _distances(was, is_now)
         yield Line(**about, measure="psi", value=psi, limit=rules.max_drift, rows=m, js=js, statistic=statistic, p=p)
+        yield from _outside(before, now, rules, about)
     every, of_now = n + before.missing, m + now.missing
     if before.missing + now.missing and every and of_now:
         shares = before.missing / every, now.missing / of_now
-        yield Line(
-            **about,
-            measure="missing",
-            value=shares[1] - shares[0],
-            limit=rules.max_missing,
-            before=shares[0],
-            now=shares[1],
-            rows=of_now,
-            p=larger_p((now.missing, of_now), (before.missing, every)),
-        )
+        p = larger_p((now.missing, of_now), (before.missing, every))
+        yield _grown("missing", shares, rules.max_missing, p, of_now, about)
+
+
+def _outside(before: Distribution, now: Distribution, rules: MonitoringRules, about: dict[str, Any]) -> Iterator[Line]:
+    """The share of rows unlike the baseline, where it has grown by as much as is worth telling."""
+    if before.part != "input" or before.beyond is None or now.beyond is None:
+        return
+    shares = before.beyond / before.rows, now.beyond / now.rows
+    if shares[1] - shares[0] > rules.max_outside / WORTH_TELLING:
+        p = larger_p((now.beyond, now.rows), (before.beyond, before.rows))
+        yield _grown("outside", shares, rules.max_outside, p, now.rows, about)
+
+
+def _grown(measure: str, shares: tuple[float, float], limit: float, p: float, rows: int, about: dict[str, Any]) -> Line:
+    """By how much a share of rows has grown."""
+    before, now = shares
+    return Line(**about, measure=measure, value=now - before, limit=limit, before=before, now=now, rows=rows, p=p)
 
 
 def _tested(was: Counts, now: Counts, *, are_numbers: bool) -> tuple[float, float]:

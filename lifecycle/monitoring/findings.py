@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from itertools import groupby
+from statistics import median
 from typing import Literal
 
 from pydantic import Field
@@ -15,14 +16,21 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.settings.rules import MonitoringRules
 
 Kind = Literal["drift", "performance"]
+Part = Literal["input", "prediction", "batch", "performance", "estimate", "slice"]
+OF_DRIFT: frozenset[Part] = frozenset({"input", "prediction", "batch"})
+EARLIER = 3
+"""Batches before one that tell how many rows are usual."""
 
 
 class Line(Frozen):
     """One thing that was measured of a batch, against its limit."""
 
-    part: Literal["input", "prediction", "batch", "performance"]
-    name: str = Field(description="A column, what is counted of it, or a metric.")
-    measure: str = Field(description="psi (beyond what chance makes), missing, rejected; or the loss in a metric.")
+    part: Part
+    name: str = Field(description="A column, what is counted of it, a metric, or a slice.")
+    measure: str = Field(
+        description="psi (beyond what chance makes), outside, missing, rejected, volume; the loss in a metric, or how "
+        "far an estimate was off when it was checked (check); of a slice, what is measured of it."
+    )
     value: float
     limit: float
     before: float | None = Field(None, description="Of the baseline: the share of missing cells, or the metric.")
@@ -36,6 +44,21 @@ class Line(Frozen):
     low: float | None = Field(None, description="Of the interval of a share or metric.")
     high: float | None = None
     beyond: bool = Field(description="Whether it is beyond its limit, by more than chance.")
+
+    @property
+    def told(self) -> str:
+        """In words, as of a line that is beyond its limit."""
+        before, now = self.before or 0.0, self.now or 0.0
+        return {
+            "psi": f"{self.name} is distributed otherwise: PSI {self.value:.3g} (limit {self.limit:.3g})",
+            "outside": f"{self.name}: {now:.0%} of the rows are unlike the baseline ({before:.0%} there)",
+            "missing": f"{self.name} is missing in {now:.0%} of the rows ({before:.0%} before)",
+            "rejected": f"{self.value:.1%} of the rows were rejected (limit {self.limit:.1%})",
+            "volume": f"{now:,.0f} rows, where {before:,.0f} are usual",
+            "loss": f"{self.part.replace('performance', 'measured').replace('estimate', 'estimated')} {self.name}: "
+            f"{now:.3g}, which was {before:.3g} when it was judged",
+            "check": f"{self.name} cannot be estimated well: {now:.3g} on the baseline, where it was {before:.3g}",
+        }.get(self.measure, f"{self.name}: {self.measure} {self.value:.3g}")
 
 
 class Measured(Frozen):
@@ -75,7 +98,8 @@ class Cause(Frozen):
     @property
     def told(self) -> str:
         """In words."""
-        return f"{self.name}: {self.measure} {self.value:.3g} (limit {self.limit:.3g}) in {self.batches} batches"
+        how = "estimated " if self.part == "estimate" else ""
+        return f"{self.name}: {how}{self.measure} {self.value:.3g} (limit {self.limit:.3g}) in {self.batches} batches"
 
 
 class Alert(Frozen):
@@ -90,6 +114,9 @@ class Alert(Frozen):
     batches: int
     window: int
     causes: tuple[Cause, ...]
+    slices: tuple[str, ...] = Field(
+        (), description="Of the last of these batches that has labels, those worse than it."
+    )
     is_open: bool
 
     @property
@@ -97,7 +124,8 @@ class Alert(Frozen):
         """One sentence for people."""
         what = "; ".join(cause.told for cause in self.causes[:5])
         more = f"; and {len(self.causes) - 5} more" if len(self.causes) > 5 else ""
-        return f"{self.model} v{self.version}: {self.kind} since {self.since}: {what}{more}"
+        where = f"; worst in {', '.join(self.slices)}" if self.slices else ""
+        return f"{self.model} v{self.version}: {self.kind} since {self.since}: {what}{more}{where}"
 
 
 class Silence(Frozen):
@@ -119,6 +147,47 @@ class Standing(Frozen):
     day: date
     worst: Line | None
     alerts: tuple[Alert, ...]
+
+
+def worse_slices(lines: Iterable[Line]) -> list[Line]:
+    """The slices that are answered worse than the whole batch by more than chance, the worst first."""
+    apart = [
+        line
+        for line in lines
+        if line.part == "slice"
+        and line.value > 0
+        and not (line.low or 0.0) <= (line.before or 0.0) <= (line.high or 0.0)
+    ]
+    return sorted(apart, key=lambda line: -line.value)
+
+
+def with_volume(batches: Iterable[Measured], rules: MonitoringRules) -> list[Measured]:
+    """The same in their order, each with how its rows compare with those of the batches before it."""
+    ordered = sorted(batches, key=lambda each: each.order)
+    return [
+        each.model_copy(
+            update={"lines": (*each.lines, *_volume(each, ordered[max(0, place - rules.window) : place], rules))}
+        )
+        for place, each in enumerate(ordered)
+    ]
+
+
+def _volume(batch: Measured, before: Sequence[Measured], rules: MonitoringRules) -> Iterator[Line]:
+    if len(before) < EARLIER:
+        return
+    usual, rows = max(1.0, median(each.rows_in for each in before)), max(1, batch.rows_in)
+    times = max(rows / usual, usual / rows)
+    yield Line(
+        part="batch",
+        name="rows",
+        measure="volume",
+        value=times - 1,
+        limit=rules.max_volume - 1,
+        before=usual,
+        now=batch.rows_in,
+        rows=batch.rows_in,
+        beyond=times > rules.max_volume,
+    )
 
 
 def alerts(batches: Iterable[Measured], kind: Kind, rules: MonitoringRules) -> list[Alert]:
@@ -154,7 +223,7 @@ def _of_version(batches: Sequence[Measured], kind: Kind, rules: MonitoringRules)
     quiet = 0
     for place in range(len(batches)):
         seen = batches[max(0, place + 1 - rules.window) : place + 1]
-        causes = _causes(seen, rules.least)
+        causes = _causes(seen, kind, rules.least)
         if not causes:
             quiet += 1
             alert = alert and alert.model_copy(update={"is_open": False})
@@ -162,7 +231,7 @@ def _of_version(batches: Sequence[Measured], kind: Kind, rules: MonitoringRules)
         if alert and not alert.is_open and quiet > rules.cool_down:
             yield alert
             alert = None
-        first = next(each for each in seen if _bad(each) & {_key(cause) for cause in causes})
+        first = next(each for each in seen if _bad(each, kind).keys() & {_key(cause) for cause in causes})
         alert = Alert(
             id=alert.id if alert else f"{kind}-v{first.version}-{first.batch}",
             kind=kind,
@@ -173,6 +242,7 @@ def _of_version(batches: Sequence[Measured], kind: Kind, rules: MonitoringRules)
             batches=max(cause.batches for cause in causes),
             window=len(seen),
             causes=causes,
+            slices=tuple(line.name for line in worse_slices(seen[-1].lines)[:3]) if kind == "performance" else (),
             is_open=True,
         )
         quiet = 0
@@ -180,26 +250,31 @@ def _of_version(batches: Sequence[Measured], kind: Kind, rules: MonitoringRules)
         yield alert
 
 
-def _causes(seen: Sequence[Measured], least: int) -> tuple[Cause, ...]:
+def _causes(seen: Sequence[Measured], kind: Kind, least: int) -> tuple[Cause, ...]:
     """What was beyond its limit in enough of the batches, the worst first."""
-    counts = Counter(key for each in seen for key in _bad(each))
-    lines = {_key(line): line for each in seen for line in each.beyond}
+    bad = [_bad(each, kind) for each in seen]
+    counts = Counter(key for each in bad for key in each)
+    latest = {key: line for each in bad for key, line in each.items()}
     causes = [
         Cause(
-            **dict(zip(("part", "name", "measure"), key, strict=True)),
-            batches=count,
+            part=line.part,
+            name=line.name,
+            measure=line.measure,
+            batches=counts[key],
             value=line.value,
             limit=line.limit,
         )
-        for key, count in counts.items()
-        if count >= least and (line := lines[key])
+        for key, line in latest.items()
+        if counts[key] >= least
     ]
     return tuple(sorted(causes, key=lambda cause: (-cause.batches, -abs(cause.value - cause.limit), cause.name)))
 
 
-def _bad(batch: Measured) -> set[tuple[str, str, str]]:
-    return {_key(line) for line in batch.beyond}
+def _bad(batch: Measured, kind: Kind) -> dict[tuple[str, str, str], Line]:
+    """What is beyond its limit, of that which such an alert is about."""
+    return {_key(line): line for line in batch.beyond if (line.part in OF_DRIFT) == (kind == "drift")}
 
 
 def _key(each: Line | Cause) -> tuple[str, str, str]:
-    return each.part, each.name, each.measure
+    """What counts as the same; an estimate of a metric is about the same as what labels say of it."""
+    return "performance" if each.part == "estimate" else each.part, each.name, each.measure

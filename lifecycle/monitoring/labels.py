@@ -6,10 +6,10 @@ digests: they join, and say nobody's number. What joins nothing, comes twice or 
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,12 +25,14 @@ from lifecycle.evaluation.baseline import Baseline
 from lifecycle.evaluation.bootstrap import bootstrapped
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
-from lifecycle.monitoring import store
+from lifecycle.monitoring import slices, store
 from lifecycle.monitoring.findings import Line, Measured
+from lifecycle.monitoring.performance import Found, Yardstick
 from lifecycle.monitoring.watch import baseline_of
+from lifecycle.monitoring.worst import WorstRow, worst
 from lifecycle.problems.classification.labels import spelled
 from lifecycle.problems.known import Problem, named
-from lifecycle.problems.metric import Metric, Scores
+from lifecycle.problems.metric import Scores
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import DataRules, MonitoringRules
 from lifecycle.storage import volumes
@@ -53,6 +55,7 @@ class Delivery(Frozen):
     source: Source
     key_column: str
     label_column: str
+    slice_columns: tuple[str, ...] = ()
     data: DataRules = DataRules()
     gate: GateRules = GateRules()
     rules: MonitoringRules = MonitoringRules()
@@ -91,16 +94,20 @@ def join(delivery: Delivery) -> Joined:
     if not scored:
         what = f"No published batch of {delivery.name} has a key that labels could be joined by."
         raise ConfigError(what, "Score with one: mlops infer --key-column …, or `key` in the model's definition.")
-    read = ingest.read(
-        delivery.source, delivery.data, {delivery.key_column: "--key-column", delivery.label_column: "--label-column"}
-    ).rows[[delivery.key_column, delivery.label_column]]
+    columns = {delivery.key_column: "--key-column", delivery.label_column: "--label-column"}
+    sliced = dict.fromkeys(delivery.slice_columns, "--slice-column")
+    rows = ingest.read(delivery.source, delivery.data, columns | sliced).rows
+    read = rows[[*columns]]
     given, report = _usable(read.set_axis([KEY, TRUTH], axis="columns"), scored)
     known = {key for each in scored for key in each.answers.index}
     unknown = [key for key in given.index if key not in known]
     if len(unknown) == len(given):
         what = f"{delivery.source.name}: none of {len(read):,} keys in {delivery.key_column!r} was scored."
         raise DataError(what, "Name the column that was the key of the batch: --key-column")
-    before = _current(delivery)
+    if sliced:
+        values = rows[[*sliced]].set_axis(_digests(rows[delivery.key_column])).groupby(level=0).last()
+        slices.keep(delivery.root, delivery.name, values.loc[given.index])
+    before = _truths(delivery.root, delivery.name)
     old = given.index.to_series().map(before)
     same = old == given
     changed = given[~same]
@@ -117,16 +124,33 @@ def join(delivery: Delivery) -> Joined:
     return Joined(rows=len(read), **report, lag_days=_lag(about, given), batches=measured)
 
 
+def worst_rows(root: Path, output_root: Path, performance: Sequence[Measured]) -> list[WorstRow]:
+    """The worst rows of the last batch that has labels, if it is still there."""
+    last = max(performance, key=lambda each: each.order, default=None)
+    folder = output_root / last.model / str(last.version) / last.batch if last else output_root
+    if last is None or not volumes.is_published(folder):
+        return []
+    scored, truths = _read(folder, batches.load(folder), ["row"]), _truths(root, last.model)
+    answers = scored.answers[scored.answers.index.isin(truths.keys())]
+    problem = named(scored.manifest.problem)
+    return worst(problem, last.batch, answers.assign(truth=_typed(problem, answers.index, truths).to_numpy()))
+
+
 def _scored(delivery: Delivery) -> Iterator[Scored]:
     """The published batches of all versions that have a key."""
     for path in volumes.glob(delivery.output_root, f"{delivery.name}/*/*/{MANIFEST}"):
         manifest = batches.load(path.parent)
         if manifest.key_column and manifest.scored:
-            folder = volumes.local(path.parent)
-            columns = ["input_key", *named(manifest.problem).prediction]
-            names = [name for name in sorted(manifest.parts) if name != REJECTED]
-            answers = pd.concat([pq.read_table(folder / name, columns=columns).to_pandas() for name in names])
-            yield Scored(path.parent.name, manifest, answers.set_index(_digests(answers.pop("input_key"))))
+            yield _read(path.parent, manifest)
+
+
+def _read(place: Path, manifest: BatchManifest, more: Sequence[str] = ()) -> Scored:
+    """A batch with a key and its predictions."""
+    folder = volumes.local(place)
+    columns = ["input_key", *more, *named(manifest.problem).prediction]
+    names = [name for name in sorted(manifest.parts) if name != REJECTED]
+    answers = pd.concat([pq.read_table(folder / name, columns=columns).to_pandas() for name in names])
+    return Scored(place.name, manifest, answers.set_index(_digests(answers.pop("input_key"))))
 
 
 def _digests(keys: "pd.Series[str]") -> pd.Index:
@@ -153,10 +177,10 @@ def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]",
     return kept, {"unusable": int((~usable).sum()), "contradictory": aside, "repeated": repeated}
 
 
-def _current(delivery: Delivery) -> dict[str, str]:
+def _truths(root: Path, name: str) -> dict[str, str]:
     """The newest label of each key that was delivered before."""
     found: dict[str, str] = {}
-    for path in store.tables(delivery.root, f"{delivery.name}/labels/*.parquet"):
+    for path in store.tables(root, f"{name}/labels/*.parquet"):
         table = pq.read_table(volumes.local(path))
         found |= dict(zip(table[KEY].to_pylist(), table[TRUTH].to_pylist(), strict=True))
     return found
@@ -173,10 +197,14 @@ def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> 
     manifest, now = scored.manifest, datetime.now(UTC)
     answers = scored.answers[scored.answers.index.isin(truths.keys())]
     problem = named(manifest.problem)
-    words = answers.index.to_series().map(truths).reset_index(drop=True)
-    truth = words if problem.model_type != "regressor" else words.astype("float64")
+    truth = _typed(problem, answers.index, truths)
     scores = problem.judging.scores_of(truth, {"": answers.reset_index(drop=True)})[""]
     baseline = _baseline(delivery, manifest)
+    values = slices.known(delivery.root, delivery.name).reindex(answers.index)
+    lines = (
+        *_lines(delivery, problem, scores, baseline),
+        *slices.lines(problem, scores, truth, values, delivery.rules),
+    )
     return Measured(
         model=delivery.name,
         version=manifest.model_version or 0,
@@ -186,42 +214,26 @@ def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> 
         baseline=baseline.digest,
         rows_in=manifest.rows_in,
         scored=manifest.scored,
-        lines=tuple(_lines(delivery, problem, scores, baseline)),
+        lines=lines,
     )
 
 
+def _typed(problem: Problem, keys: pd.Index, truths: Mapping[str, str]) -> "pd.Series[Any]":
+    """The labels of some keys, as the problem measures them."""
+    words = keys.to_series().map(truths).reset_index(drop=True)
+    return words if problem.model_type != "regressor" else words.astype("float64")
+
+
 def _lines(delivery: Delivery, problem: Problem, scores: Scores, baseline: Baseline) -> Iterator[Line]:
-    """Each metric that the baseline has too; the first one decides: the gate's, else the problem's own."""
+    """Each metric with its interval."""
+    yardstick = Yardstick(baseline, delivery.gate, delivery.rules)
     there = {metric.name: metric for metric in problem.judging.standard(scores) if metric.name in baseline.metrics}
-    wanted = problem.judging.completed(delivery.gate).metric
-    deciding = wanted if wanted in there else problem.judging.metric
+    deciding = yardstick.deciding(there)
     ordered = sorted(there.values(), key=lambda metric: metric.name != deciding)
     spreads, _ = bootstrapped(ordered, {"challenger": scores}, CONFIDENCE, RESAMPLES)
-    rows = len(scores.truth)
-    for (_, name), spread in spreads.items():
-        found, before = spread.interval, baseline.metrics[name]
-        best = found.high if there[name].higher else found.low
-        lost, at_best = (_loss(there[name], before, value) for value in (found.value, best))
-        by_more_than_chance = rows >= delivery.rules.min_rows and at_best > 0
-        yield Line(
-            part="performance",
-            name=name,
-            measure="loss",
-            value=lost,
-            limit=delivery.rules.max_loss,
-            before=before,
-            now=found.value,
-            rows=rows,
-            low=found.low,
-            high=found.high,
-            beyond=name == deciding and lost > delivery.rules.max_loss and by_more_than_chance,
-        )
-
-
-def _loss(metric: Metric, before: float, now: float) -> float:
-    """How much worse a metric is; of errors in units of the target, as a share of what it was."""
-    lost = before - now if metric.higher else now - before
-    return lost / before if metric.in_units and before else lost
+    intervals = {name: spread.interval for (_, name), spread in spreads.items()}
+    found = (Found(there[name], each.value, each.low, each.high) for name, each in intervals.items())
+    yield from yardstick.lines("performance", found, len(scores.truth))
 
 
 def _baseline(delivery: Delivery, manifest: BatchManifest) -> Baseline:

@@ -13,17 +13,25 @@ import pyarrow.parquet as pq
 
 from lifecycle.data import ingest
 from lifecycle.evaluation.baseline import Baseline
+from lifecycle.evaluation.estimates import BIAS
 from lifecycle.inference import sample
 from lifecycle.inference.manifest import REJECTED, BatchManifest, BatchRequest, by_input
 from lifecycle.monitoring.compare import compared
 from lifecycle.monitoring.findings import Line, Measured
+from lifecycle.monitoring.performance import Found, Yardstick
 from lifecycle.problems import distributions
 from lifecycle.problems.known import named
 from lifecycle.problems.shares import wilson
+from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import MonitoringRules
 from lifecycle.storage import volumes
 
 CONFIDENCE = 0.99
+
+
+ANY_GATE = GateRules()
+DEVIATIONS = 2.576
+"""Of a normal distribution, for 99 %."""
 
 
 class Published(NamedTuple):
@@ -34,12 +42,15 @@ class Published(NamedTuple):
     manifest: BatchManifest
 
 
-def measured(batch: Published, baseline: Baseline, rules: MonitoringRules) -> Measured:
+def measured(batch: Published, baseline: Baseline, rules: MonitoringRules, gate: GateRules = ANY_GATE) -> Measured:
     """All that is to be said of a batch; of one with too few rows, how many there are and were rejected."""
     manifest, now = batch.manifest, datetime.now(UTC)
+    yardstick = Yardstick(baseline, gate, rules)
     lines: tuple[Line, ...] = (_rejected(manifest, rules),)
     if manifest.scored >= rules.min_rows:
-        lines += compared([*_pairs(batch, baseline)], rules)
+        seen = _seen(batch, baseline)
+        lines += compared([*_pairs(seen, baseline)], rules)
+        lines += tuple(_estimated(batch, yardstick, distributions.features(seen)))
     return Measured(
         model=manifest.model_name,
         version=manifest.model_version or 0,
@@ -53,20 +64,51 @@ def measured(batch: Published, baseline: Baseline, rules: MonitoringRules) -> Me
     )
 
 
-def _pairs(
-    batch: Published, baseline: Baseline
-) -> Iterator[tuple[distributions.Distribution, distributions.Distribution]]:
-    """Each distribution of the baseline with that of the batch over the same bins."""
+def _seen(batch: Published, baseline: Baseline) -> list[distributions.Seen]:
+    """What can be counted of some rows of a batch."""
     inputs = _inputs(batch, baseline)
-    answers = _answers(batch, inputs.index)  # without rows that were erased
-    inputs = inputs.loc[answers.index]
-    seen = [
+    answers = pd.concat([part[part.index.isin(inputs.index)] for part in _answers(batch)]).sort_index()
+    inputs = inputs.loc[answers.index]  # without rows that were erased
+    return [
         *distributions.of_inputs(inputs, baseline.columns, baseline.known),
         *distributions.of_predictions(answers, named(baseline.problem)),
     ]
+
+
+def _pairs(
+    seen: list[distributions.Seen], baseline: Baseline
+) -> Iterator[tuple[distributions.Distribution, distributions.Distribution]]:
+    """Each distribution of the baseline with that of the batch over the same bins."""
     found = {(each.part, each.name): each.values for each in seen}
     for before in baseline.distributions:
         yield before, before.counted(found[before.part, before.name])
+
+
+def _estimated(batch: Published, yardstick: Yardstick, features: pd.DataFrame) -> Iterator[Line]:
+    """The metrics as they are likely to be, and first how well the deciding one was told when that was checked."""
+    learnt, problem = yardstick.baseline.learnt, named(yardstick.baseline.problem)
+    if learnt is None:
+        return
+    checks, found = {}, []
+    for estimate, check in learnt.estimates(problem, features, _answers(batch)):
+        metric, value, reach = estimate.metric, estimate.value, DEVIATIONS * estimate.deviation
+        checks[metric.name] = check
+        found.append(Found(metric, value, value - reach, value + reach))
+    lines = [*yardstick.lines("estimate", found, batch.manifest.scored)]
+    for line in lines[:1]:
+        check = checks[line.name]
+        yield Line(
+            part="estimate",
+            name=line.name,
+            measure="check",
+            value=check.widened,
+            limit=BIAS,
+            before=check.realised,
+            now=check.estimated,
+            rows=yardstick.baseline.rows,
+            beyond=not check.holds,
+        )
+    yield from lines
 
 
 def _rejected(manifest: BatchManifest, rules: MonitoringRules) -> Line:
@@ -86,15 +128,12 @@ def _rejected(manifest: BatchManifest, rules: MonitoringRules) -> Line:
     )
 
 
-def _answers(batch: Published, rows: "pd.Index[int]") -> pd.DataFrame:
-    """The predictions of some rows, in their order."""
+def _answers(batch: Published) -> Iterator[pd.DataFrame]:
+    """The predictions by row, one part of the batch after the other."""
     folder, columns = volumes.local(batch.folder), ["row", *named(batch.manifest.problem).prediction]
-    frames = []
     for name in sorted(batch.manifest.parts):
         if name != REJECTED:
-            answers = pq.read_table(folder / name, columns=columns).to_pandas().set_index("row")
-            frames.append(answers[answers.index.isin(rows)])
-    return pd.DataFrame(pd.concat(frames)).sort_index()
+            yield pq.read_table(folder / name, columns=columns).to_pandas().set_index("row")
 
 
 def _inputs(batch: Published, baseline: Baseline) -> pd.DataFrame:

@@ -3,13 +3,14 @@
 `drift/v<version>/<batch>.parquet`         what was measured of a batch, one row per thing, written once
 `performance/v<version>/<batch>.parquet`   how well it was answered, written anew when further labels arrive
 `labels/<time>-<digest>.parquet`           each delivery of labels
+`slices/<time>.parquet`                    what slices are made of, as it came with labels
 `told/<alert>.json`, `silences/<alert>.json`
 `standing.json`                            where the model stands, a cache of the above
 """
 
 import json
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lifecycle.core.errors import IntegrityError
-from lifecycle.monitoring import findings, standings
+from lifecycle.monitoring import findings, standings, trust
 from lifecycle.monitoring.findings import Alert, Kind, Line, Measured, Silence, Standing
 from lifecycle.settings.rules import MonitoringRules
 from lifecycle.storage import volumes
@@ -100,22 +101,40 @@ def _read(path: Path) -> Measured:
 
 def alerts(root: Path, name: str, rules: MonitoringRules) -> list[Alert]:
     """All alerts of a model, open or not."""
-    kinds: tuple[Kind, ...] = ("drift", "performance")
-    return [alert for kind in kinds for alert in findings.alerts(every(root, name, kind), kind, rules)]
+    return _alerts(*history(root, name, rules), rules)
+
+
+def history(root: Path, name: str, rules: MonitoringRules) -> tuple[list[Measured], list[Measured]]:
+    """What was measured of all batches of a model, in their order: without and with labels."""
+    return findings.with_volume(every(root, name, "drift"), rules), every(root, name, "performance")
+
+
+def _alerts(drift: list[Measured], performance: list[Measured], rules: MonitoringRules) -> list[Alert]:
+    answered = trust.answered(drift, performance, rules)
+    return [*findings.alerts(drift, "drift", rules), *findings.alerts(answered, "performance", rules)]
 
 
 def refresh(root: Path, name: str, rules: MonitoringRules) -> Standing | None:
     """Write where a model stands, from all that was measured of it."""
-    standing = findings.standing(every(root, name, "drift"), alerts(root, name, rules))
+    drift, performance = history(root, name, rules)
+    standing = findings.standing(drift, _alerts(drift, performance, rules))
     if standing:
         write_json(root / name / standings.FILE, standing.model_dump(mode="json"))
     return standing
 
 
 def untold(root: Path, name: str, rules: MonitoringRules) -> list[Alert]:
-    """The open alerts of a model that nobody was told of."""
+    """The open alerts of a model that nobody was told of, as far as the budget of a week allows."""
     standing = refresh(root, name, rules)
-    return [alert for alert in (standing.alerts if standing else ()) if not volumes.exists(_told(root, alert))]
+    new = [alert for alert in (standing.alerts if standing else ()) if not volumes.exists(_told(root, alert))]
+    return new[: max(0, rules.max_alerts - _told_lately(root, name))] if new else []
+
+
+def _told_lately(root: Path, name: str) -> int:
+    """How many alerts of a model were told within a week."""
+    since = datetime.now(UTC) - timedelta(days=7)
+    told = (json.loads(volumes.read(path)) for path in volumes.glob(root, f"{name}/told/*.json"))
+    return sum(datetime.fromisoformat(each["at"]) > since for each in told)
 
 
 def mark_told(root: Path, alert: Alert) -> None:

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from lifecycle.core.errors import NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef, options_of
 from lifecycle.evaluation import evaluate as evaluation
@@ -12,6 +13,7 @@ from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import store
 from lifecycle.monitoring.findings import Alert
 from lifecycle.monitoring.measure import Published, measured
+from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import MonitoringRules
 from lifecycle.storage import volumes
 from lifecycle.tracking.client import client, translated
@@ -26,6 +28,7 @@ class Watch(Frozen):
     rules: MonitoringRules
     root: Path
     data_root: Path
+    gate: GateRules = GateRules()
 
 
 def watch(request: Watch) -> tuple[Alert, ...]:
@@ -53,7 +56,7 @@ def _watched(request: Watch) -> tuple[Alert, ...]:
         if batch.splits or batch.input_sha256 == baseline.source_sha256:
             logger.info("Not measured: %s is what %s was made of", batch.input.name, batch.model.label)
             return ()
-        found = measured(published, baseline, rules)
+        found = measured(published, baseline, rules, request.gate)
         store.keep(request.root, "drift", found)
         beyond = ", ".join(f"{line.name} ({line.measure} {line.value:.3g})" for line in found.beyond)
         logger.info(
@@ -76,15 +79,26 @@ def next_command(alert: Alert) -> str:
     return f"mlops monitor show {options_of(alert.model)}"
 
 
-def baseline_of(model: ModelRef, data_root: Path) -> Baseline:
+def baseline_of(model: ModelRef, data_root: Path, *, complete: bool = False) -> Baseline:
     """The baseline of a version; one that has none gets that of the dataset which it was trained on.
+
+    Args:
+        model: The version.
+        data_root: Where datasets lie.
+        complete: Whether one that does not tell how to estimate performance, as of an earlier release, is made anew.
 
     Raises:
         NotFoundError: It has none, and was not judged on rows that are there.
     """
-    if found := load(model):
+    found = load(model)
+    if found and (found.learnt or not complete):
         return found
     with translated():
         tags = client(model.tracking_uri).get_run(model.run_id).data.tags
     name, data_version = tags.get("mlops.data_name", ""), tags.get("mlops.data_version", "")
-    return evaluation.later_baseline(evaluation.request_for(model, data_root, name, data_version))
+    try:
+        return evaluation.later_baseline(evaluation.request_for(model, data_root, name, data_version))
+    except NotFoundError:
+        if found is None:
+            raise
+        return found

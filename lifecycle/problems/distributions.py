@@ -29,6 +29,7 @@ Vocabulary = frozenset[int]
 MOST_BINS, ROWS_PER_BIN = 10, 20
 MOST_LEVELS, ROWS_OF_A_LEVEL = 50, 5
 MOST_WORDS = 20_000
+ROWS_OF_A_REACH = 40
 WORD = re.compile(r"\w+")
 
 
@@ -51,6 +52,10 @@ class Distribution(Frozen):
     counts: tuple[int, ...]
     """By bin; or by level, and last of all other levels."""
     missing: int
+    reach: tuple[float, float] | None = None
+    """Of numbers: nearly all rows lie within."""
+    outside: int | None = None
+    """Numbers beyond that reach."""
 
     @classmethod
     def of(cls, seen: Seen) -> "Distribution":
@@ -58,7 +63,8 @@ class Distribution(Frozen):
         there = seen.values.dropna()
         shape = cls(part=seen.part, name=seen.name, counts=(), missing=0)
         if seen.values.dtype.kind == "f":
-            shape = shape.model_copy(update={"edges": _edges(there.to_numpy(np.float64))})
+            numbers = there.to_numpy(np.float64)
+            shape = shape.model_copy(update={"edges": _edges(numbers), "reach": _reach(numbers)})
         else:
             frequent = there.value_counts().head(MOST_LEVELS)
             named = sorted(map(str, frequent[frequent >= ROWS_OF_A_LEVEL].index))
@@ -69,14 +75,22 @@ class Distribution(Frozen):
         """Other rows by the same bins or levels."""
         there = values.dropna()
         if self.edges is not None:
-            places = np.searchsorted(self.edges, there.to_numpy(np.float64), side="left")
+            numbers = there.to_numpy(np.float64)
+            places = np.searchsorted(self.edges, numbers, side="left")
             size = len(self.edges) + 1
+            outside = int(((numbers < self.reach[0]) | (numbers > self.reach[1])).sum()) if self.reach else None
         else:
             known = {level: place for place, level in enumerate(self.levels)}
             places = there.map(lambda level: known.get(level, len(known))).to_numpy(np.int64)
-            size = len(known) + 1
+            size, outside = len(known) + 1, None
         counts = tuple(int(count) for count in np.bincount(places, minlength=size))
-        return self.model_copy(update={"counts": counts, "missing": len(values) - len(there)})
+        missing = len(values) - len(there)
+        return self.model_copy(update={"counts": counts, "missing": missing, "outside": outside})
+
+    @property
+    def beyond(self) -> int | None:
+        """Rows unlike those that it was made of: numbers beyond their reach, levels without a name; None if unknown."""
+        return self.outside if self.edges is not None else self.counts[-1]
 
     @property
     def rows(self) -> int:
@@ -101,6 +115,11 @@ def of_predictions(rows: pd.DataFrame, problem: Problem) -> Iterator[Seen]:
             yield Seen("prediction", name, values)
 
 
+def features(seen: Iterable[Seen]) -> pd.DataFrame:
+    """What can be counted of rows, as the columns of one table."""
+    return pd.DataFrame({f"{each.part} {each.name}": each.values for each in seen})
+
+
 def vocabulary(texts: Iterable[str]) -> Vocabulary:
     """The digests of the words that at least two of some texts hold, at most the most frequent ones."""
     counts = Counter(word for text in texts for word in {*_words(text)})
@@ -116,6 +135,15 @@ def _edges(values: "np.ndarray[Any, Any]") -> tuple[float, ...]:
     least = values.min()
     below = [float(np.nextafter(least, -np.inf))] if edges[0] == least else []
     return (*below, *(float(edge) for edge in edges))
+
+
+def _reach(values: "np.ndarray[Any, Any]") -> tuple[float, float] | None:
+    """Quantiles that leave out 1 % and at least the outermost rows, so that none is told; None of too few rows."""
+    if len(values) < ROWS_OF_A_REACH:
+        return None
+    share = max(0.005, 2 / len(values))
+    low, high = np.quantile(values, (share, 1 - share))
+    return float(low), float(high)
 
 
 def _presence(name: str, cells: "pd.Series[Any]") -> Iterator[tuple[str, "pd.Series[Any]"]]:

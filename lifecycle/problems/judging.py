@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lifecycle.problems.contract import Columns
+from lifecycle.problems.estimating import Estimating
 from lifecycle.problems.metric import Metric, Scores
 from lifecycle.settings.gate_rules import GateRules
 
@@ -29,6 +30,7 @@ class Judging(NamedTuple):
         same_truth: Whether answers were stored beside this truth.
         trivial: What takes no model, by the truth of these very rows: name, metric to be beaten by, and its scores.
         inapplicable: The rules that are set and ask for what this problem does not have.
+        estimating: How well rows without truth are answered; None where nothing tells.
     """
 
     metric: str
@@ -42,6 +44,7 @@ class Judging(NamedTuple):
     same_truth: Callable[[pd.Series, pd.Series], bool]
     trivial: Callable[[Any, GateRules], Iterator[tuple[str, Metric, Any]]]
     inapplicable: Callable[[GateRules], Iterator[str]]
+    estimating: Estimating | None = None
 
     def completed(self, rules: GateRules) -> GateRules:
         """The rules with the problem's own metric and slices where they name none."""

@@ -38,7 +38,9 @@ logger = logging.getLogger(__name__)
 LOG_CHARACTERS = 500
 IN_PROGRESS, FAILED = "IN_PROGRESS", ("UPDATE_FAILED", "UPDATE_CANCELED")
 OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled")
-"""What the settings say about a served version; the rest is left as it is."""
+"""What the settings say about a served version; what an operator has set beside it goes on to the next version."""
+SIZED = ("min_provisioned_concurrency", "max_provisioned_concurrency")
+"""What an operator may set in place of a size."""
 
 
 class Served(Frozen):
@@ -140,7 +142,7 @@ class Endpoint:
         entities = _entities(found)
         if len(entities) != 1:
             return False
-        now, wanted = entities[0], self._entity(model)
+        now, wanted = entities[0], self._entity(model, found)
         return all(getattr(now, name) == getattr(wanted, name) for name in OURS)
 
     def update(self, model: ModelRef, now: "ServingEndpointDetailed | None") -> "ServingEndpointDetailed | None":
@@ -153,7 +155,7 @@ class Endpoint:
         if others := {str(entity.entity_name) for entity in _entities(now)} - {model.name}:
             what = f"Endpoint {self.name} serves {', '.join(sorted(others))}, not {model.name}."
             raise ConflictError(what, "Name another endpoint for this model in the settings.")
-        accepted = self._ask_for(model, new=now is None)
+        accepted = self._ask_for(model, now)
         after = self.settled()
         if self.serves(after, model):
             return after
@@ -177,19 +179,20 @@ class Endpoint:
                     return found
             self._wait()
 
-    def _ask_for(self, model: ModelRef, *, new: bool) -> bool:
+    def _ask_for(self, model: ModelRef, now: "ServingEndpointDetailed | None") -> bool:
         """Create or update the endpoint; False if somebody else was quicker."""
         from databricks.sdk.errors import ResourceConflict
         from databricks.sdk.service.serving import EndpointCoreConfigInput
 
         logger.info("Endpoint %s is to serve %s", self.name, model.label)
-        endpoints, entities = self._client.serving_endpoints, [self._entity(model)]
+        endpoints, entities = self._client.serving_endpoints, [self._entity(model, now)]
         with answers(self):
             try:
-                if new:
+                if now is None:
                     endpoints.create(self.name, config=EndpointCoreConfigInput(self.name, served_entities=entities))
                 else:
-                    endpoints.update_config(self.name, served_entities=entities)
+                    kept = _input(now.config)["auto_capture_config"] if now.config else None
+                    endpoints.update_config(self.name, served_entities=entities, auto_capture_config=kept)
             except ResourceConflict:
                 return False
         return True
@@ -239,22 +242,24 @@ class Endpoint:
         else:
             logger.warning("Endpoint %s serves again what it served before: %s", self.name, in_words(before))
 
-    def _entity(self, model: ModelRef) -> "ServedEntityInput":
+    def _entity(self, model: ModelRef, now: "ServingEndpointDetailed | None") -> "ServedEntityInput":
+        """A version as it is to be served: with what an operator has set for the one before it."""
         from databricks.sdk.service.serving import ServedEntityInput
 
-        return ServedEntityInput(
-            name=f"{(model.name or '').rpartition('.')[2]}-{model.version}",
-            entity_name=model.name,
-            entity_version=str(model.version),
-            workload_size=self._rules.workload_size,
-            scale_to_zero_enabled=self._rules.scale_to_zero,
-        )
+        former = next(iter(_entities(now)), None)
+        entity = ServedEntityInput.from_dict(former.as_dict()) if former else ServedEntityInput()
+        entity.name = _served_name(model)
+        entity.entity_name, entity.entity_version = model.name, str(model.version)
+        entity.scale_to_zero_enabled = self._rules.scale_to_zero
+        if not any(getattr(entity, name) for name in SIZED):
+            entity.workload_size = self._rules.workload_size
+        return entity
 
     def _log(self, model: ModelRef) -> str:
         """The end of what the build of the served model has written, as far as it can be had."""
         try:
             with answers(self):
-                logs = self._client.serving_endpoints.build_logs(self.name, self._entity(model).name or "").logs
+                logs = self._client.serving_endpoints.build_logs(self.name, _served_name(model)).logs
         except MlopsError:
             return ""
         return " ".join(logs.split())[-LOG_CHARACTERS:]
@@ -283,11 +288,17 @@ def in_words(found: "ServingEndpointDetailed | None") -> str:
 
 def _input(config: "EndpointCoreConfigOutput") -> "dict[str, Any]":
     """A configuration that an endpoint had, in the form in which it is asked for."""
-    from databricks.sdk.service.serving import ServedEntityInput, TrafficConfig
+    from databricks.sdk.service.serving import AutoCaptureConfigInput, ServedEntityInput, TrafficConfig
 
     entities = [ServedEntityInput.from_dict(entity.as_dict()) for entity in config.served_entities or []]
     traffic = TrafficConfig.from_dict(config.traffic_config.as_dict()) if config.traffic_config else None
-    return {"served_entities": entities, "traffic_config": traffic}
+    captured = config.auto_capture_config
+    capture = AutoCaptureConfigInput.from_dict(captured.as_dict()) if captured else None
+    return {"served_entities": entities, "traffic_config": traffic, "auto_capture_config": capture}
+
+
+def _served_name(model: ModelRef) -> str:
+    return f"{(model.name or '').rpartition('.')[2]}-{model.version}"
 
 
 def _entities(found: "ServingEndpointDetailed | None") -> "list[ServedEntityOutput]":

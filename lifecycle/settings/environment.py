@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -37,6 +37,8 @@ from lifecycle.settings.rules import (
 from lifecycle.storage.files import check_place
 
 ENV_PREFIX = "MLOPS_"
+ENV = "{env}"
+"""What stands in a name for that of the environment."""
 NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL", "MLOPS_SERVE_AUTH_STRING"}
 FOLDERS = ("home", "data_root", "output_root")
 ServerAddress = Annotated[str, AfterValidator(secrets.server)]
@@ -104,8 +106,10 @@ class Settings(BaseSettings):
     mlflow_ui: PublicAddress | None = Field(
         None, description="Address of a server that shows an embedded tracking database, for links."
     )
-    catalog: str | None = Field(None, description="First level of registered names; default the environment.")
-    schema_name: str = Field("ml", description="Second level of registered names.")
+    catalog: str | None = Field(
+        None, description="First level of registered names, {env} in it being the environment's; default that alone."
+    )
+    schema_name: str = Field("ml", description="Second level of registered names, likewise.")
     data: DataRules = DataRules()
     gate: GateRules = GateRules()
     gate_data: DataChoice = DataChoice()
@@ -130,6 +134,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take only what `load` has layered already."""
         return (init_settings,)
+
+    @field_validator("catalog", "schema_name")
+    @classmethod
+    def _of_the_environment(cls, name: str | None, info: ValidationInfo) -> str | None:
+        return name.replace(ENV, str(info.data.get("env", ""))) if name else name
 
     @property
     def state(self) -> Path:

@@ -64,6 +64,16 @@ class MonitoringRules(Frozen):
         0.1, gt=0, description="Population stability index (PSI) that is no drift yet, beyond what chance makes."
     )
     max_missing: float = Field(0.05, gt=0, le=1, description="By so much the share of missing cells may grow.")
+    max_outside: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="By so much the share of rows may grow that are unlike those of the baseline: numbers beyond what "
+        "it reaches, unknown levels.",
+    )
+    max_volume: float = Field(
+        5.0, gt=1, description="A batch may have so many times more or fewer rows than those before it (median)."
+    )
     max_rejected: float = Field(0.05, gt=0, le=1, description="Share of a batch that may be rejected.")
     max_loss: float = Field(
         0.05,
@@ -75,6 +85,12 @@ class MonitoringRules(Frozen):
     least: int = Field(3, ge=1, description="Of these, so many must be beyond a limit in the same thing.")
     warm_up: int = Field(0, ge=0, description="First batches of a version that count for no alert.")
     cool_down: int = Field(5, ge=0, description="An alert that is back within so many batches is not told again.")
+
+    max_alerts: int = Field(
+        5,
+        ge=1,
+        description="Alerts of a model that are told in a week; further ones wait, and `mlops status` has them.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -93,7 +109,10 @@ class DatabricksRules(Frozen):
     )
     timeout_seconds: float = Field(7200, gt=0, description="A run that takes longer is cancelled.")
     poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at a run.")
-    jobs: dict[StepName, str] = Field({}, description="Job of a step; default <env>-mlops-<step>.")
+    target: str | None = Field(
+        None, description="Target of the bundle whose jobs are used; default that of the environment."
+    )
+    jobs: dict[StepName, str] = Field({}, description="Job of a step; default <target>-mlops-<step>.")
     notebooks: dict[StepName, Annotated[str, Field(pattern="^/")]] = Field(
         {}, description="Notebook of yours in place of a step, by its workspace path; it gets the same parameters."
     )
@@ -103,7 +122,7 @@ class DatabricksRules(Frozen):
 
     def job(self, env: str, step: StepName) -> str:
         """The exact name of the job that runs a step."""
-        return self.jobs.get(step, f"{env}-mlops-{step}")
+        return self.jobs.get(step, f"{self.target or env}-mlops-{step}")
 
 
 class ServingRules(Frozen):

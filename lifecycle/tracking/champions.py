@@ -4,6 +4,7 @@ A model that is deleted, or renamed, with MLflow alone takes the memory of its l
 registry: its tag tells a model that never had a champion from one whose past is gone.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 from lifecycle.tracking.client import client, is_missing, translated
@@ -13,18 +14,29 @@ if TYPE_CHECKING:
 
 TAG = "mlops.champion."
 """Followed by the name of the registered model; the value is what is to be remembered of its log."""
+ATTEMPTS = 3
+MADE_MEANWHILE = re.compile(r"UNIQUE constraint|duplicate key|Duplicate entry")
+"""What a database of MLflow's says to the second of two that add the same tag: it has looked whether it is there."""
 
 
 def record(tracking_uri: str, run_id: str, name: str, note: str) -> None:
-    """Note on a run that it made the champion of a model; a run that is deleted or not there cannot."""
+    """Note on a run that it made the champion of a model; a run that is deleted or not there cannot.
+
+    Whoever reads a log settles it, so several may make the same note at once: one of them finds it made, and goes on.
+    """
     from mlflow.exceptions import MlflowException
 
-    try:
-        with translated():
-            client(tracking_uri).set_tag(run_id, TAG + name, note)
-    except MlflowException as error:
-        if not is_missing(error) and error.error_code != "INVALID_PARAMETER_VALUE":
-            raise
+    for attempt in range(ATTEMPTS):
+        try:
+            with translated():
+                client(tracking_uri).set_tag(run_id, TAG + name, note)
+        except MlflowException as error:
+            if is_missing(error) or error.error_code == "INVALID_PARAMETER_VALUE":
+                return
+            if attempt + 1 == ATTEMPTS or not MADE_MEANWHILE.search(str(error)):
+                raise
+        else:
+            return
 
 
 def notes(tracking_uri: str, name: str) -> dict[str, str]:

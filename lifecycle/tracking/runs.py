@@ -8,7 +8,7 @@ from typing import Literal
 
 from lifecycle.core.errors import ConflictError, MlopsError, NotFoundError
 from lifecycle.core.references import ModelRef
-from lifecycle.core.writer_process import OWNER, is_dead
+from lifecycle.core.writer_process import OWNER, is_dead, owner
 from lifecycle.tracking.client import client, is_missing, translated
 
 TRAIN_KEY = "mlops.train_key"
@@ -24,19 +24,25 @@ PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 TRAINED_KEYS = "training/keys.parquet"
 
 
-def finished_run(tracking_uri: str, experiment_id: str, key: str) -> str | None:
-    """The first finished run of a training; those that a dead process of this machine left open are marked KILLED."""
+def finished_run(tracking_uri: str, experiment_id: str, key: str, *, take_over: bool = False) -> str | None:
+    """The first finished run of a training; those that a dead process of this machine left open are marked KILLED.
+
+    With `take_over` the last of those is handed on instead: what trains is another process, which may be at work still.
+    """
     mlflow = client(tracking_uri)
     found = mlflow.search_runs([experiment_id], f"tags.`{TRAIN_KEY}` = '{key}'", order_by=["start_time ASC"])
-    for run in found:
-        if run.info.status == "RUNNING" and is_dead(run.data.tags.get(OWNER, "")):
-            end_abandoned(tracking_uri, run.info.run_id)
+    left = [run.info.run_id for run in found if run.info.status == "RUNNING" and is_dead(run.data.tags.get(OWNER, ""))]
     done = [
         run
         for run in found
         if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags and COLLECTED not in run.data.tags
     ]
-    return str(done[0].info.run_id) if done else None
+    taken = left.pop() if take_over and left and not done else None
+    for run_id in left:
+        end_abandoned(tracking_uri, run_id)
+    if taken:
+        mlflow.set_tag(taken, OWNER, owner())
+    return str(done[0].info.run_id) if done else taken
 
 
 @contextmanager

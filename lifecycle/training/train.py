@@ -97,8 +97,8 @@ def plan(
 ) -> TrainRequest:
     """Open the run of a training, or find the finished one of the same training.
 
-    A run that an earlier, killed process left open is marked KILLED. `links` are tags that lead back to the caller. The
-    experiment is by default called `<model>-<environment>`.
+    A run that an earlier, killed process left open is marked KILLED, or taken over where a job trains. `links` are tags
+    that lead back to the caller. The experiment is by default called `<model>-<environment>`.
 
     Raises:
         ConfigError: An algorithm or parameter is unknown, or the dataset version does not exist; no run is opened.
@@ -116,7 +116,8 @@ def plan(
     key = train_key(manifest, training.model_name, made_of, seed, entry)
     experiment_id = experiment(config.mlflow_uri, experiment_name or f"{training.model_name}-{config.env}")
     with translated():
-        run_id = runs.finished_run(config.mlflow_uri, experiment_id, key)
+        elsewhere = config.platform == "databricks"
+        run_id = runs.finished_run(config.mlflow_uri, experiment_id, key, take_over=elsewhere)
         if run_id is None:
             tags = _run_tags(manifest, training.model_name, key, code) | dict(links or {})
             tags[runs.DEFINITION] = definition(training.model_name, made_of, seed)

@@ -158,10 +158,10 @@ def spoil(project: Path, file: str, old: str, new: str) -> Path:
         ("resources/train.yml", "max_concurrent_runs", "max_concurent_runs", "max_concurent_runs"),
         ("resources/train.yml", "task_key: train", "run_if: ALL_DONE", "task_key"),
         ("resources/train.yml", "environment_key: default\n          dis", "environment_key: x\n          dis", "'x'"),
-        ("resources/train.yml", "job_cluster_key: main\n          py", "job_cluster_key: x\n          py", "'x'"),
+        ("resources/with_clusters.yml", "ter_key: main\n          py", "ter_key: x\n          py", "'x'"),
         ("resources/train.yml", "disable", "depends_on: [{task_key: x}]\n          disable", "no task x"),
         ("resources/train.yml", "${bundle.target}-mlops-train\n", "${bundle.tarqet}\n", "bundle.tarqet"),
-        ("resources/train.yml", "${var.cluster}", "${var.clusters}", "clusters"),
+        ("resources/with_clusters.yml", "${var.cluster}", "${var.clusterz}", "clusterz"),
         ("resources/train.yml", "resources:\n", "experiments: {}\nresources:\n", "experiments"),
         ("resources/train.yml", "  jobs:\n", "  experiments: {}\n  jobs:\n", "experiments"),
         ("databricks.yml", "catalog: dev\n", "catalogue: dev\n", "catalogue"),
@@ -205,6 +205,34 @@ def test_a_whole_value_keeps_its_type(project: Path) -> None:
     made = cluster["job_clusters"][0]["new_cluster"]
     assert made["node_type_id"] == "Standard_D8ds_v5"
     assert made["autoscale"] == {"min_workers": 1, "max_workers": 8}
+
+
+def test_only_what_spark_spreads_has_workers(bundle: Bundle) -> None:
+    clusters = {key: job["job_clusters"][0]["new_cluster"] for key, job in bundle.jobs.items() if "job_clusters" in job}
+    assert {key for key, cluster in clusters.items() if cluster.get("num_workers") != 0} == {"infer_on_cluster"}
+
+
+def test_what_a_team_adds_is_in_every_job_that_takes_it(project: Path) -> None:
+    plain = definition.read(project, "dev").jobs
+    assert not {"budget_policy_id", "email_notifications", "health"} & {name for job in plain.values() for name in job}
+    rules = "{rules: [{metric: RUN_DURATION_SECONDS, op: GREATER_THAN, value: 60}]}"
+    mine = f"catalog: dev\n      notifications: {{on_failure: [a@example.com]}}\n      health: {rules}\n"
+    spoil(project, "databricks.yml", "catalog: dev\n", mine)
+    jobs = definition.read(project, "dev", {"budget_policy": "0d4c6c4e", "performance_target": "STANDARD"}).jobs
+    for key, job in jobs.items():
+        assert job["email_notifications"] == {"on_failure": ["a@example.com"]}
+        assert job["health"]["rules"][0]["value"] == 60
+        serverless = (job.get("budget_policy_id"), job.get("performance_target"))
+        assert serverless == ((None, None) if key.endswith("on_cluster") else ("0d4c6c4e", "STANDARD"))
+        sent = {name: value for name, value in job.items() if name not in publish.NOT_SETTINGS}
+        assert JobSettings.from_dict(sent).as_dict() == sent
+
+
+def test_a_variable_leaves_the_clusters_out() -> None:
+    alone = definition.read(ROOT, "dev", {"clusters": "false"}).jobs
+    assert sorted(alone) == ["create_data", "evaluate", "infer", "train"]
+    with pytest.raises(ConfigError, match="clusters=true or false"):
+        definition.read(ROOT, "dev", {"clusters": "no"})
 
 
 def test_the_files_are_plain_yaml_without_a_host_or_a_secret() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from databricks_emulator import demo
 
+SAME = [*demo.SAME, demo.NAME]
 TABLE = pa.table(
     {
         "row": [1, 2],
@@ -34,9 +35,9 @@ def publish(root: Path, table: pa.Table, inner: str = "") -> Path:
 def test_the_same_predictions_in_another_order_and_of_another_run_are_the_same(tmp_path: Path) -> None:
     here = publish(tmp_path / "here", TABLE)
     there = publish(tmp_path / "there", TABLE.set_column(6, "run_id", [["c", "d"]]), "89abcdef01234567")
-    assert demo.compare(here, there, "table", "table") == 2
+    assert demo.compare(here, there, "table", "table", SAME) == 2
     with pytest.raises(AssertionError, match="The tables differ"):
-        demo.compare(here, there, "table", "another")
+        demo.compare(here, there, "table", "another", SAME)
 
 
 @pytest.mark.parametrize(("column", "value"), [("score", [0.75, 0.5000001]), ("label", ["good", "good"])])
@@ -44,7 +45,7 @@ def test_another_prediction_is_noticed(column: str, value: list[object], tmp_pat
     here = publish(tmp_path / "here", TABLE)
     other = TABLE.set_column(TABLE.column_names.index(column), column, [value])
     with pytest.raises(AssertionError, match="The predictions differ"):
-        demo.compare(here, publish(tmp_path / "there", other), "table", "table")
+        demo.compare(here, publish(tmp_path / "there", other), "table", "table", SAME)
 
 
 def test_the_table_ends_where_the_folder_is_named() -> None:

@@ -25,15 +25,17 @@ OPERATIONS = {
     "output": "GET /api/*/jobs/runs/get-output",
     "cancel": "POST /api/*/jobs/runs/cancel",
 }
+LOGIN = "<!DOCTYPE html><html><title>Databricks - Sign In</title></html>"
 SCRIPTS: dict[str, dict[str, Any]] = {
     "429, Retry-After 1": {"status": 429, "headers": {"Retry-After": "1"}},
     "429 without": {"status": 429},
-    "408": {"status": 408},
     "500": {"status": 500},
-    "502": {"status": 502},
     "503 twice": {"status": 503, "times": 2},
     "503 after the effect": {"status": 503, "after": True},
-    "504 after the effect": {"status": 504, "after": True},
+    "a login page": {"text": LOGIN},
+    "a login page after the effect": {"text": LOGIN, "after": True},
+    "half an answer after the effect": {"text": '{"run_id": 12', "after": True},
+    "redirected to a login": {"status": 302, "headers": {"Location": "/login.html"}},
     "dropped before": {"drop": True},
     "dropped after the effect": {"drop": True, "after": True},
     "slow": {"delay": 0.8},
@@ -97,7 +99,7 @@ def test_one_run_at_most_and_none_left(
         with pytest.raises(MlopsError, match="ValueError: boom"):
             complete(remote, job_id, QUICK)
     elif operation == "cancel":
-        with pytest.raises(ConfigError, match=r"has not ended within 0\.6 s"):
+        with pytest.raises(ConfigError, match=r"has not ended within 0\.6 s.*was cancelled"):
             complete(remote, job_id, HASTE)
     else:
         complete(remote, job_id, QUICK)
@@ -122,7 +124,7 @@ def test_a_workspace_that_stays_away_ends_in_an_error_that_is_worth_a_retry(
     workspace: Emulator, remote: Workspace, jobs: Jobs
 ) -> None:
     workspace.inject("POST /api/*/jobs/run-now", status=503, times=1000)
-    with pytest.raises(TransientError, match="503"):
+    with pytest.raises(TransientError, match=r"503.* not known.*mlops databricks reconcile"):
         complete(remote, jobs.quick, QUICK)
     workspace.clear()
 
@@ -151,15 +153,37 @@ def test_while_nobody_answers_the_poll_the_run_is_cancelled_and_the_error_worth_
     assert until(lambda: not active(workspace))
 
 
-def test_a_deadline_is_kept_while_the_service_asks_to_wait_longer(
+def test_a_run_goes_on_while_the_service_asks_to_look_later(workspace: Emulator, remote: Workspace, jobs: Jobs) -> None:
+    """It is looked at once more at the deadline, and only what has not ended by then is cancelled."""
+    before = len(workspace.runs(job_id=jobs.quick))
+    workspace.inject("GET /api/*/jobs/runs/get", status=429, headers={"Retry-After": "600"})
+    complete(remote, jobs.quick, DatabricksRules(timeout_seconds=3, poll_seconds=0.1))
+    assert len(workspace.runs(job_id=jobs.quick)) == before + 1
+    workspace.inject("GET /api/*/jobs/runs/get", status=429, headers={"Retry-After": "600"})
+    with pytest.raises(ConfigError, match="timeout_seconds"):
+        complete(remote, jobs.endless, HASTE)
+    assert until(lambda: not active(workspace))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_is_not_known_to_be_cancelled_is_not_said_to_be(
     workspace: Emulator, remote: Workspace, jobs: Jobs
 ) -> None:
-    workspace.inject("GET /api/*/jobs/runs/get", status=429, headers={"Retry-After": "600"})
-    began = time.monotonic()
-    with pytest.raises(TransientError, match="429"):
-        complete(remote, jobs.endless, QUICK)
-    assert time.monotonic() - began < 5
-    assert until(lambda: not active(workspace))
+    workspace.inject("POST /api/*/jobs/runs/cancel", status=500, times=1000)
+    with pytest.raises(ConfigError, match=r"may go on.*mlops databricks reconcile"):
+        complete(remote, jobs.endless, HASTE)
+    assert active(workspace)
+    workspace.clear()
+
+
+def test_an_answer_in_json_that_is_not_the_workspace_s_is_none(
+    workspace: Emulator, remote: Workspace, jobs: Jobs
+) -> None:
+    before = len(workspace.runs(job_id=jobs.quick))
+    for call in ("POST /api/*/jobs/run-now", "GET /api/*/jobs/runs/get"):
+        workspace.inject(call, text='{"message": "please sign in"}')
+    complete(remote, jobs.quick, QUICK)
+    assert len(workspace.runs(job_id=jobs.quick)) == before + 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,6 +24,7 @@ from lifecycle.core.errors import ConfigError, ConflictError, DataError, MlopsEr
 from lifecycle.databricks.run_states import succeeded
 from lifecycle.settings import Settings
 from tasks import compute, databricks
+from tasks import reconcile as orphans
 from tasks.databricks_calls import Workspace
 from tests.conftest import ROOT
 from tests.databricks.conftest import Scripts
@@ -77,11 +79,12 @@ def test_the_job_gets_request_environment_and_flow_run(
     assert Request.model_validate_json(given(run)["request"]).text == "Grüße {{job.id}} }} '\""
 
 
+@pytest.mark.parametrize("text", ["x" * 20_000, '\\d"' * 1200], ids=["long", "quotes, of which JSON makes more"])
 def test_a_large_request_travels_as_a_file(
-    client: WorkspaceClient, script: Scripts, remote: Remote, name: str, workspace: Emulator
+    client: WorkspaceClient, script: Scripts, remote: Remote, name: str, workspace: Emulator, text: str
 ) -> None:
     create_job(client, name, python_task(script("print('done')")))
-    request = Request(text="x" * 20_000)
+    request = Request(text=text)
     for _ in range(2):  # the same file again
         databricks.run_step("train", request, remote())
     path = given(workspace.runs()[0])["request"]
@@ -211,6 +214,16 @@ class TestComingBack:
             databricks.run_step("train", Request(), remote())
         assert len(workspace.runs(job_id=job_id)) == 4
 
+    def test_to_a_failure_that_somebody_deleted_starts_the_next_attempt(
+        self, client: WorkspaceClient, script: Scripts, remote: Remote, name: str, workspace: Emulator
+    ) -> None:
+        job_id = create_job(client, name, python_task(script("raise ValueError('boom')")))
+        for _ in range(2):
+            with pytest.raises(MlopsError, match="boom"):
+                databricks.run_step("train", Request(), remote())
+            (run,) = workspace.runs(job_id=job_id)
+            client.jobs.delete_run(run["run_id"])
+
     def test_to_a_run_that_is_being_cancelled_waits_for_its_end(
         self, client: WorkspaceClient, script: Scripts, remote: Remote, name: str, workspace: Emulator, tmp_path: Path
     ) -> None:
@@ -241,6 +254,18 @@ class TestComingBack:
         (run,) = workspace.runs(job_id=job_id)
         assert run["state"]["result_state"] == "SUCCESS"
         assert count.read_text() == "x"
+
+
+def test_a_job_without_a_queue_is_waited_for_while_others_leave_no_room(
+    client: WorkspaceClient, script: Scripts, remote: Remote, name: str, workspace: Emulator
+) -> None:
+    path = script("import sys, time; time.sleep(0 if 'hello' in sys.argv[1] else 1.5)")
+    job_id = create_job(client, name, python_task(path), max_concurrent_runs=1, queue={"enabled": False})
+    client.jobs.run_now(job_id)
+    databricks.run_step("train", Request(), remote())
+    results = [run["state"]["result_state"] for run in workspace.runs(job_id=job_id)]
+    assert (results[0], results[-1]) == ("SUCCESS", "SUCCESS")
+    assert "MAXIMUM_CONCURRENT_RUNS_REACHED" in results[1:-1]
 
 
 def test_what_somebody_cancels_while_it_is_watched_is_a_conflict(client: WorkspaceClient, script: Scripts) -> None:
@@ -345,5 +370,40 @@ def test_after_a_kill_the_rerun_comes_back_to_the_same_run(
     flag.touch()
     _, said = process.process.communicate(timeout=60)
     assert process.process.returncode == 0, said
+    (run,) = workspace.runs(job_id=job_id)
+    assert run["state"]["result_state"] == "SUCCESS"
+
+
+def test_after_a_kill_the_same_request_goes_on_with_the_same_run(
+    client: WorkspaceClient, script: Scripts, remote: Remote, name: str, workspace: Emulator, tmp_path: Path
+) -> None:
+    """Of another flow run, as when a person gives a command again; reconcile then knows that it is waited for."""
+    flag, begun = tmp_path / "go", tmp_path / "begun"
+    wait = f"while not pathlib.Path({str(flag)!r}).exists(): time.sleep(0.1)"
+    config = remote()
+    source = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\n{wait}"
+    job_id = create_job(client, name, python_task(script(source)))
+    process = Process(name, tmp_path / "state")
+    until(begun.exists, 60)
+    assert [orphan.outcome for orphan in orphans.reconcile.fn(config, dry_run=True)] == ["left"]
+    process.kill(signal.SIGKILL)
+    assert [orphan.outcome for orphan in orphans.reconcile.fn(config, dry_run=True)] == ["to cancel"]
+    outcomes = []
+
+    @flow
+    def again() -> None:
+        compute.run_step("train", Request(), config)
+
+    def watch() -> None:
+        until(lambda: len(workspace.calls("GET */runs/get")) > looks + 3)
+        outcomes.extend(orphans.reconcile.fn(config))
+        flag.touch()
+
+    looks = len(workspace.calls("GET */runs/get"))
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(watch)
+        again()
+        watched.result()
+    assert [orphan.outcome for orphan in outcomes] == ["left"]
     (run,) = workspace.runs(job_id=job_id)
     assert run["state"]["result_state"] == "SUCCESS"

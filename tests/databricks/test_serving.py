@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import requests
 from databricks.sdk import WorkspaceClient
-from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
+from databricks.sdk.service.serving import AutoCaptureConfigInput, EndpointCoreConfigInput, ServedEntityInput
 
 from databricks_emulator import Emulator
 from lifecycle import doctor, settings
@@ -100,6 +100,36 @@ def version_of(client: WorkspaceClient) -> str | None:
 def files(workspace: Emulator, version: int) -> Path:
     """The files of a version, where the workspace keeps them."""
     return workspace.root / "files" / "Models" / "dev" / "ml" / "sentiment" / str(version)
+
+
+def test_what_an_operator_set_goes_on_to_the_next_version(
+    config: Settings, target: Target, trained: Served, client: WorkspaceClient
+) -> None:
+    endpoint.follow(config, "sentiment")
+    (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    given = ServedEntityInput.from_dict(
+        entity.as_dict()
+        | {
+            "environment_vars": {"TOKEN": "{{secrets/scope/token}}"},
+            "workload_type": "GPU_SMALL",
+            "instance_profile_arn": "arn:aws:iam::1:instance-profile/x",
+        }
+    )
+    sized = ServedEntityInput.from_dict(given.as_dict() | {"min_provisioned_concurrency": 4})
+    sized.workload_size = None
+    capture = AutoCaptureConfigInput(catalog_name="dev", schema_name="ml", enabled=True)
+    for number, asked in enumerate((given, sized), start=2):
+        update = {"served_entities": [asked], "auto_capture_config": capture}
+        client.serving_endpoints.update_config_and_wait(ENDPOINT, **update)
+        promote(target, trained.regression if number == 2 else trained.bayes)
+        assert endpoint.follow(config, "sentiment").version == number
+        found = client.serving_endpoints.get(ENDPOINT).config
+        kept = found.served_entities[0].as_dict()
+        wanted = asked.as_dict() | {"name": f"sentiment-{number}", "entity_version": str(number)}
+        assert {name: kept.get(name) for name in wanted} == wanted
+        assert found.auto_capture_config.catalog_name == "dev"
+        assert endpoint.follow(config, "sentiment").changed is False
+        asked.entity_version, sized.entity_version = str(number), str(number)
 
 
 def test_an_endpoint_follows_promotion_and_rollback(

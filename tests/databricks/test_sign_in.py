@@ -17,10 +17,10 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 from prefect_databricks import DatabricksCredentials
 
 from databricks_emulator import Emulator
-from lifecycle.core.errors import ConfigError, MlopsError, NotFoundError
+from lifecycle.core.errors import ConfigError, MlopsError, NotFoundError, TransientError
 from lifecycle.core.names import Environment
 from lifecycle.databricks import credentials as identity
-from tasks import compute, databricks
+from tasks import compute, databricks, databricks_calls
 from tasks.databricks_calls import Workspace
 from tests.databricks.conftest import Scripts
 from tests.databricks.remote import QUICK, Request, create_job, python_task
@@ -176,7 +176,28 @@ class TestBlock:
             "ARM_CLIENT_ID": "id",
             "ARM_CLIENT_SECRET": "secret",
             "ARM_TENANT_ID": "tenant",
+            "DATABRICKS_AUTH_TYPE": "azure-client-secret",
         }
+        identity.require_credentials("databricks")
+
+    def test_says_by_which_proxy_and_authority_every_client_goes(
+        self, env: pytest.MonkeyPatch, workspace: Emulator
+    ) -> None:
+        name, authority = f"proxied-{uuid4().hex[:8]}", str(workspace.ca_file)
+        kwargs = {"verify": authority, "proxy": "http://127.0.0.1:9"}
+        made = {"databricks_instance": workspace.https_host, "token": workspace.token}
+        DatabricksCredentials(**made, client_kwargs=kwargs).save(name)
+        env.setenv("MLOPS_DATABRICKS__CREDENTIALS", name)
+        for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "HTTPS_PROXY"):
+            env.setenv(variable, "")
+        env.setattr(databricks_calls, "_client", {})
+        compute.settings_of(Environment.DEV)
+        assert os.environ["REQUESTS_CA_BUNDLE"] == os.environ["SSL_CERT_FILE"] == authority
+        assert os.environ["HTTPS_PROXY"] == kwargs["proxy"]
+        env.delenv("HTTPS_PROXY")
+        env.setattr(databricks_calls, "PATIENCE_SECONDS", 0.1)
+        with pytest.raises(TransientError, match="ConnectError"):
+            list(Workspace("databricks").runs())  # nothing listens at the proxy
 
     def test_that_is_not_there_is_a_setting_to_correct(self, env: pytest.MonkeyPatch) -> None:
         env.setenv("MLOPS_DATABRICKS__CREDENTIALS", "no-such-block")

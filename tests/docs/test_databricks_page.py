@@ -46,6 +46,13 @@ def test_every_make_target_exists() -> None:
     assert named <= targets
 
 
+def test_the_versions_that_something_was_proven_with_are_the_pinned_ones() -> None:
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    named = re.findall(r"(databricks-sdk|prefect-databricks|mlflow|databricks-bundles) (\d[\d.]*\d)", PAGE)
+    assert len(named) == 4
+    assert [f"{name}=={version}" for name, version in named if f"{name}=={version}" not in pinned] == []
+
+
 def test_every_setting_is_known() -> None:
     for kind, block in BLOCKS:
         if kind == "yaml":

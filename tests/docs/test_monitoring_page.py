@@ -51,7 +51,7 @@ def test_every_command_runs_in_the_order_of_the_page(
     counted = []
     for day in range(1, 5):
         rows = rentals(200, day)
-        counted.append(rows[["instant", "cnt"]])
+        counted.append(rows[["instant", "cnt", "season"]])
         told = rows["temp"] if day == 1 else rows["temp"] * 1.8 + 32
         rows.assign(temp=told).drop(columns="cnt").to_csv(f"inbox/2026-11-0{day}.csv", index=False)
     pd.concat(counted).to_csv("counted.csv", index=False)

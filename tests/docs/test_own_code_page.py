@@ -47,14 +47,17 @@ def outside() -> dict[str, str]:
 
 
 def run(project: Path, command: str, code: int = 0) -> str:
+    """A command as a process of its own; a server that is up serves them all."""
+    environment = outside() | {"PREFECT_API_URL": os.environ["PREFECT_API_URL"]}
     done = subprocess.run(
-        [MLOPS, *shlex.split(command)[1:]], cwd=project, env=outside(), capture_output=True, text=True, check=False
+        [MLOPS, *shlex.split(command)[1:]], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr[-3000:]}"
     return done.stdout + done.stderr
 
 
-def test_the_example_goes_all_the_way(project: Path) -> None:
+def test_the_example_goes_all_the_way(project: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", server)
     assert ModelDefinition.model_validate(yaml.safe_load(FILES["config/models/flats.yaml"]))
     trust = project / "config/platforms/local.yaml"
     trust.unlink()

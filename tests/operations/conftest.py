@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from mlops_lifecycle import start
 from tests.conftest import OFTEN, ROOT, free_port
 
 PATIENCE = 240
@@ -134,7 +135,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         **OFTEN,
         "DO_NOT_TRACK": "1",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join((start.CHILDREN, str(ROOT))),  # a flow run starts as below `mlops up`
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("w") as log:

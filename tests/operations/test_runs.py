@@ -129,13 +129,13 @@ def test_each_missing_day_is_filled_once(site: Site, released: dict[str, Any]) -
     command = ["backfill", "--from", str(first), "--to", str(last), "--json"]
     looked = json.loads(site.run(*command, "--dry-run").stdout)
     assert [day["outcome"] for day in looked] == ["missing", "missing"]
-    wrong = site.run(*command, "--param", "text_column=Nothing")
-    assert wrong.returncode == 3, wrong.stderr
-    assert [day["outcome"] for day in json.loads(wrong.stdout)] == ["failed", "failed"]
+    wrong = ["backfill", "--from", str(last), "--to", str(last), "--json", "--param", "text_column=Nothing"]
+    failed = site.run(*wrong)
+    assert failed.returncode == 3, failed.stderr
+    assert [day["outcome"] for day in json.loads(failed.stdout)] == ["failed"]
     assert _days(site, first, last) == [0, 0]
 
-    one_day = ["backfill", "--from", str(last), "--to", str(last), "--json"]
-    retried = site.run(*one_day, "--param", "text_column=Nothing")
+    retried = site.run(*wrong)
     assert (retried.returncode, retried.stderr.count("retrying")) == (3, 1)
     filled = site.run(*command)
     assert (filled.returncode, [day["outcome"] for day in json.loads(filled.stdout)]) == (0, ["filled", "filled"])

@@ -45,6 +45,7 @@ from lifecycle.tracking import runs
 from tests.registry.conftest import (
     SetStatus,
     State,
+    elsewhere_too,
     enter_by_hand,
     environments,
     everywhere,
@@ -92,7 +93,7 @@ def test_a_uri_with_no_model_behind_it_is_refused(backend: State, target: Target
             registration.described(target, uri)
 
 
-@everywhere
+@elsewhere_too
 def test_a_model_may_be_made_empty_and_filled_later(backend: State, target: Target) -> None:
     assert store.create_model(target, {"team": "news"}, "what it is for") is True
     assert store.create_model(target, {"team": "other"}, "changed") is False
@@ -111,7 +112,7 @@ def test_a_model_may_be_made_empty_and_filled_later(backend: State, target: Targ
     assert catalog.show(target).tags.items() >= {"team": "news"}.items()
 
 
-@everywhere
+@elsewhere_too
 def test_a_registration_that_failed_is_told_from_one_that_is_slow(
     backend: State, target: Target, set_status: SetStatus
 ) -> None:
@@ -128,7 +129,7 @@ def test_a_registration_that_failed_is_told_from_one_that_is_slow(
         store.await_ready(target, 2, 60)
 
 
-@everywhere
+@elsewhere_too
 @pytest.mark.parametrize("mine", [False, True])
 def test_a_half_written_version_of_a_dead_process_is_replaced(
     backend: State, target: Target, set_status: SetStatus, dead: str, mine: bool
@@ -159,7 +160,7 @@ def test_an_alias_is_set_moved_and_removed(backend: State, target: Target) -> No
     assert aliases.every(target) == {"challenger": 2}
 
 
-@everywhere
+@elsewhere_too
 def test_an_alias_in_other_letters_counts_until_it_is_set_properly(backend: State, target: Target) -> None:
     for model in (backend.bayes, backend.weak):
         registration.candidate(target, model)
@@ -243,7 +244,7 @@ def test_labels_of_what_is_not_there_are_not_found(backend: State, target: Targe
 # --- the catalog
 
 
-@everywhere
+@elsewhere_too
 def test_a_version_is_shown_with_its_lineage(backend: State, target: Target) -> None:
     promote(target, backend.bayes)
     digest = tracking.client(target.tracking_uri).get_run(backend.bayes.run_id).data.tags["mlops.dataset_digest"]
@@ -319,7 +320,7 @@ def test_listings_are_read_to_their_end_and_sorted(
     assert len(catalog.search(target.tracking_uri, target.registry_uri, name="*.a")) == 5
 
 
-@everywhere
+@elsewhere_too
 def test_the_signature_is_what_the_model_declares(backend: State, target: Target) -> None:
     promote(target, backend.bayes)
     declared = catalog.signature(promotion.champion(target))
@@ -330,7 +331,7 @@ def test_the_signature_is_what_the_model_declares(backend: State, target: Target
 # --- removing
 
 
-@everywhere
+@elsewhere_too
 def test_what_something_depends_on_is_not_deleted(backend: State, three: Target) -> None:
     aliased = enter_by_hand(backend, backend.weak)
     copied = registration.candidate(three, backend.bayes)
@@ -377,7 +378,7 @@ def test_a_clean_up_collects_the_files_that_nothing_refers_to(backend: State, th
     assert catalog.history(three)[0].run_id == backend.weak.run_id
 
 
-@everywhere
+@elsewhere_too
 def test_a_model_is_deleted_when_nothing_depends_on_it(backend: State, target: Target) -> None:
     with pytest.raises(NotFoundError, match="no model"):
         removal.delete_model(target)
@@ -397,7 +398,7 @@ def test_a_model_is_deleted_when_nothing_depends_on_it(backend: State, target: T
     loading.verify(backend.bayes)
 
 
-@everywhere
+@elsewhere_too
 def test_a_model_is_renamed_when_nothing_reads_it_by_its_name(backend: State, target: Target) -> None:
     with pytest.raises(NotFoundError, match="no model"):
         removal.rename(target, "dev.ml.mood")
@@ -433,7 +434,7 @@ def test_a_second_promotion_replaces_the_champion_and_remembers_it(backend: Stat
     loading.verify(promotion.champion(target))
 
 
-@everywhere
+@elsewhere_too
 def test_an_alias_removed_by_hand_is_reported_and_cannot_be_adopted(three: Target) -> None:
     store.mlflow_of(three).delete_registered_model_alias(three.name, CHAMPION)
     with pytest.raises(AliasMovedError, match="removed by hand; the log says v3") as removed:
@@ -443,14 +444,14 @@ def test_an_alias_removed_by_hand_is_reported_and_cannot_be_adopted(three: Targe
         adoption.adopt(three, "")
 
 
-@everywhere
+@elsewhere_too
 def test_deleting_the_champions_version_does_not_silently_crown_another(three: Target) -> None:
     store.mlflow_of(three).delete_model_version(three.name, "3")
     with pytest.raises(MlopsError):
         promotion.champion(three)
 
 
-@everywhere
+@elsewhere_too
 def test_a_reference_resolves_to_one_exact_version(backend: State, three: Target) -> None:
     set_by_hand(three, 2, alias="challenger")
 

@@ -6,8 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Event
 
 import pytest
 import requests
@@ -18,7 +21,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import scoring_server
 from lifecycle.registry import promotion
 from tests.conftest import ROOT
-from tests.registry.conftest import State, promote
+from tests.registry.conftest import State, promote, roll_back
 
 MLOPS = [sys.executable, "-m", "cli.main", "serve", "--model-name=sentiment", "--env=dev", "--port=0", "--json"]
 
@@ -104,3 +107,49 @@ def test_a_port_that_is_taken_is_told_before_anything_is_loaded(state: State) ->
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"Port {port} cannot be used"):
             scoring_server.serve(state.bayes, port, pytest.fail)
+
+
+def test_it_follows_promotion_and_rollback_without_one_failed_request(state: State) -> None:
+    """Four clients ask all the while; each answer is the one of the version that its header names."""
+    promote(state.target, state.bayes)
+    body = {"dataframe_split": {"columns": ["text"], "data": [["profit rose to a record"]]}}
+    answers: list[tuple[int, str, str]] = []
+    over = Event()
+
+    def ask(address: str) -> None:
+        with requests.Session() as session:
+            while not over.is_set():
+                answer = session.post(f"{address}/invocations", json=body, timeout=60)
+                answers.append((answer.status_code, answer.headers.get("served-model-name", ""), answer.text))
+
+    def answered_by(name: str) -> bool:
+        deadline = time.monotonic() + 120
+        while (found := answers[-1][1]) != name and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found == name
+
+    with serving(state, "--follow", MLOPS_SERVING__POLL_SECONDS="0.1") as (address, _), ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, address) for _ in range(4)]
+        try:
+            while len(answers) < 8:
+                time.sleep(0.05)
+            promote(state.target, state.regression)
+            assert answered_by("sentiment-2")
+            roll_back(state.target)
+            assert answered_by("sentiment-1")
+        finally:
+            over.set()
+        for each in asked:
+            each.result()
+    assert {status for status, *_ in answers} == {200}
+    given = {name: {text for _, of, text in answers if of == name} for _, name, _ in answers}
+    assert given.keys() == {"sentiment-1", "sentiment-2"}
+    assert [len(texts) for texts in given.values()] == [1, 1]
+    assert given["sentiment-1"] != given["sentiment-2"]
+
+
+def test_a_version_is_not_followed(state: State) -> None:
+    promote(state.target, state.bayes)
+    done = subprocess.run([*MLOPS, "--follow", "--version=1"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "exclude each other" in done.stderr

@@ -279,3 +279,12 @@ def test_a_table_is_scored_as_the_engine_local_scores_it(state: Path, tmp_path: 
         manifests.append(batches.verify(batches.locate(request)[0], request))
     assert manifests[0] == manifests[1]
     assert (manifests[0].scored, manifests[0].rejected) == (9, {"not_a_number": 1})
+
+
+def test_serverless_compute_is_refused_with_the_job_that_can(
+    champion: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = requested(champion, write_table(tmp_path / "in.csv", TEXTS), tmp_path / "out", engine="spark")
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "client.4.9")
+    with pytest.raises(ConfigError, match="infer-on-cluster"):
+        spark.score(request, tmp_path)

@@ -39,6 +39,12 @@ def test_settings_from_outside_do_not_reach_a_run(tmp_path: Path, monkeypatch: p
     assert foreign == {"MLOPS_HOME", "MLFLOW_DISABLE_TELEMETRY"}
 
 
+def test_the_reference_job_is_a_command() -> None:
+    command = [sys.executable, "-m", "benchmarks.reference", "reference", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "--clock" in done.stdout) == (0, True), done.stderr
+
+
 @exhaustive
 def test_the_bare_script_trains_compares_promotes_and_scores(tmp_path: Path) -> None:
     bench = Bench(SAMPLE, tmp_path)

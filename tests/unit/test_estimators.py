@@ -2,7 +2,9 @@
 
 import socket
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pandas as pd
@@ -19,6 +21,7 @@ from lifecycle.models import loading
 from lifecycle.problems.contract import Estimator
 from lifecycle.problems.text_classification import estimators
 from lifecycle.settings import Settings
+from lifecycle.tracking import champions
 from lifecycle.tracking import client as tracking
 from lifecycle.training import train as training
 from tests.conftest import train_model, tree, write_news
@@ -116,6 +119,32 @@ def test_a_run_left_open_by_a_dead_process_is_closed(news: Settings) -> None:
     assert again.run_id != request.run_id
     assert client.get_run(request.run_id).info.status == "KILLED"
     assert client.get_run(again.run_id).info.status == "RUNNING"
+
+
+def test_where_a_job_trains_the_run_of_a_dead_command_is_gone_on_with(news: Settings) -> None:
+    """The same request comes of it, so the command waits for the job that is still at work."""
+    client = tracking.client(news.mlflow_uri)
+    remote = news.model_copy(update={"platform": "databricks", "data_root": news.datasets})
+    request = _plan(remote)
+    assert _plan(remote).run_id != request.run_id  # the one who opened it lives
+    client.set_tag(request.run_id, training.OWNER, f"{socket.gethostname()}:4194304")
+    assert _plan(remote) == request
+    assert client.get_run(request.run_id).data.tags[training.OWNER] == training.owner()
+
+
+def test_a_note_that_several_make_at_once_is_made(news: Settings) -> None:
+    """Readers settle a promotion as its maker does: none of them may fail for the others."""
+    run_id = _plan(news).run_id
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(10):
+            barrier, name = Barrier(8), f"dev.ml.model{number}"
+
+            def note(_: int, name: str = name, barrier: Barrier = barrier) -> None:
+                barrier.wait()
+                champions.record(news.mlflow_uri, run_id, name, "2")
+
+            list(pool.map(note, range(8)))
+            assert champions.notes(news.mlflow_uri, name) == {run_id: "2"}
 
 
 def _plan(config: Settings, params: dict[str, Any] | None = None) -> training.TrainRequest:

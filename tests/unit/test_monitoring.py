@@ -1,11 +1,12 @@
 """What is measured of a batch, what is an alert, and labels that come later: real models, files and batches."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from lifecycle.inference import batch as inference
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import sample
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.monitoring import findings, labels, store, watch
+from lifecycle.monitoring import findings, labels, store, trust, watch
 from lifecycle.monitoring.compare import compared
 from lifecycle.monitoring.findings import Line, Measured
 from lifecycle.problems import distributions
@@ -105,9 +106,9 @@ def scored(watched: Watched, rows: pd.DataFrame, day: int = 1, *, kept: bool = T
 
 
 def beyond(watched: Watched) -> list[set[tuple[str, str]]]:
-    """By batch what is beyond its limit."""
+    """By batch what has drifted beyond its limit."""
     found = store.every(watched.config.measurements, NAME, "drift")
-    return [{(line.name, line.measure) for line in each.beyond} for each in found]
+    return [{(line.name, line.measure) for line in each.beyond if line.part != "estimate"} for each in found]
 
 
 def new_rows(count: int = 400, start: int = 1500) -> pd.DataFrame:
@@ -130,6 +131,14 @@ def test_a_baseline_is_frozen_and_the_same_when_it_is_made_later(judged: Watched
     path.unlink()
     assert watch.baseline_of(model, config.datasets).digest == frozen.digest
     assert path.read_text() == content
+    earlier = json.loads(content)
+    del earlier["baseline"]["learnt"]
+    for each in earlier["baseline"]["distributions"]:
+        each.pop("reach", None), each.pop("outside", None)
+    earlier["digest"] = hashlib.sha256(json.dumps(earlier["baseline"], sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps(earlier))
+    assert watch.baseline_of(model, config.datasets).digest == earlier["digest"], "as an earlier release froze it"
+    assert watch.baseline_of(model, config.datasets, complete=True).digest == frozen.digest
     changed = json.loads(content)
     changed["baseline"]["rows"] += 1
     path.write_text(json.dumps(changed))
@@ -156,7 +165,8 @@ def test_what_has_changed_is_named_and_an_alert_once_it_has_lasted(watched: Watc
     fahrenheit = rows.assign(temp=rows["temp"] * 1.8 + 32, season=rows["season"].replace("summer", "Summer"))
     emptied = fahrenheit.assign(holiday="")
     told = [watch.watch(scored(watched, emptied.head(399 - day), day)) for day in range(1, 5)]
-    drifted = {("temp", "psi"), ("season", "psi"), ("holiday", "missing"), ("prediction", "psi")}
+    unlike = {("temp", "outside"), ("season", "outside")}
+    drifted = unlike | {("temp", "psi"), ("season", "psi"), ("holiday", "missing"), ("prediction", "psi")}
     assert beyond(watched) == [drifted] * 4
     assert [len(alerts) for alerts in told] == [0, 0, 1, 1], "told again until somebody has recorded that it was told"
     (alert,) = told[2]
@@ -197,7 +207,7 @@ def test_a_model_that_was_never_judged_says_so(watched: Watched) -> None:
         watch.baseline_of(other, watched.config.datasets)
 
 
-def delivered(watched: Watched, rows: pd.DataFrame, **changes: str) -> labels.Joined:
+def delivered(watched: Watched, rows: pd.DataFrame, **changes: Any) -> labels.Joined:
     config = watched.config
     path = config.state / "labels.csv"
     rows.to_csv(path, index=False)
@@ -227,6 +237,10 @@ def test_labels_that_come_later_say_how_well_each_batch_was_answered(watched: Wa
     assert metrics["r2"].now is not None
     assert metrics["r2"].now > 0.99
     assert not any(line.beyond for each in good.batches for line in each.lines)
+    drift, performance = store.history(watched.config.measurements, NAME, RULES)
+    estimate = next(each for each in drift[0].lines if each.part == "estimate" and each.measure == "loss")
+    assert estimate.now == pytest.approx(good.batches[0].lines[0].now, rel=0.2)
+    assert {each.verdict for each in trust.statements(drift, performance, RULES).values()} == {"confirmed"}
 
     more = rows.assign(cnt=rows["cnt"] + 300)
     odd = pd.DataFrame({"instant": ["nobody", "h1500", "h1500", ""], "cnt": [1.0, 2.0, 3.0, 4.0]})
@@ -236,11 +250,33 @@ def test_labels_that_come_later_say_how_well_each_batch_was_answered(watched: Wa
     assert [len(each.beyond) for each in bad.batches] == [1, 1, 1]
     (alert,) = store.alerts(watched.config.measurements, NAME, RULES)
     assert (alert.kind, alert.causes[0].name) == ("performance", "root_mean_squared_error")
+    drift, performance = store.history(watched.config.measurements, NAME, RULES)
+    assert {each.verdict for each in trust.statements(drift, performance, RULES).values()} == {"do not trust"}
 
     again = delivered(watched, more.tail(399)[["instant", "cnt"]])
     assert (again.new, again.corrected, again.repeated) == (0, 0, 399)
     assert len([*watched.config.measurements.glob(f"{NAME}/labels/*")]) == 2, "each delivery that says something new"
     assert "h1501" not in str(tree(watched.config.measurements)), "keys are kept as digests"
+
+
+def test_slices_are_made_of_columns_that_come_with_the_labels(watched: Watched, judged: Watched) -> None:
+    watched = watched._replace(config=watched.config.model_copy(update={"tracking_uri": judged.config.mlflow_uri}))
+    rows = new_rows()
+    watch.watch(scored(watched, rows))
+    south = np.arange(len(rows)) % 3 == 0
+    table = rows.assign(cnt=rows["cnt"] + 200 * south, shop=np.where(south, "south", "north"), size=range(len(rows)))
+    with pytest.raises(DataError, match="too many to make slices"):
+        delivered(watched, table, slice_columns=("instant",))
+    assert not [*watched.config.measurements.glob(f"{NAME}/labels/*")]
+    for _ in range(2):
+        (batch,) = delivered(watched, table, slice_columns=("shop", "size")).batches
+    assert len([*watched.config.measurements.glob(f"{NAME}/slices/*")]) == 1
+    assert [each.name for each in findings.worse_slices(batch.lines)][:1] == ["shop = south"]
+    found = {each.name: each.rows for each in batch.lines if each.part == "slice"}
+    assert (found["shop = south"], found["shop = north"]) == (134, 266)
+    assert sum("size" in name for name in found) == 4
+    (again,) = delivered(watched, rows.head(100)[["instant", "cnt"]]).batches
+    assert {each.name for each in again.lines if each.part == "slice"} >= {"shop = south", "shop = north"}
 
 
 def test_labels_that_join_nothing_are_an_error_and_nothing_is_kept(watched: Watched) -> None:
@@ -275,6 +311,11 @@ def test_commands_show_check_and_silence(watched: Watched, monkeypatch: pytest.M
     shown = json.loads(CliRunner().invoke(app, ["monitor", "show", *options, "--json"]).stdout)
     assert len(shown["drift"]) == 3
     assert "2026-11-03" in asked("show")[1]
+    assert asked("report")[0] == 0
+    page = (watched.config.state / "reports" / f"monitoring-{NAME}.html").read_text(encoding="utf-8")
+    assert "season is distributed otherwise" in page
+    assert page.count('class="timeline"') > 1
+    assert "http" not in page.replace("http-equiv", "")
 
 
 def line(**changes: object) -> Line:
@@ -346,6 +387,11 @@ def test_of_each_kind_of_column_what_can_be_counted_is() -> None:
     found = Distribution.of(Seen("input", "x", levels))
     assert (found.levels, found.counts, found.missing) == (("a", "b"), (30, 10, 1), 1), "a rare level has no name"
     assert found.counted(pd.Series(["b", "new"])).counts == (0, 1, 1)
+    few = Distribution.of(Seen("input", "x", pd.Series(np.arange(50.0))))
+    assert few.reach == pytest.approx((1.96, 47.04))
+    assert (few.beyond, few.counted(pd.Series([-9.0, 5.0, 99.0])).beyond) == (4, 2), (
+        "of few rows, all but the outermost"
+    )
     constant = Distribution.of(Seen("input", "x", pd.Series(np.full(100, 7.0))))
     assert constant.counted(pd.Series([6.0, 7.0, 8.0])).counts == (1, 1, 1)
 

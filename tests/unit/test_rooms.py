@@ -46,8 +46,8 @@ LIGHT = {
     "evaluation": "evaluate",
     "gate": "records selftest.selftest",
     "models": "external.external external.unpickle forms loading own pipelines scoring_server storing",
-    "problems": """classification.summary fitting own tabular.learnt text_classification.stored transformer.estimator
-        transformer.learning""",
+    "problems": """chat.plots classification.plots classification.summary fitting own regression.plots
+        tabular.importance tabular.learnt text_classification.stored transformer.estimator transformer.learning""",
     "registry": "card catalog registration store transfer",
     "storage": "embedded",
     "tracking": "champions client runs",

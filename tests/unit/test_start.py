@@ -161,3 +161,16 @@ def test_every_python_below_a_command_is_spared_the_collector() -> None:
     environment = {"PATH": os.defpath, "PYTHONPATH": start.CHILDREN}
     below = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert int(below.stdout) >= 10_000
+
+
+def test_what_reads_models_loads_no_torch_and_who_has_it_finds_the_way_from_scikit_learn() -> None:
+    program = """
+import sys
+import skops.io
+assert len(skops.io._trusted_types.SKLEARN_ESTIMATOR_TYPE_NAMES) > 200
+assert not {"torch", "dask", "cupy"} & {*sys.modules}
+import torch
+import sklearn.externals.array_api_compat.torch
+"""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from mlops_lifecycle import start; start.find(){program}"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -257,3 +257,11 @@ def test_what_tells_the_target_is_dropped(make: Callable[[pd.DataFrame], Any], s
 @pytest.mark.parametrize("frame", [table(a=[]), table(a=["", ""]), table(a=["x"]), table(a=range(3), b=range(3))])
 def test_a_table_of_nothing_proposes_no_target(frame: pd.DataFrame) -> None:
     assert propose(frame).target in (None, "b")
+
+
+def test_a_column_of_bytes_is_neither_an_input_nor_a_key() -> None:
+    frame = pd.DataFrame({"x": [str(n / 7) for n in range(40)], "y": ["a", "b"] * 20}, dtype="str")
+    frame.insert(0, "raw", [rf"\udcf1{n}M\udc91" for n in range(40)])
+    found = propose(frame, "y")
+    assert found.key is None
+    assert {column.name: column.kind for column in found.columns} == {"x": "numeric", "raw": "drop"}

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lifecycle.problems.chat.scores import ChatScores
 
 
 def draw(scores: ChatScores, folder: Path) -> None:
     """Draw the scores of both kinds of questions into a folder, which is made if need be."""
+    from matplotlib.figure import Figure
+
     folder.mkdir(exist_ok=True)
     figure = Figure(figsize=(5.5, 4), layout="constrained")
     axes = figure.subplots()

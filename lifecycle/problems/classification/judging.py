@@ -1,12 +1,16 @@
 """What the gate asks about classifiers: which rows they have right, and how sure they are of it."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 
 from lifecycle.problems.classification import metrics, trivial
+from lifecycle.problems.classification.confidence import Confidence
 from lifecycle.problems.classification.scores import problems_of, scores_of
+from lifecycle.problems.estimating import Estimating
 from lifecycle.problems.judging import CATEGORIES, Judging
+from lifecycle.problems.metric import reads_labels
 from lifecycle.settings.gate_rules import GateRules
 
 
@@ -31,4 +35,5 @@ JUDGING = Judging(
     same_truth=_same_truth,
     trivial=trivial.answers,
     inapplicable=_inapplicable,
+    estimating=Estimating(Confidence.learnt, partial(reads_labels, alone=True)),
 )

@@ -2,15 +2,17 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay, confusion_matrix
 
 from lifecycle.core.class_names import as_plotted
 from lifecycle.problems.classification.summary import PROBABILITY
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NUMBERED, NAMED, CURVES = 15, 50, 20
 """Up to how many classes a confusion matrix shows its numbers and their names, and how many classes have curves."""
@@ -34,7 +36,9 @@ def draw(truth: "pd.Series[Any]", answers: pd.DataFrame, folder: Path) -> None:
         _curves(classes, labels, probabilities).savefig(folder / "pr_roc.png", dpi=120)
 
 
-def _confusion(classes: Any, truth: Any, predicted: Any) -> Figure:
+def _confusion(classes: Any, truth: Any, predicted: Any) -> "Figure":
+    from matplotlib.figure import Figure
+
     count = len(classes)
     side = min(5 + 0.2 * max(count - NUMBERED // 2, 0), 12)
     figure = Figure(figsize=(side, 0.9 * side), layout="constrained")
@@ -52,8 +56,10 @@ def _confusion(classes: Any, truth: Any, predicted: Any) -> Figure:
     return figure
 
 
-def _curves(classes: Any, truth: Any, probabilities: Any) -> Figure:
+def _curves(classes: Any, truth: Any, probabilities: Any) -> "Figure":
     """The curves of the classes with the most rows."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     axes = figure.subplots(1, 2)
     rows = np.array([(truth == label).sum() for label in classes])

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from lifecycle.problems.estimating import Estimating
 from lifecycle.problems.judging import CATEGORIES, Judging
 from lifecycle.problems.metric import Metric, value_of
 from lifecycle.problems.regression import metrics
+from lifecycle.problems.regression.loss import LearntLoss
 from lifecycle.problems.regression.scores import NumberScores, problems_of, scores_of
 from lifecycle.settings.gate_rules import GateRules
 
@@ -36,6 +38,11 @@ def _inapplicable(rules: GateRules) -> Iterator[str]:
     yield from (f"gate.{name}" for name, value in asked.items() if value is not None and value != ())
 
 
+def _tells(metric: Metric) -> bool:
+    """Whether a metric follows from how large errors are: not from their size beside a truth that may be next to 0."""
+    return metric.name != "mean_absolute_percentage_error"
+
+
 JUDGING = Judging(
     metric="root_mean_squared_error",
     quality="mean absolute error",
@@ -48,4 +55,5 @@ JUDGING = Judging(
     same_truth=_same_truth,
     trivial=_trivial,
     inapplicable=_inapplicable,
+    estimating=Estimating(LearntLoss.learnt, _tells),
 )

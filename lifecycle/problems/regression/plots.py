@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from sklearn.metrics import PredictionErrorDisplay
 
 POINTS = 5_000
@@ -13,6 +12,8 @@ POINTS = 5_000
 
 def draw(truth: "pd.Series[Any]", answers: pd.DataFrame, folder: Path) -> None:
     """Draw predictions against the truth, and what is left between them, into a folder, which is made if need be."""
+    from matplotlib.figure import Figure
+
     folder.mkdir(exist_ok=True)
     for kind, name in (("actual_vs_predicted", "predicted_actual"), ("residual_vs_predicted", "residuals")):
         figure = Figure(figsize=(5.5, 5), layout="constrained")

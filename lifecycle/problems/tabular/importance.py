@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lifecycle.core.class_names import as_plotted
 
@@ -89,6 +88,8 @@ def _explained(groups: Any, numbers: Any) -> float:
 
 def draw(table: pd.DataFrame, measure: str, path: Path) -> None:
     """Draw the columns that matter most."""
+    from matplotlib.figure import Figure
+
     known = table.dropna(subset="importance")
     shown = known.iloc[:SHOWN][::-1]
     figure = Figure(figsize=(7, 1.2 + 0.28 * len(shown)), layout="constrained")

@@ -60,6 +60,10 @@ PAIRS = 40
 """Numeric columns of which each pair is tried; a wider table has other problems."""
 
 
+BYTES = r"\\udc[89a-f][0-9a-f]"
+"""How a byte that no text has is written."""
+
+
 class ProposedColumn(NamedTuple):
     """One column of a table: its kind, or `drop` with the reason."""
 
@@ -92,6 +96,10 @@ def propose(frame: pd.DataFrame, target: str | None = None) -> Proposal:
     """
     if target is not None and target not in frame:
         raise ConfigError(f"There is no column {target!r}; there are {listed(frame.columns)}.", "Name one of them.")
+    if held := [str(name) for name in frame.columns if name != target and frame[name].str.contains(BYTES).any()]:
+        rest = propose(frame.drop(columns=held), target)
+        left_out = (ProposedColumn(name, DROP, 0, frame[name].nunique(), (), "holds bytes, no text") for name in held)
+        return rest._replace(columns=(*rest.columns, *left_out))
     judged = {str(name): judge(str(name), frame[name]) for name in frame.columns}
     free = [name for name, of in judged.items() if name != target and _is_free_text(frame[name], of, WORDS)]
     words = [name for name, of in judged.items() if name != target and _is_free_text(frame[name], of, 1)]
