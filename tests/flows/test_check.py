@@ -234,7 +234,7 @@ def test_a_verdict_that_somebody_changed_is_refused(
     for content in (better, newer, before[:-20], "[]"):
         path.write_text(content, encoding="utf-8")
         shown = mlops("explain", *SENTIMENT, "--version", "2", "--json")
-        assert (shown.code, shown.out) == (7, "")
+        assert (shown.code, list(json.loads(shown.out))) == (7, ["error"])
         assert "is not the verdict that was given" in shown.err
         assert "mlops gate check" in shown.err
     path.write_text(before, encoding="utf-8")
