@@ -61,6 +61,7 @@ class InitRequest(Form, TableForm):
     problem: ProblemName | None = Field(None, description="Default: what the target is.")
     key: str | None = Field(None, description="Column that identifies a row.")
     group_column: str | None = Field(None, description=_said("group_column"))
+    group_texts: bool = Field(False, description=_said("group_texts"))
     time_column: str | None = Field(None, description=_said("time_column"))
     drop: list[str] = Field([], description="Column that is no input; may be repeated.")
 
@@ -332,6 +333,8 @@ def _split(proposal: "Proposal", request: InitRequest) -> dict[str, Any]:
     """By what rows are divided."""
     if request.group_column and request.time_column:
         raise ConfigError("A split is by group or by time, not by both.", "Leave out --group-column or --time-column.")
+    if request.group_texts:
+        return {"by": "text"}
     if request.group_column:
         return {"by": "group", "column": request.group_column}
     time_column = request.time_column or (proposal.time_column if proposal.split_by == "time" else None)

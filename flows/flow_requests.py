@@ -80,6 +80,9 @@ class TableRequest(Request, TableForm, Dated):
     group_column: str | None = Field(
         None, description="Column of which no value is on two splits, such as the customer."
     )
+    group_texts: Flag | None = Field(
+        None, description="Whether no text of a pair, first or second, is on two splits; default no."
+    )
     time_column: str | None = Field(
         None, description="Column by which the newest rows are held out: ISO dates or numbers."
     )
@@ -115,9 +118,9 @@ class TableRequest(Request, TableForm, Dated):
         split = data.split
         sizes = {"test_size": split.test_size, "holdout_size": split.holdout_size or None}
         sizes["holdout"] = (self.holdout_size or split.holdout_size) > 0
-        if self.group_column or self.time_column:
+        if self.group_column or self.time_column or self.group_texts is not None:
             return sizes
-        by = {f"{split.by}_column": split.column} if split.by != "random" else {}
+        by = {f"{split.by}_column": split.column} if split.column else {"group_texts": split.by == "text" or None}
         return sizes | by | {"stratify": split.stratify}
 
     @property

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from lifecycle.data import cells, cleaning, columns, ingest, tombstones
-from lifecycle.data.columns import ByColumn
+from lifecycle.data import cells, cleaning, ingest, tombstones
+from lifecycle.data.division import By
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.quarantine import check_budget
 from lifecycle.problems.contract import Before, Canonical
@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def canonical(
-    table: ingest.Table, request: CreateDataRequest, parent: Manifest | None, by: ByColumn | None
-) -> Canonical:
+def canonical(table: ingest.Table, request: CreateDataRequest, parent: Manifest | None, by: By | None) -> Canonical:
     """The canonical form of a table, with every row that cannot be used: also as a group, as a time, or by a character.
 
     It has the rows that a cleaning step has taken out, too. A row may be one of those that were erased only after it
@@ -32,7 +30,7 @@ def canonical(
     form = cleaning.with_what_is_away(request.table.canonical(table.rows, request, before), away, request, before)
     table, form = _without_erased_keys(table, form, request)
     unusable = {**form.unusable, **table.unusable}
-    unfit, said = columns.unfit(form.frame.drop(index=[*unusable]), by) if by else ({}, "")
+    unfit, said = by.unfit(form.frame.drop(index=[*unusable])) if by else ({}, "")
     odd = {row for column in form.inputs for row in _odd(form.frame, column.stored)}
     unusable = {**unfit, **dict.fromkeys(odd, cells.UNUSABLE_CHARACTER), **unusable}
     said = table.said or form.said or said
