@@ -282,6 +282,8 @@ def _definition(
     kinds = _of_texts(kinds, rows.texts) if rows.texts else _of_tables(kinds)
     key = request.key or proposal.key
     split = _split(proposal, request)
+    if request.group_texts and rows.texts < 2:
+        raise ConfigError(f"--group-texts is for pairs of texts; this is {problem}.", "Leave it out, or see --problem.")
     table = {**places, "format": request.source_format, "encoding": request.encoding}
     table |= {"delimiter": request.delimiter}
     no_inputs = {key, split["column"] if split["by"] == "group" else None}
@@ -331,8 +333,10 @@ def _require_answers(cells: "pd.Series[str]", problem: ProblemName) -> None:
 
 def _split(proposal: "Proposal", request: InitRequest) -> dict[str, Any]:
     """By what rows are divided."""
-    if request.group_column and request.time_column:
-        raise ConfigError("A split is by group or by time, not by both.", "Leave out --group-column or --time-column.")
+    deciding = {"--group-column": request.group_column, "--group-texts": request.group_texts}
+    deciding |= {"--time-column": request.time_column}
+    if len(given := [option for option, value in deciding.items() if value]) > 1:
+        raise ConfigError("A split is by group or by time, not by both.", f"Leave out {' or '.join(given)}.")
     if request.group_texts:
         return {"by": "text"}
     if request.group_column:

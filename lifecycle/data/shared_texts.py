@@ -79,7 +79,7 @@ class BySharedTexts(NamedTuple):
         from scipy.cluster.hierarchy import DisjointSet
 
         pairs = pd.DataFrame({text: rows[text].map(normalised) for text in self.texts}).loc[keys.sort_values().index]
-        groups = DisjointSet([*map(_node, Side), *self.known, *pairs.stack().unique()])
+        groups = DisjointSet([*map(_node, Side), *self.known, *pd.unique(pairs.to_numpy().ravel())])
         for text, side in self.known.items():
             groups.merge(text, _node(Side(side)))
         joining = list[int]()
