@@ -6,7 +6,7 @@ from lifecycle.data import cells, cleaning, ingest, tombstones
 from lifecycle.data.division import By
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.quarantine import check_budget
-from lifecycle.problems.contract import Before, Canonical
+from lifecycle.problems.contract import TEXT, Before, Canonical
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +48,9 @@ def _odd(frame: "pd.DataFrame", column: str) -> "pd.Index[int]":
 
 def _without_erased(table: ingest.Table, request: CreateDataRequest) -> ingest.Table:
     """A table without the rows that were erased, here or in an earlier version; of an unusable cell nothing is said."""
-    text = next((name for name, stored in request.table.names(request, ()).items() if stored == "text"), None)
-    erased = tombstones.load(request.data_root).among(table.rows, text)
+    names = request.table.names(request, ())
+    texts = [name for name, stored in names.items() if TEXT in {stored, request.columns.get(name)}]
+    erased = tombstones.load(request.data_root).among(table.rows, texts)
     if not erased.any():
         return table
     rows = table.rows[~erased]
