@@ -11,6 +11,7 @@ from lifecycle.settings.definitions import ModelDefinition, placed
 SPLITS = {
     "random": "which rows are held out is drawn",
     "group": "no value of this column is on two splits",
+    "text": "no text of a pair is on two splits",
     "time": "the newest rows are held out",
 }
 

@@ -64,6 +64,7 @@ class InitRequest(Form, TableForm):
     problem: ProblemName | None = Field(None, description="Default: what the target is.")
     key: str | None = Field(None, description="Column that identifies a row.")
     group_column: str | None = Field(None, description=_said("group_column"))
+    group_texts: bool = Field(False, description=_said("group_texts"))
     time_column: str | None = Field(None, description=_said("time_column"))
     drop: list[str] = Field([], description="Column that is no input; may be repeated.")
 
@@ -152,10 +153,8 @@ def _folder(request: InitRequest) -> tuple[Folder, Path] | None:
     """What a problem needs beside its table, and where it is; None if it needs nothing."""
     beside = named(request.problem).table.folder if request.problem else None
     if beside is None and request.documents:
-        fix = (
-            f"Name the problem of such a model: --problem {next(name for name in PROBLEMS if named(name).table.folder)}"
-        )
-        raise ConfigError("--documents are for a model that answers from them.", fix)
+        fix = f"--problem {next(name for name in PROBLEMS if named(name).table.folder)}"
+        raise ConfigError("--documents are for a model that answers from them.", f"Name the problem of such: {fix}")
     if beside is None:
         return None
     if request.documents is None:
@@ -241,12 +240,10 @@ def _proposal(frame: "pd.DataFrame", request: InitRequest, *, ask: bool) -> "Pro
 def _asked_target(frame: "pd.DataFrame", proposal: "Proposal", ask: bool) -> str:
     candidates = proposal.candidates or tuple(frame.columns)
     if not ask or not sys.stdin.isatty():
-        raise ConfigError(
-            f"Which column is to be predicted? It may be {_listed(candidates)}.", "Say so: --target COLUMN"
-        )
-    column = str(
-        typer.prompt(f"Which column is to be predicted: {_listed(candidates)}?", prompt_suffix=" ", err=True)
-    ).strip()
+        what = f"Which column is to be predicted? It may be {_listed(candidates)}."
+        raise ConfigError(what, "Say so: --target COLUMN")
+    question = f"Which column is to be predicted: {_listed(candidates)}?"
+    column = str(typer.prompt(question, prompt_suffix=" ", err=True)).strip()
     _require_column(frame, column, "--target")
     return column
 
@@ -290,6 +287,8 @@ def _definition(
     kinds = _of_texts(kinds, rows.texts) if rows.texts else _of_tables(kinds)
     key = request.key or proposal.key
     split = _split(proposal, request)
+    if request.group_texts and rows.texts < 2:
+        raise ConfigError(f"--group-texts is for pairs of texts; this is {problem}.", "Leave it out, or see --problem.")
     table = {**places, "format": request.source_format, "encoding": request.encoding}
     table |= {"delimiter": request.delimiter}
     no_inputs = {key, split["column"] if split["by"] == "group" else None}
@@ -350,10 +349,11 @@ def _require_classes(frame: "pd.DataFrame", proposal: "Proposal") -> None:
 
 def _split(proposal: "Proposal", request: InitRequest) -> dict[str, Any]:
     """By what rows are divided."""
-    if request.group_column and request.time_column:
-        raise ConfigError("A split is by group or by time, not by both.", "Leave out --group-column or --time-column.")
-    if request.group_column:
-        return {"by": "group", "column": request.group_column}
+    if sum(map(bool, (request.group_column, request.group_texts, request.time_column))) > 1:
+        fix = "Give one of --group-column, --group-texts and --time-column."
+        raise ConfigError("A split is by group, by texts or by time, not by both.", fix)
+    if request.group_column or request.group_texts:
+        return {"by": "group", "column": request.group_column} if request.group_column else {"by": "text"}
     time_column = request.time_column or (proposal.time_column if proposal.split_by == "time" else None)
     return {"by": "time", "column": time_column} if time_column else {"by": "random", **proposal.sizes}
 

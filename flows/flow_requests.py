@@ -80,12 +80,9 @@ class TableRequest(Request, TableForm, Dated):
         None,
         description="Columns that every split keeps in proportion, as \"['label']\"; true, the default: the label.",
     )
-    group_column: str | None = Field(
-        None, description="Column of which no value is on two splits, such as the customer."
-    )
-    time_column: str | None = Field(
-        None, description="Column by which the newest rows are held out: ISO dates or numbers."
-    )
+    group_column: str | None = Field(None, description="Column of which no value, as a customer, is on two splits.")
+    group_texts: Flag | None = Field(None, description="Whether no text of a pair is on two splits; default no.")
+    time_column: str | None = Field(None, description="Column of ISO dates or numbers: the newest rows are held out.")
     clean: OwnPath | None = Field(None, description="Cleaning step of your own, as package.module:function.")
     parent: Name | None = Field(None, description="Version whose splits are kept; default the latest.")
     sha256: str | None = Field(None, description="Expected digest of the file.")
@@ -118,9 +115,9 @@ class TableRequest(Request, TableForm, Dated):
         split = data.split
         sizes = {"test_size": split.test_size, "holdout_size": split.holdout_size or None}
         sizes["holdout"] = (self.holdout_size or split.holdout_size) > 0
-        if self.group_column or self.time_column:
+        if self.group_column or self.time_column or self.group_texts is not None:
             return sizes
-        by = {f"{split.by}_column": split.column} if split.by != "random" else {}
+        by = {f"{split.by}_column": split.column} if split.column else {"group_texts": split.by == "text" or None}
         return sizes | by | {"stratify": split.stratify}
 
     @property

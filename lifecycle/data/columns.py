@@ -11,14 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
 from lifecycle.data import split, units
-from lifecycle.data.units import Unit
 from lifecycle.problems.classification.labels import LONGEST, NUMBER
-from lifecycle.problems.text_classification.identity import text_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +42,11 @@ class ByColumn(NamedTuple):
     starts: Mapping[str, str] = {}
 
     @property
+    def said(self) -> str:
+        """By what it decides."""
+        return f"the column {self.column!r}"
+
+    @property
     def cells(self) -> str:
         """What its column is called in a canonical table."""
         return f"source_{self.column}"
@@ -53,15 +56,53 @@ class ByColumn(NamedTuple):
         """The sides after train."""
         return [str(side) for side in self.fractions if side is not Side.TRAIN]
 
+    def unfit(self, frame: "pd.DataFrame") -> tuple[dict[int, str], str]:
+        """The rows whose cell tells no group or no time, with their reason, and a sentence about the first of them."""
+        cells = frame[self.cells].str.strip()
+        if not self.is_time:
+            return _reasons(frame, (cells == "").tolist(), BLANK_GROUP, self.column, "a group")
+        kind = _kind_of(Counter(self.starts.values()) or Counter(cells.tolist()))
+        bad = _mapped(cells, lambda cell: (time := _moment(cell)) is None or time[0] != kind)
+        return _reasons(frame, bad.tolist(), NO_TIME, self.column, kind)
 
-def unfit(frame: "pd.DataFrame", by: ByColumn) -> tuple[dict[int, str], str]:
-    """The rows whose cell tells no group or no time, with their reason, and a sentence about the first of them."""
-    cells = frame[by.cells].str.strip()
-    if not by.is_time:
-        return _reasons(frame, (cells == "").tolist(), BLANK_GROUP, by.column, "a group")
-    kind = _kind_of(Counter(by.starts.values()) or Counter(cells.tolist()))
-    bad = _mapped(cells, lambda cell: (time := _moment(cell)) is None or time[0] != kind)
-    return _reasons(frame, bad.tolist(), NO_TIME, by.column, kind)
+    def settled(self, frame: "pd.DataFrame", identities: "pd.Series[str]") -> Self:
+        """With the groups whose side is known: those of the parent, and renamed ones, most of whose rows it holds.
+
+        Raises:
+            ConfigError: The sides are not those that the parent's times are divided into.
+        """
+        if self.starts and list(self.starts) != self.later:
+            what = f"{self.name}: the parent's times are divided into {', '.join(['train', *self.starts])}; "
+            raise ConfigError(f"{what}these sizes ask for {', '.join(self.fractions)}.", "Choose another --data-name.")
+        if not self.inherited:
+            return self
+        groups, cells = dict(self.groups), frame[self.cells].str.strip()
+        of_group = identities[frame.index].groupby(cells).unique()
+        for group, keys in of_group.drop(list(groups), errors="ignore").items():
+            held = Counter(self.inherited[key] for key in keys if key in self.inherited)
+            if 2 * held.total() > len(keys):
+                groups[str(group)] = min(held, key=lambda side: (-held[side], list(Side).index(Side(side))))
+        return self._replace(groups=groups)
+
+    def moved(self, frame: "pd.DataFrame", identities: "pd.Series[str]") -> dict[int, str]:
+        """The rows that the parent holds on another side than their group or time asks for, with their reason."""
+        known = identities[frame.index].map(dict(self.inherited)).dropna()
+        cells = frame.loc[known.index, self.cells].str.strip()
+        wanted = _mapped(cells, _later_side(self.starts) if self.is_time else self.groups.get)
+        return dict.fromkeys(known.index[wanted != known], OTHER_SIDE)
+
+    def divide(self, rows: "pd.DataFrame", strata: "pd.Series[str]") -> tuple["pd.Series[str]", dict[str, str]]:
+        """The side of each row and, of a split by time, at what moment each later side begins.
+
+        Raises:
+            DataError: A side is left without a row.
+        """
+        cells = rows[self.cells].str.strip()
+        starts = (dict(self.starts) or _starts(cells, self)) if self.is_time else {}
+        groups = {} if self.is_time else units.of_groups(cells, strata, self.groups, self.fractions)
+        sides = _mapped(cells, _later_side(starts) if self.is_time else groups.__getitem__)
+        _require_every_side(sides, cells, self)
+        return sides.rename("split").astype("str"), starts
 
 
 def _mapped(cells: "pd.Series[str]", function: Callable[[str], object]) -> "pd.Series":
@@ -78,63 +119,6 @@ def _reasons(
     cell = frame.loc[rows[0], f"source_{column}"]
     what = f"Row {rows[0]}, column {column!r}: {cell!r:.60} is not {wanted}."
     return dict.fromkeys(rows, reason), what
-
-
-def settled(frame: "pd.DataFrame", identities: "pd.Series[str]", by: ByColumn) -> ByColumn:
-    """With the groups whose side is known: those of the parent, and renamed ones, most of whose rows it holds.
-
-    Raises:
-        ConfigError: The sides are not those that the parent's times are divided into.
-    """
-    if by.starts and list(by.starts) != by.later:
-        what = f"{by.name}: the parent's times are divided into {', '.join(['train', *by.starts])}; "
-        raise ConfigError(f"{what}these sizes ask for {', '.join(by.fractions)}.", "Choose another --data-name.")
-    if not by.inherited:
-        return by
-    groups, cells = dict(by.groups), frame[by.cells].str.strip()
-    of_group = identities[frame.index].groupby(cells).unique()
-    for group, keys in of_group.drop(list(groups), errors="ignore").items():
-        held = Counter(by.inherited[key] for key in keys if key in by.inherited)
-        if 2 * held.total() > len(keys):
-            groups[str(group)] = min(held, key=lambda side: (-held[side], list(Side).index(Side(side))))
-    return by._replace(groups=groups)
-
-
-def moved(frame: "pd.DataFrame", identities: "pd.Series[str]", by: ByColumn) -> dict[int, str]:
-    """The rows that the parent holds on another side than their group or time asks for, with their reason."""
-    known = identities[frame.index].map(dict(by.inherited)).dropna()
-    cells = frame.loc[known.index, by.cells].str.strip()
-    wanted = _mapped(cells, _later_side(by.starts) if by.is_time else by.groups.get)
-    return dict.fromkeys(known.index[wanted != known], OTHER_SIDE)
-
-
-def divide(rows: "pd.DataFrame", strata: "pd.Series[str]", by: ByColumn) -> tuple["pd.Series[str]", dict[str, str]]:
-    """The side of each row and, of a split by time, at what moment each later side begins.
-
-    Raises:
-        DataError: A side is left without a row.
-    """
-    cells = rows[by.cells].str.strip()
-    starts = (dict(by.starts) or _starts(cells, by)) if by.is_time else {}
-    sides = _mapped(cells, _later_side(starts) if by.is_time else _sides_of_groups(cells, strata, by).__getitem__)
-    _require_every_side(sides, cells, by)
-    return sides.rename("split").astype("str"), starts
-
-
-def _sides_of_groups(cells: "pd.Series[str]", strata: "pd.Series[str]", by: ByColumn) -> dict[str, str]:
-    held: dict[str, Counter[str]] = defaultdict(Counter)
-    for (cell, stratum), count in Counter(zip(cells.tolist(), strata.tolist(), strict=True)).items():
-        held[cell][stratum] = count
-    settled = {group: side for group, side in by.groups.items() if group in held}
-    taken: dict[str, Counter[str]] = defaultdict(Counter)
-    for group, side in settled.items():
-        for stratum, count in held[group].items():
-            taken[stratum][side] += count
-    names = {text_key(f"group {group!r}"): group for group in held if group not in settled}
-    empty = {str(side) for side in by.fractions} - {*settled.values()}
-    room = units.rooms(Counter(strata), by.fractions, taken)
-    fresh = units.place((Unit(name, held[group]) for name, group in names.items()), room, by.fractions, empty)
-    return settled | {names[name]: side for name, side in fresh.items()}
 
 
 def _require_every_side(sides: "pd.Series[str]", cells: "pd.Series[str]", by: ByColumn) -> None:

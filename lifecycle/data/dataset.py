@@ -21,9 +21,8 @@ from lifecycle.core import class_names
 from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.names import Side, is_name
 from lifecycle.core.provenance import code_version
-from lifecycle.data import cleaning, columns, contents, division, ingest, lock, report, usable, validation
-from lifecycle.data.columns import ByColumn
-from lifecycle.data.division import Division, Earlier
+from lifecycle.data import cleaning, contents, division, ingest, lock, report, usable, validation
+from lifecycle.data.division import By, Division, Earlier
 from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest
 from lifecycle.data.quarantine import Wanted, rare_rows, set_aside, wanted
 from lifecycle.data.source import Source
@@ -100,7 +99,7 @@ def _publish(request: CreateDataRequest, table: ingest.Table, rows_digest: str) 
     parent = _parent(request)
     division.require_one_way(request, parent)
     earlier = _earlier(request, parent)
-    by = division.by_column(request, earlier)
+    by = division.by_content(request, earlier)
     canonical = usable.canonical(table, request, parent, by)
     if canonical.unusable:
         logger.info(
@@ -129,7 +128,7 @@ def _parts(
     canonical: Canonical,
     parent: Manifest | None,
     earlier: Earlier,
-    by: ByColumn | None,
+    by: By | None,
     folder: Path,
 ) -> _Parts:
     frame, inputs, unusable, *_ = canonical
@@ -137,8 +136,9 @@ def _parts(
     checked_by = validation.check(rows, request.suite or request.table.suite(inputs), folder / "data_docs")
     keys = request.table.keys(frame, inputs, request)
     identities = division.identities(keys)
-    by = by and columns.settled(rows, identities, by)
-    failed = {**(columns.moved(rows, identities, by) if by else {}), **checked_by.quarantine, **unusable}
+    by = by and by.settled(rows, identities)
+    moved = by.moved(rows.drop(index=[*checked_by.quarantine]), identities) if by else {}
+    failed = {**moved, **checked_by.quarantine, **unusable}
     kept, quarantine = set_aside(frame, keys, failed, request.source.name, request.rules, _wanted(request, parent))
     return _Parts(division.divide(kept, request, by, earlier, inputs), quarantine, checked_by)
 
@@ -210,7 +210,7 @@ def check_source(request: CreateDataRequest) -> None:
     table = read_source(request)
     parent = None if volumes.is_published(request.folder) else _parent(request)
     division.require_one_way(request, parent)
-    frame, _, unusable, *_ = usable.canonical(table, request, parent, division.by_column(request, Earlier()))
+    frame, _, unusable, *_ = usable.canonical(table, request, parent, division.by_content(request, Earlier()))
     frame = frame.drop(index=[*unusable])
     if classes := _wanted(request, None):
         there = frame["label"] != ""

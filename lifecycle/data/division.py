@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
-from lifecycle.data import columns, split, twins, units
+from lifecycle.data import split, twins, units
 from lifecycle.data.columns import ByColumn
 from lifecycle.data.manifest import CreateDataRequest, Manifest, NearDuplicates, in_order
+from lifecycle.data.shared_texts import BySharedTexts
 from lifecycle.data.units import Unit
-from lifecycle.problems.contract import TEXT_COLUMNS, Columns
+from lifecycle.problems.contract import TEXT, TEXT_COLUMNS, Columns
+from lifecycle.problems.text_classification.identity import normalised
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
+
+By = ByColumn | BySharedTexts
+"""What decides on the side of a row beside its identity and its class."""
 
 
 class Earlier(NamedTuple):
@@ -65,16 +70,21 @@ def require_one_way(request: CreateDataRequest, parent: Manifest | None) -> None
         if before != getattr(request, option):
             what = f"{request.data_name} {parent.data_version} was made with {option} {before}, "
             raise ConfigError(f"{what}and its rows keep their splits.", "Say the same, or choose another --data-name.")
-    for option in ("group_column", "time_column"):
+    for option in ("group_column", "time_column", "group_texts"):
         before, flag = parent.parameters.get(option), f"--{option.replace('_', '-')}"
         if before != (getattr(request, option) or None):
-            how = f"with {flag} {before}" if before else f"without {flag}"
+            how = f"with {flag}{'' if before is True else f' {before}'}" if before else f"without {flag}"
             what = f"{request.data_name} {parent.data_version} was made {how}, and its texts keep their splits."
             raise ConfigError(what, "Say the same, or choose another --data-name.")
 
 
-def by_column(request: CreateDataRequest, earlier: Earlier) -> ByColumn | None:
-    """How a column of the table decides, if one does."""
+def by_content(request: CreateDataRequest, earlier: Earlier) -> By | None:
+    """How a column of the table or what pairs share decides, if one does."""
+    if request.group_texts:
+        names = request.table.names(request, ())
+        texts = tuple(names[column] for column, kind in request.columns.items() if kind == TEXT)
+        known = {normalised(text): side for name in texts for text, side in earlier.of(name).items()}
+        return BySharedTexts(texts, request.source.name, request.fractions, known)
     if not (column := request.group_column or request.time_column):
         return None
     starts = in_order(earlier.starts)
@@ -86,7 +96,7 @@ def by_column(request: CreateDataRequest, earlier: Earlier) -> ByColumn | None:
 def divide(
     rows: "pd.DataFrame",
     request: CreateDataRequest,
-    by: ByColumn | None,
+    by: By | None,
     earlier: Earlier,
     inputs: Columns = TEXT_COLUMNS,
 ) -> Division:
@@ -98,7 +108,7 @@ def divide(
     strata, starts = _strata(rows, request, inputs), dict[str, str]()
     found = None if request.rules.near_duplicates == "off" or "text" not in rows else _twins(rows, earlier)
     if by:
-        sides, starts = columns.divide(rows, strata, by)
+        sides, starts = by.divide(rows, strata)
     elif "text" not in rows:
         sides = _by_identity(identities(rows["key"]), strata, request.fractions, earlier.by_identity)
         _require_every_side(rows, sides, request)
@@ -240,11 +250,11 @@ def _require_every_side(rows: "pd.DataFrame", sides: "pd.Series[str]", request: 
         raise DataError(what, "Add rows, raise the sizes, declare --key, or leave the holdout out: --no-holdout.")
 
 
-def _require_classes_in_train(rows: "pd.DataFrame", by: ByColumn | None) -> None:
+def _require_classes_in_train(rows: "pd.DataFrame", by: By | None) -> None:
     there, labels = {*rows["label"].unique()}, rows["label"].groupby(rows["split"]).unique()
     missing = {side: there - {*of_side} for side, of_side in labels.items()}
     if lacking := missing.get(str(Side.TRAIN), there):
-        hint = f"Its rows are all held out by the column {by.column!r}: choose another one." if by else ""
+        hint = f"Its rows are all held out by {by.said}: choose another split." if by else ""
         raise DataError(f"Class {min(lacking)!r} has no row in train.", hint or "Stratify by the label.")
     for side, classes in missing.items() if by or "text" not in rows else ():
         if classes:

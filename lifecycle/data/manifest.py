@@ -76,6 +76,7 @@ class CreateDataRequest(Frozen):
         None, description="Source columns; default the target, if it is a class; empty or false for none."
     )
     group_column: str | None = Field(None, description="No value of this source column is on two splits.")
+    group_texts: Flag = Field(False, description="No text of a pair, first or second, is on two splits.")
     time_column: str | None = Field(None, description="Source column by which the newest rows are held out.")
     clean: OwnPath | None = Field(None, description="Cleaning step of one's own: package.module:function.")
     clean_code: str = Field("", description="The sha256 of its code.")
@@ -116,6 +117,10 @@ class CreateDataRequest(Frozen):
     def _check_columns(self) -> None:
         if self.group_column and self.time_column:
             raise ValueError("a split is by group_column or by time_column, not by both")
+        if self.group_texts and (self.group_column or self.time_column):
+            raise ValueError("a split is by the texts of pairs (group_texts) or by a column, not by both")
+        if self.group_texts and self.table.texts < 2:
+            raise ValueError(f"{self.problem} has no pairs of texts to be split by: leave group_texts (by: text) out")
         if self.time_column and self.stratify:
             raise ValueError("by time_column no proportions can be kept: leave stratify out")
         if not self.table.has_classes and self.target in self.strata:
@@ -153,7 +158,8 @@ class CreateDataRequest(Frozen):
         values = self.model_dump(mode="json", include={"test_size", "holdout", "stratify", "suite"})
         values |= self.table.parameters(self)
         values |= {"holdout_size": self.holdout_size if self.holdout else 0.0, "stratify": list(self.strata)}
-        values |= {name: chosen for name in ("group_column", "time_column") if (chosen := getattr(self, name))}
+        deciding = ("group_column", "time_column", "group_texts")
+        values |= {name: chosen for name in deciding if (chosen := getattr(self, name))}
         values |= {"clean": self.clean, "clean_code": self.clean_code} if self.clean else {}
         return values | {"conflicting_labels": self.rules.conflicting_labels}
 
@@ -214,6 +220,7 @@ class Manifest(Frozen):
         """Sentences for people: by what the rows were divided, if not by their texts, and what is nearly the same."""
         group, time = (self.parameters.get(option) for option in ("group_column", "time_column"))
         said = [f"No value of {group!r} is on two splits"] if group else []
+        said += ["No text of a pair is on two splits"] if self.parameters.get("group_texts") else []
         said += (
             [f"By {time!r}: " + ", ".join(f"{k} from {v}" for k, v in in_order(self.starts).items())] if time else []
         )

@@ -46,15 +46,15 @@ class Tombstones(Frozen):
         """Whether the row with this cell was erased."""
         return column in self.columns and self.digest(column, value) in self.columns[column]
 
-    def among(self, frame: "pd.DataFrame", text_column: str | None) -> "pd.Series[bool]":
-        """Which rows of a table were erased; its columns are called as in the source, and a table may have no text."""
+    def among(self, frame: "pd.DataFrame", text_columns: Iterable[str]) -> "pd.Series[bool]":
+        """Which rows of a table were erased; its columns are called as in the source, and it may have no texts."""
         import pandas as pd
 
         erased = pd.Series(data=False, index=frame.index)
         for column in self.columns:
-            name = text_column if column == TEXT else column
-            if name in frame:
-                erased |= frame[name].map(lambda cell, column=column: self.hold(column, str(cell))).astype(bool)
+            for name in text_columns if column == TEXT else (column,):
+                if name in frame:
+                    erased |= frame[name].map(lambda cell, column=column: self.hold(column, str(cell))).astype(bool)
         return erased
 
 

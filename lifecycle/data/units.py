@@ -2,10 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lifecycle.core.names import Side
 from lifecycle.data.split import apportion
+from lifecycle.problems.text_classification.identity import text_key
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rooms = Mapping[str, Mapping[str, int]]
 """Per stratum and side how many rows are missing to the quota; below zero where there are too many."""
@@ -52,6 +56,25 @@ def place(
         for stratum, count in unit.rows.items():
             placed[stratum][side] += count
     return chosen
+
+
+def of_groups(
+    groups: "pd.Series[str]", strata: "pd.Series[str]", known: Mapping[str, str], fractions: Mapping[Side, float]
+) -> dict[str, str]:
+    """The side of each group of rows: of those with a known one that, of the others as the quotas ask for."""
+    held: dict[str, Counter[str]] = defaultdict(Counter)
+    for (group, stratum), count in Counter(zip(groups.tolist(), strata.tolist(), strict=True)).items():
+        held[group][stratum] = count
+    settled = {group: side for group, side in known.items() if group in held}
+    taken: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, side in settled.items():
+        for stratum, count in held[group].items():
+            taken[stratum][side] += count
+    names = {text_key(f"group {group!r}"): group for group in held if group not in settled}
+    empty = {str(side) for side in fractions} - {*settled.values()}
+    room = rooms(Counter(strata), fractions, taken)
+    fresh = place((Unit(name, held[group]) for name, group in names.items()), room, fractions, empty)
+    return settled | {names[name]: side for name, side in fresh.items()}
 
 
 def _shares(room: Mapping[str, int], fractions: Mapping[Side, float]) -> dict[str, float]:

@@ -2,19 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from lifecycle.data import cells, cleaning, columns, ingest, tombstones
-from lifecycle.data.columns import ByColumn
+from lifecycle.data import cells, cleaning, ingest, tombstones
+from lifecycle.data.division import By
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.quarantine import check_budget
-from lifecycle.problems.contract import Before, Canonical
+from lifecycle.problems.contract import TEXT, Before, Canonical
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def canonical(
-    table: ingest.Table, request: CreateDataRequest, parent: Manifest | None, by: ByColumn | None
-) -> Canonical:
+def canonical(table: ingest.Table, request: CreateDataRequest, parent: Manifest | None, by: By | None) -> Canonical:
     """The canonical form of a table, with every row that cannot be used: also as a group, as a time, or by a character.
 
     It has the rows that a cleaning step has taken out, too. A row may be one of those that were erased only after it
@@ -32,7 +30,7 @@ def canonical(
     form = cleaning.with_what_is_away(request.table.canonical(table.rows, request, before), away, request, before)
     table, form = _without_erased_keys(table, form, request)
     unusable = {**form.unusable, **table.unusable}
-    unfit, said = columns.unfit(form.frame.drop(index=[*unusable]), by) if by else ({}, "")
+    unfit, said = by.unfit(form.frame.drop(index=[*unusable])) if by else ({}, "")
     odd = {row for column in form.inputs for row in _odd(form.frame, column.stored)}
     unusable = {**unfit, **dict.fromkeys(odd, cells.UNUSABLE_CHARACTER), **unusable}
     said = table.said or form.said or said
@@ -50,8 +48,9 @@ def _odd(frame: "pd.DataFrame", column: str) -> "pd.Index[int]":
 
 def _without_erased(table: ingest.Table, request: CreateDataRequest) -> ingest.Table:
     """A table without the rows that were erased, here or in an earlier version; of an unusable cell nothing is said."""
-    text = next((name for name, stored in request.table.names(request, ()).items() if stored == "text"), None)
-    erased = tombstones.load(request.data_root).among(table.rows, text)
+    names = request.table.names(request, ())
+    texts = [name for name, stored in names.items() if TEXT in {stored, request.columns.get(name)}]
+    erased = tombstones.load(request.data_root).among(table.rows, texts)
     if not erased.any():
         return table
     rows = table.rows[~erased]

@@ -18,7 +18,7 @@ from lifecycle.data.dataset import MANIFEST, QUARANTINE, REPORT, SPLIT
 from lifecycle.data.erased import Erased
 from lifecycle.data.manifest import Manifest
 from lifecycle.erasure import swap
-from lifecycle.erasure.wanted import Wanted, source_column
+from lifecycle.erasure.wanted import Wanted
 from lifecycle.problems.known import named
 from lifecycle.storage.files import sha256_of, write_json
 
@@ -40,9 +40,7 @@ def holding(root: Path, wanted: Wanted) -> Iterator[tuple[Manifest, dict[str, in
     """The versions that hold rows which are looked for, and how many on each side and in quarantine."""
     for manifest in dataset.versions(root):
         kept = _read(_folder(root, manifest))
-        if rows := _counted(
-            kept, {name: wanted.among(rows, ids_in=source_column(wanted, manifest)) for name, rows in kept.items()}
-        ):
+        if rows := _counted(kept, {name: wanted.in_version(rows, manifest) for name, rows in kept.items()}):
             yield manifest, rows
 
 
@@ -50,7 +48,7 @@ def erase(root: Path, manifest: Manifest, wanted: Wanted, facts: dict[str, str])
     """Make one version again without the rows; `facts` are name, time, author and reason of the erasure."""
     folder = _folder(root, manifest)
     rows = _read(folder)
-    gone = {name: wanted.among(table, ids_in=source_column(wanted, manifest)) for name, table in rows.items()}
+    gone = {name: wanted.in_version(table, manifest) for name, table in rows.items()}
     kept = {name: table[~gone[name]].reset_index(drop=True) for name, table in rows.items()}
     with swap.replacing(folder) as new:
         for name, table in kept.items():

@@ -317,7 +317,9 @@ def _coming_again(places: Places, wanted: Wanted, planned: Erasure) -> Iterator[
     """Tables whose rows were named by keys alone: by these they are not known in a batch of a file."""
     for manifest in (manifest for root in places.datasets for manifest in dataset.versions(root)):
         is_text = any(column.name == "text" for column in manifest.inputs)
-        if not (wanted.ids or is_text) and any(entry.erasure == planned.erasure for entry in manifest.erased):
+        if not (wanted.ids or wanted.texts or is_text) and any(
+            entry.erasure == planned.erasure for entry in manifest.erased
+        ):
             why = (
                 "a batch of it scores the rows again: name them by the value of a column too (--id-column, --ids-from)"
             )

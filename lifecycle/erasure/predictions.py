@@ -25,7 +25,7 @@ from lifecycle.data.erased import Erased
 from lifecycle.data.source import Source
 from lifecycle.erasure import swap
 from lifecycle.erasure.forms import Forms
-from lifecycle.erasure.wanted import Wanted, source_column
+from lifecycle.erasure.wanted import Wanted
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import superseded, tables
 from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
@@ -139,7 +139,8 @@ def _from_input(manifest: BatchManifest, wanted: Wanted, data_root: Path) -> tup
     path = Path(manifest.input)
     if path.name == SPLIT and path.is_relative_to(data_root):
         return _from_version(manifest, wanted, data_root, *path.relative_to(data_root).parts[:2])
-    if not (manifest.text_column or wanted.ids):
+    by_text = len(manifest.text_columns) == 1 or (wanted.texts and manifest.text_columns)
+    if not (by_text or wanted.ids):
         by_key_alone = wanted.prefixes and not wanted.texts
         return set(), f"rows of its input {manifest.input} are not told by a key" if by_key_alone else ""
     if not path.is_absolute() or not path.is_file():
@@ -151,8 +152,8 @@ def _from_input(manifest: BatchManifest, wanted: Wanted, data_root: Path) -> tup
     found, columns = set[int](), [*manifest.columns]
     try:
         for chunk in ingest.stream(source, DataRules(), columns, rows_per_chunk=20_000, also=[wanted.id_column]):
-            rows = chunk.rename(columns={manifest.text_column: "text"}, errors="ignore")
-            found |= {int(row) for row in rows.index[wanted.among(rows, ids_in=wanted.id_column)]}
+            theirs = wanted.among(chunk, ids_in=wanted.id_column, texts_in=manifest.text_columns)
+            found |= {int(row) for row in chunk.index[theirs]}
     except MlopsError:
         return found, f"its input {manifest.input} cannot be read to its end"
     return found, ""
@@ -165,7 +166,7 @@ def _from_version(
     with suppress(MlopsError):
         version = dataset.load(data_root, data_name, data_version)
         rows = pd.read_parquet(data_root / data_name / data_version / SPLIT)
-        theirs = wanted.among(rows, ids_in=source_column(wanted, version))
+        theirs = wanted.in_version(rows, version)
         places: list[int] = [*range(len(rows))]
         source, content = Source(uri=manifest.input), version.files[SPLIT]
         for entry in (None, *reversed(version.erased)):

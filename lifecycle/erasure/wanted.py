@@ -18,6 +18,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.data import dataset, tombstones
 from lifecycle.data.dataset import QUARANTINE, SPLIT
 from lifecycle.data.manifest import Manifest
+from lifecycle.problems.contract import TEXT
 from lifecycle.problems.text_classification.identity import text_key
 
 if TYPE_CHECKING:
@@ -86,13 +87,21 @@ class Wanted(NamedTuple):
         """Whether a key is one of theirs."""
         return isinstance(key, str) and (key in self.keys or key.startswith(self.prefixes))
 
-    def among(self, rows: "pd.DataFrame", *, ids_in: str = "", keys_in: str = "key") -> "pd.Series[bool]":
-        """Which rows of a stored table are theirs; `ids_in` and `keys_in` are the columns that hold ids and keys."""
+    def in_version(self, rows: "pd.DataFrame", manifest: Manifest) -> "pd.Series[bool]":
+        """Which rows of a dataset version are theirs, of pairs by either text."""
+        texts = tuple(column.stored for column in manifest.inputs if column.is_text)
+        return self.among(rows, ids_in=source_column(self, manifest), texts_in=texts)
+
+    def among(
+        self, rows: "pd.DataFrame", *, ids_in: str = "", keys_in: str = "key", texts_in: Iterable[str] = (TEXT,)
+    ) -> "pd.Series[bool]":
+        """Which rows of a stored table are theirs, by the columns that hold ids, keys and texts."""
         import pandas as pd
 
         theirs = pd.Series(data=False, index=rows.index)
-        if "text" in rows:
-            theirs |= rows["text"].map(lambda text: bool(text) and self.has_text(str(text))).astype(bool)
+        for column in texts_in:
+            if column in rows:
+                theirs |= rows[column].map(lambda text: bool(text) and self.has_text(str(text))).astype(bool)
         if keys_in in rows:
             theirs |= rows[keys_in].map(self.has_key).astype(bool)
         if self.ids and ids_in in rows:
@@ -133,4 +142,4 @@ def _theirs(root: Path, wanted: Wanted) -> "Iterator[pd.DataFrame]":
     for manifest in dataset.versions(root):
         for name in (SPLIT, QUARANTINE):
             rows = pd.read_parquet(root / manifest.data_name / manifest.data_version / name)
-            yield rows[wanted.among(rows, ids_in=source_column(wanted, manifest))]
+            yield rows[wanted.in_version(rows, manifest)]

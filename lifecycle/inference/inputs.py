@@ -48,9 +48,9 @@ class Inputs(NamedTuple):
         return {source: column.name for source, column in zip(self.sources, self.columns, strict=True)}
 
     @property
-    def text_source(self) -> str:
-        """The column of the texts of a model that reads one text; else empty."""
-        return next((s for s, column in zip(self.sources, self.columns, strict=True) if column.name == TEXT), "")
+    def text_sources(self) -> tuple[str, ...]:
+        """The columns of the texts that the model reads."""
+        return tuple(s for s, column in zip(self.sources, self.columns, strict=True) if column.is_text)
 
     @property
     def options(self) -> dict[str, str]:

@@ -201,7 +201,7 @@ def _score_in_worker(folder: Path, part: Part) -> Scored:
 def score_part(request: BatchRequest, model: Any, folder: Path, part: Part) -> Scored:
     """Write one part file unless it is there, of the same rows, and report what it holds."""
     (number, rows), inputs = part, Inputs.of(request, model)
-    chunk = rows[~tombstones.load(request.output_root).among(rows, inputs.text_source)]
+    chunk = rows[~tombstones.load(request.output_root).among(rows, inputs.text_sources)]
     refused = refusals(inputs.taken_from(chunk), inputs.columns, request.rules)
     is_refused = chunk.index.isin([*refused])
     good, path = chunk[~is_refused], folder / f"part-{number:05d}.parquet"

@@ -25,6 +25,7 @@ from lifecycle.inference import superseded
 from lifecycle.inference.predictions import Numbers
 from lifecycle.inference.superseded import Replacement
 from lifecycle.problems.contract import RESERVED, TEXT
+from lifecycle.problems.known import named
 from lifecycle.settings.rules import DataRules, InferenceRules
 from lifecycle.storage import volumes
 
@@ -43,9 +44,9 @@ class _Columns(Frozen):
         """The column of texts as the first releases name it."""
         if not isinstance(values, dict) or "text_column" not in values:
             return values
-        named = dict(values)
-        text = named.pop("text_column")
-        return named | ({"columns": {**(named.get("columns") or {}), text: TEXT}} if text else {})
+        given = dict(values)
+        text = given.pop("text_column")
+        return given | ({"columns": {**(given.get("columns") or {}), text: TEXT}} if text else {})
 
 
 class BatchRequest(_Columns):
@@ -101,10 +102,9 @@ class BatchManifest(_Columns):
     erased: tuple[Erased, ...] = Field((), description="What was erased since the batch was published.")
 
     @property
-    def text_column(self) -> str:
-        """Source column of the texts; empty where the model reads none."""
-        is_text = self.problem == TEXT_CLASSIFICATION
-        return by_input(self.columns).get(TEXT, TEXT) if is_text else ""
+    def text_columns(self) -> tuple[str, ...]:
+        """Source columns of the texts; none where the model reads no texts."""
+        return (tuple(self.columns) or (TEXT,)) if named(self.problem).table.texts else ()
 
     @property
     def made_by(self) -> str:

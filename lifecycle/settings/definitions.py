@@ -22,8 +22,10 @@ ADDRESS = re.compile(r"~|[A-Za-z][A-Za-z0-9+.-]+:")
 class SplitDefinition(Frozen):
     """How rows become train, test and holdout; sizes are fractions of the whole."""
 
-    by: Literal["random", "group", "time"] = Field(
-        "random", description="Whether a column decides: no group is on two splits, or the newest rows are held out."
+    by: Literal["random", "group", "text", "time"] = Field(
+        "random",
+        description="What decides: no group of a column, or no text of a pair, is on two splits, or the newest rows "
+        "are held out.",
     )
     column: str | None = Field(None, description="Column of the groups or times.")
     test_size: Fraction = Field(0.2, gt=0, description="Fraction of the whole.")
@@ -32,8 +34,8 @@ class SplitDefinition(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.by == "random") == bool(self.column):
-            needed = "no column decides a random split" if self.column else f"by {self.by} needs the column"
+        if (self.by in {"random", "text"}) == bool(self.column):
+            needed = f"no column decides a split by {self.by}" if self.column else f"by {self.by} needs the column"
             raise ValueError(f"{needed}: by: group or time, column: NAME")
         if self.by == "time" and self.stratify:
             raise ValueError("by time no proportions can be kept: leave stratify out")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
-from lifecycle.data import columns, division, split, twins
+from lifecycle.data import division, split, twins
 from lifecycle.data.division import Division, Earlier
 from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.data.source import Source
@@ -50,9 +50,9 @@ def divide(rows: list[Row], asked: CreateDataRequest, parent: Division | None = 
     frame = pd.DataFrame(rows, columns=["text", "label", "source_by"], index=range(1, len(rows) + 1), dtype="str")
     earlier = Earlier(parent.rows, parent.starts) if parent else Earlier()
     identities = division.identities(frame["text"].map(identity.text_key))
-    if by := division.by_column(asked, earlier):
-        by = columns.settled(frame, identities, by)
-        frame = frame.drop(index=[*columns.moved(frame, identities, by)])
+    if by := division.by_content(asked, earlier):
+        by = by.settled(frame, identities)
+        frame = frame.drop(index=[*by.moved(frame, identities)])
     frame = frame.rename_axis("row").reset_index().assign(key=[identity.text_key(text) for text in frame["text"]])
     return division.divide(frame, asked, by, earlier)
 
@@ -286,19 +286,19 @@ def test_two_moments_cannot_fill_three_sides() -> None:
 )
 def test_a_time_is_an_iso_date_or_a_number_as_most_of_them_are(cells: list[str], bad: list[int]) -> None:
     frame = pd.DataFrame({"source_by": cells}, index=range(1, len(cells) + 1), dtype="str")
-    by = division.by_column(request(time_column="by"), Earlier())
+    by = division.by_content(request(time_column="by"), Earlier())
     assert by
-    reasons, said = columns.unfit(frame, by)
+    reasons, said = by.unfit(frame)
     assert reasons == dict.fromkeys(bad, "no_time")
     assert said.startswith(f"Row {bad[0]}, column 'by': {cells[bad[0] - 1]!r} is not" if bad else "")
 
 
 def test_times_are_of_the_kind_that_the_parent_has() -> None:
     frame = pd.DataFrame({"source_by": ["1", "2", "2026-05-01"]}, index=[1, 2, 3], dtype="str")
-    by = division.by_column(request(time_column="by"), Earlier(starts={"holdout": "2026-03-01", "test": "2026-02-01"}))
+    by = division.by_content(request(time_column="by"), Earlier(starts={"holdout": "2026-03-01", "test": "2026-02-01"}))
     assert by
     assert list(by.starts) == ["test", "holdout"]
-    assert columns.unfit(frame, by)[0] == {1: "no_time", 2: "no_time"}
+    assert by.unfit(frame)[0] == {1: "no_time", 2: "no_time"}
 
 
 def test_numbers_are_compared_to_the_last_digit_and_times_across_offsets() -> None:

@@ -145,5 +145,5 @@ def test_nothing_is_remembered_of_a_row_of_a_table_but_its_column(config: Settin
     erased = resolve(Subject(id_column="instant", ids=("h3",)), [config.datasets])
     assert (erased.texts, len(erased.keys)) == (frozenset(), 1)
     tombstones.add(config.datasets, {tombstones.TEXT: erased.texts, "instant": erased.ids})
-    gone = tombstones.load(config.datasets).among(rentals(8), "")
+    gone = tombstones.load(config.datasets).among(rentals(8), ())
     assert gone.tolist() == [number == 3 for number in range(8)]

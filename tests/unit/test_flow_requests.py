@@ -122,6 +122,7 @@ def test_the_definition_fills_what_was_not_given() -> None:
         ({"algorithm": "forest"}, {"algorithm": "forest", "params": None, "seed": 7}),
         ({"params": {}}, {"algorithm": "ridge", "params": {}}),
         ({"group_column": "site"}, {"group_column": "site", "time_column": None, "stratify": None}),
+        ({"group_texts": True}, {"group_texts": True, "time_column": None, "stratify": None}),
         ({"label_column": "casual"}, {"target": None, "label_column": "casual"}),
         ({"text_column": "note"}, {"columns": None}),
         ({"holdout_size": 0.4}, {"holdout_size": 0.4, "holdout": True}),

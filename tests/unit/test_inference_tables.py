@@ -170,7 +170,7 @@ def test_the_manifest_of_an_earlier_release_is_one_of_texts() -> None:
     }
     manifest = BatchManifest.model_validate(values)
     assert (manifest.problem, manifest.columns) == ("text-classification", {"Sentence": "text"})
-    assert (manifest.text_column, manifest.numbers) == ("Sentence", None)
+    assert (manifest.text_columns, manifest.numbers) == (("Sentence",), None)
     assert BatchManifest.model_validate_json(manifest.model_dump_json()) == manifest
 
 

@@ -214,6 +214,8 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "a dropped target": (["t.csv", "--target", "plan", "--drop", "plan"], 2, "cannot be dropped"),
     "a target that is the key": (["t.csv", "--key", "churned"], 2, "churned is the key"),
     "group and time": (["t.csv", "--group-column", "plan", "--time-column", "age"], 2, "not by both"),
+    "group and texts": (["t.csv", "--group-column", "plan", "--group-texts"], 2, "not by both"),
+    "texts where no pair is": (["t.csv", "--group-texts"], 2, "--group-texts is for pairs of texts"),
     "a regression of words": (["t.csv", "--problem", "tabular-regression"], 2, "holds no number"),
     "a target that is the same everywhere": (["same.csv", "--target", "b"], 2, "'x' in every row"),
     "a target that is blank everywhere": (["same.csv", "--target", "c"], 2, "is blank in every row"),

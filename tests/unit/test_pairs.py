@@ -1,5 +1,6 @@
 """Pairs of texts: their identity, what is learnt of them, what a model reads, and which tables are taken for pairs."""
 
+from datetime import date
 from pathlib import Path
 
 import mlflow
@@ -12,7 +13,12 @@ from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.data import dataset
 from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
+from lifecycle.erasure.erase import erase
+from lifecycle.erasure.wanted import Subject
 from lifecycle.evaluation.slices import made_of
+from lifecycle.inference import batch
+from lifecycle.inference import manifest as batches
+from lifecycle.inference.manifest import BatchRequest
 from lifecycle.models import loading, pipelines
 from lifecycle.problems.contract import Column, Columns, inputs_of
 from lifecycle.problems.known import named
@@ -249,6 +255,39 @@ def test_a_trained_model_is_read_by_us_and_by_plain_mlflow_and_damage_is_told(co
         described.write_text(wrong)
         with pytest.raises(IntegrityError, match=r"columns\.json cannot be read"):
             loading.problem_and_inputs(folder, "it")
+
+
+def test_a_person_leaves_by_either_text_and_does_not_come_again(config: Settings, tmp_path: Path) -> None:
+    """From a version and from the batch of a file; the pairs of others stay, and the model that was fitted on these."""
+    rows = pairs(200)
+    whose = rows["hypothesis"][7]
+    rows.loc[8, ["premise", "judgment"]] = [whose.upper(), "neutral"]
+    others = rows[(rows["hypothesis"] != whose) & (rows.index != 8)]
+    write_version(config, others)
+    request = training.plan(config, training.Training(data_name="pairs", data_version="1", model_name="pairs"))
+    training.train(request)
+    write_version(config, rows, "2")
+    more = tmp_path / "more.csv"
+    rows.to_csv(more, index=False)
+    of_file = BatchRequest(
+        model=runs.trained(config.mlflow_uri, request.run_id),
+        output_root=config.predictions,
+        input=Source(uri=str(more)),
+    )
+    batch.infer(of_file)
+
+    done = erase([config], Subject(texts=(f" {whose.lower()}",)))
+    gone = len(rows) - len(others)
+    assert gone > 1
+    assert {"dataset", "predictions"} <= {touched.kind for touched in done.touched}
+    assert {*rows_of(config, "2")["key"]} == {*rows_of(config)["key"]}
+    published = batches.verify(batches.locate(of_file)[0])
+    assert (published.scored, published.rows_erased) == (len(others), gone)
+
+    assert write_version(config, rows, "3").rows_erased == gone
+    again = of_file.model_copy(update={"logical_date": date(2026, 11, 29)})
+    batch.infer(again)
+    assert batches.verify(batches.locate(again)[0]).rows_erased == gone
 
 
 def test_the_importance_of_each_text_is_recorded(tmp_path: Path) -> None:

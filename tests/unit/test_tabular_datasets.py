@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError
 from lifecycle.core.names import Side
-from lifecycle.data import columns, dataset, division, tombstones
+from lifecycle.data import dataset, division, tombstones
 from lifecycle.data.division import Division, Earlier
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.quarantine import set_aside, wanted
@@ -367,9 +367,9 @@ def divide(rows: Iterable[Row], asked: CreateDataRequest, parent: Division | Non
     keys = asked.table.keys(frame, inputs, asked)
     earlier, failed = Earlier(parent.rows, parent.starts) if parent else Earlier(), dict(canonical.unusable)
     identities = division.identities(keys)
-    if by := division.by_column(asked, earlier):
-        by = columns.settled(frame, identities, by)
-        failed |= columns.moved(frame, identities, by)
+    if by := division.by_content(asked, earlier):
+        by = by.settled(frame, identities)
+        failed |= by.moved(frame, identities)
     classes = wanted("y", asked.fractions.values()) if asked.table.has_classes else None
     kept, _ = set_aside(frame, keys, failed, "people", asked.rules, classes)
     return division.divide(kept, asked, by, earlier, inputs)
