@@ -275,6 +275,13 @@ def test_slices_are_made_of_columns_that_come_with_the_labels(watched: Watched, 
     found = {each.name: each.rows for each in batch.lines if each.part == "slice"}
     assert (found["shop = south"], found["shop = north"]) == (134, 266)
     assert sum("size" in name for name in found) == 4
+    odd = table.assign(key=table["shop"], truth="", target=table["shop"]).head(200)
+    (batch,) = delivered(watched, odd, slice_columns=("key", "truth", "target")).batches
+    found = {each.name: each.rows for each in batch.lines if each.part == "slice"}
+    assert (found["key = south"], found["target = north"]) == (67, 133), "whatever a column is called"
+    for city in (table.assign(city=range(400)), table.tail(200).assign(city="none")):
+        (batch,) = delivered(watched, city, slice_columns=("city",)).batches
+    assert not [each for each in batch.lines if each.name.startswith("city")], "of a column that came to have too many values"
     (again,) = delivered(watched, rows.head(100)[["instant", "cnt"]]).batches
     assert {each.name for each in again.lines if each.part == "slice"} >= {"shop = south", "shop = north"}
 
