@@ -58,7 +58,8 @@ def compare(request: CompareRequest, as_json: options.Json = False) -> None:
     from lifecycle.gate import judge
 
     wanted = _judged(config, request, a, b)
-    with runner.progress(f"Comparing {a.label} with {b.label} on {wanted.data_name} {wanted.data_version}"):
+    title = f"Comparing {a.label} with {b.label} on {wanted.data_name} {wanted.data_version}"
+    with runner.progress(title, runner.UNCHANGED):
         for model in (a, b):
             evaluation.evaluate(evaluation.request_for(model, wanted.data_root, wanted.data_name, wanted.data_version))
         found, page = judge.compare(wanted)

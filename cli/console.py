@@ -21,6 +21,9 @@ _out: TextIO | None = None
 """Where results go while `streams` holds; standard output may be given to the libraries meanwhile."""
 
 
+_printed = False
+
+
 def results() -> TextIO:
     """The stream of results."""
     return _out or sys.stdout
@@ -31,8 +34,15 @@ def holds_all() -> bool:
     return (results().encoding or "").lower().startswith("utf")
 
 
+def has_result() -> bool:
+    """Whether anything of the result of this command has been printed."""
+    return _printed
+
+
 def echo(text: object = "", *, nl: bool = True) -> None:
     """Print a line of the result, at once: a command that goes on says by it where it serves."""
+    global _printed  # noqa: PLW0603  a process has one standard output
+    _printed = True
     results().write(f"{text}\n" if nl else str(text))
     results().flush()
 
@@ -46,7 +56,8 @@ def quiet() -> None:
 @contextmanager
 def streams() -> Iterator[None]:
     """Hold the streams for one command. Where they are not those of the process, as in a test, they stay."""
-    global _out  # noqa: PLW0603  a process has one standard output
+    global _out, _printed  # noqa: PLW0603  a process has one standard output
+    _printed = False
     before = sys.stdout, sys.stderr
     if before == (sys.__stdout__, sys.__stderr__):
         _take_over()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lifecycle.erasure.journal import Erasure
     from lifecycle.settings import Settings
 
+HALFWAY = "What was begun is completed by: mlops data erase --resume"
 FROM_FILE = "a file with one a line, `-` for stdin: what is typed stays in the history of the shell."
 
 
@@ -70,12 +71,12 @@ def erase(request: ErasureRequest, yes: options.Yes = False, as_json: options.Js
         _require_still(config)
     done = None
     is_first_look = request.dry_run or not yes
-    with runner.progress("Looking for the rows" if is_first_look else "Erasing"):
+    with runner.progress("Looking for the rows" if is_first_look else "Erasing", "" if is_first_look else HALFWAY):
         if is_first_look and not request.resume:
             done = erasing(dry_run=True)
     if not request.dry_run:
         runner.confirm(_question(done), yes)
-        with runner.progress("Erasing"):
+        with runner.progress("Erasing", HALFWAY):
             done = erasing()
     if done:
         show.print_json(done.model_dump(mode="json", exclude={"fingerprint"})) if as_json else _show(done)

@@ -22,6 +22,7 @@ Parameters = Annotated[
     typer.Option("--param", help="NAME=VALUE of the flow; may be repeated. Empty: the deployment's own."),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for the end; it runs on after that.")]
+GOES_ON = "A run that was started goes on: see Prefect's UI, where it can be cancelled too."
 Only = Annotated[list[Environment] | None, typer.Option("--env", help="Only this environment; may be repeated.")]
 
 
@@ -89,7 +90,7 @@ def trigger(
     given = os.environ.get("GITHUB_STEP_SUMMARY")
     path = summary or (Path(given) if given else None)
     _append(path, "")  # before anything is started
-    with runner.progress(f"Running {deployment}"), _explained(path, deployment):
+    with runner.progress(f"Running {deployment}", GOES_ON), _explained(path, deployment):
         connection.connect(settings.load(DEV).state)
         from cli.operations import runs
 
@@ -139,7 +140,7 @@ def backfill(request: BackfillRequest, as_json: options.Json = False) -> None:
     days = filling.days(request.first_day.date(), request.last_day.date())
     name = project.deployment_name(request.flow, request.env, request.model_name)
     connection.connect(config.state)
-    with runner.progress(f"Filling {request.flow} in {request.env} from {days[0]} to {days[-1]}"):
+    with runner.progress(f"Filling {request.flow} in {request.env} from {days[0]} to {days[-1]}", GOES_ON):
         done = filling.fill(
             config, name, days, request.parameters, dry_run=request.dry_run, deadline_seconds=request.timeout
         )

@@ -3,6 +3,7 @@
 What nobody foresaw is a bug. Its traceback is for those who mend it, so it goes to a file.
 """
 
+import json
 import os
 import platform
 import sys
@@ -43,6 +44,8 @@ def of(app: typer.Typer) -> int:
         traceback.clear_frames(error.__traceback__)  # what they hold is what the rest lacks
         code = _said(TransientError("There is not enough memory.", "End other programs, or ask for less at a time."))
     except SystemExit as error:
+        if isinstance(error.code, int) and error.code > interrupts.BASE:
+            _answer("Interrupted", f"Ended by signal {error.code - interrupts.BASE}.", "", error.code)
         if error.code != 1 or not isinstance(error.__context__, BrokenPipeError):
             raise
         code = _bug(app, error.__context__)  # typer takes every broken pipe for that of stdout, which cannot break here
@@ -51,6 +54,7 @@ def of(app: typer.Typer) -> int:
         code = _said(expected) if expected else _bug(app, error)
     if code == INTERRUPTED:
         sys.stderr.write("Interrupted.\n")
+        _answer("Interrupted", "Interrupted.", "", code)
     return code
 
 
@@ -64,14 +68,26 @@ def _require_working_directory() -> None:
 def _said(error: MlopsError) -> int:
     if text := str(error):
         sys.stderr.write(f"Error: {text}\n")
+        _answer(type(error).__name__, error.what, error.fix, error.exit_code)
     return error.exit_code
+
+
+def _answer(kind: str, what: str, fix: str, code: int) -> None:
+    """Give whoever reads JSON the error as JSON, unless a result is there already."""
+    asked = "--json" in sys.argv[1:] and "submit" not in sys.argv[1:]  # there it names the file of the run
+    if asked and not console.has_result():
+        facts = {"kind": kind, "message": what, "fix": fix, "exit_code": code}
+        with suppress(MlopsError):  # standard output may be what is wrong
+            console.echo(json.dumps({"error": facts}, indent=2, ensure_ascii=not console.holds_all()))
 
 
 def _usage(error: BaseException) -> ConfigError:
     """What is wrong with a command line; where help was asked for by giving nothing, it has been printed."""
     message, context = " ".join(error.format_message().split()), error.ctx  # type: ignore[attr-defined]
     where = context.command_path if context else "mlops"
-    return ConfigError(f"{message.rstrip('.')}.", f"See: {where} --help") if message else ConfigError("")
+    message = message.replace("Value error, ", "").rstrip(".")  # pydantic's name for what a check of ours has raised
+    end = "" if message.endswith("?") else "."
+    return ConfigError(f"{message}{end}", f"See: {where} --help") if message else ConfigError("")
 
 
 def _bug(app: typer.Typer, error: BaseException) -> int:
@@ -81,7 +97,9 @@ def _bug(app: typer.Typer, error: BaseException) -> int:
     text += f"Python {platform.python_version()}\n{command}\n\n{''.join(traceback.format_exception(error))}"
     kept = _keep(masked(text))
     said = f"The traceback is in {kept}; please report it." if kept else "Its traceback could not be kept anywhere."
-    sys.stderr.write(f"Error: This is a bug: {type(error).__name__} at {where}, while running {command}. {said}\n")
+    what = f"This is a bug: {type(error).__name__} at {where}, while running {command}."
+    sys.stderr.write(f"Error: {what} {said}\n")
+    _answer("Bug", what, said, BUG)
     return BUG
 
 

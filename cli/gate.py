@@ -114,7 +114,7 @@ def selftest(
     """
     config = settings.load(env)
     runner.quiet()
-    with runner.progress(f"Testing the gate of {env} with planted challengers"):
+    with runner.progress(f"Testing the gate of {env} with planted challengers", runner.UNCHANGED):
         result = planted.run(problem, config.gate, env)
     if as_json:
         show.print_json({**result.model_dump(mode="json"), "passed": result.passed})

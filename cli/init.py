@@ -14,9 +14,10 @@ from cli import console, options, runner, show
 from flows.flow_requests import TableRequest
 from flows.request import Form, TableForm
 from lifecycle import settings
+from lifecycle.core import class_names
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Environment, ProblemName, is_name
-from lifecycle.data import delta, ingest, piped
+from lifecycle.data import delta, ingest, piped, quarantine
 from lifecycle.data.source import Source
 from lifecycle.problems.contract import DROP, TEXT, Folder
 from lifecycle.problems.known import PROBLEMS, named
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS, SHOWN = 20_000, 24
 """Rows that are looked at, and letters of an example that are shown."""
+FEW, MOST_LIKELY = 20, 50
+"""In fewer rows than this classes may all be different; a column of more classes than that is not proposed."""
 UNIQUE = 0.9
 """Where fewer of the rows than this have a key of their own, it is none."""
 EXAMPLE = "For example: mlops init data/customers.csv --target churned"
@@ -166,6 +169,8 @@ def _named_after(source: Source) -> str:
     last = delta.divided(source.name)[0]
     stem = last.rpartition(".")[2] if delta.is_name(last) and not Path(source.uri).exists() else last.partition(".")[0]
     name = re.sub("[^a-z0-9_-]+", "_", stem.lower()).strip("_-")[:64]
+    if not name and Path(source.uri).is_dir():
+        raise ConfigError(f"{last} is a folder.", f"Name the table in it. {EXAMPLE}")
     if not name:
         raise ConfigError(f"The name of {last} gives none to a model.", "Choose one: --model-name NAME")
     return name
@@ -248,7 +253,9 @@ def _asked_target(frame: "pd.DataFrame", proposal: "Proposal", ask: bool) -> str
 
 def _require_column(frame: "pd.DataFrame", column: str, option: str) -> None:
     if column not in frame.columns:
-        raise ConfigError(f"There is no column {column!r}: there are {_listed(frame.columns)}.", f"Correct {option}.")
+        near = class_names.nearest(column, map(str, frame.columns))
+        fix = f"Did you mean {option} {near!r}?" if near else f"Correct {option}."
+        raise ConfigError(f"There is no column {column!r}: there are {_listed(frame.columns)}.", fix)
 
 
 def _require_identifies(frame: "pd.DataFrame", key: str) -> None:
@@ -276,6 +283,8 @@ def _definition(
     rows = named(problem).table
     if rows.folder is None:
         _require_answers(frame[str(proposal.target)].str.strip(), problem)
+    if problem.endswith("classification"):
+        _require_classes(frame, proposal)
     kinds = {column.name: column.kind for column in proposal.columns}
     kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
     kinds = _of_texts(kinds, rows.texts) if rows.texts else _of_tables(kinds)
@@ -328,6 +337,17 @@ def _require_answers(cells: "pd.Series[str]", problem: ProblemName) -> None:
         raise ConfigError(what, fix)
 
 
+def _require_classes(frame: "pd.DataFrame", proposal: "Proposal") -> None:
+    """Refuse texts or ids as classes, as where the column of the texts was named in place of that of the labels."""
+    cells = frame[str(proposal.target)].str.strip().loc[lambda cells: cells != ""]
+    if len(cells) < FEW or cells.nunique() <= quarantine.MOST_CLASSES * len(cells):
+        return
+    what = f"The target {proposal.target!r} has {cells.nunique():,} different values in {len(cells):,} rows: "
+    likely = _listed(f"--target {c.name!r}" for c in proposal.columns if 2 <= c.distinct <= MOST_LIKELY)
+    fix = f"Which column holds the classes? {likely}" if likely else "Choose another --target."
+    raise ConfigError(f"{what}they are texts or ids, not classes.", fix)
+
+
 def _split(proposal: "Proposal", request: InitRequest) -> dict[str, Any]:
     """By what rows are divided."""
     if request.group_column and request.time_column:
@@ -371,12 +391,10 @@ def _shown(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-
     path.parent.mkdir(parents=True, exist_ok=True)
     with publish_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def _next(name: str) -> str:
-
     return "mlops release" + ("" if definitions.names() == (name,) else f" --model-name {name}")

@@ -21,6 +21,7 @@ BASE = 128
 """A shell reports the end by a signal as this and the signal's number."""
 
 _received: list[int] = []
+_kept: list[str] = []
 
 
 @contextmanager
@@ -31,6 +32,7 @@ def orderly() -> Iterator[None]:
     interruption is its consequence.
     """
     _received.clear()  # of a command that ran in this process before
+    _kept.clear()
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -43,6 +45,14 @@ def orderly() -> Iterator[None]:
         _leave()
     if _received:  # typer makes an exit code of its own of Ctrl-C
         _leave()
+
+
+@contextmanager
+def keeping(sentence: str) -> Iterator[None]:
+    """Say, if somebody ends what runs within, what is kept of it and how to go on."""
+    _kept.append(sentence)
+    yield
+    _kept.remove(sentence)  # not where it was ended: that is told at the very end
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -64,5 +74,5 @@ def _again(otherwise: "Callable[[UnraisableHookArgs], object]", dropped: "Unrais
 
 def _leave() -> None:
     name = signal.Signals(_received[0]).name
-    sys.stderr.write(f"\nEnded by {name}.\n" if sys.stderr else "")
+    sys.stderr.write(f"\n{' '.join((f'Ended by {name}.', *_kept[-1:]))}\n" if sys.stderr else "")
     sys.exit(BASE + _received[0])

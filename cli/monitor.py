@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import console, options, runner, show
+from cli import console, monitor_run, options, runner, show
 from flows.request import Form, TableForm
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.core.names import Environment
 from lifecycle.core.writer_process import name_the_user
-from lifecycle.monitoring import standings
+from lifecycle.monitoring import probation, standings
 from lifecycle.monitoring.findings import Alert, Line, Measured, Silence
 from lifecycle.settings import Settings, definitions
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lifecycle.monitoring.trust import Batch, Trust
 
 app = typer.Typer(help="Production: drift, performance, alerts, labels that come later.", no_args_is_help=True)
+monitor_run.add_to(app)
 
 PROD = Environment.PROD
 ALERT = 8
@@ -73,13 +74,13 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     from lifecycle.monitoring import store, trust
 
     config, name = _place(env, model_name)
-    standing = standings.read(config.measurements, name)
+    standing, watched = standings.read(config.measurements, name), probation.read(config.measurements, name)
     drift, performance = store.history(config.measurements, name, config.monitoring)
     said = trust.statements(drift, performance, config.monitoring)
     if as_json:
         trusted = [{"version": key[0], "batch": key[1], **found.model_dump()} for key, found in said.items()]
         shown = {"drift": drift[-SHOWN:], "performance": performance[-SHOWN:], "trust": trusted[-SHOWN:]}
-        show.print_json({"standing": standing} | shown)
+        show.print_json({"standing": standing, "probation": watched} | shown)
         return
     answered = {(each.version, each.batch): each for each in performance}
     show.table(
@@ -110,6 +111,8 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     )
     for alert in standing.alerts:
         console.echo(f"ALERT {alert.id}: {alert.told}")
+    if watched:
+        console.echo(f"Probation: {watched.told}")
 
 
 @app.command()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import console
+from cli import console, interrupts
 from cli.server import own_server
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
@@ -55,11 +55,24 @@ HEAVY = {
     "check": MODELS,
     "rollback": MODELS,
     "batch_inference": MODELS,
+    "monitor": MODELS,
     "release": (EXPECTATIONS, *MODELS, "matplotlib.figure"),
 }
 """The libraries that a flow's steps import, the slowest first."""
 PROVING = ("train", "promote", "check", "release")
 """The flows whose gate replays a model in a fresh process: it comes up while this one imports, after the server."""
+UNCHANGED = "Nothing was changed."
+AGAIN = "The same command goes on from what is complete."
+KEPT = {
+    "create_data": f"No part of a dataset version is left behind. {AGAIN}",
+    "train": f"What is trained, judged or promoted stays. {AGAIN}",
+    "promote": f"The champion is whoever mlops history names. {AGAIN}",
+    "check": UNCHANGED,
+    "rollback": "Before it is run again, see who is champion: mlops history",
+    "batch_inference": f"Nothing is published before it is whole; the parts that are scored stay. {AGAIN}",
+    "release": f"Dataset, training and promotions that are complete stay. {AGAIN}",
+}
+"""What is left of a flow that somebody ends, and how to go on."""
 
 
 def quiet(*, verbose: bool = False) -> None:
@@ -127,7 +140,7 @@ def confirm(question: str, yes: bool, answer: str = "--yes, or look first with -
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigError(f"{question} Nobody is there to answer.", f"Say so with {answer}.")
+        raise ConfigError(f"{question} Cannot ask: standard input is not a terminal.", f"Say so with {answer}.")
     if not typer.confirm(question, err=True):
         raise ConfigError("Nothing was changed.")
 
@@ -142,7 +155,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
     for sentence in files.unread():
         sys.stderr.write(f"Warning: {sentence}\n")
     quiet(verbose=verbose)
-    with progress(title), own_server(home) as server, _usage(), lock.undisturbed(home):
+    with progress(title, KEPT.get(name, AGAIN)), own_server(home) as server, _usage(), lock.undisturbed(home):
         from lifecycle.gate.proof import replay
 
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
@@ -190,8 +203,11 @@ def _warm_up(modules: Sequence[str]) -> None:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[None]:
-    """Show on stderr what is going on: each effect as a line with its time, and a spinner on a terminal."""
+def progress(title: str, kept: str = "") -> Iterator[None]:
+    """Show on stderr what is going on: each effect as a line with its time, and a spinner on a terminal.
+
+    `kept` says what stays of it, and how to go on, to whoever ends it.
+    """
     from rich.console import Console
     from rich.markup import escape
 
@@ -202,7 +218,7 @@ def progress(title: str) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     page.print(f"[bold]{escape(title)}[/bold]")
     try:
-        with page.status("Starting …") if page.is_terminal else nullcontext():
+        with page.status("Starting …") if page.is_terminal else nullcontext(), interrupts.keeping(kept):
             yield
     finally:
         logger.removeHandler(handler)

@@ -81,7 +81,7 @@ def own_server(home: Path) -> Iterator[Server]:
     history.prepare(folder)
     with (
         _started(folder) as server,
-        environment.server_in_use(server.api, folder, own=True, also={LOGIN: server.credential}),
+        environment.server_in_use(server.api, folder, own=True, also={LOGIN: server.credential, guard.FLEETING: "1"}),
     ):
         environment.import_prefect(folder)
         yield Server(wait=server.wait, run=server.watched)

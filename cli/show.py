@@ -174,7 +174,9 @@ def _decision(judged: "Verdict") -> None:
             else "but this model is not proven to run, and stays out"
         )
         _say(f"DRY RUN: the gate of {judged.env} protects nothing; {what}.", "bold yellow")
-    for reason in judged.reasons:
+    failed = tuple(check.name for check in judged.checks if check.outcome == "fail")
+    in_words = [reason for reason in judged.reasons if not reason.startswith(failed)]  # the table has the numbers
+    for reason in in_words or judged.reasons:
         _say(f"- {reason}")
     for term in judged.terms:
         _say(term)
@@ -299,7 +301,7 @@ def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:
     if outcome.verdict is None:
         return [(str(outcome.env), "no change", outcome.message)]
     judged = outcome.verdict
-    champion = f"{outcome.model} v{outcome.promotion.champion}" if outcome.promotion else "champion unmoved"
+    champion = f"{outcome.model} v{outcome.promotion.champion}" if outcome.promotion else "refused"
     told = f"{judged.decision}: {'; '.join(judged.reasons)}" if judged.promote else judged.reasons[0]
     rows = [(str(outcome.env), champion, told)]
     for row in tables.metrics(judged).rows[:HEADLINE]:

@@ -91,6 +91,7 @@ def infer(request: InferenceRequest, as_json: options.Json = False, verbose: opt
     """
     request = request.completed()
     config = settings.load(request.env, model_name=request.model)
+    request.require_one_table()
     scored = request.input or f"{request.data_name} {request.data_version or LATEST}"
     title = f"Scoring {scored} with {request.model} in {request.env}"
     with piped.kept(request.input, config.state) if request.input else nullcontext() as path:

@@ -14,7 +14,7 @@ from flows.request import Form
 from lifecycle import settings
 from lifecycle.core.errors import TransientError
 from lifecycle.core.names import Environment
-from lifecycle.monitoring import standings
+from lifecycle.monitoring import probation, standings
 from lifecycle.monitoring.findings import Standing
 from mlops_lifecycle import start
 
@@ -82,10 +82,12 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
     stack = state.read(home)
     rows = _rows(home, stack) if stack else []
     failure = _scheduling(home, stack, rows) if stack else None
-    watched = standings.every(settings.load(env).measurements)
+    root = settings.load(env).measurements
+    watched = standings.every(root)
     if as_json:
         phase, links = stack.phase if stack else "down", state.links(home)
         facts = {"phase": phase, "home": str(home), "services": rows, "open": links, "models": watched}
+        facts["probations"] = [found for each in watched if (found := probation.read(root, each.model))]
         show.print_json(facts)
     elif stack:
         show.table(("service", "state", "address", "pid", "since"), [tuple(row.values()) for row in rows])
@@ -94,7 +96,8 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
     else:
         console.echo(f"Nothing is up for {home}.")
     if watched and not as_json:
-        show.table(("model", "version", "last batch", "farthest from its baseline", "alerts"), map(_watched, watched))
+        rows_of_models = [(*_watched(each), _probation(root, each)) for each in watched]
+        show.table(("model", "version", "last batch", "farthest", "alerts", "probation"), rows_of_models)
     if failure:
         raise failure
     if not stack or stack.phase != "up" or any(row["state"] not in GOOD for row in rows):
@@ -107,6 +110,12 @@ def _watched(standing: Standing) -> tuple[str, ...]:
     worst = f"{line.name}: {line.measure} {line.value:.3g} (limit {line.limit:.3g})" if line else ""
     alerts = ", ".join(f"{alert.kind} since {alert.since}" for alert in standing.alerts)
     return standing.model, str(standing.version), f"{standing.day}", worst, alerts or "none"
+
+
+def _probation(root: Path, standing: Standing) -> str:
+    """What is to be said of the probation of its champion; of none nothing."""
+    found = probation.read(root, standing.model)
+    return found.told if found and found.state != "none" else ""
 
 
 def _scheduling(home: Path, stack: "Stack", rows: list[dict[str, Any]]) -> TransientError | None:

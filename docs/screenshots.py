@@ -118,7 +118,10 @@ def take_prefect(page: Page, server: str, release: str, refused: str) -> None:
     """The pages of Prefect's UI."""
     api, ui = f"{server}/api", f"{server}/v2"
     train = ask(f"{api}/deployments/name/train/dev")["id"]
-    card, verdict = artifact(api, release, "model-card-prod-ml-sentiment"), artifact(api, refused, "verdict-dev")
+    card, verdict = (
+        artifact(api, release, "model-card-prod-ml-sentiment"),
+        artifact(api, refused, "verdict-dev-ml-sentiment"),
+    )
     take(page, "deployments", f"{ui}/deployments", "At 07:00 AM")
     take(page, "train-form", f"{ui}/deployments/deployment/{train}/run", "What to train.", height=1150)
     take(page, "release", f"{ui}/runs/flow-run/{release}?tab=Artifacts", "model-card-prod-ml-sentiment", height=1100)

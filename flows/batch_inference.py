@@ -1,9 +1,11 @@
 """One pinned model + one table → published predictions."""
 
+from pathlib import Path
 from typing import Literal
 
 from prefect import flow
 
+from flows import monitor
 from flows.flow_requests import InferenceRequest
 from flows.parameters import PERSISTED, Outcome, flat, for_its_day, named
 from lifecycle.data.manifest import LATEST
@@ -14,7 +16,7 @@ from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import files
-from tasks import compute, data, inference, monitoring, registry, reports
+from tasks import compute, data, inference, monitoring, probation, registry, reports
 from tasks.outcomes import Batch
 
 INPUTS = ".inputs"
@@ -43,11 +45,14 @@ def run(request: InferenceRequest) -> Outcome[Batch]:
     )
     planned = monitoring.with_sample(inference.pinned(planned), config)
     folder, _ = inference.locate(planned)
+    probation.before(planned, config, request.model)
     compute.run_step("infer", planned, config)
     batch = Batch(folder=str(folder), manifest=inference.load(folder))
     reports.show_batch(batch)
-    monitoring.after(planned, config)
-    return Outcome(batch, f"{batch.manifest.scored:,} predictions by {model.label} are in {batch.folder}")
+    monitor.after(planned, config, request.model)
+    if instead := inference.instead(folder):  # its version was rolled back because of it
+        batch = Batch(folder=instead, manifest=inference.load(Path(instead)))
+    return Outcome(batch, f"{batch.manifest.scored:,} predictions by {batch.manifest.made_by} are in {batch.folder}")
 
 
 @flow(name="batch-inference", flow_run_name=named("infer {model_name} in {env}", InferenceRequest), **PERSISTED)

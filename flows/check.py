@@ -10,7 +10,7 @@ from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.judge import JudgeRequest
 from lifecycle.gate.verdict import Verdict
 from lifecycle.registry.aliases import Alias
-from lifecycle.registry.store import target_of
+from lifecycle.registry.store import Target, target_of
 from lifecycle.settings import Settings
 from tasks import compute, data, gate, registry, reports, training
 
@@ -27,7 +27,7 @@ def run(request: CheckRequest) -> Outcome[Verdict]:
     challenger = registry.bring(model, target)
     against = request.against
     champion = registry.champion(target) if against is None else registry.resolve(target, version=against)
-    verdict = judged(challenger, champion, config, request.data_name, request.data_version)
+    verdict = judged(challenger, champion, target, config, request.data_name, request.data_version)
     if not verdict.promote:
         return Outcome(verdict, "; ".join(verdict.reasons), verdict.title)
     after = ", once a person has approved it" if config.approval.required else ""
@@ -58,9 +58,14 @@ def evaluated(model: ModelRef, config: Settings, data_name: str, data_version: s
 
 
 def judged(
-    challenger: ModelRef, champion: ModelRef | None, config: Settings, data_name: str | None, data_version: str | None
+    challenger: ModelRef,
+    champion: ModelRef | None,
+    target: Target,
+    config: Settings,
+    data_name: str | None,
+    data_version: str | None,
 ) -> Verdict:
-    """Judge on the environment's data and show the verdict."""
+    """Judge on the environment's data, and show the verdict among those of the model that it is about."""
     name, version = data_of(challenger, config, data_name, data_version)
     gate.require_before_judging(config, challenger, name, version)
     choice = gate.rule_for(challenger, champion, config.datasets, config.gate)
@@ -84,5 +89,5 @@ def judged(
         evidence_root=config.state / "evidence",
     )
     verdict = gate.judge(request)
-    reports.show_verdict(verdict)
+    reports.show_verdict(verdict, target.name)
     return verdict

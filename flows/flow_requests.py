@@ -32,6 +32,9 @@ from lifecycle.problems.contract import TEXT
 from lifecycle.settings import Settings, definitions
 from lifecycle.settings.definitions import DataDefinition, ModelDefinition
 
+ONE_TABLE = (
+    "Name it: --input TABLE, or --data-name NAME; each time the same: inference.source of the model's definition."
+)
 VERSION = "{version}"
 """What the address of a table may hold."""
 
@@ -329,7 +332,7 @@ class InferenceRequest(Request, TableForm, Dated):
             ConfigError: It does.
         """
         if (self.input is None) == (self.data_name is None):
-            raise ConfigError("Give either an input table or the name of a dataset.", "See: mlops infer --help")
+            raise ConfigError("Give either an input table or the name of a dataset.", ONE_TABLE)
         if self.data_name is None and (self.data_version or self.split):
             raise ConfigError("A version and a split are those of a dataset.", "Name it: --data-name")
 
@@ -341,6 +344,22 @@ class InferenceRequest(Request, TableForm, Dated):
     def inputs(self) -> dict[str, str]:
         """Input of the model by the column of the table that holds it; the others are called alike."""
         return (self.columns or {}) | ({self.text_column: TEXT} if self.text_column else {})
+
+
+class MonitorRequest(Request):
+    """Of the flow monitor."""
+
+    env: Environment = Field(Environment.PROD, description="Environment whose champion is looked at.")
+
+
+class RetrainingRequest(Request, Dated):
+    """Of the flow retrain."""
+
+    env: Environment = Field(Environment.DEV, description="Environment to train and promote in.")
+    data_name: Name | None = Field(None, description="Name of the dataset; default that of the model's definition.")
+    data_version: Name | None = Field(
+        None, description="Version to train on; default the model's table as it is now, else the latest."
+    )
 
 
 class ReleaseRequest(TableRequest, Fitting):

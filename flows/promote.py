@@ -1,5 +1,7 @@
 """A model of one environment → champion of the next environment, through that environment's gate."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from prefect import flow
@@ -13,8 +15,9 @@ from lifecycle.gate.verdict import Verdict
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.settings import Settings
-from tasks import approvals, compute, events, limits, registry, reports, serving
+from tasks import approvals, compute, events, limits, probation, registry, reports, serving
 from tasks.outcomes import Admission, Approval
+from tasks.policies import stage
 
 
 class Challenge(NamedTuple):
@@ -41,11 +44,10 @@ def run(request: PromotionRequest) -> Outcome[Admission]:
         raise ConfigError(f"--from and --to are both {source_env}.", "Name two environments, or a --version.")
     source, target = (compute.settings_of(env, request.model) for env in (source_env, target_env))
     approvals.require_reach(target)
-    challenger = _challenger(source, request.model, version)
-    why = request.reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
-    challenge = Challenge(challenger, target, request.model, request.data_name, request.data_version, why)
+    begin = partial(_challenge, request, source, target)
     if not request.skip_gate:
-        return admit(challenge)
+        return admit(target, begin)
+    challenge = begin()
     with limits.one_promotion(challenge.target):
         return _by_hand(challenge._replace(reason=request.reason))
 
@@ -61,8 +63,23 @@ def promote(request: PromotionRequest) -> Outcome[Admission]:
     return run(request)
 
 
-def admit(challenge: Challenge) -> Outcome[Admission]:
-    """Gate → approval, where the settings ask for it → register → promote: the way of every model into an environment.
+def admit(config: Settings, begin: Callable[[], Challenge]) -> Outcome[Admission]:
+    """The way of every model into an environment: one stage, except where it waits for a person, suspended."""
+    if config.approval.required:
+        return _admitted(begin())
+    return stage(str(config.env), lambda: _admitted(begin()))
+
+
+def _challenge(request: PromotionRequest, source: Settings, target: Settings) -> Challenge:
+    """What a request wants to become champion, and why."""
+    source_env, version = request.source_env, request.version
+    why = request.reason or (f"champion of {source_env}" if version is None else f"v{version} of {source_env}")
+    challenger = _challenger(source, request.model, version)
+    return Challenge(challenger, target, request.model, request.data_name, request.data_version, why)
+
+
+def _admitted(challenge: Challenge) -> Outcome[Admission]:
+    """Gate → approval, where the settings ask for it → register → promote.
 
     The slot of the model is free while a person thinks, so that a rollback can come first. After the answer everything
     is looked at again: if the champion has changed, there is another verdict, for which the answer does not count.
@@ -88,9 +105,8 @@ def _judged(challenge: Challenge) -> tuple[Challenge, ModelRef | None, Admission
     if outcome.message:
         return challenge, champion, outcome
     challenge = challenge._replace(challenger=registry.bring(challenge.challenger, challenge.target))
-    verdict = check.judged(
-        challenge.challenger, champion, challenge.config, challenge.data_name, challenge.data_version
-    )
+    data = challenge.data_name, challenge.data_version
+    verdict = check.judged(challenge.challenger, champion, challenge.target, challenge.config, *data)
     return challenge, champion, outcome.model_copy(update={"verdict": verdict})
 
 
@@ -166,6 +182,7 @@ def _carried_out(
     config, model_name = challenge.config, challenge.model_name
     promotion = _carry_out(intent, config)
     serving.champion(config, model_name)
+    probation.begins(config, model_name)
     reports.show_card(config, model_name, promotion.champion, verdict)
     return _ended(outcome.model_copy(update={"promotion": promotion}), promotion.message)
 

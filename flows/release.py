@@ -1,5 +1,7 @@
 """The whole way: raw table → dataset → dev → staging → prod → first batch in production."""
 
+from functools import partial
+
 from prefect import flow
 
 from flows import batch_inference, create_data, promote, train
@@ -10,6 +12,7 @@ from lifecycle.core.names import Environment
 from lifecycle.data import delta
 from tasks import approvals, compute
 from tasks.outcomes import Admission, Release
+from tasks.policies import stage
 
 
 def run(request: ReleaseRequest) -> Outcome[Release]:
@@ -19,7 +22,7 @@ def run(request: ReleaseRequest) -> Outcome[Release]:
         approvals.require_reach(compute.settings_of(env, request.model))
     if request.is_in_catalog:
         delta.require_version(required(request.source, "--source"))  # before anything is promoted, not for the batch
-    dataset = create_data.run(request.for_data()).value
+    dataset = stage("data", partial(create_data.run, request.for_data())).value
     so_far = Release(dataset=dataset, admissions=())
     training = request.for_training(dataset.data_name, dataset.data_version)
     reason = f"release of {dataset.data_name} {dataset.data_version}"
@@ -29,7 +32,7 @@ def run(request: ReleaseRequest) -> Outcome[Release]:
         if ended.value.refused:
             return Outcome(so_far, f"{env}: {ended.message}", ended.name)
     if request.target_env is Environment.PROD:
-        batch = batch_inference.run(request.for_inference(dataset.data_version)).value
+        batch = stage("predictions", partial(batch_inference.run, request.for_inference(dataset.data_version))).value
         so_far = so_far.model_copy(update={"batch": batch})
     return Outcome(so_far, "; ".join(admission.message.removesuffix(".") for admission in so_far.admissions))
 

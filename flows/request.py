@@ -27,7 +27,9 @@ def required(value: T | None, option: str) -> T:
         ConfigError: Neither.
     """
     if value is None:
-        raise ConfigError(f"Missing option {option}.", "Give it, or define the model in config/models/<model>.yaml.")
+        defined = f" Defined are: {', '.join(names)}." if (names := definitions.names()) else ""
+        fix = f"Give it, or name a model that is defined in config/models/<model>.yaml.{defined}"
+        raise ConfigError(f"Missing option {option}.", fix)
     return value
 
 

@@ -123,7 +123,7 @@ def _summary(verdict: Verdict) -> str:
     """How the verdict's text begins: the fields come below it, and all of it would push them out of sight."""
     beginning = markdown.text(verdict).partition("\n\n## ")[0]
     rows = f"{verdict.broken_rows:,} rows newly wrong, {verdict.repaired_rows:,} newly right"
-    return f"{beginning}\n\n{rows}: `verdict-{verdict.env}-explained` among the artifacts of this run shows them."
+    return f"{beginning}\n\n{rows}: `verdict-…-explained` among the artifacts of this run shows them."
 
 
 def _read(form: type[Answer], given: dict[str, Any]) -> tuple[Answer | None, str]:

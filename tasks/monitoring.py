@@ -2,10 +2,9 @@
 
 import logging
 
-from lifecycle.core.errors import MlopsError
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import store, watch
-from lifecycle.monitoring.findings import Alert
+from lifecycle.monitoring.findings import Alert, Standing
 from lifecycle.settings import Settings
 from tasks import events, reports
 from tasks.policies import on_registry
@@ -19,15 +18,13 @@ def with_sample(batch: BatchRequest, config: Settings) -> BatchRequest:
     """The same batch, of which some inputs are kept until it is measured; not if it is not to be."""
     return (
         batch.model_copy(update={"sample": watch.sample_of(batch, config.measurements)})
-        if _is(batch, config)
+        if is_watched(batch, config)
         else batch
     )
 
 
 def after(batch: BatchRequest, config: Settings) -> None:
-    """Measure a published batch and tell of alerts; whatever fails is told, and the batch stays as it is."""
-    if not _is(batch, config):
-        return
+    """Measure a published batch and tell of alerts."""
     request = watch.Watch(
         batch=batch,
         rules=config.monitoring,
@@ -35,12 +32,17 @@ def after(batch: BatchRequest, config: Settings) -> None:
         data_root=config.datasets,
         gate=config.gate,
     )
-    try:
-        tell(measure(request), config)
-    except MlopsError as error:
-        logger.warning("The batch was not measured: %s", error)
-    except Exception as error:  # of a library: the same command again measures it
-        logger.warning("The batch was not measured: %s: %s", type(error).__name__, error)
+    tell(measure(request), config)
+
+
+def refresh(config: Settings, model_name: str) -> Standing | None:
+    """Where a model stands by all that was measured, and what nobody was told of is told; None before the first."""
+    name = config.registered_name(model_name)
+    alerts = store.untold(config.measurements, name, config.monitoring)
+    for alert in alerts:
+        logger.warning("ALERT %s. See: %s", alert.told, watch.next_command(alert))
+    tell(tuple(alerts), config)
+    return store.refresh(config.measurements, name, config.monitoring)
 
 
 def tell(alerts: tuple[Alert, ...], config: Settings) -> None:
@@ -51,6 +53,6 @@ def tell(alerts: tuple[Alert, ...], config: Settings) -> None:
         store.mark_told(config.measurements, alert)
 
 
-def _is(batch: BatchRequest, config: Settings) -> bool:
+def is_watched(batch: BatchRequest, config: Settings) -> bool:
     """Whether it is to be measured: what was scored by a run alone is nobody's production."""
     return config.monitoring.enabled and batch.model.version is not None

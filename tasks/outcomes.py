@@ -7,6 +7,9 @@ from lifecycle.core.names import Environment
 from lifecycle.data.manifest import Manifest
 from lifecycle.gate.verdict import Verdict
 from lifecycle.inference.manifest import BatchManifest
+from lifecycle.monitoring.findings import Standing
+from lifecycle.monitoring.probation import Probation
+from lifecycle.monitoring.restoration import Restored
 from lifecycle.registry.promotion import Promotion
 
 
@@ -45,6 +48,23 @@ class Batch(Frozen):
 
     folder: str
     manifest: BatchManifest
+
+
+class Monitored(Frozen):
+    """Where a model stands in production: its open alerts, its probation, and rollbacks that were made just now."""
+
+    model: str
+    standing: Standing | None
+    probation: Probation
+    restored: tuple[Restored, ...] = ()
+
+
+class Retraining(Frozen):
+    """What an event has led to: a training and what the gate said, or why there was none."""
+
+    model: str
+    refusal: str = ""
+    admission: Admission | None = None
 
 
 class Release(Frozen):

@@ -2,6 +2,7 @@
 
 `on_data`      heavy or pure, named by its inputs: a retry of a failed flow run reuses what has completed
 `on_registry`  reads or changes the registry: always executed, made safe to repeat by its idempotency key
+`stage`        holds the steps of one part of a release together
 `in_the_ui`    writes a report for Prefect's UI
 """
 
@@ -11,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import State, Task, task
 from prefect.cache_policies import DEFAULT, NO_CACHE
 from prefect.client.schemas.objects import TaskRun
+from prefect.transactions import CommitMode, transaction
 
 from lifecycle.core.errors import TransientError
 from lifecycle.core.masking import shielded
@@ -59,6 +61,21 @@ _on_registry = task(
     retry_jitter_factor=0.3,
     retry_condition_fn=is_transient,
 )
+
+
+def stage(name: str, run: Callable[[], R]) -> R:
+    """Run what belongs together as one task of this name, which Prefect's UI draws around the tasks within.
+
+    A flow within a flow would do so too, but takes a second to begin, and would be another flow run, whose retry reuses
+    nothing. Results are committed as they are made: by themselves they would wait for the end of the stage.
+    """
+    return _stage.with_options(name=name, task_run_name=name)(run)
+
+
+@task(persist_result=False, cache_policy=NO_CACHE)
+def _stage(run: Callable[[], R]) -> R:
+    with transaction(commit_mode=CommitMode.EAGER, write_on_commit=False):
+        return shielded(run)()
 
 
 def in_the_ui(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:

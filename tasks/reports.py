@@ -12,6 +12,7 @@ from lifecycle.gate.present import markdown, rows
 from lifecycle.gate.verdict import Verdict
 from lifecycle.inference.manifest import BatchManifest
 from lifecycle.monitoring.findings import Alert
+from lifecycle.monitoring.restoration import Restored
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.endpoint import Served
@@ -30,6 +31,7 @@ def links() -> dict[str, str]:
     run_id = runtime.flow_run.id
     url = page_of(run_id) if run_id else ""
     text = f"[Its run in Prefect]({url})" if url else ""  # the description is where MLflow's UI follows links
+    text = text or (f"Its run in Prefect is `{run_id}`: mlops up shows it." if run_id else "")
     tags = {"prefect.flow_run_id": str(run_id or ""), "prefect.flow_run_url": url, "mlflow.note.content": text}
     return {key: value for key, value in tags.items() if value}
 
@@ -53,22 +55,23 @@ def show_dataset(manifest: Manifest, folder: str) -> None:
 
 
 @in_the_ui("link the MLflow run")
-def show_run(config: Settings, model: ModelRef) -> None:
+def show_run(config: Settings, model_name: str, model: ModelRef) -> None:
     """Link to the MLflow run of a model, where a server shows it."""
+    key = _key(f"mlflow-run-{config.registered_name(model_name)}")
     if link := catalog.run_link(config.mlflow_uri, model.run_id, config.mlflow_ui):
-        create_link_artifact(link, link_text=f"MLflow run {model.run_id}", key="mlflow-run", description=model.label)
+        create_link_artifact(link, link_text=f"MLflow run {model.run_id}", key=key, description=model.label)
 
 
 @in_the_ui("show the verdict")
-def show_verdict(verdict: Verdict) -> None:
-    """Show a verdict: each check as a row, and the whole as a text."""
+def show_verdict(verdict: Verdict, name: str) -> None:
+    """Show a verdict on what wants to be champion of a model: each check as a row, and the whole as a text."""
     checks = rows.checks(verdict)
     table = [dict(zip(checks.header, row.cells, strict=True)) for row in checks.rows]
     dry = "DRY RUN, nothing is protected: " if verdict.mode == "dry_run" else ""
     reasons = as_markdown("; ".join(verdict.reasons))
     description = f"{dry}**{verdict.decision}** in {verdict.env}: {reasons}"
-    create_table_artifact(table=table, key=_key(f"verdict-{verdict.env}"), description=description)
-    _markdown(f"verdict-{verdict.env}-explained", markdown.text(verdict), description)
+    create_table_artifact(table=table, key=_key(f"verdict-{name}"), description=description)
+    _markdown(f"verdict-{name}-explained", markdown.text(verdict), description)
 
 
 def show_card(config: Settings, model_name: str, version: int, verdict: Verdict | None) -> None:
@@ -114,6 +117,24 @@ def show_batch(batch: Batch) -> None:
         f"{_answers(manifest)}.\n\nIn `{batch.folder}`."
     )
     _markdown(f"batch-{manifest.model_name}", text, "Batch inference")
+
+
+@in_the_ui("show the probation")
+def show_restored(restored: Restored) -> None:
+    """Show why a champion was rolled back by itself, and what became of its predictions."""
+    found = restored.decision.probation
+    rows = [
+        f"| {as_markdown(cause.name)} | {cause.measure} | {cause.value:.3g} | {cause.limit:.3g} | {cause.batches} |"
+        for cause in found.causes
+    ]
+    lost = "".join(f"\n\nNot scored again: `{folder}`" for folder in restored.lost)
+    text = (
+        f"# {found.model} v{found.version} has broken its probation\n\nv{found.former} is champion again: of the same "
+        f"{found.batches} batches it had none of this.\n\n"
+        + "\n".join(["| what | measure | last | limit | batches |", "|---|---|---|---|---|", *rows])
+        + f"\n\n{restored.replaced} batches are superseded by those of v{found.former}.{lost}"
+    )
+    _markdown(f"probation-{found.model}", text, as_markdown(restored.decision.reason))
 
 
 @in_the_ui("show the alert")

@@ -10,7 +10,8 @@ from uuid import UUID
 from lifecycle.core.errors import ConfigError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.parameters import literal, require_sealed
-from lifecycle.gate.verdict import TITLES
+from lifecycle.core.patterns import without_patterns
+from lifecycle.gate import verdict
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -89,7 +90,8 @@ def start(
         if error.response.status_code not in {409, 422}:
             raise
         detail = error.response.json().get("detail", error.response.text)
-        raise ConfigError(f"The parameters were refused: {detail}.", "See the form of the deployment.") from None
+        what = f"The parameters were refused: {without_patterns(str(detail))}."
+        raise ConfigError(what, "See the form of the deployment.") from None
 
 
 def retry(client: "SyncPrefectClient", run: "FlowRun") -> None:
@@ -166,7 +168,7 @@ def _ended(deployment: str, run: "FlowRun") -> Ended:
 def _exit_code(kind: str, name: str, message: str) -> int:
     """A failed run tells the class of its error in its message; a run that was cut off can be retried."""
     if kind == "COMPLETED":
-        return REFUSED if name in {*TITLES.values(), "Not approved"} - {TITLES["promote"]} else 0
+        return REFUSED if name in {verdict.REFUSED, "Not approved"} else 0
     if kind != "FAILED":
         return INTERRUPTED
     if message.endswith("and never resumed."):  # Prefect's own end of a wait for a person

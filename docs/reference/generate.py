@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lifecycle.gate.verdict import RULES, TITLES, Verdict
+from lifecycle.gate.verdict import RULES, Verdict
 from lifecycle.settings import Settings
 from lifecycle.settings.definitions import ModelDefinition
 from lifecycle.settings.gate_rules import HIGHER, LOWER, OF_A_CLASS
@@ -71,7 +71,7 @@ def page() -> str:
         *_sections(ModelDefinition),
         _metrics(),
         VERDICT,
-        _decisions(),
+        _rules(),
         *_types(Verdict),
     ]
     return "\n".join(blocks)
@@ -150,10 +150,8 @@ def _metrics() -> str:
     return f"## Metrics\n\n{_table(('name', 'better is', ''), rows)}"
 
 
-def _decisions() -> str:
-    decisions = _table(("decision", "state of the flow run"), [(f"`{name}`", title) for name, title in TITLES.items()])
-    rules = _table(("rule", "how the two were compared"), [(f"`{name}`", words) for name, words in RULES.items()])
-    return f"{decisions}\n{rules}"
+def _rules() -> str:
+    return _table(("rule", "how the two were compared"), [(f"`{name}`", words) for name, words in RULES.items()])
 
 
 def _table(head: Row, rows: Sequence[Row]) -> str:

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from lifecycle.core.masking import masked
 
 GET_RIGHTS = "Give this user the right to it (ls -ld, chown, chmod), or choose another folder: MLOPS_HOME=…"
+CHECK_PLACE = "Check the path or the address."
 MAKE_ROOM = "Make room on the disk, or raise the limit (df -h, quota, ulimit -f), and run the same command again."
 REFUSALS = {
     errno.EACCES: GET_RIGHTS,

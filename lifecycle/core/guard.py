@@ -26,6 +26,8 @@ LOOPBACK = "127.0.0.1"
 NAMES = (LOOPBACK, "localhost", "[::1]")
 VARIABLE = "_MLOPS_CREDENTIAL"
 """The variable by which a server is told its credential: other users see command lines, but no environment."""
+FLEETING = "_MLOPS_SERVER_OF_ONE_COMMAND"
+"""Set where the server ends with the command that has started it: nobody can follow a link to it."""
 LINK_SECONDS = 3600
 POLICY_VIOLATION = 1008
 

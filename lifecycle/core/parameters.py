@@ -15,9 +15,10 @@ from lifecycle.core import secrets
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import MODEL_PATTERN, NAME_PATTERN
 from lifecycle.core.own_code import PATTERN
+from lifecycle.core.patterns import DELIMITER
 
 
-def literal(value: Any) -> Any:
+def literal(value: Any, example: str = "['a', 'b']") -> Any:
     """Parse a text as JSON or as a Python literal; anything but a text is returned as it is.
 
     Raises:
@@ -32,11 +33,11 @@ def literal(value: Any) -> Any:
     try:
         return ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise ValueError(f"{value!r:.80} is neither JSON nor a Python literal, such as \"['a', 'b']\"") from None
+        raise ValueError(f'{value!r:.80} is neither JSON nor a Python literal, such as "{example}"') from None
 
 
 def _mapping(value: Any) -> Any:
-    parsed = literal(value)
+    parsed = literal(value, "{'name': value}")
     if not isinstance(parsed, Mapping):
         raise ValueError(f"{value!r:.80} is not a mapping, such as \"{{'name': value}}\"")
     return parsed
@@ -132,7 +133,7 @@ Format = Literal["csv", "jsonl", "parquet", "delta"]
 Delimiter = Annotated[
     str,
     BeforeValidator(_delimiter),
-    Field(pattern=r"^[^\"\r\n\x00]$", description="Of CSV: one character, or tab."),
+    Field(pattern=DELIMITER, description="Of CSV: one character, or tab."),
 ]
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
 Strata = Annotated[

@@ -85,7 +85,7 @@ def create(request: CreateDataRequest) -> None:
 
     Raises:
         DataError: The source is malformed or unfit; nothing is written.
-        ConflictError: The version exists with other content; both digests are named.
+        ConflictError: The version exists with other rows or parameters; what differs is named.
     """
     request = request.model_copy(update={"source": ingest.pinned(request.source, request.rules)})
     logger.info("Reading %s", request.source.name)
@@ -307,10 +307,27 @@ def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> None:
     parameters = request.parameters_with(stored.near_duplicates)  # none: made before near twins were kept, as it is
     wanted = _digest(rows_digest, parameters, stored.parent_digest)
     if request.parent not in (None, stored.parent) or wanted != stored.digest:
-        what = f"Dataset {stored.data_name} {stored.data_version} exists with other content: "
-        what += f"stored {stored.digest}, new {wanted}."
+        what = f"Dataset {stored.data_name} {stored.data_version} exists with "
+        what += f"{_difference(request, stored, rows_digest)}."
         raise ConflictError(what, "A version never changes: choose another --data-version.")
     logger.info("Dataset %s %s is in place: %s rows", stored.data_name, stored.data_version, f"{stored.rows_in:,}")
+
+
+def _difference(request: CreateDataRequest, stored: Manifest, rows_digest: str) -> str:
+    """In what a version that is there differs from what was asked for: in its parent, its parameters or its rows."""
+    if request.parent not in (None, stored.parent):
+        return f"the splits of {stored.parent or 'no parent'}, not those of {request.parent}"
+    parameters = request.parameters_with(stored.near_duplicates)
+    if _digest(rows_digest, stored.parameters, stored.parent_digest) == stored.digest:
+        names = sorted(stored.parameters.keys() | parameters.keys())
+        pairs = ((name, stored.parameters.get(name), parameters.get(name)) for name in names)
+        told = [f"{name} is {_set(before)} there, {_set(now)} here" for name, before, now in pairs if before != now]
+        return f"the same rows and other parameters: {'; '.join(told)}"
+    return f"other content: stored {stored.digest}, new {_digest(rows_digest, parameters, stored.parent_digest)}"
+
+
+def _set(value: Any) -> str:
+    return "not set" if value is None else f"{value!r:.80}"
 
 
 def _parent(request: CreateDataRequest) -> Manifest | None:
@@ -340,7 +357,8 @@ def _wanted(request: CreateDataRequest, parent: Manifest | None) -> Wanted | Non
     """What the classes must be, if the target is one of some."""
     if not request.table.has_classes:
         return None
-    return wanted(request.target, request.fractions.values(), _classes_of(parent))
+    options = request.table.options(request)
+    return wanted(request.target, request.fractions.values(), _classes_of(parent), options)
 
 
 def _tell_other_classes(rows: "pd.DataFrame", parent: Manifest | None) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from lifecycle.core import secrets, spark
-from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core.errors import CHECK_PLACE, ConfigError, DataError
 from lifecycle.storage import volumes
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _opened(table: str) -> "deltalake.DeltaTable":
         return deltalake.DeltaTable(place, version=version)
     except TableNotFoundError as error:
         what = f"{name} is no Delta table, or is not there: {_plain(error)}"
-        raise ConfigError(what, "Check --source or --input.") from None
+        raise ConfigError(what, CHECK_PLACE) from None
     except DeltaError as error:
         if version is not None and (latest := _opened(name).version()) < version:
             what = f"{name} has no version {version}: the latest is {latest}."

@@ -19,8 +19,15 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from lifecycle.core import secrets
-from lifecycle.core.errors import ConfigError, ConflictError, DataError, TransientError, of_the_machine
+from lifecycle.core import class_names, secrets
+from lifecycle.core.errors import (
+    CHECK_PLACE,
+    ConfigError,
+    ConflictError,
+    DataError,
+    TransientError,
+    of_the_machine,
+)
 from lifecycle.data.source import Source
 from lifecycle.settings.rules import DataRules
 from lifecycle.storage import volumes
@@ -154,10 +161,18 @@ def check_scheme(source: Source, rules: DataRules) -> None:
     try:
         scheme = urlsplit(source.public_uri).scheme if "://" in source.public_uri else "file"
     except ValueError as error:  # such as half of an IPv6 address
-        raise ConfigError(f"{source.public_uri!r:.300} is no address: {error}.", "Check --source or --input.") from None
+        raise ConfigError(f"{source.public_uri!r:.300} is no address: {error}.", CHECK_PLACE) from None
     if scheme not in rules.allowed_schemes and not source.is_in_catalog:
         allowed = ", ".join(rules.allowed_schemes)
         raise ConfigError(f"{source.public_uri}: scheme {scheme!r} is not allowed (data.allowed_schemes: {allowed}).")
+
+
+def _meant(path: Path | None) -> str:
+    """A file beside a path that is not there which it may have been meant to be; empty if there is none."""
+    if path is None or path.exists() or not path.absolute().parent.is_dir():
+        return ""
+    near = class_names.nearest(path.name, (other.name for other in path.absolute().parent.iterdir() if other.is_file()))
+    return f" Did you mean {path.with_name(near)}?" if near else ""
 
 
 @contextmanager
@@ -174,11 +189,11 @@ def _fetched(source: Source) -> Iterator[BinaryIO]:
             raise refusal from None
         reasons = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}
         reason = reasons.get(type(error), f"is not readable ({error.strerror or type(error).__name__})")
-        raise ConfigError(f"{source.public_uri} {reason}.", "Check --source or --input.") from None
+        raise ConfigError(f"{source.public_uri} {reason}.", f"{CHECK_PLACE}{_meant(path)}") from None
     except (ImportError, TypeError) as error:  # TypeError: a scheme's file system that lacks its credentials
         raise ConfigError(f"{source.public_uri}: {error}", "Install the package that serves this scheme.") from None
     except ValueError as error:  # such as a NUL in a path
-        raise ConfigError(f"{source.public_uri!r} is no path: {error}.", "Check --source or --input.") from None
+        raise ConfigError(f"{source.public_uri!r} is no path: {error}.", CHECK_PLACE) from None
     with file:
         yield file
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lifecycle.core.errors import ConfigError
+from lifecycle.core.errors import CHECK_PLACE, ConfigError
 from lifecycle.storage.files import TEMPORARY
 
 KEPT = re.compile(rf".*/{re.escape(TEMPORARY)}piped-[0-9a-f]{{32}}(/.*)", re.DOTALL)
@@ -50,7 +50,7 @@ def _copy(pipe: Path, copy: Path) -> None:
             shutil.copyfileobj(source, file)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigError(f"{pipe} is not readable ({reason}).", "Check --source or --input.") from None
+        raise ConfigError(f"{pipe} is not readable ({reason}).", CHECK_PLACE) from None
 
 
 def original(path: str) -> str:
@@ -65,5 +65,5 @@ def _is_pipe(path: Path) -> bool:
     except (OSError, ValueError):
         return False  # who opens it says why
     if stat.S_ISCHR(kind) and str(path) != "/dev/stdin":
-        raise ConfigError(f"{path} is a device, not a table.", "Check --source or --input.")
+        raise ConfigError(f"{path} is a device, not a table.", CHECK_PLACE)
     return stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/"))

@@ -4,6 +4,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from lifecycle.core import class_names
@@ -21,6 +22,8 @@ CLEANED_AWAY = "cleaned_away"
 """Taken out on purpose, by a cleaning step."""
 MAJORITY, AHEAD = 2 / 3, 2
 """What makes a label that of a text: so large a share of its rows, and so many more than any other label has."""
+MOST_CLASSES = 0.5
+"""Where more different labels than this share of the rows are, they are none."""
 NAMED = 5
 """How many classes one line names."""
 
@@ -32,16 +35,28 @@ class Wanted(NamedTuple):
         column: What the source calls the labels.
         needed: Rows that a class must have.
         before: The classes of the parent version.
+        options: The columns that were named, each with the option that names it.
     """
 
     column: str
     needed: int
     before: frozenset[str] = frozenset()
+    options: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def option(self) -> str:
+        """What names the column of the labels."""
+        return self.options.get(self.column, "--target")
 
 
-def wanted(column: str, fractions: Iterable[float], before: Iterable[str] = ()) -> Wanted:
+def wanted(
+    column: str,
+    fractions: Iterable[float],
+    before: Iterable[str] = (),
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> Wanted:
     """What the classes must be at these sizes of the sides."""
-    return Wanted(column, max(math.ceil(1 / share - 1e-9) for share in fractions), frozenset(before))
+    return Wanted(column, max(math.ceil(1 / share - 1e-9) for share in fractions), frozenset(before), options)
 
 
 def set_aside(
@@ -116,13 +131,15 @@ def rare_rows(
     rare = [label for label, count in counts.items() if count < classes.needed]
     if len(counts) < 2:
         raise DataError(_too_few_classes(counts, name, classes.column), "A classifier needs two classes or more.")
+    if rare and len(counts) > MOST_CLASSES * len(labels):
+        raise _no_classes(len(counts), len(labels), name, classes)
     shrunken = [label for label in rare if label in classes.before]
     if shrunken or (rare and (rules.rare_classes == "fail" or len(counts) - len(rare) < 2)):
         raise _rare_class((shrunken or rare)[0], rare, counts, name, classes)
     rows = labels.index[labels.isin(rare)]
     if rare:
         told = "; ".join(_named(rare, counts, counts.keys() - set(rare)))
-        fix = f"Rare are {told}. Correct them, choose another --label-column, or raise the budget on purpose."
+        fix = f"Rare are {told}. Correct them, choose another {classes.option}, or raise the budget on purpose."
         check_budget({**aside, **dict.fromkeys(rows, RARE)}, len(labels) + len(aside), name, rules, fix)
     return rows
 
@@ -131,6 +148,17 @@ def _too_few_classes(counts: Mapping[str, int], name: str, column: str) -> str:
     if not counts:
         return f"{name}: no row is left with a text and a label in column {column!r}."
     return f"{name}: 1 class is left in column {column!r} ({_shown(counts)})."
+
+
+def _no_classes(distinct: int, rows: int, name: str, classes: Wanted) -> DataError:
+    """A column of texts or ids in place of the labels, as when the two columns are swapped."""
+    what = f"{name}: column {classes.column!r} has {distinct:,} different values in {rows:,} rows: "
+    others = [(column, option) for column, option in classes.options.items() if option == "--text-column"]
+    fix = f"Name the column of the classes: {classes.option} COLUMN."
+    if others:
+        ((column, option),) = others
+        fix += f" Are the two swapped? {option} {classes.column!r} {classes.option} {column!r}"
+    return DataError(f"{what}they are texts or ids, not classes.", fix)
 
 
 def _rare_class(label: str, rare: Collection[str], counts: Mapping[str, int], name: str, classes: Wanted) -> DataError:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.data import data_docs
 from lifecycle.data.manifest import Manifest
 from lifecycle.problems.known import named
 
@@ -12,13 +13,14 @@ if TYPE_CHECKING:
 
 
 def write(manifest: Manifest, quarantine: "pd.DataFrame", path: Path) -> None:
-    """Write the report of a version."""
+    """Write the report of a version, and make Great Expectations' pages beside it whole."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("lifecycle"), autoescape=True)
     examples, shown = list(_examples(quarantine)), _shown(manifest, quarantine)
     page = environment.get_template("dataset.html").render(m=manifest, examples=examples, columns=shown)
     path.write_text(page, encoding="utf-8")
+    data_docs.finish(path.parent / "data_docs", manifest, environment)
 
 
 def _shown(manifest: Manifest, quarantine: "pd.DataFrame", most: int = 8) -> list[str]:

@@ -9,7 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from hashlib import sha1
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from lifecycle.problems.text_classification.identity import normalised
@@ -32,6 +33,9 @@ LARGEST_SHARE, ALWAYS = 0.05, 5
 REMEMBERED = 1_000
 """Texts whose words are kept for the next comparison: those of a whole table of letters would fill the memory."""
 
+KNOWN = 100_000
+"""Digests of words and pairs that are kept: most texts are made of the same ones."""
+
 WORDS = re.compile(SPEAKING)
 ADDRESSES = re.compile(r"\brt @\w+:?|(?<!\w)@\w+|\bhttps?://\S+")
 """Who repeats a text, to whom it is said and where it links: of a copy nothing else differs."""
@@ -48,36 +52,60 @@ class Pair(NamedTuple):
 def pairs(texts: Mapping[str, str]) -> list[Pair]:
     """The near twins among texts by key, the most similar first, ties in the order of keys.
 
-    MinHash proposes and the words themselves decide, so no pair is a false one. The result does not depend on the
-    order of the texts, nor on the machine.
+    MinHash proposes and the words themselves decide, by 64 bits of their digests, so no pair is a false one. The result
+    does not depend on the order of the texts, nor on the machine.
     """
     keys = sorted(texts)
-
-    @lru_cache(REMEMBERED)
-    def words(place: int) -> frozenset[str]:
-        return shingles(texts[keys[place]])
-
+    words = _Words(texts[key] for key in keys)
     found = []
-    for one, other in _proposed(texts[key] for key in keys):
-        if (similarity := _alike(words(one), words(other))) >= SIMILARITY:
+    for one, other in _proposed(words):
+        if (similarity := _alike(words.of(one), words.of(other))) >= SIMILARITY:
             found.append(Pair(keys[one], keys[other], similarity))
     return sorted(found, key=lambda pair: (-pair.similarity, pair.one, pair.other))
+
+
+class _Words:
+    """The shingles of many texts as digests, one after another: a text is cut into words once."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        import numpy as np
+
+        digests, sizes = bytearray(), [0]
+        for text in texts:
+            each = shingles(text)
+            digests += b"".join(map(_digest, each))
+            sizes.append(len(each))
+        self._digests = np.frombuffer(digests, "<u8")
+        self._ends = np.cumsum(sizes)
+        self.of = lru_cache(REMEMBERED)(self._of)
+
+    def __iter__(self) -> "Iterator[npt.NDArray[np.uint64]]":
+        return (self._digests[start:end] for start, end in pairwise(self._ends.tolist()))
+
+    def _of(self, place: int) -> frozenset[int]:
+        return frozenset(self._digests[self._ends[place] : self._ends[place + 1]].tolist())
+
+
+@lru_cache(KNOWN)
+def _digest(word: str) -> bytes:
+    return sha1(word.encode("utf-8", "surrogatepass")).digest()[:8]  # noqa: S324  it keeps no secret
 
 
 def shingles(text: str) -> frozenset[str]:
     """The words of a text, without addresses, and its pairs of neighbours; of a text without a word, its signs."""
     plain = normalised(text)
-    words = WORDS.findall(ADDRESSES.sub(" ", plain)) or WORDS.findall(plain) or list(plain.replace(" ", ""))
+    named = ADDRESSES.sub(" ", plain) if "@" in plain or "http" in plain else plain
+    words = WORDS.findall(named) or WORDS.findall(plain) or list(plain.replace(" ", ""))
     return frozenset((*words, *map(" ".join, pairwise(words))))
 
 
-def _alike(one: frozenset[str], other: frozenset[str]) -> float:
+def _alike(one: frozenset[int], other: frozenset[int]) -> float:
     """The Jaccard similarity."""
     common = len(one & other)
     return common / (len(one) + len(other) - common)
 
 
-def _proposed(texts: Iterable[str]) -> Iterator[tuple[int, int]]:
+def _proposed(texts: _Words) -> Iterator[tuple[int, int]]:
     """Places of texts that share bands of their MinHash, each pair once."""
     before: dict[tuple[int, int], list[int]] = defaultdict(list)
     for place, shared in enumerate(_shared_bands(texts)):
@@ -89,28 +117,37 @@ def _proposed(texts: Iterable[str]) -> Iterator[tuple[int, int]]:
         yield from ((other, place) for other, _ in likely.most_common(NEIGHBOURS))
 
 
-def _shared_bands(texts: Iterable[str]) -> list[list[tuple[int, int]]]:
+def _shared_bands(texts: _Words) -> list[list[tuple[int, int]]]:
     """Of each text the bands that it shares: most texts share none, and cost nothing from here on."""
     import numpy as np
 
-    hashes = _hashes(texts)
-    shared: list[list[tuple[int, int]]] = [[] for _ in hashes]
-    for band in range(BANDS if len(hashes) else 0):
-        values = hashes[:, band * ROWS : (band + 1) * ROWS]
-        _, which, sizes = np.unique(values, axis=0, return_inverse=True, return_counts=True)
+    bands = _bands(texts)
+    shared: list[list[tuple[int, int]]] = [[] for _ in range(len(bands))]
+    for band in range(BANDS if len(bands) else 0):
+        _, which, sizes = np.unique(bands[:, band], return_inverse=True, return_counts=True)
         for place in np.flatnonzero(sizes[which] > 1):
             shared[place].append((band, int(which[place])))
     return shared
 
 
-def _hashes(texts: Iterable[str]) -> "npt.NDArray[np.uint32]":
-    """The MinHash of each text, the same on every machine."""
+def _bands(texts: _Words) -> "npt.NDArray[np.uint64]":
+    """A number for each band of each text, which stands for its `ROWS` hashes; shape (texts, bands)."""
+    import numpy as np
+
+    weights = np.array([pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(ROWS)], dtype=np.uint64)
+    numbers = [hashes.astype(np.uint64).reshape(-1, BANDS, ROWS) @ weights for hashes in _hashes(texts)]
+    return np.concatenate(numbers) if numbers else np.empty((0, BANDS), np.uint64)
+
+
+def _hashes(texts: _Words) -> "Iterator[npt.NDArray[np.uint32]]":
+    """The MinHash of each text, the same on every machine; of some texts at a time."""
     import numpy as np
     from datasketch import MinHash
 
-    encoded = ([each.encode("utf-8", "surrogatepass") for each in shingles(text)] for text in texts)
-    made = MinHash.generator(encoded, num_perm=BANDS * ROWS, seed=1, scheme="affine32")
-    return np.array([each.hashvalues for each in made], dtype=np.uint32)
+    hashed = ((digests & 0xFFFFFFFF).tolist() for digests in texts)  # which is what datasketch itself takes of SHA-1
+    made = MinHash.generator(hashed, num_perm=BANDS * ROWS, seed=1, scheme="affine32", hashfunc=int)
+    while some := [each.hashvalues for each in islice(made, REMEMBERED)]:
+        yield np.array(some, dtype=np.uint32)
 
 
 def linked(found: Iterable[Pair], count: int, inherited: Mapping[str, str]) -> tuple[dict[str, str], list[list[str]]]:

@@ -22,7 +22,7 @@ _WAYS_OUT = (
         "Deploy without the jobs on clusters (--var clusters=false), and name none of them in databricks.jobs",
     ),
     (r"reserved characters", "Use letters, digits and _ in the key of a tag"),
-    (r"exceeds the limit of \d+ tags|number of tags", "Remove tags that nobody needs: mlops model tag --remove"),
+    (r"exceeds the limit of \d+ tags|number of tags", "Remove tags that nobody needs: mlops model tag delete"),
 )
 
 

@@ -68,7 +68,9 @@ class Places(NamedTuple):
         return cls(
             states=tuple(dict.fromkeys(config.state for config in environments)),
             datasets=tuple(dict.fromkeys(config.datasets for config in environments)),
-            predictions=tuple(dict.fromkeys(config.predictions for config in environments)),
+            predictions=tuple(
+                dict.fromkeys([*(c.predictions for c in environments), *(c.shadows for c in environments)])
+            ),
             databases=tuple(dict.fromkeys(path for c in environments if (path := database_path(c.mlflow_uri)))),
         )
 

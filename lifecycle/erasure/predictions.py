@@ -27,7 +27,7 @@ from lifecycle.erasure import swap
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Wanted, source_column
 from lifecycle.inference import manifest as batches
-from lifecycle.inference import tables
+from lifecycle.inference import superseded, tables
 from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
 from lifecycle.inference.predictions import Tally
 from lifecycle.settings.rules import DataRules
@@ -98,6 +98,8 @@ def erase(held: Held, facts: dict[str, str], delta_tables: Iterable[str]) -> Non
             }
         )
         write_json(new / MANIFEST, changed.model_dump(mode="json"))
+        if superseded.is_marked(held.folder):
+            shutil.copyfile(held.folder / superseded.FILE, new / superseded.FILE)
     logger.info("Erased %d rows from the predictions in %s", sum(held.stored.values()), held.folder)
 
 

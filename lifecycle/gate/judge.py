@@ -69,8 +69,7 @@ def judge(request: JudgeRequest) -> Verdict:
         verdict = _refusal(request, f"could not be judged: {_told(error)}")
         report = render(verdict, None, None)
     _keep(verdict, report, request.challenger)
-    outcome = "Accepted" if verdict.decision == "promote" else "Refused"
-    logger.info("%s %s in %s: %s", outcome, verdict.challenger, verdict.env, verdict.reasons[0])
+    logger.info("%s %s in %s", verdict.title, verdict.challenger, verdict.env)
     if verdict.mode == "dry_run":
         logger.warning("The gate of %s is in mode dry_run: NOTHING IS PROTECTED, refused models go in.", verdict.env)
     return verdict

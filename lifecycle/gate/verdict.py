@@ -18,15 +18,8 @@ RULES: dict[Rule, str] = {
     "gain": "by the gain",
     "retraining": "as a retraining, which must not be worse",
 }
-TITLES: dict[Decision, str] = {
-    "promote": "Accepted",
-    "worse": "Worse",
-    "no_better": "No better",
-    "cannot_tell": "Cannot tell",
-    "keep": "Rejected",
-    "not_enough_data": "Not enough data",
-}
-"""What a decision is called, in reports and as the state of a flow run."""
+ACCEPTED, REFUSED = "Accepted", "Refused"
+"""What a decision is called wherever it is told, and the state of a flow run; which refusal it is, its reason says."""
 Outcome = Literal["pass", "fail", "not_enough_data"]
 
 
@@ -106,7 +99,13 @@ class Verdict(Measurements):
     @property
     def title(self) -> str:
         """What the decision is called."""
-        return TITLES[self.decision]
+        return ACCEPTED if self.decision == "promote" else REFUSED
+
+    @property
+    def told(self) -> str:
+        """The decision in a list: of a refusal that the comparison made, how it came out."""
+        plain = self.decision in {"promote", "keep"}
+        return self.title if plain else f"{self.title}: {self.decision.replace('_', ' ')}"
 
     @property
     def terms(self) -> tuple[str, ...]:

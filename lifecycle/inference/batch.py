@@ -15,7 +15,7 @@ from lifecycle.core.errors import ConfigError, ConflictError, DataError, Integri
 from lifecycle.core.provenance import code_version
 from lifecycle.data import ingest, lock
 from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.inference import local, spark, tables
+from lifecycle.inference import local, spark, superseded, tables
 from lifecycle.inference.manifest import MANIFEST, BatchManifest, BatchRequest, Counts, load, locate, pinned, verify
 from lifecycle.storage import volumes
 from lifecycle.storage.files import leftovers, sha256_of, write_json
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 def infer(request: BatchRequest) -> None:
     """Score a batch, publish it, and enter it in the Delta table if there is one; again is a no-op.
 
+    What it takes the place of stays where it is, says so, and leaves the table in the same transaction.
+
     Raises:
         ConfigError: The engine or the table cannot be used here, or the model has no such input; nothing is published.
         ConflictError: The input changed while it was scored; nothing is published.
@@ -36,9 +38,11 @@ def infer(request: BatchRequest) -> None:
     table = request.inference.table
     if table:
         tables.require(table)
-    folder = _publish_once(pinned(request))
+    folder, replaced = _publish_once(pinned(request)), request.replaces
     if table:
-        tables.write(folder, table)
+        tables.write(folder, table, replaced.folder if replaced else None)
+    if replaced:
+        superseded.mark(replaced, folder)
 
 
 def _publish_once(request: BatchRequest) -> Path:
@@ -59,6 +63,9 @@ def _publish_once(request: BatchRequest) -> Path:
         for unfinished in leftovers(folder):
             unfinished.unlink()
         try:
+            if _is_copied(request, folder):
+                volumes.publish(folder, final)
+                return final
             counts = {"local": local, "spark": spark}[request.inference.engine].score(request, folder)
         except (ConfigError, ConflictError, DataError, IntegrityError):
             shutil.rmtree(folder)
@@ -66,6 +73,25 @@ def _publish_once(request: BatchRequest) -> Path:
         _publish(request, folder, final, digest, counts)
     logger.info("Published %s predictions in %s", f"{counts.scored:,}", final)
     return final
+
+
+def _is_copied(request: BatchRequest, folder: Path) -> bool:
+    """Take over what was made aside, if it is whole: the input need not be there any more."""
+    aside = request.replaces.made_aside if request.replaces else None
+    if aside is None or not volumes.is_published(aside):
+        return False
+    with lock.undisturbed(aside.parents[2]):
+        try:
+            verify(aside, request)
+        except IntegrityError as error:
+            logger.warning("Scored anew: %s", error)
+            return False
+        there = volumes.local(aside)
+        shutil.rmtree(folder)
+        shutil.copytree(there, folder, ignore=shutil.ignore_patterns(MANIFEST))
+        shutil.copyfile(there / MANIFEST, folder / MANIFEST)
+    logger.info("Predictions that %s made in the shadow are published", request.model.label)
+    return True
 
 
 def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, counts: Counts) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lifecycle.core.errors import ConfigError
@@ -77,7 +78,7 @@ def refusals(inputs: pd.DataFrame, columns: Iterable[Column], rules: DataRules) 
 
 
 def _of_texts(texts: "pd.Series[Any]", rules: DataRules) -> dict[int, str]:
-    blank = texts.map(lambda text: isinstance(text, str) and not text.strip()).astype(bool)
+    blank = np.array([isinstance(text, str) and (not text or text.isspace()) for text in texts.to_list()], dtype=bool)
     return _of_cells(texts, rules) | dict.fromkeys(texts.index[blank].to_list(), "blank_text")
 
 
@@ -92,9 +93,7 @@ def _of_values(values: "pd.Series[Any]", column: Column, rules: DataRules) -> di
 def _of_cells(values: "pd.Series[Any]", rules: DataRules) -> dict[int, str]:
     """The cells that hold no text or one that cannot be used; a column without any is looked at as a whole."""
     every = values.to_list()
-    are_texts = all(isinstance(cell, str) for cell in every)
-    are_short = are_texts and max(map(len, every), default=0) * 4 <= rules.max_cell_bytes
-    if are_short and not cells.UNUSABLE.search("".join(every)):
+    if cells.all_usable(every, rules):
         return {}
     unusable = ((row, cells.unusable(cell, rules)) for row, cell in zip(values.index.to_list(), every, strict=True))
     return {row: problem[0] for row, problem in unusable if problem}

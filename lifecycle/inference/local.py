@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -18,10 +20,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from joblib import cpu_count  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lifecycle.core import children, progress
 from lifecycle.core.errors import TransientError
 from lifecycle.data import ingest, tombstones
+from lifecycle.data.cells import storable
 from lifecycle.inference import sample
 from lifecycle.inference.inputs import Inputs, Refusal, refusals
 from lifecycle.inference.manifest import REJECTED, BatchRequest, Counts
@@ -35,6 +39,9 @@ SPLIT = "split"
 """In a dataset version: which of its splits a row is in."""
 ROWS_SHA256 = b"rows_sha256"
 """In the metadata of a part: the digest of the rows that it was made of."""
+
+ALONE = 5.0
+"""Seconds of scoring after which other processes join in: to start one takes three."""
 
 Part = tuple[int, pd.DataFrame]
 
@@ -52,6 +59,8 @@ class Scored(NamedTuple):
 
 Engine = Callable[[ExitStack, BatchRequest, Any, Path, Path, Iterator[Part]], Iterator[Scored]]
 """What scores the parts of a request with a loaded model, whose files are in one folder, into another folder."""
+
+logger = logging.getLogger(__name__)
 
 _request: BatchRequest | None = None
 _model: Any = None
@@ -73,7 +82,9 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     tallies: list[Tally] = []
     totals, expected, written = Counter[str](), 0, set[Path]()
     kept: pd.DataFrame | None = None
+    pace = progress.Pace()
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
+        stack.enter_context(threadpool_limits(1, "blas"))  # several wait for each other busily, on rows as few as these
         model = loading.load_verified(model_folder, request.model)
         inputs = Inputs.of(request, model)
         for done in engine(stack, request, model, model_folder, folder, _parts(request, inputs)):
@@ -85,6 +96,8 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
             if done.rows_in == request.inference.rows_per_part:  # there may be more than this part
                 expected = expected or ingest.line_count(request.input, request.rules)
             progress.report(totals["rows_in"], expected)
+            if pace.is_due():
+                logger.info("Scored %s of about %s rows", f"{totals['rows_in']:,}", f"{expected:,}")
     for stale in set(folder.glob("part-*.parquet")) - written:  # of an interrupted run over other rows
         stale.unlink()
     if request.sample and kept is not None:
@@ -122,20 +135,41 @@ def _parts(request: BatchRequest, inputs: Inputs) -> Iterator[Part]:
 def _on_cores(
     stack: ExitStack, request: BatchRequest, model: Any, model_folder: Path, folder: Path, chunks: Iterator[Part]
 ) -> Iterator[Scored]:
-    """Score in this process while there is one chunk, else on all cores with a bounded number of chunks in flight."""
-    workers = request.inference.workers or cpu_count()
+    """Score in this process and, if that takes long, beside it in one more for each other core."""
+    here = partial(score_part, request, model, folder)
+    workers, begun = request.inference.workers or cpu_count(), time.monotonic()
+    for part in chunks:
+        if workers > 1 and (request.inference.workers or time.monotonic() - begun > ALONE):
+            chunks = chain([part], chunks)
+            break
+        yield here(part)
     first = list(islice(chunks, 2))
-    if len(first) < 2 or workers == 1:
-        yield from (score_part(request, model, folder, part) for part in chain(first, chunks))
+    if len(first) < 2:
+        yield from map(here, first)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (os.getpid(), request, model_folder))
+    pool = ProcessPoolExecutor(workers - 1, get_context("spawn"), _prepare, (os.getpid(), request, model_folder))
     stack.callback(pool.shutdown, cancel_futures=True)
     try:
-        yield from bounded(pool, partial(_score_in_worker, folder), chain(first, chunks), 2 * workers)
+        yield from _shared(pool, partial(_score_in_worker, folder), here, chain(first, chunks), 2 * (workers - 1))
     except BrokenProcessPool:
         what = f"One of the {workers} processes that score was killed, as the system does when memory is short."
         fix = "Give the command again: what is scored is kept. Fewer need less: export MLOPS_INFERENCE__WORKERS=1"
         raise TransientError(what, fix) from None
+
+
+def _shared(
+    pool: Executor, there: Callable[[Part], Scored], here: Callable[[Part], Scored], parts: Iterator[Part], limit: int
+) -> Iterator[Scored]:
+    """Score parts in a pool, at most `limit` of them waiting or worked on there, and the others here meanwhile."""
+    running: set[Future[Scored]] = set()
+    for part in parts:
+        done, running = wait(running, timeout=0)
+        yield from (future.result() for future in done)
+        if len(running) < limit:
+            running.add(pool.submit(there, part))
+        else:
+            yield here(part)
+    yield from (future.result() for future in running)
 
 
 def bounded(pool: Executor, scorer: Callable[[Part], Scored], parts: Iterable[Part], limit: int) -> Iterator[Scored]:
@@ -150,9 +184,11 @@ def bounded(pool: Executor, scorer: Callable[[Part], Scored], parts: Iterable[Pa
 
 
 def _prepare(parent: int, request: BatchRequest, model_folder: Path) -> None:
-    """Load the verified model once per process."""
+    """Load the verified model once per process, which keeps to one core."""
     global _request, _model
     children.end_with(parent)
+    os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # what joblib takes for all cores
+    threadpool_limits(1)
     _request, _model = request, loading.load_verified(model_folder, request.model)
 
 
@@ -217,10 +253,7 @@ def _predict(request: BatchRequest, model: Any, rows: pd.DataFrame) -> pa.Table:
 
 
 def _keys(rows: pd.DataFrame, request: BatchRequest) -> list[str]:
-    return [
-        str(key).encode("utf-8", "backslashreplace").decode()
-        for key in (rows[request.key_column] if request.key_column else rows.index)
-    ]
+    return storable([*map(str, rows[request.key_column] if request.key_column else rows.index)])
 
 
 def _storable(text: str) -> str:

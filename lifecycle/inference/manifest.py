@@ -21,7 +21,9 @@ from lifecycle.data import dataset, ingest
 from lifecycle.data.erased import Erased
 from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
+from lifecycle.inference import superseded
 from lifecycle.inference.predictions import Numbers
+from lifecycle.inference.superseded import Replacement
 from lifecycle.problems.contract import RESERVED, TEXT
 from lifecycle.settings.rules import DataRules, InferenceRules
 from lifecycle.storage import volumes
@@ -62,6 +64,7 @@ class BatchRequest(_Columns):
     rules: DataRules = DataRules()
     inference: InferenceRules = InferenceRules()
     sample: Path | None = Field(None, description="File that gets some of the inputs, for who measures the batch.")
+    replaces: Replacement | None = Field(None, description="A batch of another version that does not count any more.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -215,13 +218,14 @@ def input_digest(
 
 
 def of_day(output_root: Path, model_name: str, day: date) -> list[BatchManifest]:
-    """What is published for a day by any version of a registered model."""
+    """What is published for a day by any version of a registered model, and counts."""
     return [load(folder) for folder in folders_of_day(output_root, model_name, day)]
 
 
 def folders_of_day(output_root: Path, model_name: str, day: date) -> list[Path]:
     """Where that lies."""
-    return [path.parent for path in volumes.glob(output_root, f"{model_name}/*/{day}-*/{MANIFEST}")]
+    folders = [path.parent for path in volumes.glob(output_root, f"{model_name}/*/{day}-*/{MANIFEST}")]
+    return [folder for folder in folders if not superseded.is_marked(folder)]
 
 
 def load(folder: Path) -> BatchManifest:

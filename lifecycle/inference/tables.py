@@ -8,8 +8,9 @@ A name of three  a table of Unity Catalog, written by the Spark session of the c
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -55,17 +56,35 @@ def require(table: str) -> None:
     delta.require_package()
 
 
-def write(folder: Path, table: str) -> None:
+def write(folder: Path, table: str, instead_of: Path | None = None) -> None:
     """Enter a published batch, unless it is there already: by the number of its rows, since a model never changes.
+
+    The rows of a batch that it takes the place of go in the same transaction.
 
     Raises:
         ConfigError: The table has other columns, or cannot be reached.
         TransientError: Another writer was faster; both can try again.
     """
     manifest = batches.load(folder)
-    written = (_by_spark if is_name(table) else _by_deltalake)(folder, manifest, table)
+    own = gone = predicate(folder, manifest)
+    if instead_of:
+        gone = f"({own}) OR ({predicate(instead_of, batches.load(instead_of))})"
+    written = (_by_spark if is_name(table) else _by_deltalake)(Entry(folder, manifest, own, gone), table)
     state = "Entered" if written else "In place:"
     logger.info("%s %s predictions in the table %s", state, f"{manifest.scored:,}", table)
+
+
+class Entry(NamedTuple):
+    """A published batch, with the conditions of its own rows and of all that it takes the place of."""
+
+    folder: Path
+    manifest: BatchManifest
+    own: str
+    gone: str
+
+    def is_in(self, count: Callable[[str], int]) -> bool:
+        """Whether a table, whose rows are counted by a condition, holds all of it and nothing that is to be gone."""
+        return count(self.own) == count(self.gone) == self.manifest.scored
 
 
 def predicate(folder: Path, manifest: BatchManifest) -> str:
@@ -84,15 +103,17 @@ def _parts(folder: Path, manifest: BatchManifest) -> list[Path]:
     return [there / name for name in sorted(manifest.parts) if name != batches.REJECTED]
 
 
-def _by_deltalake(folder: Path, manifest: BatchManifest, table: str) -> bool:
+def _by_deltalake(entry: Entry, table: str) -> bool:
     import deltalake
     from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 
-    rows, place = predicate(folder, manifest), secrets.revealed(table)
+    place, (folder, manifest) = secrets.revealed(table), entry[:2]
     try:
-        if deltalake.DeltaTable.is_deltatable(place) and _count(deltalake.DeltaTable(place), rows) == manifest.scored:
-            return False
-        deltalake.write_deltalake(place, _stream(folder, manifest), mode="overwrite", predicate=rows)
+        if deltalake.DeltaTable.is_deltatable(place):
+            there = deltalake.DeltaTable(place)
+            if entry.is_in(lambda rows: _count(there, rows)):
+                return False
+        deltalake.write_deltalake(place, _stream(folder, manifest), mode="overwrite", predicate=entry.gone)
     except CommitFailedError as error:
         raise TransientError(f"{table}: another writer was faster: {error}.", "Run it again.") from None
     except (SchemaMismatchError, DeltaError) as error:
@@ -126,15 +147,15 @@ def _stream(folder: Path, manifest: BatchManifest) -> pa.RecordBatchReader:
     return ds.dataset(paths, schema=schema, format="parquet").scanner(columns=columns, batch_size=10_000).to_reader()
 
 
-def _by_spark(folder: Path, manifest: BatchManifest, table: str) -> bool:
+def _by_spark(entry: Entry, table: str) -> bool:
     """Replace the rows of the batch in a table of the catalog, which is made if it is not there."""
     from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
     from pyspark.errors import PySparkException
     from pyspark.sql.functions import lit
 
-    session, rows = spark.session(), predicate(folder, manifest)
+    session, (folder, manifest) = spark.session(), entry[:2]
     try:
-        if session.catalog.tableExists(table) and session.table(table).where(rows).count() == manifest.scored:
+        if session.catalog.tableExists(table) and entry.is_in(lambda rows: session.table(table).where(rows).count()):
             return False
         paths = [str(path) for path in _parts(folder, manifest)]
         columns = columns_of(manifest.problem)
@@ -142,7 +163,7 @@ def _by_spark(folder: Path, manifest: BatchManifest, table: str) -> bool:
         day = lit(manifest.logical_date).cast("date")
         frame = parts.withColumn("logical_date", day).withColumn("batch", lit(folder.name)).select(*columns)
         frame.limit(0).write.format("delta").mode("ignore").saveAsTable(table)
-        frame.write.format("delta").mode("overwrite").option("replaceWhere", rows).saveAsTable(table)
+        frame.write.format("delta").mode("overwrite").option("replaceWhere", entry.gone).saveAsTable(table)
     except (PySparkException, Py4JJavaError) as error:
         raise _ours(table, error) from None
     return True

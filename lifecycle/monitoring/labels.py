@@ -43,8 +43,8 @@ CONFIDENCE, RESAMPLES = 0.99, 1000
 KEY, TRUTH, LABELS = "key", "truth", "labels"
 
 
-class Delivery(Frozen):
-    """A table of labels for the predictions of a registered model."""
+class Answers(Frozen):
+    """The predictions of a registered model, and by which rules they are measured."""
 
     name: str
     tracking_uri: str
@@ -52,13 +52,18 @@ class Delivery(Frozen):
     root: Path
     output_root: Path
     data_root: Path
+    gate: GateRules = GateRules()
+    rules: MonitoringRules = MonitoringRules()
+
+
+class Delivery(Answers):
+    """A table of labels for them."""
+
     source: Source
     key_column: str
     label_column: str
     slice_columns: tuple[str, ...] = ()
     data: DataRules = DataRules()
-    gate: GateRules = GateRules()
-    rules: MonitoringRules = MonitoringRules()
 
 
 class Joined(Frozen):
@@ -139,6 +144,13 @@ def _kept(delivery: Delivery, about: list[Scored]) -> tuple[Measured, ...]:
             return measured
 
 
+def known(about: Answers) -> dict[str, Measured]:
+    """How well batches that lie elsewhere were answered, by the labels that were delivered so far; nothing is kept."""
+    truths = _truths(about.root, about.name)
+    scored = (each for each in _scored(about) if each.answers.index.isin(truths.keys()).any())
+    return {f"v{each.manifest.model_version}/{each.batch}": _measured(about, each, truths) for each in scored}
+
+
 def worst_rows(root: Path, output_root: Path, performance: Sequence[Measured]) -> list[WorstRow]:
     """The worst rows of the last batch that has labels, if it is still there."""
     last = max(performance, key=lambda each: each.order, default=None)
@@ -151,9 +163,11 @@ def worst_rows(root: Path, output_root: Path, performance: Sequence[Measured]) -
     return worst(problem, last.batch, answers.assign(truth=_typed(problem, answers.index, truths).to_numpy()))
 
 
-def _scored(delivery: Delivery) -> Iterator[Scored]:
+def _scored(delivery: Answers) -> Iterator[Scored]:
     """The published batches of all versions that have a key."""
     for path in volumes.glob(delivery.output_root, f"{delivery.name}/*/*/{MANIFEST}"):
+        if path.parent.name.startswith("."):  # a killed process was about to publish it
+            continue
         manifest = batches.load(path.parent)
         if manifest.key_column and manifest.scored:
             yield _read(path.parent, manifest)
@@ -207,7 +221,7 @@ def _keep(delivery: Delivery, labels: "pd.Series[str]") -> None:
     store.put(delivery.root / delivery.name / LABELS / f"{now:%Y%m%dT%H%M%S%f}.parquet", table)
 
 
-def _measured(delivery: Delivery, scored: Scored, truths: Mapping[str, str]) -> Measured:
+def _measured(delivery: Answers, scored: Scored, truths: Mapping[str, str]) -> Measured:
     """How well a batch was answered, as far as its labels are there."""
     manifest, now = scored.manifest, datetime.now(UTC)
     answers = scored.answers[scored.answers.index.isin(truths.keys())]
@@ -239,7 +253,7 @@ def _typed(problem: Problem, keys: pd.Index, truths: Mapping[str, str]) -> "pd.S
     return words if problem.model_type != "regressor" else words.astype("float64")
 
 
-def _lines(delivery: Delivery, problem: Problem, scores: Scores, baseline: Baseline) -> Iterator[Line]:
+def _lines(delivery: Answers, problem: Problem, scores: Scores, baseline: Baseline) -> Iterator[Line]:
     """Each metric with its interval."""
     yardstick = Yardstick(baseline, delivery.gate, delivery.rules)
     there = {metric.name: metric for metric in problem.judging.standard(scores) if metric.name in baseline.metrics}
@@ -251,7 +265,7 @@ def _lines(delivery: Delivery, problem: Problem, scores: Scores, baseline: Basel
     yield from yardstick.lines("performance", found, len(scores.truth))
 
 
-def _baseline(delivery: Delivery, manifest: BatchManifest) -> Baseline:
+def _baseline(delivery: Answers, manifest: BatchManifest) -> Baseline:
     model = ModelRef(
         tracking_uri=delivery.tracking_uri,
         registry_uri=delivery.registry_uri,

@@ -1,6 +1,7 @@
 """Where measurements lie: `<root>/<registered model>/…`, on a disk or a volume.
 
 `drift/v<version>/<batch>.parquet`         what was measured of a batch, one row per thing, written once
+`shadow/v<version>/<batch>.parquet`        the same of a former champion that scored it beside one on probation
 `performance/v<version>/<batch>.parquet`   how well it was answered, written anew when further labels arrive
 `labels/<time>-<digest>.parquet`           each delivery of labels
 `slices/<time>.parquet`                    what slices are made of, as it came with labels
@@ -12,7 +13,7 @@ import json
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,12 +55,16 @@ SCHEMA = pa.schema(
 OF_BATCH = tuple(name for name in Measured.model_fields if name != "lines")
 
 
-def place(root: Path, name: str, kind: Kind, version: int, batch: str) -> Path:
+Folder = Kind | Literal["shadow"]
+"""What is measured, and of whom: `shadow` is of predictions that were made aside."""
+
+
+def place(root: Path, name: str, kind: Folder, version: int, batch: str) -> Path:
     """Where what was measured of a batch lies, or would."""
     return root / name / kind / f"v{version}" / f"{batch}.parquet"
 
 
-def keep(root: Path, kind: Kind, measured: Measured) -> None:
+def keep(root: Path, kind: Folder, measured: Measured) -> None:
     """Write what was measured of a batch, whole, in place of what was measured before."""
     head = measured.model_dump(exclude={"lines"})
     table = pa.Table.from_pylist([head | line.model_dump() for line in measured.lines], schema=SCHEMA)
@@ -78,10 +83,10 @@ def put(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary)
 
 
-def every(root: Path, name: str, kind: Kind) -> list[Measured]:
+def every(root: Path, name: str, kind: Folder) -> list[Measured]:
     """What was measured of all batches of a model, in their order."""
     found = tables(root, f"{name}/{kind}/*/*.parquet")
-    return sorted((_read(path) for path in found), key=lambda each: each.order)
+    return sorted((read(path) for path in found), key=lambda each: each.order)
 
 
 def tables(root: Path, pattern: str) -> list[Path]:
@@ -89,7 +94,8 @@ def tables(root: Path, pattern: str) -> list[Path]:
     return [path for path in volumes.glob(root, pattern) if not path.name.startswith(".")]
 
 
-def _read(path: Path) -> Measured:
+def read(path: Path) -> Measured:
+    """What was measured of a batch."""
     try:
         rows = pq.read_table(volumes.local(path)).to_pylist()
         lines = tuple(Line(**{name: row[name] for name in Line.model_fields}) for row in rows)

@@ -8,8 +8,10 @@ KEY_LENGTH, VALUE_LENGTH, DESCRIPTION_LENGTH = 250, 1000, 5000
 """What every registry holds; of tags Unity Catalog is the narrowest, of descriptions MLflow's own database."""
 MOST_TAGS = 50
 """How many Unity Catalog holds of one model or version."""
-CARD = "<!-- Model card: written anew from facts. What stands above this line is kept. -->"
+CARD = "**Model card**, written anew from facts; what stands above this line is kept."
 """What parts the words of people from the card in the description of a version."""
+EARLIER_CARD = "<!-- Model card: written anew from facts. What stands above this line is kept. -->"
+"""What the first releases wrote in its place, which lists of versions showed as it is."""
 
 
 def put(target: Target, key: str, value: str, number: int | None = None) -> None:
@@ -31,7 +33,7 @@ def put(target: Target, key: str, value: str, number: int | None = None) -> None
     held = _own(target, key, number)
     if target.in_unity_catalog and key not in held and len(held) >= MOST_TAGS:
         what = f"{target.name} has {len(held)} tags; Unity Catalog holds at most {MOST_TAGS}."
-        raise ConfigError(what, "Remove one that nobody needs: mlops model tag --remove")
+        raise ConfigError(what, "Remove one that nobody needs: mlops model tag delete")
     store.tag(target, number, key, value)
 
 
@@ -61,13 +63,19 @@ def describe(target: Target, text: str, number: int | None = None) -> None:
         raise ConfigError(f"A description has at most {DESCRIPTION_LENGTH:,} characters; given were {len(text):,}.")
     _tags(target, number)
     if number is not None:
-        text = with_card(words(text), store.version(target, number).description.partition(CARD)[2])
+        text = with_card(words(text), _parted(store.version(target, number).description)[1])
     store.describe(target, number, text)
 
 
 def words(description: str) -> str:
     """What people wrote of a description."""
-    return description.partition(CARD)[0].rstrip()
+    return _parted(description)[0].rstrip()
+
+
+def _parted(description: str) -> tuple[str, str]:
+    """The words of people, and the card."""
+    own, _, card = description.replace(EARLIER_CARD, CARD, 1).partition(CARD)
+    return own, card
 
 
 def with_card(text: str, card: str) -> str:

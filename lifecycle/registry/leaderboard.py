@@ -152,7 +152,7 @@ def _line(config: Settings, run: Any, champions: dict[Environment, str]) -> Trai
 def _judged(verdict: Verdict) -> dict[str, Any]:
     names = [row.cells[0] for row in rows.metrics(verdict).rows if row.cells[0] in verdict.metrics]
     return {
-        "decision": verdict.title,
+        "decision": verdict.told,
         "reason": verdict.reasons[0] if verdict.reasons else "",
         "judged_on": f"{verdict.rows:,} {verdict.side} rows of {verdict.data_name} {verdict.data_version}",
         "metrics": {name: verdict.metrics[name].value for name in names},

@@ -68,8 +68,12 @@ class Intent(Frozen):
 
     @property
     def key(self) -> str:
-        """The same decision at the same place of the log has the same key, however often it is carried out."""
+        """The same decision at the same place of the log has the same key, however often it is carried out.
+
+        A rollback that nobody asked for is another one than a person's.
+        """
         content = [self.target.name, self.kind, self.model.artifact_sha256, self.version, self.expected, self.head]
+        content += [self.gate] if self.kind == "rollback" and self.gate else []
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

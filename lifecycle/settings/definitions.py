@@ -101,6 +101,7 @@ class ModelDefinition(Frozen):
     data: DataDefinition
     training: TrainingDefinition = TrainingDefinition()
     gate: dict[str, Any] = Field({}, description="Rules of the gate; of an environment: models.<model>.gate there.")
+    monitoring: dict[str, Any] = Field({}, description="Rules of monitoring; of an environment: likewise.")
     inference: InferenceDefinition = InferenceDefinition()
 
     def in_project(self, folder: Path) -> "ModelDefinition":
@@ -126,7 +127,7 @@ def load(name: str) -> ModelDefinition:
         return ModelDefinition(**read_yaml(path)).in_project(path.absolute().parents[2])
     except ValidationError as error:
         fix = "Correct it; what may stand there: mlops config schema --model"
-        raise ConfigError(f"{path} is not a valid definition: {problems(error)}.", fix) from None
+        raise ConfigError(f"{path} is not a valid definition: {problems(error, ModelDefinition)}.", fix) from None
 
 
 def every() -> dict[str, ModelDefinition]:

@@ -165,6 +165,11 @@ class Settings(BaseSettings):
         return (self._shared / "monitoring").expanduser().absolute()
 
     @property
+    def shadows(self) -> Path:
+        """The absolute folder of predictions that nobody reads: those of the champion before one on probation."""
+        return (self._shared / "shadow").expanduser().absolute()
+
+    @property
     def volume(self) -> Path:
         """The Unity Catalog volume of this environment."""
         return Path("/Volumes", self.catalog or self.env, self.schema_name, self.databricks.volume)
@@ -207,7 +212,8 @@ def load(env: Environment | str, model_name: str | None = None, **flags: Any) ->
     except ValidationError as error:
         files = f"config/{env}.yaml" + (f", config/models/{model_name}.yaml" if model_name else "")
         raise ConfigError(
-            f"The settings of '{env}' are not valid: {problems(error)}.", f"Correct {files} or the MLOPS_ variable."
+            f"The settings of '{env}' are not valid: {problems(error, Settings)}.",
+            f"Correct {files} or the MLOPS_ variable.",
         ) from None
     _check_home(settings)
     return settings
@@ -248,11 +254,16 @@ def _layers(
     if model_name:
         yield f"config/{env}.yaml, models.{model_name}", _of_model(own, model_name)
         definition = definitions.chosen(model_name)[1]
-        yield f"config/models/{model_name}.yaml", {"gate": definition.gate} if definition else {}
+        yield f"config/models/{model_name}.yaml", _defined(definition)
     yield f"config/{env}.yaml", own
     platform_file = located(f"platforms/{platform}.yaml")
     yield f"config/platforms/{platform}.yaml", _placed(read_yaml(platform_file)) if platform_file.exists() else {}
     yield "default", _placed({"home": ".mlops"})
+
+
+def _defined(definition: definitions.ModelDefinition | None) -> dict[str, Any]:
+    """What the definition of a model says of settings, in all environments."""
+    return {"gate": definition.gate, "monitoring": definition.monitoring} if definition else {}
 
 
 def _of_model(own: Mapping[str, Any], model_name: str) -> dict[str, Any]:
@@ -286,6 +297,8 @@ def _refuse_unknown_variables() -> None:
 def _merge(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
+        if value == {} and key in merged:
+            continue  # it says nothing, and hides nothing that is wrong below it
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if nested else value
     return merged

@@ -6,13 +6,15 @@ ruff find theirs. What its `config/` does not hold is taken from the one that co
 
 import json
 import os
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from lifecycle.core import class_names, patterns
 from lifecycle.core.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "config"
@@ -85,6 +87,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"No settings: {path} does not exist.", CHOOSE_CONFIG) from None
     except (NotADirectoryError, IsADirectoryError) as error:
         raise ConfigError(f"No settings: {path}: {error.strerror}.", CHOOSE_CONFIG) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+        tab = " YAML wants blanks, not tabs." if "'\\t'" in str(error.problem) else ""
+        raise ConfigError(f"{where} is not YAML: {error.problem or error.context}.", f"Correct it.{tab}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date or a number that is none is a ValueError
         raise ConfigError(f"{path} is not YAML: {error}.", "Correct the file.") from None
     if not isinstance(values, dict | None) or not all(isinstance(key, str) for key in values or ()):
@@ -93,14 +100,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values or {}
 
 
-def problems(error: ValidationError) -> str:
-    """What is wrong with given values, each with its key."""
+def problems(error: ValidationError, kind: type[BaseModel] | None = None) -> str:
+    """What is wrong with given values, each with its key; of an unknown key, which of the kind's it may have been."""
     shown = []
     for problem in error.errors()[:5]:
         where = ".".join(str(part) for part in problem["loc"])
         what = problem["msg"].removeprefix("Value error, ")  # pydantic's name for what a check of ours has raised
+        if problem["type"] == "string_pattern_mismatch":
+            what = patterns.told(problem["ctx"]["pattern"], problem["input"])
+        if problem["type"] == "extra_forbidden":
+            near = class_names.nearest(str(problem["loc"][-1]), _keys(kind, problem["loc"][:-1]))
+            what = f"there is no such key{f', did you mean {near!r}?' if near else ''}"
         shown.append(f"{where}={problem['input']!r:.80}: {what}" if where else what)
     return "; ".join(shown)
+
+
+def _keys(kind: Any, place: Sequence[int | str]) -> Iterable[str]:
+    """The keys that may stand at a place of settings, as far as their models say so."""
+    for step in place:
+        field = getattr(kind, "model_fields", {}).get(str(step))
+        kind = field.annotation if field else None
+        choices = [each for each in get_args(kind) if hasattr(each, "model_fields")]
+        kind = choices[0] if choices else kind
+    return getattr(kind, "model_fields", {})
 
 
 def _is_config(folder: Path) -> bool:

@@ -52,6 +52,26 @@ class InferenceRules(Frozen):
     )
 
 
+class ProbationRules(Frozen):
+    """How a new champion is watched beside the one before it, and when it is rolled back by itself."""
+
+    batches: int = Field(
+        7, ge=0, description="First batches of a new champion that the one before scores as well; 0 for no probation."
+    )
+    days: float = Field(14, gt=0, description="A probation ends after so many days at the latest.")
+    least: int = Field(
+        2, ge=1, description="In so many of them the same thing must be beyond its limit, and not of the one before."
+    )
+
+
+class RetrainingRules(Frozen):
+    """How often events may start a training of a model."""
+
+    budget: int = Field(4, ge=0, description="Trainings that events may start in `days` days; 0 for none.")
+    days: float = Field(30, gt=0, description="The days that the budget is for.")
+    cool_down_hours: float = Field(24, ge=0, description="So long after one an event starts no other.")
+
+
 class MonitoringRules(Frozen):
     """How batches are compared with what a version was like when it was judged, and when that is an alert."""
 
@@ -85,6 +105,8 @@ class MonitoringRules(Frozen):
     least: int = Field(3, ge=1, description="Of these, so many must be beyond a limit in the same thing.")
     warm_up: int = Field(0, ge=0, description="First batches of a version that count for no alert.")
     cool_down: int = Field(5, ge=0, description="An alert that is back within so many batches is not told again.")
+    probation: ProbationRules = ProbationRules()
+    retraining: RetrainingRules = RetrainingRules()
 
     max_alerts: int = Field(
         5,

@@ -25,6 +25,8 @@ SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", *credentia
 """What MLflow keeps runs and models in that keeps a promotion log too."""
 WEB = ("http", "https", "ftp", "sftp")
 MOST_FILES = 10_000
+TRAINING_MODE = {"mlflow.experimentKind": "custom_model_development"}
+"""So MLflow's UI opens an experiment with runs and metrics, not with traces."""
 NOT_OURS = "Do not use it: it was not registered by this command."
 
 REFUSED_CODES = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
@@ -109,7 +111,7 @@ def experiment(tracking_uri: str, name: str) -> str:
         if found := mlflow.get_experiment_by_name(name):
             return str(found.experiment_id)
         try:
-            return str(mlflow.create_experiment(name, artifact_location=location))
+            return str(mlflow.create_experiment(name, artifact_location=location, tags=TRAINING_MODE))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

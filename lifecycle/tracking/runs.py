@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
-from lifecycle.core.errors import ConflictError, MlopsError, NotFoundError
+from lifecycle.core.errors import ConflictError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead, owner
 from lifecycle.tracking.client import client, is_missing, translated
@@ -46,17 +46,16 @@ def finished_run(tracking_uri: str, experiment_id: str, key: str, *, take_over: 
 
 
 @contextmanager
-def failed_by_us(tracking_uri: str, run_id: str) -> Iterator[None]:
-    """Mark a run as failed when what is done for it ends in an error of ours, and as killed when somebody ends it.
+def closed_on_failure(tracking_uri: str, run_id: str) -> Iterator[None]:
+    """Mark a run as failed when what is done for it ends in an error, and as killed when somebody ends it.
 
-    It will never hold a model.
+    Who tries again with the same run opens it again.
     """
     try:
         yield
     except BaseException as error:
-        if isinstance(error, MlopsError) or not isinstance(error, Exception):
-            with translated():
-                client(tracking_uri).set_terminated(run_id, "FAILED" if isinstance(error, MlopsError) else "KILLED")
+        with translated():
+            client(tracking_uri).set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
 
 
@@ -194,7 +193,9 @@ def trained(tracking_uri: str, run_id: str) -> ModelRef:
         with translated():
             run = client(tracking_uri).get_run(run_id)
     except MlflowException as error:
-        raise NotFoundError(f"No run {run_id!r} in {tracking_uri}: {error.message}", "See: mlops runs") from None
+        raise NotFoundError(
+            f"No run {run_id!r} in {tracking_uri}: {str(error.message).rstrip('.')}.", "See: mlops runs"
+        ) from None
     tags = run.data.tags
     if run.info.status != "FINISHED" or MODEL_URI not in tags or ARTIFACT_SHA256 not in tags:
         raise ConflictError(

@@ -161,7 +161,10 @@ def train(request: TrainRequest) -> None:
     logger.info("Training %s on %s rows", request.algorithm, f"{len(fitted):,}")
     keys = storing.short_keys(fitted["key"])
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as folder:
-        with runs.failed_by_us(request.tracking_uri, request.run_id), _beside(request, algorithm, manifest) as beside:
+        with (
+            runs.closed_on_failure(request.tracking_uri, request.run_id),
+            _beside(request, algorithm, manifest) as beside,
+        ):
             given = (algorithm, request.params, request.seed, inputs, fitted[learning.target], manifest.inputs)
             pipeline = learning.fit(*given, beside._replace(**_rows_beside(manifest, splits[Side.TEST])))
             keys = _with_those_seen(keys, request, algorithm, beside)

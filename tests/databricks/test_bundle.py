@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 PRINCIPAL = {"service_principal": "0d4c6c4e-0000-4000-8000-000000000000"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXAMPLES = sorted((ROOT / "examples" / "databricks").glob("*.json"))
-WHEEL = Path("/Volumes/dev/ml/mlops/wheels/0123456789abcdef/mlops_lifecycle-0.1.0-py3-none-any.whl")
+WHEEL = Path("/Volumes/dev/ml/mlops/wheels/0123456789abcdef/mlops_lifecycle-0.2.0-py3-none-any.whl")
 
 
 @pytest.fixture(scope="module", params=list(Environment))

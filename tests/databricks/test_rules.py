@@ -53,7 +53,7 @@ def test_what_was_written_before_the_rule_was_known_is_read_and_the_newer_name_c
         ("Catalog 'dev' does not exist.", "CREATE CATALOG"),
         ("Schema 'dev.ml' does not exist.", "CREATE SCHEMA"),
         (rules.SERVERLESS_ONLY, "--var clusters=false"),
-        ("The number of tags exceeds the limit of 50 tags.", "mlops model tag --remove"),
+        ("The number of tags exceeds the limit of 50 tags.", "mlops model tag delete"),
         ("something else", ""),
     ],
 )

@@ -5,6 +5,7 @@ import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 
 from cli.main import app, main
 from lifecycle.gate.proof import replay
-from lifecycle.gate.verdict import TITLES
+from lifecycle.gate.verdict import Decision
 from lifecycle.problems.text_classification import behaviour
 from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
@@ -76,9 +77,8 @@ def test_every_rule_that_is_named_exists() -> None:
             assert rule in kind.model_fields, f"{group}.{rule}"
 
 
-def test_every_decision_is_explained_with_its_state() -> None:
-    explained = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \|$", PAGE, re.M))
-    assert {name: explained.get(name) for name in TITLES} == TITLES
+def test_every_decision_is_explained() -> None:
+    assert {*get_args(Decision)} <= {*re.findall(r"^\| `(\w+)` \| [^|]+ \|$", PAGE, re.M)}
 
 
 def test_every_block_of_settings_and_every_suite_is_valid(tmp_path: Path) -> None:

@@ -31,12 +31,14 @@ def rentals(count: int, seed: int) -> pd.DataFrame:
 
 
 def test_its_settings_are_valid_and_its_facts_true() -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
-    Settings.model_validate({"env": "prod", **yaml.safe_load(block)})
+    for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.S):
+        Settings.model_validate({"env": "prod", **yaml.safe_load(block)})
     named = set(re.findall(r"`(\w+)`", PAGE))
     assert MonitoringRules.model_fields.keys() - {"enabled", "min_rows"} <= named
     rules = MonitoringRules()
     assert (rules.least, rules.window) == (3, 5), "three such days in five"
+    for number in (rules.probation.batches, rules.probation.days, rules.probation.least):
+        assert f"({number:g})" in PAGE
 
 
 @pytest.mark.usefixtures("replayed_here")

@@ -108,7 +108,8 @@ def test_every_event_is_emitted_or_listened_to() -> None:
     resources = {"mlops.model.<registered", "mlops.model.dev.ml.sentiment"}
     written = set(re.findall(r"(?<![\w.])mlops\.[a-z]+\.[\w.<-]+", PAGE)) - resources
     assert written == emitted | expected
-    (trigger,) = triggers
+    trigger, *elsewhere = triggers
+    assert [each["enabled"] for each in triggers] == [True, *(False for _ in elsewhere)]
     assert f'"{trigger["name"]}"' in PAGE
     assert f"within: {trigger['within']}" in PAGE
 

@@ -50,7 +50,7 @@ def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehears
     monkeypatch.setenv("MLOPS_GATE__FLOORS", '{"f1_macro": 0.9}')
     monkeypatch.setenv("MLOPS_GATE__MIN_ROWS", "20")
     refused: State[Any] = train(**NEWS, **WEAK, as_candidate=True, return_state=True)
-    assert refused.name == "Rejected"
+    assert refused.name == "Refused"
     assert (aliases.get(dev, "challenger"), promotion.champion(dev)) == (1, None)
 
     with pytest.raises(ConfigError, match=r"skip_gate: true.*config/dev\.yaml"):

@@ -107,7 +107,7 @@ def test_a_model_is_judged_and_nothing_moves(court: Court, mlops: Callable[..., 
 
     refused = mlops("check", *SENTIMENT, "--run-id", court.weak.run_id, "--against", "2")
     assert refused.code == 4, refused.err
-    assert refused.out.startswith("WORSE in dev: run ")
+    assert refused.out.startswith("REFUSED in dev: run ")
     assert "against dev.ml.sentiment v2" in refused.out
     assert court.registered() == before
 
@@ -125,7 +125,7 @@ def test_trainings_stand_side_by_side_by_what_is_stored_of_them(
     listed = json.loads(run("runs", *SENTIMENT, "--json").out)
     assert [line["run_id"] for line in listed] == [court.good.run_id, court.weak.run_id], "the best first"
     weak = listed[1]
-    assert (weak["decision"], weak["champion_of"], weak["dataset"]) == ("Worse", ["dev"], "news 1.0.0")
+    assert (weak["decision"], weak["champion_of"], weak["dataset"]) == ("Refused: worse", ["dev"], "news 1.0.0")
     assert weak["params"] == {"max_depth": 1, "n_estimators": 1}
     assert weak["intervals"]["f1_macro"]["low"] <= weak["metrics"]["f1_macro"] < listed[0]["metrics"]["f1_macro"]
     assert [line["algorithm"] for line in json.loads(run("runs", *SENTIMENT, "--algorithm", "x", "--json").out)] == []
@@ -234,7 +234,7 @@ def test_a_verdict_that_somebody_changed_is_refused(
     for content in (better, newer, before[:-20], "[]"):
         path.write_text(content, encoding="utf-8")
         shown = mlops("explain", *SENTIMENT, "--version", "2", "--json")
-        assert (shown.code, shown.out) == (7, "")
+        assert (shown.code, list(json.loads(shown.out))) == (7, ["error"])
         assert "is not the verdict that was given" in shown.err
         assert "mlops gate check" in shown.err
     path.write_text(before, encoding="utf-8")
@@ -280,7 +280,7 @@ def test_what_is_not_there_says_so(
 
 def test_a_refusal_is_a_state_of_its_own_with_its_artifacts(court: Court) -> None:
     state: State[Verdict] = check("sentiment", Environment.DEV, run_id=court.weak.run_id, against=2, return_state=True)
-    assert (state.name, state.is_completed()) == ("Worse", True)
+    assert (state.name, state.is_completed()) == ("Refused", True)
     verdict = state.result()
     assert verdict.decision == "worse"
     assert str(state.message) == "; ".join(verdict.reasons)
@@ -289,11 +289,11 @@ def test_a_refusal_is_a_state_of_its_own_with_its_artifacts(court: Court) -> Non
         chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
         artifacts = {each.key: each for each in client.read_artifacts(artifact_filter=chosen) if each.key}
     assert run.name == "check sentiment in dev"
-    assert set(artifacts) == {"verdict-dev", "verdict-dev-explained"}
-    rows = json.loads(artifacts["verdict-dev"].data)
+    assert set(artifacts) == {"verdict-dev-ml-sentiment", "verdict-dev-ml-sentiment-explained"}
+    rows = json.loads(artifacts["verdict-dev-ml-sentiment"].data)
     assert [row["check"] for row in rows] == [each.name for each in verdict.checks]
-    assert artifacts["verdict-dev-explained"].data.startswith("# Worse in dev: run ")
-    assert verdict.digest in artifacts["verdict-dev-explained"].data
+    assert artifacts["verdict-dev-ml-sentiment-explained"].data.startswith("# Refused in dev: run ")
+    assert verdict.digest in artifacts["verdict-dev-ml-sentiment-explained"].data
 
 
 @pytest.mark.usefixtures("court")

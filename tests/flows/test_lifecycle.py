@@ -47,7 +47,7 @@ def test_the_story_of_a_model(easy: Settings) -> None:
     good = train(**NEWS, model_type="naive_bayes")
     assert (weak.promotion.champion, good.promotion.champion) == (1, 2)
     refused: State[Any] = train(**NEWS, **WEAK, return_state=True)
-    assert (refused.name, refused.is_completed()) == ("Worse", True)
+    assert (refused.name, refused.is_completed()) == ("Refused", True)
     assert "gain in f1_macro" in str(refused.message)
     assert store.alias_version(dev) == 2
 

@@ -85,7 +85,7 @@ def test_all_that_happened_reaches_the_server_but_a_heartbeat_that_nobody_watche
     assert {"mlops.model.promoted", "prefect.flow-run.Completed", "prefect.task-run.Completed"} <= events
     assert "prefect.flow-run.heartbeat" not in events
     artifacts = {str(key) for (key,) in rows(news.state, "SELECT key FROM artifact")}
-    assert {"verdict-dev", "champion-dev-ml-sentiment"} <= artifacts
+    assert {"verdict-dev-ml-sentiment", "champion-dev-ml-sentiment"} <= artifacts
     assert processes_of(news.state) + processes_of(news.state, "lifecycle.gate.proof.replay") == []
 
 

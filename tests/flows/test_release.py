@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterId
 
 from flows.release import release
 from lifecycle import settings
@@ -24,6 +28,7 @@ ARGUMENTS = {
     "label_column": "Sentiment",
 }
 
+STAGES = {"data", "training", "dev", "staging", "prod", "predictions"}
 READER = """
 import sys, json, mlflow, pandas as pd
 mlflow.set_tracking_uri(sys.argv[1])
@@ -67,6 +72,22 @@ def test_a_release_reaches_production(released: tuple[Settings, Release, Release
         ("prod", 1),
     ]
     assert all(a.verdict and a.verdict.metrics["f1_macro"].low > 0.4 for a in first.admissions)
+
+
+@pytest.mark.usefixtures("released")
+def test_a_release_is_drawn_as_six_stages_that_hold_every_step() -> None:
+    with get_client(sync_client=True) as client:
+        (flow,) = [found for found in client.read_flows() if found.name == "release"]
+        runs = client.read_flow_runs(flow_filter=FlowFilter(id=FlowFilterId(any_=[flow.id])))
+        nodes: list[dict[str, Any]] = []
+        for _ in range(60):  # what a task run does reaches the server as events
+            graph = client.request("GET", "/flow_runs/{id}/graph-v2", path_params={"id": runs[-1].id}).json()
+            nodes = [node for _, node in graph["nodes"]]
+            if len({node["label"] for node in nodes} & STAGES) == len(STAGES):
+                break
+            time.sleep(1)
+    assert {node["label"] for node in nodes if not node["encapsulating"]} == STAGES
+    assert len(nodes) > 5 * len(STAGES)
 
 
 def test_no_row_is_lost(released: tuple[Settings, Release, Release, dict[str, bytes]]) -> None:

@@ -22,8 +22,7 @@ from tests.operations.conftest import Site, until
 WRITTEN = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 ZONE = ZoneInfo(WRITTEN["definitions"]["zone"])
 SCHEDULED = {"train/dev", "rollback/rehearsal-staging", "rollback/rehearsal-prod"} | {
-    "batch-inference/staging",
-    "batch-inference/prod",
+    f"{flow}/{env}" for flow in ("batch-inference", "monitor") for env in ("staging", "prod")
 }
 
 
@@ -36,7 +35,7 @@ def deployed(site: Site) -> dict[str, Any]:
 
 
 def test_every_flow_is_deployed_for_every_environment_where_it_makes_sense(deployed: dict[str, Any]) -> None:
-    flows = ("create-data", "train", "check", "rollback", "batch-inference", "reconcile")
+    flows = ("create-data", "train", "check", "rollback", "batch-inference", "monitor", "retrain", "reconcile")
     each = {f"{flow}/{env}" for flow in flows for env in ("dev", "staging", "prod")}
     promotions = {"promote/staging", "promote/prod", "release/all"}
     assert set(deployed) == each | promotions | {"rollback/rehearsal-staging", "rollback/rehearsal-prod"}
@@ -47,10 +46,21 @@ def test_every_flow_is_deployed_for_every_environment_where_it_makes_sense(deplo
         assert deployment.description
         assert deployment.work_pool_name == "local-process"
         assert deployment.job_variables["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
-        strategy = "CANCEL_NEW" if "rehearsal" in name or name.startswith("reconcile") else "ENQUEUE"
+        is_dropped = "rehearsal" in name or name.startswith(("reconcile", "monitor"))
+        strategy = "CANCEL_NEW" if is_dropped else "ENQUEUE"
         assert deployment.global_concurrency_limit.limit == 1
         assert deployment.concurrency_options.collision_strategy == strategy
         assert deployment.enforce_parameter_schema
+
+
+def test_events_retrain_in_dev_alone_unless_somebody_wants_it_elsewhere(site: Site, deployed: dict[str, Any]) -> None:  # noqa: ARG001  deployed
+    with site.client() as client:
+        found = {each.name: each for each in client.read_automations() if "retrain after drift" in each.name}
+    assert {name: each.enabled for name, each in found.items()} == {
+        "mlops: retrain after drift": True,
+        "mlops: retrain after drift in staging": False,
+        "mlops: retrain after drift in prod": False,
+    }
 
 
 def test_the_form_explains_itself(deployed: dict[str, Any]) -> None:
@@ -261,7 +271,7 @@ def test_each_model_that_a_project_defines_has_its_own_deployments(site: Site, t
         done = site.run("deploy", "--env", "dev", "--json", folder=tmp_path)
         assert done.returncode == 0, done.stderr
         names = {item["name"] for item in json.loads(done.stdout)}
-        flows = ("create-data", "train", "check", "rollback", "batch-inference")
+        flows = ("create-data", "train", "check", "rollback", "batch-inference", "monitor", "retrain")
         assert {name for name in names if "bikes" in name} == {f"{flow}/bikes-dev" for flow in flows}
         with site.client() as client:
             train = client.read_deployment_by_name("train/bikes-dev")

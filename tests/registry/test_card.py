@@ -163,7 +163,12 @@ def test_what_people_wrote_is_kept_whenever_they_write_it(state: State) -> None:
     assert description(state, number) == f"{labels.CARD}\n\n{changed}"
     store.describe(state.target, number, "Written in MLflow's UI over everything")
     card.write(with_words(state.config), "sentiment", number)
-    assert description(state, number).startswith("Written in MLflow's UI over everything\n\n<!-- Model card")
+    assert description(state, number).startswith("Written in MLflow's UI over everything\n\n**Model card**")
+    earlier = f"Of a release before\n\n{labels.EARLIER_CARD}\n\n# an old card"
+    store.describe(state.target, number, earlier)
+    assert labels.words(earlier) == "Of a release before"
+    card.write(with_words(state.config), "sentiment", number)
+    assert description(state, number) == f"Of a release before\n\n{labels.CARD}\n\n{changed}"
     labels.describe(state.target, "The model")
     assert catalog.show(state.target).description == "The model"
 

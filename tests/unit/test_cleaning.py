@@ -102,7 +102,7 @@ def test_other_code_makes_another_version(trusting: Settings, project: Path, tmp
     assert versions.chosen(trusting, source, **asked) == "1"
     (project / "steps.py").write_text(STEPS + "\n\nMORE = 1\n")
     assert versions.chosen(trusting, source, **asked) == "2"
-    with pytest.raises(ConflictError, match="things 1 exists with other content"):
+    with pytest.raises(ConflictError, match="things 1 exists with the same rows and other parameters: clean_code is"):
         make(trusting, source, "steps:tidy")
     assert dataset.load(trusting.datasets, "things", "1") == made
 

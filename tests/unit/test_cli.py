@@ -76,6 +76,35 @@ def test_usage_errors_exit_2_in_words(home: Path, arguments: list[str], code: in
     assert tree(home) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind"),
+    [
+        (["frobnicate"], 2, "ConfigError"),
+        (["train", "--model-name"], 2, "ConfigError"),
+        (["data", "show", "--data-name", "nope", "--data-version", "1"], 2, "NotFoundError"),
+        (["data", "create", "--data-name", "x", "--source", "README.md"], 3, "DataError"),
+        (["model", "show", "--model-name", "nope"], 2, "NotFoundError"),
+    ],
+)
+def test_who_reads_json_gets_errors_as_json(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    kind: str,
+) -> None:
+    before = tree(home)
+    monkeypatch.setattr(sys, "argv", ["mlops", *arguments, "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capsys.readouterr()
+    error = json.loads(out)["error"]
+    assert (end.value.code, error["exit_code"], error["kind"]) == (code, code, kind)
+    assert err.strip().endswith(f"Error: {error['message']} {error['fix']}".strip())
+    assert tree(home) == before
+
+
 @pytest.mark.usefixtures("news")
 def test_unknown_model_type_and_parameter_name_the_valid_ones(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

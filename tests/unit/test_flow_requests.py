@@ -16,6 +16,7 @@ from flows.flow_requests import (
     CheckRequest,
     DatasetRequest,
     InferenceRequest,
+    MonitorRequest,
     PromotionRequest,
     ReleaseRequest,
     RollbackRequest,
@@ -34,6 +35,7 @@ FLOWS: dict[str, tuple[type[Request], str]] = {
     "check": (CheckRequest, "gate check"),
     "rollback": (RollbackRequest, "rollback"),
     "batch_inference": (InferenceRequest, "infer"),
+    "monitor": (MonitorRequest, "monitor run"),
     "release": (ReleaseRequest, "release"),
 }
 BIKES = ModelDefinition(

@@ -635,11 +635,12 @@ def test_a_comparison_that_fails_says_what_it_found(done: tuple[Check, ...], dec
 def test_each_answer_has_a_name_and_a_plain_sentence_before_its_numbers() -> None:
     truth = "ab" * 1000
     wrong = truth.translate(str.maketrans("ab", "ba"))
-    pairs = {"Worse": (wrong[:40] + truth[40:], truth), "No better": (truth, wrong[:1] + truth[1:])}
-    pairs["Cannot tell"] = (truth[:-60] + wrong[-60:], wrong[:85] + truth[85:])
-    for title, (new, old) in pairs.items():
+    pairs = {"worse": (wrong[:40] + truth[40:], truth), "no better": (truth, wrong[:1] + truth[1:])}
+    pairs["cannot tell"] = (truth[:-60] + wrong[-60:], wrong[:85] + truth[85:])
+    for answer, (new, old) in pairs.items():
         verdict = judged(case(truth, new, old))
-        assert (verdict.title, verdict.promote) == (title, False), verdict.reasons
+        assert (verdict.title, verdict.told) == ("Refused", f"Refused: {answer}"), verdict.reasons
+        assert not verdict.promote
         plain = verdict.reasons[0]
         assert not any(word in plain for word in ("McNemar", "p =", "[", "interval")), plain
         assert verdict.reasons[1].startswith("gain in f1_macro is ")

@@ -273,6 +273,20 @@ def test_parts_and_processes_do_not_change_the_rows(models: Models, tmp_path: Pa
     assert [row[0] for row in rejected(request)] == [31, 32]
 
 
+def test_a_long_batch_says_every_few_seconds_how_far_it_is(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = table(tmp_path / "in.csv", [POSITIVE, NEGATIVE, NEUTRAL] * 3)
+    pace = progress.Pace()
+    assert not pace.is_due()
+    assert progress.Pace(0).is_due()
+    monkeypatch.setattr(progress.Pace, "is_due", lambda _: True)
+    with caplog.at_level("INFO", "lifecycle"):
+        batch.infer(requested(models.champion, path, tmp_path / "out", rows_per_part=4))
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Scored")]
+    assert said == [f"Scored {rows} of about 10 rows" for rows in (4, 8, 9)]
+
+
 def test_a_chunk_with_nothing_to_score_makes_no_part(models: Models, tmp_path: Path) -> None:
     path = table(tmp_path / "in.csv", [POSITIVE, NEGATIVE, "  ", '""', NEUTRAL])
     request = requested(models.champion, path, tmp_path / "out", rows_per_part=2)

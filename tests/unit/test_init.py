@@ -137,6 +137,15 @@ def test_odd_names_of_columns_are_written_so_that_they_are_read_again(run: Run, 
     assert {*odd} <= {*definitions.load("t").data.columns}
 
 
+def test_texts_are_no_classes(run: Run, tmp_path: Path) -> None:
+    news().to_csv(tmp_path / "news.csv", index=False)
+    code, _, err = run("news.csv", "--target", "Sentence", "--yes")
+    assert code == 2
+    assert "The target 'Sentence' has 60 different values in 60 rows: they are texts or ids, not classes." in err
+    assert err.endswith("--target 'label'")
+    assert not (tmp_path / "config").exists()
+
+
 def test_where_the_target_is_not_clear_a_person_must_say(run: Run, tmp_path: Path) -> None:
     customers(label=["a", "b"] * 30).to_csv(tmp_path / "t.csv", index=False)
     code, out, err = run("t.csv", "--yes")

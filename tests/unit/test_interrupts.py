@@ -86,6 +86,21 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, body: str, number: signal.Sig
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ready", "said"]
 
 
+def test_whoever_ends_it_is_told_what_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
+    body = """
+from cli import runner
+with runner.progress("Done", "Never said."):
+    pass
+with runner.progress("Working", "The parts stay. Again goes on."):
+    wait()
+"""
+    process = run(body, tmp_path)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 128 + signal.SIGINT
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert lines[-1] == "Ended by SIGINT. The parts stay. Again goes on."
+
+
 def test_the_second_one_ends_what_does_not_end(tmp_path: Path) -> None:
     body = """
 try:

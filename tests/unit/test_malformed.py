@@ -158,6 +158,12 @@ MALFORMED = {
         "",
         "class 'rare' of column 'label' has 1 | needs 5",
     ),
+    "text and label swapped": (
+        "a.csv",
+        GOOD,
+        "--text-column label --label-column text",
+        "column 'text' has 30 different values in 30 rows | not classes | --text-column 'text' --label-column 'label'",
+    ),
     "other digest": ("a.csv", GOOD, f"--sha256 {'0' * 64}", f"sha256 is | expected {'0' * 64}"),
 }
 

@@ -103,12 +103,12 @@ def test_a_version_that_was_made_before_near_twins_were_kept_stays_as_it_is(tmp_
 
 def test_the_setting_makes_another_version_where_there_are_near_twins(tmp_path: Path) -> None:
     make(tmp_path, table(copies=20), near="count")
-    with pytest.raises(ConflictError, match="exists with other content"):
+    with pytest.raises(ConflictError, match="near_duplicates is"):
         make(tmp_path, table(copies=20))
     (tmp_path / "other").mkdir()
     make(tmp_path / "other", table(copies=20))
     for near in ("count", "off"):
-        with pytest.raises(ConflictError, match="exists with other content"):
+        with pytest.raises(ConflictError, match="near_duplicates is"):
             make(tmp_path / "other", table(copies=20), near=near)
 
 

@@ -36,7 +36,7 @@ def test_a_terminal_shows_errors_and_inputs(
     show.verdict(REFUSED)
     shown = capsys.readouterr().out
     lines = shown.splitlines()
-    assert lines[0] == "WORSE in dev: new against old"
+    assert lines[0] == "REFUSED in dev: new against old"
     assert max(len(line) for line in lines if line.startswith(" ")) <= 100
     names = list(dict.fromkeys(line.split()[0] for line in lines if re.match(r" (root_|r2|mean_)", line)))
     assert names[:2] == ["root_mean_squared_error", "r2"]

@@ -49,7 +49,9 @@ def test_each_model_gets_the_shipped_deployments(place: Path) -> None:
     train = by_name(entries)["flows.train.train", "churn-dev"]
     assert train["parameters"] == {"env": "dev", "model_name": "churn"}
     assert train["tags"] == ["mlops", "env:dev", "model:churn"]
-    (trigger,) = train["triggers"]
+    retrain = by_name(entries)["flows.retrain.retrain", "churn-dev"]
+    assert retrain["parameters"].keys() == {"env", "model_name", "time_zone"}
+    (trigger,) = retrain["triggers"]
     assert (trigger["match"], trigger["name"]) == (
         {"prefect.resource.id": "mlops.model.dev.ml.churn"},
         "mlops: retrain after drift: churn",

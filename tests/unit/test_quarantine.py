@@ -121,7 +121,7 @@ def test_unless_rare_classes_are_tolerated_nothing_is_made(tmp_path: Path) -> No
         ([*two_classes(60), *((f"note {n}", f"id {n}") for n in range(40))], "40 of 100 rows .*rare_class 40.*row 61"),
         ([*two_classes(60), *((f"note {n}", f"id {n}") for n in range(40))], r"'id 0' \(1 row\).* 35 more"),
         ([*two_classes(60), *((f"note {n}", f"id {n}") for n in range(40))], "choose another --label-column"),
-        ([(f"note {n}", f"id {n}") for n in range(60)], "class 'id 0' of column 'label' has 1 usable rows"),
+        ([(f"note {n}", f"id {n}") for n in range(60)], "60 different values in 60 rows: they are texts or ids"),
         ([*of_class("one", 60), *of_class("odd", 2)], "class 'odd' of column 'label' has 2 usable rows"),
         (of_class("one", 60), "1 class is left in column 'label'"),
     ],

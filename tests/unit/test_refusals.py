@@ -12,6 +12,7 @@ from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.problems.text_classification import estimators
 from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
+from lifecycle.tracking import runs
 from lifecycle.training import train as training
 
 TEXTS = pd.DataFrame({"text": ["not up 5 %", "loss up", "flat day", "up 10 %", "loss of 5", "flat again"] * 4})
@@ -137,3 +138,17 @@ def test_a_training_that_the_library_refuses_leaves_no_open_run(news: Settings) 
     with pytest.raises(ConfigError, match="min_df"):
         training.train(request)
     assert tracking.client(news.mlflow_uri).get_run(request.run_id).info.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "status"),
+    [(ValueError("a bug"), "FAILED"), (ConflictError("ours"), "FAILED"), (SystemExit(), "KILLED")],
+)
+def test_no_end_of_a_training_leaves_an_open_run(news: Settings, ended_by: BaseException, status: str) -> None:
+    what = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment", "algorithm": BAYES}
+    run_id = training.plan(news, training.Training(**what, params={"alpha": 0.5})).run_id
+    opened = tracking.client(news.mlflow_uri).get_experiment_by_name("sentiment-dev")
+    assert opened.tags["mlflow.experimentKind"] == "custom_model_development"  # or the UI asks what it is about
+    with pytest.raises(type(ended_by)), runs.closed_on_failure(news.mlflow_uri, run_id):
+        raise ended_by
+    assert tracking.client(news.mlflow_uri).get_run(run_id).info.status == status

@@ -41,8 +41,8 @@ STARTED_FIRST = {
     "lifecycle.training.train": "the child of `replay` loads it",
 }
 LIGHT = {
-    "data": """cleaning dataset delta division ingest opening quarantine readers.files readers.parquet report split
-        tombstones twins validation""",
+    "data": """cleaning dataset delta division ingest opening quarantine readers.csv_by_arrow readers.files
+        readers.parquet report split tombstones twins validation""",
     "databricks": "client credentials",
     "erasure": "wanted",
     "evaluation": "evaluate",

@@ -22,7 +22,7 @@ from flows.batch_inference import batch_inference
 from flows.create_data import create_data
 from flows.release import release
 from lifecycle import settings
-from lifecycle.core import masking, parameters, secrets
+from lifecycle.core import guard, masking, parameters, secrets
 from lifecycle.core.errors import ConfigError, DataError, TransientError
 from lifecycle.core.masking import masked
 from lifecycle.data.source import Source
@@ -390,9 +390,11 @@ def test_no_run_is_started_with_a_literal_secret() -> None:
     assert "'https://${MLOPS_SECRET_USER}@host/a.csv'" in str(refused.value)
 
 
-def test_the_page_of_a_run_is_linked_without_the_credentials_of_the_server() -> None:
+def test_the_page_of_a_run_is_linked_without_the_credentials_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
     for setting in ({PREFECT_API_URL: "https://joe:CANARY@host/api"}, {PREFECT_UI_URL: "https://joe:CANARY@host"}):
         with temporary_settings(setting):
             assert page_of(RUN) == f"https://host/runs/flow-run/{RUN}"
+    monkeypatch.setenv(guard.FLEETING, "1")  # nobody can follow a link to a server that ends with its command
+    assert page_of(RUN) == ""

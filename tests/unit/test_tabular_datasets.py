@@ -185,7 +185,7 @@ def test_a_version_that_is_there_is_the_same_or_a_conflict(tmp_path: Path) -> No
     first = make(tmp_path, people(), key="id")
     assert make(tmp_path, people(), key="id") == first
     for arguments in ({"columns": {"city": "drop"}}, {"test_size": 0.3}, {"key": None}):
-        with pytest.raises(ConflictError, match="exists with other content"):
+        with pytest.raises(ConflictError, match="same rows and other parameters"):
             make(tmp_path, people(), **{"key": "id", **arguments})
     changed = people()
     changed.loc[0, "city"] = "Paris"

@@ -355,7 +355,7 @@ def test_a_refusal_without_any_rows_says_why() -> None:
     headings = [text for around, text in page.texts if around.endswith(("h1", "h2"))]
     assert headings == ["dev.ml.sentiment v2 in prod", "What this rests on"]
     assert "could not be judged: the champion's files are missing" in page.text
-    assert "Rejected" in page.text
+    assert "Refused" in page.text
     assert "no rows were compared" in page.text
     assert not page.all("svg")
 
@@ -372,7 +372,7 @@ def test_too_few_rows_still_show_what_there_is() -> None:
     few = predictions(1, rows=4)
     told = verdict(few, None, decision="not_enough_data", metrics={}, slices=(), behaviour=())
     page = Page(report.render(told, few, None))
-    assert "Not enough data" in page.text
+    assert "Refused" in page.text
     headings = [text for around, text in page.texts if around.endswith("h2")]
     assert headings[:2] == ["Checks", "Confusion"]
 

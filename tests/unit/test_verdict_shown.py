@@ -31,7 +31,11 @@ GAIN = Check(
 )
 REFUSED = Verdict(
     decision="keep",
-    reasons=("gain in f1_macro is -0.020 [-0.060, +0.020]: its interval must lie above 0", "behaviour text: case"),
+    reasons=(
+        "no better than the champion; it fails a behaviour suite",
+        "gain in f1_macro is -0.020 [-0.060, +0.020]: its interval must lie above 0",
+        "behaviour text: case",
+    ),
     env=Environment.DEV,
     challenger="run 0123456789abcdef0123456789abcdef",
     champion="dev.ml.sentiment v2",
@@ -97,14 +101,18 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_terminal_shows_everything_within_100_columns(shown: str) -> None:
     lines = shown.splitlines()
-    assert lines[0] == "REJECTED in dev: run 0123456789abcdef0123456789abcdef against dev.ml.sentiment v2"
+    assert lines[0] == "REFUSED in dev: run 0123456789abcdef0123456789abcdef against dev.ml.sentiment v2"
     assert lines[1] == "On 961 rows of news 1.0.0 holdout; 7 rows that the champion was trained on are left out"
     assert set(REFUSED.terms) <= {*lines}
     assert REFUSED.terms == (
         "Compared by the gain: another definition than the champion's.",
         "3 other challengers were judged on these rows before: the risk of a wrong promotion is 0.0016.",
     )
-    assert [line for line in lines if line.startswith("- ")] == [f"- {reason}" for reason in REFUSED.reasons]
+    assert [line for line in lines if line.startswith("- ")] == [
+        f"- {REFUSED.reasons[0]}",
+        f"- {REFUSED.reasons[2]}",  # the table of checks does not have it
+    ]
+    assert shown.count("2 repaired, 3 broken") == 1
     assert max(map(len, lines)) <= 100
     assert shown.count("…") == 12  # the texts are cut, and nothing else
     assert [table.header.index(table.inputs) for table in tables.changes(REFUSED)] == [5, 5]
@@ -135,7 +143,7 @@ def test_without_a_champion_or_rows_there_is_nothing_to_compare(capsys: pytest.C
     show.verdict(REFUSED.model_copy(update=changes | none))
     out = capsys.readouterr().out
     assert "against no champion" in out
-    assert len(out.splitlines()) == 4
+    assert len(out.splitlines()) == 5
 
 
 def test_a_dry_run_is_loud(capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,7 +182,7 @@ def test_colours_are_for_terminals_that_want_them(
 
 def test_markdown_tells_the_same_and_takes_texts_as_texts() -> None:
     text = markdown.text(REFUSED)
-    assert text.startswith("# Rejected in dev: run 0123456789abcdef0123456789abcdef\n")
+    assert text.startswith("# Refused in dev: run 0123456789abcdef0123456789abcdef\n")
     assert "- gain in f1_macro is -0.020 [-0.060, +0.020]" in text
     assert "| f1_macro | 0.800 [0.750, 0.850] | 0.820" in text
     assert "Left out: 7 rows that the champion was trained on." in text

@@ -6,13 +6,14 @@ same number of fields on every line without them, is read without.
 
 import csv
 from collections.abc import Iterator
-from itertools import islice
+from functools import cache
+from itertools import dropwhile, islice
 from operator import itemgetter
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from lifecycle.core.errors import DataError
-from lifecycle.data.opening import Content
-from lifecycle.data.readers import Block, Problems, Wanted, header, text
+from lifecycle.data.opening import BLOCK, Content
+from lifecycle.data.readers import Block, Problems, Wanted, csv_by_arrow, header, text
 from lifecycle.data.source import Source
 
 FIELD_LIMIT = 16_000_000
@@ -23,24 +24,49 @@ Line = tuple[int, int, list[str]]
 
 
 def blocks(source: Source, content: Content, wanted: Wanted, size: int, problems: Problems) -> Iterator[Block]:
-    """Read CSV; what is wrong with rows is noted in `problems`.
+    """Read CSV, by Arrow as far as its rows are beyond doubt; what is wrong with rows is noted in `problems`.
 
     Raises:
         DataError: It is empty, no text, or lacks a column.
     """
     quoting = csv.QUOTE_MINIMAL if source.delimiter != "\t" or _has_quotes(source, content) else csv.QUOTE_NONE
+    read = 0
+
+    @cache  # what is to be told of a header is told once
+    def choose(names: tuple[str, ...]) -> dict[str, int]:
+        return header.columns(source.name, names, wanted, delimiter=source.delimiter)
+
     with text.decoded(source, content.stream()) as file:
-        lines = _lines(source, file, quoting, problems)
-        _, _, names = next(lines)
-        names[0] = names[0].removeprefix(header.BYTE_ORDER_MARK)
-        columns = header.columns(source.name, names, wanted, delimiter=source.delimiter)
-        pick = itemgetter(*columns.values(), 0)  # the last one, so that there are always two
-        rows = ((row, line, pick(cells)) for row, line, cells in lines if _is_whole(row, line, cells, names, problems))
-        while chunk := list(islice(rows, size)):
-            numbers, begins, picked = zip(*chunk, strict=True)
-            block = Block(list(numbers), dict(zip(columns, map(list, zip(*picked, strict=True)), strict=False)))
-            text.note_undecodable(block, list(begins), wanted, problems)
+        try:
+            for block in csv_by_arrow.blocks(
+                source, cast(BinaryIO, file.buffer), choose, quoted=quoting != csv.QUOTE_NONE
+            ):
+                yield block
+                read = block.rows[-1]
+        except csv_by_arrow.UnclearError:
+            pass
+        else:
+            return
+    with text.decoded(source, content.stream()) as file:
+        for block, begins in _row_by_row(_lines(source, file, quoting, problems), choose, size, problems, after=read):
+            text.note_undecodable(block, begins, wanted, problems)
             yield block
+
+
+def _row_by_row(
+    lines: Iterator[Line], choose: csv_by_arrow.Chosen, size: int, problems: Problems, *, after: int
+) -> Iterator[tuple[Block, list[int]]]:
+    """The rows after some number, with the lines that they begin on."""
+    _, _, names = next(lines)
+    names[0] = names[0].removeprefix(header.BYTE_ORDER_MARK)
+    columns = choose(tuple(names))
+    pick = itemgetter(*columns.values(), 0)  # the last one, so that there are always two
+    new = dropwhile(lambda line: line[0] <= after, lines)
+    rows = ((row, line, pick(cells)) for row, line, cells in new if _is_whole(row, line, cells, names, problems))
+    while chunk := list(islice(rows, size)):
+        numbers, begins, picked = zip(*chunk, strict=True)
+        cells = dict(zip(columns, map(list, zip(*picked, strict=True)), strict=False))
+        yield Block(list(numbers), cells), list(begins)
 
 
 def _lines(source: Source, file: IO[str], quoting: Any, problems: Problems) -> Iterator[Line]:
@@ -83,6 +109,9 @@ def _is_whole(row: int, line: int, cells: list[str], names: list[str], problems:
 
 def _has_quotes(source: Source, content: Content) -> bool:
     """Whether a file with tabs is to be read by quotes: unless only reading without them makes sense."""
+    file = content.stream()
+    if not any(b'"' in block for block in iter(lambda: file.read(BLOCK), b"")):
+        return True
     by_quotes, plain = (_shape(source, content, quoting) for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE))
     if by_quotes is None:
         return plain is None

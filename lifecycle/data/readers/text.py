@@ -46,7 +46,7 @@ UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 """Of which the first begins that of UTF-32."""
 
 
-def decoded(source: Source, file: IO[bytes]) -> IO[str]:
+def decoded(source: Source, file: IO[bytes]) -> io.TextIOWrapper:
     """The file as text; a byte that does not decode is half a surrogate pair, where the encoding leaves that to us.
 
     Raises:

@@ -1,16 +1,15 @@
 """When two texts are the same."""
 
 import hashlib
-import re
 import unicodedata
-
-_BLANKS = re.compile(r"\s+")
 
 
 def normalised(text: str) -> str:
     """The form in which two texts count as the same: case-folded, NFC, runs of blanks as one space."""
+    if text.isascii():
+        return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFD", text).casefold()  # Unicode's canonical caseless match, then composed
-    return _BLANKS.sub(" ", unicodedata.normalize("NFC", folded)).strip()
+    return " ".join(unicodedata.normalize("NFC", folded).split())
 
 
 def text_key(text: str) -> str:

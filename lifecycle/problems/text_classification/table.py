@@ -40,8 +40,9 @@ class TextTable:
     def rows_digest(self, raw: pd.DataFrame) -> str:
         """The sha256 of the rows, each as JSON."""
         total = hashlib.sha256(json.dumps(list(raw.columns)).encode())
+        written = json.JSONEncoder(ensure_ascii=False).encode
         for row in raw.itertuples(index=False, name=None):
-            total.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            total.update(written(row).encode() + b"\n")
         return total.hexdigest()
 
     def names(self, request: TableRequest, inputs: Columns) -> dict[str, str]:

@@ -1,0 +1,189 @@
+"""Steps on many rows against plain libraries on the same rows: `python -m benchmarks.scale --rows 1000000`.
+
+The texts are those of a table of news, repeated with other words and a number in them. Each row of the output is a
+process of its own: CPU seconds of it and all its children, and the most memory that all of them had at a time (PSS,
+where what several share counts once). The step itself is measured, without Prefect's server, whose cost does not
+depend on the rows; `benchmarks.run` measures that.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+from typing import NamedTuple
+
+import pandas as pd
+
+from benchmarks.run import ROOT, TABLES
+
+CLEAR = {"MLFLOW_DISABLE_TELEMETRY": "true", "GX_ANALYTICS_ENABLED": "false", "OMP_NUM_THREADS": "1"}
+
+
+class Measured(NamedTuple):
+    """What a process and its children cost."""
+
+    cpu: float
+    wall: float
+    megabytes: float
+
+
+def make_table(folder: Path, rows: int) -> None:
+    """Write `table.csv` and `table.parquet`."""
+    news = pd.read_csv(next(table for table in TABLES if table.exists()), dtype=str, keep_default_na=False)
+    chance, texts, labels = random.Random(1), news.iloc[:, 0].tolist(), news.iloc[:, 1].tolist()
+    words = [word for text in texts for word in text.split()]
+    made = []
+    for number in range(rows):
+        text = texts[number % len(texts)].split()
+        for _ in range(3 if number >= len(texts) else 0):
+            text.insert(chance.randrange(len(text) + 1), chance.choice(words))
+        made.append(" ".join([*text, str(number)]))
+    frame = pd.DataFrame({"text": made, "label": [labels[number % len(labels)] for number in range(rows)]})
+    frame.to_csv(folder / "table.csv", index=False)
+    frame.to_parquet(folder / "table.parquet", index=False)
+    news.set_axis(["text", "label"], axis="columns").to_csv(folder / "news.csv", index=False)
+
+
+def prepare(folder: Path) -> None:
+    """Train the model that scores; `model.json` says which, `pipeline` where its pipeline lies."""
+    from lifecycle import settings
+    from lifecycle.data import dataset
+    from lifecycle.data.source import Source
+    from lifecycle.models import loading
+    from lifecycle.tracking import runs
+    from lifecycle.training import train as training
+
+    config, version = settings.load("dev", home=folder / "home"), {"data_name": "news", "data_version": "1"}
+    dataset.create(dataset.plan(config, Source(uri=str(folder / "news.csv")), **version))
+    request = training.plan(config, training.Training(**version, model_name="news", algorithm="logistic_regression"))
+    training.train(request)
+    model = runs.trained(config.mlflow_uri, request.run_id)
+    (folder / "model.json").write_text(model.model_dump_json())
+    with loading.private_copy(model) as copy:
+        (copy / "artifacts" / "pipeline.skops").rename(folder / "pipeline.skops")
+
+
+def bare_infer(folder: Path, table: str) -> None:
+    """Pandas reads, scikit-learn transforms and predicts in parts of 20,000 rows, pandas writes."""
+    import numpy as np
+
+    from lifecycle.problems.text_classification.model import read
+
+    pipeline, parts = read(folder / "pipeline.skops"), []
+    texts = _read(folder / table, ["text"])["text"].to_numpy(object)
+    for start in range(0, len(texts), 20_000):
+        likely = pipeline.predict_proba(pd.DataFrame({"text": texts[start : start + 20_000]}))
+        labels = np.asarray(pipeline.classes_)[likely.argmax(axis=1)]
+        parts.append(pd.DataFrame({"label": labels, "score": likely.max(axis=1)}))
+    pd.concat(parts).to_parquet(folder / "bare.parquet")
+
+
+def infer(folder: Path, table: str) -> None:
+    """The step `infer`."""
+    from lifecycle.core.references import ModelRef
+    from lifecycle.data.source import Source
+    from lifecycle.inference import batch
+    from lifecycle.inference.manifest import BatchRequest
+
+    model = ModelRef.model_validate_json((folder / "model.json").read_text())
+    source = Source(uri=str(folder / table))
+    batch.infer(BatchRequest(model=model, input=source, output_root=folder / "predictions" / str(time.time_ns())))
+
+
+def bare_create(folder: Path, table: str) -> None:
+    """Pandas reads, each text is hashed, pandas writes."""
+    import hashlib
+
+    rows = _read(folder / table, ["text", "label"])
+    keys = [hashlib.sha256(text.lower().encode()).hexdigest() for text in rows["text"]]
+    rows.assign(key=keys).drop_duplicates("key").to_parquet(folder / "bare.parquet")
+
+
+def create(folder: Path, table: str) -> None:
+    """The step `create-data`; near twins are looked for unless MLOPS_DATA__NEAR_DUPLICATES says otherwise."""
+    from lifecycle import settings
+    from lifecycle.data import dataset
+    from lifecycle.data.source import Source
+
+    config = settings.load("dev", home=folder / "home")
+    dataset.create(
+        dataset.plan(config, Source(uri=str(folder / table)), data_name=f"n{time.time_ns()}", data_version="1")
+    )
+
+
+STEPS = {step.__name__: step for step in (infer, bare_infer, create, bare_create)}
+ROWS = [
+    ("infer", "table.csv"),
+    ("infer", "table.parquet"),
+    ("create", "table.csv"),
+    ("create", "table.parquet"),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--only", choices=["infer", "create"], help="one step alone")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mlops-scale-") as name:
+        folder = Path(name)
+        make_table(folder, options.rows)
+        prepare(folder)
+        found = {}
+        for step, table in ROWS:
+            if options.only in (None, step):
+                found[f"{step} {table}"] = measured(step, folder, table), measured(f"bare_{step}", folder, table)
+    if options.json:
+        print(json.dumps({name: [each._asdict() for each in both] for name, both in found.items()}, indent=2))
+        return
+    print(f"{options.rows:,} rows, {os.cpu_count()} cores\n")
+    print(f"{'':<22}{'CPU s':>8}{'bare':>8}{'ratio':>8}{'wall s':>8}{'MB':>8}{'bare':>8}")
+    for name, (ours, bare) in found.items():
+        times = f"{ours.cpu:8.1f}{bare.cpu:8.1f}{ours.cpu / bare.cpu:8.2f}{ours.wall:8.1f}"
+        print(f"{name:<22}{times}{ours.megabytes:8.0f}{bare.megabytes:8.0f}")
+
+
+def measured(step: str, folder: Path, table: str) -> Measured:
+    """Run a step in a process of its own."""
+    call = f"scale.STEPS[{step!r}](Path({str(folder)!r}), {table!r})"
+    code = f"from benchmarks import scale; from pathlib import Path; {call}"
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    begun, most = time.monotonic(), 0.0
+    process = Popen([sys.executable, "-c", code], cwd=ROOT, env=outside | CLEAR, stdout=DEVNULL)
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        most = max(most, _megabytes(process.pid))
+        time.sleep(0.2)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{step} {table} ended with {process.returncode}")
+    return Measured(usage.ru_utime + usage.ru_stime, time.monotonic() - begun, most)
+
+
+def _megabytes(process: int) -> float:
+    """The memory of a process and its children, on Linux; one that ends meanwhile counts no more."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        own = next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+        tasks = Path(f"/proc/{process}/task").glob("*/children")
+        return own + sum(_megabytes(int(child)) for task in tasks for child in task.read_text().split())
+    except (OSError, StopIteration):
+        return 0.0
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path, columns=columns)
+    return pd.read_csv(path, dtype=str, keep_default_na=False, usecols=columns)
+
+
+if __name__ == "__main__":
+    main()

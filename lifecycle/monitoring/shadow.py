@@ -1,0 +1,230 @@
+"""The champion before one on probation scores the same batches: what is asked, measured and found of both.
+
+`<root>/<registered model>/probation/<entry of the promotion>/`
+    batches/<batch>-<place>.json   each batch since, as it was asked: who rolls back has to know all of them
+    decision.json                  the rule is broken: written before anything is done about it
+    done.json                      and what became of it, once everybody was told
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lifecycle.core.errors import IntegrityError
+from lifecycle.core.frozen import Frozen
+from lifecycle.inference import manifest as batches
+from lifecycle.inference import superseded
+from lifecycle.inference.manifest import BatchRequest
+from lifecycle.monitoring import labels, store, watch
+from lifecycle.monitoring.findings import Measured
+from lifecycle.monitoring.measure import Published, measured
+from lifecycle.monitoring.probation import FILE, Pair, Probation, causes
+from lifecycle.registry import promotion, story
+from lifecycle.registry import store as registry
+from lifecycle.registry.log import Log
+from lifecycle.registry.store import Target
+from lifecycle.settings.gate_rules import GateRules
+from lifecycle.settings.rules import MonitoringRules
+from lifecycle.storage import volumes
+
+FOLDER, BATCHES, DECISION, DONE = "probation", "batches", "decision.json", "done.json"
+
+
+class Subject(Frozen):
+    """A registered model, its rules, and where lies what is known of its batches."""
+
+    target: Target
+    root: Path
+    shadows: Path
+    data_root: Path
+    rules: MonitoringRules
+    gate: GateRules = GateRules()
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return self.target.name
+
+    def folder(self, entry: int) -> Path:
+        """Where lies what is known of the probation that began with an entry of the log."""
+        return self.root / self.name / FOLDER / str(entry)
+
+
+def stands(subject: Subject) -> Probation:
+    """Where the champion stands, which is written down for light commands.
+
+    Raises:
+        IntegrityError: Versions are missing: who is champion is not known.
+    """
+    now = promotion.read_log(subject.target)
+    story.refuse_if_missing(subject.target, now)
+    found = _of(subject, now)
+    if found.champion:
+        store.write_json(subject.root / subject.name / FILE, found.model_dump(mode="json"))
+    return found
+
+
+def record(subject: Subject, batch: BatchRequest) -> Probation:
+    """Write down a batch before it is scored, if its model is on probation; if that is champion again, it counts again.
+
+    Who is killed after this has recorded a batch that is not there: nobody is hurt by that.
+    """
+    found = stands(subject)
+    folder, _ = batches.locate(batch)
+    if batch.model.version == found.champion:
+        superseded.unmark(folder)
+    if found.state in {"running", "passed", "broken"} and not found.is_over and batch.model.version == found.version:
+        of_place = hashlib.sha256(f"{batch.output_root} {batch.inference.table}".encode()).hexdigest()[:8]
+        path = subject.folder(found.entry) / BATCHES / f"{folder.name}-{of_place}.json"
+        if not volumes.exists(path):
+            store.write_json(path, batch.model_copy(update={"sample": None}).model_dump(mode="json"))
+    return found
+
+
+def asked(subject: Subject, found: Probation, batch: BatchRequest) -> BatchRequest | None:
+    """The same batch for the former champion; None unless it has to score it: on probation, measured, and not done."""
+    if found.state != "running" or found.is_over or batch.model.version != found.version:
+        return None
+    folder, _ = batches.locate(batch)
+    done = store.place(subject.root, subject.name, "shadow", found.former, folder.name)
+    if volumes.exists(done) or not volumes.exists(_of_champion(subject, found, folder.name)):
+        return None
+    again = aside(subject, found, batch)
+    return again.model_copy(update={"sample": watch.sample_of(again, subject.root)})
+
+
+def aside(subject: Subject, found: Probation, batch: BatchRequest) -> BatchRequest:
+    """The same batch, scored by the former champion into the shadow, and entered in no table."""
+    return batch.model_copy(
+        update={
+            "model": promotion.reference(subject.target, found.former),
+            "output_root": subject.shadows,
+            "inference": batch.inference.model_copy(update={"table": None}),
+        }
+    )
+
+
+def compare(subject: Subject, shadow: BatchRequest) -> None:
+    """Measure what the former champion has answered in the shadow, as the champion's answers are measured."""
+    try:
+        folder, _ = batches.locate(shadow)
+        baseline = watch.baseline_of(shadow.model, subject.data_root)
+        found = measured(Published(shadow, folder, batches.load(folder)), baseline, subject.rules, subject.gate)
+        store.keep(subject.root, "shadow", found)
+    finally:
+        if shadow.sample:
+            volumes.remove(shadow.sample)
+
+
+def recorded(subject: Subject, entry: int) -> list[BatchRequest]:
+    """Each batch since a promotion, as it was asked."""
+    paths = volumes.glob(subject.folder(entry), f"{BATCHES}/*.json")
+    return [_request(path) for path in paths if not path.name.startswith(".")]
+
+
+def _of(subject: Subject, now: Log) -> Probation:
+    rules, name = subject.rules.probation, subject.name
+    last = next(reversed(now.changes), None)
+    reason = _no_probation(subject, now)
+    if undone := _undone(subject, now):
+        return undone
+    if reason or last is None:
+        return Probation(model=name, state="none", reason=reason, version=now.champion or 0)
+    since = datetime.fromtimestamp(registry.version(subject.target, last.number).created_at / 1000, UTC)
+    found = Probation(
+        model=name,
+        state="running",
+        entry=last.number,
+        version=now.champion or 0,
+        former=now.previous or 0,
+        since=since,
+        until=since + timedelta(days=rules.days),
+        of=rules.batches,
+    )
+    pairs = _pairs(subject, found)
+    broken = () if found.is_over else causes(pairs, rules.least)
+    is_over = found.is_over or len(pairs) >= rules.batches
+    state = "broken" if broken else "passed" if is_over else "running"
+    return found.model_copy(update={"batches": len(pairs), "causes": broken, "state": state})
+
+
+def _no_probation(subject: Subject, now: Log) -> str:
+    """Why the champion is on none, if it is so."""
+    if not (subject.rules.enabled and subject.rules.probation.batches):
+        return "the settings want none"
+    if not now.changes or now.champion is None:
+        return "there is no champion"
+    if now.changes[-1].kind != "promotion":
+        return f"v{now.champion} is champion by {'a rollback' if now.changes[-1].kind == 'rollback' else 'hand'}"
+    return "" if now.previous else f"there was no champion before v{now.champion}"
+
+
+def _undone(subject: Subject, now: Log) -> Probation | None:
+    """The probation that has ended in the rollback which is the last change of the champion."""
+    if len(now.changes) < 2 or now.changes[-1].kind != "rollback":
+        return None
+    done = subject.folder(now.changes[-2].number) / DONE
+    if not volumes.exists(done):
+        return None
+    said = json.loads(volumes.read(done))
+    if said["outcome"] != "rolled back":
+        return None
+    return Probation.model_validate(said["decision"]["probation"] | {"state": "rolled back"})
+
+
+def _pairs(subject: Subject, found: Probation) -> list[Pair]:
+    """What was measured of the first batches that both have scored, in the order in which they were."""
+    names = dict.fromkeys(batches.locate(each)[0].name for each in recorded(subject, found.entry))
+    both: list[tuple[Measured, Measured]] = []
+    for batch in names:
+        of_former = store.place(subject.root, subject.name, "shadow", found.former, batch)
+        if volumes.exists(of_former) and volumes.exists(_of_champion(subject, found, batch)):
+            both.append((store.read(_of_champion(subject, found, batch)), store.read(of_former)))
+    both = [pair for pair in both if found.since is None or pair[0].at >= found.since]  # not of an earlier reign
+    first = sorted(both, key=lambda each: (each[0].at, each[0].batch))[: found.of]
+    return _with_performance(subject, found, first)
+
+
+def _with_performance(subject: Subject, found: Probation, both: list[tuple[Measured, Measured]]) -> list[Pair]:
+    """The same with how well both have answered, where labels have come."""
+    answered = {
+        each.batch: each.lines
+        for each in store.every(subject.root, subject.name, "performance")
+        if each.version == found.version
+    }
+    of_former: dict[str, Measured] = {}
+    if any(new.batch in answered for new, _ in both):
+        of_former = labels.known(_answers(subject))
+    prefix = f"v{found.former}/"
+    pairs = []
+    for new, former in both:
+        theirs = of_former.get(prefix + new.batch)
+        pairs.append(Pair(new.lines + answered.get(new.batch, ()), former.lines + (theirs.lines if theirs else ())))
+    return pairs
+
+
+def _answers(subject: Subject) -> labels.Answers:
+    return labels.Answers(
+        name=subject.name,
+        tracking_uri=subject.target.tracking_uri,
+        registry_uri=subject.target.registry_uri,
+        root=subject.root,
+        output_root=subject.shadows,
+        data_root=subject.data_root,
+        gate=subject.gate,
+        rules=subject.rules,
+    )
+
+
+def _of_champion(subject: Subject, found: Probation, batch: str) -> Path:
+    return store.place(subject.root, subject.name, "drift", found.version, batch)
+
+
+def _request(path: Path) -> BatchRequest:
+    try:
+        return BatchRequest.model_validate_json(volumes.read(path))
+    except ValidationError as error:
+        raise IntegrityError(f"{path} is damaged: {error.errors()[0]['msg']}.", "Remove it.") from None

@@ -1,0 +1,77 @@
+"""SIGKILL while a broken probation is acted on: the old state or the new one, and the rerun ends as undisturbed."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.probation import promoted, request_of, score, trained
+
+Act = Callable[[int | None], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def act(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Act]:
+    """Act on two bad batches in a fresh child, on a fresh state unless the one before was killed."""
+    home = tmp_path_factory.mktemp("kills") / "state"
+    home.mkdir()
+    shutil.copy(migrated, home / "mlflow.db")
+    config, models = trained(home)
+    subject = promoted(config, models)
+    for day in (1, 2):
+        score(subject, request_of(config, subject, day, broken=True))
+    template = home.rename(home.with_name("template"))
+    answer = home.with_name("answer")
+    command = [sys.executable, "-m", "tests.faults.probation_zygote"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as zygote:
+        assert zygote.stdin
+        assert zygote.stdout
+        stdin, stdout = zygote.stdin, zygote.stdout
+
+        def send(kill_at: int | None) -> dict[str, Any]:
+            for kill in [kill_at, None] if kill_at else [None]:
+                if kill == kill_at:
+                    shutil.rmtree(home, ignore_errors=True)
+                    shutil.copytree(template, home)
+                stdin.write(json.dumps({"home": str(home), "kill_at": kill, "answer": str(answer)}) + "\n")
+                stdin.flush()
+                assert json.loads(stdout.readline()) == (-9 if kill else 0)
+            found: dict[str, Any] = json.loads(answer.read_text())
+            assert not found["error"], found["error"]
+            return found
+
+        yield send
+        stdin.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(act: Act) -> dict[str, Any]:
+    found = act(None)
+    old, new = found["before"], found["after"]
+    assert ((old["champion"], old["alias"]), (new["champion"], new["alias"])) == ((2, 2), (1, 1))
+    assert [rows[0] for rows in old["table"]] == [2, 2]
+    assert [rows[0] for rows in new["table"]] == [1, 1]
+    assert {folder.split("/")[1] for folder in new["counting"]} == {"1"}
+    assert new["done"] == ["decision.json", "done.json"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=[] if part in {1, 4, 7} else pytest.mark.exhaustive) for part in range(10)]
+)
+def test_a_kill_at_any_instant_is_completed_by_the_same_again(act: Act, undisturbed: dict[str, Any], part: int) -> None:
+    effects = undisturbed["effects"]
+    assert effects > 20, "kills reach every place"
+    rerun = act(1 + part * (effects - 1) // 9)
+    assert rerun["before"]["champion"] in {1, 2}
+    assert rerun["before"]["changes"] in (undisturbed["before"]["changes"], undisturbed["after"]["changes"])
+    of_each_batch = {folder.rpartition("/")[2] for folder in rerun["before"]["counting"]}
+    assert of_each_batch == {folder.rpartition("/")[2] for folder in undisturbed["before"]["counting"]}, "never a gap"
+    assert len(rerun["before"]["table"]) == 2, "of each batch once, by the one or the other"
+    assert rerun["after"] == undisturbed["after"]
