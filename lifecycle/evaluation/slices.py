@@ -68,7 +68,7 @@ def made_of(problem: Problem, inputs: Columns, rows: pd.DataFrame, rules: SliceR
     for by in dict.fromkeys(name for rule in rules.by or () for name in _columns(rule, inputs, rows)):
         own = problem.judging.slices.get(by)
         values = own(inputs, rows) if own else rows[column_of(by, rows.columns)]
-        yield from _by_value(by, values, rules.max_values, is_class=by == problem.target)
+        yield from by_value(by, values, rules.max_values, is_class=by == problem.target)
 
 
 def _columns(by: str, inputs: Columns, rows: pd.DataFrame) -> Iterator[str]:
@@ -81,7 +81,8 @@ def _columns(by: str, inputs: Columns, rows: pd.DataFrame) -> Iterator[str]:
             yield column.stored
 
 
-def _by_value(by: str, values: pd.Series, most: int, *, is_class: bool) -> Iterator[tuple[str, Mask]]:
+def by_value(by: str, values: pd.Series, most: int, *, is_class: bool = False) -> Iterator[tuple[str, Mask]]:
+    """Quarters of numbers, values of anything else; the smaller of very many classes together."""
     names = {value: plain(value) for value in values.dropna().unique()}
     if pd.api.types.is_numeric_dtype(values) and len(names) > QUARTERS:
         parts = pd.qcut(values, QUARTERS, duplicates="drop")

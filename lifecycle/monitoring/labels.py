@@ -40,7 +40,7 @@ from lifecycle.storage import volumes
 logger = logging.getLogger(__name__)
 
 CONFIDENCE, RESAMPLES = 0.99, 1000
-KEY, TRUTH = "key", "truth"
+KEY, TRUTH, LABELS = "key", "truth", "labels"
 
 
 class Answers(Frozen):
@@ -92,9 +92,12 @@ def join(delivery: Delivery) -> Joined:
     """Join a delivery to all published batches of its model and measure these; again changes nothing.
 
     Raises:
-        ConfigError: No batch of the model has a key.
+        ConfigError: No batch of the model has a key, or key and label are one column.
         DataError: The table is malformed, or not one of its keys was ever scored; nothing is kept.
     """
+    if delivery.key_column == delivery.label_column:
+        what = f"{delivery.key_column!r} cannot be both the key and the label."
+        raise ConfigError(what, "Name two columns: --key-column and --label-column")
     scored = [*_scored(delivery)]
     if not scored:
         what = f"No published batch of {delivery.name} has a key that labels could be joined by."
@@ -104,6 +107,9 @@ def join(delivery: Delivery) -> Joined:
     rows = ingest.read(delivery.source, delivery.data, columns | sliced).rows
     read = rows[[*columns]]
     given, report = _usable(read.set_axis([KEY, TRUTH], axis="columns"), scored)
+    if report["unusable"] == len(read):
+        what = f"{delivery.source.name}: not one of {len(read):,} rows has a key and a usable label in "
+        raise DataError(f"{what}{delivery.label_column!r}.", "Name the column of the labels: --label-column")
     known = {key for each in scored for key in each.answers.index}
     unknown = [key for key in given.index if key not in known]
     if len(unknown) == len(given):
@@ -120,13 +126,22 @@ def join(delivery: Delivery) -> Joined:
     report["repeated"] += int(same.sum())
     if len(changed):
         _keep(delivery, changed)
-    truths = before | {str(key): label for key, label in changed.items()}
     about = [each for each in scored if each.answers.index.isin(given.index).any()]
-    measured = tuple(_measured(delivery, each, truths) for each in about)
-    for each in measured:
-        store.keep(delivery.root, "performance", each)
+    measured = _kept(delivery, about)
     store.refresh(delivery.root, delivery.name, delivery.rules)
     return Joined(rows=len(read), **report, lag_days=_lag(about, given), batches=measured)
+
+
+def _kept(delivery: Delivery, about: list[Scored]) -> tuple[Measured, ...]:
+    """Measure batches by all labels that there are; again if some came meanwhile: who keeps last has seen all."""
+    while True:
+        seen = store.tables(delivery.root, f"{delivery.name}/{LABELS}/*.parquet")
+        truths = _truths(delivery.root, delivery.name)
+        measured = tuple(_measured(delivery, each, truths) for each in about)
+        for each in measured:
+            store.keep(delivery.root, "performance", each)
+        if store.tables(delivery.root, f"{delivery.name}/{LABELS}/*.parquet") == seen:
+            return measured
 
 
 def known(about: Answers) -> dict[str, Measured]:
@@ -194,7 +209,7 @@ def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]",
 def _truths(root: Path, name: str) -> dict[str, str]:
     """The newest label of each key that was delivered before."""
     found: dict[str, str] = {}
-    for path in store.tables(root, f"{name}/labels/*.parquet"):
+    for path in store.tables(root, f"{name}/{LABELS}/*.parquet"):
         table = pq.read_table(volumes.local(path))
         found |= dict(zip(table[KEY].to_pylist(), table[TRUTH].to_pylist(), strict=True))
     return found
@@ -203,7 +218,7 @@ def _truths(root: Path, name: str) -> dict[str, str]:
 def _keep(delivery: Delivery, labels: "pd.Series[str]") -> None:
     now = datetime.now(UTC)
     table = pa.table({KEY: labels.index.to_list(), TRUTH: labels.to_list(), "at": [now] * len(labels)})
-    store.put(delivery.root / delivery.name / "labels" / f"{now:%Y%m%dT%H%M%S%f}.parquet", table)
+    store.put(delivery.root / delivery.name / LABELS / f"{now:%Y%m%dT%H%M%S%f}.parquet", table)
 
 
 def _measured(delivery: Answers, scored: Scored, truths: Mapping[str, str]) -> Measured:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -207,9 +208,9 @@ def test_a_model_that_was_never_judged_says_so(watched: Watched) -> None:
         watch.baseline_of(other, watched.config.datasets)
 
 
-def delivered(watched: Watched, rows: pd.DataFrame, **changes: Any) -> labels.Joined:
+def delivered(watched: Watched, rows: pd.DataFrame, name: str = "labels.csv", **changes: Any) -> labels.Joined:
     config = watched.config
-    path = config.state / "labels.csv"
+    path = config.state / name
     rows.to_csv(path, index=False)
     columns = {"key_column": "instant", "label_column": "cnt"} | changes
     return labels.join(
@@ -275,8 +276,28 @@ def test_slices_are_made_of_columns_that_come_with_the_labels(watched: Watched, 
     found = {each.name: each.rows for each in batch.lines if each.part == "slice"}
     assert (found["shop = south"], found["shop = north"]) == (134, 266)
     assert sum("size" in name for name in found) == 4
+    odd = table.assign(key=table["shop"], truth="", target=table["shop"]).head(200)
+    (batch,) = delivered(watched, odd, slice_columns=("key", "truth", "target")).batches
+    found = {each.name: each.rows for each in batch.lines if each.part == "slice"}
+    assert (found["key = south"], found["target = north"]) == (67, 133), "whatever a column is called"
+    for city in (table.assign(city=range(400)), table.tail(200).assign(city="none")):
+        (batch,) = delivered(watched, city, slice_columns=("city",)).batches
+    assert not [each for each in batch.lines if each.name.startswith("city")], (
+        "of a column that came to have too many values"
+    )
     (again,) = delivered(watched, rows.head(100)[["instant", "cnt"]]).batches
     assert {each.name for each in again.lines if each.part == "slice"} >= {"shop = south", "shop = north"}
+
+
+def test_labels_that_come_at_once_are_all_measured(watched: Watched, judged: Watched) -> None:
+    watched = watched._replace(config=watched.config.model_copy(update={"tracking_uri": judged.config.mlflow_uri}))
+    rows = new_rows(90)
+    watch.watch(scored(watched, rows))
+    parts = [(rows.iloc[part::6][["instant", "cnt"]], f"labels-{part}.csv") for part in range(6)]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(lambda part: delivered(watched, *part), parts))
+    (last,) = store.every(watched.config.measurements, NAME, "performance")
+    assert last.lines[0].rows == 90
 
 
 def test_labels_that_join_nothing_are_an_error_and_nothing_is_kept(watched: Watched) -> None:
@@ -286,6 +307,10 @@ def test_labels_that_join_nothing_are_an_error_and_nothing_is_kept(watched: Watc
     before = tree(watched.config.measurements)
     with pytest.raises(DataError, match="none of 40 keys in 'season'"):
         delivered(watched, new_rows(40), key_column="season")
+    with pytest.raises(DataError, match="not one of 40 rows has a key and a usable label in 'shop'"):
+        delivered(watched, new_rows(40).assign(shop="north"), label_column="shop")
+    with pytest.raises(ConfigError, match="both the key and the label"):
+        delivered(watched, new_rows(40), label_column="instant")
     assert tree(watched.config.measurements) == before
 
 
