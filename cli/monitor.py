@@ -121,6 +121,7 @@ def report(
     env: options.Env = PROD,
     html: Annotated[Path | None, typer.Option("--html", help="File to write; default in the state folder.")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Write the page of a model: metrics over time, alerts and promotions, drift by column, slices, worst rows.
 
@@ -136,6 +137,8 @@ def report(
         champions = pages.promotions(catalog.history(runner.registered(env, model_name)))
     path = html or config.state / "reports" / f"monitoring-{name}.html"
     show.write_page(path, pages.render(history._replace(promotions=champions)))
+    if as_json:
+        show.print_json({"file": str(path.absolute())})
     if open_ and not webbrowser.open(path.absolute().as_uri()):
         sys.stderr.write("There is no browser here; open the file yourself.\n")
 

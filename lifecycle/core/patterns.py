@@ -23,6 +23,7 @@ WORDS = {
     r"^\w+$": "letters, digits and `_`",
     "^/": "a path from the root, as /Shared/mlops",
     r"\S": "some text",
+    r"^[0-9a-f]{64}$": "a sha256: 64 digits of 0-9 and a-f",
 }
 """Every pattern that a parameter or a setting must match."""
 

@@ -29,6 +29,8 @@ def finish(folder: Path, manifest: Manifest, environment: "Environment") -> None
     for path in pages:
         up = "../" * len(path.relative_to(folder).parts)
         path.write_text(_page(path.read_text(encoding="utf-8"), up, manifest, environment), encoding="utf-8")
+    if not pages:
+        return  # an erasure has left a page that says why there are none
     index = environment.get_template("data_docs.html").render(m=manifest, up="../", pages=list(_links(folder, pages)))
     (folder / "index.html").write_text(index, encoding="utf-8")
 

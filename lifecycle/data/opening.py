@@ -169,10 +169,13 @@ def check_scheme(source: Source, rules: DataRules) -> None:
 
 def _meant(path: Path | None) -> str:
     """A file beside a path that is not there which it may have been meant to be; empty if there is none."""
-    if path is None or path.exists() or not path.absolute().parent.is_dir():
+    if path is None:
         return ""
-    near = class_names.nearest(path.name, (other.name for other in path.absolute().parent.iterdir() if other.is_file()))
-    return f" Did you mean {path.with_name(near)}?" if near else ""
+    with suppress(OSError, ValueError):  # what is no path has nothing beside it
+        beside = [] if path.exists() else [each.name for each in path.absolute().parent.iterdir() if each.is_file()]
+        if near := class_names.nearest(path.name, beside):
+            return f" Did you mean {path.with_name(near)}?"
+    return ""
 
 
 @contextmanager

@@ -189,7 +189,9 @@ from mlops_lifecycle.start import main; main()
     for home, folder in ((tmp_path / "state", tmp_path / "state" / "logs"), (tmp_path / "no-state", tmp_path)):
         done = mlops("config", "show", "--json", home=home, program=program, DATABRICKS_TOKEN="s3cr3t-token")  # noqa: S106
         said = done.stderr.decode()
-        assert (done.returncode, done.stdout, said.count("\n")) == (1, b"", 1)
+        assert (done.returncode, said.count("\n")) == (1, 1)
+        assert json.loads(done.stdout)["error"]["kind"] == "Bug"
+        assert b"s3cr3t" not in done.stdout + done.stderr
         assert "while running mlops config show." in said
         (path,) = folder.glob("bug-*.txt")
         assert str(path) in said
