@@ -105,7 +105,7 @@ WRONG = [
     ("data: {name: a, split: {test_size: 0}}", "data.split.test_size=0"),
     ("data: {name: a, split: {test_size: 0.5, holdout_size: 0.5}}", "must be below 1"),
     ("data: {name: a, split: {by: time}}", "by time needs the column"),
-    ("data: {name: a, split: {column: x}}", "no column decides a random split"),
+    ("data: {name: a, split: {column: x}}", "no column decides a split by random"),
     ("data: {name: a, split: {by: time, column: t, stratify: [x]}}", "leave stratify out"),
     ("data: {name: a, source: 'https://joe:CANARY@host/a.csv'}", "data.source="),
     ("data: {name: a}\ntraining: {seed: soon}", "training.seed='soon'"),

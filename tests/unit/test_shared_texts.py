@@ -21,8 +21,11 @@ from tests.pairs import CLASSES
 
 BOTH = ("one", "other")
 FRACTIONS = {Side.TRAIN: 0.6, Side.TEST: 0.2, Side.HOLDOUT: 0.2}
-TEXTS = st.sampled_from([f"{word}{number}" for number in range(12) for word in ("text ", "TEXT  ")])
-PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=6, max_size=40)
+APART = [(f"a text {number}", f"its own {number}") for number in range(10)]
+"""Pairs that share nothing, so that there is something for each split."""
+TEXTS = [f"{word}{number}" for number in range(12) for word in ("text ", "TEXT  ")]
+PAIRS = st.lists(st.tuples(st.sampled_from(TEXTS), st.sampled_from(TEXTS)), max_size=40)
+ANY = st.sampled_from([*TEXTS, *(text for pair in APART for text in pair)])
 
 
 def split(pairs: list[tuple[str, str]], known: dict[str, str]) -> tuple[pd.DataFrame, dict[int, str]]:
@@ -44,7 +47,11 @@ def sides_of(rows: pd.DataFrame) -> dict[str, set[str]]:
 
 
 @hypothesis.settings(deadline=None, max_examples=100)
-@given(PAIRS, PAIRS, st.randoms(use_true_random=False))
+@given(
+    PAIRS.map(lambda pairs: APART + pairs),
+    st.lists(st.tuples(ANY, ANY), max_size=40),
+    st.randoms(use_true_random=False),
+)
 def test_no_text_is_on_two_sides_also_when_the_data_grow(
     pairs: list[tuple[str, str]], more: list[tuple[str, str]], random: Random
 ) -> None:
