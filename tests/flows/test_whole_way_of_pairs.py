@@ -25,6 +25,7 @@ def asked(*arguments: str) -> str:
     return answer.output
 
 
+@pytest.mark.exhaustive  # the page of pairs goes the same way, by commands
 @pytest.mark.usefixtures("replayed_here")
 def test_pairs_go_the_whole_way_without_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "state"))

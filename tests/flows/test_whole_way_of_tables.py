@@ -70,7 +70,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("table", "target", "problem", "answer", "weak"), WAYS, ids=["classes", "numbers"])
+CLASSES, NUMBERS = WAYS
+"""The tutorial goes the way of classes too, by commands."""
+
+
+@pytest.mark.parametrize(
+    ("table", "target", "problem", "answer", "weak"),
+    [pytest.param(*CLASSES, id="classes", marks=pytest.mark.exhaustive), pytest.param(*NUMBERS, id="numbers")],
+)
 @pytest.mark.usefixtures("replayed_here")
 def test_a_table_goes_the_whole_way_without_code(
     project: Path, table: Callable[[], pd.DataFrame], target: str, problem: str, answer: str, weak: dict[str, int]
