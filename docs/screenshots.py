@@ -122,8 +122,8 @@ def take_prefect(page: Page, server: str, release: str, refused: str) -> None:
         artifact(api, release, "model-card-prod-ml-sentiment"),
         artifact(api, refused, "verdict-dev-ml-sentiment"),
     )
-    take(page, "deployments", f"{ui}/deployments", "At 07:00 AM")
-    take(page, "train-form", f"{ui}/deployments/deployment/{train}/run", "What to train.", height=1150)
+    take(page, "deployments", f"{ui}/deployments?limit=100", "At 07:00 AM")
+    take(page, "train-form", f"{ui}/deployments/deployment/{train}/run", "What to train, such as", height=1150)
     take(page, "release", f"{ui}/runs/flow-run/{release}?tab=Artifacts", "model-card-prod-ml-sentiment", height=1100)
     take(page, "model-card", f"{ui}/artifacts/artifact/{card}", "of financial_news 1.0.0 holdout")
     take(page, "rejected", f"{ui}/runs/flow-run/{refused}?tab=Details", "worse than", height=1150)
