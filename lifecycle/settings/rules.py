@@ -158,6 +158,10 @@ class ServingRules(Frozen):
     timeout_seconds: float = Field(1800, gt=0, description="An endpoint must serve a new version within this time.")
     poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at an endpoint.")
     warm_up_rows: int = Field(20, ge=1, description="Stored predictions that an endpoint must repeat.")
+    canary_traffic: int = Field(
+        100, ge=1, le=100, description="Of a hundred requests, so many go to a new champion at first."
+    )
+    canary_hours: float = Field(24, gt=0, description="So long, and while it has open alerts; then it gets all.")
 
 
 class CardWords(Frozen):
