@@ -25,10 +25,10 @@ def run(request: MonitorRequest) -> Outcome[Monitored]:
     probation.require_champion(subject)
     standing = monitoring.refresh(config, request.model)
     restored = acted(config, request.model)
-    serving.advance(config, request.model)
+    served = serving.advance(config, request.model, complete=request.end_canary)
     found = probation.stands(subject)
     alerts = f"{len(standing.alerts) if standing else 0} open alerts"
-    value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored)
+    value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored, served=served)
     return Outcome(value, f"{subject.name}: {alerts}; {found.told}")
 
 

@@ -1,7 +1,7 @@
 """`lifecycle.serving` under orchestration: wherever a champion is made, its endpoint follows."""
 
 from lifecycle.serving import endpoint
-from lifecycle.serving.served import ALL
+from lifecycle.serving.served import ALL, Served
 from lifecycle.settings import Settings
 from tasks import reports
 from tasks.policies import on_registry
@@ -18,9 +18,11 @@ def champion(config: Settings, model_name: str) -> None:
         reports.show_endpoint(_follow(config, model_name))
 
 
-def advance(config: Settings, model_name: str) -> None:
-    """Give a new champion all requests once it has been tried out on some, if the settings ask for that."""
-    if model_name in config.serving.endpoints and config.serving.canary_traffic < ALL:
-        served = _advance(config, model_name)
-        if served:
-            reports.show_endpoint(served)
+def advance(config: Settings, model_name: str, *, complete: bool = False) -> Served | None:
+    """Give a new champion all requests once it was tried out on some, if the settings ask for that, or a person."""
+    if not complete and (model_name not in config.serving.endpoints or config.serving.canary_traffic == ALL):
+        return None
+    served: Served | None = _advance(config, model_name, complete=complete)
+    if served:
+        reports.show_endpoint(served)
+    return served

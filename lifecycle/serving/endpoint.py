@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
-from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
 from lifecycle.databricks.client import answers, client
@@ -23,7 +22,17 @@ from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.serving import canary
 from lifecycle.serving.canary import Plan
-from lifecycle.serving.served import ALL, as_input, configuration, entities_of, entity_of, in_words, served_name, shares
+from lifecycle.serving.served import (
+    ALL,
+    Served,
+    as_input,
+    configuration,
+    entities_of,
+    entity_of,
+    in_words,
+    served_name,
+    shares,
+)
 from lifecycle.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,19 +51,6 @@ OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled
 """What the settings say about a served version; what an operator has set beside it goes on to the next version."""
 SIZED = ("min_provisioned_concurrency", "max_provisioned_concurrency")
 """What an operator may set in place of a size."""
-
-
-class Served(Frozen):
-    """What an endpoint serves now, and how many of its answers were compared with stored predictions."""
-
-    endpoint: str
-    name: str
-    version: int
-    share: int = ALL
-    changed: bool
-    compared: int
-    link: str
-    message: str
 
 
 class Sample(NamedTuple):
@@ -109,15 +105,15 @@ def follow(config: Settings, model_name: str, *, complete: bool = False) -> Serv
     return served
 
 
-def advance(config: Settings, model_name: str) -> Served | None:
-    """Give a new champion all requests once its canary is over; None where there is nothing to do."""
+def advance(config: Settings, model_name: str, *, complete: bool = False) -> Served | None:
+    """Give a new champion all requests once its canary is over, or is to be; None where there is nothing to do."""
     target, endpoint = target_of(config, model_name), Endpoint(config, model_name)
     champion, now = _champion(target), endpoint.describe()
     if len(shares(now)) < 2:
         return None
-    plan = endpoint.plan(target, champion, now)
+    plan = endpoint.plan(target, champion, now, complete=complete)
     if not endpoint.serves(now, plan, champion):
-        return follow(config, model_name)
+        return follow(config, model_name, complete=complete)
     logger.info("Endpoint %s serves %s", endpoint.name, _told(plan, champion))
     return None
 

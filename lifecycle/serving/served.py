@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef
 
 if TYPE_CHECKING:
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
 
 ALL = 100
 """Of a hundred requests."""
+
+
+class Served(Frozen):
+    """What an endpoint serves now, and how many of its answers were compared with stored predictions."""
+
+    endpoint: str
+    name: str
+    version: int
+    share: int = ALL
+    changed: bool
+    compared: int
+    link: str
+    message: str
 
 
 def in_words(found: "ServingEndpointDetailed | None") -> str:
