@@ -47,7 +47,7 @@ LOG_CHARACTERS = 500
 SERVED = "served-model-name"
 """The header in which an endpoint says who of those that it serves has answered."""
 IN_PROGRESS, FAILED = "IN_PROGRESS", ("UPDATE_FAILED", "UPDATE_CANCELED")
-OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled")
+OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled", "environment_vars")
 """What the settings say about a served version; what an operator has set beside it goes on to the next version."""
 SIZED = ("min_provisioned_concurrency", "max_provisioned_concurrency")
 """What an operator may set in place of a size."""
@@ -310,6 +310,8 @@ class Endpoint:
         entity.name = served_name(model)
         entity.entity_name, entity.entity_version = model.name, str(model.version)
         entity.scale_to_zero_enabled = self._rules.scale_to_zero
+        if self._rules.environment:
+            entity.environment_vars = {**(entity.environment_vars or {}), **self._rules.environment}
         if not any(getattr(entity, name) for name in SIZED):
             entity.workload_size = self._rules.workload_size
         return entity

@@ -49,10 +49,11 @@ def test_every_step_has_the_job_that_the_settings_look_for(bundle: Bundle) -> No
 def test_a_job_passes_its_request_to_the_step_that_it_is_called_after(bundle: Bundle) -> None:
     for job in bundle.jobs.values():
         (task,) = job["tasks"]
-        step, request = task["python_wheel_task"]["parameters"]
+        step, request, scope = task["python_wheel_task"]["parameters"]
         assert step in steps.STEPS
         assert re.fullmatch(rf"{bundle.target}-mlops-{step}(-on-cluster)?", job["name"])
         assert (task["task_key"], request) == (step.replace("-", "_"), "{{job.parameters.request}}")
+        assert scope == ""
         assert [each["name"] for each in job["parameters"]] == ["request", "env", "prefect_flow_run_id"]
 
 
@@ -228,6 +229,15 @@ def test_what_a_team_adds_is_in_every_job_that_takes_it(project: Path) -> None:
         assert JobSettings.from_dict(sent).as_dict() == sent
 
 
+def test_only_who_deploys_may_write_where_staging_and_prod_lie() -> None:
+    shared = "/Workspace/Shared/.bundle/mlops-lifecycle/dev/files"
+    assert definition.read(ROOT, "dev").file_path == shared
+    for target in ("staging", "prod"):
+        path = definition.read(ROOT, target, PRINCIPAL).file_path
+        assert path == f"/Workspace/Users/{definition.DEPLOYER}/.bundle/mlops-lifecycle/{target}/files"
+    assert definition.read(ROOT, "dev", {"root": "/Workspace/ours"}).file_path.startswith("/Workspace/ours/.bundle/")
+
+
 def test_a_variable_leaves_the_clusters_out() -> None:
     alone = definition.read(ROOT, "dev", {"clusters": "false"}).jobs
     assert sorted(alone) == ["create_data", "evaluate", "infer", "train"]
@@ -238,4 +248,4 @@ def test_a_variable_leaves_the_clusters_out() -> None:
 def test_the_files_are_plain_yaml_without_a_host_or_a_secret() -> None:
     for path in (ROOT / "databricks.yml", *(ROOT / "resources").glob("*.yml")):
         text = json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")))
-        assert not re.search(r"https?://|dapi|\"host\"|secret", text), path.name
+        assert not re.search(r"https?://|dapi|\"host\"|secret(?!.scope)", text), path.name

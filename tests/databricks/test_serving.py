@@ -21,6 +21,7 @@ from databricks.sdk.service.serving import (
     ServedEntityInput,
     TrafficConfig,
 )
+from pydantic import ValidationError
 
 from databricks_emulator import Emulator
 from lifecycle import doctor, settings
@@ -141,6 +142,27 @@ def test_what_an_operator_set_goes_on_to_the_next_version(
         assert found.auto_capture_config.catalog_name == "dev"
         assert endpoint.follow(config, "sentiment").changed is False
         asked.entity_version, sized.entity_version = str(number), str(number)
+
+
+def test_a_new_endpoint_has_the_variables_of_the_settings_beside_those_of_an_operator(
+    config: Settings, target: Target, trained: Served, client: WorkspaceClient
+) -> None:
+    key = {"OPENAI_API_KEY": "{{secrets/mlops/openai}}"}
+    with pytest.raises(ValidationError, match="environment"):
+        ServingRules(environment={"OPENAI_API_KEY": "sk-plain"})
+    config = config.model_copy(update={"serving": config.serving.model_copy(update={"environment": key})})
+    endpoint.follow(config, "sentiment")
+    (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    assert entity.environment_vars == key
+    entity.environment_vars = {"REGION": "eu"}
+    client.serving_endpoints.update_config_and_wait(
+        ENDPOINT, served_entities=[ServedEntityInput.from_dict(entity.as_dict())]
+    )
+    promote(target, trained.regression)
+    assert endpoint.follow(config, "sentiment").version == 2
+    (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    assert entity.environment_vars == {"REGION": "eu", **key}
+    assert endpoint.follow(config, "sentiment").changed is False
 
 
 def test_an_endpoint_follows_promotion_and_rollback(
