@@ -14,6 +14,8 @@ from databricks_emulator.errors import refusal
 from databricks_emulator.rules import ABSENT, Rules
 
 ROOT = "/api/2.1/unity-catalog"
+OF_MLFLOW = "/api/2.0/unity-catalog"
+"""Where MLflow's client asks for a table."""
 LEVELS = {"schemas": ("catalog_name", "name"), "volumes": ("catalog_name", "schema_name", "name")}
 PARENTS = {"schemas": ("USE CATALOG", "CREATE SCHEMA"), "volumes": ("USE CATALOG", "USE SCHEMA", "CREATE VOLUME")}
 
@@ -30,7 +32,7 @@ class Places:
         return [
             *(Route(f"{ROOT}/{kind}/{{name}}", self._get, methods=["GET"]) for kind in LEVELS),
             *(Route(f"{ROOT}/{kind}", self._create, methods=["POST"]) for kind in LEVELS),
-            Route(f"{ROOT}/tables/{{name}}", self._table, methods=["GET"]),
+            *(Route(f"{root}/tables/{{name}}", self._table, methods=["GET"]) for root in (ROOT, OF_MLFLOW)),
             Route(f"{ROOT}/permissions/{{kind}}/{{name}}", self._granted, methods=["GET"]),
             Route(f"{ROOT}/permissions/{{kind}}/{{name}}", self._grant, methods=["PATCH"]),
         ]
