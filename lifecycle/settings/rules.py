@@ -1,12 +1,21 @@
 """The rules of the rooms other than the gate, as settings: each with its default and its meaning."""
 
 from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
 from lifecycle.core import secrets
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import StepName
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, no path below the database, a folder of it
+        raise ValueError(f"{name!r} is not a time zone: for example Europe/Helsinki") from None
+    return name
 
 
 class DataRules(Frozen):
@@ -145,6 +154,18 @@ class DatabricksRules(Frozen):
     def job(self, env: str, step: StepName) -> str:
         """The exact name of the job that runs a step."""
         return self.jobs.get(step, f"{self.target or env}-mlops-{step}")
+
+
+class ScheduleRules(Frozen):
+    """When the deployments of the models that a project defines start by themselves, where `schedules` is true."""
+
+    time_zone: Annotated[str, AfterValidator(_known_zone)] | None = Field(
+        None, description="Zone of these times and of a batch's day, such as America/New_York; default Europe/Helsinki."
+    )
+    times: dict[
+        Literal["train", "batch-inference", "monitor", "rollback"],
+        Annotated[str, Field(pattern=r"^\S+( \S+){4}$")],
+    ] = Field({}, description="Cron instead of the shipped time, by flow: {batch-inference: '15 6 * * 1-5'}.")
 
 
 class ServingRules(Frozen):
