@@ -22,6 +22,7 @@ from lifecycle.databricks import scopes
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
+from lifecycle.jobs import gate
 from lifecycle.storage import volumes
 from lifecycle.training import train as training
 
@@ -40,6 +41,9 @@ STEPS = {
     "infer": Step(batches.BatchRequest, batch.infer),
 }
 
+OF_A_JOB = {"gate": Step(gate.GateRequest, gate.judge)}
+"""What only a job does: no flow asks for it."""
+
 
 def run(name: str, request: str, scope: str = "") -> None:
     """Run one step from its name and its request: JSON, or `@` and the path of a file that holds it.
@@ -49,9 +53,10 @@ def run(name: str, request: str, scope: str = "") -> None:
     Raises:
         ConfigError: There is no such step, or the request is not one of its: whoever sends it runs other code.
     """
-    if name not in STEPS:
-        raise ConfigError(f"{name!r} is not a step: there are {', '.join(STEPS)}.", "Name one of them.")
-    step, text = STEPS[name], _file(request[1:]) if request.startswith("@") else request
+    known = STEPS | OF_A_JOB
+    if name not in known:
+        raise ConfigError(f"{name!r} is not a step: there are {', '.join(known)}.", "Name one of them.")
+    step, text = known[name], _file(request[1:]) if request.startswith("@") else request
     try:
         checked = step.request.model_validate_json(text)
     except ValidationError as error:

@@ -82,7 +82,7 @@ def test_everything_is_there_and_a_second_time_changes_nothing(
     deploy: Deploy, project: Path, wheel: Path, client: WorkspaceClient, workspace: Emulator
 ) -> None:
     first = deploy()
-    assert len(first) == 2 + 1 + 3 + 2 * len(STEPS)
+    assert len(first) == 2 + 1 + 3 + 2 * len(STEPS) + 1  # and the deployment job
     found_there = {name: first.pop(name) for name in ("schema dev.ml", "volume dev.ml.mlops")}
     assert set(found_there.values()) == {"unchanged"}
     assert {outcome for name, outcome in first.items() if not name.startswith("wheel")} == {"created"}
@@ -207,6 +207,14 @@ def test_a_job_hands_its_parameter_to_the_step(deploy: Deploy, project: Path, cl
     run_id = client.jobs.run_now(job.job_id, job_parameters={"request": '{"seed": "a \\"quoted\\" {word}"}'}).run_id
     output = wait_for(client, run_id)
     assert "lifecycle.core.errors.ConfigError: This is not a request of the step train: data_name" in output.error_trace
+
+
+def test_the_deployment_job_judges_what_it_is_told(deploy: Deploy, project: Path, client: WorkspaceClient) -> None:
+    deploy(clusters="false")
+    (job,) = client.jobs.list(name=f"dev-{project.parent.name}-gate")
+    told = {"model_name": "prod.ml.sentiment", "model_version": "3"}
+    output = wait_for(client, client.jobs.run_now(job.job_id, job_parameters=told).run_id)
+    assert "prod.ml.sentiment is no model of dev, whose models are called dev.ml.sentiment" in output.error_trace
 
 
 def wait_for(client: WorkspaceClient, run_id: int) -> Any:
