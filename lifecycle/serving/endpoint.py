@@ -109,10 +109,10 @@ def advance(config: Settings, model_name: str, *, complete: bool = False) -> Ser
     """Give a new champion all requests once its canary is over, or is to be; None where there is nothing to do."""
     target, endpoint = target_of(config, model_name), Endpoint(config, model_name)
     champion, now = _champion(target), endpoint.describe()
-    if len(shares(now)) < 2:
+    if len(shares(now)) < 2 and not complete:
         return None
     plan = endpoint.plan(target, champion, now, complete=complete)
-    if not endpoint.serves(now, plan, champion):
+    if complete or not endpoint.serves(now, plan, champion):
         return follow(config, model_name, complete=complete)
     logger.info("Endpoint %s serves %s", endpoint.name, _told(plan, champion))
     return None
