@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from lifecycle.core import class_names
 from lifecycle.core.errors import ConfigError, DataError, NotFoundError
@@ -78,7 +79,7 @@ class Joined(Frozen):
     contradictory: int
     unusable: int
     unknown: int
-    other_classes: dict[str, int] = {}
+    other_classes: dict[str, int] = Field(default_factory=dict)
     """Labels that are no class of the version that answered, with how many rows they are of; they are not measured."""
     lag_days: float | None = None
     batches: tuple[Measured, ...] = ()
@@ -95,7 +96,7 @@ class Scored(NamedTuple):
     answers: pd.DataFrame
     classes: frozenset[str] = frozenset()
 
-    def truths(self, delivered: Mapping[str, str]) -> "pd.Series[str]":
+    def truths(self, delivered: "Mapping[str, str] | pd.Series[str]") -> "pd.Series[str]":
         """The labels of its rows that have one, by the digest of their key."""
         return self.answers.index.to_series().map(delivered).dropna()
 
