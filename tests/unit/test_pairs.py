@@ -295,7 +295,10 @@ def test_a_person_leaves_by_either_text_and_does_not_come_again(config: Settings
     )
     batch.infer(of_file)
 
+    (vectors := config.state / "vectors" / "of_texts.sqlite").parent.mkdir(exist_ok=True)
+    vectors.touch()
     done = erase([config], Subject(texts=(f" {whose.lower()}",)))
+    assert not vectors.exists()
     gone = len(rows) - len(others)
     assert gone > 1
     assert {"dataset", "predictions"} <= {touched.kind for touched in done.touched}
