@@ -29,12 +29,14 @@ class Beside(NamedTuple):
         target: Theirs.
         base: The folder of the model that it begins with.
         checkpoints: The folder in which it may keep how far it has come, until its model is logged.
+        vectors: The folder in which trainings keep what an encoder made of texts, for later ones.
     """
 
     inputs: "pd.DataFrame | None" = None
     target: "pd.Series[Any] | None" = None
     base: Path | None = None
     checkpoints: Path | None = None
+    vectors: Path | None = None
 
 
 NOTHING = Beside()

@@ -52,6 +52,8 @@ CODE = "mlops.own_code"
 """The tag of a run that says what the code of a team's own digests to, if its model is made of such."""
 CHECKPOINTS = "checkpoints"
 """Where trainings keep how far they have come, in the folder of local state, by their keys."""
+VECTORS = "vectors"
+"""Where trainings keep what an encoder made of texts, there too."""
 EARLIER_FIELDS = {"model_type": "algorithm", "model_params": "params"}
 
 
@@ -90,6 +92,7 @@ class TrainRequest(Training):
     trusted_modules: tuple[str, ...] = ()
     registry_uri: str = Field("", description="Where the model that it begins with is registered, if elsewhere.")
     checkpoints: Path | None = Field(None, description="Where it keeps how far it has come, if it does.")
+    vectors: Path | None = Field(None, description="Where trainings keep what an encoder made of texts.")
 
 
 def plan(
@@ -135,6 +138,7 @@ def plan(
         trusted_modules=config.trusted_modules if code else (),
         registry_uri=config.registry_uri or "" if entry and entry.base else "",
         checkpoints=config.state / CHECKPOINTS / key if entry and entry.base else None,
+        vectors=config.state / VECTORS,
     )
 
 
@@ -190,7 +194,7 @@ def _beside(request: TrainRequest, algorithm: str | OwnAlgorithm, manifest: Mani
     """The model that a training begins with, and where it keeps how far it has come."""
     entry = _entry(named(manifest.problem).learning, algorithm)
     with bases.fetched(entry, request.params, (request.tracking_uri, request.registry_uri)) as base:
-        yield Beside(base=base, checkpoints=request.checkpoints)
+        yield Beside(base=base, checkpoints=request.checkpoints, vectors=request.vectors)
 
 
 def _with_those_seen(

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from cli.main import app
 from lifecycle.gate.verdict import Decision
-from lifecycle.problems.text_classification import behaviour
+from lifecycle.problems.behaviour import suites
 from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
 from tests.conftest import ROOT
@@ -69,7 +69,7 @@ def test_every_block_of_settings_and_every_suite_is_valid(tmp_path: Path) -> Non
     for content in [yaml.safe_load(block) for kind, block in BLOCKS if kind == "yaml"]:
         if "tests" in content:
             (tmp_path / "suite.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-            assert behaviour.load(["suite"], tmp_path)[0].tests
+            assert suites.load(["suite"], 1, tmp_path)[0].tests
         else:
             assert set(Settings.model_validate({"env": "prod", **content}).model_fields_set) > {"env"}
 
