@@ -15,7 +15,7 @@ from lifecycle.monitoring.findings import Alert
 from lifecycle.monitoring.restoration import Restored
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
-from lifecycle.serving.endpoint import Served
+from lifecycle.serving.served import Served
 from lifecycle.settings import Settings
 from tasks import registry
 from tasks.links import page_of

@@ -176,9 +176,16 @@ class ServingRules(Frozen):
     )
     workload_size: Literal["Small", "Medium", "Large"] = Field("Small", description="How much an endpoint can do.")
     scale_to_zero: bool = Field(True, description="Whether an idle endpoint stops; the next query then waits for it.")
+    environment: dict[str, Annotated[str, Field(pattern=r"^\{\{secrets/[\w.@-]+/[\w.@-]+\}\}$")]] = Field(
+        {}, description="Variables of an endpoint, from secret scopes: {OPENAI_API_KEY: '{{secrets/scope/key}}'}."
+    )
     timeout_seconds: float = Field(1800, gt=0, description="An endpoint must serve a new version within this time.")
     poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at an endpoint.")
     warm_up_rows: int = Field(20, ge=1, description="Stored predictions that an endpoint must repeat.")
+    canary_traffic: int = Field(
+        100, ge=1, le=100, description="Of a hundred requests, so many go to a new champion at first."
+    )
+    canary_hours: float = Field(24, gt=0, description="So long, and while it has open alerts; then it gets all.")
 
 
 class CardWords(Frozen):

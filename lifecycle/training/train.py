@@ -9,7 +9,6 @@ import json
 import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -35,11 +34,10 @@ from lifecycle.problems.known import named
 from lifecycle.problems.learning import Beside, Learning, StoredModel
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.settings import Settings
-from lifecycle.storage import volumes
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256, MODEL_URI, PACKAGES, TRAIN_KEY, TRAINED_KEYS
-from lifecycle.training import bases
+from lifecycle.training import bases, inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -325,7 +323,7 @@ def _log_facts(
     of_model = chosen if request.code else learning.parameters(pipeline)
     params = {"model_type": request.algorithm, "seed": request.seed, **of_model}
     mlflow.log_params({**params, "data_name": request.data_name, "data_version": request.data_version})
-    _log_inputs(request, manifest, splits)
+    inputs.log(request, manifest, splits)
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         folder = Path(temporary)
         for split, rows in splits.items():
@@ -333,20 +331,6 @@ def _log_facts(
         (folder / "training").mkdir()
         keys.to_parquet(folder / TRAINED_KEYS, index=False)
         mlflow.log_artifacts(temporary)
-
-
-def _log_inputs(request: TrainRequest, manifest: Manifest, splits: Mapping[Side, "pd.DataFrame"]) -> None:
-    import mlflow
-
-    source, target = _table(request), named(manifest.problem).learning.target
-    for split, context in ((Side.TRAIN, "training"), (Side.TEST, "testing")):
-        frame = splits[split][[*(column.stored for column in manifest.inputs), target]]
-        name = f"{request.data_name}-{request.data_version}-{split}"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # MLflow wonders between two equal readings of a file's URL
-            data = mlflow.data.from_pandas(frame, source, target, name=name, digest=manifest.digest[:32])
-        tags = {"dataset_version": request.data_version, "dataset_digest": manifest.digest}
-        mlflow.log_input(data, context=context, tags=tags)
 
 
 def _measure(manifest: Manifest, pipeline: Any, split: Side, rows: "pd.DataFrame", folder: Path) -> None:
@@ -364,13 +348,3 @@ def _measure(manifest: Manifest, pipeline: Any, split: Side, rows: "pd.DataFrame
     if split is Side.TEST:
         learning.draw(truth, answers, folder / "plots")
         learning.explain(pipeline, inputs, truth, manifest.inputs, folder)
-
-
-def _table(request: TrainRequest) -> Any:
-    """Where the rows lie, as MLflow names it: a file's URL, or the kind of source that a volume has."""
-    path = dataset.rows_file(request.data_root, request.data_name, request.data_version)
-    if not volumes.on_volume(path):
-        return path.as_uri()
-    from mlflow.data.uc_volume_dataset_source import UCVolumeDatasetSource
-
-    return UCVolumeDatasetSource(str(path))
