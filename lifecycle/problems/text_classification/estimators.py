@@ -32,6 +32,8 @@ OF_TEXTS = (
     "stop_words", "strip_accents", "sublinear_tf", "token_pattern", "use_idf",
 )  # fmt: skip
 """Its parameters that are a person's choice; the others say where texts come from, or are code."""
+C = {"C": (0.3, 1.0, 3.0, 10.0, 30.0, 100.0), "class_weight": (None, "balanced")}
+"""What is tried of a logistic regression of words."""
 
 
 def _linear_svm(**params: Any) -> Any:
@@ -39,10 +41,15 @@ def _linear_svm(**params: Any) -> Any:
 
 
 ESTIMATORS: dict[str, Estimator] = {
-    "logistic_regression": Estimator(LogisticRegression, {"C": 10.0, "max_iter": 1000}),
-    "naive_bayes": Estimator(MultinomialNB, {"alpha": 0.1}),
+    "logistic_regression": Estimator(LogisticRegression, {"C": 10.0, "max_iter": 1000}, space=C),
+    "naive_bayes": Estimator(
+        MultinomialNB, {"alpha": 0.1}, space={"alpha": (0.01, 0.03, 0.1, 0.3, 1.0), "fit_prior": (True, False)}
+    ),
     "random_forest": Estimator(
-        RandomForestClassifier, {"n_estimators": 200, "n_jobs": -1}, ("sklearn.tree._tree.Tree",)
+        RandomForestClassifier,
+        {"n_estimators": 200, "n_jobs": -1},
+        ("sklearn.tree._tree.Tree",),
+        space={"max_features": ("sqrt", 0.1), "min_samples_leaf": (1, 2, 5), "class_weight": (None, "balanced")},
     ),
     "linear_svm": Estimator(
         _linear_svm,
@@ -50,6 +57,7 @@ ESTIMATORS: dict[str, Estimator] = {
             "sklearn.calibration._CalibratedClassifier",
             "sklearn.calibration._SigmoidCalibration",
         ),
+        space={"C": (0.03, 0.1, 0.3, 1.0, 3.0)},
     ),
 }
 """Algorithm to its entry; the first is the default."""
