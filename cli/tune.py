@@ -1,5 +1,6 @@
 """`mlops tune`: which parameters of an algorithm are the best, by cross-validation on the train split alone."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -124,7 +125,14 @@ def _training(found: "Tuned", request: TuneRequest) -> TrainingRequest:
 def _command(found: "Tuned", request: TuneRequest) -> str:
     wanted = _training(found, request)
     parts = ["mlops", "train", "--model-name", found.model_name, "--data-name", found.data_name]
-    parts += ["--data-version", found.data_version, "--algorithm", found.algorithm, "--params", str(found.params)]
+    parts += [
+        "--data-version",
+        found.data_version,
+        "--algorithm",
+        found.algorithm,
+        "--params",
+        json.dumps(found.params),
+    ]
     parts += ["--seed", str(wanted.seed)] if wanted.seed else []
     return shlex.join([*parts, *(["--env", request.env] if request.env != Environment.DEV else [])])
 
@@ -135,8 +143,8 @@ def _as_json(found: "Tuned", request: TuneRequest) -> dict[str, object]:
 
 def _show(found: "Tuned", request: TuneRequest) -> None:
     """The best trials as a table, and the command that trains the best."""
-    names = list(dict.fromkeys(name for trial in found.trials for name in trial.params))
-    rows = [(*(trial.params.get(name, "") for name in names), *_reached(trial)) for trial in found.trials[:SHOWN]]
+    names = list(found.trials[0].params) if found.trials else []
+    rows = [(*(str(trial.params[name]) for name in names), *_reached(trial)) for trial in found.trials[:SHOWN]]
     more = f", the best {SHOWN}" if len(found.trials) > SHOWN else ""
     said = f"{len(found.trials)} trials of {found.planned} ({found.new} new){more}"
     show.table((*names, f"{found.metric} ± deviation", "rows", "seconds", "run"), rows, said)
