@@ -192,6 +192,7 @@ class Estimator(NamedTuple):
         packages: What it depends on beyond what all do.
         sources: The files of `lifecycle` that decide what becomes of rows, beyond those of its problem.
         space: What `mlops tune` tries by default: parameters by name to values.
+        out_of_core: Whether it is fitted part by part, so that no training holds all rows.
     """
 
     make: Callable[..., Any]
@@ -202,6 +203,7 @@ class Estimator(NamedTuple):
     packages: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     space: Mapping[str, Sequence[Any]] = {}
+    out_of_core: bool = False
 
 
 def inputs_of(rows: "pd.DataFrame", columns: Iterable[Column]) -> "pd.DataFrame":
