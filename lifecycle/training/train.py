@@ -348,7 +348,7 @@ def _measure(pipeline: Any, split: Side, rows: Rows, folder: Path) -> None:
 
     learning, columns = named(rows.manifest.problem).learning, rows.manifest.inputs
     told = [
-        (learning.answers(pipeline, inputs_of(part, columns), columns), part[learning.target])
+        (learning.answers(pipeline, inputs_of(part, columns), columns), part[learning.target].copy())
         for part in rows.parts(split)
     ]
     answers = pd.concat([part for part, _ in told], ignore_index=True)

@@ -1,6 +1,7 @@
 """Hyper-parameter search: what is tried, on which rows, what its runs record, and that it goes on where it was left."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from cli import main
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
 from lifecycle.data import dataset
@@ -19,7 +22,7 @@ from lifecycle.tracking import client as tracking
 from lifecycle.tracking import trials as tried
 from lifecycle.training import spaces, tune
 from lifecycle.training.folds import Folds
-from tests.conftest import tree
+from tests.conftest import ROOT, tree
 from tests.tables import sales, write_version
 
 RANGE = {"from": 1e-3, "to": 10, "scale": "log"}
@@ -158,3 +161,16 @@ def test_folds_keep_to_what_divided_the_version(config: Settings) -> None:
     for fit, measure in folds():
         assert not {*fit["key"]} & {*measure["key"]}
         assert {*measure["label"]} == {"high", "low"}
+
+
+@pytest.mark.usefixtures("news")
+def test_the_commands_of_the_page_search_and_end_with_the_command_that_trains_the_best() -> None:
+    page = (ROOT / "docs/how-to.md").read_text(encoding="utf-8").partition("## Search parameters")[2]
+    commands = page.split("```")[1].strip().replace("tickets", "news").splitlines()
+    for command in commands:
+        done = CliRunner().invoke(main.app, shlex.split(command)[1:])
+        assert done.exit_code == 0, done.output
+    trained = done.stdout.partition("Train the best: ")[2]
+    assert json.loads(shlex.split(trained)[shlex.split(trained).index("--params") + 1])["alpha"] in {0.03, 0.3}
+    again = json.loads(CliRunner().invoke(main.app, [*shlex.split(commands[-1])[1:], "--json"]).stdout)
+    assert (again["new"], again["planned"], again["command"]) == (0, 2, trained.strip())
