@@ -43,6 +43,7 @@ class Beside(NamedTuple):
         base: The folder of the model that it begins with.
         checkpoints: The folder in which it may keep how far it has come, until its model is logged.
         parts: For what is fitted out of core all rows; what else it is given is then a sample of train.
+        vectors: The folder in which trainings keep what an encoder made of texts, for later ones.
     """
 
     inputs: "pd.DataFrame | None" = None
@@ -50,6 +51,7 @@ class Beside(NamedTuple):
     base: Path | None = None
     checkpoints: Path | None = None
     parts: Parts | None = None
+    vectors: Path | None = None
 
 
 NOTHING = Beside()

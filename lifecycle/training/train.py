@@ -9,7 +9,6 @@ import json
 import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -35,11 +34,10 @@ from lifecycle.problems.known import named
 from lifecycle.problems.learning import Beside, Learning, StoredModel
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.settings import Settings
-from lifecycle.storage import volumes
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256, MODEL_URI, PACKAGES, TRAIN_KEY, TRAINED_KEYS
-from lifecycle.training import bases
+from lifecycle.training import bases, inputs
 from lifecycle.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -53,6 +51,8 @@ CODE = "mlops.own_code"
 """The tag of a run that says what the code of a team's own digests to, if its model is made of such."""
 CHECKPOINTS = "checkpoints"
 """Where trainings keep how far they have come, in the folder of local state, by their keys."""
+VECTORS = "vectors"
+"""Where trainings keep what an encoder made of texts, there too."""
 EARLIER_FIELDS = {"model_type": "algorithm", "model_params": "params"}
 
 
@@ -91,6 +91,7 @@ class TrainRequest(Training):
     trusted_modules: tuple[str, ...] = ()
     registry_uri: str = Field("", description="Where the model that it begins with is registered, if elsewhere.")
     checkpoints: Path | None = Field(None, description="Where it keeps how far it has come, if it does.")
+    vectors: Path | None = Field(None, description="Where trainings keep what an encoder made of texts.")
 
 
 def plan(
@@ -136,6 +137,7 @@ def plan(
         trusted_modules=config.trusted_modules if code else (),
         registry_uri=config.registry_uri or "" if entry and entry.base else "",
         checkpoints=config.state / CHECKPOINTS / key if entry and entry.base else None,
+        vectors=config.state / VECTORS,
     )
 
 
@@ -165,8 +167,8 @@ def train(request: TrainRequest) -> None:
             runs.closed_on_failure(request.tracking_uri, request.run_id),
             _beside(request, algorithm, manifest) as beside,
         ):
-            inputs, target = inputs_of(fitted, manifest.inputs), fitted[learning.target]
-            given = (algorithm, request.params, request.seed, inputs, target, manifest.inputs)
+            sample = (inputs_of(fitted, manifest.inputs), fitted[learning.target])
+            given = (algorithm, request.params, request.seed, *sample, manifest.inputs)
             pipeline = learning.fit(*given, beside._replace(**rows.beside))
             keys = _with_those_seen(keys, request, algorithm, beside)
             stored = _stored(algorithm, request, learning.store(pipeline, manifest.inputs, Path(folder)))
@@ -191,7 +193,7 @@ def _beside(request: TrainRequest, algorithm: str | OwnAlgorithm, manifest: Mani
     """The model that a training begins with, and where it keeps how far it has come."""
     entry = _entry(named(manifest.problem).learning, algorithm)
     with bases.fetched(entry, request.params, (request.tracking_uri, request.registry_uri)) as base:
-        yield Beside(base=base, checkpoints=request.checkpoints)
+        yield Beside(base=base, checkpoints=request.checkpoints, vectors=request.vectors)
 
 
 def _with_those_seen(
@@ -312,7 +314,7 @@ def _log_facts(request: TrainRequest, pipeline: Any, rows: Rows, keys: "pd.DataF
     of_model = chosen if request.code else learning.parameters(pipeline)
     params = {"model_type": request.algorithm, "seed": request.seed, **of_model}
     mlflow.log_params({**params, "data_name": request.data_name, "data_version": request.data_version})
-    _log_inputs(request, rows)
+    inputs.log(request, rows)
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         folder = Path(temporary)
         for split in (Side.TRAIN, Side.TEST):
@@ -320,25 +322,6 @@ def _log_facts(request: TrainRequest, pipeline: Any, rows: Rows, keys: "pd.DataF
         (folder / "training").mkdir()
         keys.to_parquet(folder / TRAINED_KEYS, index=False)
         mlflow.log_artifacts(temporary)
-
-
-def _log_inputs(request: TrainRequest, rows: Rows) -> None:
-    import mlflow
-    from mlflow.data.meta_dataset import MetaDataset
-
-    manifest = rows.manifest
-    source, target = _table(request), named(manifest.problem).learning.target
-    for split, context in ((Side.TRAIN, "training"), (Side.TEST, "testing")):
-        part = next(rows.parts(split))  # of more than one MLflow is told the columns, and no number of rows
-        frame = part[[*(column.stored for column in manifest.inputs), target]]
-        known = {"name": f"{request.data_name}-{request.data_version}-{split}", "digest": manifest.digest[:32]}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # MLflow wonders between two equal readings of a file's URL
-            data: Any = mlflow.data.from_pandas(frame, source, target, **known)
-            if not rows.together:
-                data = MetaDataset(data.source, schema=data.schema, **known)
-        tags = {"dataset_version": request.data_version, "dataset_digest": manifest.digest}
-        mlflow.log_input(data, context=context, tags=tags)
 
 
 def _measure(pipeline: Any, split: Side, rows: Rows, folder: Path) -> None:
@@ -362,13 +345,3 @@ def _measure(pipeline: Any, split: Side, rows: Rows, folder: Path) -> None:
         learning.draw(truth, answers, folder / "plots")
         some = rows.sample(split)
         learning.explain(pipeline, inputs_of(some, columns), some[learning.target], columns, folder)
-
-
-def _table(request: TrainRequest) -> Any:
-    """Where the rows lie, as MLflow names it: a file's URL, or the kind of source that a volume has."""
-    path = dataset.rows_file(request.data_root, request.data_name, request.data_version)
-    if not volumes.on_volume(path):
-        return path.as_uri()
-    from mlflow.data.uc_volume_dataset_source import UCVolumeDatasetSource
-
-    return UCVolumeDatasetSource(str(path))
