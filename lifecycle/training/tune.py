@@ -301,7 +301,12 @@ def _measured(study: Study, params: Mapping[str, Any], rows: "pd.DataFrame") -> 
     with bases.fetched(study.entry, given, places) as base:
         for fit, measure in study.folds.of(rows):
             known, held = (rows.iloc[place].reset_index(drop=True) for place in (fit, measure))
-            fitted = (inputs_of(known, inputs), known[learning.target], inputs, Beside(base=base))
+            fitted = (
+                inputs_of(known, inputs),
+                known[learning.target],
+                inputs,
+                Beside(base=base, vectors=study.config.state / training.VECTORS),
+            )
             pipeline = learning.fit(study.algorithm, given, study.wanted.seed, *fitted)
             answers = learning.answers(pipeline, inputs_of(held, inputs), inputs)
             scores = study.problem.judging.scores_of(held[learning.target], {"": answers})[""]
