@@ -305,8 +305,8 @@ def _measured(study: Study, params: Mapping[str, Any], rows: "pd.DataFrame") -> 
     with bases.fetched(study.entry, given, places) as base:
         for fit, measure in study.folds.of(rows):
             known, held = (rows.iloc[place].reset_index(drop=True) for place in (fit, measure))
-            fitted = (inputs_of(known, inputs), known[learning.target], Beside(base=base))
-            pipeline = learning.fit(study.spec(params), *fitted)
+            beside = Beside(base=base, vectors=study.config.state / training.VECTORS)
+            pipeline = learning.fit(study.spec(params), inputs_of(known, inputs), known[learning.target], beside)
             answers = learning.answers(pipeline, inputs_of(held, inputs), inputs)
             scores = study.problem.judging.scores_of(held[learning.target], {"": answers})[""]
             value = float(study.metric.measure(scores, np.ones(len(held))))
