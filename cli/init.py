@@ -270,7 +270,7 @@ def _definition(
         _require_classes(frame, proposal)
     kinds = {column.name: column.kind for column in proposal.columns}
     kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
-    kinds = _of_texts(kinds, rows.texts) if rows.texts else _of_tables(kinds)
+    kinds = _of_texts(kinds, rows.texts) if rows.texts else _of_tables(kinds, proposal)
     key = request.key or proposal.key
     split = _split(proposal, request)
     if request.group_texts and rows.texts < 2:
@@ -299,11 +299,15 @@ def _of_texts(kinds: dict[str, Any], needed: int) -> dict[str, Any]:
     return {column: TEXT if column in texts else DROP for column in kinds}
 
 
-def _of_tables(kinds: dict[str, Any]) -> dict[str, Any]:
+def _of_tables(kinds: dict[str, Any], proposal: "Proposal") -> dict[str, Any]:
     """Every input but free text, which a table's models do not read."""
     inputs = {column: DROP if kind == TEXT else kind for column, kind in kinds.items()}
     if set(inputs.values()) <= {"drop"}:
-        raise ConfigError(f"No column is of use as an input: {_listed(kinds)}.", "See: --problem text-classification")
+        notes = {column.name: f" ({column.note})" for column in proposal.columns if column.note}
+        told = _listed(f"{name:.40}{notes.get(name, '')}" for name in kinds)
+        what = f"No column is of use as an input: {told}."
+        fix = "See: --problem text-classification" if TEXT in kinds.values() else "Add columns that tell rows apart."
+        raise ConfigError(what, fix)
     return inputs
 
 

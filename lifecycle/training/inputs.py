@@ -5,19 +5,16 @@ which job has made it.
 """
 
 import warnings
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.names import Side
 from lifecycle.data import dataset, delta
-from lifecycle.data.manifest import Manifest
 from lifecycle.data.source import Source
 from lifecycle.problems.known import named
 from lifecycle.storage import volumes
+from lifecycle.training.rows import Rows
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from lifecycle.training.train import TrainRequest
 
 SOURCE = "source"
@@ -26,17 +23,22 @@ OF_A_JOB = "mlflow.databricks."
 """The tags by which a run is known to be a job's."""
 
 
-def log(request: "TrainRequest", manifest: Manifest, splits: Mapping[Side, "pd.DataFrame"]) -> None:
+def log(request: "TrainRequest", rows: Rows) -> None:
     """Tell the active run which rows it is fitted and measured on, and where they come from."""
     import mlflow
+    from mlflow.data.meta_dataset import MetaDataset
 
+    manifest = rows.manifest
     source, target = _table(request), named(manifest.problem).learning.target
     for split, context in ((Side.TRAIN, "training"), (Side.TEST, "testing")):
-        frame = splits[split][[*(column.stored for column in manifest.inputs), target]]
-        name = f"{request.data_name}-{request.data_version}-{split}"
+        part = next(rows.parts(split))  # of more than one MLflow is told the columns, and no number of rows
+        frame = part[[*(column.stored for column in manifest.inputs), target]]
+        known = {"name": f"{request.data_name}-{request.data_version}-{split}", "digest": manifest.digest[:32]}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # MLflow wonders between two equal readings of a file's URL
-            data = mlflow.data.from_pandas(frame, source, target, name=name, digest=manifest.digest[:32])
+            data: Any = mlflow.data.from_pandas(frame, source, target, **known)
+            if not rows.together:
+                data = MetaDataset(data.source, schema=data.schema, **known)
         tags = {"dataset_version": request.data_version, "dataset_digest": manifest.digest}
         mlflow.log_input(data, context=context, tags=tags)
     log_origin(manifest.source, manifest.source_sha256[:32])

@@ -4,17 +4,23 @@ import ast
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 
 from lifecycle.core.errors import ConfigError
+from lifecycle.data import dataset
 from lifecycle.models import loading
 from lifecycle.problems.contract import TEXT_COLUMNS, Column, Columns
 from lifecycle.problems.embedding import encoders
+from lifecycle.problems.embedding.kept import KeptVectors
 from lifecycle.problems.fitting import described
 from lifecycle.problems.known import named
+from lifecycle.problems.learning import Beside, Spec
+from lifecycle.problems.text_pair_classification.model import Encoder, PairModel
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
@@ -25,6 +31,7 @@ from tests.unit.test_pairs import write_version
 
 pytestmark = pytest.mark.skipif(not find_spec("onnxruntime"), reason="needs the extra `embeddings`")
 PAIR = named("text-pair-classification").learning
+COLUMNS = ["premise", "hypothesis"]
 INPUTS: Columns = (Column(name="premise", kind="text"), Column(name="hypothesis", kind="text"))
 
 
@@ -40,7 +47,7 @@ def test_a_text_has_the_same_vector_in_every_batch(tmp_path: Path, quantised: bo
 def test_a_pair_is_told_by_both_vectors_in_every_batch(tmp_path: Path) -> None:
     params = {"encoder": str(write_encoder(tmp_path / "e")), "class_weight": "balanced"}
     rows, held_out = pairs(400), pairs(100, seed=8)
-    pipeline = PAIR.fit("embedding", params, 0, rows[["premise", "hypothesis"]], rows["judgment"], INPUTS)
+    pipeline = PAIR.fit(Spec("embedding", params, 0, INPUTS), rows[["premise", "hypothesis"]], rows["judgment"])
     answers = PAIR.answers(pipeline, held_out, INPUTS)
     assert (answers["label"] == held_out["judgment"]).mean() > 0.8
     single = [PAIR.answers(pipeline, held_out.iloc[[place]], INPUTS) for place in range(20)]
@@ -51,10 +58,61 @@ def test_a_pair_is_told_by_both_vectors_in_every_batch(tmp_path: Path) -> None:
         assert (told["label"] == held_out["judgment"]).mean() < (answers["label"] == held_out["judgment"]).mean() - 0.2
 
 
+def test_a_later_training_reads_no_text_twice_and_ends_in_the_same_model(
+    config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_version(config, pairs(200))
+    folder, read = write_encoder(tmp_path / "e"), list[str]()
+    vector = Encoder.vector
+    monkeypatch.setattr(Encoder, "vector", lambda encoder, text: read.append(text) or vector(encoder, text))
+
+    def trained(**more: object) -> Any:
+        params = {"encoder": str(folder), **more}
+        asked = {"data_name": "pairs", "data_version": "1", "model_name": "pairs", "algorithm": "embedding"}
+        request = training.plan(config, training.Training(**asked, params=params))
+        read.clear()
+        training.train(request)
+        return loading.load(runs.trained(config.mlflow_uri, request.run_id)).probabilities(pairs(20))
+
+    trained(C=2.0)
+    assert len(read) > 100
+    kept = trained(C=3.0)
+    assert {*read[:-40]} <= {"a text"}, "the test of the encoder; what is asked of the stored model is read anew"
+    rows = dataset.load_rows(config.datasets, "pairs", "1", "train")
+    (database,) = (config.state / "vectors").iterdir()
+    database.write_bytes(b"nothing that sqlite knows")
+    read.clear()
+    pipeline = PAIR.fit(
+        Spec("embedding", {"encoder": str(folder), "C": 3.0}, 0, INPUTS),
+        rows[COLUMNS],
+        rows["label"],
+        Beside(vectors=database.parent),
+    )
+    model = PairModel(pipeline[1:], [(name, "text") for name in COLUMNS], "", pipeline[0].reader_)
+    assert (model.probabilities(pairs(20)) == kept).all(), "a broken file is as none"
+    assert len(read) > 100
+    assert database.read_bytes().startswith(b"SQLite"), "and gives way to a new one"
+
+
+def test_no_more_vectors_are_kept_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = KeptVectors(tmp_path, "encoder")
+    monkeypatch.setattr("lifecycle.problems.embedding.kept.MOST_BYTES", 3 * 8)
+    made = {text: np.array([place, 0.1], dtype="float32") for place, text in enumerate("abc")}
+    kept.add(made)
+    assert {text: vector.tolist() for text, vector in kept.of("abcd").items()} == {
+        text: vector.tolist() for text, vector in made.items()
+    }
+    kept.of("bc")
+    kept.add({"d\ud800": made["a"]})
+    assert {*kept.of(["a", "b", "c", "d\ud800"])} == {"b", "c", "d\ud800"}, "the one that nobody asked for goes"
+
+
 def test_another_encoder_is_another_training(tmp_path: Path) -> None:
     one, other = write_encoder(tmp_path / "one"), write_encoder(tmp_path / "other", quantised=True)
     same = write_encoder(tmp_path / "same")
-    told = [described(PAIR.build("embedding", {"encoder": str(folder)}, 0, INPUTS)) for folder in (one, other, same)]
+    told = [
+        described(PAIR.build(Spec("embedding", {"encoder": str(folder)}, 0, INPUTS))) for folder in (one, other, same)
+    ]
     assert told[0] == told[2] != told[1]
 
 
@@ -73,7 +131,7 @@ def test_an_encoder_that_is_not_there_is_refused(tmp_path: Path, params: dict[st
     if params.get("encoder") == "{}":
         params = {**params, "encoder": str(write_encoder(tmp_path / "e"))}
     with pytest.raises(ConfigError, match=said):
-        PAIR.build("embedding", params, 0, INPUTS)
+        PAIR.build(Spec("embedding", params, 0, INPUTS))
 
 
 def test_a_trained_one_is_complete_and_read_by_us_and_by_plain_mlflow(config: Settings, tmp_path: Path) -> None:
@@ -106,7 +164,7 @@ def test_a_single_text_has_an_encoder_too(tmp_path: Path) -> None:
     texts = pd.DataFrame({"text": rows["premise"]})
     labels = rows["premise"].str.contains("guitar|drum").map({True: "music", False: "other"})
     params = {"encoder": str(write_encoder(tmp_path / "e"))}
-    pipeline = learning.fit("embedding", params, 0, texts, labels, TEXT_COLUMNS)
+    pipeline = learning.fit(Spec("embedding", params, 0, TEXT_COLUMNS), texts, labels)
     assert (learning.answers(pipeline, texts, TEXT_COLUMNS)["label"] == labels).mean() > 0.8
     stored = learning.store(pipeline, TEXT_COLUMNS, tmp_path)
     assert stored.inputs == {"text": "string"}
@@ -118,5 +176,5 @@ def test_the_parameters_of_the_page_make_a_model(tmp_path: Path, monkeypatch: py
     (params,) = re.findall(r'--params "(.*)"', page)
     write_encoder(tmp_path / "minilm")
     monkeypatch.chdir(tmp_path)
-    pipeline = PAIR.build("embedding", ast.literal_eval(params), 0, INPUTS)
+    pipeline = PAIR.build(Spec("embedding", ast.literal_eval(params), 0, INPUTS))
     assert pipeline[-1].C == 10

@@ -235,6 +235,11 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "a target that is blank everywhere": (["same.csv", "--target", "c"], 2, "is blank in every row"),
     "a target with a currency": (["euro.csv"], 2, "holds no number, but '€1,000'. Write numbers plainly"),
     "texts where there are none": (["t.csv", "--problem", "text-classification"], 2, "one column of texts"),
+    "columns of no use": (
+        ["no_use.csv", "--target", "y"],
+        2,
+        "x (it says the same in every row), n (identifies a row)",
+    ),
     "no such problem": (["t.csv", "--problem", "poetry"], 2, "poetry"),
     "a name that is none": (["t.csv", "--model-name", "../x"], 2, "is not a model name"),
     "a table without a name": (["%.csv"], 2, "--model-name NAME"),
@@ -256,6 +261,7 @@ def test_a_mistake_is_told_and_writes_nothing(run: Run, tmp_path: Path, case: tu
     customers().assign(town="Köln").to_csv(tmp_path / "letters.csv", index=False, encoding="cp1252")
     customers()[:10].to_csv(tmp_path / "few.csv", index=False)
     (tmp_path / "one.csv").write_text("a\n1\n2\n")
+    (tmp_path / "no_use.csv").write_text("x,n,y\n" + "".join(f"1,{n},{'ab'[n % 2]}\n" for n in range(30)))
     (tmp_path / "broken.csv").write_text("a,label\n1,x\n2\n")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     yes = ["--yes"] if words != "--yes" else []
