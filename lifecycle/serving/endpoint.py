@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 LOG_CHARACTERS = 500
 IN_PROGRESS, FAILED = "IN_PROGRESS", ("UPDATE_FAILED", "UPDATE_CANCELED")
-OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled")
+OURS = ("entity_name", "entity_version", "workload_size", "workload_type", "scale_to_zero_enabled")
 """What the settings say about a served version; what an operator has set beside it goes on to the next version."""
 SIZED = ("min_provisioned_concurrency", "max_provisioned_concurrency")
 """What an operator may set in place of a size."""
@@ -244,7 +244,7 @@ class Endpoint:
 
     def _entity(self, model: ModelRef, now: "ServingEndpointDetailed | None") -> "ServedEntityInput":
         """A version as it is to be served: with what an operator has set for the one before it."""
-        from databricks.sdk.service.serving import ServedEntityInput
+        from databricks.sdk.service.serving import ServedEntityInput, ServingModelWorkloadType
 
         former = next(iter(_entities(now)), None)
         entity = ServedEntityInput.from_dict(former.as_dict()) if former else ServedEntityInput()
@@ -253,6 +253,8 @@ class Endpoint:
         entity.scale_to_zero_enabled = self._rules.scale_to_zero
         if not any(getattr(entity, name) for name in SIZED):
             entity.workload_size = self._rules.workload_size
+        if self._rules.workload_type:
+            entity.workload_type = ServingModelWorkloadType(self._rules.workload_type)
         return entity
 
     def _log(self, model: ModelRef) -> str:

@@ -154,6 +154,9 @@ class ServingRules(Frozen):
         {}, description="Endpoint of a model, which follows its champion: {sentiment: prod-sentiment}."
     )
     workload_size: Literal["Small", "Medium", "Large"] = Field("Small", description="How much an endpoint can do.")
+    workload_type: Literal["CPU", "GPU_SMALL", "GPU_MEDIUM", "GPU_LARGE", "MULTIGPU_MEDIUM"] | None = Field(
+        None, description="Processor of an endpoint; where it is not said, what an operator has set stays."
+    )
     scale_to_zero: bool = Field(True, description="Whether an idle endpoint stops; the next query then waits for it.")
     timeout_seconds: float = Field(1800, gt=0, description="An endpoint must serve a new version within this time.")
     poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at an endpoint.")
