@@ -40,6 +40,11 @@ def train(request: TrainingRequest, as_json: options.Json = False, verbose: opti
     Example: mlops train --data-name fsa --data-version 1.0.0 --model-name sentiment --algorithm naive_bayes
     --params "{'alpha': 1.0}"
     """
+    trained(request, as_json, verbose)
+
+
+def trained(request: TrainingRequest, as_json: bool, verbose: bool) -> None:
+    """Train and print what became of it; a refusal ends in its exit code."""
     request = request.completed()
     config = settings.load(request.env, model_name=request.model)
     data_name, wanted = request.dataset
@@ -191,12 +196,13 @@ def _require_algorithm(
         return  # the default as it is; its libraries take seconds, and are imported while Prefect's server starts
     from lifecycle.problems import fitting, own
     from lifecycle.problems.known import named  # needs pandas, which no help does
+    from lifecycle.problems.learning import Spec
 
     learning = named(problem).learning
     for env in reversed(envs):
         trusted = settings.load(env, model_name=request.model).trusted_modules
         algorithm = own.algorithm_of(learning.estimators, request.algorithm, trusted)
-    learning.build(algorithm, request.params or {}, request.seed or 0, columns)
+    learning.build(Spec(algorithm, request.params or {}, request.seed or 0, columns))
     if isinstance(algorithm, str):
         fitting.require_per_class(algorithm, request.params or {}, classes)
 

@@ -1,12 +1,13 @@
 """What training asks of a problem: what can be fitted, how it is stored, and what is said of a fitted model."""
 # ruff: noqa: ARG002  what a problem does not need of its arguments, another one does
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lifecycle.core import own_code
+from lifecycle.core.names import Side
 from lifecycle.problems.contract import Columns, Estimator
 from lifecycle.problems.own import OwnAlgorithm
 
@@ -21,6 +22,18 @@ class Summary(NamedTuple):
     table: "pd.DataFrame | None" = None
 
 
+class Parts(NamedTuple):
+    """Rows that are not held together in memory.
+
+    Attributes:
+        read: The inputs and truths of a split, part by part; as often as it is called.
+        counts: Rows by split.
+    """
+
+    read: "Callable[[Side], Iterator[tuple[pd.DataFrame, pd.Series[Any]]]]"
+    counts: Mapping[Side, int]
+
+
 class Beside(NamedTuple):
     """What a training may make use of beside its rows.
 
@@ -29,6 +42,7 @@ class Beside(NamedTuple):
         target: Theirs.
         base: The folder of the model that it begins with.
         checkpoints: The folder in which it may keep how far it has come, until its model is logged.
+        parts: For what is fitted out of core all rows; what else it is given is then a sample of train.
         vectors: The folder in which trainings keep what an encoder made of texts, for later ones.
     """
 
@@ -36,6 +50,7 @@ class Beside(NamedTuple):
     target: "pd.Series[Any] | None" = None
     base: Path | None = None
     checkpoints: Path | None = None
+    parts: Parts | None = None
     vectors: Path | None = None
 
 
@@ -66,6 +81,15 @@ class StoredModel(NamedTuple):
     packages: tuple[str, ...] = ()
 
 
+class Spec(NamedTuple):
+    """What is to be fitted: an algorithm, by default the first, with parameters and seed, and the columns it reads."""
+
+    algorithm: str | OwnAlgorithm | None
+    params: Mapping[str, Any]
+    seed: int
+    columns: Columns
+
+
 class Learning(Protocol):
     """What can be trained of one problem. A pipeline has two steps, of which the last is the estimator.
 
@@ -79,21 +103,10 @@ class Learning(Protocol):
     estimators: Mapping[str, Estimator]
     sources: tuple[str, ...]
 
-    def build(
-        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
-    ) -> Any:
+    def build(self, spec: Spec) -> Any:
         """An unfitted pipeline; what is wrong with a parameter by itself is found here."""
 
-    def fit(
-        self,
-        algorithm: str | OwnAlgorithm | None,
-        params: Mapping[str, Any],
-        seed: int,
-        inputs: "pd.DataFrame",
-        target: "pd.Series[Any]",
-        columns: Columns,
-        beside: Beside = NOTHING,
-    ) -> Any:
+    def fit(self, spec: Spec, inputs: "pd.DataFrame", target: "pd.Series[Any]", beside: Beside = NOTHING) -> Any:
         """The same, fitted; an algorithm, parameters or rows that cannot be are an error of ours."""
 
     def parameters(self, pipeline: Any) -> dict[str, Any]:
