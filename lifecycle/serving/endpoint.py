@@ -47,7 +47,7 @@ LOG_CHARACTERS = 500
 SERVED = "served-model-name"
 """The header in which an endpoint says who of those that it serves has answered."""
 IN_PROGRESS, FAILED = "IN_PROGRESS", ("UPDATE_FAILED", "UPDATE_CANCELED")
-OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled", "environment_vars")
+OURS = ("entity_name", "entity_version", "workload_size", "workload_type", "scale_to_zero_enabled", "environment_vars")
 """What the settings say about a served version; what an operator has set beside it goes on to the next version."""
 SIZED = ("min_provisioned_concurrency", "max_provisioned_concurrency")
 """What an operator may set in place of a size."""
@@ -303,7 +303,7 @@ class Endpoint:
 
     def _entity(self, model: ModelRef, now: "ServingEndpointDetailed | None") -> "ServedEntityInput":
         """A version as it is to be served: with what an operator has set for the one before it."""
-        from databricks.sdk.service.serving import ServedEntityInput
+        from databricks.sdk.service.serving import ServedEntityInput, ServingModelWorkloadType
 
         former = entity_of(now, model.version) if entities_of(now) else None
         entity = as_input(former) if former else ServedEntityInput()
@@ -314,6 +314,8 @@ class Endpoint:
             entity.environment_vars = {**(entity.environment_vars or {}), **self._rules.environment}
         if not any(getattr(entity, name) for name in SIZED):
             entity.workload_size = self._rules.workload_size
+        if self._rules.workload_type:
+            entity.workload_type = ServingModelWorkloadType(self._rules.workload_type)
         return entity
 
     def _log(self, model: ModelRef) -> str:
