@@ -39,6 +39,7 @@ from lifecycle.settings import Settings
 from lifecycle.storage import volumes
 from lifecycle.storage.files import leftovers
 from lifecycle.tracking.client import database_path
+from lifecycle.training.train import VECTORS
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +195,8 @@ def _carry_out(intent: Intent, places: Places) -> Erasure:
     for root in places.predictions:
         predictions.settle(root)
     _bury(places, wanted)
+    for root in places.states:  # nobody can say whose texts they were made of
+        shutil.rmtree(root / VECTORS, ignore_errors=True)
     _from_history(places, forms)
     _from_runs(places, wanted, forms, planned)
     left = [*planned.left, *_from_batches(places, wanted, forms, intent)]
