@@ -37,7 +37,7 @@ def walk(
             sys.exit(main())
         printed = capsys.readouterr()
         assert (end.value.code or 0) == int(code or 0), f"{line}\n{printed.out}\n{printed.err[-3000:]}"
-        assert printed.out.strip() or code, line
+        assert (printed.out + printed.err).strip(), line
         return printed.out + printed.err
 
     def walk(page: str, *, programs: bool = True, but: str = "\n") -> str:
