@@ -90,9 +90,7 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     )
     if last := said.get((drift[-1].version, drift[-1].batch)):
         console.echo(f"The estimate of the last batch: {last.told}.")
-    lines = sorted(
-        (line for line in drift[-1].lines if line.part != "estimate"), key=lambda line: -line.value / line.limit
-    )[:SHOWN]
+    lines = sorted((line for line in drift[-1].lines if line.part != "estimate"), key=lambda line: -line.share)[:SHOWN]
     show.table(
         ("what", "measure", "value", "limit", "p", "rows", "beyond"),
         [
@@ -300,10 +298,10 @@ def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: s
 
 def _row(batch: Measured, answered: "dict[Batch, Measured]", said: "dict[Batch, Trust]") -> tuple[Any, ...]:
     key = batch.version, batch.batch
-    worst = max((line for line in batch.lines if line.part != "estimate"), key=lambda line: line.value / line.limit)
+    worst = max((line for line in batch.lines if line.part != "estimate"), key=lambda line: line.share)
     estimate = next((line for line in batch.lines if line.part == "estimate" and line.measure == "loss"), None)
     rejected = next((line.value for line in batch.lines if line.measure == "rejected"), 0.0)
-    told = f"{worst.name} {worst.measure} {worst.value:.3g}" if worst.value > 0 else ""
+    told = f"{worst.name} {worst.measure} {worst.value:.3g}" if worst.share > 0 else ""
     return (
         batch.day,
         batch.version,

@@ -15,6 +15,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
 from lifecycle.models import scoring_server
+from lifecycle.models.request_log import RequestLog
 from lifecycle.registry import catalog
 
 CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
@@ -60,7 +61,9 @@ def serve(request: ServeRequest, as_json: options.Json = False) -> None:
     def tell(said: str) -> None:
         sys.stderr.write(f"{said}\n")
 
-    seconds = settings.load(request.env, model_name=request.model_name).serving.poll_seconds
-    following = scoring_server.Following(newest, seconds, tell) if request.follow else None
+    config = settings.load(request.env, model_name=request.model_name)
+    rules = config.serving
+    following = scoring_server.Following(newest, rules.poll_seconds, tell) if request.follow else None
+    log = RequestLog(config.requests / target.name, rules.requests, tell) if rules.requests.enabled else None
     hosts = request.allowed_host or ()
-    scoring_server.serve(model, request.port, ready, hosts=hosts, credential=credential, following=following)
+    scoring_server.serve(model, request.port, ready, hosts=hosts, credential=credential, following=following, log=log)

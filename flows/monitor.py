@@ -18,11 +18,12 @@ logger = logging.getLogger("lifecycle.monitoring")
 
 
 def run(request: MonitorRequest) -> Outcome[Monitored]:
-    """Tell of alerts that nobody was told of, and act on the probation of the champion; again changes nothing."""
+    """Measure requests, tell of alerts that nobody was told of, and act on a probation; again changes nothing."""
     request = request.completed()
     config = compute.settings_of(request.env, request.model)
     subject = probation.subject_of(config, request.model)
     probation.require_champion(subject)
+    monitoring.of_requests(config, subject)
     standing = monitoring.refresh(config, request.model)
     restored = acted(config, request.model)
     found = probation.stands(subject)

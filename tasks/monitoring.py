@@ -2,15 +2,20 @@
 
 import logging
 
+from lifecycle.core.errors import MlopsError
+from lifecycle.data import delta
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.monitoring import store, watch
+from lifecycle.monitoring import served, store, watch
 from lifecycle.monitoring.findings import Alert, Standing
+from lifecycle.monitoring.shadow import Subject
 from lifecycle.settings import Settings
-from tasks import events, reports
+from tasks import compute, events, reports
 from tasks.policies import on_registry
 
 logger = logging.getLogger("lifecycle.monitoring")
 
+requests_of = on_registry(served.requests_of).with_options(name="look for served requests")
+measure_requests = on_registry(served.measure).with_options(name="measure the requests")
 measure = on_registry(watch.watch).with_options(name="measure the batch")
 
 
@@ -33,6 +38,21 @@ def after(batch: BatchRequest, config: Settings) -> None:
         gate=config.gate,
     )
     tell(measure(request), config)
+
+
+def of_requests(config: Settings, subject: Subject) -> None:
+    """Measure what was asked of servers since; a table of a catalog is read by a job, where Spark is.
+
+    What goes wrong is told, and batches are looked at all the same.
+    """
+    try:
+        found = requests_of(subject, config.monitoring.served.table or str(config.requests / subject.name))
+        if found and config.platform == "databricks" and delta.is_name(found.table):
+            compute.run_step("monitor", found, config)
+        elif found:
+            measure_requests(found)
+    except MlopsError as error:
+        logger.warning("Requests were not measured: %s", error)
 
 
 def refresh(config: Settings, model_name: str) -> Standing | None:

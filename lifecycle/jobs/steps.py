@@ -20,6 +20,7 @@ from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
+from lifecycle.monitoring import served
 from lifecycle.storage import volumes
 from lifecycle.training import train as training
 
@@ -36,6 +37,7 @@ STEPS = {
     "train": Step(training.TrainRequest, training.train),
     "evaluate": Step(evaluation.EvaluateRequest, evaluation.evaluate),
     "infer": Step(batches.BatchRequest, batch.infer),
+    "monitor": Step(served.Requests, served.measure),
 }
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.guard import LOOPBACK, Guard
 from lifecycle.core.references import ModelRef
-from lifecycle.models import loading, mlmodel
+from lifecycle.models import loading, mlmodel, request_log
+from lifecycle.models.request_log import RequestLog
 from lifecycle.problems.contract import EXAMPLE, columns_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def serve(
     hosts: Sequence[str] = (),
     credential: str = "",
     following: Following | None = None,
+    log: RequestLog | None = None,
 ) -> None:
     """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C.
 
@@ -50,6 +52,7 @@ def serve(
         hosts: Further names by which it is reached.
         credential: Without one everybody of this machine is answered.
         following: How it changes the model while it answers; without it the model stays.
+        log: Keeps what is asked and answered.
 
     Whoever shows the credential is answered, and without one everybody of this machine but foreign web pages.
 
@@ -58,11 +61,12 @@ def serve(
         IntegrityError: The files are not those that were registered.
     """
     with closing(_listener(port)) as listener:
-        model, app = _loaded(ref)
+        model, app = _loaded(ref, log)
         current = _Current(ref, app)
         server = _guarded(current, credential, hosts)
         ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}", _example(model))
-        with _keeping_up(current, following) if following else nullcontext():
+        keeping_up = _keeping_up(current, following, log) if following else nullcontext()
+        with log.writing() if log else nullcontext(), keeping_up:
             server.run(sockets=[listener])
 
 
@@ -77,7 +81,7 @@ class _Current:
 
 
 @contextmanager
-def _keeping_up(current: _Current, following: Following) -> Iterator[None]:
+def _keeping_up(current: _Current, following: Following, log: RequestLog | None) -> Iterator[None]:
     """Look for a newer model by a thread, and serve it once it is loaded and has answered, until the block ends."""
     over = Event()
 
@@ -87,7 +91,7 @@ def _keeping_up(current: _Current, following: Following) -> Iterator[None]:
             try:
                 if (ref := following.newest()) == current.ref:
                     continue
-                model, app = _loaded(ref)
+                model, app = _loaded(ref, log)
                 model.predict(None, pd.DataFrame([_example(model)]))
             except Exception as error:  # the model's own code runs here; whatever it is, the former one goes on
                 if (said := f"{type(error).__name__}: {error}") != told:
@@ -105,11 +109,12 @@ def _keeping_up(current: _Current, following: Following) -> Iterator[None]:
         over.set()
 
 
-def _loaded(ref: ModelRef) -> tuple[Any, Any]:
+def _loaded(ref: ModelRef, log: RequestLog | None) -> tuple[Any, Any]:
     """A verified model, and the application that answers with it."""
     with loading.private_copy(ref) as folder:
         model = loading.load_verified(folder, ref)
-        return model, _app(folder, model, ref)
+        app = _app(folder, model, ref)
+        return model, log.kept(app, ref) if log else app
 
 
 def _example(model: Any) -> dict[str, Any]:
@@ -178,7 +183,7 @@ class _Contract:
         self._model = model
 
     def predict(self, data: Any) -> Any:
-        return self._model.predict(None, data)
+        return request_log.note(data, lambda rows: self._model.predict(None, rows))
 
 
 def _named(app: Any, name: str) -> Any:

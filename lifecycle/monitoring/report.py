@@ -217,7 +217,7 @@ def _heat(batches: Sequence[Measured]) -> Iterator[tuple[str, list[Cell | None]]
     rows = []
     for key in names:
         found = [next((line for line in each.lines if _is(line, key)), None) for each in batches]
-        worst = max(line.value / line.limit for line in found if line)
+        worst = max(line.share for line in found if line)
         rows.append(
             (
                 worst,
@@ -236,7 +236,7 @@ def _is(line: Line, key: tuple[str, str]) -> bool:
 def _cell(line: Line, day: date) -> Cell:
     title = f"{line.name}, {day}: PSI {line.value:.3g} (limit {line.limit:.3g})"
     told = f"{line.value:.2f}".removeprefix("0") if line.value < 10 else f"{line.value:.0f}"
-    return Cell(told, round(min(line.value / line.limit, 2.0) / 2, 2), line.beyond, title)
+    return Cell(told, round(min(line.share, 2.0) / 2, 2), line.beyond, title)
 
 
 def _range(values: Iterable[float | None]) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from lifecycle.inference import superseded
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import labels, store, watch
 from lifecycle.monitoring.findings import Measured
-from lifecycle.monitoring.measure import Published, measured
+from lifecycle.monitoring.measure import Published, measured, of_batch
 from lifecycle.monitoring.probation import FILE, Pair, Probation, causes
 from lifecycle.registry import promotion, story
 from lifecycle.registry import store as registry
@@ -112,7 +112,8 @@ def compare(subject: Subject, shadow: BatchRequest) -> None:
     try:
         folder, _ = batches.locate(shadow)
         baseline = watch.baseline_of(shadow.model, subject.data_root)
-        found = measured(Published(shadow, folder, batches.load(folder)), baseline, subject.rules, subject.gate)
+        observed = of_batch(Published(shadow, folder, batches.load(folder)), baseline)
+        found = measured(observed, baseline, subject.rules, subject.gate)
         store.keep(subject.root, "shadow", found)
     finally:
         if shadow.sample:
