@@ -32,6 +32,7 @@ PROD = Environment.PROD
 ALERT = 8
 SHOWN = 10
 """Batches in a table, and things that were measured of the last one."""
+UNMEASURED = {"estimate", "example"}
 
 
 @app.command()
@@ -72,9 +73,12 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     Example: mlops monitor show --model-name sentiment --env prod
     """
     from lifecycle.monitoring import store, trust
+    from lifecycle.monitoring.examples import with_keys
 
     config, name = _place(env, model_name)
     standing, watched = standings.read(config.measurements, name), probation.read(config.measurements, name)
+    alerts = [with_keys(alert, config.predictions) for alert in standing.alerts]
+    standing = standing.model_copy(update={"alerts": tuple(alerts)})
     drift, performance = store.history(config.measurements, name, config.monitoring)
     said = trust.statements(drift, performance, config.monitoring)
     if as_json:
@@ -90,23 +94,7 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     )
     if last := said.get((drift[-1].version, drift[-1].batch)):
         console.echo(f"The estimate of the last batch: {last.told}.")
-    lines = sorted((line for line in drift[-1].lines if line.part != "estimate"), key=lambda line: -line.share)[:SHOWN]
-    show.table(
-        ("what", "measure", "value", "limit", "p", "rows", "beyond"),
-        [
-            (
-                line.name,
-                line.measure,
-                f"{line.value:.3g}",
-                f"{line.limit:.3g}",
-                _number(line.p),
-                f"{line.rows:,}",
-                _yes(line),
-            )
-            for line in lines
-        ],
-        f"The last batch, {drift[-1].batch}",
-    )
+    _farthest(drift[-1])
     for alert in standing.alerts:
         console.echo(f"ALERT {alert.id}: {alert.told}")
     if watched:
@@ -148,11 +136,12 @@ def check(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     Example: mlops monitor check --model-name sentiment --env prod
     """
     from lifecycle.monitoring import store
+    from lifecycle.monitoring.examples import with_keys
 
     config, name = _place(env, model_name)
     standings.read(config.measurements, name)
     standing = store.refresh(config.measurements, name, config.monitoring)
-    alerts = standing.alerts if standing else ()
+    alerts = tuple(with_keys(alert, config.predictions) for alert in (standing.alerts if standing else ()))
     silenced = {alert.id: found for alert in alerts if (found := standings.silenced(config.measurements, alert))}
     if as_json:
         show.print_json({"alerts": alerts, "silenced": list(silenced.values())})
@@ -247,6 +236,20 @@ def labels(request: LabelsRequest, as_json: options.Json = False) -> None:
     show.print_json(joined) if as_json else _joined(joined, target.name)
 
 
+def _farthest(batch: Measured) -> None:
+    """What of a batch is farthest from its baseline."""
+    lines = sorted((line for line in batch.lines if line.part not in UNMEASURED), key=lambda line: -line.share)
+    rows = [
+        (line.name, line.measure, f"{line.value:.3g}", _limit(line), _number(line.p), f"{line.rows:,}", _yes(line))
+        for line in lines[:SHOWN]
+    ]
+    show.table(("what", "measure", "value", "limit", "p", "rows", "beyond"), rows, f"The last batch, {batch.batch}")
+
+
+def _limit(line: Line) -> str:
+    return f"{line.limit:.3g}" if line.limit else ""
+
+
 def _checked(check: "Check | None") -> tuple[str, str, str]:
     """How well a metric of folds of the baseline was estimated by the other folds."""
     return (
@@ -298,7 +301,7 @@ def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: s
 
 def _row(batch: Measured, answered: "dict[Batch, Measured]", said: "dict[Batch, Trust]") -> tuple[Any, ...]:
     key = batch.version, batch.batch
-    worst = max((line for line in batch.lines if line.part != "estimate"), key=lambda line: line.share)
+    worst = max((line for line in batch.lines if line.part not in UNMEASURED), key=lambda line: line.share)
     estimate = next((line for line in batch.lines if line.part == "estimate" and line.measure == "loss"), None)
     rejected = next((line.value for line in batch.lines if line.measure == "rejected"), 0.0)
     told = f"{worst.name} {worst.measure} {worst.value:.3g}" if worst.share > 0 else ""

@@ -40,7 +40,9 @@ def emit_alert(alert: Alert, env: str, advice: str) -> None:
         "mlops.version": str(alert.version),
     }
     payload = {"model": alert.model, "version": alert.version, "environment": env, "reason": alert.told[:2000]}
-    details = alert.model_dump(mode="json", include={"id", "since", "until", "batches", "window", "causes", "slices"})
+    details = alert.model_dump(
+        mode="json", include={"id", "since", "until", "batches", "window", "causes", "slices", "examples"}
+    )
     emit_event(ALERTS[alert.kind], resource=resource, payload=payload | details | {"next": advice})
 
 

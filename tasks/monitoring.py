@@ -5,7 +5,7 @@ import logging
 from lifecycle.core.errors import MlopsError
 from lifecycle.data import delta
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.monitoring import served, store, watch
+from lifecycle.monitoring import examples, served, store, watch
 from lifecycle.monitoring.findings import Alert, Standing
 from lifecycle.monitoring.shadow import Subject
 from lifecycle.settings import Settings
@@ -58,19 +58,18 @@ def of_requests(config: Settings, subject: Subject) -> None:
 def refresh(config: Settings, model_name: str) -> Standing | None:
     """Where a model stands by all that was measured, and what nobody was told of is told; None before the first."""
     name = config.registered_name(model_name)
-    alerts = store.untold(config.measurements, name, config.monitoring)
-    for alert in alerts:
-        logger.warning("ALERT %s. See: %s", alert.told, watch.next_command(alert))
-    tell(tuple(alerts), config)
+    tell(tuple(store.untold(config.measurements, name, config.monitoring)), config)
     return store.refresh(config.measurements, name, config.monitoring)
 
 
 def tell(alerts: tuple[Alert, ...], config: Settings) -> None:
     """Send the event of each new alert, show it, and record that it was told: at least once, whatever is killed."""
-    for alert in alerts:
+    for each in alerts:
+        alert = examples.with_keys(each, config.predictions)
+        logger.warning("ALERT %s. See: %s", alert.told, watch.next_command(alert))
         events.emit_alert(alert, config.env, watch.next_command(alert))
         reports.show_alert(alert, watch.next_command(alert))
-        store.mark_told(config.measurements, alert)
+        store.mark_told(config.measurements, each)  # without keys: what was told stays
 
 
 def is_watched(batch: BatchRequest, config: Settings) -> bool:

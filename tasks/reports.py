@@ -148,6 +148,7 @@ def show_alert(alert: Alert, advice: str) -> None:
         f"# {alert.kind} of {alert.model} v{alert.version}\n\nSince {alert.since}, in {alert.batches} of the last "
         f"{alert.window} batches.\n\n"
         + "\n".join(["| what | measure | last | limit | batches |", "|---|---|---|---|---|", *rows])
+        + "".join(f"\n\nFor example {as_markdown(each.told)}." for each in alert.examples)
         + (f"\n\nWorst in {as_markdown(', '.join(alert.slices))}." if alert.slices else "")
         + f"\n\nNext: `{advice}`; all of it as a page: `{advice.replace('monitor show', 'monitor report')}`"
     )

@@ -16,7 +16,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.settings.rules import MonitoringRules
 
 Kind = Literal["drift", "performance", "latency"]
-Part = Literal["input", "prediction", "batch", "latency", "performance", "estimate", "slice"]
+Part = Literal["input", "prediction", "batch", "latency", "performance", "estimate", "slice", "example"]
 OTHERS: dict[Part, Kind] = {"input": "drift", "prediction": "drift", "batch": "drift", "latency": "latency"}
 """What an alert is about whose causes are not performance."""
 SERVED = "served-"
@@ -122,6 +122,21 @@ class Cause(Frozen):
         return f"{self.name}: {how}{self.measure} {self.value:.3g} (limit {self.limit:.3g}) in {self.batches} batches"
 
 
+class Example(Frozen):
+    """A row that shows what an alert is about: where it is, and what tells."""
+
+    batch: str
+    row: int
+    what: str
+    key: str = ""
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        who = f"{self.key} (row {self.row})" if self.key else f"row {self.row}"
+        return f"{who} of {self.batch}: {self.what}"
+
+
 class Alert(Frozen):
     """Something was beyond its limit in `least` of the last `window` batches of a version."""
 
@@ -137,6 +152,7 @@ class Alert(Frozen):
     slices: tuple[str, ...] = Field(
         (), description="Of the last of these batches that has labels, those worse than it."
     )
+    examples: tuple[Example, ...] = Field((), description="Rows of the last of these batches that shows any.")
     is_open: bool
 
     @property
@@ -145,7 +161,8 @@ class Alert(Frozen):
         what = "; ".join(cause.told for cause in self.causes[:5])
         more = f"; and {len(self.causes) - 5} more" if len(self.causes) > 5 else ""
         where = f"; worst in {', '.join(self.slices)}" if self.slices else ""
-        return f"{self.model} v{self.version}: {self.kind} since {self.since}: {what}{more}{where}"
+        rows = f"; for example {'; '.join(each.told for each in self.examples)}" if self.examples else ""
+        return f"{self.model} v{self.version}: {self.kind} since {self.since}: {what}{more}{where}{rows}"
 
 
 class Silence(Frozen):
@@ -264,11 +281,21 @@ def _of_version(batches: Sequence[Measured], kind: Kind, rules: MonitoringRules)
             window=len(seen),
             causes=causes,
             slices=tuple(line.name for line in worse_slices(seen[-1].lines)[:3]) if kind == "performance" else (),
+            examples=_examples(seen, kind),
             is_open=True,
         )
         quiet = 0
     if alert:
         yield alert
+
+
+def _examples(seen: Sequence[Measured], kind: Kind) -> tuple[Example, ...]:
+    """The rows of the last batch that is bad and has any."""
+    for each in reversed(seen):
+        rows = [line for line in each.lines if line.part == "example"]
+        if rows and _bad(each, kind):
+            return tuple(Example(batch=each.batch, row=int(line.value), what=line.name) for line in rows)
+    return ()
 
 
 def _causes(seen: Sequence[Measured], kind: Kind, least: int) -> tuple[Cause, ...]:

@@ -18,6 +18,7 @@ from lifecycle.evaluation.estimates import BIAS
 from lifecycle.inference import sample
 from lifecycle.inference.manifest import REJECTED, BatchManifest, BatchRequest, by_input
 from lifecycle.monitoring.compare import compared
+from lifecycle.monitoring.examples import examples
 from lifecycle.monitoring.findings import Line, Measured
 from lifecycle.monitoring.performance import Found, Yardstick
 from lifecycle.problems import distributions
@@ -94,6 +95,7 @@ def measured(found: Observed, baseline: Baseline, rules: MonitoringRules, gate: 
     if found.scored >= rules.min_rows:
         seen = _seen(found, baseline)
         lines += compared([*_pairs(seen, baseline)], rules)
+        lines += tuple(examples(seen, baseline.distributions, lines, rules.example_columns))
         lines += tuple(_estimated(found, Yardstick(baseline, gate, rules), distributions.features(seen)))
     return Measured(
         **{name: getattr(found, name) for name in ("model", "version", "batch", "day", "rows_in", "scored")},

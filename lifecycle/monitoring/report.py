@@ -13,6 +13,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader
 
 from lifecycle.monitoring import labels, standings, store, trust
+from lifecycle.monitoring.examples import with_keys
 from lifecycle.monitoring.findings import Alert, Line, Measured, worse_slices
 from lifecycle.monitoring.trust import Trust
 from lifecycle.monitoring.worst import WorstRow
@@ -58,7 +59,7 @@ def gathered(root: Path, name: str, rules: MonitoringRules, output_root: Path) -
         name=name,
         drift=drift,
         performance=performance,
-        alerts=store.alerts(root, name, rules),
+        alerts=[with_keys(alert, output_root) for alert in store.alerts(root, name, rules)],
         said=trust.statements(drift, performance, rules),
         worst=labels.worst_rows(root, output_root, performance),
     )

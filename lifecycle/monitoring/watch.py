@@ -62,10 +62,7 @@ def _watched(request: Watch) -> tuple[Alert, ...]:
         logger.info(
             "Measured %s: %s", folder.name, f"beyond the limits: {beyond}" if beyond else "as when it was judged"
         )
-    alerts = store.untold(request.root, name, rules)
-    for alert in alerts:
-        logger.warning("ALERT %s. See: %s", alert.told, next_command(alert))
-    return tuple(alerts)
+    return tuple(store.untold(request.root, name, rules))
 
 
 def sample_of(batch: BatchRequest, root: Path) -> Path:
