@@ -27,6 +27,8 @@ def run(request: MonitorRequest) -> Outcome[Monitored]:
     standing = monitoring.refresh(config, request.model)
     restored = acted(config, request.model)
     found = probation.stands(subject)
+    if standing:
+        monitoring.write_page(config, subject)
     alerts = f"{len(standing.alerts) if standing else 0} open alerts"
     value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored)
     return Outcome(value, f"{subject.name}: {alerts}; {found.told}")
@@ -56,9 +58,11 @@ def acted(config: Settings, model_name: str) -> tuple[restoration.Restored, ...]
     found = probation.stands(subject)
     if found.state == "broken":
         probation.decide(subject, found)
-    return tuple(
+    restored = tuple(
         probation.restore(decision, config, model_name) for decision in restoration.open_decisions(subject, found)
     )
+    probation.forget(subject, probation.stands(subject) if restored else found)
+    return restored
 
 
 @flow(name="monitor", flow_run_name=named("monitor {model_name} in {env}", MonitorRequest), **PERSISTED)

@@ -6,8 +6,10 @@ from lifecycle.core.errors import MlopsError
 from lifecycle.data import delta
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import examples, served, store, watch
+from lifecycle.monitoring import report as pages
 from lifecycle.monitoring.findings import Alert, Standing
 from lifecycle.monitoring.shadow import Subject
+from lifecycle.registry import catalog
 from lifecycle.settings import Settings
 from tasks import compute, events, reports
 from tasks.policies import on_registry
@@ -60,6 +62,15 @@ def refresh(config: Settings, model_name: str) -> Standing | None:
     name = config.registered_name(model_name)
     tell(tuple(store.untold(config.measurements, name, config.monitoring)), config)
     return store.refresh(config.measurements, name, config.monitoring)
+
+
+def write_page(config: Settings, subject: Subject) -> None:
+    """Write the page of a model beside what was measured of it, and link it."""
+    history = pages.gathered(config.measurements, subject.name, config.monitoring, config.predictions)
+    champions = pages.promotions(catalog.history(subject.target))
+    path = config.measurements / subject.name / "report.html"
+    store.write(path, pages.render(history._replace(promotions=champions)).encode())
+    reports.link_page(path, subject.name)
 
 
 def tell(alerts: tuple[Alert, ...], config: Settings) -> None:

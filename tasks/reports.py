@@ -1,6 +1,7 @@
 """What Prefect's UI shows of a run: artifacts, and the links from a run to where its results lie."""
 
 import re
+from pathlib import Path
 
 from prefect import runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -17,6 +18,7 @@ from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.endpoint import Served
 from lifecycle.settings import Settings
+from lifecycle.storage import volumes
 from tasks import registry
 from tasks.links import page_of
 from tasks.outcomes import Batch
@@ -135,6 +137,20 @@ def show_restored(restored: Restored) -> None:
         + f"\n\n{restored.replaced} batches are superseded by those of v{found.former}.{lost}"
     )
     _markdown(f"probation-{found.model}", text, as_markdown(restored.decision.reason))
+
+
+@in_the_ui("link the page")
+def link_page(path: Path, name: str) -> None:
+    """Link the page of a model in production; from a volume it is downloaded, since no browser opens it there."""
+    key, told = _key(f"monitoring-{name}"), f"{name} in production"
+    if volumes.on_volume(path):
+        _markdown(key, f"# {told}\n\n`{path}`\n\nTo see it: `databricks fs cp dbfs:{path} .`", told)
+        return
+    env, _, model = name.split(".", 2)
+    description = (
+        f"{told}. If no browser opens the link: `mlops monitor report --model-name {model} --env {env} --open`"
+    )
+    create_link_artifact(path.as_uri(), link_text=str(path), key=key, description=description)
 
 
 @in_the_ui("show the alert")

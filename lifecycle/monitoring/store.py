@@ -156,7 +156,11 @@ def silence(root: Path, name: str, silenced: Silence) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a small file, whole where it is a disk."""
-    content = (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    write(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file, whole where it is a disk."""
     if volumes.on_volume(path):
         volumes.write(path, content)
         return
