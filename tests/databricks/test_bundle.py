@@ -230,7 +230,7 @@ def test_what_a_team_adds_is_in_every_job_that_takes_it(project: Path) -> None:
 
 def test_a_variable_leaves_the_clusters_out() -> None:
     alone = definition.read(ROOT, "dev", {"clusters": "false"}).jobs
-    assert sorted(alone) == ["create_data", "evaluate", "infer", "train"]
+    assert sorted(alone) == ["create_data", "evaluate", "infer", "monitor", "train"]
     with pytest.raises(ConfigError, match="clusters=true or false"):
         definition.read(ROOT, "dev", {"clusters": "no"})
 
