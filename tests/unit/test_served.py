@@ -19,6 +19,10 @@ from hypothesis import strategies as st
 
 from lifecycle.core.errors import ConfigError, DataError, NotFoundError
 from lifecycle.core.references import ModelRef
+from lifecycle.erasure import requests
+from lifecycle.erasure.forms import Forms
+from lifecycle.erasure.wanted import Subject as Erased
+from lifecycle.erasure.wanted import Wanted
 from lifecycle.models import request_log
 from lifecycle.models.request_log import RequestLog
 from lifecycle.monitoring import findings, served, store
@@ -237,3 +241,18 @@ def test_a_delta_table_of_an_endpoint_is_measured_for_its_champion(subject: Subj
     deltalake.write_deltalake(other, pa.table({"a": [1]}))
     with pytest.raises(ConfigError, match="no column request_time or timestamp_ms: it is no inference table"):
         served.measure(found.model_copy(update={"table": other}))
+
+
+def test_an_erasure_takes_whole_requests_and_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "requests" / "dev.ml.news" / "2026-11-01" / "1.parquet"
+    path.parent.mkdir(parents=True)
+    bodies = [{"dataframe_records": [{"text": text, "who": who}]} for text, who in (("one word", 7), ("other", 8))]
+    rows = [{"request": json.dumps(body)} for body in bodies] + [{"request": None}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=request_log.SCHEMA), path)
+    for subject in (Erased(texts=("One  word",)), Erased(id_column="who", ids=("8",)), Erased(texts=("other",))):
+        wanted = Wanted.of(subject)
+        held = [*requests.holding([tmp_path], wanted, Forms(wanted.texts))]
+        for each in held:
+            requests.erase(each)
+        assert len(held) == (subject.texts != ("other",)), "that one has gone with its id"
+    assert pq.read_table(path)["request"].to_pylist() == [None]
