@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from scipy.stats import binom
 
-from lifecycle.core import spark
 from lifecycle.core.errors import CHECK_PLACE, ConfigError, DataError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.data import delta
@@ -105,10 +104,10 @@ def requests_of(subject: Subject, table: str) -> Requests | None:
 def measure(requests: Requests) -> None:
     """Measure each window that is over and was not measured before.
 
+    One that cannot be measured, since its version has no baseline or no request can be read, is told.
+
     Raises:
         ConfigError: The table cannot be reached from here, or is none of requests.
-        DataError: No request of a window can be read.
-        NotFoundError: A version has no baseline.
     """
     windows = [window for window in _windows(requests) if not _is_measured(requests, window)]
     if not windows:
@@ -117,7 +116,11 @@ def measure(requests: Requests) -> None:
     rows = pd.concat([part for part in parts if len(part)])
     for window in windows:
         there = rows[(rows["version"] == window.version) & (rows["start"] == window.start)]
-        found = _measured(requests, window, there)
+        try:
+            found = _measured(requests, window, there)
+        except (NotFoundError, DataError) as error:  # of one version, or one hour: the others are measured
+            logger.warning("%s of v%d was not measured: %s", window.name, window.version, error)
+            continue
         store.keep(requests.root, "drift", found)
         beyond = ", ".join(f"{line.name} ({line.measure} {line.value:.3g})" for line in found.beyond)
         logger.info("Measured %s: %s", window.name, f"beyond the limits: {beyond}" if beyond else "within its limits")
@@ -286,8 +289,7 @@ Parts = Callable[[list[str]], Iterator[pa.RecordBatch]]
 def _opened(table: str) -> tuple[Sequence[str], Parts]:
     """The columns of a table, and what reads some of them."""
     if delta.is_name(table):
-        delta.require_session(table)
-        frame = spark.session().table(table)
+        frame = delta.table_of(table, None)
         return frame.columns, lambda names: iter(frame.select(*names).toArrow().to_batches())
     if "://" in table or Path(table, "_delta_log").is_dir():
         return delta.schema(table).names, lambda names: delta.batches(table, names)
