@@ -4,6 +4,7 @@ import logging
 
 from lifecycle.core.errors import MlopsError
 from lifecycle.data import delta
+from lifecycle.inference import tables
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import examples, served, store, watch
 from lifecycle.monitoring import report as pages
@@ -48,7 +49,8 @@ def of_requests(config: Settings, subject: Subject) -> None:
     What goes wrong is told, and batches are looked at all the same.
     """
     try:
-        found = requests_of(subject, config.monitoring.served.table or str(config.requests / subject.name))
+        table = config.monitoring.served.table
+        found = requests_of(subject, tables.absolute(table) if table else str(config.requests / subject.name))
         if found and config.platform == "databricks" and delta.is_name(found.table):
             compute.run_step("monitor", found, config)
         elif found:
