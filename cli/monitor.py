@@ -33,6 +33,7 @@ ALERT = 8
 SHOWN = 10
 """Batches in a table, and things that were measured of the last one."""
 UNMEASURED = {"estimate", "example"}
+UNITS = {"seconds": "s for 1,000 rows", "p50": "ms (p50)", "p95": "ms (p95)", "p99": "ms (p99)"}
 
 
 @app.command()
@@ -244,6 +245,13 @@ def _farthest(batch: Measured) -> None:
         for line in lines[:SHOWN]
     ]
     show.table(("what", "measure", "value", "limit", "p", "rows", "beyond"), rows, f"The last batch, {batch.batch}")
+    pace = ", ".join(f"{line.value:.3g} {UNITS.get(line.measure, line.measure)}" for line in _pace(batch))
+    if pace:
+        console.echo(f"Time that it took: {pace}.")
+
+
+def _pace(batch: Measured) -> list[Line]:
+    return [line for line in batch.lines if line.part == "latency"]
 
 
 def _limit(line: Line) -> str:

@@ -23,12 +23,14 @@ def run(request: MonitorRequest) -> Outcome[Monitored]:
     config = compute.settings_of(request.env, request.model)
     subject = probation.subject_of(config, request.model)
     probation.require_champion(subject)
-    monitoring.of_requests(config, subject)
+    failure = monitoring.of_requests(config, subject)
     standing = monitoring.refresh(config, request.model)
     restored = acted(config, request.model)
     found = probation.stands(subject)
     if standing:
         monitoring.write_page(config, subject)
+    if failure:
+        raise failure
     alerts = f"{len(standing.alerts) if standing else 0} open alerts"
     value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored)
     return Outcome(value, f"{subject.name}: {alerts}; {found.told}")

@@ -43,10 +43,10 @@ def after(batch: BatchRequest, config: Settings) -> None:
     tell(measure(request), config)
 
 
-def of_requests(config: Settings, subject: Subject) -> None:
+def of_requests(config: Settings, subject: Subject) -> MlopsError | None:
     """Measure what was asked of servers since; a table of a catalog is read by a job, where Spark is.
 
-    What goes wrong is told, and batches are looked at all the same.
+    What goes wrong is the answer, so that batches are looked at all the same.
     """
     try:
         table = config.monitoring.served.table
@@ -57,6 +57,8 @@ def of_requests(config: Settings, subject: Subject) -> None:
             measure_requests(found)
     except MlopsError as error:
         logger.warning("Requests were not measured: %s", error)
+        return error
+    return None
 
 
 def refresh(config: Settings, model_name: str) -> Standing | None:

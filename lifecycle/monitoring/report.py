@@ -23,6 +23,8 @@ from lifecycle.settings.rules import MonitoringRules
 SHOWN_BATCHES, SHOWN_COLUMNS, SHOWN_METRICS = 60, 40, 6
 STEP, LEFT, HEIGHT, FOOT = 22, 64, 150, 30
 """Of a plot: pixels between batches, beside and below it, and its height."""
+REJECTED, PACES = "rejected rows", {"p95": "p95 of requests (ms)", "seconds": "seconds for 1,000 rows"}
+"""What is drawn after the metrics."""
 DAYS = 2
 """From one day that is named below a plot to the next."""
 
@@ -160,8 +162,11 @@ def _plots(history: History) -> Iterator[Plot]:
                 found.setdefault(line.name, []).append((place, kind, line))
             elif line.measure == "rejected":
                 share = line.model_copy(update={"now": line.value})
-                found.setdefault("rejected rows", []).append((place, "realised", share))
-    names = [*[name for name in found if name != "rejected rows"][:SHOWN_METRICS], "rejected rows"]
+                found.setdefault(REJECTED, []).append((place, "realised", share))
+            elif line.measure in PACES:
+                found.setdefault(PACES[line.measure], []).append((place, "realised", line))
+    beside = (REJECTED, *PACES.values())
+    names = [*[name for name in found if name not in beside][:SHOWN_METRICS], *beside]
     for name in names:
         if name in found:
             yield _plot(name, found[name], history)

@@ -52,6 +52,9 @@ def test_a_challenger_that_passes_the_gate_and_breaks_is_rolled_back(
     assert len(batches.of_day(config.predictions, "dev.ml.meters", date(2026, 11, 1))) == 1
     again = monitor(model_name="meters", env="dev")
     assert (again.restored, again.probation.state) == ((), "rolled back")
+    monkeypatch.setenv("MLOPS_MONITORING__SERVED__TABLE", str(tmp_path / "nowhere"))
+    with pytest.raises(NotFoundError, match=r"nowhere is not there: monitoring\.served\.table names it"):
+        monitor(model_name="meters", env="dev")
     with get_client(sync_client=True) as client:
         (linked,) = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[PAGE])))
     page = config.measurements / "dev.ml.meters" / "report.html"
