@@ -11,7 +11,7 @@ from lifecycle.core.errors import MlopsError
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import restoration
 from lifecycle.settings import Settings
-from tasks import compute, monitoring, probation
+from tasks import compute, monitoring, probation, serving
 from tasks.outcomes import Monitored
 
 logger = logging.getLogger("lifecycle.monitoring")
@@ -26,13 +26,14 @@ def run(request: MonitorRequest) -> Outcome[Monitored]:
     failure = monitoring.of_requests(config, subject)
     standing = monitoring.refresh(config, request.model)
     restored = acted(config, request.model)
+    served = serving.advance(config, request.model, complete=request.end_canary)
     found = probation.stands(subject)
     if standing:
         monitoring.write_page(config, subject)
     if failure:
         raise failure
     alerts = f"{len(standing.alerts) if standing else 0} open alerts"
-    value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored)
+    value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored, served=served)
     return Outcome(value, f"{subject.name}: {alerts}; {found.told}")
 
 
@@ -44,6 +45,7 @@ def after(batch: BatchRequest, config: Settings, model_name: str) -> None:
         "measured": lambda: monitoring.after(batch, config),
         "scored in the shadow": lambda: probation.in_the_shadow(batch, config, model_name),
         "judged on its probation": lambda: acted(config, model_name),
+        "followed by the endpoint": lambda: serving.advance(config, model_name),
     }
     for what, step in steps.items():
         try:
