@@ -82,7 +82,7 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     tallies: list[Tally] = []
     totals, expected, written = Counter[str](), 0, set[Path]()
     kept: pd.DataFrame | None = None
-    pace = progress.Pace()
+    pace, begun, is_anew = progress.Pace(), time.monotonic(), not any(folder.glob("part-*"))
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
         stack.enter_context(threadpool_limits(1, "blas"))  # several wait for each other busily, on rows as few as these
         model = loading.load_verified(model_folder, request.model)
@@ -102,7 +102,7 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     for stale in set(folder.glob("part-*.parquet")) - written:  # of an interrupted run over other rows
         stale.unlink()
     if request.sample and kept is not None:
-        sample.keep(request.sample, kept)
+        sample.keep(request.sample, kept, time.monotonic() - begun if is_anew else None)
     reasons, tally = _write_rejected(rejected, folder / REJECTED), Tally.merged(tallies)
     return Counts(
         problem=model.problem,
