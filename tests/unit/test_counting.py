@@ -69,7 +69,8 @@ def test_what_is_more_than_words_in_a_row_is_left_to_scikit_learn(texts: pd.Data
         pass
 
     labels = np.arange(len(texts)) % 3
-    for vectoriser in (TfidfVectorizer(analyzer="char"), TfidfVectorizer(tokenizer=str.split, token_pattern=None), Own()):
+    of_own = TfidfVectorizer(tokenizer=str.split, token_pattern=None)
+    for vectoriser in (TfidfVectorizer(analyzer="char"), of_own, Own()):
         pipeline = make_pipeline(clone(vectoriser), LogisticRegression()).fit(texts["text"], labels)
         assert type(counting.quickened(pipeline)[0]) is type(vectoriser)
 

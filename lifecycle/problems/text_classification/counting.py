@@ -10,6 +10,7 @@ from itertools import repeat
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import coo_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
@@ -22,24 +23,19 @@ UNKNOWN = -1
 
 
 class Step(NamedTuple):
-    """Which beginning of a term and which word after it make which longer beginning; sorted by the former two."""
+    """Which beginning of a term and which word after it make which longer beginning."""
 
-    before_and_word: Any
+    known: "pd.Index[int]"
     made: Any
 
     @classmethod
     def of(cls, known: Mapping[int, int]) -> Self:
         """A step of a mapping."""
-        keys, made = (np.fromiter(numbers, np.int64, len(known)) for numbers in (known.keys(), known.values()))
-        order = np.argsort(keys)
-        return cls(keys[order], made[order])
+        return cls(pd.Index([*known]), np.array([*known.values(), UNKNOWN]))
 
     def taken(self, before: Any, words: Any) -> Any:
         """What each beginning becomes with the word after it."""
-        keys = _key(before, words)
-        places = np.searchsorted(self.before_and_word, keys)
-        places[places == len(self.before_and_word)] = 0
-        return np.where(self.before_and_word[places] == keys, self.made[places], UNKNOWN)
+        return self.made[self.known.get_indexer(_key(before, words))]  # -1, where there is none, is the last place
 
 
 class Terms(NamedTuple):
