@@ -152,7 +152,8 @@ def main() -> None:
 def measured(step: str, folder: Path, table: str) -> Measured:
     """Run a step in a process of its own."""
     call = f"scale.STEPS[{step!r}](Path({str(folder)!r}), {table!r})"
-    code = f"from mlops_lifecycle import start; start.find(); from benchmarks import scale; from pathlib import Path; {call}"
+    code = "from mlops_lifecycle import start; start.find(); from pathlib import Path; "  # as the command starts
+    code += f"from benchmarks import scale; {call}"
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     begun, most = time.monotonic(), 0.0
     process = Popen([sys.executable, "-c", code], cwd=ROOT, env=outside | CLEAR, stdout=DEVNULL)

@@ -91,11 +91,14 @@ def create(request: CreateDataRequest) -> None:
     table = read_source(request)
     rows_digest = request.table.rows_digest(table.rows)
     if not volumes.is_published(request.folder):
-        _publish(request, table, rows_digest)
+        made = _publish(request, table, rows_digest)
+        if load(request.data_root, request.data_name, request.data_version) == made:  # nobody was faster
+            _tell_in_place(made)
+            return
     _same_or_conflict(request, rows_digest)
 
 
-def _publish(request: CreateDataRequest, table: ingest.Table, rows_digest: str) -> None:
+def _publish(request: CreateDataRequest, table: ingest.Table, rows_digest: str) -> Manifest:
     parent = _parent(request)
     division.require_one_way(request, parent)
     earlier = _earlier(request, parent)
@@ -113,6 +116,7 @@ def _publish(request: CreateDataRequest, table: ingest.Table, rows_digest: str) 
         manifest = _manifest(request, table, rows_digest, canonical, parts, parent, folder)
         report.write(manifest, parts.quarantine, folder / REPORT)
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    return manifest
 
 
 class _Parts(NamedTuple):
@@ -132,7 +136,7 @@ def _parts(
     folder: Path,
 ) -> _Parts:
     frame, inputs, unusable, *_ = canonical
-    rows = frame.drop(index=[*unusable])
+    rows = frame.drop(index=[*unusable]) if unusable else frame  # which would be a copy
     checked_by = validation.check(rows, request.suite or request.table.suite(inputs), folder / "data_docs")
     keys = request.table.keys(frame, inputs, request)
     identities = division.identities(keys)
@@ -310,6 +314,10 @@ def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> None:
         what = f"Dataset {stored.data_name} {stored.data_version} exists with "
         what += f"{_difference(request, stored, rows_digest)}."
         raise ConflictError(what, "A version never changes: choose another --data-version.")
+    _tell_in_place(stored)
+
+
+def _tell_in_place(stored: Manifest) -> None:
     logger.info("Dataset %s %s is in place: %s rows", stored.data_name, stored.data_version, f"{stored.rows_in:,}")
 
 
