@@ -5,5 +5,5 @@ ENV PYTHONUNBUFFERED=1 DO_NOT_TRACK=1 MLFLOW_DISABLE_TELEMETRY=true GIT_PYTHON_R
 WORKDIR /app
 COPY . .
 RUN pip install --no-cache-dir -c constraints.txt -e '.[prefect,server,databricks]' \
- && useradd --create-home mlops && mkdir /state /artifacts && chown mlops /state /artifacts
-USER mlops
+ && useradd --create-home --uid 1000 mlops && mkdir /state /artifacts && chown mlops /state /artifacts
+USER 1000

@@ -12,7 +12,7 @@ SCRATCH := if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print int($$4)}')" -
 	  && awk '/MemAvailable/ {exit $$2 < 10000000}' /proc/meminfo && ! grep -q ' /dev/shm .*noexec' /proc/mounts; \
 	then TMPDIR=$$(mktemp -d /dev/shm/mlops-tests-XXXXXX) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT INT TERM; fi;
 
-.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint docs format bench bench-check screenshots wheel wheel-test newest-prefect lowest newest constraints clean
+.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint docs format bench bench-check screenshots wheel wheel-test afternoon newest-prefect lowest newest constraints clean
 
 setup: $(STAMP)  ## only install
 
@@ -44,6 +44,7 @@ lint: $(FULL)  ## format, lint, types, floors, workflows
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/actionlint .github/workflows/*.yml
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/zizmor --offline --quiet --no-progress --persona auditor .github
 
 docs: $(FULL)  ## the site of the docs, in build/site; fails where a link leads nowhere
@@ -83,6 +84,16 @@ endif
 	cp tests/docs/each_step.py build/wheel-test/ && cd build/wheel-test && bin/python each_step.py state
 	! build/wheel-test/bin/python -c 'import prefect' 2>/dev/null
 	@echo "The wheel runs in an empty environment, and so does each step of a job, without Prefect."
+
+afternoon: $(STAMP)  ## what a team types on its first afternoon, from the wheel in an empty folder, with the time of each command
+	rm -rf dist build/afternoon && $(BIN)/python -m build --wheel --no-isolation --outdir dist >/dev/null
+	$(BIN)/python -m venv build/afternoon
+ifneq ($(UV),)
+	uv pip install --quiet --python build/afternoon/bin/python -c constraints.txt "$$(echo dist/*.whl)[prefect]"
+else
+	build/afternoon/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo dist/*.whl)[prefect]"
+endif
+	$(BIN)/python -m benchmarks.afternoon --mlops build/afternoon/bin/mlops
 
 newest-prefect: $(STAMP)  ## fails once the newest Prefect, with the newest of all it needs, schedules no run
 	$(BIN)/python -m benchmarks.scheduled

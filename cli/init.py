@@ -11,13 +11,13 @@ import typer
 from pydantic import Field
 
 from cli import console, options, runner, show
+from cli.first_look import MOST_ROWS, look, require_rows
 from flows.flow_requests import TableRequest
 from flows.request import Form, TableForm
-from lifecycle import settings
 from lifecycle.core import class_names
-from lifecycle.core.errors import ConfigError, DataError
-from lifecycle.core.names import Environment, ProblemName, is_name
-from lifecycle.data import delta, ingest, piped, quarantine
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import ProblemName, is_name
+from lifecycle.data import delta, quarantine
 from lifecycle.data.source import Source
 from lifecycle.problems.contract import DROP, TEXT, Folder
 from lifecycle.problems.known import PROBLEMS, named
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from lifecycle.problems.tabular.proposal import Proposal
     from lifecycle.settings.definitions import ModelDefinition
 
-MOST_ROWS, SHOWN = 20_000, 24
-"""Rows that are looked at, and letters of an example that are shown."""
+SHOWN = 24
+"""Letters of an example that are shown."""
 FEW, MOST_LIKELY = 20, 50
 """In fewer rows than this classes may all be different; a column of more classes than that is not proposed."""
 UNIQUE = 0.9
@@ -106,12 +106,13 @@ def init(
     source = request.source
     name = request.model_name or _named_after(source)
     path = _file_of(name, force or dry_run)
-    frame = _rows(source)
+    frame, source = look(source, delimiter_is_open=request.delimiter is None, dropped=request.drop)
+    request = request.model_copy(update={"delimiter": source.delimiter if source.delimiter != "," else None})
     proposal = _proposal(frame, request, ask=not yes)
     places = {"source": _place(source, path)}
     places |= {"documents": _within(Path(request.documents).expanduser(), path)} if request.documents else {}
     definition = _definition(name, frame, proposal, request, places)
-    _require_rows(frame, source.name)
+    require_rows(frame, source.name)
     if request.key:
         _require_identifies(frame, request.key)
     text = definition_file.render(name, definition, {column.name: column.note for column in proposal.columns})
@@ -185,21 +186,6 @@ def _file_of(name: str, may_exist: bool) -> Path:
         fix = "Edit it; or define another model: --model-name NAME; or write it anew: --force"
         raise ConfigError(f"The model {name} is defined already, in {_shown(path)}.", fix)
     return path
-
-
-def _rows(source: Source) -> "pd.DataFrame":
-    """The first rows of a table, every cell as text."""
-    config = settings.load(Environment.DEV)
-    with piped.kept(source.uri, config.state) as path:
-        return ingest.read(source.model_copy(update={"uri": path}), config.data, (), most=MOST_ROWS).rows
-
-
-def _require_rows(frame: "pd.DataFrame", name: str) -> None:
-    """Refuse a table of which no dataset version could be made."""
-    least = settings.load(Environment.DEV).data.min_rows
-    if len(frame) < least:
-        what = f"{name}: {len(frame)} data rows are fewer than {least} (data.min_rows)."
-        raise DataError(what, "Check that the export finished, or lower data.min_rows.")
 
 
 def _place(source: Source, path: Path) -> str | None:
@@ -284,7 +270,7 @@ def _definition(
         _require_classes(frame, proposal)
     kinds = {column.name: column.kind for column in proposal.columns}
     kinds = {column: kinds.get(column, "drop") for column in frame.columns if column != proposal.target}
-    kinds = _of_texts(kinds, rows.texts) if rows.texts else _of_tables(kinds)
+    kinds = _of_texts(kinds, rows.texts) if rows.texts else _of_tables(kinds, proposal)
     key = request.key or proposal.key
     split = _split(proposal, request)
     if request.group_texts and rows.texts < 2:
@@ -313,11 +299,15 @@ def _of_texts(kinds: dict[str, Any], needed: int) -> dict[str, Any]:
     return {column: TEXT if column in texts else DROP for column in kinds}
 
 
-def _of_tables(kinds: dict[str, Any]) -> dict[str, Any]:
+def _of_tables(kinds: dict[str, Any], proposal: "Proposal") -> dict[str, Any]:
     """Every input but free text, which a table's models do not read."""
     inputs = {column: DROP if kind == TEXT else kind for column, kind in kinds.items()}
     if set(inputs.values()) <= {"drop"}:
-        raise ConfigError(f"No column is of use as an input: {_listed(kinds)}.", "See: --problem text-classification")
+        notes = {column.name: f" ({column.note})" for column in proposal.columns if column.note}
+        told = _listed(f"{name:.40}{notes.get(name, '')}" for name in kinds)
+        what = f"No column is of use as an input: {told}."
+        fix = "See: --problem text-classification" if TEXT in kinds.values() else "Add columns that tell rows apart."
+        raise ConfigError(what, fix)
     return inputs
 
 

@@ -29,6 +29,9 @@ class Root(LazyGroup):
             "cli.steps", "release", "Take a table all the way: dataset, training, dev, staging, prod, predictions."
         ),
         "train": Place("cli.steps", "train", "Train a challenger; if the gate accepts it, register and promote it."),
+        "tune": Place(
+            "cli.tune", "tune", "Search the parameters of an algorithm by cross-validation on the train split."
+        ),
         "promote": Place(
             "cli.steps", "promote", "Judge a model of one environment on the next one's data and promote it."
         ),

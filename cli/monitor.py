@@ -325,6 +325,10 @@ def _metric(line: Line) -> str:
 def _joined(joined: "Joined", name: str) -> None:
     counts = joined.model_dump(include={"new", "repeated", "corrected", "contradictory", "unusable", "unknown"})
     console.echo(f"{joined.rows:,} labels: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    if others := joined.other_classes:
+        told = ", ".join(f"{name:.40} {rows:,}" for name, rows in list(others.items())[:10])
+        what = f"{sum(others.values()):,} are of classes that the version does not know, and not measured: {told}"
+        console.echo(f"{what}{', …' if len(others) > 10 else ''}. Correct them, or train with these classes.")
     if joined.lag_days is not None:
         console.echo(f"They came {joined.lag_days:g} days after the day of their batch (median).")
     rows = [

@@ -42,5 +42,7 @@ def run(request: MonitorRequest, as_json: options.Json = False, verbose: options
         for restored in done.restored:
             console.echo(f"{restored.outcome}: {restored.decision.reason} ({restored.replaced} batches replaced)")
         console.echo(f"{done.model}: {done.probation.told}")
+        if done.served:
+            console.echo(done.served.message)
     if heard or any(restored.outcome == "rolled back" for restored in done.restored):
         raise typer.Exit(ALERT)

@@ -6,6 +6,7 @@ import shlex
 import sys
 from typing import Any
 
+from joblib import cpu_count  # type: ignore[import-untyped]
 from pydantic import Field
 
 from cli import console, options, runner
@@ -14,7 +15,7 @@ from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
-from lifecycle.models import scoring_server
+from lifecycle.models import scoring_processes
 from lifecycle.registry import catalog
 
 CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
@@ -30,6 +31,9 @@ class ServeRequest(Form):
     version: options.Version = None
     follow: bool = Field(False, description="Change to the new champion as it comes, without a pause.")
     port: int = Field(5001, ge=0, le=65535, description="Port on loopback; 0 takes a free one.")
+    workers: int | None = Field(
+        None, ge=1, description="Processes that answer, each with the model; default one a core."
+    )
     allowed_host: options.AllowedHosts = None
 
 
@@ -61,6 +65,7 @@ def serve(request: ServeRequest, as_json: options.Json = False) -> None:
         sys.stderr.write(f"{said}\n")
 
     seconds = settings.load(request.env, model_name=request.model_name).serving.poll_seconds
-    following = scoring_server.Following(newest, seconds, tell) if request.follow else None
-    hosts = request.allowed_host or ()
-    scoring_server.serve(model, request.port, ready, hosts=hosts, credential=credential, following=following)
+    following = scoring_processes.Following(newest, seconds) if request.follow else None
+    hosts = tuple(request.allowed_host or ())
+    where = scoring_processes.Where(request.port, hosts, credential, request.workers or cpu_count())
+    scoring_processes.serve(model, where, ready, tell, following)

@@ -302,7 +302,7 @@ def _environment(outcome: "Admission") -> list[tuple[str, str, str]]:
         return [(str(outcome.env), "no change", outcome.message)]
     judged = outcome.verdict
     champion = f"{outcome.model} v{outcome.promotion.champion}" if outcome.promotion else "refused"
-    told = f"{judged.decision}: {'; '.join(judged.reasons)}" if judged.promote else judged.reasons[0]
+    told = f"{judged.title}: {'; '.join(judged.reasons)}" if judged.promote else judged.reasons[0]
     rows = [(str(outcome.env), champion, told)]
     for row in tables.metrics(judged).rows[:HEADLINE]:
         value, _, interval = row.cells[1].partition(" ")

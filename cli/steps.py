@@ -40,6 +40,11 @@ def train(request: TrainingRequest, as_json: options.Json = False, verbose: opti
     Example: mlops train --data-name fsa --data-version 1.0.0 --model-name sentiment --algorithm naive_bayes
     --params "{'alpha': 1.0}"
     """
+    trained(request, as_json, verbose)
+
+
+def trained(request: TrainingRequest, as_json: bool, verbose: bool) -> None:
+    """Train and print what became of it; a refusal ends in its exit code."""
     request = request.completed()
     config = settings.load(request.env, model_name=request.model)
     data_name, wanted = request.dataset

@@ -27,7 +27,9 @@ from databricks_emulator.execution_environment import Environments
 from databricks_emulator.faults import ABORT, CallLog, Calls, FaultInjection, Faults
 from databricks_emulator.files import Files
 from databricks_emulator.jobs import Jobs
+from databricks_emulator.places import Places
 from databricks_emulator.rules import Rules
+from databricks_emulator.secret_scopes import SecretScopes
 from databricks_emulator.serving import Serving
 from databricks_emulator.storage import Storage
 from databricks_emulator.tracking import Tracking
@@ -55,6 +57,8 @@ def application(root: Path, https_url: str, mode: str) -> Starlette:
         workspace,
         Tracking(root),
         Serving(catalog),
+        Places(rules),
+        SecretScopes(),
         Jobs(root, engine, https_url, rules),
     )
     return Starlette(

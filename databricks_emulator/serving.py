@@ -76,6 +76,7 @@ class Serving:
             Route(f"{one}/config", self._configure, methods=["PUT"]),
             Route(f"{one}/served-models/{{entity}}/build-logs", self._logs, methods=["GET"]),
             Route("/serving-endpoints/{name}/invocations", self._score, methods=["POST"]),
+            Route("/serving-endpoints/{name}/served-models/{entity}/invocations", self._score, methods=["POST"]),
             Route("/emulator/serving", self._slow_down, methods=["POST"]),
         ]
 
@@ -112,13 +113,15 @@ class Serving:
         return JSONResponse({"logs": self._found(request).logs.get(request.path_params["entity"], "")})
 
     async def _score(self, request: Request) -> Response:
-        """The answer of one of the served models, chosen by the routes' shares of the traffic."""
+        """The answer of the served model that is named, or of one chosen by the routes' shares of the traffic."""
         endpoint = self._found(request)
         models = endpoint.models  # before the configuration: an update that ends meanwhile takes nothing out of it
         if not endpoint.config:
             raise refusal("INVALID_STATE", f"Endpoint '{endpoint.name}' is not ready.")
         shares = {r["served_entity_name"]: r["traffic_percentage"] for r in endpoint.config["traffic_config"]["routes"]}
-        chosen = random.choices(list(shares), list(shares.values()))[0]
+        chosen = request.path_params.get("entity") or random.choices(list(shares), list(shares.values()))[0]
+        if chosen not in models:
+            raise refusal("RESOURCE_DOES_NOT_EXIST", f"Endpoint '{endpoint.name}' serves no '{chosen}'.")
         content = request.headers.get("content-type", "")
         body, status = await run_in_threadpool(_invoke, models[chosen], await request.body(), content)
         return Response(body, status, {"served-model-name": chosen}, "application/json")

@@ -125,9 +125,9 @@ def take_prefect(page: Page, server: str, release: str, refused: str) -> None:
     take(page, "deployments", f"{ui}/deployments?limit=100", "At 07:00 AM")
     take(page, "train-form", f"{ui}/deployments/deployment/{train}/run", "What to train, such as", height=1150)
     take(page, "release", f"{ui}/runs/flow-run/{release}?tab=Artifacts", "model-card-prod-ml-sentiment", height=1100)
-    take(page, "model-card", f"{ui}/artifacts/artifact/{card}", "of financial_news 1.0.0 holdout")
+    take(page, "model-card", f"{ui}/artifacts/artifact/{card}", "Intended use")
     take(page, "rejected", f"{ui}/runs/flow-run/{refused}?tab=Details", "worse than", height=1150)
-    take(page, "verdict", f"{ui}/artifacts/artifact/{verdict}", "floor f1_macro")
+    take(page, "verdict", f"{ui}/artifacts/artifact/{verdict}", "against the champion")
     take(page, "automations", f"{ui}/automations", "prod: promoted", height=1250)
 
 

@@ -347,6 +347,7 @@ class MonitorRequest(Request):
     """Of the flow monitor."""
 
     env: Environment = Field(Environment.PROD, description="Environment whose champion is looked at.")
+    end_canary: bool = Field(False, description="Let a champion with a share of the requests have all of them now.")
 
 
 class RetrainingRequest(Request, Dated):

@@ -11,7 +11,7 @@ from lifecycle.core.errors import MlopsError
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import restoration
 from lifecycle.settings import Settings
-from tasks import compute, monitoring, probation
+from tasks import compute, monitoring, probation, serving
 from tasks.outcomes import Monitored
 
 logger = logging.getLogger("lifecycle.monitoring")
@@ -25,9 +25,10 @@ def run(request: MonitorRequest) -> Outcome[Monitored]:
     probation.require_champion(subject)
     standing = monitoring.refresh(config, request.model)
     restored = acted(config, request.model)
+    served = serving.advance(config, request.model, complete=request.end_canary)
     found = probation.stands(subject)
     alerts = f"{len(standing.alerts) if standing else 0} open alerts"
-    value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored)
+    value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored, served=served)
     return Outcome(value, f"{subject.name}: {alerts}; {found.told}")
 
 
@@ -39,6 +40,7 @@ def after(batch: BatchRequest, config: Settings, model_name: str) -> None:
         "measured": lambda: monitoring.after(batch, config),
         "scored in the shadow": lambda: probation.in_the_shadow(batch, config, model_name),
         "judged on its probation": lambda: acted(config, model_name),
+        "followed by the endpoint": lambda: serving.advance(config, model_name),
     }
     for what, step in steps.items():
         try:

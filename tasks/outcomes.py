@@ -11,6 +11,7 @@ from lifecycle.monitoring.findings import Standing
 from lifecycle.monitoring.probation import Probation
 from lifecycle.monitoring.restoration import Restored
 from lifecycle.registry.promotion import Promotion
+from lifecycle.serving.served import Served
 
 
 class Approval(Frozen):
@@ -57,6 +58,8 @@ class Monitored(Frozen):
     standing: Standing | None
     probation: Probation
     restored: tuple[Restored, ...] = ()
+    served: Served | None = None
+    """What its endpoint serves, if that was changed just now."""
 
 
 class Retraining(Frozen):

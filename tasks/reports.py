@@ -15,7 +15,7 @@ from lifecycle.monitoring.findings import Alert
 from lifecycle.monitoring.restoration import Restored
 from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
-from lifecycle.serving.endpoint import Served
+from lifecycle.serving.served import Served
 from lifecycle.settings import Settings
 from tasks import registry
 from tasks.links import page_of
@@ -69,7 +69,7 @@ def show_verdict(verdict: Verdict, name: str) -> None:
     table = [dict(zip(checks.header, row.cells, strict=True)) for row in checks.rows]
     dry = "DRY RUN, nothing is protected: " if verdict.mode == "dry_run" else ""
     reasons = as_markdown("; ".join(verdict.reasons))
-    description = f"{dry}**{verdict.decision}** in {verdict.env}: {reasons}"
+    description = f"{dry}**{verdict.title}** in {verdict.env}: {reasons}"
     create_table_artifact(table=table, key=_key(f"verdict-{name}"), description=description)
     _markdown(f"verdict-{name}-explained", markdown.text(verdict), description)
 

@@ -15,6 +15,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment
 from lifecycle.core.parameters import require_sealed
 from lifecycle.settings import Settings
+from lifecycle.settings.rules import ScheduleRules
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def deploy(environments: Iterable[Settings], only: Iterable[Environment] = ()) -
         _require_no_secrets(entry)
     switches = {}
     for config in environments:
+        _require_heard(config)
         env, remote = config.env.upper(), config.platform == "databricks"
         switches[f"SCHEDULES_{env}"] = str(config.schedules).lower()
         switches[f"RECONCILES_{env}"] = str(config.schedules and remote).lower()
@@ -80,6 +82,13 @@ def _apply(
     except subprocess.TimeoutExpired:
         what = f"The deployments were not made within {DEADLINE_SECONDS} s."
         raise TransientError(what, "Look at the server: mlops status") from None
+
+
+def _require_heard(config: Settings) -> None:
+    """Times in the settings of a project that writes its schedules itself would never be read."""
+    if config.schedule != ScheduleRules() and not project.is_generated():
+        what = f"{config.env} has a schedule, and this project writes its own in {project.DEPLOYMENTS}."
+        raise ConfigError(what, f"Write the times into {project.folder() / project.DEPLOYMENTS}.")
 
 
 def _require_no_secrets(entry: dict[str, Any]) -> None:

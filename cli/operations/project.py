@@ -4,6 +4,7 @@ A project has files of its own, or those that come with the package. Without a `
 that it defines gets the deployments of the shipped one.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.settings import definitions, files
 from lifecycle.settings.definitions import ModelDefinition
+from lifecycle.settings.rules import ScheduleRules
 
 DEPLOYMENTS, AUTOMATIONS = "prefect.yaml", "automations.yaml"
 SHIPPED = Path(__file__).parents[2]
@@ -100,13 +102,31 @@ def _of_model(entry: dict[str, Any], name: str, definition: ModelDefinition) -> 
     """The deployment of one model. A batch of which nobody knows the table is not scheduled."""
     parameters = {key: value for key, value in entry["parameters"].items() if key not in OF_THE_SAMPLE}
     is_idle = "input" in entry["parameters"] and not definition.inference.source
+    schedules = [] if is_idle else entry.get("schedules", [])
+    if env := parameters.get("env"):
+        rules = settings.load(env, model_name=name).schedule
+        schedules = [_timed(each, rules, _flow(entry)) for each in schedules]
+        if rules.time_zone and "time_zone" in parameters:
+            parameters["time_zone"] = rules.time_zone
     return entry | {
         "name": f"{name}-{entry['name']}",
         "tags": [*entry["tags"], f"model:{name}"],
         "parameters": parameters | {"model_name": name},
-        "schedules": [] if is_idle else entry.get("schedules", []),
+        "schedules": schedules,
         "triggers": [_about(trigger, name, parameters["env"]) for trigger in entry.get("triggers", ())],
     }
+
+
+def _flow(entry: dict[str, Any]) -> str:
+    """What the flow of a deployment is called."""
+    return re.split(r"[.:]", entry["entrypoint"])[-1].replace("_", "-")
+
+
+def _timed(schedule: dict[str, Any], rules: ScheduleRules, flow: str) -> dict[str, Any]:
+    """A shipped schedule at the time, and in the zone, that the settings want."""
+    when = next((cron for name, cron in rules.times.items() if name == flow), None)
+    kept = schedule if when is None else {key: schedule[key] for key in ("slug", "timezone", "active")}
+    return kept | ({"cron": when} if when else {}) | ({"timezone": rules.time_zone} if rules.time_zone else {})
 
 
 def _about(trigger: dict[str, Any], name: str, env: str) -> dict[str, Any]:

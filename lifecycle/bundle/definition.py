@@ -18,6 +18,8 @@ from lifecycle.core.frozen import Frozen
 BUNDLE = "databricks.yml"
 ENV_PREFIX = "BUNDLE_VAR_"
 REFERENCE = re.compile(r"(?<!\$)\$\{([^{}]+)\}")
+DEPLOYER = "<who deploys>"
+"""In a path: whoever deploys, whom only the workspace knows."""
 CLUSTERS = "var.clusters"
 """The variable that leaves out the jobs on classic clusters."""
 SECTIONS = {"bundle", "include", "artifacts", "sync", "variables", "workspace", "targets"}
@@ -40,7 +42,10 @@ class Bundle(Frozen):
     jobs: dict[str, dict[str, Any]]
     permissions: tuple[Permission, ...]
     file_path: str
+    """It may hold `DEPLOYER`."""
     artifact_path: str
+    principal: str = ""
+    """The service principal that the jobs run as; none: whoever deploys."""
 
 
 def read(root: Path, target: str | None = None, variables: Mapping[str, str] | None = None) -> Bundle:
@@ -65,6 +70,7 @@ def read(root: Path, target: str | None = None, variables: Mapping[str, str] | N
         permissions=_resolved(chosen.get("permissions") or [], known),
         file_path=_resolved("${workspace.file_path}", known),
         artifact_path=_resolved("${workspace.artifact_path}", known),
+        principal=_resolved((chosen.get("run_as") or {}).get("service_principal_name", ""), known),
     )
     for key, job in found.jobs.items():
         _check(key, job)
@@ -101,6 +107,7 @@ def _known(
         "bundle.name": content["bundle"]["name"],
         "bundle.target": target,
         "workspace.file_path": "${workspace.root_path}/files",
+        "workspace.current_user.userName": DEPLOYER,
         **{f"workspace.{name}": value for name, value in workspace.items()},
         **{f"var.{name}": value for layer in layers for name, value in layer.items()},
     }

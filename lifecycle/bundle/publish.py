@@ -12,7 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lifecycle.bundle.definition import Bundle, Permission
+from lifecycle.bundle import places
+from lifecycle.bundle.definition import DEPLOYER, Bundle, Permission
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.frozen import Frozen
 from lifecycle.databricks.client import answers, client
@@ -42,7 +43,7 @@ Outcome = Literal["created", "updated", "unchanged"]
 class Item(Frozen):
     """What a deployment did to one thing, or in a dry run would do."""
 
-    kind: Literal["wheel", "notebook", "job"]
+    kind: Literal["schema", "volume", "wheel", "notebook", "job"]
     name: str
     outcome: Outcome
     detail: str = ""
@@ -72,15 +73,23 @@ def deploy(bundle: Bundle, wheel: Path, notebooks: Path, *, dry_run: bool = Fals
     """
     workspace = client()
     with answers("What the deployment needs"):
+        made = [Item(**each._asdict()) for each in places.make(workspace, bundle, dry_run=dry_run)]
         place, item = _bring_wheel(bundle, wheel, dry_run)
-        folder = f"{bundle.file_path}/notebooks"
+        folder = _folder(workspace, bundle)
         sources = sorted(notebooks.glob("*.py"))
         jobs = [settings_of(job, place) for job in bundle.jobs.values()]
         return [
+            *made,
             item,
             *(_bring_notebook(workspace, source, f"{folder}/{source.stem}", dry_run) for source in sources),
             *(_bring_job(workspace, job, bundle.permissions, dry_run) for job in jobs),
         ]
+
+
+def _folder(workspace: "WorkspaceClient", bundle: Bundle) -> str:
+    """Where the notebooks go."""
+    path = f"{bundle.file_path}/notebooks"
+    return path.replace(DEPLOYER, str(workspace.current_user.me().user_name)) if DEPLOYER in path else path
 
 
 def _bring_wheel(bundle: Bundle, wheel: Path, dry_run: bool) -> tuple[Path, Item]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
@@ -19,6 +19,7 @@ from lifecycle.data import split, units
 from lifecycle.problems.classification.labels import LONGEST, NUMBER
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 BLANK_GROUP, NO_TIME, OTHER_SIDE = "blank_group", "no_time", "other_side"
@@ -151,6 +152,14 @@ def _moment(cell: str) -> tuple[str, Moment] | None:
     except ValueError:
         return None
     return (KINDS[0] if time.tzinfo is None else KINDS[1], time) if time else None
+
+
+def in_order(cells: "pd.Series[str]") -> "np.ndarray[Any, Any]":
+    """The positions of cells of a column of times, the oldest first; of one moment as they come."""
+    import numpy as np
+
+    moments = [_value(cell) for cell in cells.str.strip()]
+    return np.array(sorted(range(len(moments)), key=moments.__getitem__))
 
 
 def _value(cell: str) -> Moment:

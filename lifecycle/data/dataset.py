@@ -245,9 +245,13 @@ def load_rows(data_root: Path, data_name: str, data_version: str, *sides: Side) 
     """Read the rows of some sides (default all), in row order, after checking the file's digest."""
     import pandas as pd
 
-    manifest = load(data_root, data_name, data_version)
-    rows = pd.read_parquet(_verified(volumes.place(data_root / data_name / data_version), SPLIT, manifest))
+    rows = pd.read_parquet(verified_rows(data_root, load(data_root, data_name, data_version)))
     return rows[rows["split"].isin([str(side) for side in sides])].reset_index(drop=True) if sides else rows
+
+
+def verified_rows(data_root: Path, manifest: Manifest) -> Path:
+    """The file of a version's rows on this machine, after checking its digest."""
+    return _verified(volumes.place(data_root / manifest.data_name / manifest.data_version), SPLIT, manifest)
 
 
 def verify(data_root: Path, data_name: str, data_version: str) -> Manifest:

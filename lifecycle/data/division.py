@@ -105,11 +105,11 @@ def divide(
     Raises:
         DataError: A side stays empty, or a class has no row in train.
     """
-    strata, starts = _strata(rows, request, inputs), dict[str, str]()
-    found = None if request.rules.near_duplicates == "off" or "text" not in rows else _twins(rows, earlier)
+    strata, starts, texts = _strata(rows, request, inputs), dict[str, str](), _texts(inputs)
+    found = None if request.rules.near_duplicates == "off" or not texts else _twins(rows, earlier, texts)
     if by:
         sides, starts = by.divide(rows, strata)
-    elif "text" not in rows:
+    elif not texts:
         sides = _by_identity(identities(rows["key"]), strata, request.fractions, earlier.by_identity)
         _require_every_side(rows, sides, request)
     else:
@@ -158,11 +158,19 @@ def _by_identity(
     return split.assign(of_rows, strata, fractions, {**inherited, **placed})
 
 
-def _twins(rows: "pd.DataFrame", earlier: Earlier) -> list[twins.Pair]:
-    """The near twins among the rows, and of the rows among the parent's texts, also of those that are gone."""
-    before = earlier.rows
-    texts = {} if before is None else dict(zip(before["key"], before["text"], strict=True))
-    return twins.pairs(texts | dict(zip(rows["key"], rows["text"], strict=True)))
+def _texts(inputs: Columns) -> list[str]:
+    """The columns of a dataset by which rows are near twins; a table has none."""
+    return [column.stored for column in inputs if column.is_text]
+
+
+def _twins(rows: "pd.DataFrame", earlier: Earlier, texts: Sequence[str]) -> list[twins.Pair]:
+    """The near twins among the rows, and of the rows among the parent's, also of those that are gone."""
+    before = {} if earlier.rows is None else _by_key(earlier.rows, texts)
+    return twins.pairs(before | _by_key(rows, texts))
+
+
+def _by_key(rows: "pd.DataFrame", texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    return dict(zip(rows["key"], zip(*(rows[name] for name in texts), strict=True), strict=True))
 
 
 def _by_quota(
@@ -217,11 +225,11 @@ def _lacking(sides: "pd.Series[str]", strata: "pd.Series[str]", fractions: Mappi
     }
 
 
-def recounted(near: NearDuplicates | None, rows: "pd.DataFrame") -> NearDuplicates | None:
+def recounted(near: NearDuplicates | None, rows: "pd.DataFrame", inputs: Columns) -> NearDuplicates | None:
     """The same of a version of which only these rows stay."""
     if near is None:
         return None
-    found = twins.pairs(dict(zip(rows["key"], rows["text"], strict=True)))
+    found = twins.pairs(_by_key(rows, _texts(inputs)))
     return near.model_copy(update=_counts(found, dict(zip(rows["key"], rows["split"], strict=True)), near.beside_train))
 
 
@@ -258,7 +266,7 @@ def _require_classes_in_train(rows: "pd.DataFrame", by: By | None) -> None:
     if lacking := missing.get(str(Side.TRAIN), there):
         hint = f"Its rows are all held out by {by.said}: choose another split." if by else ""
         raise DataError(f"Class {min(lacking)!r} has no row in train.", hint or "Stratify by the label.")
-    for side, classes in missing.items() if by or "text" not in rows else ():
+    for side, classes in missing.items():
         if classes:
             logger.warning("Class %r has no row in %s: nothing will be known of it there", min(classes), side)
 

@@ -25,7 +25,7 @@ RESERVED = (RAW, LATEST)
 
 
 class NearDuplicates(Frozen):
-    """What a version holds of texts that are nearly the same as another one of its texts."""
+    """What a version holds of texts, or pairs of texts, that are nearly the same as another one of it."""
 
     together: bool = Field(description="Whether near twins were kept on one split.")
     similarity: float = Field(description="Share of words and pairs of words from which on two texts are near twins.")
@@ -165,8 +165,10 @@ class CreateDataRequest(Frozen):
 
     @property
     def keeps_twins(self) -> bool:
-        """Whether near twins are kept on one side; where a column decides, it alone does."""
-        return self.rules.near_duplicates == "together" and not (self.group_column or self.time_column)
+        """Whether near twins are kept on one side; where a column or what pairs share decides, it alone does."""
+        return self.rules.near_duplicates == "together" and not (
+            self.group_column or self.time_column or self.group_texts
+        )
 
     def parameters_with(self, near: NearDuplicates | None) -> dict[str, Any]:
         """The parameters of a version; of one without near twins they are what they were before these were kept."""

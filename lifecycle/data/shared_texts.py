@@ -65,8 +65,7 @@ class BySharedTexts(NamedTuple):
             DataError: A side is left without a row.
         """
         groups = self._linked(rows, rows["key"]).groups
-        roots = rows[self.texts[0]].map(lambda text: groups[normalised(text)])
-        names = rows["key"].groupby(roots).transform("min")  # the same in whatever order the rows come
+        names, roots = _names(rows, self.texts[0], groups)
         side_of = {groups[_node(side)]: str(side) for side in Side}
         known = {name: side_of[root] for name, root in zip(names, roots, strict=True) if root in side_of}
         sides = names.map(units.of_groups(names, strata, known, self.fractions))
@@ -112,6 +111,17 @@ class BySharedTexts(NamedTuple):
         if not shares[side]:
             raise DataError(what, fix)
         logger.warning("%s %s", what, fix)
+
+
+def together(rows: "pd.DataFrame", texts: tuple[str, ...]) -> "pd.Series[str]":
+    """The name of the group of each row: rows that share a text, or reach each other over shared ones, have one."""
+    return _names(rows, texts[0], BySharedTexts(texts, "", {})._linked(rows, rows["key"]).groups)[0]
+
+
+def _names(rows: "pd.DataFrame", text: str, groups: "DisjointSet") -> tuple["pd.Series[str]", "pd.Series[str]"]:
+    """The names of groups by their least keys, the same in whatever order the rows come, and their roots."""
+    roots = rows[text].map(lambda text: groups[normalised(text)])
+    return rows["key"].groupby(roots).transform("min"), roots
 
 
 def _node(side: Side) -> tuple[Side]:

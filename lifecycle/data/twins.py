@@ -1,12 +1,14 @@
 """Near twins: texts that say the same in almost the same words, such as a retweet, a template or a corrected copy.
 
+Of a pair each of both texts does.
+
 `pairs`   all pairs that are alike enough, each verified
 `linked`  groups of texts that belong on one side
 """
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
@@ -49,14 +51,14 @@ class Pair(NamedTuple):
     similarity: float
 
 
-def pairs(texts: Mapping[str, str]) -> list[Pair]:
-    """The near twins among texts by key, the most similar first, ties in the order of keys.
+def pairs(texts: Mapping[str, tuple[str, ...]]) -> list[Pair]:
+    """The near twins among rows of one text or more by key, the most similar first, ties in the order of keys.
 
     MinHash proposes and the words themselves decide, by 64 bits of their digests, so no pair is a false one. The result
     does not depend on the order of the texts, nor on the machine.
     """
     keys = sorted(texts)
-    words = _Words(texts[key] for key in keys)
+    words = _Words([texts[key] for key in keys])
     found = []
     for one, other in _proposed(words):
         if (similarity := _alike(words.of(one), words.of(other))) >= SIMILARITY:
@@ -65,25 +67,32 @@ def pairs(texts: Mapping[str, str]) -> list[Pair]:
 
 
 class _Words:
-    """The shingles of many texts as digests, one after another: a text is cut into words once."""
+    """The shingles of many rows as digests, one text after another: a text is cut into words once.
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    What stands in the second text of a row is something else than in the first.
+    """
+
+    def __init__(self, rows: Sequence[tuple[str, ...]]) -> None:
         import numpy as np
 
         digests, sizes = bytearray(), [0]
-        for text in texts:
-            each = shingles(text)
-            digests += b"".join(map(_digest, each))
-            sizes.append(len(each))
+        for texts in rows:
+            for place, text in enumerate(texts):
+                each = shingles(text)
+                digests += b"".join(_digest(shingle + "\0" * place) for shingle in each)
+                sizes.append(len(each))
+        self._width = len(rows[0]) if rows else 1
         self._digests = np.frombuffer(digests, "<u8")
         self._ends = np.cumsum(sizes)
         self.of = lru_cache(REMEMBERED)(self._of)
 
     def __iter__(self) -> "Iterator[npt.NDArray[np.uint64]]":
-        return (self._digests[start:end] for start, end in pairwise(self._ends.tolist()))
+        return (self._digests[start:end] for start, end in pairwise(self._ends[:: self._width].tolist()))
 
-    def _of(self, place: int) -> frozenset[int]:
-        return frozenset(self._digests[self._ends[place] : self._ends[place + 1]].tolist())
+    def _of(self, place: int) -> tuple[frozenset[int], ...]:
+        first = place * self._width
+        ends = self._ends[first : first + self._width + 1].tolist()
+        return tuple(frozenset(self._digests[start:end].tolist()) for start, end in pairwise(ends))
 
 
 @lru_cache(KNOWN)
@@ -99,10 +108,9 @@ def shingles(text: str) -> frozenset[str]:
     return frozenset((*words, *map(" ".join, pairwise(words))))
 
 
-def _alike(one: frozenset[int], other: frozenset[int]) -> float:
-    """The Jaccard similarity."""
-    common = len(one & other)
-    return common / (len(one) + len(other) - common)
+def _alike(one: Sequence[frozenset[int]], other: Sequence[frozenset[int]]) -> float:
+    """The Jaccard similarity of the two texts that are least alike; all together are at least as similar."""
+    return min(len(words & others) / max(len(words | others), 1) for words, others in zip(one, other, strict=True))
 
 
 def _proposed(texts: _Words) -> Iterator[tuple[int, int]]:

@@ -8,6 +8,7 @@ from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
 from lifecycle.serving import endpoint
+from lifecycle.serving.served import in_words
 from lifecycle.settings import Settings
 
 
@@ -25,9 +26,12 @@ def _endpoint(config: Settings, model_name: str, what: str, repair: bool) -> Fin
     champion = promotion.read_log(target).champion
     if champion is None:
         return ok(what, f"{target.name} has no champion to serve yet.")
-    found = endpoint.Endpoint(config, model_name)
+    found, model = endpoint.Endpoint(config, model_name), promotion.reference(target, champion)
     now = found.describe()
-    if found.serves(now, promotion.reference(target, champion)):
-        return ok(what, f"serves {target.name} v{champion}, the champion.")
-    message = f"serves {endpoint.in_words(now)}, not {target.name} v{champion}, the champion."
+    plan = found.plan(target, model, now)
+    wanted = "the champion" if plan.former is None else f"the champion, beside v{plan.former}"
+    if found.serves(now, plan, model):
+        served = f"{target.name} v{champion}" if plan.former is None else in_words(now)
+        return ok(what, f"serves {served}, {wanted}{f' {plan.why}' if plan.why else ''}.")
+    message = f"serves {in_words(now)}, not {target.name} v{champion}, {wanted}."
     return repairable(what, message, repair, partial(endpoint.follow, config, model_name))

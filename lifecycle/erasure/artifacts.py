@@ -80,6 +80,11 @@ def fitted(root: Path, wanted: Wanted) -> list[str]:
     return [path.parents[2].name for path in paths if _short(wanted, _parquet(path)).any()]
 
 
+def with_keys(root: Path) -> set[str]:
+    """The runs that keep the keys of the rows which their model was fitted on."""
+    return {path.parents[2].name for path in root.glob(f"*/{FOLDER}/{TRAINED_KEYS}")}
+
+
 def models(root: Path) -> list[Path]:
     """The folders of all logged models."""
     return sorted(

@@ -95,7 +95,7 @@ def _manifest(manifest: Manifest, kept: dict[str, pd.DataFrame], entry: Erased) 
             "rows_erased": manifest.rows_erased + sum(entry.rows.values()),
             "quarantined": {str(reason): int(count) for reason, count in reasons.items()},
             **contents.described(kept[SPLIT], manifest.inputs),
-            "near_duplicates": division.recounted(manifest.near_duplicates, kept[SPLIT]),
+            "near_duplicates": division.recounted(manifest.near_duplicates, kept[SPLIT], manifest.inputs),
             "files": entry.after,
             "erased": (*manifest.erased, entry),
         }

@@ -39,6 +39,7 @@ from lifecycle.settings import Settings
 from lifecycle.storage import volumes
 from lifecycle.storage.files import leftovers
 from lifecycle.tracking.client import database_path
+from lifecycle.training.train import VECTORS
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +154,7 @@ def _erase(
 def _plan(places: Places, environments: Sequence[Settings], wanted: Wanted, reason: str) -> Erasure:
     forms = Forms(wanted.texts)
     runs = [run for root in places.artifacts for run in artifacts.fitted(root, wanted)]
+    said = {run for root in places.artifacts for run in artifacts.with_keys(root)}
     now = datetime.now(UTC)
     return Erasure(
         erasure=f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
@@ -161,6 +163,7 @@ def _plan(places: Places, environments: Sequence[Settings], wanted: Wanted, reas
         reason=reason,
         touched=tuple(_touched(places, wanted, forms)),
         fitted=tuple(fitted.versions(environments, runs)),
+        left=tuple(fitted.unsaid(environments, said)),
     )
 
 
@@ -192,9 +195,11 @@ def _carry_out(intent: Intent, places: Places) -> Erasure:
     for root in places.predictions:
         predictions.settle(root)
     _bury(places, wanted)
+    for root in places.states:  # nobody can say whose texts they were made of
+        shutil.rmtree(root / VECTORS, ignore_errors=True)
     _from_history(places, forms)
     _from_runs(places, wanted, forms, planned)
-    left = _from_batches(places, wanted, forms, intent)
+    left = [*planned.left, *_from_batches(places, wanted, forms, intent)]
     for root in places.datasets:
         for manifest, _ in list(datasets.holding(root, wanted)):
             datasets.erase(root, manifest, wanted, planned.facts)

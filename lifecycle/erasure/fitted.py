@@ -5,10 +5,10 @@ erasure takes its own keys out of them, so the run gets a tag instead.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from lifecycle.core.names import Environment
-from lifecycle.erasure.journal import Fitted
+from lifecycle.erasure.journal import Fitted, Left
 from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target, Version
 from lifecycle.settings import Settings
@@ -41,15 +41,35 @@ def drop(tracking_uri: str, run_id: str) -> None:
 def versions(environments: Sequence[Settings], runs: Sequence[str]) -> Iterator[Fitted]:
     """The versions of models that these runs made, and the runs whose model was never registered."""
     registered = set[str]()
+    for target, version in _known(environments) if runs else ():
+        if version.run_id in runs:
+            registered.add(version.run_id)
+            yield _fitted(environments, target, version)
+    for run_id in sorted(set(runs) - registered):
+        yield Fitted(run_id=run_id, model="", command="none: it was never registered, and its files go")
+
+
+def unsaid(environments: Sequence[Settings], said: Collection[str]) -> Iterator[Left]:
+    """The versions of models from elsewhere of which nobody said what they were fitted on: it may have been the rows.
+
+    Args:
+        environments: Whose models.
+        said: The runs that keep the keys of what their model was fitted on.
+    """
+    for target, version in _known(environments):
+        if version.run_id not in said:
+            command = _fitted(environments, target, version).command
+            why = f"nobody said which rows it was trained on (--trained-on): if it was on these, {command}"
+            yield Left(what=f"{target.name} v{version.version}", why=why)
+
+
+def _known(environments: Sequence[Settings]) -> Iterator[tuple[Target, Version]]:
+    """Every version of every model in the registries of some environments."""
     registries = {(config.mlflow_uri, config.registry_uri or "") for config in environments}
     for tracking_uri, registry_uri in sorted(registries):
         path = database_path(tracking_uri)
-        for target, version in _registered(tracking_uri, registry_uri) if runs and path and path.exists() else ():
-            if version.run_id in runs:
-                registered.add(version.run_id)
-                yield _fitted(environments, target, version)
-    for run_id in sorted(set(runs) - registered):
-        yield Fitted(run_id=run_id, model="", command="none: it was never registered, and its files go")
+        if path and path.exists():
+            yield from _registered(tracking_uri, registry_uri)
 
 
 def _registered(tracking_uri: str, registry_uri: str) -> Iterator[tuple[Target, Version]]:

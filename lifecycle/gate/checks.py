@@ -67,7 +67,8 @@ def floors(measured: Measured, rules: GateRules) -> Iterator[Check]:
 def gain(measured: Measured, models: tuple[Scores, Scores], terms: Terms) -> Check:
     """The paired comparison: the gain must lie above the limit by more than chance. A tie keeps the champion.
 
-    Only a retraining may answer the same in every row: it is newer, and not worse.
+    Only a retraining may answer the same in every row: it is newer, and not worse. So may who is to be no worse and to
+    change few predictions: a champion in a smaller form is best where it changes none.
     """
     return _gained(f"{GAIN} {terms.metric.name}", measured, models, terms)
 
@@ -139,7 +140,8 @@ def _gained(name: str, measured: Measured, models: tuple[Scores, Scores], terms:
         return _against(name, None, limit, False, measured, metric.name)
     flips = statistics.discordance(*models)
     p = statistics.randomised_p(metric, *models, resamples=terms.rules.resamples)
-    differs = terms.contest.rule == "retraining" or bool(differing(metric, *models).any())
+    may_be_same = terms.contest.rule == "retraining" or (limit < 0 and terms.rules.max_churn is not None)
+    differs = may_be_same or bool(differing(metric, *models).any())
     surely, why = _surely_above(found, models, terms)
     asked = found.model_copy(update={"low": surely})
     accepted = differs and statistics.accepts_gain(asked, p, min_gain=limit, risk=terms.risk)

@@ -23,12 +23,12 @@ from lifecycle.gate.contest import Contest, Terms
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.reasons import Facts
 from lifecycle.gate.verdict import REPLAY, Check, Decision, Flip, Measurements, Verdict
+from lifecycle.problems.behaviour import asking
+from lifecycle.problems.behaviour.suites import Suite
 from lifecycle.problems.contract import Columns, described
 from lifecycle.problems.findings import BehaviourLine, SliceLine
 from lifecycle.problems.known import Problem
 from lifecycle.problems.metric import Mask, Scores, own_digest, value_of
-from lifecycle.problems.text_classification import behaviour
-from lifecycle.problems.text_classification.behaviour import Suite
 from lifecycle.settings.gate_rules import GateRules
 
 SHOWN_FLIPS = 20
@@ -118,7 +118,7 @@ def _findings(evidence: Evidence, terms: Terms, suites: tuple[Suite, ...]) -> _F
         ),
         variance=_variance(evidence, terms),
         slices=slices(evidence.problem, evidence.inputs, evidence.rows, *models, rules),
-        behaviour=behaviour.run(suites, evidence.rows, evidence.predict, confidence=rules.confidence),
+        behaviour=asking.run(suites, evidence.rows, evidence.inputs, evidence.predict, confidence=rules.confidence),
     )
 
 

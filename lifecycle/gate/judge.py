@@ -26,8 +26,8 @@ from lifecycle.gate.proof import replay
 from lifecycle.gate.selftest import selftest
 from lifecycle.gate.verdict import Check, Measurements, Verdict
 from lifecycle.models import loading
+from lifecycle.problems.behaviour import suites
 from lifecycle.problems.known import named
-from lifecycle.problems.text_classification import behaviour
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.storage.files import cache_folder, write_json
 from lifecycle.tracking.client import client, translated
@@ -131,9 +131,9 @@ def _judge(request: JudgeRequest) -> tuple[Verdict, str]:
         doubts=_doubts(request, same),
     )
     comparison = Comparison(**_compared(request), dataset_digest=challenger.dataset_digest, side=challenger.side)
-    suites = behaviour.load(request.rules.behaviour)
+    asked = suites.load(request.rules.behaviour, named(manifest.problem).table.texts)
     with threadpool_limits(1, user_api="blas"):  # on sums of this size several threads mostly wait for each other
-        verdict = decide(comparison, evidence, request.rules, suites)
+        verdict = decide(comparison, evidence, request.rules, asked)
     if contest.rule != "retraining" and verdict.metrics:  # what was not measured has told nobody anything
         reuse.note(challenger, contest.rule)
     return verdict, render(verdict, same.challenger, same.champion)

@@ -19,10 +19,10 @@ from lifecycle.data import dataset, lock
 from lifecycle.data.manifest import Manifest
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.slices import column_of, require_few
+from lifecycle.problems.behaviour import suites
 from lifecycle.problems.judging import CATEGORIES, Judging
 from lifecycle.problems.known import named
 from lifecycle.problems.metric import own_function
-from lifecycle.problems.text_classification import behaviour
 from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import OF_A_CLASS, GateRules
 from lifecycle.storage import volumes
@@ -101,7 +101,7 @@ def _require(config: Settings, judged_on: Manifest, origin: Manifest | None) -> 
     judging = named(judged_on.problem).judging
     rules = judging.completed(config.gate)
     _require_applicable(judged_on, judging, rules)
-    behaviour.load(rules.behaviour)
+    suites.load(rules.behaviour, named(judged_on.problem).table.texts)
     _require_functions(rules)
     side = evaluation.judged_side(judged_on)
     where = f"the {side} of {judged_on.data_name} {judged_on.data_version}"

@@ -111,7 +111,8 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
                 expected = count()
             progress.report(totals["rows_in"], expected)
             if pace.is_due():
-                logger.info("Scored %s of about %s rows", f"{totals['rows_in']:,}", f"{expected:,}")
+                of_all = f" of about {expected:,}" if expected else ""
+                logger.info("Scored %s%s rows", f"{totals['rows_in']:,}", of_all)
     for stale in set(folder.glob("part-*.parquet")) - written:  # of an interrupted run over other rows
         stale.unlink()
     if request.sample and kept is not None:

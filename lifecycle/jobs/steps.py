@@ -1,6 +1,7 @@
 """The heavy steps by name: one frozen request in, nothing out; the result lies where the request says.
 
-A remote job runs the same: `mlops-step <step> <request>`, the request as JSON or as `@` and the path of a file.
+A remote job runs the same: `mlops-step <step> <request> [<secret scope>]`, the request as JSON or as `@` and the path
+of a file.
 """
 
 import logging
@@ -17,9 +18,11 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.masking import guard
 from lifecycle.data import dataset
 from lifecycle.data.manifest import CreateDataRequest
+from lifecycle.databricks import scopes
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
+from lifecycle.jobs import gate
 from lifecycle.storage import volumes
 from lifecycle.training import train as training
 
@@ -38,23 +41,30 @@ STEPS = {
     "infer": Step(batches.BatchRequest, batch.infer),
 }
 
+OF_A_JOB = {"gate": Step(gate.GateRequest, gate.judge)}
+"""What only a job does: no flow asks for it."""
 
-def run(name: str, request: str) -> None:
+
+def run(name: str, request: str, scope: str = "") -> None:
     """Run one step from its name and its request: JSON, or `@` and the path of a file that holds it.
+
+    The secrets that it refers to are read from the scope of that name, where this process has no such variables.
 
     Raises:
         ConfigError: There is no such step, or the request is not one of its: whoever sends it runs other code.
     """
-    if name not in STEPS:
-        raise ConfigError(f"{name!r} is not a step: there are {', '.join(STEPS)}.", "Name one of them.")
-    step = STEPS[name]
+    known = STEPS | OF_A_JOB
+    if name not in known:
+        raise ConfigError(f"{name!r} is not a step: there are {', '.join(known)}.", "Name one of them.")
+    step, text = known[name], _file(request[1:]) if request.startswith("@") else request
     try:
-        checked = step.request.model_validate_json(_file(request[1:]) if request.startswith("@") else request)
+        checked = step.request.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
         what = f"This is not a request of the step {name}: {where}: {first['msg']}."
         raise ConfigError(what, "Job and caller must run the same code: mlops databricks deploy") from None
+    scopes.give(text, scope)
     step.run(checked)
 
 
@@ -64,9 +74,10 @@ def main() -> None:
     Raises:
         ConfigError: The command line does not name a step and its request.
     """
-    if len(sys.argv) != 3 or not sys.argv[2]:
+    if len(sys.argv) not in {3, 4} or not sys.argv[2]:
         what = f"A step and its request are needed, not {sys.argv[1:]}."
-        raise ConfigError(what, "Usage: mlops-step <step> <request as JSON, or @<path of a file that holds it>>")
+        usage = "mlops-step <step> <request as JSON, or @<path of a file that holds it>> [<secret scope>]"
+        raise ConfigError(what, f"Usage: {usage}")
     guard()
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)

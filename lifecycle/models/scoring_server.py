@@ -2,13 +2,11 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import pandas as pd
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.guard import LOOPBACK, Guard
@@ -24,95 +22,14 @@ SERVED = "served-model-name"
 """The header in which Databricks says which served model has answered; ours says the same."""
 
 
-class Following(NamedTuple):
-    """How a server keeps up with the champion: what to ask, how often, and who is told."""
-
-    newest: Callable[[], ModelRef]
-    seconds: float
-    tell: Callable[[str], None]
-
-
-def serve(
-    ref: ModelRef,
-    port: int,
-    ready: Callable[[str, dict[str, Any]], None],
-    *,
-    hosts: Sequence[str] = (),
-    credential: str = "",
-    following: Following | None = None,
-) -> None:
-    """Answer `/invocations`, `/ping` and `/version` until SIGTERM or Ctrl-C.
-
-    Args:
-        ref: The model.
-        port: On loopback; 0 takes a free one.
-        ready: Is told the address, and a row that the model answers.
-        hosts: Further names by which it is reached.
-        credential: Without one everybody of this machine is answered.
-        following: How it changes the model while it answers; without it the model stays.
-
-    Whoever shows the credential is answered, and without one everybody of this machine but foreign web pages.
-
-    Raises:
-        ConfigError: The port is taken.
-        IntegrityError: The files are not those that were registered.
-    """
-    with closing(_listener(port)) as listener:
-        model, app = _loaded(ref)
-        current = _Current(ref, app)
-        server = _guarded(current, credential, hosts)
-        ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}", _example(model))
-        with _keeping_up(current, following) if following else nullcontext():
-            server.run(sockets=[listener])
-
-
-class _Current:
-    """The application (ASGI) of the model that is served now. A request ends with the model that it began with."""
-
-    def __init__(self, ref: ModelRef, app: Any) -> None:
-        self.ref, self.app = ref, app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.app(scope, receive, send)
-
-
-@contextmanager
-def _keeping_up(current: _Current, following: Following) -> Iterator[None]:
-    """Look for a newer model by a thread, and serve it once it is loaded and has answered, until the block ends."""
-    over = Event()
-
-    def look() -> None:
-        told = ""
-        while not over.wait(following.seconds):
-            try:
-                if (ref := following.newest()) == current.ref:
-                    continue
-                model, app = _loaded(ref)
-                model.predict(None, pd.DataFrame([_example(model)]))
-            except Exception as error:  # the model's own code runs here; whatever it is, the former one goes on
-                if (said := f"{type(error).__name__}: {error}") != told:
-                    following.tell(f"Still serving {current.ref.label}: {said}")
-                told = said
-                continue
-            current.ref, current.app, told = ref, app, ""
-            following.tell(f"Serving {ref.label} now.")
-
-    thread = Thread(target=look, name="newest model", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-
-
-def _loaded(ref: ModelRef) -> tuple[Any, Any]:
+def loaded(ref: ModelRef) -> tuple[Any, Any]:
     """A verified model, and the application that answers with it."""
     with loading.private_copy(ref) as folder:
         model = loading.load_verified(folder, ref)
         return model, _app(folder, model, ref)
 
 
-def _example(model: Any) -> dict[str, Any]:
+def example(model: Any) -> dict[str, Any]:
     """A row of nobody as a model is served it: its own, or a cell of each of its columns."""
     if hasattr(model, "example"):
         row: dict[str, Any] = model.example().iloc[0].to_dict()
@@ -129,9 +46,9 @@ def serving(folder: Path, model: Any, ref: ModelRef, credential: str) -> Iterato
     Raises:
         IntegrityError: The server did not start.
     """
-    with closing(_listener(0)) as listener:
-        port, server = listener.getsockname()[1], _guarded(_app(folder, model, ref), credential)
-        thread = Thread(target=server.run, args=([listener],), name="scoring server", daemon=True)
+    with closing(listener(0)) as taken:
+        port, server = taken.getsockname()[1], guarded(_app(folder, model, ref), credential)
+        thread = Thread(target=server.run, args=([taken],), name="scoring server", daemon=True)
         thread.start()
         try:
             while not server.started:
@@ -163,7 +80,7 @@ def _app(folder: Path, model: Any, ref: ModelRef) -> Any:
     return _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
 
 
-def _guarded(app: Any, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
+def guarded(app: Any, credential: str, hosts: Sequence[str] = ()) -> "uvicorn.Server":
     """A server that answers whom it may."""
     import uvicorn
 
@@ -204,7 +121,7 @@ def _with_a_kind(scope: Any) -> Any:
     return {**scope, "headers": [*others, *((CONTENT_TYPE, kind) for kind in kinds)]}
 
 
-def _listener(port: int) -> socket.socket:
+def listener(port: int) -> socket.socket:
     """A socket on loopback, taken before the model is loaded: who is to wait for nothing should not."""
     try:
         return socket.create_server((LOOPBACK, port))

@@ -7,6 +7,7 @@ digests: they join, and say nobody's number. What joins nothing, comes twice or 
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +16,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
-from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core import class_names
+from lifecycle.core.errors import ConfigError, DataError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef
-from lifecycle.data import ingest
+from lifecycle.data import dataset, ingest
 from lifecycle.data.source import Source
 from lifecycle.evaluation.baseline import Baseline
 from lifecycle.evaluation.bootstrap import bootstrapped
@@ -76,16 +79,32 @@ class Joined(Frozen):
     contradictory: int
     unusable: int
     unknown: int
+    other_classes: dict[str, int] = Field(default_factory=dict)
+    """Labels that are no class of the version that answered, with how many rows they are of; they are not measured."""
     lag_days: float | None = None
     batches: tuple[Measured, ...] = ()
 
 
 class Scored(NamedTuple):
-    """A published batch with a key: what it is, and its predictions by the digest of the key."""
+    """A published batch with a key: what it is, its predictions by the digest of the key, and the classes they are of.
+
+    No classes are told of numbers, and of a version whose dataset is not there any more.
+    """
 
     batch: str
     manifest: BatchManifest
     answers: pd.DataFrame
+    classes: frozenset[str] = frozenset()
+
+    def truths(self, delivered: "Mapping[str, str] | pd.Series[str]") -> "pd.Series[str]":
+        """The labels of its rows that have one, by the digest of their key."""
+        return self.answers.index.to_series().map(delivered).dropna()
+
+    def are_known(self, labels: "pd.Series[str]") -> "pd.Series[bool]":
+        """Which labels are a class that the version could have answered: another one is a mistake, or a new class."""
+        if not self.classes:
+            return pd.Series(data=True, index=labels.index)
+        return labels.map(class_names.canonical, na_action="ignore").isin(self.classes)
 
 
 def join(delivery: Delivery) -> Joined:
@@ -115,6 +134,7 @@ def join(delivery: Delivery) -> Joined:
     if len(unknown) == len(given):
         what = f"{delivery.source.name}: none of {len(read):,} keys in {delivery.key_column!r} was scored."
         raise DataError(what, "Name the column that was the key of the batch: --key-column")
+    others = _other_classes(delivery, scored, given)
     if sliced:
         values = rows[[*sliced]].set_axis(_digests(rows[delivery.key_column])).groupby(level=0).last()
         slices.keep(delivery.root, delivery.name, values.loc[given.index])
@@ -126,10 +146,25 @@ def join(delivery: Delivery) -> Joined:
     report["repeated"] += int(same.sum())
     if len(changed):
         _keep(delivery, changed)
-    about = [each for each in scored if each.answers.index.isin(given.index).any()]
+    about = [each for each in scored if each.are_known(each.truths(given)).any()]
     measured = _kept(delivery, about)
     store.refresh(delivery.root, delivery.name, delivery.rules)
-    return Joined(rows=len(read), **report, lag_days=_lag(about, given), batches=measured)
+    return Joined(rows=len(read), **report, other_classes=others, lag_days=_lag(about, given), batches=measured)
+
+
+def _other_classes(delivery: Delivery, scored: list[Scored], given: "pd.Series[str]") -> dict[str, int]:
+    """How many rows have each label that is no class of the version which scored them, the most frequent first.
+
+    Raises:
+        DataError: None has one that is: the column is another one.
+    """
+    truths = [(each, each.truths(given)) for each in scored]
+    others = pd.concat([labels[~each.are_known(labels)] for each, labels in truths])
+    if len(others) == sum(len(labels) for _, labels in truths):
+        classes = ", ".join(f"{name:.40}" for name in sorted(set().union(*(each.classes for each in scored)))[:20])
+        what = f"{delivery.source.name}: not one label in {delivery.label_column!r} is a class of {delivery.name}"
+        raise DataError(f"{what} ({classes}), but {others.iloc[0]!r:.60}.", "Name their column: --label-column")
+    return {str(label): int(rows) for label, rows in others.value_counts().items()}
 
 
 def _kept(delivery: Delivery, about: list[Scored]) -> tuple[Measured, ...]:
@@ -147,7 +182,7 @@ def _kept(delivery: Delivery, about: list[Scored]) -> tuple[Measured, ...]:
 def known(about: Answers) -> dict[str, Measured]:
     """How well batches that lie elsewhere were answered, by the labels that were delivered so far; nothing is kept."""
     truths = _truths(about.root, about.name)
-    scored = (each for each in _scored(about) if each.answers.index.isin(truths.keys()).any())
+    scored = (each for each in _scored(about) if each.are_known(each.truths(truths)).any())
     return {f"v{each.manifest.model_version}/{each.batch}": _measured(about, each, truths) for each in scored}
 
 
@@ -165,12 +200,26 @@ def worst_rows(root: Path, output_root: Path, performance: Sequence[Measured]) -
 
 def _scored(delivery: Answers) -> Iterator[Scored]:
     """The published batches of all versions that have a key."""
+    classes: dict[str, frozenset[str]] = {}
     for path in volumes.glob(delivery.output_root, f"{delivery.name}/*/*/{MANIFEST}"):
         if path.parent.name.startswith("."):  # a killed process was about to publish it
             continue
         manifest = batches.load(path.parent)
         if manifest.key_column and manifest.scored:
-            yield _read(path.parent, manifest)
+            if manifest.run_id not in classes:
+                classes[manifest.run_id] = _classes(delivery, manifest)
+            known = classes[manifest.run_id]
+            yield _read(path.parent, manifest)._replace(classes=known | manifest.labels.keys() if known else known)
+
+
+def _classes(delivery: Answers, manifest: BatchManifest) -> frozenset[str]:
+    """The classes of the dataset version that a model was judged on, which are those it was trained on."""
+    if not named(manifest.problem).table.has_classes:
+        return frozenset()
+    baseline = _baseline(delivery, manifest)
+    with suppress(NotFoundError):
+        return frozenset(dataset.load(delivery.data_root, baseline.data_name, baseline.data_version).classes)
+    return frozenset()
 
 
 def _read(place: Path, manifest: BatchManifest, more: Sequence[str] = ()) -> Scored:
@@ -191,7 +240,7 @@ def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]",
     problem = named(scored[0].manifest.problem)
     cells = rows[TRUTH].str.strip()
     if problem.table.has_classes:
-        classes = {label for each in scored for label in each.manifest.labels}
+        classes = {label for each in scored for label in (each.classes or each.manifest.labels)}
         cells = spelled(cells, sorted(classes))
     elif problem.model_type == "regressor":
         numbers = pd.to_numeric(cells, errors="coerce")
@@ -224,7 +273,8 @@ def _keep(delivery: Delivery, labels: "pd.Series[str]") -> None:
 def _measured(delivery: Answers, scored: Scored, truths: Mapping[str, str]) -> Measured:
     """How well a batch was answered, as far as its labels are there."""
     manifest, now = scored.manifest, datetime.now(UTC)
-    answers = scored.answers[scored.answers.index.isin(truths.keys())]
+    words = scored.answers.index.to_series().map(truths)
+    answers = scored.answers[(words.notna() & scored.are_known(words)).to_numpy()]
     problem = named(manifest.problem)
     truth = _typed(problem, answers.index, truths)
     scores = problem.judging.scores_of(truth, {"": answers.reset_index(drop=True)})[""]

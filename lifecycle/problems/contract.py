@@ -7,7 +7,7 @@ A new problem is one folder and one entry in `lifecycle.problems.known`. Three p
 `judging`    what is measured of two models on the same rows
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from lifecycle.core.frozen import Frozen
@@ -191,6 +191,8 @@ class Estimator(NamedTuple):
         fetched: Of that parameter, what is neither a folder nor a URI of MLflow, with all parameters, to a folder.
         packages: What it depends on beyond what all do.
         sources: The files of `lifecycle` that decide what becomes of rows, beyond those of its problem.
+        space: What `mlops tune` tries by default: parameters by name to values.
+        out_of_core: Whether it is fitted part by part, so that no training holds all rows.
     """
 
     make: Callable[..., Any]
@@ -200,6 +202,8 @@ class Estimator(NamedTuple):
     fetched: Callable[[str, Mapping[str, Any]], "Path"] | None = None
     packages: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    space: Mapping[str, Sequence[Any]] = {}
+    out_of_core: bool = False
 
 
 def inputs_of(rows: "pd.DataFrame", columns: Iterable[Column]) -> "pd.DataFrame":

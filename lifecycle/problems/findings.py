@@ -45,7 +45,7 @@ class BehaviourLine(Frozen):
 
     suite: str
     name: str
-    kind: Literal["invariance", "direction", "minimum_functionality"]
+    kind: Literal["invariance", "direction", "minimum_functionality", "relation"]
     cases: int
     failures: int
     low: float

@@ -41,15 +41,20 @@ def algorithm_of(table: Mapping[str, Estimator], algorithm: str | None) -> str:
 
 
 def made(
-    table: Mapping[str, Estimator], algorithm: str, params: Mapping[str, Any], seed: int, beside: Sequence[str] = ()
+    table: Mapping[str, Estimator],
+    algorithm: str,
+    params: Mapping[str, Any],
+    seed: int,
+    beside: Sequence[str] = (),
+    answer: str = "predict",
 ) -> Any:
     """An unfitted estimator, the seed in every `random_state` within it.
 
     A parameter of an estimator within it is taken by its own name where only one has it: `C` of a calibrated LinearSVC.
-    Parameters that are `beside` are of something else, but may be.
+    Parameters that are `beside` are of something else, but may be. `answer` is what it must be able to say.
 
     Raises:
-        ConfigError: An algorithm or parameter is unknown, or its value is none that there can be.
+        ConfigError: An algorithm or parameter is unknown, its value is none that there can be, or it does not answer.
     """
     name = algorithm_of(table, algorithm)
     entry = table[name]
@@ -62,6 +67,9 @@ def made(
     with refused_by_the_library(f"{name}: ", ConfigError, CORRECT):
         estimator.set_params(**seeds | own)
     validate(name, estimator)
+    if not hasattr(estimator, answer):
+        what = f"{name}: with loss={getattr(estimator, 'loss', None)!r:.80} it has no {answer}."
+        raise ConfigError(what, "Choose log_loss or modified_huber.")
     return estimator
 
 
@@ -150,12 +158,12 @@ def fit(
 
     features, estimator = (step for _, step in pipeline.steps)
     of_features, own = params
-    with threadpool_limits(1), _warnings_logged():
-        with _refused(f"{algorithm}, reading the {noun}: ", of_features):
+    with threadpool_limits(1), warnings_logged():
+        with refused(f"{algorithm}, reading the {noun}: ", of_features):
             read = features.fit_transform(inputs)
-        with _refused(f"{algorithm}: ", own):
+        with refused(f"{algorithm}: ", own):
             estimator.fit(read, target)
-            _check_answers(estimator, read[:100])
+            check_answers(estimator, read[:100])
     on_one_core(estimator)
     return read
 
@@ -168,9 +176,9 @@ def fit_whole(pipeline: Any, inputs: Any, target: Any) -> None:
     """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1), _warnings_logged():
+    with threadpool_limits(1), warnings_logged():
         pipeline.fit(inputs, target)
-        _check_answers(pipeline, inputs[:100])
+        check_answers(pipeline, inputs[:100])
     on_one_core(pipeline)
 
 
@@ -242,7 +250,8 @@ def _numbers(value: Any) -> Iterator[float]:
         yield value
 
 
-def _check_answers(estimator: Any, read: Any) -> None:
+def check_answers(estimator: Any, read: Any) -> None:
+    """Refuse, with a ValueError, a model whose answers are no finite numbers."""
     import numpy as np
 
     what = "probabilities" if hasattr(estimator, "predict_proba") else "predictions"
@@ -251,7 +260,8 @@ def _check_answers(estimator: Any, read: Any) -> None:
 
 
 @contextmanager
-def _refused(where: str, params: Mapping[str, Any]) -> Iterator[None]:
+def refused(where: str, params: Mapping[str, Any]) -> Iterator[None]:
+    """Blame the parameters for what a library refuses; without any the rows."""
     if params:
         with refused_by_the_library(where, ConfigError, CORRECT):
             yield
@@ -261,7 +271,7 @@ def _refused(where: str, params: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _warnings_logged() -> Iterator[None]:
+def warnings_logged() -> Iterator[None]:
     """What a library warns of while fitting, as lines of progress; a warning is no error, whoever asks for that."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,12 +1,13 @@
 """What training asks of a problem: what can be fitted, how it is stored, and what is said of a fitted model."""
 # ruff: noqa: ARG002  what a problem does not need of its arguments, another one does
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lifecycle.core import own_code
+from lifecycle.core.names import Side
 from lifecycle.problems.contract import Columns, Estimator
 from lifecycle.problems.own import OwnAlgorithm
 
@@ -21,6 +22,18 @@ class Summary(NamedTuple):
     table: "pd.DataFrame | None" = None
 
 
+class Parts(NamedTuple):
+    """Rows that are not held together in memory.
+
+    Attributes:
+        read: The inputs and truths of a split, part by part; as often as it is called.
+        counts: Rows by split.
+    """
+
+    read: "Callable[[Side], Iterator[tuple[pd.DataFrame, pd.Series[Any]]]]"
+    counts: Mapping[Side, int]
+
+
 class Beside(NamedTuple):
     """What a training may make use of beside its rows.
 
@@ -29,12 +42,16 @@ class Beside(NamedTuple):
         target: Theirs.
         base: The folder of the model that it begins with.
         checkpoints: The folder in which it may keep how far it has come, until its model is logged.
+        parts: For what is fitted out of core all rows; what else it is given is then a sample of train.
+        vectors: The folder in which trainings keep what an encoder made of texts, for later ones.
     """
 
     inputs: "pd.DataFrame | None" = None
     target: "pd.Series[Any] | None" = None
     base: Path | None = None
     checkpoints: Path | None = None
+    parts: Parts | None = None
+    vectors: Path | None = None
 
 
 NOTHING = Beside()

@@ -177,7 +177,7 @@ def _unsaid(setting: str) -> str:
 def _training(facts: Facts) -> list[tuple[str, str]]:
     own = {name.removeprefix("model."): value for name, value in facts.params.items() if name.startswith("model.")}
     return [
-        ("Type", facts.params.get("model_type", "")),
+        ("Algorithm", facts.params.get("model_type", "")),
         ("Parameters", ", ".join(f"{name} {value}" for name, value in own.items())),
         ("Seed", facts.params.get("seed", "")),
         ("Day", facts.trained_at),

@@ -44,8 +44,10 @@ PLACE = "promotion.place"
 """Where a version was entered, so that a copy of it is told from it: see `binding`."""
 REPORTED = "promotion.reported"
 """Whether whoever asked for a rollback was told that it is done: first the process that is to tell, then `yes`."""
+CANARY = "promotion.canary"
+"""Since when a serving endpoint tries out what was promoted, beside the champion before it."""
 APPLIED, LOST, YES = "applied", "lost", "yes"
-NOT_CARRIED = {APPROVAL, REPORTED, PLACE}
+NOT_CARRIED = {APPROVAL, REPORTED, PLACE, CANARY}
 CARRIED = {REASON: 200, APPROVED_BY: 60}
 """How many characters of these a `retire` entry keeps."""
 OWNED = (KEY, ARTIFACT, DATASET, VERDICT)

@@ -17,9 +17,10 @@ from lifecycle.models.mlmodel import description
 from lifecycle.registry import aliases, binding, log, store, story
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs
-from lifecycle.tracking.client import client, download, is_missing, translated
+from lifecycle.tracking.client import client, is_missing, named, translated
 
 logger = logging.getLogger(__name__)
+RUNS = "runs:/"
 
 
 def enter(target: Target, model: ModelRef, tags: Mapping[str, str], *, description: str = "") -> int:
@@ -79,18 +80,21 @@ def described(target: Target, source: str) -> ModelRef:
     An alias (`models:/name@alias`) is read once: what is registered is the version behind it.
 
     Raises:
-        ConfigError: It is no such URI.
+        ConfigError: It is no such URI, or nothing has that name.
         IntegrityError: There are no files behind it.
     """
-    if not source.startswith(("models:/", "runs:/")):
+    if not source.startswith(("models:/", RUNS)):
         what = f"{source!r} is neither a models:/ nor a runs:/ URI."
         raise ConfigError(what, "A file from outside MLflow: mlops model register-external")
     if "@" in source:
         name, _, alias = source.removeprefix("models:/").rpartition("@")
         source = f"models:/{name}/{aliases.get(target.named(name), alias)}"
+    if source.startswith(RUNS):
+        run_id, slash, name = source.removeprefix(RUNS).partition("/")
+        source = f"{RUNS}{runs.full_id(target.tracking_uri, run_id)}{slash}{name}"
     source = _logged(target, source) or source
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as temporary:
-        folder = download(target.tracking_uri, source, Path(temporary), target.registry_uri)
+        folder = named(target.tracking_uri, source, Path(temporary), target.registry_uri)
         if not (folder / "MLmodel").is_file():
             raise IntegrityError(f"{source}: there is no MLflow model (no MLmodel file).", "Check the URI.")
         run_id = description(folder, source).get("run_id") or ""
@@ -113,8 +117,8 @@ def _logged(target: Target, source: str) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    run_id, _, name = source.removeprefix("runs:/").partition("/")
-    if not source.startswith("runs:/") or not name or "'" in source:
+    run_id, _, name = source.removeprefix(RUNS).partition("/")
+    if not source.startswith(RUNS) or not name or "'" in source:
         return ""
     mlflow = client(target.tracking_uri)
     try:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
-from lifecycle.core.frozen import Frozen
 from lifecycle.core.references import ModelRef
 from lifecycle.databricks import credentials
 from lifecycle.databricks.client import answers, client
@@ -21,38 +20,37 @@ from lifecycle.gate.proof import replay
 from lifecycle.gate.proof.infrastructure import as_query, differing
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
+from lifecycle.serving import canary
+from lifecycle.serving.canary import Plan
+from lifecycle.serving.served import (
+    ALL,
+    Served,
+    as_input,
+    configuration,
+    entities_of,
+    entity_of,
+    in_words,
+    served_name,
+    shares,
+)
 from lifecycle.settings import Settings
 
 if TYPE_CHECKING:
     from databricks.sdk.service.serving import (
-        DataframeSplitInput,
-        EndpointCoreConfigOutput,
-        QueryEndpointResponse,
         ServedEntityInput,
-        ServedEntityOutput,
         ServingEndpointDetailed,
     )
 
 logger = logging.getLogger(__name__)
 
 LOG_CHARACTERS = 500
+SERVED = "served-model-name"
+"""The header in which an endpoint says who of those that it serves has answered."""
 IN_PROGRESS, FAILED = "IN_PROGRESS", ("UPDATE_FAILED", "UPDATE_CANCELED")
-OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled")
+OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled", "environment_vars")
 """What the settings say about a served version; what an operator has set beside it goes on to the next version."""
 SIZED = ("min_provisioned_concurrency", "max_provisioned_concurrency")
 """What an operator may set in place of a size."""
-
-
-class Served(Frozen):
-    """What an endpoint serves now, and how many of its answers were compared with stored predictions."""
-
-    endpoint: str
-    name: str
-    version: int
-    changed: bool
-    compared: int
-    link: str
-    message: str
 
 
 class Sample(NamedTuple):
@@ -62,8 +60,10 @@ class Sample(NamedTuple):
     recorded: pd.DataFrame
 
 
-def follow(config: Settings, model_name: str) -> Served:
+def follow(config: Settings, model_name: str, *, complete: bool = False) -> Served:
     """Let the endpoint of a model serve its champion; one that does so already must only prove it.
+
+    A new champion gets a share of the requests first, if the settings say so; `complete` gives it all of them now.
 
     Raises:
         ConfigError: The settings name no endpoint, or the registry is not Unity Catalog's.
@@ -76,28 +76,46 @@ def follow(config: Settings, model_name: str) -> Served:
     champion = _champion(target)
     sample = _sample(champion, config)
     before = now = endpoint.settled()
-    while not endpoint.serves(now, champion):
-        now = endpoint.update(champion, now)
+    while not endpoint.serves(now, plan := endpoint.plan(target, champion, now, complete=complete), champion):
+        now = endpoint.update(plan, champion, now)
         if (later := _champion(target)) != champion:  # somebody has promoted meanwhile
             champion, sample = later, _sample(later, config)
     try:
         endpoint.compare(champion, sample, now)
-    except MlopsError:
+    except MlopsError as error:
         if now is not before:
             endpoint.restore(before)
+        elif plan.former and isinstance(error, IntegrityError):
+            endpoint.give_back(plan.former, now)
         raise
+    if plan.former:
+        canary.begin(target, plan.entry)
     served = Served(
         endpoint=endpoint.name,
         name=target.name,
         version=champion.version or 0,
+        share=plan.share,
         changed=now is not before,
         compared=len(sample.recorded),
         link=endpoint.link,
-        message=f"Endpoint {endpoint.name} serves {champion.label}; "
+        message=f"Endpoint {endpoint.name} serves {_told(plan, champion)}; "
         f"{len(sample.recorded)} of its predictions are as stored.",
     )
     logger.info("%s", served.message)
     return served
+
+
+def advance(config: Settings, model_name: str, *, complete: bool = False) -> Served | None:
+    """Give a new champion all requests once its canary is over, or is to be; None where there is nothing to do."""
+    target, endpoint = target_of(config, model_name), Endpoint(config, model_name)
+    champion, now = _champion(target), endpoint.describe()
+    if len(shares(now)) < 2:
+        return None
+    plan = endpoint.plan(target, champion, now, complete=complete)
+    if not endpoint.serves(now, plan, champion):
+        return follow(config, model_name, complete=complete)
+    logger.info("Endpoint %s serves %s", endpoint.name, _told(plan, champion))
+    return None
 
 
 class Endpoint:
@@ -115,7 +133,7 @@ class Endpoint:
             what = f"Databricks serves models of Unity Catalog, and {config.env} registers at {registry}."
             raise ConfigError(what, "Set registry_uri to databricks-uc, or serve on this machine: mlops serve")
         self.name = config.serving.endpoints[model_name]
-        self._rules = config.serving
+        self._config, self._rules = config, config.serving
         self._deadline = time.monotonic() + config.serving.timeout_seconds
         self._client = client(registry)
 
@@ -137,31 +155,48 @@ class Endpoint:
             except NotFound:
                 return None
 
-    def serves(self, found: "ServingEndpointDetailed | None", model: ModelRef) -> bool:
-        """Whether an endpoint serves this version alone, as the settings say."""
-        entities = _entities(found)
-        if len(entities) != 1:
+    def plan(
+        self, target: Target, champion: ModelRef, found: "ServingEndpointDetailed | None", *, complete: bool = False
+    ) -> Plan:
+        """Who is to be served next by an endpoint that serves what it does."""
+        facts = canary.look(self._config, target, champion, shares(found))
+        return canary.decide(facts, self._rules, complete=complete)
+
+    def serves(self, found: "ServingEndpointDetailed | None", plan: Plan, champion: ModelRef) -> bool:
+        """Whether an endpoint serves whom it is to serve and nobody else, the champion as the settings say.
+
+        How the requests are divided among them is an operator's to change.
+        """
+        entities = entities_of(found)
+        if len(entities) != len(plan.versions) or shares(found).keys() != plan.versions:
             return False
-        now, wanted = entities[0], self._entity(model, found)
+        wanted = self._entity(champion, found)
+        now = next(entity for entity in entities if entity.entity_version == wanted.entity_version)
         return all(getattr(now, name) == getattr(wanted, name) for name in OURS)
 
-    def update(self, model: ModelRef, now: "ServingEndpointDetailed | None") -> "ServingEndpointDetailed | None":
-        """Ask for one version alone to be served, and wait for the end of that, or of what somebody else has begun.
+    def update(
+        self, plan: Plan, champion: ModelRef, now: "ServingEndpointDetailed | None"
+    ) -> "ServingEndpointDetailed | None":
+        """Ask for what is planned to be served, and wait for the end of that, or of what somebody else has begun.
 
         Raises:
             ConflictError: The endpoint serves another model.
             TransientError: The update has failed, or has not ended in time.
         """
-        if others := {str(entity.entity_name) for entity in _entities(now)} - {model.name}:
-            what = f"Endpoint {self.name} serves {', '.join(sorted(others))}, not {model.name}."
+        if others := {str(entity.entity_name) for entity in entities_of(now)} - {champion.name}:
+            what = f"Endpoint {self.name} serves {', '.join(sorted(others))}, not {champion.name}."
             raise ConflictError(what, "Name another endpoint for this model in the settings.")
-        accepted = self._ask_for(model, now)
+        logger.info("Endpoint %s is to serve %s", self.name, _told(plan, champion))
+        wanted = [self._entity(champion, now)]
+        if plan.former:
+            wanted.insert(0, as_input(entity_of(now, plan.former)))
+        accepted = self._ask_for(wanted, plan, now)
         after = self.settled()
-        if self.serves(after, model):
+        if self.serves(after, plan, champion):
             return after
         state = after.state.config_update if after and after.state else None
         if accepted and state and state.value in FAILED:
-            what = f"Endpoint {self.name} does not serve {model.label}: {state.value}. {self._log(model)}"
+            what = f"Endpoint {self.name} does not serve {champion.label}: {state.value}. {self._log(champion)}"
             raise TransientError(what.strip(), "Look at its page in Databricks, then: mlops doctor --repair")
         self._wait()
         return after
@@ -179,20 +214,22 @@ class Endpoint:
                     return found
             self._wait()
 
-    def _ask_for(self, model: ModelRef, now: "ServingEndpointDetailed | None") -> bool:
+    def _ask_for(self, entities: "list[ServedEntityInput]", plan: Plan, now: "ServingEndpointDetailed | None") -> bool:
         """Create or update the endpoint; False if somebody else was quicker."""
         from databricks.sdk.errors import ResourceConflict
-        from databricks.sdk.service.serving import EndpointCoreConfigInput
+        from databricks.sdk.service.serving import EndpointCoreConfigInput, Route, TrafficConfig
 
-        logger.info("Endpoint %s is to serve %s", self.name, model.label)
-        endpoints, entities = self._client.serving_endpoints, [self._entity(model, now)]
+        parts = [ALL - plan.share, plan.share][-len(entities) :]
+        routes = [Route(part, served_entity_name=each.name) for part, each in zip(parts, entities, strict=True)]
+        asked: dict[str, Any] = {"served_entities": entities, "traffic_config": TrafficConfig(routes)}
+        endpoints = self._client.serving_endpoints
         with answers(self):
             try:
                 if now is None:
-                    endpoints.create(self.name, config=EndpointCoreConfigInput(self.name, served_entities=entities))
+                    endpoints.create(self.name, config=EndpointCoreConfigInput(self.name, **asked))
                 else:
-                    kept = _input(now.config)["auto_capture_config"] if now.config else None
-                    endpoints.update_config(self.name, served_entities=entities, auto_capture_config=kept)
+                    kept = configuration(now.config)["auto_capture_config"] if now.config else None
+                    endpoints.update_config(self.name, **asked, auto_capture_config=kept)
             except ResourceConflict:
                 return False
         return True
@@ -204,28 +241,50 @@ class Endpoint:
         time.sleep(self._rules.poll_seconds)
 
     def compare(self, model: ModelRef, sample: Sample, now: "ServingEndpointDetailed | None") -> None:
-        """Ask for a sample and compare every answer; it must come from what the endpoint serves, as it was seen."""
-        from databricks.sdk.service.serving import DataframeSplitInput
+        """Ask for a sample and compare every answer; it must come from what the endpoint serves, as it was seen.
 
-        answer = self._query(DataframeSplitInput(**as_query(sample.inputs)))
-        names = {entity.name for entity in _entities(now)}
-        if answer.served_model_name not in {None, *names}:
-            what = f"Endpoint {self.name} answered with {answer.served_model_name}: it was changed meanwhile."
+        Where several versions are served, this one is asked by its name, whatever its share of the requests.
+        """
+        names = [str(entity.name) for entity in entities_of(now)]
+        alone = len(names) < 2
+        asked = self.name if alone else f"{self.name}/served-models/{entity_of(now, model.version).name}"
+        answered, predictions = self._query(asked, as_query(sample.inputs))
+        if alone and answered not in {None, *names}:
+            what = f"Endpoint {self.name} answered with {answered}: it was changed meanwhile."
             raise IntegrityError(what, "Look again: mlops doctor")
-        if wrong := differing(answer.predictions or [], sample.recorded):
+        if wrong := differing(predictions, sample.recorded):
             answers = f"{wrong} of {len(sample.recorded)} predictions"
             what = f"Endpoint {self.name}: {answers} are not what {model.label} predicted."
             raise IntegrityError(what, "Look at its page in Databricks, or roll back: mlops rollback")
 
-    def _query(self, rows: "DataframeSplitInput") -> "QueryEndpointResponse":
-        """Ask until there is an answer: an endpoint that scales to zero has to come up first."""
+    def _query(self, asked: str, rows: dict[str, Any]) -> tuple[str | None, list[Any]]:
+        """Ask until there is an answer: an endpoint that scales to zero has to come up first. Who answered, and what.
+
+        The client's own `query` knows no served model by its name.
+        """
+        path, body = f"/serving-endpoints/{asked}/invocations", {"dataframe_split": rows}
         while True:
             try:
                 with answers(self):
-                    return self._client.serving_endpoints.query(self.name, dataframe_split=rows)
+                    found = self._client.api_client.do("POST", path, body=body, response_headers=[SERVED])
             except TransientError as error:
                 logger.warning("%s", error)
+            else:
+                answer = found if isinstance(found, dict) else {}
+                return answer.get(SERVED), answer.get("predictions") or []
             self._wait()
+
+    def give_back(self, former: int, now: "ServingEndpointDetailed | None") -> None:
+        """Give all requests to the champion before, since the new one does not answer as it did when it was judged."""
+        kept, plan = as_input(entity_of(now, former)), Plan(former)
+        self._deadline = time.monotonic() + self._rules.timeout_seconds
+        try:
+            self._ask_for([kept], plan, now)
+            self.settled()
+        except MlopsError as error:
+            logger.error("Endpoint %s could not be given back to v%d: %s", self.name, former, error)
+        else:
+            logger.warning("Endpoint %s serves v%d alone again", self.name, former)
 
     def restore(self, before: "ServingEndpointDetailed | None") -> None:
         """Go back to what was served before, if anything was; a failure to do so is told, and does not hide why."""
@@ -235,7 +294,7 @@ class Endpoint:
                 if before is None:
                     self._client.serving_endpoints.delete(self.name)
                 elif before.config:
-                    self._client.serving_endpoints.update_config(self.name, **_input(before.config))
+                    self._client.serving_endpoints.update_config(self.name, **configuration(before.config))
             self.settled()
         except MlopsError as error:
             logger.error("Endpoint %s could not be put back: %s", self.name, error)
@@ -246,11 +305,13 @@ class Endpoint:
         """A version as it is to be served: with what an operator has set for the one before it."""
         from databricks.sdk.service.serving import ServedEntityInput
 
-        former = next(iter(_entities(now)), None)
-        entity = ServedEntityInput.from_dict(former.as_dict()) if former else ServedEntityInput()
-        entity.name = _served_name(model)
+        former = entity_of(now, model.version) if entities_of(now) else None
+        entity = as_input(former) if former else ServedEntityInput()
+        entity.name = served_name(model)
         entity.entity_name, entity.entity_version = model.name, str(model.version)
         entity.scale_to_zero_enabled = self._rules.scale_to_zero
+        if self._rules.environment:
+            entity.environment_vars = {**(entity.environment_vars or {}), **self._rules.environment}
         if not any(getattr(entity, name) for name in SIZED):
             entity.workload_size = self._rules.workload_size
         return entity
@@ -259,7 +320,7 @@ class Endpoint:
         """The end of what the build of the served model has written, as far as it can be had."""
         try:
             with answers(self):
-                logs = self._client.serving_endpoints.build_logs(self.name, _served_name(model)).logs
+                logs = self._client.serving_endpoints.build_logs(self.name, served_name(model)).logs
         except MlopsError:
             return ""
         return " ".join(logs.split())[-LOG_CHARACTERS:]
@@ -281,26 +342,8 @@ def _champion(target: Target) -> ModelRef:
     return champion
 
 
-def in_words(found: "ServingEndpointDetailed | None") -> str:
-    """What an endpoint serves, for a person."""
-    return ", ".join(f"{entity.entity_name} v{entity.entity_version}" for entity in _entities(found)) or "nothing"
-
-
-def _input(config: "EndpointCoreConfigOutput") -> "dict[str, Any]":
-    """A configuration that an endpoint had, in the form in which it is asked for."""
-    from databricks.sdk.service.serving import AutoCaptureConfigInput, ServedEntityInput, TrafficConfig
-
-    entities = [ServedEntityInput.from_dict(entity.as_dict()) for entity in config.served_entities or []]
-    traffic = TrafficConfig.from_dict(config.traffic_config.as_dict()) if config.traffic_config else None
-    captured = config.auto_capture_config
-    capture = AutoCaptureConfigInput.from_dict(captured.as_dict()) if captured else None
-    return {"served_entities": entities, "traffic_config": traffic, "auto_capture_config": capture}
-
-
-def _served_name(model: ModelRef) -> str:
-    return f"{(model.name or '').rpartition('.')[2]}-{model.version}"
-
-
-def _entities(found: "ServingEndpointDetailed | None") -> "list[ServedEntityOutput]":
-    """What an endpoint serves; nothing if there is none, or it was never ready."""
-    return (found.config.served_entities if found and found.config else None) or []
+def _told(plan: Plan, champion: ModelRef) -> str:
+    """Who is served, for a person."""
+    if plan.former is None:
+        return champion.label
+    return f"{champion.label} with {plan.share} % of the requests and v{plan.former} with the rest, {plan.why}"

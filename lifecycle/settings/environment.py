@@ -32,6 +32,7 @@ from lifecycle.settings.rules import (
     DataRules,
     InferenceRules,
     MonitoringRules,
+    ScheduleRules,
     ServingRules,
 )
 from lifecycle.storage.files import check_place
@@ -56,6 +57,7 @@ OfAModel = Literal[
     "inference",
     "monitoring",
     "databricks",
+    "schedule",
     "serving",
 ]
 """What an environment may set for one model alone; where things lie is the same for all of them."""
@@ -101,6 +103,7 @@ class Settings(BaseSettings):
     )
     skip_gate: bool = Field(False, description="Whether a promotion by hand may pass the gate by; it is recorded.")
     schedules: bool = Field(False, description="Whether `mlops deploy` activates this environment's schedules.")
+    schedule: ScheduleRules = ScheduleRules()
     alerts: str | None = Field(
         None,
         pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",

@@ -1,12 +1,21 @@
 """The rules of the rooms other than the gate, as settings: each with its default and its meaning."""
 
 from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
 from lifecycle.core import secrets
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import StepName
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, no path below the database, a folder of it
+        raise ValueError(f"{name!r} is not a time zone: for example Europe/Helsinki") from None
+    return name
 
 
 class DataRules(Frozen):
@@ -147,6 +156,18 @@ class DatabricksRules(Frozen):
         return self.jobs.get(step, f"{self.target or env}-mlops-{step}")
 
 
+class ScheduleRules(Frozen):
+    """When the deployments of the models that a project defines start by themselves, where `schedules` is true."""
+
+    time_zone: Annotated[str, AfterValidator(_known_zone)] | None = Field(
+        None, description="Zone of these times and of a batch's day, such as America/New_York; default Europe/Helsinki."
+    )
+    times: dict[
+        Literal["train", "batch-inference", "monitor", "rollback"],
+        Annotated[str, Field(pattern=r"^\S+( \S+){4}$")],
+    ] = Field({}, description="Cron instead of the shipped time, by flow: {batch-inference: '15 6 * * 1-5'}.")
+
+
 class ServingRules(Frozen):
     """Which Databricks endpoint serves the champion of which model, and how."""
 
@@ -155,9 +176,16 @@ class ServingRules(Frozen):
     )
     workload_size: Literal["Small", "Medium", "Large"] = Field("Small", description="How much an endpoint can do.")
     scale_to_zero: bool = Field(True, description="Whether an idle endpoint stops; the next query then waits for it.")
+    environment: dict[str, Annotated[str, Field(pattern=r"^\{\{secrets/[\w.@-]+/[\w.@-]+\}\}$")]] = Field(
+        {}, description="Variables of an endpoint, from secret scopes: {OPENAI_API_KEY: '{{secrets/scope/key}}'}."
+    )
     timeout_seconds: float = Field(1800, gt=0, description="An endpoint must serve a new version within this time.")
     poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at an endpoint.")
     warm_up_rows: int = Field(20, ge=1, description="Stored predictions that an endpoint must repeat.")
+    canary_traffic: int = Field(
+        100, ge=1, le=100, description="Of a hundred requests, so many go to a new champion at first."
+    )
+    canary_hours: float = Field(24, gt=0, description="So long, and while it has open alerts; then it gets all.")
 
 
 class CardWords(Frozen):

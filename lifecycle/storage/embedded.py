@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -75,6 +75,7 @@ def _revision(path: Path) -> str:
         raise IntegrityError(f"{path} is not a file, but MLflow's database belongs there.", restore)
     if not path.stat().st_size:
         raise IntegrityError(f"{path} is empty: it is no database.", restore)
+    _roll_back(path)
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -89,6 +90,18 @@ def _revision(path: Path) -> str:
             raise TransientError(what, "Try again when its command has ended.") from error
         raise IntegrityError(f"{path} is damaged, or no database: {error}.", restore) from error
     return str(found[0]) if found else ""
+
+
+def _roll_back(path: Path) -> None:
+    """Undo what a process that was killed within a transaction has left: who opens it to read alone may not do that."""
+    if not path.with_name(f"{path.name}-journal").exists():
+        return
+    writable = f"{path.as_uri()}?mode=rw"
+    with (
+        suppress(sqlite3.Error),  # whoever may not write is told so by what comes next
+        closing(sqlite3.connect(writable, uri=True, timeout=LOCK_SECONDS)) as connection,
+    ):
+        connection.execute("SELECT name FROM sqlite_master").fetchone()
 
 
 def _require_no_models(path: Path) -> None:

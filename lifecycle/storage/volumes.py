@@ -88,13 +88,16 @@ def read(path: Path) -> bytes:
 
     Raises:
         NotFoundError: There is no such file.
+        IntegrityError: It is a folder.
     """
     if _is_remote(path):
         with answers(path), _download(path) as stream:
             return stream.read()
     try:
         return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except IsADirectoryError:
+        raise IntegrityError(f"{path} is a folder where a file belongs.", "Restore it from a copy.") from None
+    except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"{path} is not there.") from None
 
 

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lifecycle.core import secrets
-from lifecycle.core.errors import ConfigError, IntegrityError, MlopsError, TransientError, beneath, of_the_machine
+from lifecycle.core.errors import (
+    ConfigError,
+    IntegrityError,
+    MlopsError,
+    NotFoundError,
+    TransientError,
+    beneath,
+    of_the_machine,
+)
 from lifecycle.core.writer_process import name_the_user
 from lifecycle.databricks import credentials, refusals
 from lifecycle.storage import embedded, moved_state
@@ -135,6 +143,23 @@ def download(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") 
         if is_transient(error):
             raise TransientError(f"{uri}: {said}", "Try again.") from error
         raise IntegrityError(f"{uri}: its artifacts cannot be read: {said}", "Run: mlops doctor") from error
+
+
+def named(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") -> Path:
+    """The same for a URI that a person has typed, of which there may be none.
+
+    Raises:
+        NotFoundError: There is no such run, model, version or alias.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return download(tracking_uri, uri, folder, registry_uri)
+    except IntegrityError as error:
+        cause = error.__cause__
+        if not isinstance(cause, MlflowException) or not is_missing(cause):
+            raise
+        raise NotFoundError(f"{uri}: {cause.message.rstrip('.')}.", "See: mlops runs, mlops model list") from None
 
 
 def _require_plain(uri: str, folder: Path) -> None:

@@ -18,7 +18,7 @@ from lifecycle.models.loading import artifact_digest
 from lifecycle.models.mlmodel import description
 from lifecycle.problems.contract import Estimator
 from lifecycle.tracking import claims, runs
-from lifecycle.tracking.client import client, download, is_missing, translated
+from lifecycle.tracking.client import client, download, is_missing, named, translated
 
 if TYPE_CHECKING:
     from lifecycle.settings import Settings
@@ -117,7 +117,7 @@ def _located(entry: Estimator, params: Mapping[str, Any], places: tuple[str, str
     base = str(params[entry.base])
     if base.startswith(MLFLOW):
         with tempfile.TemporaryDirectory(prefix="mlops-base-") as temporary:
-            yield download(places[0], base, Path(temporary), places[1])
+            yield named(places[0], base, Path(temporary), places[1])
     elif Path(base).is_dir():
         yield Path(base)
     elif Path(base).is_absolute() or entry.fetched is None:

@@ -9,7 +9,6 @@ import json
 import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -35,11 +34,11 @@ from lifecycle.problems.known import named
 from lifecycle.problems.learning import Beside, Learning, StoredModel
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.settings import Settings
-from lifecycle.storage import volumes
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, experiment, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256, MODEL_URI, PACKAGES, TRAIN_KEY, TRAINED_KEYS
-from lifecycle.training import bases
+from lifecycle.training import bases, inputs
+from lifecycle.training.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,12 +51,14 @@ CODE = "mlops.own_code"
 """The tag of a run that says what the code of a team's own digests to, if its model is made of such."""
 CHECKPOINTS = "checkpoints"
 """Where trainings keep how far they have come, in the folder of local state, by their keys."""
+VECTORS = "vectors"
+"""Where trainings keep what an encoder made of texts, there too."""
 EARLIER_FIELDS = {"model_type": "algorithm", "model_params": "params"}
 
 
 def sources(learning: Learning) -> tuple[str, ...]:
     """The files that decide what becomes of rows and parameters: another model comes of a change to one of them."""
-    return ("training/train.py", "problems/own.py", *learning.sources)
+    return ("training/train.py", "training/rows.py", "problems/own.py", *learning.sources)
 
 
 class Training(Frozen):
@@ -90,6 +91,7 @@ class TrainRequest(Training):
     trusted_modules: tuple[str, ...] = ()
     registry_uri: str = Field("", description="Where the model that it begins with is registered, if elsewhere.")
     checkpoints: Path | None = Field(None, description="Where it keeps how far it has come, if it does.")
+    vectors: Path | None = Field(None, description="Where trainings keep what an encoder made of texts.")
 
 
 def plan(
@@ -135,6 +137,7 @@ def plan(
         trusted_modules=config.trusted_modules if code else (),
         registry_uri=config.registry_uri or "" if entry and entry.base else "",
         checkpoints=config.state / CHECKPOINTS / key if entry and entry.base else None,
+        vectors=config.state / VECTORS,
     )
 
 
@@ -153,24 +156,24 @@ def train(request: TrainRequest) -> None:
         return
     manifest = dataset.load(request.data_root, request.data_name, request.data_version)
     learning = named(manifest.problem).learning
-    rows = dataset.load_rows(request.data_root, request.data_name, request.data_version, Side.TRAIN, Side.TEST)
-    splits = {split: rows[rows["split"] == split].reset_index(drop=True) for split in (Side.TRAIN, Side.TEST)}
-    fitted = splits[Side.TRAIN]
-    inputs = inputs_of(fitted, manifest.inputs)
     algorithm = _algorithm(request, learning)
-    logger.info("Training %s on %s rows", request.algorithm, f"{len(fitted):,}")
-    keys = storing.short_keys(fitted["key"])
+    entry = _entry(learning, algorithm)
+    rows = Rows.of(request.data_root, manifest, together=entry is None or not entry.out_of_core)
+    fitted = rows.sample(Side.TRAIN)
+    keys = storing.short_keys(rows.keys())
+    logger.info("Training %s on %s rows", request.algorithm, f"{len(keys):,}")
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as folder:
         with (
             runs.closed_on_failure(request.tracking_uri, request.run_id),
             _beside(request, algorithm, manifest) as beside,
         ):
-            given = (algorithm, request.params, request.seed, inputs, fitted[learning.target], manifest.inputs)
-            pipeline = learning.fit(*given, beside._replace(**_rows_beside(manifest, splits[Side.TEST])))
+            sample = (inputs_of(fitted, manifest.inputs), fitted[learning.target])
+            given = (algorithm, request.params, request.seed, *sample, manifest.inputs)
+            pipeline = learning.fit(*given, beside._replace(**rows.beside))
             keys = _with_those_seen(keys, request, algorithm, beside)
             stored = _stored(algorithm, request, learning.store(pipeline, manifest.inputs, Path(folder)))
         with translated(), mlflow.start_run(run_id=request.run_id), threadpool_limits(1):
-            _log_facts(request, manifest, pipeline, splits, keys)
+            _log_facts(request, pipeline, rows, keys)
             model_uri = storing.log_model(stored, PACKAGES)
             digest = storing.stored_digest(request.tracking_uri, model_uri)
             sealed = claims.seal(request.run_id, digest, keys["key"])
@@ -190,7 +193,7 @@ def _beside(request: TrainRequest, algorithm: str | OwnAlgorithm, manifest: Mani
     """The model that a training begins with, and where it keeps how far it has come."""
     entry = _entry(named(manifest.problem).learning, algorithm)
     with bases.fetched(entry, request.params, (request.tracking_uri, request.registry_uri)) as base:
-        yield Beside(base=base, checkpoints=request.checkpoints)
+        yield Beside(base=base, checkpoints=request.checkpoints, vectors=request.vectors)
 
 
 def _with_those_seen(
@@ -206,10 +209,6 @@ def _with_those_seen(
         return keys
     both: pd.DataFrame = pd.concat([keys, before.to_frame()], ignore_index=True).drop_duplicates(ignore_index=True)
     return both
-
-
-def _rows_beside(manifest: Manifest, test: "pd.DataFrame") -> dict[str, Any]:
-    return {"inputs": inputs_of(test, manifest.inputs), "target": test[named(manifest.problem).learning.target]}
 
 
 def _algorithm(request: TrainRequest, learning: Learning) -> str | OwnAlgorithm:
@@ -306,52 +305,37 @@ def definition(model_name: str, pipeline: Any, seed: int) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _log_facts(
-    request: TrainRequest,
-    manifest: Manifest,
-    pipeline: Any,
-    splits: Mapping[Side, "pd.DataFrame"],
-    keys: "pd.DataFrame",
-) -> None:
+def _log_facts(request: TrainRequest, pipeline: Any, rows: Rows, keys: "pd.DataFrame") -> None:
     """Log parameters, dataset, metrics per split, tables, plots, and which rows were trained on."""
     import mlflow
 
-    learning = named(manifest.problem).learning
+    learning = named(rows.manifest.problem).learning
     chosen = {f"model.{name}": value for name, value in request.params.items()}
     of_model = chosen if request.code else learning.parameters(pipeline)
     params = {"model_type": request.algorithm, "seed": request.seed, **of_model}
     mlflow.log_params({**params, "data_name": request.data_name, "data_version": request.data_version})
-    _log_inputs(request, manifest, splits)
+    inputs.log(request, rows)
     with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         folder = Path(temporary)
-        for split, rows in splits.items():
-            _measure(manifest, pipeline, split, rows, folder)
+        for split in (Side.TRAIN, Side.TEST):
+            _measure(pipeline, split, rows, folder)
         (folder / "training").mkdir()
         keys.to_parquet(folder / TRAINED_KEYS, index=False)
         mlflow.log_artifacts(temporary)
 
 
-def _log_inputs(request: TrainRequest, manifest: Manifest, splits: Mapping[Side, "pd.DataFrame"]) -> None:
-    import mlflow
-
-    source, target = _table(request), named(manifest.problem).learning.target
-    for split, context in ((Side.TRAIN, "training"), (Side.TEST, "testing")):
-        frame = splits[split][[*(column.stored for column in manifest.inputs), target]]
-        name = f"{request.data_name}-{request.data_version}-{split}"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # MLflow wonders between two equal readings of a file's URL
-            data = mlflow.data.from_pandas(frame, source, target, name=name, digest=manifest.digest[:32])
-        tags = {"dataset_version": request.data_version, "dataset_digest": manifest.digest}
-        mlflow.log_input(data, context=context, tags=tags)
-
-
-def _measure(manifest: Manifest, pipeline: Any, split: Side, rows: "pd.DataFrame", folder: Path) -> None:
+def _measure(pipeline: Any, split: Side, rows: Rows, folder: Path) -> None:
     """Log the metrics of one split; write its table and, of test, the plots and what the predictions depend on."""
     import mlflow
+    import pandas as pd
 
-    learning = named(manifest.problem).learning
-    inputs, truth = inputs_of(rows, manifest.inputs), rows[learning.target]
-    answers = learning.answers(pipeline, inputs, manifest.inputs)
+    learning, columns = named(rows.manifest.problem).learning, rows.manifest.inputs
+    told = [
+        (learning.answers(pipeline, inputs_of(part, columns), columns), part[learning.target].copy())
+        for part in rows.parts(split)
+    ]
+    answers = pd.concat([part for part, _ in told], ignore_index=True)
+    truth = pd.concat([part for _, part in told], ignore_index=True)
     metrics, table = learning.summary(split, truth, answers)
     mlflow.log_metrics(metrics)
     if table is not None:
@@ -359,14 +343,5 @@ def _measure(manifest: Manifest, pipeline: Any, split: Side, rows: "pd.DataFrame
         table.to_csv(folder / FOLDER / f"{split}.csv", index=False)
     if split is Side.TEST:
         learning.draw(truth, answers, folder / "plots")
-        learning.explain(pipeline, inputs, truth, manifest.inputs, folder)
-
-
-def _table(request: TrainRequest) -> Any:
-    """Where the rows lie, as MLflow names it: a file's URL, or the kind of source that a volume has."""
-    path = dataset.rows_file(request.data_root, request.data_name, request.data_version)
-    if not volumes.on_volume(path):
-        return path.as_uri()
-    from mlflow.data.uc_volume_dataset_source import UCVolumeDatasetSource
-
-    return UCVolumeDatasetSource(str(path))
+        some = rows.sample(split)
+        learning.explain(pipeline, inputs_of(some, columns), some[learning.target], columns, folder)

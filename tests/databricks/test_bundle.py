@@ -18,6 +18,7 @@ from lifecycle.bundle.definition import Bundle
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.jobs import steps
+from lifecycle.jobs.gate import GateRequest
 from tests.conftest import ROOT
 
 PRINCIPAL = {"service_principal": "0d4c6c4e-0000-4000-8000-000000000000"}
@@ -31,6 +32,11 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
     return definition.read(ROOT, request.param, PRINCIPAL)
 
 
+def steps_of(bundle: Bundle) -> list[dict[str, Any]]:
+    """The jobs of heavy steps: all but the deployment job."""
+    return [job for key, job in bundle.jobs.items() if key != "gate"]
+
+
 def tasks(bundle: Bundle) -> list[dict[str, Any]]:
     return [task for job in bundle.jobs.values() for task in job["tasks"]]
 
@@ -40,20 +46,32 @@ def tasks(bundle: Bundle) -> list[dict[str, Any]]:
 
 def test_every_step_has_the_job_that_the_settings_look_for(bundle: Bundle) -> None:
     config = settings.load(bundle.target)
-    names = [job["name"] for job in bundle.jobs.values()]
+    names = [job["name"] for job in steps_of(bundle)]
     wanted = [config.databricks.job(config.env, step) for step in steps.STEPS]
     assert sorted(names) == sorted([*wanted, *(f"{name}-on-cluster" for name in wanted)])
     assert Path(bundle.artifact_path).parent == config.volume
 
 
 def test_a_job_passes_its_request_to_the_step_that_it_is_called_after(bundle: Bundle) -> None:
-    for job in bundle.jobs.values():
+    for job in steps_of(bundle):
         (task,) = job["tasks"]
-        step, request = task["python_wheel_task"]["parameters"]
+        step, request, scope = task["python_wheel_task"]["parameters"]
         assert step in steps.STEPS
         assert re.fullmatch(rf"{bundle.target}-mlops-{step}(-on-cluster)?", job["name"])
         assert (task["task_key"], request) == (step.replace("-", "_"), "{{job.parameters.request}}")
+        assert scope == ""
         assert [each["name"] for each in job["parameters"]] == ["request", "env", "prefect_flow_run_id"]
+
+
+def test_the_deployment_job_takes_what_unity_catalog_tells_it(bundle: Bundle) -> None:
+    job = bundle.jobs["gate"]
+    assert [each["name"] for each in job["parameters"]] == ["model_name", "model_version"]
+    step, request = job["tasks"][0]["python_wheel_task"]["parameters"]
+    told = {"{{job.parameters.model_name}}": "prod.ml.sentiment", "{{job.parameters.model_version}}": "3"}
+    for reference, value in told.items():
+        request = request.replace(reference, value)
+    read = steps.OF_A_JOB[step].request.model_validate_json(request)
+    assert read == GateRequest(env=bundle.target, model_name="prod.ml.sentiment", model_version=3)
 
 
 def test_the_entry_point_is_one_of_the_wheel(bundle: Bundle) -> None:
@@ -228,9 +246,18 @@ def test_what_a_team_adds_is_in_every_job_that_takes_it(project: Path) -> None:
         assert JobSettings.from_dict(sent).as_dict() == sent
 
 
+def test_only_who_deploys_may_write_where_staging_and_prod_lie() -> None:
+    shared = "/Workspace/Shared/.bundle/mlops-lifecycle/dev/files"
+    assert definition.read(ROOT, "dev").file_path == shared
+    for target in ("staging", "prod"):
+        path = definition.read(ROOT, target, PRINCIPAL).file_path
+        assert path == f"/Workspace/Users/{definition.DEPLOYER}/.bundle/mlops-lifecycle/{target}/files"
+    assert definition.read(ROOT, "dev", {"root": "/Workspace/ours"}).file_path.startswith("/Workspace/ours/.bundle/")
+
+
 def test_a_variable_leaves_the_clusters_out() -> None:
     alone = definition.read(ROOT, "dev", {"clusters": "false"}).jobs
-    assert sorted(alone) == ["create_data", "evaluate", "infer", "train"]
+    assert sorted(alone) == ["create_data", "evaluate", "gate", "infer", "train"]
     with pytest.raises(ConfigError, match="clusters=true or false"):
         definition.read(ROOT, "dev", {"clusters": "no"})
 
@@ -238,4 +265,4 @@ def test_a_variable_leaves_the_clusters_out() -> None:
 def test_the_files_are_plain_yaml_without_a_host_or_a_secret() -> None:
     for path in (ROOT / "databricks.yml", *(ROOT / "resources").glob("*.yml")):
         text = json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")))
-        assert not re.search(r"https?://|dapi|\"host\"|secret", text), path.name
+        assert not re.search(r"https?://|dapi|\"host\"|secret(?!.scope)", text), path.name

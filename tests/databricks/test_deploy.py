@@ -4,18 +4,20 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from databricks.sdk import WorkspaceClient
+from databricks.sdk.errors import NotFound
 from databricks.sdk.service.jobs import BaseJob, JobSettings
 from typer.testing import CliRunner
 
 from cli import main
 from databricks_emulator import Emulator
 from lifecycle.bundle import definition, publish
-from lifecycle.core.errors import ConfigError, ConflictError, TransientError
+from lifecycle.core.errors import ConfigError, ConflictError, NotFoundError, TransientError
 from lifecycle.storage import volumes
 from tests.conftest import ROOT
 
@@ -55,7 +57,9 @@ def deploy(project: Path, wheel: Path, client: WorkspaceClient) -> Iterator[Depl
     yield deploy
     for job in mine(client, project):
         client.jobs.delete(job.job_id)
-    client.workspace.delete(f"/Workspace/Shared/.bundle/{project.parent.name}", recursive=True)
+    for root in ("/Workspace/Shared", f"/Workspace/Users/{client.current_user.me().user_name}"):
+        with suppress(NotFound):
+            client.workspace.delete(f"{root}/.bundle/{project.parent.name}", recursive=True)
 
 
 def change(path: Path, old: str, new: str) -> None:
@@ -78,7 +82,9 @@ def test_everything_is_there_and_a_second_time_changes_nothing(
     deploy: Deploy, project: Path, wheel: Path, client: WorkspaceClient, workspace: Emulator
 ) -> None:
     first = deploy()
-    assert len(first) == 1 + 3 + 2 * len(STEPS)
+    assert len(first) == 2 + 1 + 3 + 2 * len(STEPS) + 1  # and the deployment job
+    found_there = {name: first.pop(name) for name in ("schema dev.ml", "volume dev.ml.mlops")}
+    assert set(found_there.values()) == {"unchanged"}
     assert {outcome for name, outcome in first.items() if not name.startswith("wheel")} == {"created"}
 
     bundle, found = definition.read(project, "dev"), jobs(client, project)
@@ -88,7 +94,7 @@ def test_everything_is_there_and_a_second_time_changes_nothing(
     remote = Path(environment["spec"]["dependencies"][0])
     assert volumes.read(remote) == wheel.read_bytes()
     assert volumes.read(remote.parent.with_name("latest") / wheel.name) == wheel.read_bytes()
-    assert settings["tasks"][0]["python_wheel_task"]["parameters"] == ["train", "{{job.parameters.request}}"]
+    assert settings["tasks"][0]["python_wheel_task"]["parameters"] == ["train", "{{job.parameters.request}}", ""]
     notebooks = {each.path for each in client.workspace.list(f"{bundle.file_path}/notebooks")}
     assert {Path(path).name for path in notebooks} == {"create_data", "train", "inference"}
 
@@ -106,6 +112,33 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(deploy: Deploy, wo
     did = deploy()
     assert would == did
     assert set(deploy(dry_run=True).values()) == {"unchanged"}
+
+
+def test_a_schema_and_a_volume_that_are_missing_are_made_with_their_grants(
+    deploy: Deploy, workspace: Emulator, client: WorkspaceClient
+) -> None:
+    places = ["schema prod.ml", "volume prod.ml.mlops"]
+    workspace.restrict(absent=["prod.ml", "prod.ml.mlops"])
+    would, did = (deploy("prod", dry_run=dry_run, **PRINCIPAL) for dry_run in (True, False))
+    assert [[outcomes[name] for name in places] for outcomes in (would, did)] == [["created", "created"]] * 2
+    held = {}
+    for kind, name in (("schema", "prod.ml"), ("volume", "prod.ml.mlops")):
+        (granted,) = client.grants.get(kind, name).privilege_assignments
+        held[kind] = {each.value for each in granted.privileges}
+        assert granted.principal == PRINCIPAL["service_principal"]
+    assert held == {"schema": {"USE_SCHEMA", "CREATE_MODEL", "EXECUTE"}, "volume": {"READ_VOLUME", "WRITE_VOLUME"}}
+    again = deploy("prod", **PRINCIPAL)
+    assert [again[name] for name in places] == ["unchanged", "unchanged"]
+    mine = f"/Workspace/Users/{client.current_user.me().user_name}/.bundle"
+    assert client.workspace.get_status(mine)
+
+    workspace.restrict(absent=["prod", "prod.ml"])
+    with pytest.raises(NotFoundError, match="Catalog 'prod' does not exist"):
+        deploy("prod", **PRINCIPAL)
+    workspace.restrict(absent=["prod.ml"], missing=["CREATE SCHEMA"])
+    with pytest.raises(ConfigError, match="CREATE SCHEMA"):
+        deploy("prod", **PRINCIPAL)
+    workspace.restrict()
 
 
 @pytest.mark.live
@@ -146,7 +179,7 @@ def test_a_lost_reply_makes_no_second_job(
     """The client sends again what it got no answer to, and a job has no idempotency token."""
     workspace.inject("POST /api/*/jobs/create", drop=True, after=True)
     deploy()
-    assert len(workspace.calls("POST /api/*/jobs/create")) == 2 * len(STEPS) + 1
+    assert len(workspace.calls("POST /api/*/jobs/create")) == 2 * len(STEPS) + 1 + 1
     names = [job.settings.name for job in client.jobs.list()]
     assert all(names.count(name) == 1 for name in jobs(client, project))
 
@@ -174,6 +207,14 @@ def test_a_job_hands_its_parameter_to_the_step(deploy: Deploy, project: Path, cl
     run_id = client.jobs.run_now(job.job_id, job_parameters={"request": '{"seed": "a \\"quoted\\" {word}"}'}).run_id
     output = wait_for(client, run_id)
     assert "lifecycle.core.errors.ConfigError: This is not a request of the step train: data_name" in output.error_trace
+
+
+def test_the_deployment_job_judges_what_it_is_told(deploy: Deploy, project: Path, client: WorkspaceClient) -> None:
+    deploy(clusters="false")
+    (job,) = client.jobs.list(name=f"dev-{project.parent.name}-gate")
+    told = {"model_name": "prod.ml.sentiment", "model_version": "3"}
+    output = wait_for(client, client.jobs.run_now(job.job_id, job_parameters=told).run_id)
+    assert "prod.ml.sentiment is no model of dev, whose models are called dev.ml.sentiment" in output.error_trace
 
 
 def wait_for(client: WorkspaceClient, run_id: int) -> Any:

@@ -2,16 +2,26 @@
 
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import requests
 from databricks.sdk import WorkspaceClient
-from databricks.sdk.service.serving import AutoCaptureConfigInput, EndpointCoreConfigInput, ServedEntityInput
+from databricks.sdk.service.serving import (
+    AutoCaptureConfigInput,
+    EndpointCoreConfigInput,
+    Route,
+    ServedEntityInput,
+    TrafficConfig,
+)
+from pydantic import ValidationError
 
 from databricks_emulator import Emulator
 from lifecycle import doctor, settings
@@ -19,7 +29,9 @@ from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, No
 from lifecycle.core.references import ModelRef
 from lifecycle.doctor.endpoints import examine_endpoints
 from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.registry import promotion, store
+from lifecycle.monitoring import standings
+from lifecycle.monitoring.findings import Alert, Standing
+from lifecycle.registry import log, promotion, store
 from lifecycle.registry.store import Target
 from lifecycle.serving import endpoint
 from lifecycle.settings import Settings
@@ -132,6 +144,27 @@ def test_what_an_operator_set_goes_on_to_the_next_version(
         asked.entity_version, sized.entity_version = str(number), str(number)
 
 
+def test_a_new_endpoint_has_the_variables_of_the_settings_beside_those_of_an_operator(
+    config: Settings, target: Target, trained: Served, client: WorkspaceClient
+) -> None:
+    key = {"OPENAI_API_KEY": "{{secrets/mlops/openai}}"}
+    with pytest.raises(ValidationError, match="environment"):
+        ServingRules(environment={"OPENAI_API_KEY": "sk-plain"})
+    config = config.model_copy(update={"serving": config.serving.model_copy(update={"environment": key})})
+    endpoint.follow(config, "sentiment")
+    (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    assert entity.environment_vars == key
+    entity.environment_vars = {"REGION": "eu"}
+    client.serving_endpoints.update_config_and_wait(
+        ENDPOINT, served_entities=[ServedEntityInput.from_dict(entity.as_dict())]
+    )
+    promote(target, trained.regression)
+    assert endpoint.follow(config, "sentiment").version == 2
+    (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    assert entity.environment_vars == {"REGION": "eu", **key}
+    assert endpoint.follow(config, "sentiment").changed is False
+
+
 def test_an_endpoint_follows_promotion_and_rollback(
     config: Settings, target: Target, trained: Served, client: WorkspaceClient, workspace: Emulator
 ) -> None:
@@ -148,6 +181,125 @@ def test_an_endpoint_follows_promotion_and_rollback(
     roll_back(target)
     assert endpoint.follow(config, "sentiment").version == 1
     assert version_of(client) == "1"
+
+
+@pytest.fixture
+def trying_out(config: Settings) -> Settings:
+    """The same settings, where a new champion gets ten in a hundred requests first."""
+    return config.model_copy(update={"serving": config.serving.model_copy(update={"canary_traffic": 10})})
+
+
+def divided(client: WorkspaceClient) -> dict[str, int]:
+    """Who is served, with how many in a hundred requests."""
+    routes = client.serving_endpoints.get(ENDPOINT).config.traffic_config.routes
+    return {route.served_entity_name: route.traffic_percentage for route in routes}
+
+
+def test_a_new_champion_gets_a_share_of_the_requests_first_and_then_all(
+    trying_out: Settings, target: Target, trained: Served, client: WorkspaceClient
+) -> None:
+    first = endpoint.follow(trying_out, "sentiment")
+    assert (first.share, divided(client)) == (100, {"sentiment-1": 100})
+    (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    given = ServedEntityInput.from_dict(entity.as_dict() | {"environment_vars": {"TOKEN": "{{secrets/scope/token}}"}})
+    client.serving_endpoints.update_config_and_wait(ENDPOINT, served_entities=[given])
+    promote(target, trained.regression)
+    second = endpoint.follow(trying_out, "sentiment")
+    assert (second.version, second.share, second.compared) == (2, 10, 20)
+    assert divided(client) == {"sentiment-1": 90, "sentiment-2": 10}
+    served = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    assert [each.environment_vars for each in served] == [given.environment_vars] * 2
+    (found,) = examine_endpoints(trying_out, repair=False)
+    assert (found.state, "v1 (90 %), dev.ml.sentiment v2 (10 %)" in found.message) == ("ok", True)
+
+    routes = [Route(50, served_entity_name=f"sentiment-{number}") for number in (1, 2)]
+    update = {"served_entities": [ServedEntityInput.from_dict(each.as_dict()) for each in served]}
+    client.serving_endpoints.update_config_and_wait(ENDPOINT, **update, traffic_config=TrafficConfig(routes))
+    assert endpoint.advance(trying_out, "sentiment") is None
+    again = endpoint.follow(trying_out, "sentiment")
+    assert (again.changed, again.share, divided(client)) == (False, 50, {"sentiment-1": 50, "sentiment-2": 50})
+
+    store.tag(target, 2, log.CANARY, "2026-01-01T00:00:00+00:00")  # its day is over
+    alert = alerting(trying_out, target.name, 2)
+    assert endpoint.advance(trying_out, "sentiment") is None
+    assert f"as long as these alerts are open: {alert.id}" in next(examine_endpoints(trying_out, repair=False)).message
+    alerting(trying_out, target.name, 2, is_open=False)
+    done = endpoint.advance(trying_out, "sentiment")
+    assert done
+    assert (done.version, done.share, divided(client)) == (2, 100, {"sentiment-2": 100})
+    assert endpoint.follow(trying_out, "sentiment").changed is False
+    (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    assert entity.environment_vars == given.environment_vars
+
+
+def alerting(config: Settings, name: str, version: int, *, is_open: bool = True) -> Alert:
+    """Leave a model with one alert where monitoring keeps its standing."""
+    day = date(2026, 1, 2)
+    told = {"id": "drift-1", "kind": "drift", "model": name, "version": version, "since": day, "until": day}
+    alert = Alert(**told, batches=3, window=5, causes=(), is_open=is_open)
+    standing = Standing(model=name, version=version, batches=3, last="b", day=day, worst=None, alerts=(alert,))
+    path = config.measurements / name / standings.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(standing.model_dump_json())
+    return alert
+
+
+def test_a_canary_ends_by_a_person_or_by_a_rollback(
+    trying_out: Settings, target: Target, trained: Served, client: WorkspaceClient
+) -> None:
+    endpoint.follow(trying_out, "sentiment")
+    promote(target, trained.regression)
+    endpoint.follow(trying_out, "sentiment")
+    roll_back(target)
+    back = endpoint.follow(trying_out, "sentiment")
+    assert (back.version, back.share, divided(client)) == (1, 100, {"sentiment-1": 100})
+    promote(target, trained.regression)
+    assert endpoint.follow(trying_out, "sentiment").share == 10
+    done = endpoint.advance(trying_out, "sentiment", complete=True)
+    assert done
+    assert (done.share, divided(client)) == (100, {f"sentiment-{done.version}": 100})
+    assert endpoint.follow(trying_out, "sentiment").changed is False
+
+
+def test_a_canary_that_answers_something_else_gets_no_requests(
+    trying_out: Settings, target: Target, trained: Served, client: WorkspaceClient, workspace: Emulator
+) -> None:
+    """Also one that was begun by a process that was killed before it had asked for the answers."""
+    promote(target, trained.regression)
+    shutil.rmtree(files(workspace, 2))
+    shutil.copytree(files(workspace, 1), files(workspace, 2))
+    size = {"entity_name": target.name, "workload_size": "Small", "scale_to_zero_enabled": True}
+    one, two = (ServedEntityInput(name=f"s-{number}", entity_version=str(number), **size) for number in (1, 2))
+    client.serving_endpoints.create_and_wait(ENDPOINT, config=EndpointCoreConfigInput(None, served_entities=[one]))
+    shares = TrafficConfig([Route(90, served_entity_name="s-1"), Route(10, served_entity_name="s-2")])
+    for entities, traffic in (([one], None), ([one, two], shares)):
+        client.serving_endpoints.update_config_and_wait(ENDPOINT, served_entities=entities, traffic_config=traffic)
+        with pytest.raises(IntegrityError, match=r"of 20 predictions are not what dev.ml.sentiment v2 predicted"):
+            endpoint.follow(trying_out, "sentiment")
+        assert divided(client) == {"s-1": 100}
+
+
+def test_after_a_kill_the_same_again_completes_a_canary(
+    trying_out: Settings, target: Target, trained: Served, client: WorkspaceClient, slowly: Callable[[float], None]
+) -> None:
+    endpoint.follow(trying_out, "sentiment")
+    promote(target, trained.regression)
+    slowly(3)
+    code = (
+        "import sys; from lifecycle import settings; from lifecycle.serving import endpoint; from pathlib import Path; "
+        "rules = {'endpoints': {'sentiment': sys.argv[2]}, 'canary_traffic': 10, 'poll_seconds': 0.05}; "
+        "config = settings.load('dev', home=Path(sys.argv[1]), registry_uri='databricks-uc', serving=rules); "
+        "endpoint.follow(config, 'sentiment')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(trained.home), ENDPOINT], cwd=ROOT)
+    while client.serving_endpoints.get(ENDPOINT).pending_config is None:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert endpoint.follow(trying_out, "sentiment").share == 10
+    assert divided(client) == {"sentiment-1": 90, "sentiment-2": 10}
+    assert store.version(target, 2).tags[log.CANARY]
 
 
 @pytest.mark.usefixtures("trained")

@@ -11,10 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Barrier, Thread
 
+import mlflow
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mlflow.store._unity_catalog.registry.rest_store import UcModelRegistryStore
 
 from cli.data import check_source
 from databricks_emulator import Emulator
@@ -39,6 +41,7 @@ from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import volumes
 from lifecycle.tracking import client as tracking
+from lifecycle.training import inputs
 from lifecycle.training import train as training
 from tests.conftest import make_dataset, train_model, tree, write_news
 
@@ -406,6 +409,20 @@ def test_a_training_on_a_volume_names_it_as_its_source(trained: ModelRef) -> Non
     assert {each.dataset.source_type for each in inputs} == {"uc_volume"}
     assert {json.loads(each.dataset.source)["path"] for each in inputs} == {str(rows)}
     assert training.trained_on(trained.tracking_uri, trained.run_id) == ("news", "1.0.0")
+
+
+@pytest.mark.usefixtures("databricks_env")
+def test_unity_catalog_draws_the_table_of_a_dataset_before_the_model(trained: ModelRef) -> None:
+    """MLflow's client sends it the tables that the run of a version names, with their ids."""
+    mlflow.set_tracking_uri(trained.tracking_uri)
+    with mlflow.start_run() as run:
+        inputs.log_origin("dev.ml.news@v12", "0" * 32)
+        inputs.log_origin("/Volumes/dev/ml/mlops/news.2026.csv", "0" * 32)
+    found = tracking.client(trained.tracking_uri).get_run(run.info.run_id)
+    (named,) = found.inputs.dataset_inputs
+    assert (named.dataset.name, json.loads(named.dataset.source)["delta_table_version"]) == ("dev.ml.news", 12)
+    (table,) = UcModelRegistryStore._get_lineage_input_sources(None, found)
+    assert (table.table.name, bool(table.table.table_id)) == ("dev.ml.news", True)
 
 
 def requested(model: ModelRef, path: Path, output: Path, **changes: object) -> BatchRequest:

@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
 
@@ -13,13 +11,13 @@ import typer
 import yaml
 from pydantic import BaseModel
 
-from cli.main import app, main
-from lifecycle.gate.proof import replay
+from cli.main import app
 from lifecycle.gate.verdict import Decision
-from lifecycle.problems.text_classification import behaviour
+from lifecycle.problems.behaviour import suites
 from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
 from tests.conftest import ROOT
+from tests.docs.conftest import Walk
 
 NAMES = ("gate.md", "gate-statistics.md", "approval.md")
 PAGES = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in NAMES}
@@ -32,24 +30,10 @@ INLINE = re.findall(r"`(mlops [^`\n]+)`", PROSE)
 COMMANDS = [line for line in [*LINES, *INLINE] if line.startswith("mlops ")]
 
 
-def test_every_command_runs_in_the_order_of_the_page(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In one process, the gate's fresh process included: what that costs and proves is tested elsewhere."""
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PREFECT_API_URL", server)
-    monkeypatch.setattr(replay, "_in_fresh_process", replay.replay)
-    monkeypatch.setattr(replay, "ahead", lambda _=None: nullcontext())
-    for line in (line for kind, block in BLOCKS if kind == "console" for line in block.splitlines()):
-        command, _, ends = line.partition("  # exit code ")
-        monkeypatch.setattr(sys, "argv", shlex.split(command))
-        with pytest.raises(SystemExit) as end:
-            sys.exit(main())
-        printed = capsys.readouterr()
-        assert (end.value.code or 0) == int(ends or 0), f"{command}\n{printed.out}\n{printed.err[-3000:]}"
-        assert printed.out.strip(), command
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".mlops", "examples", "verdict.html"]
+def test_every_command_runs_in_the_order_of_the_page(walk: Walk) -> None:
+    Path("examples").symlink_to(ROOT / "examples")
+    walk(ALL, programs=False)
+    assert sorted(path.name for path in Path().iterdir()) == [".mlops", "examples", "verdict.html"]
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
@@ -85,7 +69,7 @@ def test_every_block_of_settings_and_every_suite_is_valid(tmp_path: Path) -> Non
     for content in [yaml.safe_load(block) for kind, block in BLOCKS if kind == "yaml"]:
         if "tests" in content:
             (tmp_path / "suite.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-            assert behaviour.load(["suite"], tmp_path)[0].tests
+            assert suites.load(["suite"], 1, tmp_path)[0].tests
         else:
             assert set(Settings.model_validate({"env": "prod", **content}).model_fields_set) > {"env"}
 

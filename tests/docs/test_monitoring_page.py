@@ -1,23 +1,20 @@
 """Every command of docs/monitoring.md runs, in its order, and its alert becomes an event; its settings are valid."""
 
 import re
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.events.filters import EventFilter, EventNameFilter
 
-from cli.main import main
 from lifecycle.settings.environment import Settings
 from lifecycle.settings.rules import MonitoringRules
 from tests.conftest import ROOT
+from tests.docs.conftest import Walk
 
 PAGE = (ROOT / "docs/monitoring.md").read_text(encoding="utf-8")
 
@@ -41,13 +38,7 @@ def test_its_settings_are_valid_and_its_facts_true() -> None:
         assert f"({number:g})" in PAGE
 
 
-@pytest.mark.usefixtures("replayed_here")
-def test_every_command_runs_in_the_order_of_the_page(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", server)
-    monkeypatch.delenv("MLOPS_CONFIG_DIR", raising=False)
-    monkeypatch.chdir(tmp_path)
+def test_every_command_runs_in_the_order_of_the_page(walk: Walk) -> None:
     rentals(900, 0).to_csv("bikes.csv", index=False)
     Path("inbox").mkdir()
     counted = []
@@ -57,13 +48,7 @@ def test_every_command_runs_in_the_order_of_the_page(
         told = rows["temp"] if day == 1 else rows["temp"] * 1.8 + 32
         rows.assign(temp=told).drop(columns="cnt").to_csv(f"inbox/2026-11-0{day}.csv", index=False)
     pd.concat(counted).to_csv("counted.csv", index=False)
-    for block in re.findall(r"```console\n(.*?)```", PAGE, re.S):
-        for line in block.splitlines():
-            command, _, code = line.partition("  # exit code ")
-            monkeypatch.setattr(sys, "argv", shlex.split(command))
-            with pytest.raises(SystemExit) as end:
-                sys.exit(main())
-            assert (end.value.code or 0) == int(code or 0), f"{line}\n{capsys.readouterr()}"
+    walk(PAGE, programs=False)
     payload = _heard("dev.ml.bikes")
     assert (payload["since"], payload["environment"], payload["version"]) == ("2026-11-02", "dev", 1)
     assert {cause["name"] for cause in payload["causes"]} == {"temp", "prediction"}

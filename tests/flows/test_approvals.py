@@ -155,7 +155,7 @@ def test_who_approved_stands_in_the_log_and_a_bad_answer_is_asked_for_again(
     run = Run(name)
     first = question(client, run)
     assert "Accepted in staging" in first.text
-    assert "Against no champion, on 48 rows of news 1.0.0 holdout" in first.text
+    assert "against no champion, on 48 rows of news 1.0.0 holdout" in first.text
     assert "0 newly right: `verdict-…-explained`" in first.text
     assert first.until is not None
     assert 71 < (first.until - first.since).total_seconds() / 3600 < 72.1

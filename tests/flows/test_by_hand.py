@@ -70,7 +70,7 @@ def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehears
     }
 
     assert train(**NEWS, model_type="naive_bayes").promotion.champion == 3
-    assert "Verdict: promote in dev, on " in store.version(dev, 3).description
+    assert "Accepted in dev, on " in store.version(dev, 3).description
     rehearsed = rollback("sentiment", "dev", rehearse=True)
     assert (rehearsed.changed, store.alias_version(dev)) == (False, 3)
     assert store.version(dev, 1).tags[promotion.ROLLBACK_READY].count("-") == 2

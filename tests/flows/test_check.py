@@ -292,7 +292,7 @@ def test_a_refusal_is_a_state_of_its_own_with_its_artifacts(court: Court) -> Non
     assert set(artifacts) == {"verdict-dev-ml-sentiment", "verdict-dev-ml-sentiment-explained"}
     rows = json.loads(artifacts["verdict-dev-ml-sentiment"].data)
     assert [row["check"] for row in rows] == [each.name for each in verdict.checks]
-    assert artifacts["verdict-dev-ml-sentiment-explained"].data.startswith("# Refused in dev: run ")
+    assert artifacts["verdict-dev-ml-sentiment-explained"].data.startswith("# Refused in dev\n")
     assert verdict.digest in artifacts["verdict-dev-ml-sentiment-explained"].data
 
 

@@ -73,7 +73,7 @@ def test_images_are_pinned_and_ours_takes_the_versions_of_the_constraints() -> N
     assert "-c constraints.txt -e '.[prefect,server,databricks]'" in DOCKERFILE
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()}
     assert {"prefect", "mlflow", "prefect-redis", "psycopg2-binary"} <= pinned
-    assert re.search(r"^USER mlops$", DOCKERFILE, re.M)
+    assert re.search(r"^USER 1000$", DOCKERFILE, re.M)
 
 
 def test_volumes_and_configs_that_are_used_are_declared() -> None:

@@ -149,6 +149,21 @@ def test_models_that_were_fitted_on_the_row_are_named_with_the_way_out(state: St
     assert set(found) == {("dev.ml.sentiment", 1, False), ("dev.ml.sentiment", 2, True), ("", None, False)}
     assert found["dev.ml.sentiment", 2, True].startswith("mlops train --data-name news --data-version 1.0.0")
     assert "mlops model cleanup --model-name sentiment --env dev --keep 0" in found["dev.ml.sentiment", 1, False]
+    assert not planned.left
+
+
+def test_a_model_of_which_nobody_said_what_it_saw_is_named(state: State) -> None:
+    promote(state.target, state.weak)
+    promote(state.target, state.bayes)
+    [keys] = state.config.state.glob(f"artifacts/{state.weak.run_id}/artifacts/training/*.parquet")
+    keys.unlink()  # as of a model from elsewhere without --trained-on
+    subject = Subject(texts=(text_of(state, Side.TRAIN),))
+    for erased in (erase([state.config], subject, dry_run=True), erase([state.config], subject)):
+        [left] = [each for each in erased.left if each.what == "dev.ml.sentiment v1"]
+        assert left.why.startswith(
+            "nobody said which rows it was trained on (--trained-on): if it was on these, mlops "
+        )
+        assert {each.version for each in erased.fitted if each.model} == {2}
 
 
 def test_a_training_again_leaves_the_row_out(state: State) -> None:

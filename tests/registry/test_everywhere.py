@@ -76,7 +76,7 @@ def test_the_same_model_is_entered_once_and_another_one_beside_it(backend: State
 
 
 @everywhere
-@pytest.mark.parametrize("uri", ["models:/{model_id}", "runs:/{run_id}/model"])
+@pytest.mark.parametrize("uri", ["models:/{model_id}", "runs:/{run_id}/model", "runs:/{run_id:.8}/model"])
 def test_what_is_registered_by_its_uri_can_be_loaded(backend: State, target: Target, uri: str) -> None:
     model = backend.bayes
     uri = uri.format(model_id=model.uri.removeprefix("models:/"), run_id=model.run_id)
@@ -89,8 +89,9 @@ def test_a_uri_with_no_model_behind_it_is_refused(backend: State, target: Target
     with pytest.raises(IntegrityError, match="no MLflow model"):
         registration.described(target, f"runs:/{backend.bayes.run_id}/plots")
     for uri in (f"runs:/{'0' * 32}/model", f"models:/{target.name}/1", "models:/m-none"):
-        with pytest.raises(IntegrityError, match=uri):
+        with pytest.raises(MlopsError, match=uri) as refused:
             registration.described(target, uri)
+        assert isinstance(refused.value, NotFoundError) or refused.value.fix == "Check the URI."  # an empty folder
 
 
 @elsewhere_too

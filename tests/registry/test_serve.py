@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -18,7 +19,8 @@ import requests
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.data import dataset
 from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.models import scoring_server
+from lifecycle.models import scoring_processes
+from lifecycle.models.scoring_processes import Where
 from lifecycle.registry import promotion
 from tests.conftest import ROOT
 from tests.registry.conftest import State, promote, roll_back
@@ -93,20 +95,58 @@ def test_it_answers_to_further_names_and_only_whom_it_is_told_to(state: State) -
             assert requests.get(f"{address}/ping", auth=login, timeout=60).status_code == 401
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks in /proc")
+def test_every_core_answers_and_none_is_left(state: State) -> None:
+    """With the first process stopped only the second can answer; killed, it is replaced; at the end both are gone."""
+    promote(state.target, state.bayes)
+
+    def others() -> list[int]:
+        found = Path(f"/proc/{process.pid}/task").glob("*/children")
+        pids = [int(pid) for path in found for pid in path.read_text().split()]
+        return [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def answered_by_another() -> bool:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            return requests.get(f"{address}/ping", timeout=0.5).ok
+        except requests.Timeout:
+            return False
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    with serving(state, "--workers=2") as (address, process):
+        for _ in range(2):
+            until(answered_by_another, 60)
+            (pid,) = others()
+            os.kill(pid, signal.SIGKILL)
+            until(lambda former=pid: others() not in ([], [former]), 30)  # type: ignore[misc]
+        (pid,) = others()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+        assert not Path(f"/proc/{pid}").exists()
+
+
+def until(is_so: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_files_that_were_changed_are_not_served(state: State) -> None:
     promote(state.target, state.bayes)
     champion = promotion.champion(state.target)
     folder = state.folder(state.bayes)
     (folder / "artifacts" / "pipeline.skops").write_bytes(b"another")
     with pytest.raises(IntegrityError, match="digest"):
-        scoring_server.serve(champion, 0, pytest.fail)
+        scoring_processes.serve(champion, Where(), pytest.fail, pytest.fail)
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_loaded(state: State) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"Port {port} cannot be used"):
-            scoring_server.serve(state.bayes, port, pytest.fail)
+            scoring_processes.serve(state.bayes, Where(port), pytest.fail, pytest.fail)
 
 
 def test_it_follows_promotion_and_rollback_without_one_failed_request(state: State) -> None:
@@ -128,7 +168,10 @@ def test_it_follows_promotion_and_rollback_without_one_failed_request(state: Sta
             time.sleep(0.05)
         return found == name
 
-    with serving(state, "--follow", MLOPS_SERVING__POLL_SECONDS="0.1") as (address, _), ThreadPoolExecutor(4) as pool:
+    with (
+        serving(state, "--follow", "--workers=2", MLOPS_SERVING__POLL_SECONDS="0.1") as (address, _),
+        ThreadPoolExecutor(4) as pool,
+    ):
         asked = [pool.submit(ask, address) for _ in range(4)]
         try:
             while len(answers) < 8:

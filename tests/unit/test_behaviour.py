@@ -1,7 +1,7 @@
 """Behaviour checks: suites are validated when they are read, and each kind of test fails the model that it is for."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.problems.behaviour import asking, suites
+from lifecycle.problems.behaviour.asking import NO_CASE
+from lifecycle.problems.behaviour.changes import CHANGES, negated
+from lifecycle.problems.behaviour.suites import Suite
+from lifecycle.problems.contract import TEXT_COLUMNS, Column, Columns
 from lifecycle.problems.findings import BehaviourLine
-from lifecycle.problems.text_classification import behaviour, estimators
-from lifecycle.problems.text_classification.behaviour import CHANGES, NO_CASE, Suite
+from lifecycle.problems.text_classification import estimators
 from lifecycle.problems.text_classification.model import TextModel
 from tests.conftest import ROOT, SAMPLE
 
+Predict = Callable[[pd.DataFrame], pd.DataFrame]
 SHIPPED = ROOT / "config" / "behaviour"
 ROWS = pd.DataFrame(
     {
@@ -41,13 +46,24 @@ def by_words(text: str) -> str:
     return "negative" if words & {"fell", "loss", "not"} else "neutral"
 
 
+def run(
+    asked: Sequence[Suite],
+    rows: pd.DataFrame,
+    predict: Predict,
+    inputs: Columns = TEXT_COLUMNS,
+    *,
+    confidence: float = 0.95,
+) -> tuple[BehaviourLine, ...]:
+    return asking.run(asked, rows, inputs, predict, confidence=confidence)
+
+
 def suite(*tests: dict[str, Any], name: str = "own") -> Suite:
     return Suite.model_validate({"name": name, "tests": tests})
 
 
 def asked(label_of: Callable[[str], str], **test: Any) -> BehaviourLine:
     """What comes of one test."""
-    (line,) = behaviour.run([suite({"name": "it", **test})], ROWS, model(label_of), confidence=0.95)
+    (line,) = run([suite({"name": "it", **test})], ROWS, model(label_of), confidence=0.95)
     return line
 
 
@@ -164,9 +180,7 @@ def test_a_share_of_failures_is_held_against_the_limit_with_its_interval_and_few
 
 def test_a_test_that_nothing_can_be_asked_in_fails_and_says_so() -> None:
     wordy = ROWS.assign(text=["one", "two", "three", "four"])
-    (found,) = behaviour.run(
-        [suite({"name": "it", **invariance("numbers")})], wordy, model(lambda _: "neutral"), confidence=0.95
-    )
+    (found,) = run([suite({"name": "it", **invariance("numbers")})], wordy, model(lambda _: "neutral"), confidence=0.95)
     assert (found.cases, found.failures, found.outcome) == (0, 0, "fail")
     assert found.examples == (NO_CASE,)
 
@@ -180,9 +194,7 @@ def test_rows_are_sampled_and_always_the_same() -> None:
         return pd.DataFrame({"label": "neutral", "score": 1.0}, index=texts.index)
 
     for _ in range(2):
-        (line,) = behaviour.run(
-            [suite({"name": "it", **invariance("upper_case", rows=10)})], rows, predict, confidence=0.95
-        )
+        (line,) = run([suite({"name": "it", **invariance("upper_case", rows=10)})], rows, predict, confidence=0.95)
         assert line.cases == 10
     assert drawn[0] == drawn[1] != {*rows["text"][:10], *rows["text"][:10].str.upper()}
 
@@ -196,10 +208,10 @@ def test_all_suites_are_asked_in_one_call_and_without_suites_none_is_made() -> N
 
     one = suite({"name": "a", **invariance("upper_case")}, {"name": "b", **invariance("lower_case")}, name="one")
     two = suite({"name": "a", **invariance("whitespace")}, name="two")
-    lines = behaviour.run([one, two], ROWS, predict, confidence=0.95)
+    lines = run([one, two], ROWS, predict, confidence=0.95)
     assert calls == [4 * 4]  # each row once, and its three changes
     assert [(line.suite, line.name) for line in lines] == [("one", "a"), ("one", "b"), ("two", "a")]
-    assert behaviour.run([], ROWS, predict, confidence=0.95) == ()
+    assert run([], ROWS, predict, confidence=0.95) == ()
     assert len(calls) == 1
 
 
@@ -209,7 +221,84 @@ def test_a_model_that_does_not_answer_each_text_is_refused(labels: list[Any]) ->
         return pd.DataFrame({"label": pd.Series(labels, dtype=object)})
 
     with pytest.raises(IntegrityError, match="labels for 8 texts"):
-        behaviour.run([suite({"name": "it", **invariance("upper_case")})], ROWS, predict, confidence=0.95)
+        run([suite({"name": "it", **invariance("upper_case")})], ROWS, predict, confidence=0.95)
+
+
+# --- pairs
+
+PAIR_INPUTS = (Column(name="said", kind="text"), Column(name="asked", kind="text"))
+PAIR_ROWS = pd.DataFrame(
+    {
+        "row": range(3),
+        "said": ["A man is running", "Nobody is here", "Two dogs were playing with a boy who is small"],
+        "asked": ["A man is sleeping", "Somebody is here", "Dogs were playing"],
+        "truth": ["neutral", "contradiction", "entailment"],
+    }
+)
+
+
+def by_both(said: str, asked: str) -> str:
+    """Reads as a person does who knows what `not` is."""
+    if ("not" in said.split()) != ("not" in asked.split()):
+        return "contradiction"
+    return "entailment" if {*asked.split()} <= {*said.split()} else "neutral"
+
+
+def of_pair(reads: Callable[[str, str], str], **test: Any) -> BehaviourLine:
+    def predict(texts: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"label": [reads(*pair) for pair in zip(texts["said"], texts["asked"], strict=True)]})
+
+    (line,) = run([suite({"name": "it", **test})], PAIR_ROWS, predict, PAIR_INPUTS)
+    return line
+
+
+def test_a_sentence_follows_from_itself_and_contradicts_its_negation() -> None:
+    same = {"kind": "relation", "second": "same", "label": "entailment", "rows": 3}
+    assert of_pair(by_both, **same).cases == 3
+    assert of_pair(by_both, **same).outcome == "pass"
+    negation = {**same, "second": "negated", "label": "contradiction"}
+    assert (of_pair(by_both, **negation).cases, of_pair(by_both, **negation).outcome) == (2, "pass")
+    overlap = of_pair(lambda said, asked: "entailment" if said[:5] == asked[:5] else "neutral", **negation)
+    shown = "said=A man is running, asked=A man is not running"
+    assert {"given": shown, "expected": "contradiction", "answered": "entailment"} in overlap.examples
+    never = of_pair(by_both, kind="relation", second="negated", must_not_be="contradiction", texts=["It is so"])
+    assert (never.failures, never.examples[0]["expected"]) == (1, "not contradiction")
+
+
+def test_both_texts_of_a_pair_are_changed_alike_and_exchanged() -> None:
+    pair = {"texts": [["{who} met Ann", "Ann was met"]], "slots": {"who": ["Bob", "Cleo"]}}
+    seen: list[tuple[str, str]] = []
+
+    def reads(said: str, asked: str) -> str:
+        seen.append((said, asked))
+        return "neutral" if said.startswith("Ann was") else "entailment"
+
+    assert of_pair(reads, **invariance("swap", names=["Ann", "Bob"], **pair)).failures == 0
+    assert ("Ann met Bob", "Bob was met") in seen
+    exchanged = of_pair(reads, **invariance("exchange", **pair))
+    assert (exchanged.cases, exchanged.failures) == (2, 2)
+    assert exchanged.examples[0]["before"] == "said=Bob met Ann, asked=Ann was met [entailment]"
+    assert of_pair(reads, **invariance("upper_case", rows=2)).cases == 2
+
+
+def test_pairs_are_not_asked_of_a_model_of_texts_nor_texts_of_one_of_pairs() -> None:
+    for name, texts, said in [
+        ("inference_of_pairs", 1, "asks about pairs of texts; the model reads one text"),
+        ("financial_sentiment", 2, "asks about one text; the model reads pairs of texts"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            suites.load([name], texts, SHIPPED)
+    assert suites.load(["text_invariance"], 2, SHIPPED), "what is about rows is about both"
+    with pytest.raises(ValueError, match="single texts and pairs"):
+        suite(SIMPLE, {"name": "pair", **invariance("upper_case", texts=[["a", "b"]])})
+
+
+@given(st.text(), st.text())
+def test_a_negation_only_adds_a_word_to_a_sentence_that_says_none(before: str, after: str) -> None:
+    assert negated("A boy who is small is running") == "A boy who is small is not running"
+    assert negated(f"{before} not {after}") == ""
+    if made := negated(f"{before} is {after}"):
+        assert made.replace(" not", "", 1) == f"{before} is {after}"
 
 
 # --- the changes
@@ -241,6 +330,7 @@ def test_the_end_of_a_text_is_changed_one_way_or_the_other() -> None:
 
 CASE = {"text": "Profit rose.", "label": "positive"}
 SIMPLE = {"name": "it", "kind": "minimum_functionality", "cases": [CASE]}
+SAME = {"name": "it", "kind": "relation", "second": "same", "label": "a", "rows": 3}
 PAIRS = {"name": "it", "kind": "direction", "pairs": [{"before": "It rose.", "after": "It fell."}]}
 
 
@@ -274,13 +364,19 @@ PAIRS = {"name": "it", "kind": "direction", "pairs": [{"before": "It rose.", "af
         ({"tests": [{"name": "it", **invariance("swap", names=["Ann"])}]}, "names"),
         ({"tests": [{"name": "it", **invariance("numbers", names=["Ann", "Bob"])}]}, "names"),
         ({"tests": [{"name": "it", **invariance("numbers", texts=["no digit"])}]}, "none of the texts"),
+        ({"tests": [{"name": "it", **invariance("exchange", texts=["one"])}]}, "list of two"),
+        ({"tests": [{"name": "it", **invariance("upper_case", texts=[["a", "b", "c"]])}]}, "texts"),
+        ({"tests": [{**SAME, "label": None}]}, "exactly one of"),
+        ({"tests": [{**SAME, "must_not_be": "b"}]}, "exactly one of"),
+        ({"tests": [{**SAME, "rows": None}]}, "either"),
+        ({"tests": [{**SAME, "second": "longer"}]}, "second"),
     ],
 )
 def test_a_suite_that_says_something_else_than_it_means_is_refused(tmp_path: Path, content: Any, named: str) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     with pytest.raises(ConfigError) as refused:
-        behaviour.load(["own"], tmp_path)
+        suites.load(["own"], 1, tmp_path)
     assert str(path) in refused.value.what
     assert named in refused.value.what
 
@@ -290,12 +386,12 @@ def test_slots_may_not_make_more_cases_than_anyone_looks_at(tmp_path: Path) -> N
     content = {"tests": [{**SIMPLE, "slots": slots, "cases": [{**CASE, "text": "{a}{b}{c}"}]}]}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError, match="8,000 cases"):
-        behaviour.load(["own"], tmp_path)
+        suites.load(["own"], 1, tmp_path)
 
 
 def test_a_suite_that_is_not_there_names_those_that_are() -> None:
-    with pytest.raises(ConfigError, match="financial_sentiment, text_invariance"):
-        behaviour.load(["finance"], SHIPPED)
+    with pytest.raises(ConfigError, match="financial_sentiment, inference_of_pairs, text_invariance"):
+        suites.load(["finance"], 1, SHIPPED)
 
 
 @pytest.mark.parametrize(
@@ -308,9 +404,16 @@ def test_a_suite_that_is_not_there_names_those_that_are() -> None:
 )
 def test_a_label_that_the_model_does_not_know_is_an_error_of_the_suite(test: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        behaviour.run([suite(test)], ROWS, model(by_words), confidence=0.95)
+        run([suite(test)], ROWS, model(by_words), confidence=0.95)
     assert f"own.yaml: {key}" in refused.value.what
     assert "negative, neutral, positive" in refused.value.what
+
+
+def test_a_label_is_meant_however_its_letters_are_written() -> None:
+    loud = ROWS.assign(truth=ROWS["truth"].str.upper())
+    simple = suite({**SIMPLE, "cases": [CASE, {"text": "Profit fell.", "label": "Negative"}]})
+    (line,) = run([simple], loud, model(lambda text: by_words(text).upper()))
+    assert line.outcome == "pass"
 
 
 def test_editors_can_check_a_suite_by_its_schema() -> None:
@@ -336,8 +439,8 @@ def test_honest_models_of_the_sample_pass_the_suite_for_all_texts(
     sample: dict[str, pd.DataFrame], model_type: Any
 ) -> None:
     trained = TextModel(estimators.fit(model_type, {}, 0, sample["train"][["text"]], sample["train"]["truth"]))
-    suites = behaviour.load(["text_invariance", "financial_sentiment"], SHIPPED)
-    lines = behaviour.run(suites, sample["judged"], lambda texts: trained.predict(None, texts), confidence=0.95)
+    shipped = suites.load(["text_invariance", "financial_sentiment"], 1, SHIPPED)
+    lines = run(shipped, sample["judged"], lambda texts: trained.predict(None, texts), confidence=0.95)
     general = [line for line in lines if line.suite == "text_invariance"]
     assert {line.outcome for line in general} == {"pass"}
     assert min(line.cases for line in general) > 150
@@ -357,6 +460,6 @@ def test_a_model_that_reads_as_a_person_does_passes_the_suite_for_financial_news
         good = r"rose|increased|grew|profit|record|won|doubled|raised|upgraded|narrowed|soared|targets|beat|dividend"
         return "positive" if re.search(good, text) else "neutral"
 
-    (found,) = behaviour.load(["financial_sentiment"], SHIPPED)
-    lines = behaviour.run([found], ROWS, model(reads), confidence=0.95)
+    (found,) = suites.load(["financial_sentiment"], 1, SHIPPED)
+    lines = run([found], ROWS, model(reads), confidence=0.95)
     assert [(line.name, line.examples) for line in lines if line.outcome == "fail"] == []

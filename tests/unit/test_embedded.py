@@ -53,6 +53,23 @@ def downgrade(path: Path, steps: int = 3) -> str:
     return chain[steps]
 
 
+def test_what_a_killed_process_left_within_a_transaction_is_undone(home: Path, tmp_path: Path) -> None:
+    path, left = home / "mlflow.db", tmp_path / "left"
+    left.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the end of the transaction
+        connection.execute("BEGIN")
+        for number in range(200):
+            connection.execute("INSERT INTO experiments (name) VALUES (?)", (f"{number}" * 80,))
+        for name in ("mlflow.db", "mlflow.db-journal"):
+            shutil.copy(home / name, left / name)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        sqlite3.connect(f"{(left / 'mlflow.db').as_uri()}?mode=ro", uri=True).execute("SELECT * FROM experiments")
+    embedded.prepare(left / "mlflow.db")
+    assert revision(left / "mlflow.db") == revision(path)
+    assert not (left / "mlflow.db-journal").exists()
+
+
 @pytest.mark.parametrize("steps", [1, 3, 30])
 def test_an_older_database_is_upgraded_and_kept_as_it_was(
     home: Path, steps: int, caplog: pytest.LogCaptureFixture

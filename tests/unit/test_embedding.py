@@ -4,17 +4,23 @@ import ast
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 
 from lifecycle.core.errors import ConfigError
+from lifecycle.data import dataset
 from lifecycle.models import loading
 from lifecycle.problems.contract import TEXT_COLUMNS, Column, Columns
 from lifecycle.problems.embedding import encoders
+from lifecycle.problems.embedding.kept import KeptVectors
 from lifecycle.problems.fitting import described
 from lifecycle.problems.known import named
+from lifecycle.problems.learning import Beside
+from lifecycle.problems.text_pair_classification.model import Encoder, PairModel
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
@@ -25,6 +31,7 @@ from tests.unit.test_pairs import write_version
 
 pytestmark = pytest.mark.skipif(not find_spec("onnxruntime"), reason="needs the extra `embeddings`")
 PAIR = named("text-pair-classification").learning
+COLUMNS = ["premise", "hypothesis"]
 INPUTS: Columns = (Column(name="premise", kind="text"), Column(name="hypothesis", kind="text"))
 
 
@@ -49,6 +56,58 @@ def test_a_pair_is_told_by_both_vectors_in_every_batch(tmp_path: Path) -> None:
         shuffled = held_out.assign(**{name: held_out[name].sample(frac=1, random_state=0).to_numpy()})
         told = PAIR.answers(pipeline, shuffled, INPUTS)
         assert (told["label"] == held_out["judgment"]).mean() < (answers["label"] == held_out["judgment"]).mean() - 0.2
+
+
+def test_a_later_training_reads_no_text_twice_and_ends_in_the_same_model(
+    config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_version(config, pairs(200))
+    folder, read = write_encoder(tmp_path / "e"), list[str]()
+    vector = Encoder.vector
+    monkeypatch.setattr(Encoder, "vector", lambda encoder, text: read.append(text) or vector(encoder, text))
+
+    def trained(**more: object) -> Any:
+        params = {"encoder": str(folder), **more}
+        asked = {"data_name": "pairs", "data_version": "1", "model_name": "pairs", "algorithm": "embedding"}
+        request = training.plan(config, training.Training(**asked, params=params))
+        read.clear()
+        training.train(request)
+        return loading.load(runs.trained(config.mlflow_uri, request.run_id)).probabilities(pairs(20))
+
+    trained(C=2.0)
+    assert len(read) > 100
+    kept = trained(C=3.0)
+    assert {*read[:-40]} <= {"a text"}, "the test of the encoder; what is asked of the stored model is read anew"
+    rows = dataset.load_rows(config.datasets, "pairs", "1", "train")
+    (database,) = (config.state / "vectors").iterdir()
+    database.write_bytes(b"nothing that sqlite knows")
+    read.clear()
+    pipeline = PAIR.fit(
+        "embedding",
+        {"encoder": str(folder), "C": 3.0},
+        0,
+        rows[COLUMNS],
+        rows["label"],
+        INPUTS,
+        Beside(vectors=database.parent),
+    )
+    model = PairModel(pipeline[1:], [(name, "text") for name in COLUMNS], "", pipeline[0].reader_)
+    assert (model.probabilities(pairs(20)) == kept).all(), "a broken file is as none"
+    assert len(read) > 100
+    assert database.read_bytes().startswith(b"SQLite"), "and gives way to a new one"
+
+
+def test_no_more_vectors_are_kept_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = KeptVectors(tmp_path, "encoder")
+    monkeypatch.setattr("lifecycle.problems.embedding.kept.MOST_BYTES", 3 * 8)
+    made = {text: np.array([place, 0.1], dtype="float32") for place, text in enumerate("abc")}
+    kept.add(made)
+    assert {text: vector.tolist() for text, vector in kept.of("abcd").items()} == {
+        text: vector.tolist() for text, vector in made.items()
+    }
+    kept.of("bc")
+    kept.add({"d\ud800": made["a"]})
+    assert {*kept.of(["a", "b", "c", "d\ud800"])} == {"b", "c", "d\ud800"}, "the one that nobody asked for goes"
 
 
 def test_another_encoder_is_another_training(tmp_path: Path) -> None:

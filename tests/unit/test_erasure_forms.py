@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lifecycle.core.class_names import as_markdown
 from lifecycle.erasure.forms import Forms, is_distinct
-from lifecycle.problems.text_classification.behaviour import CHANGES
+from lifecycle.problems.behaviour.changes import CHANGES
 
 TEXTS = [
     'Anna\'s loan <b>über</b> 12 % was "refused" & closed.',

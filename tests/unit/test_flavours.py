@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from lifecycle.core.errors import ConfigError, DataError, IntegrityError
+from lifecycle.core.errors import ConfigError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.inference.predictions import predict
@@ -288,6 +288,8 @@ def test_packages_that_are_missing_are_named_and_other_versions_are_told(news: S
 def test_a_folder_that_is_no_model_or_leads_elsewhere_is_refused(news: Settings, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="there is no MLflow model"):
         registered(news, tmp_path, asked(news), trusted=False)
+    with pytest.raises(NotFoundError, match="does not exist"):
+        registered(news, tmp_path / "modle", asked(news), trusted=False)
     logistic(news, tmp_path / "model")
     (tmp_path / "model" / "secret").symlink_to("/etc/hostname")
     with pytest.raises(IntegrityError, match="secret is a link"):

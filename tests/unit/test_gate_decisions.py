@@ -345,6 +345,16 @@ def test_gain(new: str, old: str, min_gain: float, outcome: str) -> None:
     assert check.detail.startswith(f"{repaired} rows repaired, {broken} broken, McNemar p = ")
 
 
+def test_a_champion_in_a_smaller_form_may_answer_the_same_where_few_predictions_may_change() -> None:
+    same = case("ab" * 200, "ab" * 200, "ab" * 200)
+    for rules, outcome in (
+        ({"min_gain": -0.1, "max_churn": 0.005}, "pass"),
+        ({"min_gain": -0.1}, "fail"),
+        ({"min_gain": 0.0, "max_churn": 0.005}, "fail"),
+    ):
+        assert outcomes(judged(same, metric="accuracy", **rules))["gain in accuracy"] == outcome, rules
+
+
 def test_a_handful_of_lucky_rows_is_no_gain() -> None:
     """Four repaired rows and none broken: every bootstrap gains, but chance does that once in sixteen."""
     found = judged(case("ab" * 20, "ab" * 20, "ba" * 2 + "ab" * 18))

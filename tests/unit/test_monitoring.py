@@ -56,25 +56,20 @@ class Watched(NamedTuple):
 def judged(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
     folder = tmp_path_factory.mktemp("monitoring")
     shutil.copy(migrated, folder / "mlflow.db")
-    config = settings.load("dev", home=folder)
-    rentals(1500).to_csv(folder / "bikes.csv", index=False)
-    wanted = {"data_name": "bikes", "data_version": "1"}
-    columns = {"busy": "drop"}
-    dataset.create(
-        dataset.plan(
-            config,
-            Source(uri=str(folder / "bikes.csv")),
-            **wanted,
-            problem="tabular-regression",
-            target="cnt",
-            columns=columns,
-            key="instant",
-        )
-    )
-    request = training.plan(config, training.Training(**wanted, model_name="bikes", algorithm="linear_regression"))
+    table = {"problem": "tabular-regression", "target": "cnt", "columns": {"busy": "drop"}}
+    return made(settings.load("dev", home=folder), "bikes", "linear_regression", **table)
+
+
+def made(config: Settings, name: str, algorithm: str, **table: Any) -> Watched:
+    """A model of rentals, trained and judged."""
+    source = config.home / f"{name}.csv"
+    rentals(1500).to_csv(source, index=False)
+    wanted = {"data_name": name, "data_version": "1"}
+    dataset.create(dataset.plan(config, Source(uri=str(source)), **wanted, key="instant", **table))
+    request = training.plan(config, training.Training(**wanted, model_name=name, algorithm=algorithm))
     training.train(request)
     model = runs.trained(config.mlflow_uri, request.run_id)
-    evaluation.evaluate(evaluation.request_for(model, config.datasets, "bikes", "1"))
+    evaluation.evaluate(evaluation.request_for(model, config.datasets, name, "1"))
     return Watched(config, model.model_copy(update={"name": NAME, "version": 1}))
 
 
@@ -298,6 +293,25 @@ def test_labels_that_come_at_once_are_all_measured(watched: Watched, judged: Wat
         list(pool.map(lambda part: delivered(watched, *part), parts))
     (last,) = store.every(watched.config.measurements, NAME, "performance")
     assert last.lines[0].rows == 90
+
+
+def test_labels_of_classes_that_the_model_does_not_know_are_told_and_not_measured(
+    watched: Watched, judged: Watched
+) -> None:
+    table = {"problem": "tabular-classification", "target": "busy", "columns": {"cnt": "drop"}}
+    of_classes = made(judged.config, "busy", "logistic_regression", **table)
+    watched = Watched(watched.config.model_copy(update={"tracking_uri": judged.config.mlflow_uri}), of_classes.model)
+    rows = new_rows(90)
+    watch.watch(scored(watched, rows))
+    before = tree(watched.config.measurements)
+    with pytest.raises(DataError, match=r"not one label in 'shop' is a class of dev.ml.bikes \(no, yes\), but 'a'"):
+        delivered(watched, rows.assign(shop="a"), label_column="shop")
+    assert tree(watched.config.measurements) == before
+    mistyped = ["refund", "refund", "Yes", *rows["busy"].iloc[3:]]
+    joined = delivered(watched, rows.assign(busy=mistyped), label_column="busy")
+    assert joined.other_classes == {"refund": 2, "Yes": 1}
+    assert {line.rows for line in joined.batches[0].lines if line.part == "performance"} == {87}
+    assert not any(line.beyond for line in joined.batches[0].lines)
 
 
 def test_labels_that_join_nothing_are_an_error_and_nothing_is_kept(watched: Watched) -> None:

@@ -184,6 +184,25 @@ def test_a_version_of_pairs_keeps_identity_order_and_reasons(config: Settings) -
     assert all(before[key] == after[key] for key in shared)
 
 
+def test_pairs_of_which_both_texts_are_nearly_the_same_stay_together(config: Settings) -> None:
+    rows = pairs(200)
+    copies = rows.head(60).assign(**{name: rows[name].head(60) + " @ann" for name in KINDS})
+    everything = pd.concat([rows, copies], ignore_index=True)
+    near = write_version(config, everything).near_duplicates
+    assert near is not None
+    assert near.pairs >= 60
+    kept = rows_of(config)
+    sides = dict(zip(zip(kept["premise"], kept["hypothesis"], strict=True), kept["split"], strict=True))
+    twins = [(pair, tuple(f"{text} @ann" for text in pair)) for pair in rows[[*KINDS]].head(60).itertuples(index=False)]
+    assert sum(sides[tuple(one)] == sides[other] for one, other in twins) >= 55, "as far as quotas allow"
+
+    gone = copies["hypothesis"].iloc[0]
+    erase([config], Subject(texts=(gone,)))
+    left = dataset.load(config.datasets, "pairs", "1").near_duplicates
+    assert left is not None
+    assert left.rows < near.rows
+
+
 def test_no_first_text_is_on_two_splits_where_it_decides(config: Settings) -> None:
     rows = pairs(300)
     rows["premise"] = rows["premise"].str.replace("is not", "is").str.split(" ").str[:4].str.join(" ")
@@ -276,7 +295,10 @@ def test_a_person_leaves_by_either_text_and_does_not_come_again(config: Settings
     )
     batch.infer(of_file)
 
+    (vectors := config.state / "vectors" / "of_texts.sqlite").parent.mkdir(exist_ok=True)
+    vectors.touch()
     done = erase([config], Subject(texts=(f" {whose.lower()}",)))
+    assert not vectors.exists()
     gone = len(rows) - len(others)
     assert gone > 1
     assert {"dataset", "predictions"} <= {touched.kind for touched in done.touched}

@@ -10,12 +10,12 @@ from flows import flow_requests
 from lifecycle.core import patterns
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import NAME_PATTERN
-from lifecycle.problems.text_classification import behaviour
+from lifecycle.problems.behaviour import suites
 from lifecycle.settings import Settings, checked
 from lifecycle.settings.definitions import ModelDefinition
 
 REQUESTS = [kind for kind in vars(flow_requests).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
-SUITES = [kind for kind in vars(behaviour).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+SUITES = [kind for kind in vars(suites).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
 
 
 def patterns_in(schema: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ import yaml
 
 from cli.main import main
 from cli.operations import deployments, project
+from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
 from lifecycle.settings import files
@@ -65,6 +66,44 @@ def test_schedules_are_off_unless_they_are_set_and_a_batch_without_a_table_has_n
     assert [schedule["active"] for schedule in entries[batch, "bikes-prod"]["schedules"]] == ["{{ $SCHEDULES_PROD }}"]
     assert entries[batch, "churn-prod"]["schedules"] == []
     assert entries["flows.rollback.rollback", "churn-rehearsal-prod"]["schedules"]
+
+
+def test_schedules_keep_the_times_and_the_zone_of_the_settings(place: Path) -> None:
+    (place / "config" / "prod.yaml").write_text(
+        "schedule: {time_zone: America/New_York, times: {batch-inference: '15 6 * * 1-5', rollback: '0 2 * * 6'}}\n"
+        "models: {churn: {schedule: {times: {monitor: '0 12 * * *'}}}}"
+    )
+    entries = by_name(project.deployments())
+    batch, rehearsal = "flows.batch_inference.batch_inference", "flows.rollback.rollback"
+    active = "{{ $SCHEDULES_PROD }}"
+    assert entries[batch, "bikes-prod"]["schedules"] == [
+        {"slug": "daily", "timezone": "America/New_York", "active": active, "cron": "15 6 * * 1-5"}
+    ]
+    assert entries[batch, "bikes-prod"]["parameters"]["time_zone"] == "America/New_York"
+    (saturdays,) = entries[rehearsal, "bikes-rehearsal-prod"]["schedules"]
+    assert (saturdays["cron"], saturdays["timezone"]) == ("0 2 * * 6", "America/New_York")
+    (noon,) = entries["flows.monitor.monitor", "churn-prod"]["schedules"]
+    assert (noon["cron"], noon["timezone"]) == ("0 12 * * *", "America/New_York")
+    (shipped,) = entries[batch, "bikes-staging"]["schedules"]
+    assert (shipped["cron"], shipped["timezone"]) == ("0 6 * * *", "Europe/Helsinki")
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    ["{time_zone: Mars/Olympus}", "{time_zone: ../zone}", "{times: {train: daily}}", "{times: {release: '0 0 * * *'}}"],
+)
+def test_a_zone_or_a_time_that_is_none_is_refused(place: Path, schedule: str) -> None:
+    (place / "config" / "dev.yaml").write_text(f"schedule: {schedule}")
+    with pytest.raises(ConfigError, match="schedule"):
+        project.deployments()
+
+
+def test_times_that_a_file_of_its_own_leaves_unread_are_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "config" / "prod.yaml").write_text("schedule: {time_zone: America/New_York}")
+    (place / "prefect.yaml").write_text("deployments: []")
+    monkeypatch.chdir(place)
+    with pytest.raises(ConfigError, match="schedule, and this project writes its own"):
+        deployments.deploy([settings.load("prod")])
 
 
 def test_the_names_of_an_environment_match_its_patterns_and_no_others(place: Path) -> None:  # noqa: ARG001

@@ -24,6 +24,7 @@ WORDS = [f"word{n}" for n in range(20)]
 CELLS: dict[str, tuple[str, list[str], str]] = {
     "numbers": ("x", ["1.5", "-2", "1e3", ".5"] * 9, "numeric"),
     "numbers, some missing": ("x", ["1.5", "", "NA", "?", "2.25"] * 9, "numeric"),
+    "more digits than a number has": ("x", ["9" * 5000, "1.5", "2.5"] * 9, "numeric"),
     "many whole numbers": ("x", [str(n) for n in range(13)] * 2, "numeric"),
     "few whole numbers": ("month", [str(n) for n in range(1, 13)] * 2, "categorical"),
     "few whole numbers beside missing ones": ("x", ["1.0", "2.0", ""] * 9, "categorical"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lifecycle.data import twins
 from lifecycle.data.twins import Pair
 from lifecycle.problems.text_classification import identity
+from lifecycle.problems.text_pair_classification.identity import pair_key
 
 examples = hypothesis.settings(deadline=None, max_examples=40)
 sentences = st.lists(
@@ -21,13 +22,14 @@ tables = st.lists(sentences.map(" ".join), max_size=40)
 PARCEL = "your parcel {} is waiting at the shop around the corner until friday evening"
 
 
-def by_key(texts: list[str]) -> dict[str, str]:
-    return {identity.text_key(text): text for text in texts}
+def by_key(texts: list[str]) -> dict[str, tuple[str, ...]]:
+    return {identity.text_key(text): (text,) for text in texts}
 
 
-def similarity(one: str, other: str) -> float:
-    first, second = twins.shingles(one), twins.shingles(other)
-    return len(first & second) / len(first | second)
+def similarity(one: tuple[str, ...], other: tuple[str, ...]) -> float:
+    """Of the texts that are least alike."""
+    shingles = [(twins.shingles(text), twins.shingles(another)) for text, another in zip(one, other, strict=True)]
+    return min(len(first & second) / len(first | second) for first, second in shingles)
 
 
 @examples
@@ -38,6 +40,21 @@ def test_each_pair_is_a_true_one_and_stands_once(texts: list[str]) -> None:
     assert all(pair.similarity == similarity(keyed[pair.one], keyed[pair.other]) >= 0.75 for pair in found)
     assert len({pair[:2] for pair in found}) == len(found)
     assert all(pair.one < pair.other for pair in found)
+
+
+@examples
+@given(st.lists(st.tuples(sentences.map(" ".join), sentences.map(" ".join)), max_size=30))
+def test_a_row_of_two_texts_is_a_twin_of_another_one_if_both_of_its_texts_are(rows: list[tuple[str, str]]) -> None:
+    keyed = {pair_key(*row): row for row in rows}
+    found = twins.pairs(keyed)
+    assert all(pair.similarity == similarity(keyed[pair.one], keyed[pair.other]) >= 0.75 for pair in found)
+
+
+def test_a_long_text_in_common_makes_no_twins_of_pairs_whose_other_texts_differ_nor_of_turned_ones() -> None:
+    long = " ".join(f"w{number}" for number in range(60))
+    rows = [(long, "it is short"), (long, "who knows"), ("it is short", long), (f"{long} indeed", "It is short.")]
+    (pair,) = twins.pairs({pair_key(*row): row for row in rows})
+    assert {*pair[:2]} == {pair_key(*rows[0]), pair_key(*rows[3])}
 
 
 def test_hardly_a_pair_is_overlooked() -> None:
@@ -59,7 +76,7 @@ def test_the_order_of_texts_does_not_matter(texts: list[str], chance: random.Ran
 
 
 def test_the_hashes_are_the_same_on_every_machine() -> None:
-    (hashes,) = twins._hashes(twins._Words(["Profit rose by 5 %", "日本語", ":-)"]))
+    (hashes,) = twins._hashes(twins._Words([("Profit rose by 5 %",), ("日本語",), (":-)",)]))
     assert hashes.shape == (3, 125)
     assert (
         hashlib.sha256(hashes.astype("<u4").tobytes()).hexdigest()

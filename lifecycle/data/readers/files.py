@@ -102,4 +102,7 @@ def _translating(source: Source, content: Content) -> Iterator[None]:
             what, fix = text.undecodable(source, content)
             raise DataError(f"{source.name}, {what}.", fix) from None
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{source.name}: damaged Parquet: {reason}.", "Fetch the file again.") from None
+        if content.head()[:4] != b"PAR1":
+            what = f"{source.name}: this is no Parquet."
+            raise DataError(what, "If it is a text, declare its form: --format csv, or --format jsonl.") from None
+        raise DataError(f"{source.name}: damaged Parquet: {reason.rstrip('.')}.", "Fetch the file again.") from None

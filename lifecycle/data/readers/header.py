@@ -17,6 +17,14 @@ NESTED = "of lists or objects. Make columns of the parts, or write them as strin
 BYTE_ORDER_MARK = "\ufeff"
 
 
+class OtherDelimiterError(DataError):
+    """A header that is one name by the delimiter that was declared, and several by another one."""
+
+    def __init__(self, name: str, header: str, word: str) -> None:
+        super().__init__(f"{name}, line 1: there is one column, {header!r:.80}.", f"Declare --delimiter {word}.")
+        self.delimiter = DELIMITERS.get(word, word.strip("'"))
+
+
 def columns(name: str, header: Sequence[str], wanted: Wanted, *, delimiter: str = "") -> dict[str, int]:
     """The columns to read, each with its position.
 
@@ -24,11 +32,11 @@ def columns(name: str, header: Sequence[str], wanted: Wanted, *, delimiter: str 
     twice, or whose name cannot be stored, is left out.
 
     Raises:
-        DataError: A column that is asked for is not there, or stands twice; all of them are named. Or there is one
-            column alone, whose name another delimiter divides.
+        DataError: A column that is asked for is not there, or stands twice; all of them are named.
+        OtherDelimiterError: There is one column alone, whose name another delimiter divides.
     """
     if not wanted.columns and len(header) == 1 and delimiter and (word := _delimiter(header[0], [], delimiter)):
-        raise DataError(f"{name}, line 1: there is one column, {header[0]!r:.80}.", f"Declare --delimiter {word}.")
+        raise OtherDelimiterError(name, header[0], word)
     counts = Counter(header)
     if twice := [column for column in wanted.columns if counts[column] > 1]:
         raise DataError(f"{name}, line 1: {_listed('column', twice)} stands twice.", "Rename one of them.")

@@ -44,6 +44,8 @@ GUNZIP = "gzip within gzip", "Unpack it: gzip -dc < {here} > {plain}.gz"
 UTF_32 = codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE
 UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 """Of which the first begins that of UTF-32."""
+MOSTLY = 0.8
+"""Share of bytes that are zero where each second one is."""
 
 
 def decoded(source: Source, file: IO[bytes]) -> io.TextIOWrapper:
@@ -158,6 +160,17 @@ def _require_text(source: Source, head: bytes) -> None:
         what, fix = known
         here, plain = shlex.quote(source.uri), shlex.quote(re.sub(r"(\.(bz2|xz|zst|gz))?$", "", source.uri) + ".csv")
         raise DataError(f"{source.name}: this is {what}.", fix.format(here=here, plain=plain))
+    if is_ascii_based and (encoding := _by_zeros(head)):
+        what = f"{source.name}: every other byte is zero, as in a text in UTF-16 without a byte order mark."
+        raise DataError(what, f"Declare --encoding {encoding}.")
+
+
+def _by_zeros(head: bytes) -> str:
+    """The encoding of a text of Latin letters in two bytes each; empty if it is none."""
+    halves = {"utf-16-be": head[0::2], "utf-16-le": head[1::2]}
+    shares = {name: half.count(0) / max(1, len(half)) for name, half in halves.items()}
+    likely = max(shares, key=lambda name: shares[name])
+    return likely if shares[likely] > MOSTLY and sum(shares.values()) < 1 + MOSTLY / 2 else ""
 
 
 def _signed(name: str, head: bytes) -> tuple[str, str] | None:

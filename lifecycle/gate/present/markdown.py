@@ -26,7 +26,7 @@ def table(shown: Table) -> str:
 
 
 def _beginning(verdict: Verdict) -> Iterator[str]:
-    yield f"# {verdict.title} in {verdict.env}: {verdict.challenger}"
+    yield f"# {verdict.title} in {verdict.env}"
     if verdict.mode == "dry_run":
         yield f"**DRY RUN: the gate of {verdict.env} protects nothing.** What it refuses is promoted all the same."
     yield "\n".join(f"- {as_markdown(reason)}" for reason in verdict.reasons)
@@ -35,4 +35,4 @@ def _beginning(verdict: Verdict) -> Iterator[str]:
     left = [f"{count:,} rows that the {who} was trained on" for who, count in verdict.left_out.items() if count]
     aside = f" Left out: {' and '.join(left)}." if left else ""
     terms = "".join(f" {as_markdown(term)}" for term in verdict.terms)
-    yield f"Against {against}, on {verdict.rows:,} rows of {data}.{aside}{terms}"
+    yield f"Challenger: {verdict.challenger}, against {against}, on {verdict.rows:,} rows of {data}.{aside}{terms}"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lifecycle.core.errors import ConfigError, IntegrityError
+from lifecycle.core.errors import CHECK_PLACE, ConfigError, IntegrityError, NotFoundError
 from lifecycle.core.names import TEXT_CLASSIFICATION, Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
@@ -88,8 +88,11 @@ def _copied(model: Incoming) -> Iterator[Path]:
     """The files of a model, without what MLflow and Python write beside it.
 
     Raises:
+        NotFoundError: There is nothing there.
         IntegrityError: It is no folder of a model, or a link leads out of it.
     """
+    if not model.folder.exists():
+        raise NotFoundError(f"{model.label} does not exist.", CHECK_PLACE)
     if not (model.folder / FILE).is_file():
         what = f"{model.label}: there is no MLflow model (no {FILE} file)."
         raise IntegrityError(what, "Name a folder as MLflow saves it, or a runs:/ or models:/ URI.")

@@ -24,6 +24,7 @@ from lifecycle.problems.chat.settings import (
 )
 from lifecycle.problems.chat.words import indexed, words
 from lifecycle.problems.embedding import encoders
+from lifecycle.problems.embedding.kept import Remembering
 from lifecycle.settings.files import project
 
 SIZE, OVERLAP = 800, 100
@@ -44,6 +45,7 @@ def build(
     params: Mapping[str, Any],
     seed: int,
     encoder: encoders.Files | None = None,
+    kept: Path | None = None,
 ) -> None:
     """Write a chain into a folder, as `model.Chain.load` reads it. Nothing of it is random.
 
@@ -53,6 +55,7 @@ def build(
         params: `chunk_size`, `overlap`, `k1`, `b`, `prompt`, and what `settings.Settings` has.
         seed: Kept with the settings.
         encoder: What makes vectors of passages, if they are found by them.
+        kept: Where vectors are kept that earlier trainings made.
 
     Raises:
         ConfigError: A prompt has not its fields, or what makes the index is not installed.
@@ -71,7 +74,8 @@ def build(
     texts = [indexed(row) for row in rows]
     _write_index([words(text) for text in texts], folder / BM25, params)
     if encoder is not None:
-        np.save(folder / VECTORS, encoder.encoder().vectors(texts).astype("float32"), allow_pickle=False)
+        encoder.encoder()
+        np.save(folder / VECTORS, Remembering(encoder, kept).vectors(texts).astype("float32"), allow_pickle=False)
         (folder / NETWORK).write_bytes(encoder.network)
         (folder / TOKENIZER).write_text(encoder.tokenizer, encoding="utf-8")
 

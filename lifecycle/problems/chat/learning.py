@@ -75,14 +75,14 @@ class Recipe:
 class Built:
     """A chain in a folder of its own, which lasts as long as this."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, kept: Path | None = None) -> None:
         self.recipe = recipe
         held = tempfile.mkdtemp(prefix="mlops-chain-")
         weakref.finalize(self, shutil.rmtree, held, ignore_errors=True)
         self.folder = Path(held) / CHAIN
         told = {name: value for name, value in recipe.params.items() if value is not None}
         told |= {"algorithm": recipe.algorithm, "prompt": recipe.prompt}
-        index.build(recipe.read, self.folder, told, recipe.seed, recipe.encoder)
+        index.build(recipe.read, self.folder, told, recipe.seed, recipe.encoder, kept)
         self.model = ChatModel.of(self.folder)
 
     def answer_from(self, threshold: float) -> None:
@@ -115,6 +115,7 @@ class _Learning(Learning):
     sources = (
         *(f"problems/chat/{name}.py" for name in CODE),
         "problems/embedding/encoders.py",
+        "problems/embedding/kept.py",
         "problems/text_pair_classification/model.py",
     )
 
@@ -142,7 +143,7 @@ class _Learning(Learning):
         columns: Columns,
         beside: Beside = NOTHING,
     ) -> Built:
-        built = Built(self.build(algorithm, params, seed, columns))
+        built = Built(self.build(algorithm, params, seed, columns), beside.vectors)
         if built.recipe.params[THRESHOLD] is None:
             built.answer_from(learnt_threshold(target, built.refusing_nothing().predict(None, inputs)))
         return built

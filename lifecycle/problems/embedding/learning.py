@@ -19,10 +19,11 @@ from lifecycle.problems import fitting
 from lifecycle.problems.classification import plots, summary
 from lifecycle.problems.contract import CLASS, EXAMPLE, Columns, Estimator
 from lifecycle.problems.embedding import encoders
+from lifecycle.problems.embedding.kept import Remembering
 from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.text_classification.model import store
-from lifecycle.problems.text_pair_classification.model import NETWORK, TOKENIZER, Encoder, PairModel, embedded
+from lifecycle.problems.text_pair_classification.model import NETWORK, TOKENIZER, PairModel, embedded
 
 EMBEDDING = "embedding"
 BESIDE = ("encoder", "tokenizer")
@@ -31,35 +32,21 @@ PACKAGES = ("onnxruntime", "tokenizers")
 """What its models need beyond the libraries of all."""
 
 
-class Remembering(Encoder):
-    """An encoder that reads each text once: rows are measured, and shuffled to tell what matters, after the fit."""
-
-    def __init__(self, network: bytes, tokenizer: str) -> None:
-        super().__init__(network, tokenizer)
-        self._known: dict[str, Any] = {}
-
-    def vector(self, text: str) -> Any:
-        """As before, or as it was."""
-        if text not in self._known:
-            self._known[text] = super().vector(text)
-        return self._known[text]
-
-
 class Embedded(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """The first step while a model is trained, known by its encoder's digest; a stored model has the encoder itself."""
 
     def __init__(self, encoder: str = "") -> None:
         self.encoder = encoder
 
-    def with_files(self, files: encoders.Files) -> Self:
-        """The same, with what it reads by."""
-        self.files_ = files
+    def with_files(self, files: encoders.Files, kept: Path | None = None) -> Self:
+        """The same, with what it reads by, and where vectors of earlier trainings are kept."""
+        self.files_, self.kept_ = files, kept
         return self
 
-    def fit(self, texts: pd.DataFrame, _: Any = None) -> Self:
+    def fit(self, texts: pd.DataFrame, _: Any = None) -> Self:  # noqa: ARG002  what scikit-learn gives
         """Load the encoder."""
         self.files_.encoder()
-        self.reader_, self.width_ = Remembering(*self.files_), texts.shape[1]
+        self.reader_ = Remembering(self.files_, self.kept_)
         return self
 
     def transform(self, texts: pd.DataFrame) -> Any:
@@ -72,9 +59,10 @@ class WithEmbedding(Learning):
 
     def __init__(self, problem: ProblemName, plain: Learning) -> None:
         self.problem, self.plain, self.target = problem, plain, plain.target
-        entry = Estimator(LogisticRegression, {"C": 10.0, "max_iter": 2000}, packages=PACKAGES)
+        space = {"C": (0.1, 1.0, 10.0, 100.0), "class_weight": (None, "balanced")}
+        entry = Estimator(LogisticRegression, {"C": 10.0, "max_iter": 2000}, packages=PACKAGES, space=space)
         self.estimators = {**plain.estimators, EMBEDDING: entry}
-        own = ("problems/embedding/learning.py", "problems/embedding/encoders.py")
+        own = ("problems/embedding/learning.py", "problems/embedding/encoders.py", "problems/embedding/kept.py")
         self.sources = tuple(dict.fromkeys((*plain.sources, *own, "problems/text_pair_classification/model.py")))
 
     def build(
@@ -103,6 +91,7 @@ class WithEmbedding(Learning):
         if algorithm != EMBEDDING:
             return self.plain.fit(algorithm, params, seed, inputs, target, columns, beside)
         pipeline = self.build(algorithm, params, seed, columns)
+        pipeline[0].with_files(pipeline[0].files_, beside.vectors)
         of_encoder = {name: value for name, value in params.items() if name in BESIDE}
         own = {name: value for name, value in params.items() if name not in BESIDE}
         texts = inputs[[column.name for column in columns]]

@@ -128,7 +128,7 @@ def _note_of_words(values: "pd.Series[str]", strays: "pd.Series[str]") -> str:
 def _kind_of_numbers(name: str, numbers: "pd.Series[str]") -> tuple[str, str]:
     if numbers.str.match(CODE).any():
         return "categorical", ""
-    values = pd.to_numeric(numbers).astype("float64")
+    values = pd.to_numeric(numbers, errors="coerce").astype("float64")  # of too many digits for a number: none
     levels = values.unique()
     if {*levels[:3]} == {0.0, 1.0}:
         return "boolean", ""

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sklearn.calibration import CalibratedClassifierCV
@@ -16,12 +16,13 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, SGDRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils import get_tags
 
+from lifecycle.problems import out_of_core
 from lifecycle.problems.contract import Estimator
 
 CATEGORIES = 100
@@ -39,17 +40,40 @@ def _linear_svm(**params: Any) -> Any:
 
 
 FOREST = {"n_estimators": 200, "min_samples_leaf": 2, "n_jobs": -1}
+BOOSTING: dict[str, Sequence[Any]] = {
+    "learning_rate": (0.03, 0.1, 0.3),
+    "max_iter": (100, 300),
+    "max_leaf_nodes": (15, 31, 63),
+    "min_samples_leaf": (5, 20, 60),
+    "l2_regularization": (0.0, 1.0),
+}
+BAGGING: dict[str, Sequence[Any]] = {"max_features": ("sqrt", 0.3, 0.6, 1.0), "min_samples_leaf": (1, 2, 5, 10)}
+C: dict[str, Sequence[Any]] = {"C": (0.01, 0.1, 1.0, 10.0, 100.0)}
+ALPHA: dict[str, Sequence[Any]] = {"alpha": (1e-6, 1e-5, 1e-4, 1e-3)}
+BALANCED: dict[str, Sequence[Any]] = {"class_weight": (None, "balanced")}
+"""What is tried by default when a search names nothing."""
 
 CLASSIFIERS: dict[str, Estimator] = {
-    "hist_gradient_boosting": Estimator(HistGradientBoostingClassifier, trusted_types=BOOSTED),
-    "logistic_regression": Estimator(LogisticRegression, {"max_iter": 1000}, NUMBERS),
-    "random_forest": Estimator(RandomForestClassifier, FOREST, TREE),
-    "linear_svm": Estimator(_linear_svm, trusted_types=CALIBRATED),
+    "hist_gradient_boosting": Estimator(HistGradientBoostingClassifier, trusted_types=BOOSTED, space=BOOSTING),
+    "logistic_regression": Estimator(LogisticRegression, {"max_iter": 1000}, NUMBERS, space=C | BALANCED),
+    "random_forest": Estimator(RandomForestClassifier, FOREST, TREE, space=BAGGING | BALANCED),
+    "linear_svm": Estimator(_linear_svm, trusted_types=CALIBRATED, space=C),
+    "sgd": Estimator(
+        SGDClassifier,
+        out_of_core.CLASSIFIER,
+        NUMBERS,
+        sources=out_of_core.SOURCES,
+        space=ALPHA | BALANCED,
+        out_of_core=True,
+    ),
 }
 REGRESSORS: dict[str, Estimator] = {
-    "hist_gradient_boosting": Estimator(HistGradientBoostingRegressor, trusted_types=BOOSTED),
-    "linear_regression": Estimator(Ridge, trusted_types=NUMBERS),
-    "random_forest": Estimator(RandomForestRegressor, FOREST, TREE),
+    "hist_gradient_boosting": Estimator(HistGradientBoostingRegressor, trusted_types=BOOSTED, space=BOOSTING),
+    "linear_regression": Estimator(Ridge, trusted_types=NUMBERS, space={"alpha": (0.01, 0.1, 1.0, 10.0, 100.0)}),
+    "random_forest": Estimator(RandomForestRegressor, FOREST, TREE, space=BAGGING),
+    "sgd": Estimator(
+        SGDRegressor, out_of_core.REGRESSOR, NUMBERS, sources=out_of_core.SOURCES, space=ALPHA, out_of_core=True
+    ),
 }
 """Algorithm to its entry; the first is the default."""
 

@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.metrics import root_mean_squared_error
 
 from lifecycle.core.names import ProblemName
-from lifecycle.problems import fitting, own
+from lifecycle.problems import fitting, out_of_core, own
 from lifecycle.problems.classification import plots as plots_of_classes
 from lifecycle.problems.classification import summary as classes
 from lifecycle.problems.contract import CLASS, EXAMPLE, NUMBER, Columns, Estimator
@@ -105,6 +105,10 @@ class TableLearning(Learning):
             own.fit(algorithm, pipeline, self._model(pipeline, columns).features(inputs), target.to_numpy())
             return pipeline
         name = fitting.algorithm_of(self.estimators, algorithm)
+        if self.estimators[name].out_of_core:
+            rows = out_of_core.rows_of(inputs, target, beside, self._model(None, columns).features)
+            out_of_core.fit(name, pipeline, features, rows, self.parted(params), self.noun)
+            return pipeline
         fitting.fit(name, pipeline, features, target.to_numpy(), noun=self.noun, params=self.parted(params))
         return pipeline
 
@@ -118,7 +122,7 @@ class TableLearning(Learning):
     ) -> Any:
         if not isinstance(algorithm, OwnAlgorithm):
             name = fitting.algorithm_of(self.estimators, algorithm)
-            estimator = fitting.made(self.estimators, name, params, seed, beside=self.beside)
+            estimator = fitting.made(self.estimators, name, params, seed, self.beside, self.outcome.answer)
             return self.behind(estimator, name, self.parted(params)[0], features, columns)
         estimator = own.made(algorithm, params, seed, self.outcome.answer)
         if not own.is_whole(estimator):

@@ -184,7 +184,7 @@ def _is_key(name: str, cells: "pd.Series[str]") -> bool:
     judged = judge(name, cells)
     if not stripped.str.fullmatch(NUMBER).all():
         return judged.kind == DROP and not (are_written(stripped) or stripped.str.fullmatch(DATE).all())
-    steps = pd.to_numeric(stripped).diff().dropna()
+    steps = pd.to_numeric(stripped, errors="coerce").diff().dropna()
     return judged.kind == DROP or bool((steps == 1).all())
 
 

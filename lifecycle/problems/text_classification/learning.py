@@ -44,11 +44,11 @@ class _Learning(Learning):
         columns: Columns,
         beside: Beside = NOTHING,
     ) -> Any:
-        return estimators.fit(algorithm, params, seed, inputs, target)
+        return estimators.fit(algorithm, params, seed, inputs, target, beside)
 
     def parameters(self, pipeline: Any) -> dict[str, Any]:
         own = {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}
-        return own | {f"tfidf.{name}": value for name, value in estimators.text_parameters(pipeline).items()}
+        return own | estimators.text_parameters(pipeline)
 
     def answers(self, pipeline: Any, inputs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
         return summary.answers(TextModel(pipeline), inputs)

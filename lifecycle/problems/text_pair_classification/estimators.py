@@ -10,7 +10,6 @@ from typing import Any
 
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler
 
@@ -23,7 +22,7 @@ from lifecycle.problems.text_pair_classification.model import FIRST, NUMBERS, SE
 
 ESTIMATORS: dict[str, Estimator] = {
     **OF_TEXTS,
-    "logistic_regression": Estimator(LogisticRegression, {"C": 1.0, "max_iter": 1000}),
+    "logistic_regression": OF_TEXTS["logistic_regression"]._replace(defaults={"C": 1.0, "max_iter": 1000}),
 }
 """Algorithm to its entry; the first is the default."""
 READS = "reads"

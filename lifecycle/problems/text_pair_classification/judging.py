@@ -22,4 +22,5 @@ def _length(inputs: Columns, rows: pd.DataFrame) -> pd.Series:
 JUDGING = ANY_CLASSIFIER._replace(
     slices={**ANY_CLASSIFIER.slices, "word_overlap": _overlap, "text_length": _length},
     usual_slices=("label", "word_overlap", "text_length"),
+    inapplicable=lambda _: iter(()),
 )

@@ -71,8 +71,7 @@ class Training:
         tensors |= {f"optimiser.{n}.{name}": held for n, state in of_optimiser.items() for name, held in state.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         with publish_file(path) as temporary:
-            copies = {name: held.detach().cpu().clone() for name, held in tensors.items()}
-            save_file(copies, temporary, {"place": json.dumps(self.place)})
+            save_file(_apart(tensors), temporary, {"place": json.dumps(self.place)})
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint."""
@@ -212,6 +211,17 @@ def _halves(precision: str, device: str) -> bool:
 
     is_able = device == "cuda" and torch.cuda.is_bf16_supported()
     return precision == "bfloat16" or (precision == "auto" and is_able)
+
+
+def _apart(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Tensors as a file takes them: none in the memory of another; what stands alone is not copied."""
+    held, seen = dict[str, Any](), set[int]()
+    for name, tensor in tensors.items():
+        here = tensor.detach().cpu().contiguous()
+        place = here.untyped_storage().data_ptr()
+        held[name] = here.clone() if place in seen else here
+        seen.add(place)
+    return held
 
 
 def _below(part: str, tensors: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""`mlops tune`: which parameters of an algorithm are the best, by cross-validation on the train split alone."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from pydantic import Field
+
+from cli import console, options, runner, show, steps
+from flows.flow_requests import Fitting, TrainingRequest
+from flows.request import required
+from lifecycle import settings
+from lifecycle.core.errors import ConfigError
+from lifecycle.core.names import Environment
+from lifecycle.core.parameters import Name
+from lifecycle.data import dataset
+from lifecycle.data.manifest import LATEST
+from lifecycle.settings.definitions import ModelDefinition
+
+if TYPE_CHECKING:
+    from lifecycle.settings import Settings
+    from lifecycle.training.tune import Study, Trial, Tuned
+
+SHOWN = 10
+KEPT = "The trials that are complete stay. The same command goes on from there."
+
+
+class TuneRequest(Fitting):
+    """What is searched; the rest is as in a training."""
+
+    first = ("data_name", "data_version", "model_name")
+
+    data_name: Name | None = Field(None, description="Name of the dataset.")
+    data_version: Name | None = Field(None, description="Version whose train split is searched on; default the latest.")
+    env: Environment = Field(Environment.DEV, description="Environment whose settings and metric count.")
+    search: Literal["random", "grid", "halving"] = Field(
+        "random",
+        description="random draws of the space, grid tries all of it, halving tries many on few rows and the best "
+        "third on three times as many.",
+    )
+    trials: int | None = Field(
+        None, description="So many candidates; default 20, of halving 27, of a grid all.", ge=1, le=10_000
+    )
+    minutes: float | None = Field(None, description="No trial begins later than this.", gt=0)
+    folds: int = Field(5, description="Folds of the cross-validation.", ge=2, le=50)
+    metric: str = Field("", description="Metric to search by; default the one that the gate decides by.")
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", help="Values of a parameter to try, as C=0.1,1,10; may be repeated."),
+    ] = None
+    space: Path | None = Field(
+        None, description="File (YAML) of values by name, or ranges, as C: {from: 0.1, to: 100, scale: log}."
+    )
+
+    def defined_by(self, definition: ModelDefinition) -> dict[str, object]:
+        """The dataset, and what is fitted."""
+        return {"data_name": definition.data.name} | self.fitted_by(definition)
+
+
+@options.of_request
+def tune(
+    request: TuneRequest,
+    train: Annotated[bool, typer.Option("--train", help="Train the best, and let the gate judge it.")] = False,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Search the parameters of an algorithm by cross-validation on the train split. The same again goes on.
+
+    Example: mlops tune --model-name sentiment --algorithm logistic_regression --param C=0.1,1,10 --search grid
+    """
+    given = request.params
+    request = request.completed()
+    config = settings.load(request.env, model_name=request.model)
+    runner.quiet(verbose=verbose)
+    study = _planned(config, request, given)
+    from lifecycle.training import tune as tuning
+
+    title = f"Tuning {study.name} on the train split of {study.wanted.data_name} {study.wanted.data_version}"
+    with runner.progress(f"{title}, {study.wanted.folds} folds, {study.folds.kind}", KEPT):
+        found = tuning.tune(study)
+    if not (as_json and train):
+        show.print_json(_as_json(found, request)) if as_json else _show(found, request)
+    if train:
+        steps.trained(_training(found, request), as_json, verbose)
+
+
+def _planned(config: "Settings", request: TuneRequest, given: "dict[str, object] | None") -> "Study":
+    """The search, checked; parameters that a definition fixes may be searched, those that were given may not."""
+    from lifecycle.training import spaces
+    from lifecycle.training import tune as tuning
+
+    if request.space and request.param:
+        raise ConfigError("--space and --param are one thing.", "Give one of them.")
+    space = spaces.read(request.space) if request.space else spaces.written(request.param or [])
+    fixed = {name: value for name, value in (request.params or {}).items() if given or name not in space}
+    data_name = required(request.data_name, "--data-name")
+    wanted = tuning.Tuning(
+        data_name=data_name,
+        data_version=dataset.resolve(config.datasets, data_name, request.data_version or LATEST),
+        model_name=request.model,
+        algorithm=request.algorithm,
+        params=fixed,
+        seed=request.seed or 0,
+        space=space,
+        **request.model_dump(include={"search", "trials", "minutes", "folds", "metric"}),
+    )
+    return tuning.plan(config, wanted)
+
+
+def _training(found: "Tuned", request: TuneRequest) -> TrainingRequest:
+    """The training of the best."""
+    return TrainingRequest(
+        data_name=found.data_name,
+        data_version=found.data_version,
+        model_name=found.model_name,
+        env=request.env,
+        algorithm=found.algorithm,
+        params=found.params,
+        seed=request.seed,
+    )
+
+
+def _command(found: "Tuned", request: TuneRequest) -> str:
+    wanted = _training(found, request)
+    parts = ["mlops", "train", "--model-name", found.model_name, "--data-name", found.data_name]
+    parts += [
+        "--data-version",
+        found.data_version,
+        "--algorithm",
+        found.algorithm,
+        "--params",
+        json.dumps(found.params),
+    ]
+    parts += ["--seed", str(wanted.seed)] if wanted.seed else []
+    return shlex.join([*parts, *(["--env", request.env] if request.env != Environment.DEV else [])])
+
+
+def _as_json(found: "Tuned", request: TuneRequest) -> dict[str, object]:
+    return found.model_dump(mode="json") | {"command": _command(found, request) if found.best else None}
+
+
+def _show(found: "Tuned", request: TuneRequest) -> None:
+    """The best trials as a table, and the command that trains the best."""
+    names = list(found.trials[0].params) if found.trials else []
+    rows = [(*(str(trial.params[name]) for name in names), *_reached(trial)) for trial in found.trials[:SHOWN]]
+    more = f", the best {SHOWN}" if len(found.trials) > SHOWN else ""
+    said = f"{len(found.trials)} trials of {found.planned} ({found.new} new){more}"
+    show.table((*names, f"{found.metric} ± deviation", "rows", "seconds", "run"), rows, said)
+    if found.best:
+        console.echo("Measured on folds of train, so as the best of several a little too well; the gate will tell.")
+        console.echo(f"Train the best: {_command(found, request)}")
+
+
+def _reached(trial: "Trial") -> tuple[str, str, str, str]:
+    value = "failed: " + trial.failure[:80] if trial.value is None else f"{trial.value:.4f} ± {trial.deviation:.4f}"
+    return value, f"{trial.rows:,}", f"{trial.seconds:.1f}", trial.run_id[:8]

@@ -1,0 +1,176 @@
+"""Hyper-parameter search: what is tried, on which rows, what its runs record, and that it goes on where it was left."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from cli import main
+from lifecycle.core.errors import ConfigError, DataError
+from lifecycle.core.names import Side
+from lifecycle.data import dataset
+from lifecycle.registry import leaderboard
+from lifecycle.settings import Settings
+from lifecycle.tracking import client as tracking
+from lifecycle.tracking import trials as tried
+from lifecycle.training import spaces, tune
+from lifecycle.training.folds import Folds
+from tests.conftest import ROOT, tree
+from tests.tables import sales, write_version
+
+RANGE = {"from": 1e-3, "to": 10, "scale": "log"}
+
+
+def planned(config: Settings, **values: Any) -> tune.Study:
+    wanted = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment", "algorithm": "naive_bayes"}
+    return tune.plan(config, tune.Tuning(**{**wanted, "folds": 2, **values}))
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(0, 9), min_size=1, max_size=4), min_size=1),
+    st.booleans(),
+    st.sampled_from(["random", "halving"]),
+    st.integers(1, 8),
+    st.integers(0, 99),
+)
+def test_a_larger_budget_begins_with_the_same_candidates(
+    values: dict[str, Any], ranges: bool, search: Any, trials: int, seed: int
+) -> None:
+    space = spaces.parsed({**values, **({"r": RANGE} if ranges else {})})
+    few, more = (spaces.candidates(space, search, count, seed) for count in (trials, trials + 3))
+    assert more[: len(few)] == few
+    assert len({json.dumps(each, sort_keys=True) for each in more}) == len(more)
+    assert all(params[name] in allowed for params in more for name, allowed in values.items())
+    assert all(1e-3 <= params["r"] <= 10 for params in more if ranges)
+
+
+def test_a_space_is_read_as_a_person_writes_it(tmp_path: Path) -> None:
+    texts = ["C=0.1,1e-4,10", "penalty=l1,l2", "tfidf__ngram_range=[1,1],[1,2]", "w=None,null,balanced", "d=true"]
+    assert spaces.written(texts) == {
+        "C": [0.1, 1e-4, 10],
+        "penalty": ["l1", "l2"],
+        "tfidf__ngram_range": [[1, 1], [1, 2]],
+        "w": [None, None, "balanced"],
+        "d": [True],
+    }
+    (tmp_path / "space.yaml").write_text("C: [1e-4, 1]\nn: {from: 1, to: 9}\nseed: 3\n")
+    space = spaces.parsed(spaces.read(tmp_path / "space.yaml"))
+    assert (space["C"], space["seed"]) == ([1e-4, 1], [3])
+    assert {type(params["n"]) for params in spaces.candidates(space, "random", 5, 0)} == {int}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"space": {"alphas": [1.0]}}, "no parameter 'alphas'"),
+        ({"space": {"alpha": []}}, "no value to try"),
+        ({"space": {"alpha": ["much"]}}, "alpha"),
+        ({"space": {"alpha": {"from": 2, "to": 1}}}, "no range"),
+        ({"space": {"alpha": {"low": 2, "to": 1}}}, "from"),
+        ({"space": {"alpha": RANGE}, "search": "grid"}, "a grid has no ranges"),
+        ({"space": {"alpha": [1.0]}, "params": {"alpha": 2.0}}, "fixed by --params and searched"),
+        ({"metric": "niceness"}, "not a metric"),
+        ({"algorithm": "astrology"}, "no algorithm"),
+        ({"algorithm": "transformer"}, "no parameters that are searched by default"),
+        ({"params": {"beta": 1}}, "no parameter 'beta'"),
+        ({"folds": 50}, "too few for 50 folds"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_trial_and_writes_nothing(
+    news: Settings, home: Path, values: dict[str, Any], words: str
+) -> None:
+    before = tree(home)
+    with pytest.raises((ConfigError, DataError), match=words):
+        planned(news, **values)
+    assert tree(home) == before
+
+
+def test_a_search_records_its_trials_and_goes_on_where_it_was_left(news: Settings) -> None:
+    space = {"alpha": [0.1, 1.0], "class_prior": [None, [0.5, 0.5]]}
+    first = tune.tune(planned(news, space=space, search="grid", trials=3))
+    assert (first.new, first.planned, len(first.trials)) == (3, 3, 3)
+    failed = [trial for trial in first.trials if trial.value is None]
+    assert [trial.params["class_prior"] for trial in failed] == [[0.5, 0.5]]
+    assert first.best == first.trials[0]
+    client = tracking.client(news.mlflow_uri)
+    children = {trial.run_id: client.get_run(trial.run_id) for trial in first.trials}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {first.run_id}
+    assert len(client.get_metric_history(first.trials[0].run_id, "fold")) == 2
+    assert client.get_run(first.run_id).data.metrics["f1_macro"] == first.trials[0].value
+    assert leaderboard.trainings(news, "sentiment", leaderboard.Wanted(), 20) == []
+
+    again = tune.tune(planned(news, space=space, search="grid", trials=3))
+    assert (again.new, again.trials) == (0, first.trials)
+    dead = first.trials[0].run_id  # as a killed process leaves it
+    client.update_run(dead, status="RUNNING")
+    client.set_tag(dead, "mlops.owner", f"{client.get_run(dead).data.tags['mlops.owner'].partition(':')[0]}:999999999")
+    more = tune.tune(planned(news, space=space, search="grid"))
+    assert (more.new, len(more.trials), more.run_id) == (2, 4, first.run_id)
+    assert client.get_run(dead).info.status == "KILLED"
+    assert [trial.value for trial in more.trials if trial.params == first.trials[0].params] == [first.trials[0].value]
+
+
+def test_a_trial_that_a_process_has_is_no_other_ones(news: Settings) -> None:
+    where = tracking.experiment(news.mlflow_uri, "sentiment-dev")
+    journal, other = (tried.opened(news.mlflow_uri, where, "study", "title", {}) for _ in range(2))
+    assert journal.run_id == other.run_id
+    assert journal.claim("a")
+    assert not other.claim("a")
+    assert other.claim("b")
+    with journal.trial("a", {}) as run:
+        run.measured([0.5, 0.7], 1.0)
+    assert other.known(["a", "b"])["a"]["value"] == pytest.approx(0.6)
+
+
+def test_halving_tries_a_third_of_the_candidates_on_three_times_the_rows(config: Settings) -> None:
+    write_version(config, "tabular-regression")
+    assert spaces.rungs(27, 9000, 20) == [(27, 333), (9, 1000), (3, 3000), (1, 9000)]
+    assert spaces.rungs(27, 50, 20) == [(27, 50)]
+    data = {"data_name": "sales", "algorithm": "linear_regression", "model_name": "price"}
+    space = {"alpha": [0.01, 1.0, 100.0, 1000.0]}
+    found = tune.tune(planned(config, **data, space=space, search="halving", trials=4))
+    assert [trial.rows for trial in found.trials] == [144, 144, 48, 48, 48, 48]
+    assert (found.metric, found.higher_is_better) == ("root_mean_squared_error", False)
+    assert found.trials[0].value == min(trial.value or 0 for trial in found.trials[:2])
+
+
+def test_folds_keep_to_what_divided_the_version(config: Settings) -> None:
+    manifest = write_version(config, "tabular-classification", sales(120))
+    rows = dataset.load_rows(config.datasets, "sales", "1.0.0", Side.TRAIN)
+    chance = np.random.default_rng(1)
+    rows["source_day"] = [f"2024-01-{day:02d}" for day in chance.integers(1, 28, len(rows))]
+    rows["source_customer"] = chance.choice(list("abcdefgh"), len(rows))
+
+    def folds(**parameters: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+        made = Folds(manifest.model_copy(update={"parameters": parameters}), 3, 0).of(rows)
+        assert len(made) == 3
+        return [(rows.iloc[fit], rows.iloc[measure]) for fit, measure in made]
+
+    for fit, measure in folds(time_column="day"):
+        assert max(fit["source_day"]) <= min(measure["source_day"])
+    for fit, measure in folds(group_column="customer"):
+        assert not {*fit["source_customer"]} & {*measure["source_customer"]}
+    rows["key"] = rows["key"].iloc[[n // 2 for n in range(len(rows))]].to_numpy()  # each row twice
+    for fit, measure in folds():
+        assert not {*fit["key"]} & {*measure["key"]}
+        assert {*measure["label"]} == {"high", "low"}
+
+
+@pytest.mark.usefixtures("news")
+def test_the_commands_of_the_page_search_and_end_with_the_command_that_trains_the_best() -> None:
+    page = (ROOT / "docs/how-to.md").read_text(encoding="utf-8").partition("## Search parameters")[2]
+    commands = page.split("```")[1].strip().replace("tickets", "news").splitlines()
+    for command in commands:
+        done = CliRunner().invoke(main.app, shlex.split(command)[1:])
+        assert done.exit_code == 0, done.output
+    trained = done.stdout.partition("Train the best: ")[2]
+    assert json.loads(shlex.split(trained)[shlex.split(trained).index("--params") + 1])["alpha"] in {0.03, 0.3}
+    again = json.loads(CliRunner().invoke(main.app, [*shlex.split(commands[-1])[1:], "--json"]).stdout)
+    assert (again["new"], again["planned"], again["command"]) == (0, 2, trained.strip())
