@@ -62,15 +62,15 @@ def ours(base: Path, rows: pd.DataFrame) -> dict[str, float]:
     """The algorithm `transformer` as a training and a batch call it, checkpoints included."""
     from lifecycle.problems.contract import TEXT_COLUMNS
     from lifecycle.problems.known import named
-    from lifecycle.problems.learning import Beside
+    from lifecycle.problems.learning import Beside, Spec
     from lifecycle.problems.transformer.model import TransformerModel
 
     learning = named("text-classification").learning
     params = {"base": str(base), "epochs": 1, "batch_size": BATCH, "max_length": LONGEST, "patience": None}
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        given = ("transformer", params, 0, rows[["text"]], rows["label"], TEXT_COLUMNS)
-        fitted = learning.fit(*given, Beside(checkpoints=Path(folder)))
+        spec = Spec("transformer", params, 0, TEXT_COLUMNS)
+        fitted = learning.fit(spec, rows[["text"]], rows["label"], Beside(checkpoints=Path(folder)))
         trained = time.process_time()
     TransformerModel(fitted.encoder()).predict(None, rows[["text"]])
     return {"train": len(rows) / (trained - started), "ask": len(rows) / (time.process_time() - trained)}

@@ -196,12 +196,13 @@ def _require_algorithm(
         return  # the default as it is; its libraries take seconds, and are imported while Prefect's server starts
     from lifecycle.problems import fitting, own
     from lifecycle.problems.known import named  # needs pandas, which no help does
+    from lifecycle.problems.learning import Spec
 
     learning = named(problem).learning
     for env in reversed(envs):
         trusted = settings.load(env, model_name=request.model).trusted_modules
         algorithm = own.algorithm_of(learning.estimators, request.algorithm, trusted)
-    learning.build(algorithm, request.params or {}, request.seed or 0, columns)
+    learning.build(Spec(algorithm, request.params or {}, request.seed or 0, columns))
     if isinstance(algorithm, str):
         fitting.require_per_class(algorithm, request.params or {}, classes)
 

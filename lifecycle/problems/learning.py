@@ -81,6 +81,15 @@ class StoredModel(NamedTuple):
     packages: tuple[str, ...] = ()
 
 
+class Spec(NamedTuple):
+    """What is to be fitted: an algorithm, by default the first, with parameters and seed, and the columns it reads."""
+
+    algorithm: str | OwnAlgorithm | None
+    params: Mapping[str, Any]
+    seed: int
+    columns: Columns
+
+
 class Learning(Protocol):
     """What can be trained of one problem. A pipeline has two steps, of which the last is the estimator.
 
@@ -94,21 +103,10 @@ class Learning(Protocol):
     estimators: Mapping[str, Estimator]
     sources: tuple[str, ...]
 
-    def build(
-        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
-    ) -> Any:
+    def build(self, spec: Spec) -> Any:
         """An unfitted pipeline; what is wrong with a parameter by itself is found here."""
 
-    def fit(
-        self,
-        algorithm: str | OwnAlgorithm | None,
-        params: Mapping[str, Any],
-        seed: int,
-        inputs: "pd.DataFrame",
-        target: "pd.Series[Any]",
-        columns: Columns,
-        beside: Beside = NOTHING,
-    ) -> Any:
+    def fit(self, spec: Spec, inputs: "pd.DataFrame", target: "pd.Series[Any]", beside: Beside = NOTHING) -> Any:
         """The same, fitted; an algorithm, parameters or rows that cannot be are an error of ours."""
 
     def parameters(self, pipeline: Any) -> dict[str, Any]:

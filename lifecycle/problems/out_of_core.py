@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lifecycle.core.names import Side
 from lifecycle.problems import fitting
@@ -105,8 +106,6 @@ def fit(
         ConfigError: The parameters do not fit together, or not to these rows.
         DataError: No parameters were given, and the rows are not fit to learn from.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     features, estimator = (step for _, step in pipeline.steps)
     of_features, own = params
     with threadpool_limits(1), fitting.warnings_logged(), tempfile.TemporaryDirectory(prefix="mlops-rows-") as name:

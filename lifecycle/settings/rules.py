@@ -209,6 +209,9 @@ class ServingRules(Frozen):
         {}, description="Endpoint of a model, which follows its champion: {sentiment: prod-sentiment}."
     )
     workload_size: Literal["Small", "Medium", "Large"] = Field("Small", description="How much an endpoint can do.")
+    workload_type: Literal["CPU", "GPU_SMALL", "GPU_MEDIUM", "GPU_LARGE", "MULTIGPU_MEDIUM"] | None = Field(
+        None, description="Processor of an endpoint; where it is not said, what an operator has set stays."
+    )
     scale_to_zero: bool = Field(True, description="Whether an idle endpoint stops; the next query then waits for it.")
     environment: dict[str, Annotated[str, Field(pattern=r"^\{\{secrets/[\w.@-]+/[\w.@-]+\}\}$")]] = Field(
         {}, description="Variables of an endpoint, from secret scopes: {OPENAI_API_KEY: '{{secrets/scope/key}}'}."

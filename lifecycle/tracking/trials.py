@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from mlflow.entities import Metric, Param
+
 from lifecycle.core.writer_process import OWNER, is_dead, owner
 from lifecycle.tracking import runs
 from lifecycle.tracking.client import client, translated
@@ -28,8 +30,6 @@ class Recorder(NamedTuple):
 
     def measured(self, values: Sequence[float], seconds: float) -> dict[str, Any]:
         """Record what it reached on each fold, and give the same."""
-        from mlflow.entities import Metric
-
         found = {VALUE: fmean(values), DEVIATION: stdev(values), SECONDS: round(seconds, 2)}
         mlflow, now = client(self.tracking_uri), int(time.time() * 1000)
         metrics = [Metric("fold", value, now, fold) for fold, value in enumerate(values)]
@@ -94,8 +94,6 @@ class Journal:
     @contextmanager
     def trial(self, key: str, params: Mapping[str, Any]) -> Iterator[Recorder]:
         """Make a trial that was begun; one that ends in an error of no candidate's is made again."""
-        from mlflow.entities import Param
-
         run_id = self._claimed.pop(key)
         with runs.closed_on_failure(self.tracking_uri, run_id):
             told = [Param(name, str(value)[:MOST_SIGNS]) for name, value in params.items()]

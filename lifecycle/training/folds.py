@@ -3,6 +3,8 @@
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
+
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.data import columns, division, shared_texts
@@ -48,8 +50,6 @@ class Folds(NamedTuple):
         Raises:
             ConfigError: There are too few rows, groups or classes for so many.
         """
-        from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
-
         problem, parameters = named(self.manifest.problem), self.manifest.parameters
         target, groups, shuffled = rows[problem.learning.target], None, {"shuffle": True, "random_state": self.seed}
         if time := parameters.get("time_column"):

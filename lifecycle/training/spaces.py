@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
+from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
@@ -118,8 +119,6 @@ def candidates(space: Space, search: Search, trials: int | None, seed: int) -> l
     Raises:
         ConfigError: A grid has a range, or more points than can be tried.
     """
-    from sklearn.model_selection import ParameterGrid, ParameterSampler
-
     ranges = [name for name, values in space.items() if isinstance(values, Range)]
     size = math.prod(len(values) for values in space.values() if not isinstance(values, Range))
     if search == "grid":

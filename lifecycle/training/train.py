@@ -31,7 +31,7 @@ from lifecycle.problems import fitting, own
 from lifecycle.problems.classification.summary import FOLDER
 from lifecycle.problems.contract import Estimator, inputs_of
 from lifecycle.problems.known import named
-from lifecycle.problems.learning import Beside, Learning, StoredModel
+from lifecycle.problems.learning import Beside, Learning, Spec, StoredModel
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.settings import Settings
 from lifecycle.tracking import claims, runs
@@ -110,7 +110,7 @@ def plan(
     fitted = own.algorithm_of(learning.estimators, training.algorithm, config.trusted_modules)
     entry = _entry(learning, fitted)
     params = bases.pinned(config, entry, params)
-    pipeline = learning.build(fitted, params, seed, manifest.inputs)
+    pipeline = learning.build(Spec(fitted, params, seed, manifest.inputs))
     if not isinstance(fitted, OwnAlgorithm):
         fitting.require_per_class(fitted, params, manifest.fitted_classes)
     name, code = (fitted.path, fitted.digest) if isinstance(fitted, OwnAlgorithm) else (fitted, "")
@@ -168,8 +168,8 @@ def train(request: TrainRequest) -> None:
             _beside(request, algorithm, manifest) as beside,
         ):
             sample = (inputs_of(fitted, manifest.inputs), fitted[learning.target])
-            given = (algorithm, request.params, request.seed, *sample, manifest.inputs)
-            pipeline = learning.fit(*given, beside._replace(**rows.beside))
+            spec = Spec(algorithm, request.params, request.seed, manifest.inputs)
+            pipeline = learning.fit(spec, *sample, beside._replace(**rows.beside))
             keys = _with_those_seen(keys, request, algorithm, beside)
             stored = _stored(algorithm, request, learning.store(pipeline, manifest.inputs, Path(folder)))
         with translated(), mlflow.start_run(run_id=request.run_id), threadpool_limits(1):

@@ -27,7 +27,7 @@ from lifecycle.data.manifest import Manifest
 from lifecycle.problems import own
 from lifecycle.problems.contract import Estimator, inputs_of
 from lifecycle.problems.known import Problem, named
-from lifecycle.problems.learning import Beside
+from lifecycle.problems.learning import Beside, Spec
 from lifecycle.problems.metric import Metric
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.settings import Settings
@@ -139,8 +139,12 @@ class Study(NamedTuple):
 
     def build(self, params: Mapping[str, Any]) -> Any:
         """An unfitted pipeline of a candidate."""
+        return self.problem.learning.build(self.spec(params))
+
+    def spec(self, params: Mapping[str, Any]) -> Spec:
+        """What a candidate is."""
         given = {**self.wanted.params, **params}
-        return self.problem.learning.build(self.algorithm, given, self.wanted.seed, self.manifest.inputs)
+        return Spec(self.algorithm, given, self.wanted.seed, self.manifest.inputs)
 
     def trial_key(self, params: Mapping[str, Any], rows: int) -> str:
         """The digest of everything that the result of a trial depends on."""
@@ -301,8 +305,8 @@ def _measured(study: Study, params: Mapping[str, Any], rows: "pd.DataFrame") -> 
     with bases.fetched(study.entry, given, places) as base:
         for fit, measure in study.folds.of(rows):
             known, held = (rows.iloc[place].reset_index(drop=True) for place in (fit, measure))
-            fitted = (inputs_of(known, inputs), known[learning.target], inputs, Beside(base=base))
-            pipeline = learning.fit(study.algorithm, given, study.wanted.seed, *fitted)
+            beside = Beside(base=base, vectors=study.config.state / training.VECTORS)
+            pipeline = learning.fit(study.spec(params), inputs_of(known, inputs), known[learning.target], beside)
             answers = learning.answers(pipeline, inputs_of(held, inputs), inputs)
             scores = study.problem.judging.scores_of(held[learning.target], {"": answers})[""]
             value = float(study.metric.measure(scores, np.ones(len(held))))

@@ -6,6 +6,7 @@ import yaml
 
 from lifecycle.problems.contract import Column
 from lifecycle.problems.known import named
+from lifecycle.problems.learning import Spec
 from lifecycle.problems.text_pair_classification.proposal import COUPLES
 from lifecycle.settings.definitions import ModelDefinition
 from lifecycle.settings.gate_rules import GateRules
@@ -25,7 +26,7 @@ def test_its_definition_and_parameters_are_valid_to_the_last_one() -> None:
     problem = named(definition.problem)
     assert {*(rules.slices.by or ())} == {*problem.judging.usual_slices}
     inputs = tuple(Column(name=name, kind="text") for name in ("premise", "hypothesis"))
-    problem.learning.build(definition.training.algorithm, definition.training.params, 0, inputs)
+    problem.learning.build(Spec(definition.training.algorithm, definition.training.params, 0, inputs))
     assert all(f"`{name}`" in PAGE for name in problem.learning.estimators)
     assert all(f"`{one}` and `{other}`" in PAGE for one, other in COUPLES[:2])
 

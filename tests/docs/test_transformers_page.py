@@ -14,6 +14,7 @@ import requests
 
 from cli.main import main
 from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.learning import Spec
 from lifecycle.problems.transformer.estimator import Transformer
 from tests.conftest import ROOT
 from tests.networks import write_base
@@ -28,7 +29,7 @@ def write_networks() -> None:
     """A base, and what somebody has fine-tuned it to, on rows of their own."""
     base, rows = write_base(Path("models/bert"), [*WORDS, *FILLERS]), texts(seed=7)
     params = {**QUICK, "base": str(base), "patience": None}
-    fitted = TEXTS.fit("transformer", params, 0, rows[["text"]], rows["label"], TEXT_COLUMNS)
+    fitted = TEXTS.fit(Spec("transformer", params, 0, TEXT_COLUMNS), rows[["text"]], rows["label"])
     fitted.network_.save_pretrained("finbert")
     fitted.reader_.tokenizer.save("finbert/tokenizer.json")
 

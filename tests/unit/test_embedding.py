@@ -19,7 +19,7 @@ from lifecycle.problems.embedding import encoders
 from lifecycle.problems.embedding.kept import KeptVectors
 from lifecycle.problems.fitting import described
 from lifecycle.problems.known import named
-from lifecycle.problems.learning import Beside
+from lifecycle.problems.learning import Beside, Spec
 from lifecycle.problems.text_pair_classification.model import Encoder, PairModel
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs
@@ -47,7 +47,7 @@ def test_a_text_has_the_same_vector_in_every_batch(tmp_path: Path, quantised: bo
 def test_a_pair_is_told_by_both_vectors_in_every_batch(tmp_path: Path) -> None:
     params = {"encoder": str(write_encoder(tmp_path / "e")), "class_weight": "balanced"}
     rows, held_out = pairs(400), pairs(100, seed=8)
-    pipeline = PAIR.fit("embedding", params, 0, rows[["premise", "hypothesis"]], rows["judgment"], INPUTS)
+    pipeline = PAIR.fit(Spec("embedding", params, 0, INPUTS), rows[["premise", "hypothesis"]], rows["judgment"])
     answers = PAIR.answers(pipeline, held_out, INPUTS)
     assert (answers["label"] == held_out["judgment"]).mean() > 0.8
     single = [PAIR.answers(pipeline, held_out.iloc[[place]], INPUTS) for place in range(20)]
@@ -83,12 +83,9 @@ def test_a_later_training_reads_no_text_twice_and_ends_in_the_same_model(
     database.write_bytes(b"nothing that sqlite knows")
     read.clear()
     pipeline = PAIR.fit(
-        "embedding",
-        {"encoder": str(folder), "C": 3.0},
-        0,
+        Spec("embedding", {"encoder": str(folder), "C": 3.0}, 0, INPUTS),
         rows[COLUMNS],
         rows["label"],
-        INPUTS,
         Beside(vectors=database.parent),
     )
     model = PairModel(pipeline[1:], [(name, "text") for name in COLUMNS], "", pipeline[0].reader_)
@@ -113,7 +110,9 @@ def test_no_more_vectors_are_kept_than_there_is_room_for(tmp_path: Path, monkeyp
 def test_another_encoder_is_another_training(tmp_path: Path) -> None:
     one, other = write_encoder(tmp_path / "one"), write_encoder(tmp_path / "other", quantised=True)
     same = write_encoder(tmp_path / "same")
-    told = [described(PAIR.build("embedding", {"encoder": str(folder)}, 0, INPUTS)) for folder in (one, other, same)]
+    told = [
+        described(PAIR.build(Spec("embedding", {"encoder": str(folder)}, 0, INPUTS))) for folder in (one, other, same)
+    ]
     assert told[0] == told[2] != told[1]
 
 
@@ -132,7 +131,7 @@ def test_an_encoder_that_is_not_there_is_refused(tmp_path: Path, params: dict[st
     if params.get("encoder") == "{}":
         params = {**params, "encoder": str(write_encoder(tmp_path / "e"))}
     with pytest.raises(ConfigError, match=said):
-        PAIR.build("embedding", params, 0, INPUTS)
+        PAIR.build(Spec("embedding", params, 0, INPUTS))
 
 
 def test_a_trained_one_is_complete_and_read_by_us_and_by_plain_mlflow(config: Settings, tmp_path: Path) -> None:
@@ -165,7 +164,7 @@ def test_a_single_text_has_an_encoder_too(tmp_path: Path) -> None:
     texts = pd.DataFrame({"text": rows["premise"]})
     labels = rows["premise"].str.contains("guitar|drum").map({True: "music", False: "other"})
     params = {"encoder": str(write_encoder(tmp_path / "e"))}
-    pipeline = learning.fit("embedding", params, 0, texts, labels, TEXT_COLUMNS)
+    pipeline = learning.fit(Spec("embedding", params, 0, TEXT_COLUMNS), texts, labels)
     assert (learning.answers(pipeline, texts, TEXT_COLUMNS)["label"] == labels).mean() > 0.8
     stored = learning.store(pipeline, TEXT_COLUMNS, tmp_path)
     assert stored.inputs == {"text": "string"}
@@ -177,5 +176,5 @@ def test_the_parameters_of_the_page_make_a_model(tmp_path: Path, monkeypatch: py
     (params,) = re.findall(r'--params "(.*)"', page)
     write_encoder(tmp_path / "minilm")
     monkeypatch.chdir(tmp_path)
-    pipeline = PAIR.build("embedding", ast.literal_eval(params), 0, INPUTS)
+    pipeline = PAIR.build(Spec("embedding", ast.literal_eval(params), 0, INPUTS))
     assert pipeline[-1].C == 10

@@ -17,7 +17,7 @@ from lifecycle.data import dataset
 from lifecycle.problems import out_of_core
 from lifecycle.problems.contract import TEXT_COLUMNS, inputs_of
 from lifecycle.problems.known import named
-from lifecycle.problems.learning import Beside
+from lifecycle.problems.learning import Beside, Spec
 from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.training import rows as of_training
@@ -87,7 +87,7 @@ def _fitted(news: Settings, seed: int = 0, **params: Any) -> Any:
     train, test = (dataset.load_rows(news.datasets, "news", "1.0.0", split) for split in (Side.TRAIN, Side.TEST))
     train = train[(train["label"] != "negative") | (train["row"] % 2 == 0)].reset_index(drop=True)
     beside = Beside(inputs=test[["text"]], target=test["label"])
-    return TEXTS.fit("sgd", params, seed, train[["text"]], train["label"], TEXT_COLUMNS, beside), train
+    return TEXTS.fit(Spec("sgd", params, seed, TEXT_COLUMNS), train[["text"]], train["label"], beside), train
 
 
 def test_the_same_seed_gives_the_same_weights_and_classes_are_weighed(news: Settings) -> None:
@@ -111,5 +111,5 @@ def test_pairs_are_fitted_out_of_core_too() -> None:
     labels = pd.Series(["same", "other"] * 40, name="label")
     problem = named("text-pair-classification")
     columns = tuple(TEXT_COLUMNS[0].model_copy(update={"name": name}) for name in pairs)
-    pipeline = problem.learning.fit("sgd", {}, 0, pairs, labels, columns)
+    pipeline = problem.learning.fit(Spec("sgd", {}, 0, columns), pairs, labels)
     assert (problem.learning.answers(pipeline, pairs, columns)["label"].to_numpy() == labels.to_numpy()).all()

@@ -39,11 +39,12 @@ STARTED_FIRST = {
     "lifecycle.problems.tabular.model": "who reads a table needs no skops, whose import takes two seconds",
     "lifecycle.problems.text_classification.model": "it lies in every stored model, whose files stay what they are",
     "lifecycle.training.inputs": "the child of `replay` loads it",
+    "lifecycle.training.rows": "the child of `replay` loads it",
     "lifecycle.training.train": "the child of `replay` loads it",
 }
 LIGHT = {
-    "data": """cleaning dataset delta division shared_texts ingest opening quarantine readers.csv_by_arrow readers.files
-        readers.parquet report split tombstones twins validation""",
+    "data": """cleaning columns dataset delta division shared_texts ingest opening quarantine
+        readers.csv_by_arrow readers.files readers.parquet report split tombstones twins validation""",
     "databricks": "client credentials",
     "erasure": "wanted",
     "evaluation": "evaluate",

@@ -10,7 +10,7 @@ import pytest
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.problems import fitting
 from lifecycle.problems.contract import Column, Estimator
-from lifecycle.problems.learning import Learning
+from lifecycle.problems.learning import Learning, Spec
 from lifecycle.problems.tabular import estimators
 from lifecycle.problems.tabular.learning import CLASSIFICATION, REGRESSION
 from lifecycle.problems.tabular.model import read, store
@@ -24,7 +24,7 @@ every_algorithm = pytest.mark.parametrize(("learning", "algorithm"), CASES)
 
 def fitted(learning: Learning, algorithm: str | None, seed: int = 0, **params: Any) -> Any:
     truth = TABLE["class"] if learning is CLASSIFICATION else TABLE["price"]
-    return learning.fit(algorithm, params, seed, TABLE, truth, INPUTS)
+    return learning.fit(Spec(algorithm, params, seed, INPUTS), TABLE, truth)
 
 
 @every_algorithm
@@ -65,28 +65,28 @@ def test_columns_of_one_kind_or_without_a_cell_are_enough() -> None:
     truth = TABLE["class"]
     for algorithm in ("hist_gradient_boosting", "logistic_regression"):
         for column in INPUTS:
-            one = CLASSIFICATION.fit(algorithm, {}, 0, TABLE, truth, (column,))
+            one = CLASSIFICATION.fit(Spec(algorithm, {}, 0, (column,)), TABLE, truth)
             assert len(CLASSIFICATION.answers(one, TABLE, (column,))) == len(TABLE)
     empty = (Column(name="size", kind="numeric"), Column(name="colour", kind="categorical"))
     cells = TABLE.assign(size=None)
     for algorithm in ("hist_gradient_boosting", "logistic_regression"):
-        pipeline = CLASSIFICATION.fit(algorithm, {}, 0, cells, truth, empty)
+        pipeline = CLASSIFICATION.fit(Spec(algorithm, {}, 0, empty), cells, truth)
         assert CLASSIFICATION.answers(pipeline, TABLE, empty)["score"].notna().all()
 
 
 def test_the_seed_reaches_every_estimator_within_another() -> None:
-    pipeline = CLASSIFICATION.build("linear_svm", {}, 7, INPUTS)
+    pipeline = CLASSIFICATION.build(Spec("linear_svm", {}, 7, INPUTS))
     seeds = {name: value for name, value in pipeline[-1].get_params().items() if fitting.last(name) == "random_state"}
     assert seeds == {"estimator__random_state": 7}
-    assert CLASSIFICATION.build("linear_svm", {"random_state": 9}, 7, INPUTS)[-1].estimator.random_state == 9
+    assert CLASSIFICATION.build(Spec("linear_svm", {"random_state": 9}, 7, INPUTS))[-1].estimator.random_state == 9
 
 
 def test_a_parameter_of_an_estimator_within_another_is_taken_by_its_name() -> None:
     for params in ({"C": 0.5}, {"estimator__C": 0.5}):
-        pipeline = CLASSIFICATION.build("linear_svm", params, 0, INPUTS)
+        pipeline = CLASSIFICATION.build(Spec("linear_svm", params, 0, INPUTS))
         assert (pipeline[-1].estimator.C, pipeline[-1].cv) == (0.5, None)
     with pytest.raises(ConfigError, match="linear_svm: The 'C' parameter of LinearSVC"):
-        CLASSIFICATION.build("linear_svm", {"C": -1.0}, 0, INPUTS)
+        CLASSIFICATION.build(Spec("linear_svm", {"C": -1.0}, 0, INPUTS))
 
 
 def _voting(**params: Any) -> Any:
@@ -98,12 +98,12 @@ def _voting(**params: Any) -> Any:
 
 def test_a_parameter_that_two_estimators_have_needs_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(estimators.CLASSIFIERS, "voting", Estimator(_voting))
-    assert CLASSIFICATION.build("voting", {"a__C": 2.0}, 5, INPUTS)[-1].get_params()["a__C"] == 2.0
+    assert CLASSIFICATION.build(Spec("voting", {"a__C": 2.0}, 5, INPUTS))[-1].get_params()["a__C"] == 2.0
     assert {
-        CLASSIFICATION.build("voting", {}, 5, INPUTS)[-1].get_params()[f"{name}__random_state"] for name in "ab"
+        CLASSIFICATION.build(Spec("voting", {}, 5, INPUTS))[-1].get_params()[f"{name}__random_state"] for name in "ab"
     } == {5}
     with pytest.raises(ConfigError, match=r"voting has no parameter 'C'; valid are .*a__C.*b__C"):
-        CLASSIFICATION.build("voting", {"C": 2.0}, 5, INPUTS)
+        CLASSIFICATION.build(Spec("voting", {"C": 2.0}, 5, INPUTS))
 
 
 @pytest.mark.parametrize(
@@ -124,16 +124,18 @@ def test_what_cannot_be_is_the_users_to_change(algorithm: str, params: dict[str,
 
 def test_rows_that_nothing_can_be_learnt_from_are_bad_data() -> None:
     with pytest.raises(DataError, match="class"):
-        CLASSIFICATION.fit("logistic_regression", {}, 0, TABLE, TABLE["class"].where(TABLE["price"] < 0, "x"), INPUTS)
+        CLASSIFICATION.fit(
+            Spec("logistic_regression", {}, 0, INPUTS), TABLE, TABLE["class"].where(TABLE["price"] < 0, "x")
+        )
 
 
 def test_columns_without_a_single_cell_are_bad_data() -> None:
     with pytest.raises(DataError):
-        CLASSIFICATION.fit("logistic_regression", {}, 0, TABLE.assign(size=None), TABLE["class"], INPUTS[:1])
+        CLASSIFICATION.fit(Spec("logistic_regression", {}, 0, INPUTS[:1]), TABLE.assign(size=None), TABLE["class"])
 
 
 def test_the_first_algorithm_is_the_default() -> None:
-    assert type(REGRESSION.build(None, {}, 0, INPUTS)[-1]).__name__ == "HistGradientBoostingRegressor"
+    assert type(REGRESSION.build(Spec(None, {}, 0, INPUTS))[-1]).__name__ == "HistGradientBoostingRegressor"
 
 
 def test_a_column_with_many_categories_stays_small() -> None:
@@ -141,5 +143,5 @@ def test_a_column_with_many_categories_stays_small() -> None:
     truth = pd.Series(["a", "b"] * 5_000)
     column = (Column(name="colour", kind="categorical"),)
     for algorithm in ("logistic_regression", "hist_gradient_boosting"):
-        pipeline = CLASSIFICATION.fit(algorithm, {}, 0, table, truth, column)
+        pipeline = CLASSIFICATION.fit(Spec(algorithm, {}, 0, column), table, truth)
         assert pipeline[0].transform(table.head(1)).shape[1] <= estimators.CATEGORIES

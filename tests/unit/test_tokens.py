@@ -125,6 +125,6 @@ def test_texts_of_one_token_are_worth_a_warning(
 def test_the_choice_can_be_overridden() -> None:
     params = {"tfidf__ngram_range": [2, 4], "tfidf__analyzer": "char_wb", "alpha": 0.5}
     chosen = estimators.text_parameters(estimators.build("naive_bayes", params, 0, ["今天很好"]))
-    assert (chosen["ngram_range"], chosen["analyzer"]) == ((2, 4), "char_wb")
+    assert (chosen["tfidf.ngram_range"], chosen["tfidf.analyzer"]) == ((2, 4), "char_wb")
     only = estimators.text_parameters(estimators.build("naive_bayes", {"tfidf__min_df": 2}, 0, ["今天很好"]))
-    assert (only["ngram_range"], only["token_pattern"]) == ((1, 3), tokens.ALL_SCRIPTS)
+    assert (only["tfidf.ngram_range"], only["tfidf.token_pattern"]) == ((1, 3), tokens.ALL_SCRIPTS)

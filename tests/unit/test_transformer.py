@@ -20,7 +20,7 @@ from lifecycle.models import loading
 from lifecycle.models.external import external
 from lifecycle.problems.contract import TEXT_COLUMNS, Column
 from lifecycle.problems.known import named
-from lifecycle.problems.learning import Beside
+from lifecycle.problems.learning import Beside, Spec
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
@@ -66,15 +66,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fitted(base: Path) -> Any:
     rows, test = texts(), texts(60, seed=1)
-    given = ("transformer", {**QUICK, "base": str(base)}, 0, rows[["text"]], rows["label"], TEXT_COLUMNS)
-    return TEXTS.fit(*given, Beside(test[["text"]], test["label"]))
+    spec = Spec("transformer", {**QUICK, "base": str(base)}, 0, TEXT_COLUMNS)
+    return TEXTS.fit(spec, rows[["text"]], rows["label"], Beside(test[["text"]], test["label"]))
 
 
 @pytest.fixture(scope="module")
 def of_pairs(base: Path) -> Any:
     rows = pairs()
-    given = ("transformer", {**QUICK, "base": str(base), "patience": None}, 0, rows[NAMES], rows["label"], COLUMNS)
-    return PAIRS.fit(*given)
+    spec = Spec("transformer", {**QUICK, "base": str(base), "patience": None}, 0, COLUMNS)
+    return PAIRS.fit(spec, rows[NAMES], rows["label"])
 
 
 def test_one_text_is_learnt_and_told_alike_by_torch_onnx_and_plain_files(fitted: Any, tmp_path: Path) -> None:
@@ -134,14 +134,14 @@ def save(self, path):
         os.kill(os.getpid(), signal.SIGKILL)
 finetuning.Training.save = save
 rows = t.texts()
-given = ("transformer", {**t.QUICK, "base": sys.argv[1], "patience": None}, 0, rows[["text"]], rows["label"])
-t.TEXTS.fit(*given, t.TEXT_COLUMNS, t.Beside(checkpoints=Path(sys.argv[2])))
+spec = t.Spec("transformer", {**t.QUICK, "base": sys.argv[1], "patience": None}, 0, t.TEXT_COLUMNS)
+t.TEXTS.fit(spec, rows[["text"]], rows["label"], t.Beside(checkpoints=Path(sys.argv[2])))
 """
 
 
 def test_a_killed_training_goes_on_and_ends_in_the_same_weights(base: Path, tmp_path: Path) -> None:
     rows, steps = texts(), list[int]()
-    given = ("transformer", {**QUICK, "base": str(base), "patience": None}, 0, rows[["text"]], rows["label"])
+    spec = Spec("transformer", {**QUICK, "base": str(base), "patience": None}, 0, TEXT_COLUMNS)
     command = [sys.executable, "-c", KILLED, str(base), str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -150,9 +150,9 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(base: Path, tmp_
     step: Callable[..., float] = Training.step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "step", lambda *parts: steps.append(1) or step(*parts))
-        resumed = TEXTS.fit(*given, TEXT_COLUMNS, Beside(checkpoints=tmp_path))
+        resumed = TEXTS.fit(spec, rows[["text"]], rows["label"], Beside(checkpoints=tmp_path))
     assert len(steps) == 120, "30 of 150 steps were done before"
-    whole = TEXTS.fit(*given, TEXT_COLUMNS)
+    whole = TEXTS.fit(spec, rows[["text"]], rows["label"])
     for (name, one), other in zip(
         resumed.network_.state_dict().items(), whole.network_.state_dict().values(), strict=True
     ):
@@ -172,7 +172,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(base: Path, tmp_
 )
 def test_a_parameter_that_there_cannot_be_is_refused(params: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        TEXTS.build("transformer", params, 0, TEXT_COLUMNS)
+        TEXTS.build(Spec("transformer", params, 0, TEXT_COLUMNS))
 
 
 def test_a_training_pins_its_base_and_is_read_by_us_and_plain_mlflow(

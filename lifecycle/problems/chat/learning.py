@@ -25,7 +25,7 @@ from lifecycle.problems.chat.scores import ChatScores, scores_of
 from lifecycle.problems.chat.settings import BY_BOTH, BY_VECTORS, BY_WORDS, CONFIG
 from lifecycle.problems.contract import Columns, Estimator
 from lifecycle.problems.embedding import encoders
-from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
+from lifecycle.problems.learning import NOTHING, Beside, Learning, Spec, StoredModel, Summary
 from lifecycle.problems.metric import value_of
 from lifecycle.problems.own import OwnAlgorithm
 
@@ -119,31 +119,20 @@ class _Learning(Learning):
         "problems/text_pair_classification/model.py",
     )
 
-    def build(
-        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
-    ) -> Recipe:
-        if isinstance(algorithm, OwnAlgorithm):
-            what = f"{algorithm.path}: a chain of one's own is registered, not trained."
+    def build(self, spec: Spec) -> Recipe:
+        if isinstance(spec.algorithm, OwnAlgorithm):
+            what = f"{spec.algorithm.path}: a chain of one's own is registered, not trained."
             raise ConfigError(what, "See: mlops model register --help")
-        name = fitting.algorithm_of(self.estimators, algorithm)
-        chosen = parameters.checked(name, params)
-        fitting.require_seed(seed)
+        name = fitting.algorithm_of(self.estimators, spec.algorithm)
+        chosen = parameters.checked(name, spec.params)
+        fitting.require_seed(spec.seed)
         encoder = None if name == BY_WORDS else encoders.found(chosen.model_dump())
         read = documents.read(Path(chosen.documents).expanduser())
         own = chosen.model_dump(exclude=NOT_ITS_OWN)
-        return Recipe(name, own, seed, read, index.prompt_of(chosen.prompt), encoder)
+        return Recipe(name, own, spec.seed, read, index.prompt_of(chosen.prompt), encoder)
 
-    def fit(
-        self,
-        algorithm: str | OwnAlgorithm | None,
-        params: Mapping[str, Any],
-        seed: int,
-        inputs: pd.DataFrame,
-        target: "pd.Series[Any]",
-        columns: Columns,
-        beside: Beside = NOTHING,
-    ) -> Built:
-        built = Built(self.build(algorithm, params, seed, columns), beside.vectors)
+    def fit(self, spec: Spec, inputs: pd.DataFrame, target: "pd.Series[Any]", beside: Beside = NOTHING) -> Built:
+        built = Built(self.build(spec), beside.vectors)
         if built.recipe.params[THRESHOLD] is None:
             built.answer_from(learnt_threshold(target, built.refusing_nothing().predict(None, inputs)))
         return built

@@ -5,7 +5,6 @@ The network is frozen: what is fitted is a logistic regression of its vectors, a
 
 import inspect
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ from lifecycle.problems.classification import plots, summary
 from lifecycle.problems.contract import CLASS, EXAMPLE, Columns, Estimator
 from lifecycle.problems.embedding import encoders
 from lifecycle.problems.embedding.kept import Remembering
-from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
+from lifecycle.problems.learning import NOTHING, Beside, Learning, Spec, StoredModel, Summary
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.text_classification.model import store
 from lifecycle.problems.text_pair_classification.model import NETWORK, TOKENIZER, PairModel, embedded
@@ -65,36 +64,25 @@ class WithEmbedding(Learning):
         own = ("problems/embedding/learning.py", "problems/embedding/encoders.py", "problems/embedding/kept.py")
         self.sources = tuple(dict.fromkeys((*plain.sources, *own, "problems/text_pair_classification/model.py")))
 
-    def build(
-        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
-    ) -> Any:
+    def build(self, spec: Spec) -> Any:
         """An unfitted pipeline; of the encoder its digest is a parameter."""
-        if algorithm != EMBEDDING:
-            if not isinstance(algorithm, OwnAlgorithm):
-                fitting.algorithm_of(self.estimators, algorithm)
-            return self.plain.build(algorithm, params, seed, columns)
-        classifier = fitting.made(self.estimators, EMBEDDING, params, seed, beside=BESIDE)
-        files = encoders.found(params)
+        if spec.algorithm != EMBEDDING:
+            if not isinstance(spec.algorithm, OwnAlgorithm):
+                fitting.algorithm_of(self.estimators, spec.algorithm)
+            return self.plain.build(spec)
+        classifier = fitting.made(self.estimators, EMBEDDING, spec.params, spec.seed, beside=BESIDE)
+        files = encoders.found(spec.params)
         return Pipeline([("features", Embedded(files.digest).with_files(files)), ("classifier", classifier)])
 
-    def fit(
-        self,
-        algorithm: str | OwnAlgorithm | None,
-        params: Mapping[str, Any],
-        seed: int,
-        inputs: pd.DataFrame,
-        target: "pd.Series[Any]",
-        columns: Columns,
-        beside: Beside = NOTHING,
-    ) -> Any:
+    def fit(self, spec: Spec, inputs: pd.DataFrame, target: "pd.Series[Any]", beside: Beside = NOTHING) -> Any:
         """The same, fitted."""
-        if algorithm != EMBEDDING:
-            return self.plain.fit(algorithm, params, seed, inputs, target, columns, beside)
-        pipeline = self.build(algorithm, params, seed, columns)
+        if spec.algorithm != EMBEDDING:
+            return self.plain.fit(spec, inputs, target, beside)
+        pipeline = self.build(spec)
         pipeline[0].with_files(pipeline[0].files_, beside.vectors)
-        of_encoder = {name: value for name, value in params.items() if name in BESIDE}
-        own = {name: value for name, value in params.items() if name not in BESIDE}
-        texts = inputs[[column.name for column in columns]]
+        of_encoder = {name: value for name, value in spec.params.items() if name in BESIDE}
+        own = {name: value for name, value in spec.params.items() if name not in BESIDE}
+        texts = inputs[[column.name for column in spec.columns]]
         fitting.fit(EMBEDDING, pipeline, texts, target.to_numpy(), noun="texts", params=(of_encoder, own))
         return pipeline
 

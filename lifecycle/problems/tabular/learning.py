@@ -16,7 +16,7 @@ from lifecycle.problems import fitting, out_of_core, own
 from lifecycle.problems.classification import plots as plots_of_classes
 from lifecycle.problems.classification import summary as classes
 from lifecycle.problems.contract import CLASS, EXAMPLE, NUMBER, Columns, Estimator
-from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
+from lifecycle.problems.learning import NOTHING, Beside, Learning, Spec, StoredModel, Summary
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.problems.regression import plots as plots_of_numbers
 from lifecycle.problems.regression import summary as numbers
@@ -83,43 +83,26 @@ class TableLearning(Learning):
         self.problem, self.outcome = problem, outcome
         self.target, self.estimators = outcome.target, outcome.estimators
 
-    def build(
-        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
-    ) -> Any:
-        empty = pd.DataFrame(columns=[column.name for column in columns], dtype=object)
-        return self._unfitted(algorithm, params, seed, self._model(None, columns).features(empty), columns)
+    def build(self, spec: Spec) -> Any:
+        empty = pd.DataFrame(columns=[column.name for column in spec.columns], dtype=object)
+        return self._unfitted(spec, self._model(None, spec.columns).features(empty))
 
-    def fit(
-        self,
-        algorithm: str | OwnAlgorithm | None,
-        params: Mapping[str, Any],
-        seed: int,
-        inputs: pd.DataFrame,
-        target: "pd.Series[Any]",
-        columns: Columns,
-        beside: Beside = NOTHING,
-    ) -> Any:
-        features = self._model(None, columns).features(inputs)
-        pipeline = self._unfitted(algorithm, params, seed, features, columns)
-        if isinstance(algorithm, OwnAlgorithm):
-            own.fit(algorithm, pipeline, self._model(pipeline, columns).features(inputs), target.to_numpy())
+    def fit(self, spec: Spec, inputs: pd.DataFrame, target: "pd.Series[Any]", beside: Beside = NOTHING) -> Any:
+        features = self._model(None, spec.columns).features(inputs)
+        pipeline, parted = self._unfitted(spec, features), self.parted(spec.params)
+        if isinstance(spec.algorithm, OwnAlgorithm):
+            own.fit(spec.algorithm, pipeline, self._model(pipeline, spec.columns).features(inputs), target.to_numpy())
             return pipeline
-        name = fitting.algorithm_of(self.estimators, algorithm)
+        name = fitting.algorithm_of(self.estimators, spec.algorithm)
         if self.estimators[name].out_of_core:
-            rows = out_of_core.rows_of(inputs, target, beside, self._model(None, columns).features)
-            out_of_core.fit(name, pipeline, features, rows, self.parted(params), self.noun)
+            rows = out_of_core.rows_of(inputs, target, beside, self._model(None, spec.columns).features)
+            out_of_core.fit(name, pipeline, features, rows, parted, self.noun)
             return pipeline
-        fitting.fit(name, pipeline, features, target.to_numpy(), noun=self.noun, params=self.parted(params))
+        fitting.fit(name, pipeline, features, target.to_numpy(), noun=self.noun, params=parted)
         return pipeline
 
-    def _unfitted(
-        self,
-        algorithm: str | OwnAlgorithm | None,
-        params: Mapping[str, Any],
-        seed: int,
-        features: pd.DataFrame,
-        columns: Columns,
-    ) -> Any:
+    def _unfitted(self, spec: Spec, features: pd.DataFrame) -> Any:
+        algorithm, params, seed, columns = spec
         if not isinstance(algorithm, OwnAlgorithm):
             name = fitting.algorithm_of(self.estimators, algorithm)
             estimator = fitting.made(self.estimators, name, params, seed, self.beside, self.outcome.answer)

@@ -17,7 +17,7 @@ from sklearn.pipeline import FeatureUnion
 
 from lifecycle.core.names import ProblemName
 from lifecycle.problems.contract import Column, Columns, inputs_of
-from lifecycle.problems.learning import Learning
+from lifecycle.problems.learning import Learning, Spec
 from lifecycle.problems.planted import (
     CEILINGS_OF_CLASSES,
     COMPARABLE_CLASSES,
@@ -78,7 +78,7 @@ def _numbers(rng: np.random.Generator, numbers: np.ndarray) -> pd.Series:
 
 
 def _fitted(learning: Learning, algorithm: str, rows: pd.DataFrame) -> Any:
-    return learning.fit(algorithm, {}, 0, inputs_of(rows, INPUTS), rows[learning.target], INPUTS)
+    return learning.fit(Spec(algorithm, {}, 0, INPUTS), inputs_of(rows, INPUTS), rows[learning.target])
 
 
 def _model(problem: ProblemName, pipeline: Any) -> TabularModel:

@@ -1,7 +1,6 @@
 """What can be trained on texts to tell their class."""
 # ruff: noqa: ARG002  of the contract's arguments a text model needs no columns, and nothing beside
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from lifecycle.core.names import TEXT_CLASSIFICATION
 from lifecycle.problems.classification import plots, summary
 from lifecycle.problems.contract import Columns
 from lifecycle.problems.embedding.learning import WithEmbedding
-from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
-from lifecycle.problems.own import OwnAlgorithm
+from lifecycle.problems.learning import NOTHING, Beside, Learning, Spec, StoredModel, Summary
 from lifecycle.problems.text_classification import estimators, model
 from lifecycle.problems.text_classification.model import TextModel
 from lifecycle.problems.text_classification.stored import MODEL, stored_model
@@ -29,22 +27,11 @@ class _Learning(Learning):
         "problems/text_classification/model.py",
     )
 
-    def build(
-        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
-    ) -> Any:
-        return estimators.build(algorithm, params, seed)
+    def build(self, spec: Spec) -> Any:
+        return estimators.build(spec.algorithm, spec.params, spec.seed)
 
-    def fit(
-        self,
-        algorithm: str | OwnAlgorithm | None,
-        params: Mapping[str, Any],
-        seed: int,
-        inputs: pd.DataFrame,
-        target: "pd.Series[Any]",
-        columns: Columns,
-        beside: Beside = NOTHING,
-    ) -> Any:
-        return estimators.fit(algorithm, params, seed, inputs, target, beside)
+    def fit(self, spec: Spec, inputs: pd.DataFrame, target: "pd.Series[Any]", beside: Beside = NOTHING) -> Any:
+        return estimators.fit(spec.algorithm, spec.params, spec.seed, inputs, target, beside)
 
     def parameters(self, pipeline: Any) -> dict[str, Any]:
         own = {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}

@@ -17,6 +17,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import FeatureUnion
 
 from lifecycle.problems.contract import TEXT, Column, Columns, inputs_of
+from lifecycle.problems.learning import Spec
 from lifecycle.problems.planted import (
     CEILINGS_OF_CLASSES,
     COMPARABLE_CLASSES,
@@ -54,9 +55,8 @@ def _fitted(rows: pd.DataFrame) -> Any:
 
 
 def _learnt(rows: pd.DataFrame, params: dict[str, Any]) -> Any:
-    return LEARNING.fit(
-        "logistic_regression", {"C": SURE, **params}, 0, inputs_of(rows, INPUTS), rows[LEARNING.target], INPUTS
-    )
+    spec = Spec("logistic_regression", {"C": SURE, **params}, 0, INPUTS)
+    return LEARNING.fit(spec, inputs_of(rows, INPUTS), rows[LEARNING.target])
 
 
 def _of_one_text(reads: str, rows: pd.DataFrame) -> Any:

@@ -2,7 +2,6 @@
 # ruff: noqa: D102  the contract says what these do, and of their arguments not every one needs all
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from lifecycle.core.names import ProblemName
 from lifecycle.problems import fitting
 from lifecycle.problems.classification import summary
 from lifecycle.problems.contract import CLASS, EXAMPLE, TEXT_COLUMNS, Columns
-from lifecycle.problems.learning import NOTHING, Beside, Learning, StoredModel, Summary
-from lifecycle.problems.own import OwnAlgorithm
+from lifecycle.problems.learning import NOTHING, Beside, Learning, Spec, StoredModel, Summary
 from lifecycle.problems.transformer import files
 from lifecycle.problems.transformer.estimator import PACKAGES, PACKAGES_OF_A_GRAPH, TRANSFORMER, Transformer
 from lifecycle.problems.transformer.model import GRAPH
@@ -30,30 +28,19 @@ class WithTransformer(Learning):
         self.target, self.sources = rest.target, rest.sources
         self.estimators = {**rest.estimators, NAME: TRANSFORMER}
 
-    def build(
-        self, algorithm: str | OwnAlgorithm | None, params: Mapping[str, Any], seed: int, columns: Columns
-    ) -> Any:
-        if algorithm != NAME:
-            return self.rest.build(algorithm, params, seed, columns)
-        made: Transformer = fitting.made(self.estimators, NAME, params, seed)
+    def build(self, spec: Spec) -> Any:
+        if spec.algorithm != NAME:
+            return self.rest.build(spec)
+        made: Transformer = fitting.made(self.estimators, NAME, spec.params, spec.seed)
         return made.require()
 
-    def fit(
-        self,
-        algorithm: str | OwnAlgorithm | None,
-        params: Mapping[str, Any],
-        seed: int,
-        inputs: pd.DataFrame,
-        target: "pd.Series[Any]",
-        columns: Columns,
-        beside: Beside = NOTHING,
-    ) -> Any:
-        if algorithm != NAME:
-            return self.rest.fit(algorithm, params, seed, inputs, target, columns, beside)
-        names = [column.name for column in columns]
+    def fit(self, spec: Spec, inputs: pd.DataFrame, target: "pd.Series[Any]", beside: Beside = NOTHING) -> Any:
+        if spec.algorithm != NAME:
+            return self.rest.fit(spec, inputs, target, beside)
+        names = [column.name for column in spec.columns]
         if beside.inputs is not None:
             beside = beside._replace(inputs=beside.inputs[names])
-        return self.build(algorithm, params, seed, columns).fit(inputs[names], target, beside)
+        return self.build(spec).fit(inputs[names], target, beside)
 
     def parameters(self, pipeline: Any) -> dict[str, Any]:
         if not isinstance(pipeline, Transformer):
