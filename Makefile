@@ -12,7 +12,7 @@ SCRATCH := if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print int($$4)}')" -
 	  && awk '/MemAvailable/ {exit $$2 < 10000000}' /proc/meminfo && ! grep -q ' /dev/shm .*noexec' /proc/mounts; \
 	then TMPDIR=$$(mktemp -d /dev/shm/mlops-tests-XXXXXX) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT INT TERM; fi;
 
-.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint docs format bench screenshots wheel wheel-test afternoon newest-prefect lowest newest constraints clean
+.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint docs format bench bench-check screenshots wheel wheel-test afternoon newest-prefect lowest newest constraints clean
 
 setup: $(STAMP)  ## only install
 
@@ -52,6 +52,10 @@ docs: $(FULL)  ## the site of the docs, in build/site; fails where a link leads 
 
 bench: $(STAMP)  ## the reference job against a bare script; ROUNDS=5 takes about half an hour
 	$(BIN)/python -m benchmarks.run --rounds $(or $(ROUNDS),5)
+	$(BIN)/python -m benchmarks.scale --rounds $(or $(ROUNDS),5) --write
+
+bench-check: $(STAMP)  ## one round on many rows; fails where a ratio to plain libraries is above its limit
+	$(BIN)/python -m benchmarks.scale --check
 
 screenshots: $(STAMP)  ## the pictures of docs/operations.md, taken anew; needs Chromium
 ifneq ($(UV),)

@@ -20,6 +20,7 @@ from lifecycle.problems.chat.metrics import STANDARD
 from lifecycle.problems.chat.scores import ChatScores, scores_of
 from lifecycle.problems.chat.settings import BY_BOTH, BY_VECTORS, BY_WORDS
 from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.learning import Spec
 
 ROOT = Path(__file__).parents[1]
 FOLDS = 5
@@ -49,7 +50,7 @@ def ways(documents: Path, encoder: str | None) -> Iterator[tuple[str, Built]]:
     """Each way to find passages, with its usual parameters."""
     for name in (BY_WORDS, *((BY_VECTORS, BY_BOTH) if encoder else ())):
         params = {"documents": str(documents), **({"encoder": encoder} if encoder and name != BY_WORDS else {})}
-        yield name, Built(LEARNING.build(name, params, 0, TEXT_COLUMNS))
+        yield name, Built(LEARNING.build(Spec(name, params, 0, TEXT_COLUMNS)))
 
 
 def main() -> None:

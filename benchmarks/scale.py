@@ -8,20 +8,34 @@ depend on the rows; `benchmarks.run` measures that.
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from subprocess import DEVNULL, Popen
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmarks.run import ROOT, TABLES
 
 CLEAR = {"MLFLOW_DISABLE_TELEMETRY": "true", "GX_ANALYTICS_ENABLED": "false", "OMP_NUM_THREADS": "1"}
+CLEAR["MLOPS_DATA__NEAR_DUPLICATES"] = "off"  # of this table nearly all are twins, and the plain step looks for none
+
+PAGE, FIGURES = ROOT / "docs" / "performance.md", ROOT / "benchmarks" / "scale.json"
+BEGIN, END = "<!-- figures: python -m benchmarks.scale --write -->", "<!-- end -->"
+LIMITS = {
+    "infer, table.csv": 1.15,
+    "infer, table.parquet": 1.15,
+    "create, table.csv": 4.0,
+    "create, table.parquet": 5.5,
+}
+"""The ratios of CPU to plain libraries, above which something has become worse; of a million rows."""
 
 
 class Measured(NamedTuple):
@@ -30,6 +44,16 @@ class Measured(NamedTuple):
     cpu: float
     wall: float
     megabytes: float
+
+
+class Compared(NamedTuple):
+    """What a step cost beside the same by plain libraries."""
+
+    cpu: float
+    bare_cpu: float
+    ratio: float
+    megabytes: int
+    bare_megabytes: int
 
 
 def make_table(folder: Path, rows: int) -> None:
@@ -105,7 +129,7 @@ def bare_create(folder: Path, table: str) -> None:
 
 
 def create(folder: Path, table: str) -> None:
-    """The step `create-data`; near twins are looked for unless MLOPS_DATA__NEAR_DUPLICATES says otherwise."""
+    """The step `create-data`."""
     from lifecycle import settings
     from lifecycle.data import dataset
     from lifecycle.data.source import Source
@@ -207,35 +231,67 @@ ROWS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=1, help="how often each step is run, by turns with the bare one")
     parser.add_argument("--only", choices=["infer", "create", "train"], help="one step alone")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/performance.md, too")
+    parser.add_argument("--check", action="store_true", help="end with 1 if a ratio is above its limit")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mlops-scale-") as name:
-        folder = Path(name)
+        folder, wanted = Path(name), [each for each in ROWS if options.only in (None, each[0])]
         make_table(folder, options.rows)
-        prepare_training(folder) if options.only == "train" else prepare(folder)
-        if options.only is None:
+        prepare(folder)
+        if options.only in (None, "train"):
             prepare_training(folder)
-        found = {}
-        for step, table in ROWS:
-            if options.only in (None, step):
-                found[f"{step} {table}"] = measured(step, folder, table), measured(f"bare_{step}", folder, table)
-        said = [f"{path.stem}: {path.read_text()}" for path in sorted(folder.glob("*train.txt"))]
-    if options.json:
-        print(json.dumps({name: [each._asdict() for each in both] for name, both in found.items()}, indent=2))
-        return
-    print(f"{options.rows:,} rows, {os.cpu_count()} cores\n")
-    print(f"{'':<22}{'CPU s':>8}{'bare':>8}{'ratio':>8}{'wall s':>8}{'MB':>8}{'bare':>8}")
-    for name, (ours, bare) in found.items():
-        times = f"{ours.cpu:8.1f}{bare.cpu:8.1f}{ours.cpu / bare.cpu:8.2f}{ours.wall:8.1f}"
-        print(f"{name:<22}{times}{ours.megabytes:8.0f}{bare.megabytes:8.0f}")
-    print("\n".join(said))
+        figures = {f"{step}, {table}": compared(step, folder, table, options.rounds) for step, table in wanted}
+        said = [f"{path.stem}: {path.read_text()}\n" for path in sorted(folder.glob("*train.txt"))]
+    sys.stderr.write("".join(said))
+    head = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "rows": options.rows, "rounds": options.rounds}
+    report = {**head, "cores": os.cpu_count(), "figures": {name: each._asdict() for name, each in figures.items()}}
+    print(json.dumps(report, indent=2) if options.json else page(report))
+    if options.write:
+        FIGURES.write_text(json.dumps(report, indent=2) + "\n")
+        PAGE.write_text(with_figures(PAGE.read_text(), report))
+    above = [name for name, each in figures.items() if each.ratio > LIMITS.get(name, math.inf)]
+    if options.check and above:
+        sys.exit("; ".join(f"{name}: {figures[name].ratio} is above {LIMITS[name]}" for name in above))
+
+
+def compared(step: str, folder: Path, table: str, rounds: int) -> Compared:
+    """A step beside its plain one, by turns: medians, and of the ratios of each round their median."""
+    pairs = [(measured(step, folder, table), measured(f"bare_{step}", folder, table)) for _ in range(rounds)]
+    ours, bare = zip(*pairs, strict=True)
+    return Compared(
+        cpu=round(median(each.cpu for each in ours), 1),
+        bare_cpu=round(median(each.cpu for each in bare), 1),
+        ratio=round(median(one.cpu / other.cpu for one, other in pairs), 2),
+        megabytes=round(median(each.megabytes for each in ours)),
+        bare_megabytes=round(median(each.megabytes for each in bare)),
+    )
+
+
+def page(report: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    rounds = f"{report['rounds']} round{'s' if report['rounds'] > 1 else ''}"
+    told = f"{report['date']}, {report['rows']:,} rows, {report['cores']} cores, {rounds}; near twins not looked for:"
+    lines = [told, "", "| step | CPU s | plain libraries | ratio | MB | plain libraries |", "|---|---|---|---|---|---|"]
+    for name, each in report["figures"].items():
+        cells = each["cpu"], each["bare_cpu"], f"**{each['ratio']:.2f}**", each["megabytes"], each["bare_megabytes"]
+        lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def with_figures(text: str, report: dict[str, Any]) -> str:
+    """The page of the docs with these figures between its two marks."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{page(report)}\n{END}{rest.split(END)[1]}"
 
 
 def measured(step: str, folder: Path, table: str) -> Measured:
     """Run a step in a process of its own."""
     call = f"scale.STEPS[{step!r}](Path({str(folder)!r}), {table!r})"
-    code = f"from benchmarks import scale; from pathlib import Path; {call}"
+    code = "from mlops_lifecycle import start; start.find(); from pathlib import Path; "  # as the command starts
+    code += f"from benchmarks import scale; {call}"
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     begun, most = time.monotonic(), 0.0
     process = Popen([sys.executable, "-c", code], cwd=ROOT, env=outside | CLEAR, stdout=DEVNULL)

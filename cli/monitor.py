@@ -32,6 +32,8 @@ PROD = Environment.PROD
 ALERT = 8
 SHOWN = 10
 """Batches in a table, and things that were measured of the last one."""
+UNMEASURED = {"estimate", "example"}
+UNITS = {"seconds": "s for 1,000 rows", "p50": "ms (p50)", "p95": "ms (p95)", "p99": "ms (p99)"}
 
 
 @app.command()
@@ -72,9 +74,12 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     Example: mlops monitor show --model-name sentiment --env prod
     """
     from lifecycle.monitoring import store, trust
+    from lifecycle.monitoring.examples import with_keys
 
     config, name = _place(env, model_name)
     standing, watched = standings.read(config.measurements, name), probation.read(config.measurements, name)
+    alerts = [with_keys(alert, config.predictions) for alert in standing.alerts]
+    standing = standing.model_copy(update={"alerts": tuple(alerts)})
     drift, performance = store.history(config.measurements, name, config.monitoring)
     said = trust.statements(drift, performance, config.monitoring)
     if as_json:
@@ -90,25 +95,7 @@ def show_(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     )
     if last := said.get((drift[-1].version, drift[-1].batch)):
         console.echo(f"The estimate of the last batch: {last.told}.")
-    lines = sorted(
-        (line for line in drift[-1].lines if line.part != "estimate"), key=lambda line: -line.value / line.limit
-    )[:SHOWN]
-    show.table(
-        ("what", "measure", "value", "limit", "p", "rows", "beyond"),
-        [
-            (
-                line.name,
-                line.measure,
-                f"{line.value:.3g}",
-                f"{line.limit:.3g}",
-                _number(line.p),
-                f"{line.rows:,}",
-                _yes(line),
-            )
-            for line in lines
-        ],
-        f"The last batch, {drift[-1].batch}",
-    )
+    _farthest(drift[-1])
     for alert in standing.alerts:
         console.echo(f"ALERT {alert.id}: {alert.told}")
     if watched:
@@ -150,11 +137,12 @@ def check(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     Example: mlops monitor check --model-name sentiment --env prod
     """
     from lifecycle.monitoring import store
+    from lifecycle.monitoring.examples import with_keys
 
     config, name = _place(env, model_name)
     standings.read(config.measurements, name)
     standing = store.refresh(config.measurements, name, config.monitoring)
-    alerts = standing.alerts if standing else ()
+    alerts = tuple(with_keys(alert, config.predictions) for alert in (standing.alerts if standing else ()))
     silenced = {alert.id: found for alert in alerts if (found := standings.silenced(config.measurements, alert))}
     if as_json:
         show.print_json({"alerts": alerts, "silenced": list(silenced.values())})
@@ -249,6 +237,27 @@ def labels(request: LabelsRequest, as_json: options.Json = False) -> None:
     show.print_json(joined) if as_json else _joined(joined, target.name)
 
 
+def _farthest(batch: Measured) -> None:
+    """What of a batch is farthest from its baseline."""
+    lines = sorted((line for line in batch.lines if line.part not in UNMEASURED), key=lambda line: -line.share)
+    rows = [
+        (line.name, line.measure, f"{line.value:.3g}", _limit(line), _number(line.p), f"{line.rows:,}", _yes(line))
+        for line in lines[:SHOWN]
+    ]
+    show.table(("what", "measure", "value", "limit", "p", "rows", "beyond"), rows, f"The last batch, {batch.batch}")
+    pace = ", ".join(f"{line.value:.3g} {UNITS.get(line.measure, line.measure)}" for line in _pace(batch))
+    if pace:
+        console.echo(f"Time that it took: {pace}.")
+
+
+def _pace(batch: Measured) -> list[Line]:
+    return [line for line in batch.lines if line.part == "latency"]
+
+
+def _limit(line: Line) -> str:
+    return f"{line.limit:.3g}" if line.limit else ""
+
+
 def _checked(check: "Check | None") -> tuple[str, str, str]:
     """How well a metric of folds of the baseline was estimated by the other folds."""
     return (
@@ -300,10 +309,10 @@ def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: s
 
 def _row(batch: Measured, answered: "dict[Batch, Measured]", said: "dict[Batch, Trust]") -> tuple[Any, ...]:
     key = batch.version, batch.batch
-    worst = max((line for line in batch.lines if line.part != "estimate"), key=lambda line: line.value / line.limit)
+    worst = max((line for line in batch.lines if line.part not in UNMEASURED), key=lambda line: line.share)
     estimate = next((line for line in batch.lines if line.part == "estimate" and line.measure == "loss"), None)
     rejected = next((line.value for line in batch.lines if line.measure == "rejected"), 0.0)
-    told = f"{worst.name} {worst.measure} {worst.value:.3g}" if worst.value > 0 else ""
+    told = f"{worst.name} {worst.measure} {worst.value:.3g}" if worst.share > 0 else ""
     return (
         batch.day,
         batch.version,

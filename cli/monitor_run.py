@@ -29,10 +29,15 @@ def run(request: MonitorRequest, as_json: options.Json = False, verbose: options
     Example: mlops monitor run --model-name sentiment --env prod
     """
     request = request.completed()
+    from lifecycle.monitoring.examples import with_keys
+
     config = settings.load(request.env, model_name=request.model)
     title = f"Looking at {request.model} in {request.env}"
     done: Monitored = runner.run_flow("monitor", request.parameters, home=config.state, title=title, verbose=verbose)
-    alerts = done.standing.alerts if done.standing else ()
+    found = done.standing.alerts if done.standing else ()
+    alerts = [with_keys(alert, config.predictions) for alert in found]
+    if done.standing:
+        done = done.model_copy(update={"standing": done.standing.model_copy(update={"alerts": tuple(alerts)})})
     heard = [alert for alert in alerts if not standings.silenced(config.measurements, alert)]
     if as_json:
         show.print_json(done)

@@ -64,8 +64,10 @@ def serve(request: ServeRequest, as_json: options.Json = False) -> None:
     def tell(said: str) -> None:
         sys.stderr.write(f"{said}\n")
 
-    seconds = settings.load(request.env, model_name=request.model_name).serving.poll_seconds
-    following = scoring_processes.Following(newest, seconds) if request.follow else None
+    config = settings.load(request.env, model_name=request.model_name)
+    following = scoring_processes.Following(newest, config.serving.poll_seconds) if request.follow else None
+    kept = config.serving.requests
+    log = scoring_processes.Log(config.requests / target.name, kept) if kept.enabled else None
     hosts = tuple(request.allowed_host or ())
-    where = scoring_processes.Where(request.port, hosts, credential, request.workers or cpu_count())
+    where = scoring_processes.Where(request.port, hosts, credential, request.workers or cpu_count(), log)
     scoring_processes.serve(model, where, ready, tell, following)

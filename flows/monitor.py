@@ -18,15 +18,20 @@ logger = logging.getLogger("lifecycle.monitoring")
 
 
 def run(request: MonitorRequest) -> Outcome[Monitored]:
-    """Tell of alerts that nobody was told of, and act on the probation of the champion; again changes nothing."""
+    """Measure requests, tell of alerts that nobody was told of, and act on a probation; again changes nothing."""
     request = request.completed()
     config = compute.settings_of(request.env, request.model)
     subject = probation.subject_of(config, request.model)
     probation.require_champion(subject)
+    failure = monitoring.of_requests(config, subject)
     standing = monitoring.refresh(config, request.model)
     restored = acted(config, request.model)
     served = serving.advance(config, request.model, complete=request.end_canary)
     found = probation.stands(subject)
+    if standing:
+        monitoring.write_page(config, subject)
+    if failure:
+        raise failure
     alerts = f"{len(standing.alerts) if standing else 0} open alerts"
     value = Monitored(model=subject.name, standing=standing, probation=found, restored=restored, served=served)
     return Outcome(value, f"{subject.name}: {alerts}; {found.told}")
@@ -57,9 +62,11 @@ def acted(config: Settings, model_name: str) -> tuple[restoration.Restored, ...]
     found = probation.stands(subject)
     if found.state == "broken":
         probation.decide(subject, found)
-    return tuple(
+    restored = tuple(
         probation.restore(decision, config, model_name) for decision in restoration.open_decisions(subject, found)
     )
+    probation.forget(subject, probation.stands(subject) if restored else found)
+    return restored
 
 
 @flow(name="monitor", flow_run_name=named("monitor {model_name} in {env}", MonitorRequest), **PERSISTED)

@@ -12,7 +12,11 @@ from lifecycle.monitoring.findings import Alert
 
 Kind = Literal["registered", "promoted", "refused", "approval-requested", "not-approved", "rolled-back"]
 
-ALERTS = {"drift": "mlops.drift.detected", "performance": "mlops.performance.degraded"}
+ALERTS = {
+    "drift": "mlops.drift.detected",
+    "performance": "mlops.performance.degraded",
+    "latency": "mlops.latency.exceeded",
+}
 
 
 def emit(kind: Kind, name: str, env: str, *, version: int | None = None, reason: str = "") -> None:
@@ -28,7 +32,7 @@ def emit(kind: Kind, name: str, env: str, *, version: int | None = None, reason:
 
 
 def emit_alert(alert: Alert, env: str, advice: str) -> None:
-    """Emit `mlops.drift.detected` or `mlops.performance.degraded`, with what the alert is about and what to do."""
+    """Emit the event of the kind of an alert, with what the alert is about and what to do."""
     resource = {
         "prefect.resource.id": f"mlops.model.{alert.model}",
         "prefect.resource.name": alert.model,
@@ -36,7 +40,9 @@ def emit_alert(alert: Alert, env: str, advice: str) -> None:
         "mlops.version": str(alert.version),
     }
     payload = {"model": alert.model, "version": alert.version, "environment": env, "reason": alert.told[:2000]}
-    details = alert.model_dump(mode="json", include={"id", "since", "until", "batches", "window", "causes", "slices"})
+    details = alert.model_dump(
+        mode="json", include={"id", "since", "until", "batches", "window", "causes", "slices", "examples"}
+    )
     emit_event(ALERTS[alert.kind], resource=resource, payload=payload | details | {"next": advice})
 
 

@@ -20,6 +20,7 @@ stands = on_registry(shadow.stands).with_options(name="look at the probation")
 record = on_registry(shadow.record).with_options(name="record the batch")
 compare = on_registry(shadow.compare).with_options(name="measure the shadow")
 decide = on_registry(restoration.decide).with_options(name="decide on the probation")
+forget = on_registry(shadow.forget).with_options(name="clear the shadow")
 roll_back = on_registry(restoration.roll_back).with_options(name="roll back by itself")
 
 

@@ -1,6 +1,7 @@
 """What Prefect's UI shows of a run: artifacts, and the links from a run to where its results lie."""
 
 import re
+from pathlib import Path
 
 from prefect import runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -17,6 +18,7 @@ from lifecycle.registry import catalog
 from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.served import Served
 from lifecycle.settings import Settings
+from lifecycle.storage import volumes
 from tasks import registry
 from tasks.links import page_of
 from tasks.outcomes import Batch
@@ -137,6 +139,20 @@ def show_restored(restored: Restored) -> None:
     _markdown(f"probation-{found.model}", text, as_markdown(restored.decision.reason))
 
 
+@in_the_ui("link the page")
+def link_page(path: Path, name: str) -> None:
+    """Link the page of a model in production; from a volume it is downloaded, since no browser opens it there."""
+    key, told = _key(f"monitoring-{name}"), f"{name} in production"
+    if volumes.on_volume(path):
+        _markdown(key, f"# {told}\n\n`{path}`\n\nTo see it: `databricks fs cp dbfs:{path} .`", told)
+        return
+    env, _, model = name.split(".", 2)
+    description = (
+        f"{told}. If no browser opens the link: `mlops monitor report --model-name {model} --env {env} --open`"
+    )
+    create_link_artifact(path.as_uri(), link_text=str(path), key=key, description=description)
+
+
 @in_the_ui("show the alert")
 def show_alert(alert: Alert, advice: str) -> None:
     """Show what an alert is about, since when, how bad it is, and what to do."""
@@ -148,6 +164,7 @@ def show_alert(alert: Alert, advice: str) -> None:
         f"# {alert.kind} of {alert.model} v{alert.version}\n\nSince {alert.since}, in {alert.batches} of the last "
         f"{alert.window} batches.\n\n"
         + "\n".join(["| what | measure | last | limit | batches |", "|---|---|---|---|---|", *rows])
+        + "".join(f"\n\nFor example {as_markdown(each.told)}." for each in alert.examples)
         + (f"\n\nWorst in {as_markdown(', '.join(alert.slices))}." if alert.slices else "")
         + f"\n\nNext: `{advice}`; all of it as a page: `{advice.replace('monitor show', 'monitor report')}`"
     )

@@ -37,7 +37,8 @@ def departures(rows: "pd.DataFrame", inputs: Columns, parent: Manifest | None) -
 
 def counts_of(rows: "pd.DataFrame") -> dict[str, dict[str, int]]:
     """Rows per side and class, or of all where there are no classes; a side without rows is left out."""
-    per_side = {str(side): rows[rows["split"] == side] for side in Side}
+    counted = rows[[name for name in ("split", "label") if name in rows]]  # which is not to copy the others
+    per_side = {str(side): counted[counted["split"] == side] for side in Side}
     if "label" not in rows:
         return {side: {"rows": len(of_side)} for side, of_side in per_side.items() if len(of_side)}
     counts = {side: of_side["label"].value_counts().sort_index() for side, of_side in per_side.items()}

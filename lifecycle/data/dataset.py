@@ -90,12 +90,14 @@ def create(request: CreateDataRequest) -> None:
     logger.info("Reading %s", request.source.name)
     table = read_source(request)
     rows_digest = request.table.rows_digest(table.rows)
-    if not volumes.is_published(request.folder):
-        _publish(request, table, rows_digest)
-    _same_or_conflict(request, rows_digest)
+    made = None if volumes.is_published(request.folder) else _publish(request, table, rows_digest)
+    stored = load(request.data_root, request.data_name, request.data_version)
+    if stored != made:  # it was there, or somebody was faster
+        stored = _same_or_conflict(request, rows_digest)
+    logger.info("Dataset %s %s is in place: %s rows", stored.data_name, stored.data_version, f"{stored.rows_in:,}")
 
 
-def _publish(request: CreateDataRequest, table: ingest.Table, rows_digest: str) -> None:
+def _publish(request: CreateDataRequest, table: ingest.Table, rows_digest: str) -> Manifest:
     parent = _parent(request)
     division.require_one_way(request, parent)
     earlier = _earlier(request, parent)
@@ -113,6 +115,7 @@ def _publish(request: CreateDataRequest, table: ingest.Table, rows_digest: str) 
         manifest = _manifest(request, table, rows_digest, canonical, parts, parent, folder)
         report.write(manifest, parts.quarantine, folder / REPORT)
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    return manifest
 
 
 class _Parts(NamedTuple):
@@ -132,7 +135,7 @@ def _parts(
     folder: Path,
 ) -> _Parts:
     frame, inputs, unusable, *_ = canonical
-    rows = frame.drop(index=[*unusable])
+    rows = frame.drop(index=[*unusable]) if unusable else frame  # which would be a copy
     checked_by = validation.check(rows, request.suite or request.table.suite(inputs), folder / "data_docs")
     keys = request.table.keys(frame, inputs, request)
     identities = division.identities(keys)
@@ -306,7 +309,7 @@ def natural(version: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
 
-def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> None:
+def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> Manifest:
     stored = verify(request.data_root, request.data_name, request.data_version)
     parameters = request.parameters_with(stored.near_duplicates)  # none: made before near twins were kept, as it is
     wanted = _digest(rows_digest, parameters, stored.parent_digest)
@@ -314,7 +317,7 @@ def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> None:
         what = f"Dataset {stored.data_name} {stored.data_version} exists with "
         what += f"{_difference(request, stored, rows_digest)}."
         raise ConflictError(what, "A version never changes: choose another --data-version.")
-    logger.info("Dataset %s %s is in place: %s rows", stored.data_name, stored.data_version, f"{stored.rows_in:,}")
+    return stored
 
 
 def _difference(request: CreateDataRequest, stored: Manifest, rows_digest: str) -> str:

@@ -112,14 +112,14 @@ def count(table: str) -> int:
     """How many rows there are, or a few more: deleted ones count as long as their file is there."""
     name, version = divided(table)
     if is_name(name):
-        return int(_frame(name, version).count())
+        return int(table_of(name, version).count())
     return sum(file.count_rows() for file in _files(_opened(table))[1].values())
 
 
 def schema(table: str) -> "pa.Schema":
     """The columns with their types, in their order."""
     name, version = divided(table)
-    return _frame(name, version).limit(0).toArrow().schema if is_name(name) else _files(_opened(table))[0]
+    return table_of(name, version).limit(0).toArrow().schema if is_name(name) else _files(_opened(table))[0]
 
 
 def batches(table: str, columns: list[str]) -> Iterator["pa.RecordBatch"]:
@@ -130,7 +130,7 @@ def batches(table: str, columns: list[str]) -> Iterator["pa.RecordBatch"]:
     """
     name, version = divided(table)
     if is_name(name):
-        yield from _of_frame(_frame(name, version), columns)
+        yield from _of_frame(table_of(name, version), columns)
         return
     try:
         yield from _of_files(_opened(table), columns)
@@ -229,7 +229,7 @@ def _of_files(opened: "deltalake.DeltaTable", columns: list[str]) -> Iterator["p
             start = end
 
 
-def _frame(name: str, version: int | None) -> "DataFrame":
+def table_of(name: str, version: int | None) -> "DataFrame":
     """A table or view of the catalog, in its version."""
     from pyspark.errors import AnalysisException
 
@@ -251,7 +251,7 @@ def _frame_version(name: str, version: int | None) -> int | None:
     """The version that is asked for, else the latest, else None: what is no Delta table has no history."""
     from pyspark.errors import AnalysisException
 
-    _frame(name, version)
+    table_of(name, version)
     if version is not None:
         return version
     try:

@@ -181,6 +181,8 @@ def _by_quota(
     found: Sequence[twins.Pair],
 ) -> "pd.Series[str]":
     """Sides by `split.assign`, near twins first; where they would leave a stratum without a side, they are parted."""
+    if not found:
+        return split.assign(keys, strata, fractions, inherited)
     stratum_of = dict(zip(keys, strata, strict=True))
     followers, groups = twins.linked(found, len(keys), inherited)
     while True:

@@ -63,7 +63,7 @@ def read(source: Source, rules: DataRules, columns: Columns, *, most: int | None
                 name for name in block.cells.keys() - wanted.columns.keys() if cells.are_mixed(block.cells[name])
             }
             kept = {name: cells.storable(block.cells[name]) for name in block.cells if name not in no_texts}
-            frames.append(pd.DataFrame(kept, index=block.rows, dtype=object))
+            frames.append(pd.DataFrame(kept, index=block.rows, dtype="str"))
             if most is not None and sum(map(len, frames)) >= most:
                 break
     if not frames:
@@ -71,7 +71,7 @@ def read(source: Source, rules: DataRules, columns: Columns, *, most: int | None
     if no_texts:
         header.tell_left_out(source.name, sorted(no_texts), header.NESTED)
     whole = pd.concat(frames).rename_axis("row").drop(columns=[*no_texts], errors="ignore").fillna("")[:most]
-    return Table(whole.astype("str"), unusable, f"{said}{_latin_hint(source, said)}", reading.sha256)
+    return Table(_in_one_piece(whole), unusable, f"{said}{_latin_hint(source, said)}", reading.sha256)
 
 
 def stream(
@@ -155,6 +155,14 @@ def _in_chunks(blocks: Iterable[Block], columns: Collection[str], size: int) -> 
             whole = pd.concat(waiting) if len(waiting) > 1 else waiting[0]
             yield whole.iloc[:size]
             waiting = [whole.iloc[size:]] if len(whole) > size else []
+
+
+def _in_one_piece(blocks: "pd.DataFrame") -> "pd.DataFrame":
+    """The same table without a trace of its blocks, which would show in the bytes of what is written of it."""
+    import pyarrow as pa
+
+    whole: pd.DataFrame = pa.Table.from_pandas(blocks, preserve_index=False).combine_chunks().to_pandas()
+    return whole.set_axis(blocks.index).astype("str")
 
 
 def _options(columns: Columns) -> dict[str, str]:

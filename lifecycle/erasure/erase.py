@@ -5,6 +5,7 @@
     tombstones so that no table brings the rows back
     history    Prefect's and MLflow's databases, results, logs
     artifacts  evaluations, training keys, verdicts, cards, examples of models
+    requests   what servers of this machine have kept
     batches    predictions and the Delta tables that hold them
     datasets   every version of every dataset
     search     every file once more: what still holds a text is named
@@ -28,7 +29,7 @@ from typing import NamedTuple
 from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.data import dataset, lock, tombstones
 from lifecycle.databricks import credentials
-from lifecycle.erasure import artifacts, datasets, fitted, history, journal, predictions, search
+from lifecycle.erasure import artifacts, datasets, fitted, history, journal, predictions, requests, search
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.journal import Erasure, Intent, Left, Touched
 from lifecycle.erasure.predictions import Held
@@ -199,6 +200,8 @@ def _carry_out(intent: Intent, places: Places) -> Erasure:
         shutil.rmtree(root / VECTORS, ignore_errors=True)
     _from_history(places, forms)
     _from_runs(places, wanted, forms, planned)
+    for held in list(requests.holding(places.states, wanted, forms)):
+        requests.erase(held)
     left = [*planned.left, *_from_batches(places, wanted, forms, intent)]
     for root in places.datasets:
         for manifest, _ in list(datasets.holding(root, wanted)):
@@ -227,6 +230,8 @@ def _touched(places: Places, wanted: Wanted, forms: Forms) -> Iterator[Touched]:
         for found in predictions.holding(root, wanted, forms, data_root):
             if isinstance(found, Held) and found.stored:
                 yield Touched(kind="predictions", what=_shown(found.folder, places), rows=found.stored)
+    for asked in requests.holding(places.states, wanted, forms):
+        yield Touched(kind="requests", what=_shown(asked.path, places), rows={"requests": len(asked.places)})
     for root in places.artifacts:
         for thing in artifacts.holding(root, wanted, forms):
             yield Touched(

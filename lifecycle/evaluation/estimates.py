@@ -50,6 +50,11 @@ class Learnt(Frozen):
     estimator: Confidence | LearntLoss
     checks: dict[str, Check]
 
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether it is asked about inputs, rather than about answers alone."""
+        return isinstance(self.estimator, LearntLoss)
+
     def estimates(
         self, problem: Problem, features: pd.DataFrame, answers: Iterable[pd.DataFrame]
     ) -> Iterator[tuple[Estimate, Check]]:

@@ -119,7 +119,7 @@ def _accepted(done: Sequence[Check], facts: Facts) -> str:
         return f"better than {champion}{_scores(facts)}"
     if contest.rule == "retraining":
         margin = briefly(facts.rules.margin)
-        return f"trained on newer data and not worse than {champion} by as much as {margin}{_scores(facts)}"
+        return f"trained again and not worse than {champion} by as much as {margin}{_scores(facts)}"
     loss = briefly(-facts.rules.min_gain)
     return f"not worse than {champion} by more than the {loss} that is tolerated{_scores(facts)}"
 

@@ -1,4 +1,7 @@
-"""Whether a challenger is the champion's own definition, trained again on a newer version of its dataset."""
+"""Whether a challenger is the champion's own definition, trained again on a newer version of its dataset.
+
+Or on the same version, where the champion's files are gone and nobody can use it.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +12,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.gate.verdict import Rule
 from lifecycle.settings.gate_rules import GateRules
+from lifecycle.tracking import runs
 from lifecycle.tracking.client import client, translated
 from lifecycle.tracking.runs import DEFINITION
 
@@ -38,7 +42,16 @@ def rule_for(challenger: ModelRef, champion: ModelRef | None, data_root: Path, r
     new, old = _origin(challenger), _origin(champion)
     if against := next(_differences(new, old), ""):
         return Choice("gain", against)
+    return _by_data(new, old, champion, data_root)
+
+
+def _by_data(new: _Origin, old: _Origin, champion: ModelRef, data_root: Path) -> Choice:
+    """The rule for the champion's own definition, by what it was trained on."""
     where = f"{new.data_name} {new.data_version}"
+    if new.digest == old.digest:
+        if runs.has_files(champion):
+            return Choice("gain", "trained on the same dataset version as the champion")
+        return Choice("retraining", f"the champion's definition, trained again on {where}, since its files are gone")
     if old.digest not in _ancestors(data_root, new):
         return Choice("gain", f"{where} does not descend from {old.data_name} {old.data_version}")
     return Choice(
@@ -52,8 +65,6 @@ def _differences(new: _Origin, old: _Origin) -> Iterator[str]:
             yield f"nobody recorded how the {role} was defined and on what it was trained"
     if new.definition != old.definition:
         yield "another definition than the champion's"
-    if new.digest == old.digest:
-        yield "trained on the same dataset version as the champion"
 
 
 def _origin(model: ModelRef) -> _Origin:

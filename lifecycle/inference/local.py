@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -40,8 +40,9 @@ SPLIT = "split"
 ROWS_SHA256 = b"rows_sha256"
 """In the metadata of a part: the digest of the rows that it was made of."""
 
-ALONE = 5.0
-"""Seconds of scoring after which other processes join in: to start one takes three."""
+ALONE, WORTH = 5.0, 20.0
+"""After so many seconds of scoring, other processes join in if it would take so many more: to start one takes three, of
+a whole core."""
 
 Part = tuple[int, pd.DataFrame]
 
@@ -57,8 +58,20 @@ class Scored(NamedTuple):
     sample: pd.DataFrame | None = None
 
 
-Engine = Callable[[ExitStack, BatchRequest, Any, Path, Path, Iterator[Part]], Iterator[Scored]]
-"""What scores the parts of a request with a loaded model, whose files are in one folder, into another folder."""
+class Work(NamedTuple):
+    """What there is to score, with a loaded model, whose files are in one folder, into another folder."""
+
+    request: BatchRequest
+    model: Any
+    model_folder: Path
+    folder: Path
+    parts: Iterator[Part]
+    rows: Callable[[], int]
+    """How many rows there are, or a few more."""
+
+
+Engine = Callable[[ExitStack, Work], Iterator[Scored]]
+"""What scores the parts of a table."""
 
 logger = logging.getLogger(__name__)
 
@@ -81,20 +94,21 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     rejected: list[pd.DataFrame] = []
     tallies: list[Tally] = []
     totals, expected, written = Counter[str](), 0, set[Path]()
+    count = cache(partial(ingest.line_count, request.input, request.rules))
     kept: pd.DataFrame | None = None
-    pace = progress.Pace()
+    pace, begun, is_anew = progress.Pace(), time.monotonic(), not any(folder.glob("part-*"))
     with loading.private_copy(request.model) as model_folder, ExitStack() as stack:
         stack.enter_context(threadpool_limits(1, "blas"))  # several wait for each other busily, on rows as few as these
         model = loading.load_verified(model_folder, request.model)
         inputs = Inputs.of(request, model)
-        for done in engine(stack, request, model, model_folder, folder, _parts(request, inputs)):
+        for done in engine(stack, Work(request, model, model_folder, folder, _parts(request, inputs), count)):
             totals += Counter(rows_in=done.rows_in, rows_erased=done.rows_erased)
             tallies.append(done.tally)
             rejected.append(done.rejected)
             kept = done.sample if kept is None else sample.of(pd.concat([kept, done.sample]))
             written |= {done.path} if done.path else set()
             if done.rows_in == request.inference.rows_per_part:  # there may be more than this part
-                expected = expected or ingest.line_count(request.input, request.rules)
+                expected = count()
             progress.report(totals["rows_in"], expected)
             if pace.is_due():
                 of_all = f" of about {expected:,}" if expected else ""
@@ -102,7 +116,7 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
     for stale in set(folder.glob("part-*.parquet")) - written:  # of an interrupted run over other rows
         stale.unlink()
     if request.sample and kept is not None:
-        sample.keep(request.sample, kept)
+        sample.keep(request.sample, kept, time.monotonic() - begun if is_anew else None)
     reasons, tally = _write_rejected(rejected, folder / REJECTED), Tally.merged(tallies)
     return Counts(
         problem=model.problem,
@@ -133,29 +147,35 @@ def _parts(request: BatchRequest, inputs: Inputs) -> Iterator[Part]:
     return enumerate(chunks)
 
 
-def _on_cores(
-    stack: ExitStack, request: BatchRequest, model: Any, model_folder: Path, folder: Path, chunks: Iterator[Part]
-) -> Iterator[Scored]:
+def _on_cores(stack: ExitStack, work: Work) -> Iterator[Scored]:
     """Score in this process and, if that takes long, beside it in one more for each other core."""
-    here = partial(score_part, request, model, folder)
-    workers, begun = request.inference.workers or cpu_count(), time.monotonic()
-    for part in chunks:
-        if workers > 1 and (request.inference.workers or time.monotonic() - begun > ALONE):
-            chunks = chain([part], chunks)
+    request, parts = work.request, work.parts
+    here = partial(score_part, request, work.model, work.folder)
+    workers, begun, done = request.inference.workers or cpu_count(), time.monotonic(), 0
+    for part in parts:
+        if workers > 1 and (request.inference.workers or _takes_long(time.monotonic() - begun, done, work.rows)):
+            parts = chain([part], parts)
             break
         yield here(part)
-    first = list(islice(chunks, 2))
+        done += len(part[1])
+    first = list(islice(parts, 2))
     if len(first) < 2:
         yield from map(here, first)
         return
-    pool = ProcessPoolExecutor(workers - 1, get_context("spawn"), _prepare, (os.getpid(), request, model_folder))
+    pool = ProcessPoolExecutor(workers - 1, get_context("spawn"), _prepare, (os.getpid(), request, work.model_folder))
     stack.callback(pool.shutdown, cancel_futures=True)
+    there = partial(_score_in_worker, work.folder)
     try:
-        yield from _shared(pool, partial(_score_in_worker, folder), here, chain(first, chunks), 2 * (workers - 1))
+        yield from _shared(pool, there, here, chain(first, parts), 2 * (workers - 1))
     except BrokenProcessPool:
         what = f"One of the {workers} processes that score was killed, as the system does when memory is short."
         fix = "Give the command again: what is scored is kept. Fewer need less: export MLOPS_INFERENCE__WORKERS=1"
         raise TransientError(what, fix) from None
+
+
+def _takes_long(seconds: float, done: int, count: Callable[[], int]) -> bool:
+    """Whether so much is left, at the pace so far, that another process is worth its start."""
+    return seconds > ALONE and done > 0 and seconds * (count() / done - 1) > WORTH
 
 
 def _shared(

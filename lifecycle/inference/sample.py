@@ -28,14 +28,16 @@ def of(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[np.argpartition(mixed, ROWS)[:ROWS]]
 
 
-def keep(path: Path, rows: pd.DataFrame) -> None:
-    """Write a sample; JSON holds every cell that was read, halves of surrogate pairs included.
+def keep(path: Path, rows: pd.DataFrame, seconds: float | None = None) -> None:
+    """Write a sample, and how long the whole batch took.
+
+    JSON holds every cell that was read, halves of surrogate pairs included.
 
     A batch does not fail of it: who measures it then reads the table again.
     """
     cells = {str(name): rows[name].to_list() for name in rows}
     try:
-        volumes.write(path, json.dumps({"rows": rows.index.to_list(), "cells": cells}).encode())
+        volumes.write(path, json.dumps({"rows": rows.index.to_list(), "cells": cells, "seconds": seconds}).encode())
     except (MlopsError, OSError) as error:
         logger.warning("No inputs are kept for monitoring: %s", error)
 
@@ -45,5 +47,14 @@ def take(path: Path) -> pd.DataFrame | None:
     try:
         read = json.loads(volumes.read(path))
         return pd.DataFrame(read["cells"], index=pd.Index(read["rows"], name="row"), dtype=object).sort_index()
+    except (NotFoundError, ValueError):
+        return None
+
+
+def seconds(path: Path) -> float | None:
+    """How long it took to score the batch of a sample that was kept; None if nobody has said so."""
+    try:
+        found = json.loads(volumes.read(path)).get("seconds")
+        return None if found is None else float(found)
     except (NotFoundError, ValueError):
         return None

@@ -27,7 +27,7 @@ from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.spark import require_pyspark, session
 from lifecycle.inference import local
-from lifecycle.inference.local import Part, Scored
+from lifecycle.inference.local import Scored, Work
 from lifecycle.inference.manifest import BatchRequest, Counts
 from lifecycle.models import own, pipelines
 from lifecycle.problems.contract import columns_of
@@ -108,18 +108,17 @@ class SparkModel:
         return predicted
 
 
-def _on_spark(
-    stack: ExitStack, request: BatchRequest, model: Any, model_folder: Path, folder: Path, chunks: Iterator[Part]
-) -> Iterator[Scored]:
+def _on_spark(stack: ExitStack, work: Work) -> Iterator[Scored]:
     """Score parts in threads, each of which waits for its own Spark job; a finished task makes room for the next."""
+    request, model = work.request, work.model
     spark = session(request.inference.workers)
     temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlops-spark-"))
-    remote = SparkModel(spark, model, stand_in(model, model_folder, Path(temporary) / "model"))
+    remote = SparkModel(spark, model, stand_in(model, work.model_folder, Path(temporary) / "model"))
     tasks = request.inference.workers or _cores(spark)
     pool = ThreadPoolExecutor(tasks, "spark-part")
     stack.callback(pool.shutdown, cancel_futures=True)
     logger.info("Scoring up to %d parts at a time with Spark %s on %s", tasks, spark.version, _master(spark))
-    yield from local.bounded(pool, partial(local.score_part, request, remote, folder), chunks, tasks + 1)
+    yield from local.bounded(pool, partial(local.score_part, request, remote, work.folder), work.parts, tasks + 1)
 
 
 def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:

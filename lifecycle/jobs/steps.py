@@ -23,6 +23,7 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.jobs import gate
+from lifecycle.monitoring import served
 from lifecycle.storage import volumes
 from lifecycle.training import train as training
 
@@ -39,6 +40,7 @@ STEPS = {
     "train": Step(training.TrainRequest, training.train),
     "evaluate": Step(evaluation.EvaluateRequest, evaluation.evaluate),
     "infer": Step(batches.BatchRequest, batch.infer),
+    "monitor": Step(served.Requests, served.measure),
 }
 
 OF_A_JOB = {"gate": Step(gate.GateRequest, gate.judge)}

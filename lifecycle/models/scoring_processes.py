@@ -13,7 +13,8 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from threading import Event, Thread
+from pathlib import Path
+from threading import Event, Lock, Thread
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -23,6 +24,8 @@ from lifecycle.core import children
 from lifecycle.core.guard import LOOPBACK
 from lifecycle.core.references import ModelRef
 from lifecycle.models import scoring_server
+from lifecycle.models.request_log import RequestLog
+from lifecycle.settings.rules import RequestRules
 
 LOOK_SECONDS = 0.5
 """How often a process looks for what it was handed, and this one for what has become of the others."""
@@ -37,13 +40,21 @@ class Following(NamedTuple):
     seconds: float
 
 
+class Log(NamedTuple):
+    """Where requests are kept, and by which rules; each process writes files of its own."""
+
+    folder: Path
+    rules: RequestRules
+
+
 class Where(NamedTuple):
-    """Where a model is served, under which further names, to whom, and by how many processes."""
+    """Where a model is served, under which further names, to whom, by how many processes, and what is kept of it."""
 
     port: int = 0
     hosts: tuple[str, ...] = ()
     credential: str = ""
     workers: int = 1
+    log: Log | None = None
 
 
 def serve(
@@ -69,15 +80,27 @@ def serve(
         IntegrityError: The files are not those that were registered.
     """
     with closing(scoring_server.listener(where.port)) as listener:
-        model, app = scoring_server.loaded(ref)
+        log = _log(where, tell)
+        model, app = _loaded(ref, log)
         current = _Current(ref, app)
         server = scoring_server.guarded(current, where.credential, where.hosts)
         ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}", scoring_server.example(model))
         with (
+            log.writing() if log else nullcontext(),
             _beside(where, listener, current, tell),
-            _keeping_up(current, following, tell) if following else nullcontext(),
+            _keeping_up(current, following, tell, log) if following else nullcontext(),
         ):
             server.run(sockets=[listener])
+
+
+def _log(where: Where, tell: Callable[[str], None]) -> RequestLog | None:
+    return RequestLog(*where.log, tell) if where.log else None
+
+
+def _loaded(ref: ModelRef, log: RequestLog | None) -> tuple[Any, Any]:
+    """A verified model, and the application that answers with it and keeps what it is asked."""
+    model, app = scoring_server.loaded(ref)
+    return model, log.kept(app, ref) if log else app
 
 
 class _Current:
@@ -91,7 +114,9 @@ class _Current:
 
 
 @contextmanager
-def _keeping_up(current: _Current, following: Following, tell: Callable[[str], None]) -> Iterator[None]:
+def _keeping_up(
+    current: _Current, following: Following, tell: Callable[[str], None], log: RequestLog | None
+) -> Iterator[None]:
     """Look for a newer model by a thread, and serve it once it is loaded and has answered, until the block ends."""
     over = Event()
 
@@ -101,7 +126,7 @@ def _keeping_up(current: _Current, following: Following, tell: Callable[[str], N
             try:
                 if (ref := following.newest()) == current.ref:
                     continue
-                model, app = scoring_server.loaded(ref)
+                model, app = _loaded(ref, log)
                 model.predict(None, pd.DataFrame([scoring_server.example(model)]))
             except Exception as error:  # the model's own code runs here; whatever it is, the former one goes on
                 if (said := f"{type(error).__name__}: {error}") != told:
@@ -204,6 +229,13 @@ def _answer(parent: int, where: Where, listener: socket.socket, ref: ModelRef, p
             last = pipe.recv()
         return last
 
-    current = _Current(ref, scoring_server.loaded(ref)[1])
-    with _keeping_up(current, Following(newest, LOOK_SECONDS), pipe.send):
+    talking = Lock()
+
+    def tell(said: str) -> None:
+        with talking:  # who follows and who keeps requests are two threads
+            pipe.send(said)
+
+    log = _log(where, tell)
+    current, following = _Current(ref, _loaded(ref, log)[1]), Following(newest, LOOK_SECONDS)
+    with log.writing() if log else nullcontext(), _keeping_up(current, following, tell, log):
         scoring_server.guarded(current, where.credential, where.hosts).run(sockets=[listener])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.guard import LOOPBACK, Guard
 from lifecycle.core.references import ModelRef
-from lifecycle.models import loading, mlmodel
+from lifecycle.models import loading, mlmodel, request_log
 from lifecycle.problems.contract import EXAMPLE, columns_of
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class _Contract:
         self._model = model
 
     def predict(self, data: Any) -> Any:
-        return self._model.predict(None, data)
+        return request_log.note(data, lambda rows: self._model.predict(None, rows))
 
 
 def _named(app: Any, name: str) -> Any:

@@ -15,9 +15,12 @@ from pydantic import Field
 from lifecycle.core.frozen import Frozen
 from lifecycle.settings.rules import MonitoringRules
 
-Kind = Literal["drift", "performance"]
-Part = Literal["input", "prediction", "batch", "performance", "estimate", "slice"]
-OF_DRIFT: frozenset[Part] = frozenset({"input", "prediction", "batch"})
+Kind = Literal["drift", "performance", "latency"]
+Part = Literal["input", "prediction", "batch", "latency", "performance", "estimate", "slice", "example"]
+OTHERS: dict[Part, Kind] = {"input": "drift", "prediction": "drift", "batch": "drift", "latency": "latency"}
+"""What an alert is about whose causes are not performance."""
+SERVED = "served-"
+"""How the names of windows of requests begin."""
 EARLIER = 3
 """Batches before one that tell how many rows are usual."""
 
@@ -29,10 +32,11 @@ class Line(Frozen):
     name: str = Field(description="A column, what is counted of it, a metric, or a slice.")
     measure: str = Field(
         description="psi (beyond what chance makes), outside, missing, rejected, volume; the loss in a metric, or how "
-        "far an estimate was off when it was checked (check); of a slice, what is measured of it."
+        "far an estimate was off when it was checked (check); of a slice, what is measured of it; p50, p95, p99: "
+        "milliseconds within which so many requests were answered; seconds for 1,000 rows of a batch."
     )
     value: float
-    limit: float
+    limit: float = Field(description="0 where there is none.")
     before: float | None = Field(None, description="Of the baseline: the share of missing cells, or the metric.")
     now: float | None = Field(None, description="The same of the batch.")
     rows: int
@@ -44,6 +48,11 @@ class Line(Frozen):
     low: float | None = Field(None, description="Of the interval of a share or metric.")
     high: float | None = None
     beyond: bool = Field(description="Whether it is beyond its limit, by more than chance.")
+
+    @property
+    def share(self) -> float:
+        """Of its limit; 0 where there is none."""
+        return self.value / self.limit if self.limit else 0.0
 
     @property
     def told(self) -> str:
@@ -58,7 +67,13 @@ class Line(Frozen):
             "loss": f"{self.part.replace('performance', 'measured').replace('estimate', 'estimated')} {self.name}: "
             f"{now:.3g}, which was {before:.3g} when it was judged",
             "check": f"{self.name} cannot be estimated well: {now:.3g} on the baseline, where it was {before:.3g}",
-        }.get(self.measure, f"{self.name}: {self.measure} {self.value:.3g}")
+        }.get(self.measure) or self._slow_or_else
+
+    @property
+    def _slow_or_else(self) -> str:
+        if self.part == "latency":
+            return f"{self.measure} of the {self.name} is {self.value:,.0f} ms (limit {self.limit:,.0f})"
+        return f"{self.name}: {self.measure} {self.value:.3g}"
 
 
 class Measured(Frozen):
@@ -73,6 +88,11 @@ class Measured(Frozen):
     rows_in: int
     scored: int
     lines: tuple[Line, ...]
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it is a window of requests, which are compared among themselves."""
+        return self.batch.startswith(SERVED)
 
     @property
     def order(self) -> tuple[date, datetime, str]:
@@ -102,6 +122,21 @@ class Cause(Frozen):
         return f"{self.name}: {how}{self.measure} {self.value:.3g} (limit {self.limit:.3g}) in {self.batches} batches"
 
 
+class Example(Frozen):
+    """A row that shows what an alert is about: where it is, and what tells."""
+
+    batch: str
+    row: int
+    what: str
+    key: str = ""
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        who = f"{self.key} (row {self.row})" if self.key else f"row {self.row}"
+        return f"{who} of {self.batch}: {self.what}"
+
+
 class Alert(Frozen):
     """Something was beyond its limit in `least` of the last `window` batches of a version."""
 
@@ -117,6 +152,7 @@ class Alert(Frozen):
     slices: tuple[str, ...] = Field(
         (), description="Of the last of these batches that has labels, those worse than it."
     )
+    examples: tuple[Example, ...] = Field((), description="Rows of the last of these batches that shows any.")
     is_open: bool
 
     @property
@@ -125,7 +161,8 @@ class Alert(Frozen):
         what = "; ".join(cause.told for cause in self.causes[:5])
         more = f"; and {len(self.causes) - 5} more" if len(self.causes) > 5 else ""
         where = f"; worst in {', '.join(self.slices)}" if self.slices else ""
-        return f"{self.model} v{self.version}: {self.kind} since {self.since}: {what}{more}{where}"
+        rows = f"; for example {'; '.join(each.told for each in self.examples)}" if self.examples else ""
+        return f"{self.model} v{self.version}: {self.kind} since {self.since}: {what}{more}{where}{rows}"
 
 
 class Silence(Frozen):
@@ -164,12 +201,13 @@ def worse_slices(lines: Iterable[Line]) -> list[Line]:
 def with_volume(batches: Iterable[Measured], rules: MonitoringRules) -> list[Measured]:
     """The same in their order, each with how its rows compare with those of the batches before it."""
     ordered = sorted(batches, key=lambda each: each.order)
-    return [
-        each.model_copy(
-            update={"lines": (*each.lines, *_volume(each, ordered[max(0, place - rules.window) : place], rules))}
-        )
-        for place, each in enumerate(ordered)
-    ]
+    found = []
+    for is_served in (False, True):
+        alike = [each for each in ordered if each.is_served == is_served]
+        for place, each in enumerate(alike):
+            volume = _volume(each, alike[max(0, place - rules.window) : place], rules)
+            found.append(each.model_copy(update={"lines": (*each.lines, *volume)}))
+    return sorted(found, key=lambda each: each.order)
 
 
 def _volume(batch: Measured, before: Sequence[Measured], rules: MonitoringRules) -> Iterator[Line]:
@@ -192,10 +230,10 @@ def _volume(batch: Measured, before: Sequence[Measured], rules: MonitoringRules)
 
 def alerts(batches: Iterable[Measured], kind: Kind, rules: MonitoringRules) -> list[Alert]:
     """The alerts of one kind that some batches give, in the order of their beginning, whatever the order of these."""
-    ordered = sorted(batches, key=lambda each: (each.version, *each.order))
+    ordered = sorted(batches, key=lambda each: (each.version, each.is_served, *each.order))
     return [
         alert
-        for _, group in groupby(ordered, key=lambda each: each.version)
+        for _, group in groupby(ordered, key=lambda each: (each.version, each.is_served))
         for alert in _of_version([*group][rules.warm_up :], kind, rules)
     ]
 
@@ -205,7 +243,7 @@ def standing(batches: Sequence[Measured], found: Sequence[Alert]) -> Standing | 
     if not batches:
         return None
     last = max(batches, key=lambda each: each.order)
-    worst = max(last.lines, key=lambda line: line.value / line.limit if line.limit else 0.0, default=None)
+    worst = max(last.lines, key=lambda line: line.share, default=None)
     return Standing(
         model=last.model,
         version=last.version,
@@ -243,11 +281,21 @@ def _of_version(batches: Sequence[Measured], kind: Kind, rules: MonitoringRules)
             window=len(seen),
             causes=causes,
             slices=tuple(line.name for line in worse_slices(seen[-1].lines)[:3]) if kind == "performance" else (),
+            examples=_examples(seen, kind),
             is_open=True,
         )
         quiet = 0
     if alert:
         yield alert
+
+
+def _examples(seen: Sequence[Measured], kind: Kind) -> tuple[Example, ...]:
+    """The rows of the last batch that is bad and has any."""
+    for each in reversed(seen):
+        rows = [line for line in each.lines if line.part == "example"]
+        if rows and _bad(each, kind):
+            return tuple(Example(batch=each.batch, row=int(line.value), what=line.name) for line in rows)
+    return ()
 
 
 def _causes(seen: Sequence[Measured], kind: Kind, least: int) -> tuple[Cause, ...]:
@@ -272,7 +320,7 @@ def _causes(seen: Sequence[Measured], kind: Kind, least: int) -> tuple[Cause, ..
 
 def _bad(batch: Measured, kind: Kind) -> dict[tuple[str, str, str], Line]:
     """What is beyond its limit, of that which such an alert is about."""
-    return {_key(line): line for line in batch.beyond if (line.part in OF_DRIFT) == (kind == "drift")}
+    return {_key(line): line for line in batch.beyond if OTHERS.get(line.part, "performance") == kind}
 
 
 def _key(each: Line | Cause) -> tuple[str, str, str]:

@@ -29,6 +29,7 @@ from lifecycle.evaluation.bootstrap import bootstrapped
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
 from lifecycle.monitoring import slices, store
+from lifecycle.monitoring.examples import SHOWN, line_of
 from lifecycle.monitoring.findings import Line, Measured
 from lifecycle.monitoring.performance import Found, Yardstick
 from lifecycle.monitoring.watch import baseline_of
@@ -192,7 +193,7 @@ def worst_rows(root: Path, output_root: Path, performance: Sequence[Measured]) -
     folder = output_root / last.model / str(last.version) / last.batch if last else output_root
     if last is None or not volumes.is_published(folder):
         return []
-    scored, truths = _read(folder, batches.load(folder), ["row"]), _truths(root, last.model)
+    scored, truths = _read(folder, batches.load(folder)), _truths(root, last.model)
     answers = scored.answers[scored.answers.index.isin(truths.keys())]
     problem = named(scored.manifest.problem)
     return worst(problem, last.batch, answers.assign(truth=_typed(problem, answers.index, truths).to_numpy()))
@@ -222,10 +223,10 @@ def _classes(delivery: Answers, manifest: BatchManifest) -> frozenset[str]:
     return frozenset()
 
 
-def _read(place: Path, manifest: BatchManifest, more: Sequence[str] = ()) -> Scored:
+def _read(place: Path, manifest: BatchManifest) -> Scored:
     """A batch with a key and its predictions."""
     folder = volumes.local(place)
-    columns = ["input_key", *more, *named(manifest.problem).prediction]
+    columns = ["input_key", "row", *named(manifest.problem).prediction]
     names = [name for name in sorted(manifest.parts) if name != REJECTED]
     answers = pd.concat([pq.read_table(folder / name, columns=columns).to_pandas() for name in names])
     return Scored(place.name, manifest, answers.set_index(_digests(answers.pop("input_key"))))
@@ -284,6 +285,9 @@ def _measured(delivery: Answers, scored: Scored, truths: Mapping[str, str]) -> M
         *_lines(delivery, problem, scores, baseline),
         *slices.lines(problem, scores, truth, values, delivery.rules),
     )
+    if any(line.beyond for line in lines):
+        bad = worst(problem, scored.batch, answers.assign(truth=truth.to_numpy()))[:SHOWN]
+        lines += tuple(line_of(each.row, "answered worst", len(truth)) for each in bad)
     return Measured(
         model=delivery.name,
         version=manifest.model_version or 0,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader
 
 from lifecycle.monitoring import labels, standings, store, trust
+from lifecycle.monitoring.examples import with_keys
 from lifecycle.monitoring.findings import Alert, Line, Measured, worse_slices
 from lifecycle.monitoring.trust import Trust
 from lifecycle.monitoring.worst import WorstRow
@@ -22,6 +23,8 @@ from lifecycle.settings.rules import MonitoringRules
 SHOWN_BATCHES, SHOWN_COLUMNS, SHOWN_METRICS = 60, 40, 6
 STEP, LEFT, HEIGHT, FOOT = 22, 64, 150, 30
 """Of a plot: pixels between batches, beside and below it, and its height."""
+REJECTED, PACES = "rejected rows", {"p95": "p95 of requests (ms)", "seconds": "seconds for 1,000 rows"}
+"""What is drawn after the metrics."""
 DAYS = 2
 """From one day that is named below a plot to the next."""
 
@@ -58,7 +61,7 @@ def gathered(root: Path, name: str, rules: MonitoringRules, output_root: Path) -
         name=name,
         drift=drift,
         performance=performance,
-        alerts=store.alerts(root, name, rules),
+        alerts=[with_keys(alert, output_root) for alert in store.alerts(root, name, rules)],
         said=trust.statements(drift, performance, rules),
         worst=labels.worst_rows(root, output_root, performance),
     )
@@ -159,8 +162,11 @@ def _plots(history: History) -> Iterator[Plot]:
                 found.setdefault(line.name, []).append((place, kind, line))
             elif line.measure == "rejected":
                 share = line.model_copy(update={"now": line.value})
-                found.setdefault("rejected rows", []).append((place, "realised", share))
-    names = [*[name for name in found if name != "rejected rows"][:SHOWN_METRICS], "rejected rows"]
+                found.setdefault(REJECTED, []).append((place, "realised", share))
+            elif line.measure in PACES:
+                found.setdefault(PACES[line.measure], []).append((place, "realised", line))
+    beside = (REJECTED, *PACES.values())
+    names = [*[name for name in found if name not in beside][:SHOWN_METRICS], *beside]
     for name in names:
         if name in found:
             yield _plot(name, found[name], history)
@@ -217,7 +223,7 @@ def _heat(batches: Sequence[Measured]) -> Iterator[tuple[str, list[Cell | None]]
     rows = []
     for key in names:
         found = [next((line for line in each.lines if _is(line, key)), None) for each in batches]
-        worst = max(line.value / line.limit for line in found if line)
+        worst = max(line.share for line in found if line)
         rows.append(
             (
                 worst,
@@ -236,7 +242,7 @@ def _is(line: Line, key: tuple[str, str]) -> bool:
 def _cell(line: Line, day: date) -> Cell:
     title = f"{line.name}, {day}: PSI {line.value:.3g} (limit {line.limit:.3g})"
     told = f"{line.value:.2f}".removeprefix("0") if line.value < 10 else f"{line.value:.0f}"
-    return Cell(told, round(min(line.value / line.limit, 2.0) / 2, 2), line.beyond, title)
+    return Cell(told, round(min(line.share, 2.0) / 2, 2), line.beyond, title)
 
 
 def _range(values: Iterable[float | None]) -> tuple[float, float]:

@@ -8,6 +8,7 @@
 
 import hashlib
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import superseded
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.monitoring import labels, store, watch
+from lifecycle.monitoring import labels, store, trust, watch
 from lifecycle.monitoring.findings import Measured
-from lifecycle.monitoring.measure import Published, measured
+from lifecycle.monitoring.measure import Published, measured, of_batch
 from lifecycle.monitoring.probation import FILE, Pair, Probation, causes
 from lifecycle.registry import promotion, story
 from lifecycle.registry import store as registry
@@ -112,7 +113,8 @@ def compare(subject: Subject, shadow: BatchRequest) -> None:
     try:
         folder, _ = batches.locate(shadow)
         baseline = watch.baseline_of(shadow.model, subject.data_root)
-        found = measured(Published(shadow, folder, batches.load(folder)), baseline, subject.rules, subject.gate)
+        observed = of_batch(Published(shadow, folder, batches.load(folder)), baseline)
+        found = measured(observed, baseline, subject.rules, subject.gate)
         store.keep(subject.root, "shadow", found)
     finally:
         if shadow.sample:
@@ -123,6 +125,22 @@ def recorded(subject: Subject, entry: int) -> list[BatchRequest]:
     """Each batch since a promotion, as it was asked."""
     paths = volumes.glob(subject.folder(entry), f"{BATCHES}/*.json")
     return [_request(path) for path in paths if not path.name.startswith(".")]
+
+
+def forget(subject: Subject, found: Probation) -> None:
+    """Remove predictions that were made in the shadow and that no probation can need any more.
+
+    One that was passed by its batches may still be broken by labels, until its days are over.
+    """
+    needed = str(found.former) if found.state in {"running", "passed", "broken"} and not found.is_over else ""
+    for folder in volumes.glob(subject.shadows, f"{subject.name}/*"):
+        if folder.name == needed:
+            continue
+        if not volumes.on_volume(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        for path in sorted(volumes.glob(folder, "*/*"), key=lambda each: each.name != batches.MANIFEST):
+            volumes.remove(path)  # the manifest first: without it nothing is published
 
 
 def _of(subject: Subject, now: Log) -> Probation:
@@ -202,7 +220,8 @@ def _with_performance(subject: Subject, found: Probation, both: list[tuple[Measu
     pairs = []
     for new, former in both:
         theirs = of_former.get(prefix + new.batch)
-        pairs.append(Pair(new.lines + answered.get(new.batch, ()), former.lines + (theirs.lines if theirs else ())))
+        of_labels = answered.get(new.batch, ()), theirs.lines if theirs else ()
+        pairs.append(Pair(trust.believed(new) + of_labels[0], trust.believed(former) + of_labels[1]))
     return pairs
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from lifecycle.core.errors import IntegrityError
 from lifecycle.monitoring import findings, standings, trust
-from lifecycle.monitoring.findings import Alert, Kind, Line, Measured, Silence, Standing
+from lifecycle.monitoring.findings import Alert, Line, Measured, Silence, Standing
 from lifecycle.settings.rules import MonitoringRules
 from lifecycle.storage import volumes
 from lifecycle.storage.files import publish_file
@@ -55,7 +55,7 @@ SCHEMA = pa.schema(
 OF_BATCH = tuple(name for name in Measured.model_fields if name != "lines")
 
 
-Folder = Kind | Literal["shadow"]
+Folder = Literal["drift", "performance", "shadow"]
 """What is measured, and of whom: `shadow` is of predictions that were made aside."""
 
 
@@ -117,7 +117,8 @@ def history(root: Path, name: str, rules: MonitoringRules) -> tuple[list[Measure
 
 def _alerts(drift: list[Measured], performance: list[Measured], rules: MonitoringRules) -> list[Alert]:
     answered = trust.answered(drift, performance, rules)
-    return [*findings.alerts(drift, "drift", rules), *findings.alerts(answered, "performance", rules)]
+    of_drift = [alert for kind in ("drift", "latency") for alert in findings.alerts(drift, kind, rules)]
+    return [*of_drift, *findings.alerts(answered, "performance", rules)]
 
 
 def refresh(root: Path, name: str, rules: MonitoringRules) -> Standing | None:
@@ -155,7 +156,11 @@ def silence(root: Path, name: str, silenced: Silence) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a small file, whole where it is a disk."""
-    content = (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    write(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file, whole where it is a disk."""
     if volumes.on_volume(path):
         volumes.write(path, content)
         return

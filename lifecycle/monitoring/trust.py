@@ -60,6 +60,12 @@ def answered(drift: Sequence[Measured], performance: Sequence[Measured], rules: 
     return [*labelled.values(), *estimated]
 
 
+def believed(batch: Measured) -> tuple[Line, ...]:
+    """What was measured of a batch, without an estimate that the batch itself speaks against."""
+    doubted = any(True for _ in _reasons(batch))
+    return tuple(line for line in batch.lines if not (doubted and line.part == "estimate"))
+
+
 def _statement(batch: Measured, agrees: bool | None, last: tuple[Measured, bool] | None) -> Trust:
     reasons = [*_reasons(batch)]
     if last and not last[1]:

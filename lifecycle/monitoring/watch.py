@@ -12,7 +12,7 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import store
 from lifecycle.monitoring.findings import Alert
-from lifecycle.monitoring.measure import Published, measured
+from lifecycle.monitoring.measure import Published, measured, of_batch
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import MonitoringRules
 from lifecycle.storage import volumes
@@ -56,16 +56,13 @@ def _watched(request: Watch) -> tuple[Alert, ...]:
         if batch.splits or batch.input_sha256 == baseline.source_sha256:
             logger.info("Not measured: %s is what %s was made of", batch.input.name, batch.model.label)
             return ()
-        found = measured(published, baseline, rules, request.gate)
+        found = measured(of_batch(published, baseline), baseline, rules, request.gate)
         store.keep(request.root, "drift", found)
         beyond = ", ".join(f"{line.name} ({line.measure} {line.value:.3g})" for line in found.beyond)
         logger.info(
             "Measured %s: %s", folder.name, f"beyond the limits: {beyond}" if beyond else "as when it was judged"
         )
-    alerts = store.untold(request.root, name, rules)
-    for alert in alerts:
-        logger.warning("ALERT %s. See: %s", alert.told, next_command(alert))
-    return tuple(alerts)
+    return tuple(store.untold(request.root, name, rules))
 
 
 def sample_of(batch: BatchRequest, root: Path) -> Path:

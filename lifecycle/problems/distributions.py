@@ -73,19 +73,26 @@ class Distribution(Frozen):
 
     def counted(self, values: "pd.Series[Any]") -> "Distribution":
         """Other rows by the same bins or levels."""
-        there = values.dropna()
+        *counts, missing = map(int, np.bincount(self.places(values), minlength=self._size + 1))
+        outside = None
+        if self.edges is not None and self.reach:
+            numbers = values.to_numpy(np.float64)
+            outside = int(((numbers < self.reach[0]) | (numbers > self.reach[1])).sum())
+        return self.model_copy(update={"counts": tuple(counts), "missing": missing, "outside": outside})
+
+    def places(self, values: "pd.Series[Any]") -> "np.ndarray[Any, np.dtype[np.int64]]":
+        """The bin or level of each row, by its number; of one in which it is missing, the number after the last."""
+        is_missing = values.isna().to_numpy()
         if self.edges is not None:
-            numbers = there.to_numpy(np.float64)
-            places = np.searchsorted(self.edges, numbers, side="left")
-            size = len(self.edges) + 1
-            outside = int(((numbers < self.reach[0]) | (numbers > self.reach[1])).sum()) if self.reach else None
+            found = np.searchsorted(self.edges, values.to_numpy(np.float64), side="left")
         else:
             known = {level: place for place, level in enumerate(self.levels)}
-            places = there.map(lambda level: known.get(level, len(known))).to_numpy(np.int64)
-            size, outside = len(known) + 1, None
-        counts = tuple(int(count) for count in np.bincount(places, minlength=size))
-        missing = len(values) - len(there)
-        return self.model_copy(update={"counts": counts, "missing": missing, "outside": outside})
+            found = np.array([known.get(level, len(known)) for level in values], np.int64)
+        return np.where(is_missing, self._size, found)
+
+    @property
+    def _size(self) -> int:
+        return len(self.edges if self.edges is not None else self.levels) + 1
 
     @property
     def beyond(self) -> int | None:

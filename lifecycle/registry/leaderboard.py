@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lifecycle.core.errors import MlopsError
+from lifecycle.core.errors import MlopsError, NotFoundError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
@@ -114,11 +114,14 @@ def with_metrics(target: Target, facts: VersionFacts) -> VersionFacts:
 
 
 def of_champion(target: Target, model: ModelFacts) -> ModelFacts:
-    """A model with the metrics of its champion."""
+    """A model with the metrics of its champion; as it is where that was deleted past this command."""
     if not model.champion:
         return model
-    champion = with_metrics(target, catalog.show_version(target, model.champion))
-    return model.model_copy(update={"metrics": champion.metrics})
+    try:
+        champion = catalog.show_version(target, model.champion)
+    except NotFoundError:
+        return model
+    return model.model_copy(update={"metrics": with_metrics(target, champion).metrics})
 
 
 def _champions(config: Settings, model_name: str) -> Iterator[tuple[Environment, str]]:

@@ -47,7 +47,7 @@ LOG_CHARACTERS = 500
 SERVED = "served-model-name"
 """The header in which an endpoint says who of those that it serves has answered."""
 IN_PROGRESS, FAILED = "IN_PROGRESS", ("UPDATE_FAILED", "UPDATE_CANCELED")
-OURS = ("entity_name", "entity_version", "workload_size", "scale_to_zero_enabled", "environment_vars")
+OURS = ("entity_name", "entity_version", "workload_size", "workload_type", "scale_to_zero_enabled", "environment_vars")
 """What the settings say about a served version; what an operator has set beside it goes on to the next version."""
 SIZED = ("min_provisioned_concurrency", "max_provisioned_concurrency")
 """What an operator may set in place of a size."""
@@ -109,10 +109,10 @@ def advance(config: Settings, model_name: str, *, complete: bool = False) -> Ser
     """Give a new champion all requests once its canary is over, or is to be; None where there is nothing to do."""
     target, endpoint = target_of(config, model_name), Endpoint(config, model_name)
     champion, now = _champion(target), endpoint.describe()
-    if len(shares(now)) < 2:
+    if len(shares(now)) < 2 and not complete:
         return None
     plan = endpoint.plan(target, champion, now, complete=complete)
-    if not endpoint.serves(now, plan, champion):
+    if complete or not endpoint.serves(now, plan, champion):
         return follow(config, model_name, complete=complete)
     logger.info("Endpoint %s serves %s", endpoint.name, _told(plan, champion))
     return None
@@ -303,7 +303,7 @@ class Endpoint:
 
     def _entity(self, model: ModelRef, now: "ServingEndpointDetailed | None") -> "ServedEntityInput":
         """A version as it is to be served: with what an operator has set for the one before it."""
-        from databricks.sdk.service.serving import ServedEntityInput
+        from databricks.sdk.service.serving import ServedEntityInput, ServingModelWorkloadType
 
         former = entity_of(now, model.version) if entities_of(now) else None
         entity = as_input(former) if former else ServedEntityInput()
@@ -314,6 +314,8 @@ class Endpoint:
             entity.environment_vars = {**(entity.environment_vars or {}), **self._rules.environment}
         if not any(getattr(entity, name) for name in SIZED):
             entity.workload_size = self._rules.workload_size
+        if self._rules.workload_type:
+            entity.workload_type = ServingModelWorkloadType(self._rules.workload_type)
         return entity
 
     def _log(self, model: ModelRef) -> str:

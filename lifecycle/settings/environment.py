@@ -168,6 +168,11 @@ class Settings(BaseSettings):
         return (self._shared / "monitoring").expanduser().absolute()
 
     @property
+    def requests(self) -> Path:
+        """The absolute folder of what was asked of servers on this machine, by registered model."""
+        return self.state / "requests"
+
+    @property
     def shadows(self) -> Path:
         """The absolute folder of predictions that nobody reads: those of the champion before one on probation."""
         return (self._shared / "shadow").expanduser().absolute()

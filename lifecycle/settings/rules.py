@@ -9,6 +9,8 @@ from lifecycle.core import secrets
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import StepName
 
+Percentile = Literal["p50", "p95", "p99"]
+
 
 def _known_zone(name: str) -> str:
     try:
@@ -81,6 +83,17 @@ class RetrainingRules(Frozen):
     cool_down_hours: float = Field(24, ge=0, description="So long after one an event starts no other.")
 
 
+class ServedRules(Frozen):
+    """Which requests to a server or endpoint are measured, and by which windows."""
+
+    table: Annotated[str, AfterValidator(secrets.sealed)] | None = Field(
+        None,
+        description="Inference table of an endpoint: catalog.schema.table, a Delta table or a folder of Parquet files; "
+        "default what `mlops serve` keeps on this machine.",
+    )
+    window: Literal["hour", "day"] = Field("day", description="Requests of one hour or day (UTC) are like a batch.")
+
+
 class MonitoringRules(Frozen):
     """How batches are compared with what a version was like when it was judged, and when that is an alert."""
 
@@ -104,6 +117,9 @@ class MonitoringRules(Frozen):
         5.0, gt=1, description="A batch may have so many times more or fewer rows than those before it (median)."
     )
     max_rejected: float = Field(0.05, gt=0, le=1, description="Share of a batch that may be rejected.")
+    max_latency: dict[Percentile, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="Milliseconds within which so many of the requests must be answered: {p95: 250}."
+    )
     max_loss: float = Field(
         0.05,
         gt=0,
@@ -114,6 +130,12 @@ class MonitoringRules(Frozen):
     least: int = Field(3, ge=1, description="Of these, so many must be beyond a limit in the same thing.")
     warm_up: int = Field(0, ge=0, description="First batches of a version that count for no alert.")
     cool_down: int = Field(5, ge=0, description="An alert that is back within so many batches is not told again.")
+    example_columns: tuple[str, ...] = Field(
+        (),
+        description="Inputs that are nobody's secret: examples of rows that an alert names show these of them that "
+        "have drifted. The key of a row is shown in any case.",
+    )
+    served: ServedRules = ServedRules()
     probation: ProbationRules = ProbationRules()
     retraining: RetrainingRules = RetrainingRules()
 
@@ -156,6 +178,18 @@ class DatabricksRules(Frozen):
         return self.jobs.get(step, f"{self.target or env}-mlops-{step}")
 
 
+class RequestRules(Frozen):
+    """What `mlops serve` keeps of requests, for monitoring."""
+
+    enabled: bool = Field(False, description="Whether requests and answers are kept below the state folder.")
+    columns: tuple[str, ...] | None = Field(None, description="Inputs that are kept; default all, [] for none.")
+    buffer_rows: int = Field(
+        10_000, ge=1, description="Rows that may wait to be written; what comes beyond is answered and not kept."
+    )
+    seconds: float = Field(5, gt=0, description="Seconds between two files; who is killed loses so much.")
+    days: int = Field(30, ge=1, description="Days after which they are removed.")
+
+
 class ScheduleRules(Frozen):
     """When the deployments of the models that a project defines start by themselves, where `schedules` is true."""
 
@@ -175,12 +209,16 @@ class ServingRules(Frozen):
         {}, description="Endpoint of a model, which follows its champion: {sentiment: prod-sentiment}."
     )
     workload_size: Literal["Small", "Medium", "Large"] = Field("Small", description="How much an endpoint can do.")
+    workload_type: Literal["CPU", "GPU_SMALL", "GPU_MEDIUM", "GPU_LARGE", "MULTIGPU_MEDIUM"] | None = Field(
+        None, description="Processor of an endpoint; where it is not said, what an operator has set stays."
+    )
     scale_to_zero: bool = Field(True, description="Whether an idle endpoint stops; the next query then waits for it.")
     environment: dict[str, Annotated[str, Field(pattern=r"^\{\{secrets/[\w.@-]+/[\w.@-]+\}\}$")]] = Field(
         {}, description="Variables of an endpoint, from secret scopes: {OPENAI_API_KEY: '{{secrets/scope/key}}'}."
     )
     timeout_seconds: float = Field(1800, gt=0, description="An endpoint must serve a new version within this time.")
     poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at an endpoint.")
+    requests: RequestRules = RequestRules()
     warm_up_rows: int = Field(20, ge=1, description="Stored predictions that an endpoint must repeat.")
     canary_traffic: int = Field(
         100, ge=1, le=100, description="Of a hundred requests, so many go to a new champion at first."

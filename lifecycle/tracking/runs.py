@@ -1,16 +1,21 @@
 """What a training run in MLflow says of its model: finished, withdrawn, collected, deleted, left by a dead process."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lifecycle.core.errors import ConflictError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead, owner
 from lifecycle.tracking.client import client, is_missing, translated
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+logger = logging.getLogger(__name__)
 TRAIN_KEY = "mlops.train_key"
 MODEL_URI, ARTIFACT_SHA256 = "mlops.model_uri", "mlops.artifact_sha256"
 DEFINITION = "mlops.definition"
@@ -25,7 +30,7 @@ TRAINED_KEYS = "training/keys.parquet"
 
 
 def finished_run(tracking_uri: str, experiment_id: str, key: str, *, take_over: bool = False) -> str | None:
-    """The first finished run of a training; those that a dead process of this machine left open are marked KILLED.
+    """The first finished run of a training that still has its model; what a dead process left open is marked KILLED.
 
     With `take_over` the last of those is handed on instead: what trains is another process, which may be at work still.
     """
@@ -37,12 +42,39 @@ def finished_run(tracking_uri: str, experiment_id: str, key: str, *, take_over: 
         for run in found
         if run.info.status == "FINISHED" and ARTIFACT_SHA256 in run.data.tags and COLLECTED not in run.data.tags
     ]
+    done = [run for run in done if _is_whole(tracking_uri, run)]
     taken = left.pop() if take_over and left and not done else None
     for run_id in left:
         end_abandoned(tracking_uri, run_id)
     if taken:
         mlflow.set_tag(taken, OWNER, owner())
     return str(done[0].info.run_id) if done else taken
+
+
+def has_files(model: ModelRef) -> bool:
+    """Whether the files of a model are there."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    client(model.tracking_uri, model.registry_uri)
+    try:
+        return bool(mlflow.artifacts.list_artifacts(artifact_uri=model.uri, tracking_uri=model.tracking_uri))
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return False
+
+
+def _is_whole(tracking_uri: str, run: "Run") -> bool:
+    """Whether a run has its model: without the files the same training is the way to have it again."""
+    tags, run_id = run.data.tags, run.info.run_id
+    model = ModelRef(
+        tracking_uri=tracking_uri, uri=tags[MODEL_URI], run_id=run_id, artifact_sha256=tags[ARTIFACT_SHA256]
+    )
+    if found := has_files(model):
+        return found
+    logger.warning("The files of the model that run %s trained are gone: it is trained again", run_id)
+    return False
 
 
 @contextmanager

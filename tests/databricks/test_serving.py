@@ -142,6 +142,10 @@ def test_what_an_operator_set_goes_on_to_the_next_version(
         assert found.auto_capture_config.catalog_name == "dev"
         assert endpoint.follow(config, "sentiment").changed is False
         asked.entity_version, sized.entity_version = str(number), str(number)
+    on_gpu = config.model_copy(update={"serving": config.serving.model_copy(update={"workload_type": "GPU_MEDIUM"})})
+    assert [endpoint.follow(on_gpu, "sentiment").changed for _ in range(2)] == [True, False]
+    (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
+    assert entity.workload_type.value == "GPU_MEDIUM"
 
 
 def test_a_new_endpoint_has_the_variables_of_the_settings_beside_those_of_an_operator(

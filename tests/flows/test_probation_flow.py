@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.events.filters import EventFilter, EventNameFilter
 
 from flows.batch_inference import batch_inference
@@ -19,6 +20,8 @@ from lifecycle.inference import manifest as batches
 from lifecycle.registry import catalog
 from lifecycle.registry.store import target_of
 from tests.probation import hours
+
+PAGE = "monitoring-dev-ml-meters"
 
 
 @pytest.mark.usefixtures("replayed_here", "server")
@@ -49,6 +52,15 @@ def test_a_challenger_that_passes_the_gate_and_breaks_is_rolled_back(
     assert len(batches.of_day(config.predictions, "dev.ml.meters", date(2026, 11, 1))) == 1
     again = monitor(model_name="meters", env="dev")
     assert (again.restored, again.probation.state) == ((), "rolled back")
+    monkeypatch.setenv("MLOPS_MONITORING__SERVED__TABLE", str(tmp_path / "nowhere"))
+    with pytest.raises(NotFoundError, match=r"nowhere is not there: monitoring\.served\.table names it"):
+        monitor(model_name="meters", env="dev")
+    with get_client(sync_client=True) as client:
+        (linked,) = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[PAGE])))
+    page = config.measurements / "dev.ml.meters" / "report.html"
+    assert f"]({page.as_uri()})" in str(linked.data)
+    assert "dev.ml.meters in production" in page.read_text(encoding="utf-8")
+    assert not [*config.shadows.glob("dev.ml.meters/*")], "nobody needs them any more"
     assert "automatic: v2 has broken its probation" in _heard()
 
 

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 
 from lifecycle import doctor
 from lifecycle.core.errors import ConflictError, IntegrityError, LostRaceError, MlopsError, NotFoundError
-from lifecycle.registry import adoption, catalog, log, memory, missing, promotion, registration, removal, store, story
+from lifecycle.registry import (
+    adoption,
+    catalog,
+    leaderboard,
+    log,
+    memory,
+    missing,
+    promotion,
+    registration,
+    removal,
+    store,
+    story,
+)
 from lifecycle.registry.log import Entry
 from lifecycle.registry.store import Target, Version
 from tests.conftest import exhaustive
@@ -209,6 +221,7 @@ def test_history_list_and_doctor_go_on_and_tell_what_is_missing(in_sqlite: State
     assert [x.missing for x in catalog.history(target)] == [True, False, True]
     [listed] = catalog.models(target.tracking_uri)
     assert (listed.champion, listed.settled, listed.versions) == (3, False, 1)
+    assert leaderboard.of_champion(target, listed) == listed, "its metrics are gone with it"
     words = doctors_words(in_sqlite)
     assert sorted(words) == ["dev.ml.sentiment v1", "dev.ml.sentiment v3"]
     assert "is missing: deleted past this command; it was champion until v2." in words["dev.ml.sentiment v1"]

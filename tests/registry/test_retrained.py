@@ -1,5 +1,6 @@
 """A challenger of the champion's definition on a newer version of its data is a retraining; nothing else is."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def test_the_same_definition_on_newer_data_is_a_retraining(grown: State) -> None
         "the champion's definition, trained on news 2.0.0, a later version of its 1.0.0",
     )
     assert rule(grown, later, grown.bayes)[0] == rule(grown, later, again)[0] == "retraining"
+
+
+def test_the_same_on_the_same_data_is_one_where_the_champions_files_are_gone(state: State) -> None:
+    shutil.rmtree(next(state.config.state.glob(f"artifacts/models/{state.bayes.uri.removeprefix('models:/')}")))
+    again = train_model(state.config, "naive_bayes")
+    assert again.run_id != state.bayes.run_id, "its run is of no use any more"
+    why = "the champion's definition, trained again on news 1.0.0, since its files are gone"
+    assert rule(state, again, state.bayes) == ("retraining", why)
+    assert train_model(state.config, "naive_bayes") == again
+    assert rule(state, state.weak, state.bayes)[0] == rule(state, state.bayes, again)[0] == "gain"
 
 
 def test_everything_else_is_compared_by_its_gain(grown: State) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+import pyarrow.parquet as pq
 import pytest
 import requests
 
@@ -59,7 +60,7 @@ def test_the_champion_answers_what_it_predicted(state: State) -> None:
     request = evaluation.request_for(state.regression, state.config.datasets, "news", "1.0.0")
     recorded = evaluation.stored(request).head(20)
     texts = dataset.load_rows(state.config.datasets, "news", "1.0.0", request.side)["text"].head(20)
-    with serving(state) as (address, process):
+    with serving(state, MLOPS_SERVING__REQUESTS='{"enabled": true, "seconds": 1}') as (address, process):
         assert address.startswith("http://127.0.0.1:")
         body = {"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}}
         answer = requests.post(f"{address}/invocations", json=body, timeout=60)
@@ -81,6 +82,12 @@ def test_the_champion_answers_what_it_predicted(state: State) -> None:
             assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False), headers
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
+    kept = pq.read_table(state.config.requests / "dev.ml.sentiment").sort_by("request_time").to_pylist()
+    assert [(row["status_code"], row["model_version"]) for row in kept] == [(200, 1), (400, 1), (200, 1), (415, 1)]
+    first, loud_one = (json.loads(kept[place]["response"])["predictions"] for place in (0, 2))
+    assert first == loud_one
+    assert [row["label"] for row in first] == list(recorded["label"])
+    assert json.loads(kept[0]["request"]) == body
 
 
 def test_it_answers_to_further_names_and_only_whom_it_is_told_to(state: State) -> None:

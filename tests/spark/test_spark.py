@@ -14,6 +14,7 @@ import mlflow
 import pandas as pd
 import psutil
 import pytest
+import requests
 from pyspark.sql import SparkSession
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -24,16 +25,20 @@ from lifecycle.core import spark as sessions
 from lifecycle.core.errors import ConfigError, DataError, IntegrityError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
+from lifecycle.data.source import Source
 from lifecycle.inference import batch, local, spark
 from lifecycle.inference import manifest as batches
-from lifecycle.models import loading
+from lifecycle.models import loading, scoring_server
 from lifecycle.models.external import external, incoming
 from lifecycle.models.external.contract import Asked
 from lifecycle.models.external.declared import Declared
 from lifecycle.models.external.incoming import Incoming
 from lifecycle.settings import Settings
+from lifecycle.tracking import runs
 from lifecycle.tracking.client import download
+from lifecycle.training import train as training
 from tests.conftest import ROOT, tree
+from tests.questions import write_project
 from tests.spark.conftest import TEXTS, requested, write_table
 from tests.tabular import CLASSIFICATION, REGRESSION, logged, rentals
 
@@ -300,6 +305,38 @@ def test_a_table_is_scored_as_the_engine_local_scores_it(state: Path, tmp_path: 
         manifests.append(batches.verify(batches.locate(request)[0], request))
     assert manifests[0] == manifests[1]
     assert (manifests[0].scored, manifests[0].rejected) == (9, {"not_a_number": 1})
+
+
+def test_a_chain_answers_alike_by_spark_by_local_and_served(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_project()
+    config = settings.load("dev", home=state)
+    of_table = {"problem": "chat", "target": "documents", "columns": {"question": "text"}}
+    source = Source(uri=str(tmp_path / "questions.csv"))
+    dataset.create(dataset.state(config, source, data_name="handbook", data_version="1", **of_table))
+    params = {"documents": str(tmp_path / "handbook")}
+    wanted = training.Training(data_name="handbook", data_version="1", model_name="handbook", params=params)
+    request = training.plan(config, wanted)
+    training.train(request)
+    model = runs.trained(config.mlflow_uri, request.run_id)
+    asked = pd.read_csv("questions.csv").rename(columns={"question": "text"}).rename_axis("id").reset_index()
+    asked[["id", "text"]].to_csv("asked.csv", index=False)
+    local_files, spark_files = (
+        predictions(model, tmp_path / "asked.csv", tmp_path / engine, engine) for engine in ("local", "spark")
+    )
+    assert local_files == spark_files
+    (folder,) = {path.parent for path in (tmp_path / "local").rglob("manifest.json")}
+    told = pd.concat(map(pd.read_parquet, sorted(folder.glob("part-*.parquet"))))
+    assert len(told) == len(asked) > 70
+
+    files = by_hand(model, tmp_path / "model")
+    body = {"dataframe_records": [{"messages": text} for text in asked["text"].head(5)]}
+    with scoring_server.serving(files, loading.load(model), model, "a:b") as port:
+        answer = requests.post(f"http://127.0.0.1:{port}/invocations", json=body, auth=("a", "b"), timeout=60)
+    pairs = zip(answer.json()["predictions"], told.sort_values("row")["answer"].head(5), strict=True)
+    assert all(served.startswith(scored) for served, scored in pairs), "served with its sources behind it"
 
 
 def test_serverless_compute_is_refused_with_the_job_that_can(

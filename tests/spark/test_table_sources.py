@@ -6,7 +6,7 @@ import struct
 import sys
 from base64 import b85encode
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,15 @@ from lifecycle.core.errors import ConfigError, ConflictError, DataError
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset, delta, ingest
 from lifecycle.data.source import Source
+from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
+from lifecycle.jobs import steps
+from lifecycle.monitoring import store
+from lifecycle.monitoring.served import Requests
+from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
-from lifecycle.settings.rules import DataRules
+from lifecycle.settings.rules import DataRules, MonitoringRules, ServedRules
 from tests.conftest import tree, write_news
 from tests.spark.conftest import TEXTS, requested, write_table
 
@@ -339,6 +344,46 @@ def test_what_the_catalog_does_not_know_is_named() -> None:
         read("spark_catalog.default.none")
     with pytest.raises(ConfigError, match=r"spark_catalog.default.news@v3: .*[Tt]ime travel"):
         read("spark_catalog.default.news@v3")
+
+
+def test_an_inference_table_of_the_catalog_is_measured_by_hour(
+    session: SparkSession, champion: ModelRef, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    hour, name = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), "spark_catalog.default.payload"
+    answer = '{"predictions": [{"label": "neutral", "score": 0.9}]}'
+    rows = [
+        {
+            "timestamp_ms": int((hour - timedelta(hours=back)).timestamp() * 1000) + number,
+            "execution_time_ms": 12,
+            "status_code": 200,
+            "request": json.dumps({"dataframe_records": [{"text": f"{TEXTS[number % 4]} {number}"}]}),
+            "response": answer,
+            "request_metadata": {"model_name": "sentiment", "model_version": "1"},
+        }
+        for back in (0, 4)
+        for number in range(60)
+    ]
+    table = session.createDataFrame(rows)
+    table.write.option("path", str(tmp_path / "payload")).mode("overwrite").saveAsTable(name)
+    config = settings.load("dev", home=state)
+    evaluation.evaluate(evaluation.request_for(champion, config.datasets, "news", "1.0.0"))
+    asked = Requests(
+        target=Target(tracking_uri=config.mlflow_uri, name="dev.ml.sentiment"),
+        table=name,
+        champion=1,
+        since=hour,
+        rules=MonitoringRules(served=ServedRules(window="hour", table=name)),
+        root=tmp_path / "measured",
+        data_root=config.datasets,
+    )
+    try:
+        steps.run("monitor", asked.model_dump_json())
+    finally:
+        session.sql(f"DROP TABLE {name}")
+    (found,) = store.every(tmp_path / "measured", "dev.ml.sentiment", "drift")
+    assert (found.version, found.scored, found.batch) == (1, 60, f"served-{hour - timedelta(hours=4):%Y-%m-%dT%H}")
+    assert {line.value for line in found.lines if line.part == "latency"} == {12.0}
 
 
 def test_cells_of_the_catalog_are_those_of_parquet(

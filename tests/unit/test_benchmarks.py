@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from benchmarks import run
+from benchmarks import run, scale
 from benchmarks.run import Bench, Run
 from tests.conftest import ROOT, SAMPLE, exhaustive
 
@@ -60,3 +60,8 @@ def test_the_bare_script_trains_compares_promotes_and_scores(tmp_path: Path) -> 
     predictions = pd.read_parquet(state / "predictions" / "2.0.0" / "predictions.parquet")
     assert len(predictions) == pd.read_csv(SAMPLE)["Sentence"].count()
     assert set(predictions["label"]) == {"negative", "neutral", "positive"}
+
+
+def test_the_figures_of_the_page_are_those_that_were_measured() -> None:
+    text = scale.PAGE.read_text(encoding="utf-8")
+    assert scale.with_figures(text, json.loads(scale.FIGURES.read_text())) == text, "python -m benchmarks.scale --write"

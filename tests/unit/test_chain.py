@@ -28,6 +28,7 @@ from lifecycle.problems.chat.model import Chain, ChatModel, asked, conversations
 from lifecycle.problems.chat.settings import REFUSAL
 from lifecycle.problems.chat.words import sentences
 from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.learning import Spec
 
 HOURS = "# Opening hours\n\nThe pool opens at eight on weekdays.\n\n## Sundays\n\nOn Sundays it opens at ten.\n"
 RETURNS = """<html><head><title>Returns</title><script>var x</script></head>
@@ -293,7 +294,7 @@ def test_a_trained_chain_asks_its_endpoint_and_says_what_waiting_may_cure(
     params = {"documents": str(tmp_path), "prompt": str(tmp_path / "prompt.txt"), "threshold": 0.5, "retries": 0}
     params |= {"language_model": "small", "endpoint": os.environ["OPENAI_BASE_URL"]}
     rows = pd.DataFrame({"text": [ASK, "Who was Bell?", "On Sundays, when does it open?"]})
-    built = LEARNING.fit(None, params, 0, rows, pd.Series(["", "", ""]), TEXT_COLUMNS)
+    built = LEARNING.fit(Spec(None, params, 0, TEXT_COLUMNS), rows, pd.Series(["", "", ""]))
     told = LEARNING.answers(built, rows, TEXT_COLUMNS)
     assert told["answer"].tolist() == ["At eight.", REFUSAL, "At eight."]
     assert {asked["messages"][0]["content"][:9] for asked in endpoint.asked} == {"Be brief."}

@@ -17,6 +17,7 @@ from lifecycle.problems.chat.expected import Expected, documents_of
 from lifecycle.problems.chat.learning import LEARNING
 from lifecycle.problems.chat.model import ChatModel
 from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.learning import Spec
 from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
 from tests.encoder import write_encoder
@@ -73,15 +74,15 @@ def test_the_threshold_is_learnt_and_the_key_knows_the_documents(tmp_path: Path)
     truth = [Expected(text, (f"d{n}.md",) if n < 8 else ()).cell for n, text in enumerate(asked)]
     params = {"documents": str(tmp_path)}
     inputs = pd.DataFrame({"text": asked})
-    built = LEARNING.fit(None, params, 0, inputs, pd.Series(truth), TEXT_COLUMNS)
+    built = LEARNING.fit(Spec(None, params, 0, TEXT_COLUMNS), inputs, pd.Series(truth))
     summary = LEARNING.summary("test", pd.Series(truth), LEARNING.answers(built, inputs, TEXT_COLUMNS))
     assert summary.metrics["test.accuracy"] == 1
     assert summary.metrics["test.refusal_accuracy"] == 1
     (tmp_path / "d9.md").write_text("# Nine\n\nAnother text.\n")
-    assert LEARNING.build(None, params, 0, TEXT_COLUMNS).digest != built.recipe.digest
+    assert LEARNING.build(Spec(None, params, 0, TEXT_COLUMNS)).digest != built.recipe.digest
     for wrong in ({}, {**params, "top_k": 0}, {**params, "threshold": 2}, {**params, "depth": 1}):
         with pytest.raises(ConfigError):
-            LEARNING.build(None, wrong, 0, TEXT_COLUMNS)
+            LEARNING.build(Spec(None, wrong, 0, TEXT_COLUMNS))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_passages_are_found_by_vectors_that_lie_in_the_version(algorithm: str, f
     pytest.importorskip("onnxruntime")
     params = {"documents": str(folder), "encoder": str(write_encoder(tmp_path / "encoder")), "threshold": 0.1}
     asked = pd.DataFrame({"text": [f"{WHO[1]} {DOES[0]}", f"{WHO[2]} {WHERE[0]}"]})
-    built = LEARNING.fit(algorithm, params, 0, asked, pd.Series(["", ""]), TEXT_COLUMNS)
+    built = LEARNING.fit(Spec(algorithm, params, 0, TEXT_COLUMNS), asked, pd.Series(["", ""]))
     answers = LEARNING.answers(built, asked, TEXT_COLUMNS)
     assert [json.loads(cell)[0] for cell in answers["sources"]] == ["b.md", "c.md"]
     assert answers["score"].between(0, 1).all()
@@ -106,18 +107,18 @@ def test_passages_are_found_by_vectors_that_lie_in_the_version(algorithm: str, f
     again = ChatModel.of(built.folder)
     assert again.predict(None, asked.iloc[::-1]).sort_index().equals(answers)
     with pytest.raises(ConfigError, match="encoder"):
-        LEARNING.build(algorithm, params, 0, TEXT_COLUMNS)
+        LEARNING.build(Spec(algorithm, params, 0, TEXT_COLUMNS))
 
 
 def test_what_asks_a_language_model_is_part_of_a_training(folder: Path, tmp_path: Path) -> None:
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("Say it: {{question}} {{passages}}")
     params = {"documents": str(folder), "language_model": "small", "endpoint": "http://127.0.0.1:1/v1"}
-    first = LEARNING.build(None, params, 0, TEXT_COLUMNS)
-    with_prompt = LEARNING.build(None, {**params, "prompt": str(prompt)}, 0, TEXT_COLUMNS)
+    first = LEARNING.build(Spec(None, params, 0, TEXT_COLUMNS))
+    with_prompt = LEARNING.build(Spec(None, {**params, "prompt": str(prompt)}, 0, TEXT_COLUMNS))
     assert first.get_params()["endpoint"] == params["endpoint"]
     assert first.get_params() != with_prompt.get_params()
-    assert LEARNING.build(None, {**params, "prompt": prompt.read_text()}, 0, TEXT_COLUMNS) == with_prompt
+    assert LEARNING.build(Spec(None, {**params, "prompt": prompt.read_text()}, 0, TEXT_COLUMNS)) == with_prompt
     for wrong, said in (
         ({"endpoint": "https://ada:secret@host/v1"}, "a key belongs into OPENAI_API_KEY"),
         ({"endpoint": "ftp://host"}, "http"),
@@ -128,7 +129,7 @@ def test_what_asks_a_language_model_is_part_of_a_training(folder: Path, tmp_path
         ({"encoder": "minilm"}, "no parameter 'encoder'"),
     ):
         with pytest.raises(ConfigError, match=said):
-            LEARNING.build(None, {**params, **wrong}, 0, TEXT_COLUMNS)
+            LEARNING.build(Spec(None, {**params, **wrong}, 0, TEXT_COLUMNS))
 
 
 def test_every_planted_chain_meets_its_fate() -> None:

@@ -83,12 +83,9 @@ def test_a_later_training_reads_no_text_twice_and_ends_in_the_same_model(
     database.write_bytes(b"nothing that sqlite knows")
     read.clear()
     pipeline = PAIR.fit(
-        "embedding",
-        {"encoder": str(folder), "C": 3.0},
-        0,
+        Spec("embedding", {"encoder": str(folder), "C": 3.0}, 0, INPUTS),
         rows[COLUMNS],
         rows["label"],
-        INPUTS,
         Beside(vectors=database.parent),
     )
     model = PairModel(pipeline[1:], [(name, "text") for name in COLUMNS], "", pipeline[0].reader_)

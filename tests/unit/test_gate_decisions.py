@@ -493,9 +493,7 @@ def test_a_retraining_must_not_be_worse(broken: int, repaired: int, decision: st
     assert verdict.decision == decision, verdict.reasons
     assert (verdict.rule, verdict.rule_reason) == ("retraining", "the same again")
     if decision == "promote":
-        assert verdict.reasons[0].startswith(
-            "trained on newer data and not worse than the champion old by as much as 0.02"
-        )
+        assert verdict.reasons[0].startswith("trained again and not worse than the champion old by as much as 0.02")
     other = judged(case(truth, new, old))
     assert not other.promote, "any other challenger must be better"
 

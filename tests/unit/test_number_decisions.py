@@ -256,7 +256,7 @@ def test_the_margin_of_a_retraining_is_a_share_of_the_champions_error(margin: fl
     assert verdict.promote is promoted
     if promoted:
         assert margin is not None
-        told = f"trained on newer data and not worse than the champion old by as much as {4 * margin:.3g}: "
+        told = f"trained again and not worse than the champion old by as much as {4 * margin:.3g}: "
         assert verdict.reasons[0].startswith(told)
 
 

@@ -22,6 +22,7 @@ from lifecycle.inference.manifest import BatchRequest
 from lifecycle.models import loading, pipelines
 from lifecycle.problems.contract import Column, Columns, inputs_of
 from lifecycle.problems.known import named
+from lifecycle.problems.learning import Spec
 from lifecycle.problems.tabular.proposal import propose
 from lifecycle.problems.text_classification import model as text_model
 from lifecycle.problems.text_pair_classification import model as pair_model
@@ -54,7 +55,7 @@ def rows_of(config: Settings, version: str = "1") -> pd.DataFrame:
 
 
 def fitted(rows: pd.DataFrame, algorithm: str | None = None, **params: object) -> PairModel:
-    pipeline = LEARNING.fit(algorithm, params, 0, rows[[*KINDS]], rows["judgment"], INPUTS)
+    pipeline = LEARNING.fit(Spec(algorithm, params, 0, INPUTS), rows[[*KINDS]], rows["judgment"])
     return PairModel(pipeline, [(column.name, column.kind) for column in INPUTS], NAME)
 
 

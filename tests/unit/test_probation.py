@@ -18,7 +18,7 @@ from lifecycle.inference import batch as inference
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import superseded
 from lifecycle.inference.manifest import MANIFEST
-from lifecycle.monitoring import labels, probation, restoration, retraining, shadow
+from lifecycle.monitoring import labels, probation, restoration, retraining, shadow, store
 from lifecycle.monitoring.findings import Line
 from lifecycle.monitoring.probation import Pair, causes
 from lifecycle.monitoring.shadow import Subject
@@ -104,6 +104,10 @@ def test_a_champion_like_the_one_before_passes_and_the_shadow_stays_apart(config
     assert set(table["model_version"]) == {2}
     assert not [*config.measurements.rglob("inputs/*.json")], "no inputs are left"
     assert Places.of([config]).predictions == (config.predictions, config.shadows), "an erasure reaches it"
+    shadow.forget(subject, found)
+    assert [*config.shadows.rglob(MANIFEST)], "labels may still come"
+    shadow.forget(subject, found.model_copy(update={"until": found.since}))
+    assert not [*config.shadows.glob(f"{subject.name}/*")]
 
 
 def test_a_champion_that_breaks_the_rule_is_rolled_back_and_every_row_scored_once_more(
@@ -174,6 +178,30 @@ def test_labels_of_the_first_batches_decide_where_nothing_has_drifted(config: Se
     )
     (restored,) = act(subject)
     assert [cause.part for cause in restored.decision.probation.causes] == ["performance"]
+    assert once_each(config, subject) == {1: 200, 2: 200}
+
+
+def test_an_estimate_that_is_not_doubted_breaks_the_rule(config: Settings, subject: Subject) -> None:
+    for day in (1, 2):
+        score(subject, request_of(config, subject, day, broken=False))
+    for batch in store.every(subject.root, subject.name, "drift"):
+        fell = [
+            each.model_copy(update={"value": 0.3, "beyond": True})
+            if (each.part, each.name, each.measure) == ("estimate", "root_mean_squared_error", "loss")
+            else each
+            for each in batch.lines
+        ]
+        doubted = line(name="temp").model_copy(update={"measure": "outside", "before": 0.0, "now": 0.4})
+        store.keep(subject.root, "drift", batch.model_copy(update={"lines": (*fell, doubted)}))
+        found = shadow.stands(subject)
+        assert {cause.part for cause in found.causes} <= {"input"}, "what is unlike the baseline is not estimated"
+        store.keep(subject.root, "drift", batch.model_copy(update={"lines": tuple(fell)}))
+    (restored,) = act(subject)
+    (cause,) = restored.decision.probation.causes
+    assert (cause.part, cause.told) == (
+        "estimate",
+        "root_mean_squared_error: estimated loss 0.3 (limit 0.05) in 2 batches",
+    )
     assert once_each(config, subject) == {1: 200, 2: 200}
 
 

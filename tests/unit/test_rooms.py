@@ -43,8 +43,8 @@ STARTED_FIRST = {
     "lifecycle.training.train": "the child of `replay` loads it",
 }
 LIGHT = {
-    "data": """cleaning columns dataset delta division shared_texts ingest opening quarantine readers.csv_by_arrow
-        readers.files readers.parquet report split tombstones twins validation""",
+    "data": """cleaning columns dataset delta division shared_texts ingest opening quarantine
+        readers.csv_by_arrow readers.files readers.parquet report split tombstones twins validation""",
     "databricks": "client credentials",
     "erasure": "wanted",
     "evaluation": "evaluate",

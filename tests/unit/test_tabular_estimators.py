@@ -65,12 +65,12 @@ def test_columns_of_one_kind_or_without_a_cell_are_enough() -> None:
     truth = TABLE["class"]
     for algorithm in ("hist_gradient_boosting", "logistic_regression"):
         for column in INPUTS:
-            one = CLASSIFICATION.fit(algorithm, {}, 0, TABLE, truth, (column,))
+            one = CLASSIFICATION.fit(Spec(algorithm, {}, 0, (column,)), TABLE, truth)
             assert len(CLASSIFICATION.answers(one, TABLE, (column,))) == len(TABLE)
     empty = (Column(name="size", kind="numeric"), Column(name="colour", kind="categorical"))
     cells = TABLE.assign(size=None)
     for algorithm in ("hist_gradient_boosting", "logistic_regression"):
-        pipeline = CLASSIFICATION.fit(algorithm, {}, 0, cells, truth, empty)
+        pipeline = CLASSIFICATION.fit(Spec(algorithm, {}, 0, empty), cells, truth)
         assert CLASSIFICATION.answers(pipeline, TABLE, empty)["score"].notna().all()
 
 
@@ -135,7 +135,7 @@ def test_columns_without_a_single_cell_are_bad_data() -> None:
 
 
 def test_the_first_algorithm_is_the_default() -> None:
-    assert type(REGRESSION.build(None, {}, 0, INPUTS)[-1]).__name__ == "HistGradientBoostingRegressor"
+    assert type(REGRESSION.build(Spec(None, {}, 0, INPUTS))[-1]).__name__ == "HistGradientBoostingRegressor"
 
 
 def test_a_column_with_many_categories_stays_small() -> None:
@@ -143,5 +143,5 @@ def test_a_column_with_many_categories_stays_small() -> None:
     truth = pd.Series(["a", "b"] * 5_000)
     column = (Column(name="colour", kind="categorical"),)
     for algorithm in ("logistic_regression", "hist_gradient_boosting"):
-        pipeline = CLASSIFICATION.fit(algorithm, {}, 0, table, truth, column)
+        pipeline = CLASSIFICATION.fit(Spec(algorithm, {}, 0, column), table, truth)
         assert pipeline[0].transform(table.head(1)).shape[1] <= estimators.CATEGORIES
