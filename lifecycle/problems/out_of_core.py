@@ -19,6 +19,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lifecycle.core.names import Side
+from lifecycle.core.progress import Pace
 from lifecycle.problems import fitting
 from lifecycle.problems.learning import Beside
 
@@ -108,7 +109,7 @@ def fit(
     """
     features, estimator = (step for _, step in pipeline.steps)
     of_features, own = params
-    with threadpool_limits(1), fitting.warnings_logged(), tempfile.TemporaryDirectory(prefix="mlops-rows-") as name:
+    with threadpool_limits(1), tempfile.TemporaryDirectory(prefix="mlops-rows-") as name:
         with fitting.refused(f"{algorithm}, reading the {noun}: ", of_features):
             first = features.fit(sample).transform(sample[:100])
         learner = _Learner(algorithm, estimator, own)
@@ -120,8 +121,10 @@ def fit(
                 with fitting.refused(f"{algorithm}, reading the {noun}: ", of_features):
                     read = features.transform(part)
                 shards.deal(read, learner.coded(truth, split), chance)
-        logger.info("%s rows are features now, in %s shards", f"{dealt[Side.TRAIN].rows:,}", count)
-        learner.learn(dealt[Side.TRAIN], dealt[Side.TEST], chance)
+        if count > 1:
+            logger.info("%s rows are features now, in %s shards", f"{dealt[Side.TRAIN].rows:,}", count)
+        with fitting.warnings_logged():
+            learner.learn(dealt[Side.TRAIN], dealt[Side.TEST], chance)
         with fitting.refused(f"{algorithm}: ", own):
             fitting.check_answers(estimator, first)
 
@@ -154,12 +157,13 @@ class _Learner:
         held = test if test.rows and estimator.early_stopping else train
         watched = range(held.count if held is test else 1)
         estimator.set_params(early_stopping=False)
-        kept: tuple[Any, Any] = (None, None)
+        pace, kept = Pace(), (None, None)
         for epoch in range(estimator.max_iter):
             for number in chance.permutation(train.count):
                 self._part(*train.load(number), chance)
             loss = self._loss(held, watched)
-            logger.info("Epoch %s: %s loss %.5f", epoch + 1, "test" if held is test else "train", loss)
+            if pace.is_due():
+                logger.info("Epoch %s: %s loss %.5f", epoch + 1, "test" if held is test else "train", loss)
             since = 0 if loss < best - (estimator.tol or 0) or not math.isfinite(best) else since + 1
             if loss < best:
                 best, kept = loss, (estimator.coef_.copy(), estimator.intercept_.copy())

@@ -253,7 +253,7 @@ class _Search:
     def _rung(self, candidates: list[dict[str, Any]], rows: "pd.DataFrame") -> Iterator[Trial]:
         """Each candidate on the same rows; those that another process has taken come last, and are waited for."""
         keys = [self.study.trial_key(params, len(rows)) for params in candidates]
-        left = dict(zip(keys, candidates, strict=True))
+        left, self.best = dict(zip(keys, candidates, strict=True)), None
         while left:
             known = self.journal.known([*left])
             for key in [key for key in left if key in known]:

@@ -56,7 +56,7 @@ def test_a_challenger_that_passes_the_gate_and_breaks_is_rolled_back(
     with pytest.raises(NotFoundError, match=r"nowhere is not there: monitoring\.served\.table names it"):
         monitor(model_name="meters", env="dev")
     with get_client(sync_client=True) as client:
-        (linked,) = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[PAGE])))
+        linked, *_ = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[PAGE])))
     page = config.measurements / "dev.ml.meters" / "report.html"
     assert f"]({page.as_uri()})" in str(linked.data)
     assert "dev.ml.meters in production" in page.read_text(encoding="utf-8")

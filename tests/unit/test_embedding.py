@@ -82,12 +82,8 @@ def test_a_later_training_reads_no_text_twice_and_ends_in_the_same_model(
     (database,) = (config.state / "vectors").iterdir()
     database.write_bytes(b"nothing that sqlite knows")
     read.clear()
-    pipeline = PAIR.fit(
-        Spec("embedding", {"encoder": str(folder), "C": 3.0}, 0, INPUTS),
-        rows[COLUMNS],
-        rows["label"],
-        Beside(vectors=database.parent),
-    )
+    spec = Spec("embedding", {"encoder": str(folder), "C": 3.0}, 0, INPUTS)
+    pipeline = PAIR.fit(spec, rows[COLUMNS], rows["label"], Beside(vectors=database.parent))
     model = PairModel(pipeline[1:], [(name, "text") for name in COLUMNS], "", pipeline[0].reader_)
     assert (model.probabilities(pairs(20)) == kept).all(), "a broken file is as none"
     assert len(read) > 100
