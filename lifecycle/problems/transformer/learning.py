@@ -31,7 +31,7 @@ class WithTransformer(Learning):
     def build(self, spec: Spec) -> Any:
         if spec.algorithm != NAME:
             return self.rest.build(spec)
-        made: Transformer = fitting.made(self.estimators, NAME, spec.params, spec.seed)
+        made: Transformer = fitting.made(self.estimators, NAME, spec.params, spec.seed, answer="fit")
         return made.require()
 
     def fit(self, spec: Spec, inputs: pd.DataFrame, target: "pd.Series[Any]", beside: Beside = NOTHING) -> Any:
