@@ -12,7 +12,7 @@ from cli.main import app
 from cli.operations import setup
 from lifecycle.core.names import Environment
 from lifecycle.settings.environment import NOT_SETTINGS, Settings
-from tasks.events import Kind
+from tasks.events import ALERTS, Kind
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
@@ -102,7 +102,7 @@ def _hour(schedule: dict[str, str]) -> str:
 
 
 def test_every_event_is_emitted_or_listened_to() -> None:
-    emitted = {f"mlops.model.{kind}" for kind in get_args(Kind)}
+    emitted = {f"mlops.model.{kind}" for kind in get_args(Kind)} | {*ALERTS.values()}
     triggers = [trigger for entry in PREFECT["deployments"] for trigger in entry.get("triggers", [])]
     expected = {event for trigger in triggers for event in trigger["expect"]}
     resources = {"mlops.model.<registered", "mlops.model.dev.ml.sentiment"}
