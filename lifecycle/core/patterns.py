@@ -23,6 +23,8 @@ WORDS = {
     r"^\w+$": "letters, digits and `_`",
     "^/": "a path from the root, as /Shared/mlops",
     r"\S": "some text",
+    r"^\S+( \S+){4}$": "the five fields of cron, such as 15 6 * * 1-5",
+    r"^\{\{secrets/[\w.@-]+/[\w.@-]+\}\}$": "a secret of a scope, as {{secrets/scope/key}}",
     r"^[0-9a-f]{64}$": "a sha256: 64 digits of 0-9 and a-f",
 }
 """Every pattern that a parameter or a setting must match."""

@@ -16,7 +16,7 @@ from cli.main import main
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.problems.learning import Spec
 from lifecycle.problems.transformer.estimator import Transformer
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 from tests.networks import write_base
 from tests.unit.test_transformer import FILLERS, QUICK, TEXTS, WORDS, texts
 
@@ -47,6 +47,7 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     assert (end.value.code or 0) == int(code or 0), f"{line}\n{capsys.readouterr()}"
 
 
+@exhaustive  # the tests of transformers, of registered models and of the server prove each step by itself
 @pytest.mark.usefixtures("replayed_here")
 def test_every_command_and_program_runs_and_the_network_is_served(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -37,7 +37,7 @@ from lifecycle.settings import Settings
 from lifecycle.tracking import runs
 from lifecycle.tracking.client import download
 from lifecycle.training import train as training
-from tests.conftest import ROOT, tree
+from tests.conftest import ROOT, exhaustive, tree
 from tests.questions import write_project
 from tests.spark.conftest import TEXTS, requested, write_table
 from tests.tabular import CLASSIFICATION, REGRESSION, logged, rentals
@@ -307,6 +307,7 @@ def test_a_table_is_scored_as_the_engine_local_scores_it(state: Path, tmp_path: 
     assert (manifests[0].scored, manifests[0].rejected) == (9, {"not_a_number": 1})
 
 
+@exhaustive  # pairs, texts and tables prove the engine by themselves
 def test_a_chain_answers_alike_by_spark_by_local_and_served(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

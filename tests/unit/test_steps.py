@@ -46,7 +46,7 @@ def test_an_error_of_ours_leaves_as_it_is(config: Settings, tmp_path: Path, monk
         ([], "A step and its request are needed"),
         (["train"], "A step and its request are needed"),
         (["train", ""], "A step and its request are needed"),
-        (["train", "{}", "more"], "A step and its request are needed"),
+        (["train", "{}", "scope", "more"], "A step and its request are needed"),
         (["predict", "{}"], "'predict' is not a step: there are create-data, train, evaluate, infer"),
         (["train", "{"], "not a request of the step train: the whole: Invalid JSON"),
         (["train", "{}"], "not a request of the step train: data_name: Field required"),
