@@ -317,14 +317,14 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
         subprocess.run([*mlops, "down"], cwd=checkout, env=environment, capture_output=True, check=True)
 
 
+REASON = '$(touch "$HOME/ran") `id`; "good" | v1'
+"""No shell may read it."""
+
+
 @pytest.mark.timeout(900)
 def test_the_life_of_a_model_from_github(repository: Runner) -> None:
     """Each call is one workflow run, and each but a deployment a flow run of the one real worker."""
-    for env in ("dev", "staging"):
-        deployed = repository.dispatch("deploy", env=env)
-        assert (deployed.code, deployed.environments) == (0, [env]), deployed.log
-        assert f"train/{env}" in deployed.summary
-
+    deployed(repository, "dev")
     table = {"source": "examples/financial_news.csv", "text_column": "Sentence", "label_column": "Sentiment"}
     created = repository.dispatch("create-data", data_version="1.0.0", **table)
     assert (created.code, "| blank_text | 5 |" in created.summary) == (0, True), created.log
@@ -333,22 +333,22 @@ def test_the_life_of_a_model_from_github(repository: Runner) -> None:
     repository.shell = {"BASH_FUNC_date%%": "() { echo 0; }"}  # a day on which training is due
     first = repository.event("train", "schedule")
     assert (first.code, "dev.ml.sentiment v1 is champion" in first.summary) == (0, True), first.log
-    reason = '$(touch "$HOME/ran") `id`; "good" | v1'
-    promoted = repository.dispatch("promote", target_env="staging", reason=reason)
-    assert (promoted.code, promoted.environments) == (0, ["staging"]), promoted.log
-    assert "staging.ml.sentiment v1 is champion" in promoted.summary
-    assert reason in promoted.summary
-    assert not (repository.temp / "ran").exists()
-
-    failed = repository.dispatch("rollback", env="dev", to_version="9", reason="no such champion")
+    failed = repository.dispatch("rollback", env="dev", to_version="9", reason=REASON)
     assert (failed.code, "rollback/dev: Failed" in failed.summary) == (5, True), failed.log
     assert "v9 never was champion" in failed.summary
+    assert not (repository.temp / "ran").exists()
 
 
 @exhaustive
 @pytest.mark.timeout(900)
 def test_its_later_life(repository: Runner) -> None:
     """After the test before: the summaries say what `mlops trigger` says, which has tests of its own."""
+    deployed(repository, "staging")
+    promoted = repository.dispatch("promote", target_env="staging", reason=REASON)
+    assert (promoted.code, promoted.environments) == (0, ["staging"]), promoted.log
+    assert "staging.ml.sentiment v1 is champion" in promoted.summary
+    assert REASON in promoted.summary
+    assert not (repository.temp / "ran").exists()
     second = repository.dispatch("train", model_type="naive_bayes")
     assert (second.code, "dev.ml.sentiment v2 is champion" in second.summary) == (0, True), second.log
     weak = repository.dispatch("train", model_type="random_forest", model_params='{"min_samples_leaf": 1000}')
@@ -364,6 +364,12 @@ def test_its_later_life(repository: Runner) -> None:
     back = repository.dispatch("rollback", env="dev", reason="recall fell")
     assert (back.code, back.environments) == (0, ["dev"]), back.log
     assert "dev.ml.sentiment v1 is champion" in back.summary
+
+
+def deployed(repository: Runner, env: str) -> None:
+    ran = repository.dispatch("deploy", env=env)
+    assert (ran.code, ran.environments) == (0, [env]), ran.log
+    assert f"train/{env}" in ran.summary
 
 
 @pytest.fixture

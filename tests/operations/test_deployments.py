@@ -16,7 +16,7 @@ from prefect.server.schemas.schedules import CronSchedule, RRuleSchedule
 
 from cli import runner
 from lifecycle.problems.known import PROBLEMS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 from tests.operations.conftest import Site, until
 
 WRITTEN = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
@@ -269,6 +269,7 @@ def test_a_file_that_is_not_valid_changes_nothing(site: Site, tmp_path: Any) -> 
     assert _everything(site) == before
 
 
+@exhaustive  # what they hold is proven without a server: tests/unit/test_project.py
 def test_each_model_that_a_project_defines_has_its_own_deployments(site: Site, tmp_path: Any) -> None:
     (tmp_path / "config" / "models").mkdir(parents=True)
     (tmp_path / "config" / "models" / "bikes.yaml").write_text("data: {name: rides}", encoding="utf-8")

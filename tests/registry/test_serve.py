@@ -26,7 +26,17 @@ from lifecycle.registry import promotion
 from tests.conftest import ROOT
 from tests.registry.conftest import State, promote, roll_back
 
-MLOPS = [sys.executable, "-m", "cli.main", "serve", "--model-name=sentiment", "--env=dev", "--port=0", "--json"]
+MLOPS = [
+    sys.executable,
+    "-m",
+    "cli.main",
+    "serve",
+    "--model-name=sentiment",
+    "--env=dev",
+    "--port=0",
+    "--json",
+    "--workers=1",
+]
 
 FOREIGN: dict[str, dict[str, str]] = {
     "a script": {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
