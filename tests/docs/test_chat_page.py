@@ -8,7 +8,7 @@ import yaml
 from lifecycle.problems.chat.parameters import Parameters
 from lifecycle.problems.known import named
 from lifecycle.settings.definitions import ModelDefinition
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 from tests.docs.conftest import Walk
 from tests.encoder import write_encoder
 from tests.questions import write_project
@@ -27,6 +27,7 @@ def test_its_definition_is_valid_and_every_parameter_stands_there() -> None:
         assert f"`{name}`" in PAGE
 
 
+@exhaustive  # a page a night: what it goes through has tests of its own
 def test_every_command_and_program_runs_in_the_order_of_the_page(walk: Walk) -> None:
     write_project()
     write_encoder(Path("minilm"))

@@ -5,12 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import ROOT, write_news
+from tests.conftest import ROOT, exhaustive, write_news
 from tests.docs.conftest import Walk
 
 PAGE = (ROOT / "docs/external-models.md").read_text(encoding="utf-8")
 
 
+@exhaustive  # a page a night: what it goes through has tests of its own
 @pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow advises who saves a model
 def test_every_command_and_program_runs_in_the_order_of_the_page(walk: Walk) -> None:
     rows = pd.read_csv(write_news(Path("news.csv"), 480))

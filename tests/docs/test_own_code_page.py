@@ -13,7 +13,7 @@ import yaml
 
 from lifecycle.core import own_code
 from lifecycle.settings.definitions import ModelDefinition
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 
 PAGE = (ROOT / "docs/own-code.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"```(?:yaml|python)\n# (\S+\.(?:yaml|py))\n(.*?)```", PAGE, re.S))
@@ -56,6 +56,7 @@ def run(project: Path, command: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+@exhaustive  # a page a night: what it goes through has tests of its own
 def test_the_example_goes_all_the_way(project: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", server)
     assert ModelDefinition.model_validate(yaml.safe_load(FILES["config/models/flats.yaml"]))

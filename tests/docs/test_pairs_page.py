@@ -10,7 +10,7 @@ from lifecycle.problems.learning import Spec
 from lifecycle.problems.text_pair_classification.proposal import COUPLES
 from lifecycle.settings.definitions import ModelDefinition
 from lifecycle.settings.gate_rules import GateRules
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 from tests.docs.conftest import Walk
 from tests.pairs import pairs
 
@@ -31,6 +31,7 @@ def test_its_definition_and_parameters_are_valid_to_the_last_one() -> None:
     assert all(f"`{one}` and `{other}`" in PAGE for one, other in COUPLES[:2])
 
 
+@exhaustive  # a page a night: what it goes through has tests of its own
 def test_every_command_and_program_runs_in_the_order_of_the_page(walk: Walk) -> None:
     rows = pairs()
     rows.to_csv("nli.csv", index=False)

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from cli import model
 from cli.main import main
 from lifecycle.gate.proof import replay
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 from tests.networks import write_classifier
 
 PAGE = (ROOT / "docs/registry.md").read_text(encoding="utf-8")
@@ -48,6 +48,7 @@ def parsed(line: str) -> Line:
 CONSOLE = [line for kind, block in FENCES.findall(PAGE) if kind == "console" for line in block.splitlines()]
 
 
+@exhaustive  # a page a night: what it goes through has tests of its own
 def test_every_command_and_program_runs_in_the_order_of_the_page(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
