@@ -196,7 +196,8 @@ def read_source(request: CreateDataRequest) -> ingest.Table:
     deciding = {request.group_column: "--group-column", request.time_column: "--time-column"}
     roles |= {column: option for column, option in deciding.items() if column}
     wanted = roles | dict.fromkeys([name for name in request.strata if name not in roles], "--stratify")
-    table = ingest.read(request.source, request.rules, wanted)
+    beside = None if volumes.on_volume(request.data_root) else request.data_root
+    table = ingest.read(request.source, request.rules, wanted, beside=beside)
     if (count := len(table.rows)) < request.rules.min_rows:
         what = f"{request.source.name}: {count} data rows are fewer than {request.rules.min_rows} (data.min_rows)."
         raise DataError(what, "Check that the export finished.")
