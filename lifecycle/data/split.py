@@ -33,8 +33,7 @@ def assign(
     import numpy as np
     import pandas as pd
 
-    places = {str(side): place for place, side in enumerate([*fractions, *inherited.values()])}
-    names = sorted(places, key=places.__getitem__)
+    names = [*dict.fromkeys(map(str, [*fractions, *inherited.values()]))]
     numbers = {name: number for number, name in enumerate(names)}
     known = keys.map({key: numbers[side] for key, side in inherited.items()}) if inherited else None
     sides = np.full(len(keys), UNKNOWN) if known is None else known.fillna(UNKNOWN).to_numpy(np.int64, copy=True)

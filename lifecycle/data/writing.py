@@ -19,11 +19,17 @@ def write(rows: "pd.DataFrame", table: "pd.DataFrame", names: Sequence[str], pat
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    first = pa.Table.from_pandas(whole(rows[:1], table, names), preserve_index=False)
-    with pq.ParquetWriter(path, first.schema) as writer:
-        for start in range(0, max(1, len(rows)), AT_ONCE):
+    first = pa.Table.from_pandas(whole(rows.iloc[:AT_ONCE], table, names), preserve_index=False)
+    schema = first.schema
+    for place, field in enumerate(schema if len(rows) > AT_ONCE else ()):
+        if pa.types.is_null(field.type):  # of missing texts so far
+            schema = schema.set(place, field.with_type(pa.string()))
+    with pq.ParquetWriter(path, schema) as writer:
+        writer.write_table(first.cast(schema).combine_chunks())
+        del first
+        for start in range(AT_ONCE, len(rows), AT_ONCE):
             part = whole(rows.iloc[start : start + AT_ONCE], table, names)
-            writer.write_table(pa.Table.from_pandas(part, first.schema, preserve_index=False).combine_chunks())
+            writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False).combine_chunks())
 
 
 def whole(rows: "pd.DataFrame", table: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
