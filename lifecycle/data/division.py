@@ -117,7 +117,7 @@ def divide(
         sides = _by_quota(rows["key"], strata, request.fractions, earlier.of("key"), together or ())
     near = None if found is None else _near(found, dict(zip(rows["key"], sides, strict=True)), request)
     divided = rows.assign(split=sides)
-    divided = divided[in_file(divided, request)]
+    divided = divided[in_file(divided.columns, request)]
     if request.table.has_classes:
         _require_classes_in_train(divided, by)
     _tell(divided, near, request)

@@ -25,10 +25,9 @@ def repeated(keys: "pd.Series[str]") -> "pd.Series[bool]":
     same = numbers[order[1:]] == numbers[order[:-1]]
     alike = np.zeros(len(keys), dtype=bool)
     alike[order[1:][same]] = alike[order[:-1][same]] = True
-    found = pd.Series(alike, index=keys.index)
     if alike.any():
-        found[alike] = keys[alike].duplicated(keep=False)
-    return found
+        alike[alike] = keys[alike].duplicated(keep=False).to_numpy()
+    return pd.Series(alike, index=keys.index, dtype=bool)
 
 
 def in_order(keys: "pd.Series[str]") -> "npt.NDArray[np.intp]":

@@ -46,7 +46,7 @@ def assign(
         fresh = members[sides[members] == UNKNOWN]
         shares = [gap / sum(missing) for gap in missing] if sum(missing) else list(fractions.values())
         sides[fresh] = np.repeat(np.arange(len(fractions)), apportion(len(fresh), shares))
-    return pd.Series(pd.Categorical.from_codes(sides, names), index=keys.index, name="split").astype("str")
+    return pd.Series(pd.Categorical.from_codes(sides, pd.Index(names)), index=keys.index, name="split").astype("str")
 
 
 def apportion(total: int, shares: Sequence[float]) -> list[int]:

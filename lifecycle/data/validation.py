@@ -164,7 +164,7 @@ def _merged(parts: Sequence[Any]) -> Any:
                 lists[name] += value
             elif name.endswith("_count"):
                 counts[name] += value or 0
-    said = {name: lists[name][:EXAMPLES] for name in lists if name.startswith("partial_")}
+    said: dict[str, Any] = {name: lists[name][:EXAMPLES] for name in lists if name.startswith("partial_")}
     common = Counter(lists["unexpected_list"]).most_common(EXAMPLES)
     said["partial_unexpected_counts"] = [{"value": value, "count": count} for value, count in common]
     said["unexpected_index_query"] = f"df.filter(items={lists['unexpected_index_list']}, axis=0)"
@@ -195,7 +195,11 @@ def _write_docs(results: Sequence[Any], context: Any) -> None:
         success=statistics.success,
         suite_name=SUITE,
         statistics={name: value for name, value in statistics._asdict().items() if name != "success"},
-        meta={"run_id": run, "validation_time": run.run_time, "great_expectations_version": expectations.gx.__version__},
+        meta={
+            "run_id": run,
+            "validation_time": run.run_time,
+            "great_expectations_version": expectations.gx.__version__,
+        },
         batch_id=BATCH,
     )
     suite = expectations.ExpectationSuiteIdentifier(name=SUITE)

@@ -34,10 +34,12 @@ def write(rows: "pd.DataFrame", table: "pd.DataFrame", names: Sequence[str], pat
 
 def whole(rows: "pd.DataFrame", table: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
     """Rows, in the order of their numbers, with what the table has of them."""
+    import pandas as pd
+
     beside = [name for name in names if name not in rows]
     if not beside or rows.empty:
         return rows.assign(**{name: table[name][:0].array for name in beside})[[*names]]
-    places = table.index.get_indexer(rows["row"])
+    places = table.index.get_indexer(pd.Index(rows["row"]))
     near = table[beside].iloc[places[0] : places[-1] + 1]
     near = near if len(near) == len(rows) else near.take(places - places[0])
     return rows.assign(**{name: near[name].array for name in beside})[[*names]]

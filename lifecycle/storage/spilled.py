@@ -19,7 +19,7 @@ class Spilled:
     """Blocks of columns, in the order in which they are added; a block may lack some columns."""
 
     def __init__(self, beside: Path | None = None) -> None:
-        self._file = tempfile.TemporaryFile(dir=_place(beside))
+        self._file = tempfile.TemporaryFile(dir=_place(beside))  # noqa: SIM115  it is closed with this object
         self._sizes: list[int] = []
         self._ends: list[int] = []
 

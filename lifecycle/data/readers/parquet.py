@@ -1,7 +1,7 @@
 """Parquet, and whatever else comes as Arrow's batches: each type as the text that CSV and JSON have for it."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content

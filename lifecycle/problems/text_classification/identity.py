@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lifecycle.core import letters
@@ -36,7 +37,7 @@ def text_keys(texts: "pa.LargeStringArray") -> "pa.LargeStringArray":
     plain, sha256 = raw.translate(PLAIN), hashlib.sha256
     first = int(places[0])
     cuts = (places - first).tolist()
-    digests = [sha256(plain[start:end]).digest() for start, end in zip(cuts, cuts[1:], strict=False)]
+    digests = [sha256(plain[start:end]).digest() for start, end in pairwise(cuts)]
     for place in _others(raw, plain, places - first).tolist():
         text = raw[cuts[place] : cuts[place + 1]].decode()
         digests[place] = sha256(normalised(text).encode()).digest()
