@@ -351,7 +351,9 @@ def _model(model: RegisteredModel, *, found: bool = False) -> uc.RegisteredModel
     )
     if not found:
         described.aliases.extend(uc.RegisteredModelAlias(alias=a, version=str(v)) for a, v in model.aliases.items())
-        described.tags.extend(uc.RegisteredModelTag(key=key, value=value) for key, value in model.tags.items() if key != LINK)
+        described.tags.extend(
+            uc.RegisteredModelTag(key=key, value=value) for key, value in model.tags.items() if key != LINK
+        )
     return described
 
 

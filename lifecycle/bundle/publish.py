@@ -94,7 +94,7 @@ def _folder(workspace: "WorkspaceClient", bundle: Bundle) -> str:
 
 
 def _bring_wheel(bundle: Bundle, wheel: Path, dry_run: bool) -> tuple[Path, Item]:
-    folder = Path(bundle.artifact_path)
+    folder = bundle.wheels
     place = folder / sha256_of(wheel)[:16] / wheel.name
     outcome: Outcome = "unchanged" if volumes.exists(place) else "created"
     if not dry_run:

@@ -43,7 +43,7 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     shutil.copy(ROOT / "databricks.yml", folder)
     change(folder / "databricks.yml", "name: mlops-lifecycle", f"name: {tmp_path.name}")
-    for path in (folder / "resources").glob("*.yml"):
+    for path in {*(folder / "resources").glob("*.yml")} - {folder / "resources" / "places.yml"}:
         change(path, "-mlops-", f"-{tmp_path.name}-")
     return folder
 
