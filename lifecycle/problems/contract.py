@@ -180,6 +180,22 @@ class Table(Protocol):
         """The expectations of a dataset for which `config/expectations` has none."""
 
 
+class OverHttp(NamedTuple):
+    """How models of a problem are asked and answer over HTTP, where that is not a table of inputs and one of answers.
+
+    Attributes:
+        query: Inputs to the rows of a query.
+        asked: The rows of a query to inputs, as far as it tells them; a ValueError where it asks nothing.
+        told: One answer to those columns of a prediction that it tells.
+        tells: These columns.
+    """
+
+    query: "Callable[[pd.DataFrame], pd.DataFrame]"
+    asked: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+    told: Callable[[Any], dict[str, Any]]
+    tells: tuple[str, ...]
+
+
 class Estimator(NamedTuple):
     """One algorithm: what makes it, where its defaults differ from the library's, and what its files hold besides.
 
