@@ -320,8 +320,10 @@ def _answers_in(body: Any, columns: Sequence[str], rows: int, form: OverHttp | N
     said = body.get("predictions", [body]) if isinstance(body, Mapping) else body
     if not isinstance(said, list) or len(said) != rows:
         raise ValueError(f"the answer has no prediction for each of {rows} rows")
-    tell = form.told if form else lambda each: each if isinstance(each, Mapping) else {columns[0]: each}
-    found = [tell(each) for each in said]
+    if form:
+        found = [form.told(each) for each in said]
+    else:
+        found = [dict(each) if isinstance(each, Mapping) else {columns[0]: each} for each in said]
     if missing := {name for each in found for name in columns if name not in each}:
         raise ValueError(f"predictions have no {', '.join(sorted(missing))}")
     return found
