@@ -121,8 +121,11 @@ class _Learning(Learning):
 
     def build(self, spec: Spec) -> Recipe:
         if isinstance(spec.algorithm, OwnAlgorithm):
-            what = f"{spec.algorithm.path}: a chain of one's own is registered, not trained."
-            raise ConfigError(what, "See: mlops model register --help")
+            there = ", ".join(self.estimators)
+            what = f"{spec.algorithm.path}: a chain of one's own cannot be trained; there are {there}."
+            raise ConfigError(
+                what, "Answer by a service of your own: --params \"{'language_model': …, 'endpoint': …}\""
+            )
         name = fitting.algorithm_of(self.estimators, spec.algorithm)
         chosen = parameters.checked(name, spec.params)
         fitting.require_seed(spec.seed)
