@@ -204,6 +204,7 @@ class Estimator(NamedTuple):
         defaults: In which ours differ from the library's.
         trusted_types: What a stored one is made of beyond what skops trusts by itself.
         base: The parameter that names the model it begins with, if it begins with one.
+        reads: The parameters that name files or folders, the base among them.
         fetched: Of that parameter, what is neither a folder nor a URI of MLflow, with all parameters, to a folder.
         packages: What it depends on beyond what all do.
         sources: The files of `lifecycle` that decide what becomes of rows, beyond those of its problem.
@@ -215,6 +216,7 @@ class Estimator(NamedTuple):
     defaults: Mapping[str, Any] = {}
     trusted_types: tuple[str, ...] = ()
     base: str = ""
+    reads: tuple[str, ...] = ()
     fetched: Callable[[str, Mapping[str, Any]], "Path"] | None = None
     packages: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()

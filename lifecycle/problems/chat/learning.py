@@ -32,7 +32,7 @@ from lifecycle.problems.own import OwnAlgorithm
 THRESHOLD, CHAIN = "threshold", "chain"
 PACKAGES, OF_VECTORS, OF_ENDPOINTS = ("bm25s",), ("onnxruntime", "tokenizers"), ("openai",)
 """What its models need beyond the libraries of all: those that find by vectors, and those that ask an endpoint."""
-NOT_ITS_OWN = {parameters.DOCUMENTS, parameters.ENCODER, parameters.TOKENIZER, "prompt"}
+NOT_ITS_OWN = (parameters.DOCUMENTS, parameters.ENCODER, parameters.TOKENIZER, "prompt")
 """Parameters that say where something lies; what a training depends on is its content."""
 
 
@@ -108,9 +108,9 @@ class Built:
 class _Learning(Learning):
     target = "target"
     estimators: Mapping[str, Estimator] = {
-        BY_WORDS: Estimator(dict, packages=PACKAGES),
-        BY_VECTORS: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS)),
-        BY_BOTH: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS)),
+        BY_WORDS: Estimator(dict, packages=PACKAGES, reads=NOT_ITS_OWN),
+        BY_VECTORS: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS), reads=NOT_ITS_OWN),
+        BY_BOTH: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS), reads=NOT_ITS_OWN),
     }
     sources = (
         *(f"problems/chat/{name}.py" for name in CODE),
@@ -131,7 +131,7 @@ class _Learning(Learning):
         fitting.require_seed(spec.seed)
         encoder = None if name == BY_WORDS else encoders.found(chosen.model_dump())
         read = documents.read(Path(chosen.documents).expanduser())
-        own = chosen.model_dump(exclude=NOT_ITS_OWN)
+        own = chosen.model_dump(exclude={*NOT_ITS_OWN})
         return Recipe(name, own, spec.seed, read, index.prompt_of(chosen.prompt), encoder)
 
     def fit(self, spec: Spec, inputs: pd.DataFrame, target: "pd.Series[Any]", beside: Beside = NOTHING) -> Built:
