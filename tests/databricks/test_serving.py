@@ -39,6 +39,7 @@ from lifecycle.serving import endpoint
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import ServingRules
 from lifecycle.tracking import champions, runs
+from lifecycle.training import bases
 from lifecycle.training import train as training
 from tests.conftest import ROOT, train_model
 from tests.questions import write_project
@@ -176,15 +177,24 @@ def test_a_new_endpoint_has_the_variables_of_the_settings_beside_those_of_an_ope
 def test_the_endpoint_of_a_chain_is_asked_by_messages_and_compared_with_what_it_said(
     config: Settings, client: WorkspaceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its signature is that of the reference system: no column of questions, and a string for an answer."""
+    """Its signature is that of the reference system: no column of questions, and a string for an answer.
+
+    Its documents and its prompt are brought to the volume: a job finds no folder of whoever asked for it.
+    """
     pytest.importorskip("bm25s")
     monkeypatch.chdir(tmp_path)
     write_project()
     source, options = Source(uri="questions.csv"), {"target": "documents", "columns": {"question": "text"}}
     data = {"data_name": "handbook", "data_version": "1"}
     dataset.create(dataset.state(config, source, **data, problem="chat", **options))
-    wanted = training.Training(**data, model_name="handbook", params={"documents": "handbook"})
-    request = training.plan(config, wanted)
+    Path("prompt.txt").write_text("{{passages}} {{question}}", encoding="utf-8")
+    reads = {"documents": "handbook", "prompt": "prompt.txt"}
+    wanted = training.Training(**data, model_name="handbook", params=reads)
+    here = {"tracking_uri": config.mlflow_uri, "data_root": config.datasets}
+    there = config.model_copy(update={"platform": "databricks", **here})
+    request = training.plan(there, wanted)
+    assert all(Path(str(request.params[name])).is_relative_to(there.volume / bases.BROUGHT) for name in reads)
+    shutil.rmtree("handbook")
     training.train(request)
     model = runs.trained(config.mlflow_uri, request.run_id)
     evaluation.evaluate(evaluation.request_for(model, config.datasets, "handbook", "1"))

@@ -46,7 +46,6 @@ from lifecycle.tracking import client as tracking
 from lifecycle.training import bases, inputs
 from lifecycle.training import train as training
 from tests.conftest import make_dataset, train_model, tree, write_news
-from tests.questions import write_project
 
 pytestmark = pytest.mark.usefixtures("databricks_env")
 FILES = "/api/2.0/fs/files"
@@ -534,30 +533,21 @@ def test_predictions_of_another_model_or_with_a_changed_part_are_refused(
         batch.infer(request)
 
 
-def test_what_a_training_reads_beside_its_rows_is_brought_to_where_a_job_reads_it(
+def test_the_network_that_a_training_begins_with_is_brought_to_where_a_job_reads_it(
     config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Documents, a prompt, the network to begin with: a job finds no folder of whoever asked for it."""
-    pytest.importorskip("bm25s")
     monkeypatch.chdir(tmp_path)
     there = config.model_copy(update={"platform": "databricks"})
-    write_project()
-    (tmp_path / "prompt.txt").write_text("{{passages}} {{question}}")
-    options = {"problem": "chat", "target": "documents", "columns": {"question": "text"}}
-    dataset.create(dataset.state(config, Source(uri="questions.csv"), data_name="q", data_version="1", **options))
-    params = {"documents": "handbook", "prompt": "prompt.txt"}
-    wanted = training.Training(data_name="q", data_version="1", model_name="handbook", params=params)
-    request = training.plan(there, wanted)
-    shutil.move("handbook", "base")
-    assert all(Path(str(request.params[name])).is_relative_to(there.volume / bases.BROUGHT) for name in params)
-    training.train(request)
-    assert training.is_trained(request)
-
-    pinned = bases.pinned(config, TRANSFORMER, {"base": "base"})
+    (tmp_path / "bert" / "part").mkdir(parents=True)
+    for name in ("config.json", "part/model.safetensors"):
+        (tmp_path / "bert" / name).write_text(name)
+    pinned = bases.pinned(config, TRANSFORMER, {"base": "bert", "epochs": 1})
+    assert bases.brought(config, TRANSFORMER, pinned) == pinned, "nobody asks a job"
     brought = bases.brought(there, TRANSFORMER, pinned)
-    assert brought == {**pinned, "base": brought["base"]}
-    shutil.rmtree("base")
+    assert Path(brought["base"]).is_relative_to(there.volume / bases.BROUGHT)
+    assert bases.brought(there, TRANSFORMER, brought) == brought == {**pinned, "base": brought["base"]}
+    shutil.rmtree("bert")
     with bases.fetched(TRANSFORMER, brought, ("", "")) as folder:  # its digest is compared
         assert folder
-        assert (folder / "guitarman.md").is_file()
+        assert {path.name for path in folder.rglob("*.*")} == {"config.json", "model.safetensors"}
     assert bases.brought(there, TRANSFORMER, {"base": "models:/m/1"}) == {"base": "models:/m/1"}
