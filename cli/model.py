@@ -15,6 +15,7 @@ from lifecycle.core.parameters import VersionNumber
 from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.models import loading
 from lifecycle.problems.contract import TEXT
+from lifecycle.problems.known import named
 from lifecycle.registry import adoption, catalog, leaderboard
 from lifecycle.registry import card as cards
 from lifecycle.registry.store import Target
@@ -181,7 +182,7 @@ def predict(
     if as_json:
         show.print_json(told)
     else:
-        columns = [*answers, *model.inputs]
+        columns = [*named(model.problem).prediction, *model.inputs]  # all else an answer rests on is for --json
         show.table(columns, [[_cell(line[name]) for name in columns] for line in told], ref.label)
 
 

@@ -4,6 +4,7 @@ A thread writes them. A request waits for nothing and does not fail of it: what 
 file is written under a hidden name and renamed, so who is killed loses what waited and leaves none that is half.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ class Call:
     def __init__(self, ref: ModelRef) -> None:
         self.ref, self.at, self._begun = ref, datetime.now(UTC), time.perf_counter()
         self.status, self.milliseconds = SERVER_ERROR, 0.0
-        self.inputs: pd.DataFrame | None = None
+        self.inputs: pd.DataFrame | dict[str, Any] | None = None
         self.answers: Any = None
 
     def ends(self) -> None:
@@ -57,7 +58,7 @@ class Call:
     @property
     def rows(self) -> int:
         """How much it takes in the buffer."""
-        return 1 if self.inputs is None else max(1, len(self.inputs))
+        return max(1, len(self.inputs)) if isinstance(self.inputs, pd.DataFrame) else 1
 
 
 _CALL: ContextVar[Call | None] = ContextVar("call", default=None)
@@ -66,7 +67,7 @@ _CALL: ContextVar[Call | None] = ContextVar("call", default=None)
 def note(inputs: Any, predict: Callable[[Any], Any]) -> Any:
     """Let a model answer, and note both if the request that it answers is to be kept."""
     call = _CALL.get()
-    if call is not None and isinstance(inputs, pd.DataFrame):
+    if call is not None and isinstance(inputs, pd.DataFrame | dict):
         call.inputs = inputs.copy()  # a model may change what it is given
     answers = predict(inputs)
     if call is not None:
@@ -186,6 +187,8 @@ class RequestLog:
         if call.inputs is None:
             return None
         rows, wanted = call.inputs, self._rules.columns
+        if isinstance(rows, dict):
+            return json.dumps({name: cell for name, cell in rows.items() if wanted is None or name in wanted})
         kept = rows if wanted is None else rows[[name for name in rows if name in wanted]]
         if not len(kept.columns):  # so many rows, of which nothing is kept
             return f'{{"dataframe_records":[{",".join(["{}"] * len(rows))}]}}'
@@ -205,5 +208,7 @@ class RequestLog:
 
 
 def _answered(answers: Any) -> str:
+    if isinstance(answers, list) and not any(isinstance(answer, dict) for answer in answers):
+        return json.dumps({"predictions": answers})
     table = answers if isinstance(answers, pd.DataFrame) else pd.DataFrame(answers)
     return f'{{"predictions":{table.to_json(orient="records")}}}'

@@ -25,6 +25,7 @@ from lifecycle.monitoring import store, watch
 from lifecycle.monitoring.findings import SERVED, Line, Measured
 from lifecycle.monitoring.measure import Observed, measured
 from lifecycle.monitoring.shadow import Subject
+from lifecycle.problems.contract import OverHttp
 from lifecycle.problems.known import Problem, named
 from lifecycle.registry import promotion
 from lifecycle.registry import store as registry
@@ -173,14 +174,17 @@ def asked(rows: pd.DataFrame, problem: Problem) -> Asked:
     Raises:
         DataError: Nothing can be read.
     """
+    form = problem.over_http
+    needed = form.tells if form else (*problem.prediction,)
     inputs, answers, rejected, unreadable = list[dict[str, Any]](), list[dict[str, Any]](), 0, list[str]()
     for status, request, response in zip(rows["status_code"], rows["request"], rows["response"], strict=True):
         try:
             given = rows_of(json.loads(request)) if isinstance(request, str) else [{}]
+            given = form.asked(given) if form else given
             if status != OK:
                 rejected += max(1, len(given))
                 continue
-            said = _answers_in(json.loads(response), [*problem.prediction], len(given))
+            said = _answers_in(json.loads(response), needed, len(given), form)
         except (ValueError, TypeError, KeyError) as error:
             if status != OK:
                 rejected += 1
@@ -194,12 +198,13 @@ def asked(rows: pd.DataFrame, problem: Problem) -> Asked:
         if len(unreadable) == len(rows):
             raise DataError(f"{what}.", "Is it the inference table of this model? monitoring.served.table names it.")
         logger.warning("%s", what)
+    columns = [name for name in problem.prediction if all(name in answer for answer in answers)]
     index = pd.RangeIndex(1, len(inputs) + 1, name="row")
     return Asked(
         len(inputs) + rejected,
         rejected,
         pd.DataFrame(inputs, index, dtype=object),
-        pd.DataFrame(answers, index, columns=[*problem.prediction]),
+        pd.DataFrame(answers, index, columns=columns),
         rows["ms"].to_numpy(np.float64),
     )
 
@@ -310,12 +315,15 @@ def _version_in(cell: Any) -> Any:
     return cell
 
 
-def _answers_in(body: Any, columns: Sequence[str], rows: int) -> list[dict[str, Any]]:
+def _answers_in(body: Any, columns: Sequence[str], rows: int, form: OverHttp | None) -> list[dict[str, Any]]:
     """The predictions in an answer, one for each row of the query."""
     said = body.get("predictions", [body]) if isinstance(body, Mapping) else body
     if not isinstance(said, list) or len(said) != rows:
         raise ValueError(f"the answer has no prediction for each of {rows} rows")
-    found = [each if isinstance(each, Mapping) else {columns[0]: each} for each in said]
-    if missing := {*columns} - {*found[0]} if found else ():
+    if form:
+        found = [form.told(each) for each in said]
+    else:
+        found = [dict(each) if isinstance(each, Mapping) else {columns[0]: each} for each in said]
+    if missing := {name for each in found for name in columns if name not in each}:
         raise ValueError(f"predictions have no {', '.join(sorted(missing))}")
-    return [{name: each[name] for name in columns} for each in found]
+    return found

@@ -145,6 +145,44 @@ def test_what_cannot_be_read_is_told_and_the_rest_counts(caplog: pytest.LogCaptu
         served.asked(rows[1:2], named("tabular-regression"))
 
 
+def test_questions_and_answers_in_words_are_read_in_each_form_and_kept_in_it(tmp_path: Path) -> None:
+    """A chain is asked by messages and answers with a string and its source; of questions in a column with a table."""
+    asked = {"role": "user", "content": "When?"}
+    talk = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here. [a.md]"}, asked]
+    forms = [
+        {"dataframe_split": {"columns": ["messages"], "data": [["When?"], [[asked]]]}},
+        {"messages": talk},
+        {"inputs": {"messages": [asked]}},
+    ]
+    told = ["At [about] ten. [a.md, One]", "That is not in the documents."]
+    bodies = [
+        (200, json.dumps(form), json.dumps({"predictions": told[: 2 if "dataframe_split" in form else 1]}))
+        for form in forms
+    ]
+    rows = pd.DataFrame(bodies, columns=["status_code", "request", "response"]).assign(ms=1.0)
+    found = served.asked(rows, named("chat"))
+    assert found.inputs["text"].tolist() == ["When?"] * 4
+    said = "At [about] ten."
+    assert found.answers.to_dict("list") == {"answer": [said, told[1], said, said]}
+    table = [{"answer": said, "sources": "[]", "score": 0.5}]
+    of_table = pd.DataFrame(
+        [(200, '{"dataframe_records": [{"text": "When?"}]}', json.dumps(table), 1.0)], columns=rows.columns
+    )
+    assert served.asked(of_table, named("chat")).answers.to_dict("records") == table
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
+        request_log.note({"messages": talk}, lambda _: told[:1])
+        await send({"type": "http.response.start", "status": 200})
+
+    with (log := RequestLog(tmp_path, RULES, pytest.fail)).writing():
+        asyncio.run(_ask(log.kept(app, REF)))
+    (kept,) = pq.read_table(tmp_path).to_pylist()
+    assert (json.loads(kept["request"]), json.loads(kept["response"])) == (
+        {"messages": talk},
+        {"predictions": told[:1]},
+    )
+
+
 def test_latency_is_beyond_its_limit_by_more_than_chance() -> None:
     rules = MonitoringRules(max_latency={"p95": 100})
     slow, usual = np.repeat([50.0, 300.0], [180, 20]), np.repeat([50.0, 300.0], [191, 9])
