@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import console, interrupts
+from cli import console, environment, interrupts
 from cli.server import own_server
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
@@ -82,7 +82,7 @@ def quiet(*, verbose: bool = False) -> None:
         os.environ.setdefault(key, value)
     name_the_user()
     if not verbose:
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault(environment.CONSOLE_LEVEL, "CRITICAL")
 
 
 def has_prefect() -> bool:
