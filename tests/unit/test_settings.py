@@ -118,6 +118,7 @@ def test_a_wrong_variable_names_itself(monkeypatch: pytest.MonkeyPatch, variable
 WRONG_FILES = [
     ("schema_nam: x", "schema_nam='x'"),
     ("gate: {min_row: 3}", "gate.min_row=3"),
+    ("Gate: {min_rows: 3}", "Gate={'min_rows': 3}: there is no such key, did you mean 'gate'"),
     ("gate: {min_rows: 0}", "gate.min_rows=0"),
     ("gate: 3", "gate=3"),
     ("data: {min_rows: [1]}", "data.min_rows=[1]"),
