@@ -234,7 +234,8 @@ def load(folder: Path) -> BatchManifest:
     try:
         return BatchManifest.model_validate_json(volumes.read(path))
     except (OSError, NotFoundError, ValidationError) as error:
-        raise IntegrityError(f"{path} is no manifest: {error}", f"Remove {folder} and infer again.") from None
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error).rstrip(".")
+        raise IntegrityError(f"{path} is not a manifest: {said}.", f"Remove {folder} and infer again.") from None
 
 
 def verify(folder: Path, request: BatchRequest | None = None) -> BatchManifest:
