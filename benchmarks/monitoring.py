@@ -2,8 +2,8 @@
 
     python -m benchmarks.monitoring [--streams 200]
 
-Each stream has a fresh baseline and batches of ten columns from one source; then one thing changes. In further streams
-a model says one of three classes and how sure it is, and fewer answers are right than that: an eighth as many. Of 50,000
+Each stream has a fresh baseline and batches of ten columns from one source; then one thing changes. In further ones
+a model says a class of three and how sure it is, and fewer answers are right than that: an eighth as many. Of 50,000
 rows there are a quarter of the first and a fortieth of these. What measures and decides is the product's own code, with
 its defaults.
 """
