@@ -1,8 +1,9 @@
 """`lifecycle.monitoring`'s probation under orchestration: what is recorded, compared, decided and restored."""
 
 import logging
+from pathlib import Path
 
-from lifecycle.core.errors import NotFoundError
+from lifecycle.core.errors import ConfigError, DataError, NotFoundError
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import restoration, shadow
 from lifecycle.monitoring.restoration import Decision, Restored
@@ -11,6 +12,7 @@ from lifecycle.registry import promotion as promotions
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
+from lifecycle.storage import volumes
 from tasks import compute, events, limits, registry, reports, serving
 from tasks.policies import on_registry
 
@@ -77,6 +79,21 @@ def in_the_shadow(batch: BatchRequest, config: Settings, model_name: str) -> Non
         found = stands(subject)
     if asked or found.state in {"broken", "passed"}:
         logger.info("%s %s", subject.name, found.told)
+
+
+def of_requests(config: Settings, model_name: str) -> None:
+    """Let the former champion answer the windows of requests that were measured since, and measure its answers too.
+
+    What it cannot answer, since inputs are not kept or are none of its, is told once and asked no more.
+    """
+    subject = subject_of(config, model_name)
+    for asked in shadow.windows(subject, stands(subject), config.data, config.inference):
+        try:
+            compute.run_step("infer", asked, config)
+            compare(subject, asked)
+        except (ConfigError, DataError, NotFoundError) as error:
+            logger.warning("%s was not answered by v%s in the shadow: %s", asked.window, asked.model.version, error)
+        volumes.remove(Path(asked.input.uri))
 
 
 def restore(decision: Decision, config: Settings, model_name: str) -> Restored:

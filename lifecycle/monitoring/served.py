@@ -19,9 +19,15 @@ from scipy.stats import binom
 
 from lifecycle.core.errors import CHECK_PLACE, ConfigError, DataError, NotFoundError
 from lifecycle.core.frozen import Frozen
+from lifecycle.core.names import ProblemName
+from lifecycle.core.provenance import code_version
+from lifecycle.core.references import ModelRef
 from lifecycle.data import delta
 from lifecycle.inference import sample
-from lifecycle.monitoring import store, watch
+from lifecycle.inference.manifest import BatchManifest
+from lifecycle.inference.predictions import Tally
+from lifecycle.monitoring import answers as windows_answered
+from lifecycle.monitoring import shadow, store, watch
 from lifecycle.monitoring.findings import SERVED, Line, Measured
 from lifecycle.monitoring.measure import Observed, measured
 from lifecycle.monitoring.shadow import Subject
@@ -38,6 +44,8 @@ TIMES, DURATIONS = ("request_time", "timestamp_ms"), ("execution_duration_ms", "
 """What a column is called in the inference tables of now, and in those before."""
 VERSIONS = ("model_version", "request_metadata")
 BODIES = ("status_code", "request", "response")
+IDS = ("client_request_id", "databricks_request_id", "request_id")
+"""What names a request: first what who asked calls it."""
 OK = 200
 FREQUENCIES, FORMS = {"hour": "h", "day": "D"}, {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d"}
 """Of windows: as pandas calls them, and how their beginnings are written."""
@@ -59,6 +67,10 @@ class Requests(Frozen):
     root: Path
     data_root: Path
     gate: GateRules = GateRules()
+    key: str | None = None
+    """The column of a request that identifies a row, for labels that come later."""
+    former: int | None = None
+    """The version that has to answer the same, since the champion is on probation."""
 
 
 class Window(NamedTuple):
@@ -76,10 +88,12 @@ class Asked(NamedTuple):
     rejected: int
     inputs: pd.DataFrame
     answers: pd.DataFrame
+    keys: list[str]
+    """What identifies each row that was answered: its key, or the name of the request; empty if nothing does."""
     milliseconds: "np.ndarray[Any, np.dtype[np.float64]]"
 
 
-def requests_of(subject: Subject, table: str) -> Requests | None:
+def requests_of(subject: Subject, table: str, key: str | None = None) -> Requests | None:
     """The requests to a model in a table, or in the folder of a server here; None while there is no such folder."""
     if not delta.is_name(table) and "://" not in table and not Path(table).exists():
         if subject.rules.served.table is None:
@@ -89,7 +103,10 @@ def requests_of(subject: Subject, table: str) -> Requests | None:
     if now.champion is None or not now.changes:
         return None
     last = registry.version(subject.target, now.changes[-1].number)
+    probation = shadow.stands(subject)
     return Requests(
+        key=key,
+        former=probation.former if probation.state == "running" and not probation.is_over else None,
         target=subject.target,
         table=table,
         champion=now.champion,
@@ -117,7 +134,7 @@ def measure(requests: Requests) -> None:
     for window in windows:
         there = rows[(rows["version"] == window.version) & (rows["start"] == window.start)]
         try:
-            found = _measured(requests, window, there)
+            found = _observed(requests, window, there)
         except (NotFoundError, DataError) as error:  # of one version, or one hour: the others are measured
             logger.warning("%s of v%d was not measured: %s", window.name, window.version, error)
             continue
@@ -144,6 +161,9 @@ def canonical(table: pd.DataFrame, champion: int, since: datetime) -> pd.DataFra
     nameless = version.isna()
     rows = pd.DataFrame({"at": at, "ms": table[duration].astype("float64"), "version": version.fillna(champion)})
     rows = rows.astype({"version": "int64"}).join(table[[name for name in BODIES if name in table]])
+    ids = [table[name] for name in IDS if name in table]
+    if ids:
+        rows["id"] = pd.concat(ids, axis="columns").bfill(axis="columns").iloc[:, 0].fillna("").astype(str)
     return rows.loc[~nameless | (at >= pd.Timestamp(since))]
 
 
@@ -167,14 +187,21 @@ def rows_of(body: Any) -> list[dict[str, Any]]:
     return [dict(row) for row in found]
 
 
-def asked(rows: pd.DataFrame, problem: Problem) -> Asked:
+def asked(rows: pd.DataFrame, problem: Problem, key: str | None = None) -> Asked:
     """The requests of some canonical rows; what cannot be read is left out, and told.
+
+    Args:
+        rows: Of an inference table.
+        problem: Says what is predicted.
+        key: The column that identifies a row, where a request names it.
 
     Raises:
         DataError: Nothing can be read.
     """
     inputs, answers, rejected, unreadable = list[dict[str, Any]](), list[dict[str, Any]](), 0, list[str]()
-    for status, request, response in zip(rows["status_code"], rows["request"], rows["response"], strict=True):
+    keys, ids = list[str](), rows["id"] if "id" in rows else [""] * len(rows)
+    bodies = (rows[name] for name in BODIES)
+    for status, request, response, name in zip(*bodies, ids, strict=True):
         try:
             given = rows_of(json.loads(request)) if isinstance(request, str) else [{}]
             if status != OK:
@@ -189,6 +216,7 @@ def asked(rows: pd.DataFrame, problem: Problem) -> Asked:
             continue
         inputs += given
         answers += said
+        keys += _keys(given, key, name)
     if unreadable:
         what = f"{len(unreadable):,} of {len(rows):,} requests cannot be read: {unreadable[0]:.200}"
         if len(unreadable) == len(rows):
@@ -200,6 +228,7 @@ def asked(rows: pd.DataFrame, problem: Problem) -> Asked:
         rejected,
         pd.DataFrame(inputs, index, dtype=object),
         pd.DataFrame(answers, index, columns=[*problem.prediction]),
+        keys,
         rows["ms"].to_numpy(np.float64),
     )
 
@@ -226,10 +255,11 @@ def latencies(milliseconds: "np.ndarray[Any, np.dtype[np.float64]]", rules: Moni
         )
 
 
-def _measured(requests: Requests, window: Window, rows: pd.DataFrame) -> Measured:
+def _observed(requests: Requests, window: Window, rows: pd.DataFrame) -> Measured:
+    """Measure a window, and keep what labels and the former champion need of it; who is killed does all of it again."""
     model = promotion.reference(requests.target, window.version)
     baseline = watch.baseline_of(model, requests.data_root)
-    found = asked(rows, named(baseline.problem))
+    found = asked(rows, named(baseline.problem), requests.key)
     observed = Observed(
         model=requests.target.name,
         version=window.version,
@@ -242,7 +272,49 @@ def _measured(requests: Requests, window: Window, rows: pd.DataFrame) -> Measure
         answers=lambda: iter([found.answers]),
         lines=tuple(latencies(found.milliseconds, requests.rules)),
     )
+    windows_answered.keep(
+        requests.root, window.name, _manifest(window, model, found, baseline.problem), found.answers, found.keys
+    )
+    if requests.former and window.version == requests.champion and found.inputs.shape[1]:
+        every = found.inputs.assign(
+            **{shadow.REQUEST: [key or str(row) for row, key in zip(found.inputs.index, found.keys, strict=True)]}
+        )
+        shadow.keep_requests(requests.root, requests.target.name, requests.former, window.name, every)
     return measured(observed, baseline, requests.rules, requests.gate)
+
+
+def _manifest(window: Window, model: ModelRef, found: Asked, problem: ProblemName) -> BatchManifest:
+    """A window as if it were a batch."""
+    tally = Tally.of(pa.Table.from_pandas(found.answers, preserve_index=False), problem)
+    return BatchManifest(
+        model_name=model.name or "",
+        model_version=window.version,
+        run_id=model.run_id,
+        artifact_sha256=model.artifact_sha256,
+        problem=problem,
+        input=window.name,
+        input_digest="",
+        logical_date=window.start.date(),
+        key_column=shadow.REQUEST,
+        rows_in=found.rows_in,
+        scored=len(found.answers),
+        rejected={"refused": found.rejected} if found.rejected else {},
+        labels=dict(sorted(tally.labels.items())),
+        numbers=tally.numbers,
+        parts={},
+        code_version=code_version(),
+    )
+
+
+def _keys(rows: Sequence[Mapping[str, Any]], key: str | None, name: str) -> list[str]:
+    """What identifies the rows of a request: their key where they have one, else its name with the row's number."""
+    of_request = [name] if len(rows) == 1 or not name else [f"{name}/{number}" for number in range(len(rows))]
+    if not name:
+        of_request = [""] * len(rows)
+    return [
+        str(row[key]) if key and row.get(key) is not None else other
+        for row, other in zip(rows, of_request, strict=True)
+    ]
 
 
 def _windows(requests: Requests) -> list[Window]:
@@ -277,7 +349,7 @@ def _read(requests: Requests, *, whole: bool) -> Iterator[pd.DataFrame]:
         if not {*wanted} & {*names}:
             what = f"{requests.table} has no column {' or '.join(wanted)}: it is no inference table."
             raise ConfigError(what, "Name that of the endpoint: monitoring.served.table")
-    taken = [name for name in names if name in {*TIMES, *DURATIONS, *VERSIONS, *(BODIES if whole else ())}]
+    taken = [name for name in names if name in {*TIMES, *DURATIONS, *VERSIONS, *((*BODIES, *IDS) if whole else ())}]
     for part in parts(taken):
         rows = canonical(part.to_pandas(), requests.champion, requests.since)
         yield rows.assign(start=rows["at"].dt.floor(FREQUENCIES[requests.rules.served.window]))
