@@ -28,14 +28,7 @@ roll_back = on_registry(restoration.roll_back).with_options(name="roll back by i
 
 def subject_of(config: Settings, model_name: str) -> Subject:
     """A registered model as probation knows it."""
-    return Subject(
-        target=target_of(config, model_name),
-        root=config.measurements,
-        shadows=config.shadows,
-        data_root=config.datasets,
-        rules=config.monitoring,
-        gate=config.gate,
-    )
+    return Subject.of(config, target_of(config, model_name))
 
 
 def require_champion(subject: Subject) -> None:
@@ -59,7 +52,7 @@ def before(batch: BatchRequest, config: Settings, model_name: str) -> None:
 
 
 def begins(config: Settings, model_name: str) -> None:
-    """Say of a champion that was just promoted whether it is on probation; a promotion does not fail of it."""
+    """Say of a new champion whether it is on probation; what made it champion does not fail of it."""
     try:
         found = stands(subject_of(config, model_name))
     except Exception as error:  # also of a library

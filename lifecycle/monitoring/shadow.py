@@ -29,6 +29,7 @@ from lifecycle.registry import promotion, story
 from lifecycle.registry import store as registry
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target
+from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import DataRules, InferenceRules, MonitoringRules
 from lifecycle.storage import volumes
@@ -47,6 +48,18 @@ class Subject(Frozen):
     data_root: Path
     rules: MonitoringRules
     gate: GateRules = GateRules()
+
+    @classmethod
+    def of(cls, config: Settings, target: Target) -> "Subject":
+        """A registered model under the settings of its environment."""
+        return cls(
+            target=target,
+            root=config.measurements,
+            shadows=config.shadows,
+            data_root=config.datasets,
+            rules=config.monitoring,
+            gate=config.gate,
+        )
 
     @property
     def name(self) -> str:
@@ -67,7 +80,10 @@ def stands(subject: Subject) -> Probation:
     now = promotion.read_log(subject.target)
     story.refuse_if_missing(subject.target, now)
     found = _of(subject, now)
-    if found.champion:
+    if found.champion and now.changes:
+        last = registry.version(subject.target, now.changes[-1].number)
+        at = datetime.fromtimestamp(last.created_at / 1000, UTC)
+        found = found.model_copy(update={"champion_since": at})
         store.write_json(subject.root / subject.name / FILE, found.model_dump(mode="json"))
     return found
 
