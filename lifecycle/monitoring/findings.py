@@ -186,7 +186,7 @@ class Standing(Frozen):
     """What of its inputs and predictions was farthest from the baseline."""
     alerts: tuple[Alert, ...]
     performance: Line | None = None
-    """The metric that decides, of the last batch that has labels; where none has any, of the last batch as estimated."""
+    """The deciding metric, of the last batch that has labels; where none has any, of the last batch as estimated."""
     answered: date | None = None
     """The day of that batch."""
 
