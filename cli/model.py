@@ -214,5 +214,9 @@ def adopt(
 
     Example: mlops model adopt --model-name sentiment --env prod --reason "hotfix of 3 May"
     """
-    done = adoption.adopt(runner.registered(env, model_name), reason, version)
+    from lifecycle.monitoring import shadow
+
+    target = runner.registered(env, model_name)
+    done = adoption.adopt(target, reason, version)
+    shadow.stands(shadow.Subject.of(settings.load(env, model_name=model_name), target))  # `mlops status` reads that
     show.print_json(done) if as_json else console.echo(done.message)

@@ -106,6 +106,11 @@ class ModelDefinition(Frozen):
     monitoring: dict[str, Any] = Field({}, description="Rules of monitoring; of an environment: likewise.")
     inference: InferenceDefinition = InferenceDefinition()
 
+    @property
+    def row_key(self) -> str | None:
+        """The column that identifies a row of what is scored."""
+        return self.inference.key or self.data.key
+
     def in_project(self, folder: Path) -> "ModelDefinition":
         """The same with its sources in a folder, from wherever they are read."""
         rooms = (("data", self.data), ("inference", self.inference))

@@ -33,7 +33,7 @@ from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
@@ -47,9 +47,6 @@ from lifecycle.storage.files import (
     sha256_of,
     tree_digest,
 )
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -251,14 +248,10 @@ def _bring_folder(path: Path, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="mlops-bring-") as private:
         copy = shutil.copytree(path, Path(private, "copy"))
         target = folder / tree_digest(copy)[:16] / path.name
-        files = [each for each in copy.rglob("*") if each.is_file()]
-        places = {target / each.relative_to(copy): each for each in files}
-        there = dict(zip(places, _in_parallel(_stat, places), strict=True))
-        lacking = {
-            place: each
-            for place, each in places.items()
-            if (found := there[place]) is None or found.size != each.stat().st_size
-        }
+        places = {target / each.relative_to(copy): each for each in copy.rglob("*") if each.is_file()}
+        sizes = [found.size if found else None for found in _in_parallel(_stat, places)]
+        wanted = zip(places.items(), sizes, strict=True)
+        lacking = {place: each for (place, each), size in wanted if size != each.stat().st_size}
         for parent in sorted({place.parent for place in lacking}):
             _make_folder(parent)
         _in_parallel(lambda pair: _copy(pair[1], pair[0]), lacking.items())
