@@ -66,7 +66,7 @@ def test_the_jobs_and_folders_are_those_of_the_bundle() -> None:
     assert f"`<target>-mlops-create-data`, {', '.join(f'`-{step}`' for step in list(steps.STEPS)[1:])}" in PAGE
     assert all(job["name"].startswith("dev-mlops-") for job in bundle.jobs.values())
     assert f"`{bundle.file_path.replace('/dev/', '/<target>/')}/notebooks/`" in PAGE
-    assert f"`{bundle.artifact_path.replace('/dev/', '/<catalog>/')}/latest/`" in PAGE
+    assert f"`{str(bundle.wheels).replace('/dev/', '/<catalog>/')}/latest/`" in PAGE
 
 
 def test_the_variables_of_the_workflow_are_described() -> None:
