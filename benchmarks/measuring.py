@@ -1,8 +1,8 @@
 """What measuring a batch costs beside scoring it, on one core: CPU seconds, and the most memory that the process had.
 
-    python -m benchmarks.measuring MODEL TABLE [--env dev] [--home .mlops]
+    python -m benchmarks.measuring MODEL TABLE [--env dev] [--home .mlops] [--rows 20000 100000]
 
-The model is a registered one that was judged, the table one of its inputs; it is repeated to 20,000 and 100,000 rows.
+The model is a registered one that was judged, the table one of its inputs, which is repeated to so many rows.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from lifecycle.inference import batch as inference
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import watch
-from lifecycle.monitoring.measure import Published, measured
+from lifecycle.monitoring.measure import Published, measured, of_batch
 from lifecycle.registry import catalog
 from lifecycle.registry.store import Target
 
@@ -37,13 +37,14 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("--env", default="dev")
     parser.add_argument("--home", type=Path, default=Path(".mlops"))
+    parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 100_000])
     given = parser.parse_args()
     config = settings.load(given.env, home=given.home.absolute(), model_name=given.model)
     model = catalog.resolve(Target(name=config.registered_name(given.model), tracking_uri=config.mlflow_uri))
     by = watch.baseline_of(model, config.datasets), config.monitoring, config.gate
-    table = pd.read_csv(given.table)
+    table = pd.read_csv(given.table, sep=None, engine="python")
     print("| rows | scoring | measuring | share | most memory |\n|---|---|---|---|---|")
-    for rows in (2_000, 20_000, 100_000):  # the first warms what both need
+    for number, rows in enumerate([2_000, *given.rows]):  # the first warms what both need
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "table.csv")
             pd.concat([table] * (rows // len(table) + 1)).head(rows).to_csv(path, index=False)
@@ -58,9 +59,9 @@ def main() -> None:
             scoring = cpu(lambda request=request: inference.infer(request))  # type: ignore[misc]
             place, _ = batches.locate(request)
             published = Published(request, place, batches.load(place))
-            measuring = cpu(lambda published=published: measured(published, *by))  # type: ignore[misc]
+            measuring = cpu(lambda published=published: measured(of_batch(published, by[0]), *by))  # type: ignore[misc]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        if rows > 2_000:
+        if number:
             print(f"| {rows:,} | {scoring:.3f} s | {measuring:.3f} s | {measuring / scoring:.0%} | {memory:,} MB |")
 
 

@@ -1,5 +1,7 @@
 """`mlops data …`: dataset versions."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.names import Environment
 from lifecycle.data import dataset, piped
-from lifecycle.data.manifest import CreateDataRequest
+from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.settings import Settings
 from lifecycle.storage.files import publish_file
 
@@ -75,11 +77,16 @@ def sample(
 
 @app.command("list")
 def list_(env: options.Env = DEV, as_json: options.Json = False) -> None:
-    """List all dataset versions."""
-    found = dataset.versions(settings.load(env).datasets)
-    if as_json:
-        show.print_json(found)
-        return
+    """List all dataset versions. Exit code 7 if there is one that cannot be read, after those that can."""
+    found, damaged = dataset.readable(settings.load(env).datasets)
+    show.print_json(found) if as_json else _list(found)
+    for error in damaged[:-1]:
+        sys.stderr.write(f"Error: {error}\n")
+    if damaged:
+        raise damaged[-1]
+
+
+def _list(found: Sequence[Manifest]) -> None:
     rows = [
         (
             m.data_name,

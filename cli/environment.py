@@ -34,6 +34,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OF_ANOTHER_SERVER = ("PREFECT_API_", "PREFECT_CLOUD_", "PREFECT_SERVER_API_", "PREFECT_CLIENT_CUSTOM_HEADERS")
 """Beginnings of the variables that say where a server is and who we are to it: none of them is meant for our own."""
 DATABASE = "PREFECT_API_DATABASE_"
+CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 UNENCRYPTED = {"PREFECT_API_SSL_CERT_FILE": ""}
 """Its default is `SSL_CERT_FILE`, which every client reads as it is made, also one that needs no certificates."""
 
@@ -105,7 +106,8 @@ def server_in_use(
 
 def for_own_server(folder: Path) -> dict[str, str]:
     """The environment of a server of ours that is a process."""
-    kept = {name: value for name, value in os.environ.items() if not _is_of_another(name) and name != PROFILE}
+    left = {PROFILE, CONSOLE_LEVEL}  # what goes wrong in it is told by its log alone
+    kept = {name: value for name, value in os.environ.items() if not _is_of_another(name) and name not in left}
     return kept | {HOME: str(folder), PROFILES: os.devnull, "TMPDIR": tempfile.gettempdir(), **UNENCRYPTED}
 
 

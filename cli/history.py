@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from lifecycle.core.errors import ConfigError, ConflictError
+from lifecycle.core.errors import MAKE_ROOM, ConfigError, ConflictError, of_the_machine
 
 NAME = "prefect.db"
 DATABASES = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
@@ -49,8 +49,10 @@ def prepare(folder: Path) -> None:
             return
         found = _revision(database)
     except (sqlite3.OperationalError, PermissionError) as error:  # it cannot be opened: no fault of its content
-        what = f"Prefect's history {database} cannot be used: {error}."
-        raise ConfigError(what, "Make it writable, or name another folder: export PREFECT_HOME=…") from None
+        what, refused = f"Prefect's history {database} cannot be used: {error}.", of_the_machine(error, database)
+        full = refused and refused.fix == MAKE_ROOM
+        fix = MAKE_ROOM if full else "Make it writable, or name another folder: export PREFECT_HOME=…"
+        raise ConfigError(what, fix) from None
     except sqlite3.DatabaseError as error:
         kept = _aside(database)
         logger.warning("Prefect's history was damaged (%s): it is now %s, and a new one begins", error, kept)

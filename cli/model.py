@@ -15,6 +15,7 @@ from lifecycle.core.parameters import VersionNumber
 from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.models import loading
 from lifecycle.problems.contract import TEXT
+from lifecycle.problems.known import named
 from lifecycle.registry import adoption, catalog, leaderboard
 from lifecycle.registry import card as cards
 from lifecycle.registry.store import Target
@@ -181,7 +182,7 @@ def predict(
     if as_json:
         show.print_json(told)
     else:
-        columns = [*answers, *model.inputs]
+        columns = [*named(model.problem).prediction, *model.inputs]  # all else an answer rests on is for --json
         show.table(columns, [[_cell(line[name]) for name in columns] for line in told], ref.label)
 
 
@@ -213,5 +214,9 @@ def adopt(
 
     Example: mlops model adopt --model-name sentiment --env prod --reason "hotfix of 3 May"
     """
-    done = adoption.adopt(runner.registered(env, model_name), reason, version)
+    from lifecycle.monitoring import shadow
+
+    target = runner.registered(env, model_name)
+    done = adoption.adopt(target, reason, version)
+    shadow.stands(shadow.Subject.of(settings.load(env, model_name=model_name), target))  # `mlops status` reads that
     show.print_json(done) if as_json else console.echo(done.message)

@@ -215,7 +215,7 @@ def labels(request: LabelsRequest, as_json: options.Json = False) -> None:
     target = runner.registered(request.env, request.model_name)
     config = settings.load(request.env, model_name=request.model_name)
     definition = definitions.chosen(request.model_name)[1]
-    usual_key = (definition.inference.key or definition.data.key) if definition else None
+    usual_key = definition.row_key if definition else None
     usual_label = definition.data.target if definition else None
     delivery = settings.checked(
         later.Delivery,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import console, interrupts
+from cli import console, environment, interrupts
 from cli.server import own_server
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
@@ -26,7 +26,7 @@ from lifecycle.core.names import Environment, is_model_name
 from lifecycle.core.writer_process import name_the_user
 from lifecycle.data import lock
 from lifecycle.registry.store import target_of
-from lifecycle.settings import files
+from lifecycle.settings import definitions, files
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -82,7 +82,7 @@ def quiet(*, verbose: bool = False) -> None:
         os.environ.setdefault(key, value)
     name_the_user()
     if not verbose:
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault(environment.CONSOLE_LEVEL, "CRITICAL")
 
 
 def has_prefect() -> bool:
@@ -152,7 +152,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
         ConfigError: The extra `prefect` is not installed, or a parameter is not valid.
     """
     require_prefect()
-    for sentence in files.unread():
+    for sentence in (*files.unread(), *definitions.unmatched()):
         sys.stderr.write(f"Warning: {sentence}\n")
     quiet(verbose=verbose)
     with progress(title, KEPT.get(name, AGAIN)), own_server(home) as server, _usage(), lock.undisturbed(home):

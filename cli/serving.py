@@ -17,6 +17,7 @@ from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
 from lifecycle.models import scoring_processes
 from lifecycle.registry import catalog
+from lifecycle.settings import definitions
 
 CREDENTIAL = "MLOPS_SERVE_AUTH_STRING"
 """With it, only programs that show this `user:password` are answered, not every user of the machine."""
@@ -67,7 +68,9 @@ def serve(request: ServeRequest, as_json: options.Json = False) -> None:
     config = settings.load(request.env, model_name=request.model_name)
     following = scoring_processes.Following(newest, config.serving.poll_seconds) if request.follow else None
     kept = config.serving.requests
-    log = scoring_processes.Log(config.requests / target.name, kept) if kept.enabled else None
+    definition = definitions.chosen(request.model_name)[1]
+    key = definition.row_key if definition else None
+    log = scoring_processes.Log(config.requests / target.name, kept, key) if kept.enabled else None
     hosts = tuple(request.allowed_host or ())
     where = scoring_processes.Where(request.port, hosts, credential, request.workers or cpu_count(), log)
     scoring_processes.serve(model, where, ready, tell, following)

@@ -77,7 +77,7 @@ def show_(
         read = sorted({origin.partition(",")[0] for _, origin in values.values() if origin.endswith(".yaml")})
         for name in read:
             console.echo(f"{name} is {files.located(name.removeprefix('config/'))}")
-        for sentence in files.unread():
+        for sentence in (*files.unread(), *definitions.unmatched()):
             console.echo(sentence)
 
 

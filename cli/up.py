@@ -16,6 +16,7 @@ from lifecycle.core.errors import TransientError
 from lifecycle.core.names import Environment
 from lifecycle.monitoring import probation, standings
 from lifecycle.monitoring.findings import Standing
+from lifecycle.monitoring.probation import Probation
 from mlops_lifecycle import start
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DEV = Environment.DEV
 NOT_HEALTHY = 6
 GOOD = {"healthy", "elsewhere"}
+MODELS = ("model", "champion", "since (UTC)", "last batch", "drift", "performance", "open alerts", "probation")
 
 Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of Prefect's API and UI.")]
 MlflowPort = Annotated[int, typer.Option("--mlflow-port", min=1, max=65535, help="Port of MLflow's UI.")]
@@ -83,11 +85,11 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
     rows = _rows(home, stack) if stack else []
     failure = _scheduling(home, stack, rows) if stack else None
     root = settings.load(env).measurements
-    watched = standings.every(root)
+    watched, champions = standings.every(root), probation.every(root)
     if as_json:
         phase, links = stack.phase if stack else "down", state.links(home)
         facts = {"phase": phase, "home": str(home), "services": rows, "open": links, "models": watched}
-        facts["probations"] = [found for each in watched if (found := probation.read(root, each.model))]
+        facts["probations"] = champions
         show.print_json(facts)
     elif stack:
         show.table(("service", "state", "address", "pid", "since"), [tuple(row.values()) for row in rows])
@@ -95,26 +97,43 @@ def status(env: options.Env = DEV, as_json: options.Json = False) -> None:
             console.echo(_opening(home, stack))
     else:
         console.echo(f"Nothing is up for {home}.")
-    if watched and not as_json:
-        rows_of_models = [(*_watched(each), _probation(root, each)) for each in watched]
-        show.table(("model", "version", "last batch", "farthest", "alerts", "probation"), rows_of_models)
+    if (watched or champions) and not as_json:
+        show.table(MODELS, _models(watched, champions))
     if failure:
         raise failure
     if not stack or stack.phase != "up" or any(row["state"] not in GOOD for row in rows):
         raise typer.Exit(NOT_HEALTHY)
 
 
-def _watched(standing: Standing) -> tuple[str, ...]:
-    """Where a model stands in one line."""
-    line = standing.worst
-    worst = f"{line.name}: {line.measure} {line.value:.3g} (limit {line.limit:.3g})" if line else ""
+def _models(watched: list[Standing], champions: list[Probation]) -> list[tuple[str, ...]]:
+    """Each model in one line: its champion, and what is known of its batches."""
+    stands, known = {each.model: each for each in champions}, {each.model: each for each in watched}
+    return [
+        (name, *_champion(stands.get(name)), *_measured(known.get(name)), _probation(stands.get(name)))
+        for name in sorted(stands | known)
+    ]
+
+
+def _champion(found: Probation | None) -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    return f"v{found.champion}", f"{found.champion_since:%Y-%m-%d %H:%M}" if found.champion_since else ""
+
+
+def _measured(standing: Standing | None) -> tuple[str, ...]:
+    """Its last batch, drift, performance and open alerts."""
+    if standing is None:
+        return "none yet", "", "", "none"
+    line, metric = standing.worst, standing.performance
+    worst = f"{line.name}: {line.measure} {line.value:.3g} (limit {line.limit:.3g})" if line and line.share else ""
+    how = "estimated" if metric and metric.part == "estimate" else f"labels of {standing.answered}"
+    performance = f"{metric.name} {metric.now:.3g}, judged {metric.before:.3g} ({how})" if metric else ""
     alerts = ", ".join(f"{alert.kind} since {alert.since}" for alert in standing.alerts)
-    return standing.model, str(standing.version), f"{standing.day}", worst, alerts or "none"
+    return f"{standing.day} (v{standing.version})", worst, performance, alerts or "none"
 
 
-def _probation(root: Path, standing: Standing) -> str:
+def _probation(found: Probation | None) -> str:
     """What is to be said of the probation of its champion; of none nothing."""
-    found = probation.read(root, standing.model)
     return found.told if found and found.state != "none" else ""
 
 

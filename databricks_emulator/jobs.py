@@ -160,6 +160,11 @@ class Jobs:
         self._engine.start(run, settings["tasks"], limit=None, queued=False)
         return {"run_id": run.run_id}
 
+    def parameters_of(self, job_id: str) -> set[str] | None:
+        """The names of the parameters that a job takes; None if there is no such job."""
+        job = self._jobs.get(int(job_id)) if job_id.isdigit() else None
+        return job and {each["name"] for each in job["settings"].get("parameters", [])}
+
     def _new_run(self, job_id: int, settings: Fields, asked: Fields, *, submitted: bool) -> JobRun:
         parameters = jobs_settings.parameters_of(settings, asked.get("job_parameters", {}))
         overrides = jobs_settings.overrides_of(asked)
@@ -219,6 +224,7 @@ class Jobs:
 
     def cancel(self, asked: Fields) -> Fields:
         """Ask a run or a task's run to end; one that has ended stays as it is."""
+        self._rules.require(("CAN MANAGE RUN",), "a run")
         run, attempt = self._run(asked)
         self._engine.cancel((attempt or run).run_id)
         return {}

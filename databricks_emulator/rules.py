@@ -18,7 +18,7 @@ from databricks_emulator.errors import refusal
 
 PAGE = Path(__file__).parents[1] / "docs" / "databricks-rules.md"
 RESERVED = re.compile(r"[.,\-=/:]")
-MOST_TAGS, MOST_KEY, MOST_VALUE = 50, 256, 1000
+MOST_TAGS, MOST_KEY, MOST_VALUE = 50, 255, 1000
 MOST_TASKS_AT_ONCE = 5
 SERVERLESS_ONLY = "Only serverless compute is supported in the workspace."
 ABSENT = {1: ("CATALOG_DOES_NOT_EXIST", "Catalog"), 2: ("SCHEMA_DOES_NOT_EXIST", "Schema"), 3: ("NOT_FOUND", "Volume")}
@@ -28,6 +28,9 @@ PRIVILEGES_PAGE = "https://docs.databricks.com/aws/en/data-governance/unity-cata
 MODELS_PAGE = "https://docs.databricks.com/aws/en/machine-learning/manage-model-lifecycle/"
 UPGRADE_PAGE = "https://docs.databricks.com/aws/en/machine-learning/manage-model-lifecycle/upgrade-workflows"
 FREE_PAGE = "https://docs.databricks.com/aws/en/getting-started/free-edition-limitations"
+DEPLOYMENT_PAGE = "https://docs.databricks.com/aws/en/mlflow/deployment-job"
+ALIAS_PAGE = "https://docs.databricks.com/gcp/dev-tools/cli/reference/registered-models-commands"
+ACCESS_PAGE = "https://docs.databricks.com/en/security/auth-authz/access-control/jobs-acl.html"
 JOBS_PAGE = "https://docs.databricks.com/api/workspace/jobs"
 VOLUMES_PAGE = "https://docs.databricks.com/gcp/en/volumes/privileges"
 
@@ -54,6 +57,12 @@ RULES = (
         "`rules.check_tags`",
         TAGS_PAGE,
     ),
+    Rule(
+        "Neither key nor value of a tag begins or ends with a space",
+        "400 INVALID_PARAMETER_VALUE",
+        "`rules.check_tags`",
+        TAGS_PAGE,
+    ),
     Rule(f"An object has at most {MOST_TAGS} tags", "400 INVALID_PARAMETER_VALUE", "`rules.check_tags`", TAGS_PAGE),
     Rule(
         "Whatever lies in a catalog or schema needs USE CATALOG and USE SCHEMA",
@@ -71,14 +80,25 @@ RULES = (
     Rule("A tag is set with APPLY TAG, or by the owner", "403 PERMISSION_DENIED", "`missing`", TAGS_PAGE),
     Rule("A version is read with EXECUTE", "403 PERMISSION_DENIED", "`missing`", PRIVILEGES_PAGE),
     Rule(
-        "An alias is set, a model changed or deleted with MANAGE, or by the owner",
+        "An alias is set, a model changed or deleted by its owner, or with MANAGE",
         "403 PERMISSION_DENIED",
         "`missing`",
-        UPGRADE_PAGE,
+        ALIAS_PAGE,
+    ),
+    Rule(
+        "A new version starts the deployment job of its model, which takes `model_name` and `model_version`",
+        "no run; the model says NOT_FOUND or REQUIRED_PARAMETERS_CHANGED instead of CONNECTED",
+        "`deployment_jobs`",
+        DEPLOYMENT_PAGE,
     ),
     Rule("A file of a volume is read with READ VOLUME", "403 PERMISSION_DENIED", "`missing`", VOLUMES_PAGE),
-    Rule("A file of a volume is written with WRITE VOLUME", "403 PERMISSION_DENIED", "`missing`", VOLUMES_PAGE),
-    Rule("A job is started with CAN MANAGE RUN", "403 PERMISSION_DENIED", "`missing`", JOBS_PAGE),
+    Rule(
+        "A file of a volume is written or removed with READ VOLUME and WRITE VOLUME",
+        "403 PERMISSION_DENIED",
+        "`missing`",
+        VOLUMES_PAGE,
+    ),
+    Rule("A job is started or cancelled with CAN MANAGE RUN", "403 PERMISSION_DENIED", "`missing`", ACCESS_PAGE),
     Rule(
         "Catalog and schema of a model are there before it",
         "404 CATALOG_DOES_NOT_EXIST, SCHEMA_DOES_NOT_EXIST",
@@ -157,7 +177,8 @@ class Rules:
         if path.parts[1:2] != ("Volumes",):
             return
         self.require_there(list(path.parts[2:5]), code="NOT_FOUND")
-        self.require(("USE CATALOG", "USE SCHEMA", privilege), f"Volume '{'.'.join(path.parts[2:5])}'")
+        needed = dict.fromkeys(("USE CATALOG", "USE SCHEMA", "READ VOLUME", privilege))
+        self.require(needed, f"Volume '{'.'.join(path.parts[2:5])}'")
 
     def require_compute(self, settings: dict[str, Any]) -> None:
         """Refuse classic compute where there is none."""
@@ -174,6 +195,8 @@ def check_tags(tags: Iterable[tuple[str, str]], others: Iterable[str] = ()) -> N
         if RESERVED.search(key):
             message = f"Tag name {key} contains one or more of the reserved characters: List(., ,, -, =, /, :)"
             raise refusal("INVALID_PARAMETER_VALUE", message)
+        if key != key.strip() or value != value.strip():
+            raise refusal("INVALID_PARAMETER_VALUE", f"Tag {key!r:.40} begins or ends with a space, or its value does.")
         if not 0 < len(key) <= MOST_KEY or len(value) > MOST_VALUE:
             message = f"Tag {key:.40} exceeds {MOST_KEY} characters for keys or {MOST_VALUE} for values."
             raise refusal("INVALID_PARAMETER_VALUE", message)

@@ -46,6 +46,8 @@ def application(root: Path, https_url: str, mode: str) -> Starlette:
     catalog = UnityCatalog(root, rules)
     workspace = Workspace(catalog.files)
     engine = _engine(root, https_url, mode, faults, rules, catalog.files, workspace)
+    jobs = Jobs(root, engine, https_url, rules)
+    catalog.link(jobs)
     parts = (
         authentication,
         faults,
@@ -59,7 +61,7 @@ def application(root: Path, https_url: str, mode: str) -> Starlette:
         Serving(catalog),
         Places(rules),
         SecretScopes(),
-        Jobs(root, engine, https_url, rules),
+        jobs,
     )
     return Starlette(
         routes=[

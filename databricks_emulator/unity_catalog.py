@@ -22,8 +22,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from databricks_emulator.deployment_jobs import LINK, DeploymentJobs
 from databricks_emulator.errors import refusal
 from databricks_emulator.files import Files
+from databricks_emulator.jobs import Jobs
 from databricks_emulator.rules import Rules, check_tags
 from lifecycle.storage import database_templates
 
@@ -71,6 +73,11 @@ class UnityCatalog:
             database_templates.copy("mlflow", root / "uc.db")
         self._store = SqlAlchemyStore(f"sqlite:///{root / 'uc.db'}")
         self._lock = threading.RLock()
+        self._deployment_jobs: DeploymentJobs
+
+    def link(self, jobs: Jobs) -> None:
+        """Name the jobs to which models may be linked; they themselves need the files of this catalog."""
+        self._deployment_jobs = DeploymentJobs(self._store, jobs)
 
     @property
     def routes(self) -> list[Route]:
@@ -112,6 +119,8 @@ class UnityCatalog:
             asked = _parsed(message, fields)
             self._check(asked)
             reply = await run_in_threadpool(self._answer, answer, asked)
+            if isinstance(asked, uc.FinalizeModelVersionRequest):
+                self._deployment_jobs.start(asked.name, asked.version)
             return JSONResponse(json.loads(message_to_json(reply)))
 
         return Route(path, endpoint, methods=[method])
@@ -132,8 +141,10 @@ class UnityCatalog:
     def create_model(self, asked: uc.CreateRegisteredModelRequest) -> Message:
         check_tags((tag.key, tag.value) for tag in asked.tags)
         tags = [RegisteredModelTag(tag.key, tag.value) for tag in asked.tags]
-        model = self._store.create_registered_model(asked.name, tags, asked.description or None)
-        return uc.CreateRegisteredModelResponse(registered_model=_model(model))
+        self._store.create_registered_model(asked.name, tags, asked.description or None)
+        if asked.deployment_job_id:
+            self._deployment_jobs.link(asked.name, asked.deployment_job_id)
+        return uc.CreateRegisteredModelResponse(registered_model=self._model(asked.name))
 
     def update_model(self, asked: uc.UpdateRegisteredModelRequest) -> Message:
         name = asked.name
@@ -144,8 +155,9 @@ class UnityCatalog:
             self._store.rename_registered_model(name, asked.new_name)
             self.files.move(_folder(name), _folder(asked.new_name))
             name = asked.new_name
-        model = self._store.get_registered_model(name)
-        return uc.UpdateRegisteredModelResponse(registered_model=_model(model))
+        if asked.HasField("deployment_job_id"):
+            self._deployment_jobs.link(name, asked.deployment_job_id)
+        return uc.UpdateRegisteredModelResponse(registered_model=self._model(name))
 
     def delete_model(self, asked: uc.DeleteRegisteredModelRequest) -> Message:
         self._store.delete_registered_model(asked.name)
@@ -153,7 +165,13 @@ class UnityCatalog:
         return uc.DeleteRegisteredModelResponse()
 
     def get_model(self, asked: uc.GetRegisteredModelRequest) -> Message:
-        return uc.GetRegisteredModelResponse(registered_model=_model(self._store.get_registered_model(asked.name)))
+        return uc.GetRegisteredModelResponse(registered_model=self._model(asked.name))
+
+    def _model(self, name: str) -> uc.RegisteredModel:
+        model = self._store.get_registered_model(name)
+        described = _model(model)
+        self._deployment_jobs.describe(model, described)
+        return described
 
     def search_models(self, asked: uc.SearchRegisteredModelsRequest) -> Message:
         page = self._store.search_registered_models(max_results=_page_size(asked), page_token=asked.page_token or None)
@@ -333,7 +351,9 @@ def _model(model: RegisteredModel, *, found: bool = False) -> uc.RegisteredModel
     )
     if not found:
         described.aliases.extend(uc.RegisteredModelAlias(alias=a, version=str(v)) for a, v in model.aliases.items())
-        described.tags.extend(uc.RegisteredModelTag(key=key, value=value) for key, value in model.tags.items())
+        described.tags.extend(
+            uc.RegisteredModelTag(key=key, value=value) for key, value in model.tags.items() if key != LINK
+        )
     return described
 
 

@@ -319,7 +319,7 @@ class InferenceRequest(Request, TableForm, Dated):
             "encoding": data.encoding if usual else None,
             "delimiter": data.delimiter if usual else None,
             "columns": None if self.text_column or not texts else texts,
-            "key_column": definition.inference.key or data.key,
+            "key_column": definition.row_key,
         }
 
     def require_one_table(self) -> None:

@@ -15,7 +15,7 @@ from lifecycle.gate.verdict import Verdict
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.settings import Settings
-from tasks import approvals, compute, events, limits, probation, registry, reports, serving
+from tasks import approvals, compute, events, gate, limits, probation, registry, reports, serving
 from tasks.outcomes import Admission, Approval
 from tasks.policies import stage
 
@@ -169,8 +169,9 @@ def _by_hand(challenge: Challenge) -> Outcome[Admission]:
     if outcome.message:
         return _ended(outcome, outcome.message)
     challenger = registry.bring(challenge.challenger, challenge.target)
-    dataset = check.data_of(challenger, config, challenge.data_name, challenge.data_version)
-    registry.prove(check.evaluated(challenger, config, *dataset), config.state / "evidence")
+    request = gate.rows_for(challenger, config, challenge.data_name, challenge.data_version)
+    compute.run_step("evaluate", request, config)
+    registry.prove(request, config.state / "evidence")
     intent = registry.intend(challenge.target, challenger, champion, reason=reason, gate="skipped")
     return _carried_out(intent, outcome, challenge, None)
 

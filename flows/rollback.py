@@ -11,7 +11,7 @@ from lifecycle.registry import promotion as promotions
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import checked
-from tasks import compute, events, limits, registry, reports, serving
+from tasks import compute, events, limits, probation, registry, reports, serving
 
 
 def run(request: RollbackRequest) -> Outcome[Promotion]:
@@ -35,6 +35,7 @@ def run(request: RollbackRequest) -> Outcome[Promotion]:
     events.emit("rolled-back", target.name, config.env, version=promotion.champion, reason=intent.reason)
     reports.show_promotion(promotion)
     serving.champion(config, request.model)
+    probation.begins(config, request.model)
     return Outcome(promotion, promotion.message)
 
 

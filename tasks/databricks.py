@@ -73,15 +73,28 @@ def run_step(step: StepName, request: Frozen, config: Settings) -> None:
     name = config.databricks.job(config.env, step)
     parameters = {"request": _portable(body, config), "env": str(config.env), FLOW_RUN: flow_run}
     of_the_same: dict[str, Any] = {"run_type": "SUBMIT_RUN", "expand_tasks": "true"}
-    if notebook := config.databricks.notebooks.get(step):
-        start = _notebook(workspace, name, step, notebook, parameters)
-    else:
-        of_the_same = {"job_id": workspace.job_id(name)}
-        start = of_job(workspace, of_the_same["job_id"], parameters)
-    listed = list(workspace.runs(pages=PAGES, **of_the_same))
+    with _saying_what_may_go_on():
+        if notebook := config.databricks.notebooks.get(step):
+            start = _notebook(workspace, name, step, notebook, parameters)
+        else:
+            of_the_same = {"job_id": workspace.job_id(name)}
+            start = of_job(workspace, of_the_same["job_id"], parameters)
+        listed = list(workspace.runs(pages=PAGES, **of_the_same))
     earlier = Earlier(runs=frozenset(run["run_id"] for run in listed), left=_taken_over(listed, name, parameters))
     run = complete(workspace, start, config.databricks, shown(name), key=f"{flow_run}:{step}:{body}", earlier=earlier)
     raise_for(workspace, run, name)
+
+
+@contextmanager
+def _saying_what_may_go_on() -> Iterator[None]:
+    """The last error is what a person reads: an earlier attempt may have left a run that this one could not look up."""
+    try:
+        yield
+    except MlopsError as error:
+        if (context := TaskRunContext.get()) and context.task_run.run_count > 1:
+            what = f"{error.what} Whether an earlier attempt left a run is not known."
+            raise type(error)(what, f"{error.fix} Later: mlops databricks reconcile") from None
+        raise
 
 
 def _taken_over(listed: Sequence[Run], name: str, parameters: dict[str, str]) -> int | None:

@@ -11,7 +11,7 @@ from lifecycle.monitoring import report as pages
 from lifecycle.monitoring.findings import Alert, Standing
 from lifecycle.monitoring.shadow import Subject
 from lifecycle.registry import catalog
-from lifecycle.settings import Settings
+from lifecycle.settings import Settings, definitions
 from tasks import compute, events, reports
 from tasks.policies import on_registry
 
@@ -43,14 +43,15 @@ def after(batch: BatchRequest, config: Settings) -> None:
     tell(measure(request), config)
 
 
-def of_requests(config: Settings, subject: Subject) -> MlopsError | None:
+def of_requests(config: Settings, subject: Subject, model_name: str) -> MlopsError | None:
     """Measure what was asked of servers since; a table of a catalog is read by a job, where Spark is.
 
     What goes wrong is the answer, so that batches are looked at all the same.
     """
     try:
-        table = config.monitoring.served.table
-        found = requests_of(subject, tables.absolute(table) if table else str(config.requests / subject.name))
+        table, definition = config.monitoring.served.table, definitions.chosen(model_name)[1]
+        place = tables.absolute(table) if table else str(config.requests / subject.name)
+        found = requests_of(subject, place, definition.row_key if definition else None)
         if found and config.platform == "databricks" and delta.is_name(found.table):
             compute.run_step("monitor", found, config)
         elif found:

@@ -1,8 +1,9 @@
 """`lifecycle.monitoring`'s probation under orchestration: what is recorded, compared, decided and restored."""
 
 import logging
+from pathlib import Path
 
-from lifecycle.core.errors import NotFoundError
+from lifecycle.core.errors import ConfigError, DataError, NotFoundError
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import restoration, shadow
 from lifecycle.monitoring.restoration import Decision, Restored
@@ -11,6 +12,7 @@ from lifecycle.registry import promotion as promotions
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
+from lifecycle.storage import volumes
 from tasks import compute, events, limits, registry, reports, serving
 from tasks.policies import on_registry
 
@@ -26,14 +28,7 @@ roll_back = on_registry(restoration.roll_back).with_options(name="roll back by i
 
 def subject_of(config: Settings, model_name: str) -> Subject:
     """A registered model as probation knows it."""
-    return Subject(
-        target=target_of(config, model_name),
-        root=config.measurements,
-        shadows=config.shadows,
-        data_root=config.datasets,
-        rules=config.monitoring,
-        gate=config.gate,
-    )
+    return Subject.of(config, target_of(config, model_name))
 
 
 def require_champion(subject: Subject) -> None:
@@ -57,7 +52,7 @@ def before(batch: BatchRequest, config: Settings, model_name: str) -> None:
 
 
 def begins(config: Settings, model_name: str) -> None:
-    """Say of a champion that was just promoted whether it is on probation; a promotion does not fail of it."""
+    """Say of a new champion whether it is on probation; what made it champion does not fail of it."""
     try:
         found = stands(subject_of(config, model_name))
     except Exception as error:  # also of a library
@@ -77,6 +72,21 @@ def in_the_shadow(batch: BatchRequest, config: Settings, model_name: str) -> Non
         found = stands(subject)
     if asked or found.state in {"broken", "passed"}:
         logger.info("%s %s", subject.name, found.told)
+
+
+def of_requests(config: Settings, model_name: str) -> None:
+    """Let the former champion answer the windows of requests that were measured since, and measure its answers too.
+
+    What it cannot answer, since inputs are not kept or are none of its, is told once and asked no more.
+    """
+    subject = subject_of(config, model_name)
+    for asked in shadow.windows(subject, stands(subject), config.data, config.inference):
+        try:
+            compute.run_step("infer", asked, config)
+            compare(subject, asked)
+        except (ConfigError, DataError, NotFoundError) as error:
+            logger.warning("%s was not answered by v%s in the shadow: %s", asked.window, asked.model.version, error)
+        volumes.remove(Path(asked.input.uri))
 
 
 def restore(decision: Decision, config: Settings, model_name: str) -> Restored:

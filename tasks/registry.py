@@ -6,7 +6,6 @@ from tasks.policies import on_registry
 
 bring = on_registry(transfer.bring).with_options(name="bring the model over")
 champion = on_registry(promotion.champion).with_options(name="read the champion")
-earlier_champions = on_registry(promotion.earlier_champions).with_options(name="read the earlier champions")
 enter_challenger = on_registry(promotion.enter_challenger).with_options(name="enter as candidate")
 intend = on_registry(promotion.intend).with_options(name="plan the promotion")
 register = on_registry(promotion.register)

@@ -6,4 +6,3 @@ from tasks.policies import on_data, on_registry
 
 plan = on_data(training.plan).with_options(name="plan the training")
 trained = on_registry(catalog.resolve).with_options(name="find the trained model")
-trained_on = on_registry(training.trained_on).with_options(name="find its dataset")

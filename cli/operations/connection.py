@@ -14,13 +14,20 @@ from cli import environment
 from cli.environment import ADDRESS
 from cli.operations.state import api_url, login
 from cli.runner import quiet, require_prefect
-from lifecycle.core.errors import ConfigError, MlopsError, TransientError
+from lifecycle.core.errors import GET_RIGHTS, MAKE_ROOM, ConfigError, MlopsError, TransientError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 ANSWER_SECONDS = 20
 REFUSED = {401, 403}
+REFUSED_BY_MACHINE = {
+    "disk I/O error": MAKE_ROOM,
+    "database or disk is full": MAKE_ROOM,
+    "No space left on device": MAKE_ROOM,
+    "attempt to write a readonly database": GET_RIGHTS,
+}
+"""What SQLite says of a database that it cannot write to, and what to do then."""
 LOGIN = "Set PREFECT_API_KEY (Prefect Cloud) or PREFECT_API_AUTH_STRING."
 
 
@@ -119,11 +126,22 @@ def _meaning(error: BaseException, address: str, log: Path | None) -> MlopsError
     if code in REFUSED:
         return ConfigError(f"{name} does not let us in ({code}).", LOGIN)
     if code >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if log and (refused := _refused(log)):
+            return refused
         return TransientError(f"{name} failed ({code}).{f' See {log}.' if log else ''}", "Try again.")
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL) or re.search("SOCKS proxy|proxy URL", text):
         return ConfigError(f"{name} cannot be asked: {text:.300}.", f"Correct {ADDRESS}, the proxies or NO_PROXY.")
     if isinstance(error, httpx.TransportError) or text.startswith("Failed to reach API"):
         return TransientError(f"{name} does not answer: {text or type(error).__name__}.", "Start it, then try again.")
+    return None
+
+
+def _refused(log: Path) -> ConfigError | None:
+    """What the machine refused to a server of ours, by its log."""
+    said = log.read_text(encoding="utf-8", errors="replace")
+    for words, fix in REFUSED_BY_MACHINE.items():
+        if words in said:
+            return ConfigError(f"Prefect's history in {log.parent} cannot be written: {words}. See {log}.", fix)
     return None
 
 

@@ -6,7 +6,8 @@ job that lacks something silently is worse than none.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,9 @@ DEPLOYER = "<who deploys>"
 CLUSTERS = "var.clusters"
 """The variable that leaves out the jobs on classic clusters."""
 SECTIONS = {"bundle", "include", "artifacts", "sync", "variables", "workspace", "targets"}
-OF_A_TARGET = {"default", "mode", "variables", "workspace", "run_as", "permissions"}
+OF_A_TARGET = {"default", "mode", "variables", "workspace", "run_as", "permissions", "resources"}
+PLACES: dict[str, Literal["schema", "volume"]] = {"schemas": "schema", "volumes": "volume"}
+"""What a bundle says of Unity Catalog, in the order in which it is made."""
 
 
 class Permission(Frozen):
@@ -35,6 +38,21 @@ class Permission(Frozen):
     service_principal_name: str | None = None
 
 
+class Grant(Frozen):
+    """What somebody may do, in the words of a bundle."""
+
+    principal: str
+    privileges: tuple[str, ...]
+
+
+class Place(Frozen):
+    """A schema or a volume by its full name, and what is granted on it once it is made."""
+
+    kind: Literal["schema", "volume"]
+    name: str
+    grants: tuple[Grant, ...] = ()
+
+
 class Bundle(Frozen):
     """One target of the bundle. The wheel is still named by its place on this machine: `../dist/*.whl`."""
 
@@ -43,9 +61,13 @@ class Bundle(Frozen):
     permissions: tuple[Permission, ...]
     file_path: str
     """It may hold `DEPLOYER`."""
-    artifact_path: str
-    principal: str = ""
-    """The service principal that the jobs run as; none: whoever deploys."""
+    places: tuple[Place, ...]
+
+    @property
+    def wheels(self) -> Path:
+        """The folder of the wheels, on the volume."""
+        (volume,) = (place for place in self.places if place.kind == "volume")
+        return Path("/Volumes", *volume.name.split("."), "wheels")
 
 
 def read(root: Path, target: str | None = None, variables: Mapping[str, str] | None = None) -> Bundle:
@@ -56,22 +78,26 @@ def read(root: Path, target: str | None = None, variables: Mapping[str, str] | N
     Raises:
         ConfigError: A file, a target or a variable is missing, or says what this does not understand.
     """
+    if not find_spec("databricks") or not find_spec("databricks.bundles"):
+        what = "Databricks' bundle schema is not installed."
+        raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[databricks]'")
     content = _yaml(root / BUNDLE)
     _refuse_unknown(BUNDLE, content, SECTIONS)
     name, chosen = _target(content.get("targets") or {}, target)
     known = _known(content, name, chosen, variables or {})
-    declared = dict(_jobs(root, content.get("include") or []))
-    if not _has_clusters(known):
-        declared = {key: job for key, job in declared.items() if "job_clusters" not in job}
-    jobs = {key: _with_identity(job, chosen) for key, job in declared.items()}
+    declared = _resources(root, content.get("include") or [], chosen.get("resources") or {})
+    clusters = _has_clusters(known)
+    wanted = {key: job for key, job in declared["jobs"].items() if clusters or "job_clusters" not in job}
+    jobs = {key: _with_identity(job, chosen) for key, job in wanted.items()}
     found = Bundle(
         target=name,
         jobs={key: _without_empty(job) for key, job in _resolved(jobs, known).items()},
         permissions=_resolved(chosen.get("permissions") or [], known),
         file_path=_resolved("${workspace.file_path}", known),
-        artifact_path=_resolved("${workspace.artifact_path}", known),
-        principal=_resolved((chosen.get("run_as") or {}).get("service_principal_name", ""), known),
+        places=tuple(_places(_resolved({kind: declared[kind] for kind in PLACES}, known))),
     )
+    if [place.kind for place in found.places] != ["schema", "volume"]:
+        raise ConfigError("The bundle needs one schema and one volume.", "Correct resources/places.yml.")
     for key, job in found.jobs.items():
         _check(key, job)
     return found
@@ -113,12 +139,36 @@ def _known(
     }
 
 
-def _jobs(root: Path, includes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _resources(root: Path, includes: list[str], own: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """What the included files declare, by kind and key, with what a target says of schemas and volumes besides."""
+    found: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in ("jobs", *PLACES)}
     for path in (path for pattern in includes for path in sorted(root.glob(pattern))):
         content = _yaml(path)
         _refuse_unknown(path.name, content, {"resources"})
-        _refuse_unknown(f"resources of {path.name}", content["resources"], {"jobs"})
-        yield from content["resources"]["jobs"].items()
+        _refuse_unknown(f"resources of {path.name}", content["resources"], found.keys())
+        for kind, declared in content["resources"].items():
+            found[kind] |= declared
+    _refuse_unknown("resources of a target", own, PLACES.keys())
+    for kind, declared in own.items():
+        _refuse_unknown(f"{kind} of a target", declared, found[kind].keys())
+        found[kind] |= {key: {**found[kind][key], **more} for key, more in declared.items()}
+    return found
+
+
+def _places(declared: dict[str, dict[str, dict[str, Any]]]) -> Iterator[Place]:
+    """Schemas and volumes, checked against Databricks' own schema."""
+    from databricks.bundles.schemas import Schema
+    from databricks.bundles.volumes import Volume
+
+    for kind, noun in PLACES.items():
+        for key, place in declared[kind].items():
+            try:
+                (Schema if noun == "schema" else Volume).from_dict(place)  # type: ignore[arg-type]
+            except (ValueError, TypeError) as error:
+                what = f"The {noun} {key} is none: {error}."
+                raise ConfigError(what, "Correct its file in resources/.") from None
+            levels = (place.get(level) for level in ("catalog_name", "schema_name", "name"))
+            yield Place(kind=noun, name=".".join(filter(None, levels)), grants=place.get("grants", ()))
 
 
 def _without_empty(job: dict[str, Any]) -> dict[str, Any]:
@@ -162,11 +212,8 @@ def _looked_up(name: str, known: Mapping[str, Any], within: tuple[str, ...]) -> 
 
 def _check(key: str, job: dict[str, Any]) -> None:
     """Check a job against Databricks' own schema, and what that leaves open: that its keys lead somewhere."""
-    try:
-        from databricks.bundles.jobs import Job
-    except ImportError:
-        what = "Databricks' bundle schema is not installed."
-        raise ConfigError(what, "Install it: pip install 'mlops-lifecycle[databricks]'") from None
+    from databricks.bundles.jobs import Job
+
     try:
         Job.from_dict(job)  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
@@ -185,7 +232,7 @@ def _check(key: str, job: dict[str, Any]) -> None:
             raise ConfigError(f"Job {key} has no task {', '.join(sorted(missing))} to wait for.", "Correct its file.")
 
 
-def _refuse_unknown(where: str, content: Mapping[str, Any], known: set[str]) -> None:
+def _refuse_unknown(where: str, content: Mapping[str, Any], known: Set[str]) -> None:
     if unknown := content.keys() - known:
         what = f"{where} has {', '.join(sorted(unknown))}, which this command does not understand."
         raise ConfigError(what, "Deploy it with Databricks' own command: databricks bundle deploy")

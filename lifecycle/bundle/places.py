@@ -1,71 +1,61 @@
 """Where models and files lie in Unity Catalog: a schema and a volume that are not there are made, with their grants.
 
-What is there already is left as it is, and nothing is ever taken away: they hold data. So they are no resources of the
-bundle: Databricks' own command would delete them with it, and cannot make the volume that its wheel goes to.
+What is there already is left as it is, and nothing is ever taken away: they hold data.
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lifecycle.bundle.definition import Bundle
+from lifecycle.bundle.definition import Bundle, Place
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
-Kind = Literal["schema", "volume"]
-GRANTS: dict[Kind, tuple[str, ...]] = {
-    "schema": ("USE_SCHEMA", "CREATE_MODEL", "EXECUTE"),
-    "volume": ("READ_VOLUME", "WRITE_VOLUME"),
-}
-"""What the principal that the jobs run as gets on what is made for it."""
 
-
-class Place(NamedTuple):
+class Made(NamedTuple):
     """A schema or a volume, and whether it was made."""
 
-    kind: Kind
+    kind: Literal["schema", "volume"]
     name: str
     outcome: Literal["created", "unchanged"]
     detail: str = ""
 
 
-def make(workspace: "WorkspaceClient", bundle: Bundle, *, dry_run: bool) -> list[Place]:
+def make(workspace: "WorkspaceClient", bundle: Bundle, *, dry_run: bool) -> list[Made]:
     """Make the schema and the volume of a bundle where they are missing; in a dry run only say so."""
-    from databricks.sdk.service.catalog import VolumeType
-
-    catalog, schema, volume = Path(bundle.artifact_path).parts[2:5]
-    within = f"{catalog}.{schema}"
-    found = [
-        _place("schema", within, lambda: workspace.schemas.get(within)),
-        _place("volume", f"{within}.{volume}", lambda: workspace.volumes.read(f"{within}.{volume}")),
-    ]
-    if dry_run:
-        return found
-    for kind, name, outcome, _ in found:
-        if outcome == "unchanged":
-            continue
-        if kind == "schema":
-            workspace.schemas.create(schema, catalog)
-        else:
-            workspace.volumes.create(catalog, schema, volume, VolumeType.MANAGED)
-        if bundle.principal:
-            _grant(workspace, kind, name, bundle.principal)
-    return found
+    missing = [place for place in bundle.places if not _is_there(workspace, place)]
+    if not dry_run:
+        for place in missing:
+            _create(workspace, place)
+    return [_made(place, place in missing) for place in bundle.places]
 
 
-def _place(kind: Kind, name: str, look: Callable[[], object]) -> Place:
+def _made(place: Place, missing: bool) -> Made:
+    detail = f"with grants for {', '.join(grant.principal for grant in place.grants)}" if place.grants else ""
+    return Made(place.kind, place.name, "created", detail) if missing else Made(place.kind, place.name, "unchanged")
+
+
+def _is_there(workspace: "WorkspaceClient", place: Place) -> bool:
     from databricks.sdk.errors import NotFound
 
+    look: Callable[[str], object] = workspace.schemas.get if place.kind == "schema" else workspace.volumes.read
     try:
-        look()
+        look(place.name)
     except NotFound:
-        return Place(kind, name, "created", "with the grants of the principal that the jobs run as")
-    return Place(kind, name, "unchanged")
+        return False
+    return True
 
 
-def _grant(workspace: "WorkspaceClient", kind: Kind, name: str, principal: str) -> None:
-    from databricks.sdk.service.catalog import PermissionsChange, Privilege
+def _create(workspace: "WorkspaceClient", place: Place) -> None:
+    from databricks.sdk.service.catalog import PermissionsChange, Privilege, VolumeType
 
-    privileges: Sequence[Privilege] = [Privilege(each) for each in GRANTS[kind]]
-    workspace.grants.update(kind, name, changes=[PermissionsChange(add=[*privileges], principal=principal)])
+    catalog, schema, *volume = place.name.split(".")
+    if volume:
+        workspace.volumes.create(catalog, schema, volume[0], VolumeType.MANAGED)
+    else:
+        workspace.schemas.create(schema, catalog)
+    changes = [
+        PermissionsChange(add=[*map(Privilege, each.privileges)], principal=each.principal) for each in place.grants
+    ]
+    if changes:
+        workspace.grants.update(place.kind, place.name, changes=changes)

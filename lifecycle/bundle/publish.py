@@ -16,6 +16,7 @@ from lifecycle.bundle import places
 from lifecycle.bundle.definition import DEPLOYER, Bundle, Permission
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.frozen import Frozen
+from lifecycle.databricks import jobs
 from lifecycle.databricks.client import answers, client
 from lifecycle.storage import volumes
 from lifecycle.storage.files import sha256_of
@@ -77,12 +78,12 @@ def deploy(bundle: Bundle, wheel: Path, notebooks: Path, *, dry_run: bool = Fals
         place, item = _bring_wheel(bundle, wheel, dry_run)
         folder = _folder(workspace, bundle)
         sources = sorted(notebooks.glob("*.py"))
-        jobs = [settings_of(job, place) for job in bundle.jobs.values()]
+        wanted = [settings_of(job, place) for job in bundle.jobs.values()]
         return [
             *made,
             item,
             *(_bring_notebook(workspace, source, f"{folder}/{source.stem}", dry_run) for source in sources),
-            *(_bring_job(workspace, job, bundle.permissions, dry_run) for job in jobs),
+            *(_bring_job(workspace, job, bundle.permissions, dry_run) for job in wanted),
         ]
 
 
@@ -93,7 +94,7 @@ def _folder(workspace: "WorkspaceClient", bundle: Bundle) -> str:
 
 
 def _bring_wheel(bundle: Bundle, wheel: Path, dry_run: bool) -> tuple[Path, Item]:
-    folder = Path(bundle.artifact_path)
+    folder = bundle.wheels
     place = folder / sha256_of(wheel)[:16] / wheel.name
     outcome: Outcome = "unchanged" if volumes.exists(place) else "created"
     if not dry_run:
@@ -151,7 +152,7 @@ def _bring_job(
     workspace: "WorkspaceClient", wanted: "JobSettings", permissions: tuple[Permission, ...], dry_run: bool
 ) -> Item:
     name = str(wanted.name)
-    found = _ids(workspace, name)
+    found = jobs.ids(workspace, name)
     if len(found) > 1:
         what = f"There are {len(found)} jobs named {name}: {', '.join(map(str, found))}."
         raise ConflictError(what, "Nobody could tell which one Prefect starts: delete all but one.")
@@ -168,16 +169,10 @@ def _bring_job(
     return Item(kind="job", name=name, outcome=outcome, detail=f"job {job_id}")
 
 
-def _ids(workspace: "WorkspaceClient", name: str) -> list[int]:
-    """The ids of the jobs of exactly this name; the service itself ignores the case."""
-    found = workspace.jobs.list(name=name)
-    return sorted(job.job_id for job in found if job.job_id and job.settings and job.settings.name == name)
-
-
 def _create(workspace: "WorkspaceClient", wanted: "JobSettings") -> int:
     """Create a job once: the client repeats a call whose reply is lost, and what is then there twice goes again."""
     workspace.jobs.create(**vars(wanted))
-    first, *others = _ids(workspace, str(wanted.name))
+    first, *others = jobs.ids(workspace, str(wanted.name))
     for job_id in others:
         workspace.jobs.delete(job_id)
     return first

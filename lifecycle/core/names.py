@@ -53,3 +53,9 @@ def is_name(text: str) -> bool:
 def is_model_name(text: str) -> bool:
     """Tell whether a text may name a registered model, without its environment."""
     return bool(re.fullmatch(MODEL_PATTERN, text)) and ".." not in text
+
+
+def natural(version: str) -> list[tuple[int, int, str]]:
+    """A sort key by which 1.9 comes before 1.10."""
+    parts = re.findall(r"\d+|\D+", version)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]

@@ -8,10 +8,7 @@ It is written under a temporary name and renamed, so a version exists whole or n
 keeps its name and digest, and its manifest says what went.
 """
 
-import hashlib
-import json
 import logging
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,11 +16,11 @@ from pydantic import ValidationError
 
 from lifecycle.core import class_names
 from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
-from lifecycle.core.names import Side, is_name
+from lifecycle.core.names import Side, is_name, natural
 from lifecycle.core.provenance import code_version
 from lifecycle.data import cleaning, contents, division, ingest, lock, report, usable, validation, writing
 from lifecycle.data.division import By, Division, Earlier
-from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest
+from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest, difference, version_digest
 from lifecycle.data.quarantine import Wanted, rare_rows, set_aside, wanted
 from lifecycle.data.source import Source
 from lifecycle.problems.contract import Canonical
@@ -169,7 +166,7 @@ def _manifest(
         data_version=request.data_version,
         problem=request.problem,
         inputs=canonical.inputs,
-        digest=_digest(rows_digest, parameters, parent.digest if parent else None),
+        digest=version_digest(rows_digest, parameters, parent.digest if parent else None),
         source=request.source.public_uri,
         source_sha256=table.sha256,
         parameters=parameters,
@@ -241,9 +238,8 @@ def load(data_root: Path, data_name: str, data_version: str) -> Manifest:
     except NotFoundError:
         raise _unknown(data_root, data_name, data_version) from None
     except ValidationError as error:
-        raise IntegrityError(
-            f"{path} is not a manifest: {error.errors()[0]['msg']}.", "Restore it from a copy."
-        ) from None
+        what = f"{path} is not a manifest: {error.errors()[0]['msg']}."
+        raise IntegrityError(what, "Restore it from a copy.") from None
 
 
 def load_rows(data_root: Path, data_name: str, data_version: str, *sides: Side) -> "pd.DataFrame":
@@ -290,10 +286,28 @@ def rows_file(data_root: Path, data_name: str, data_version: str) -> Path:
 
 
 def versions(data_root: Path, data_name: str | None = None) -> list[Manifest]:
-    """All versions, by name and then in natural order of the version (1.9 before 1.10)."""
-    paths = [path.parts[-3:-1] for path in volumes.glob(data_root, f"{data_name or '*'}/*/{MANIFEST}")]
-    found = [load(data_root, name, version) for name, version in paths if is_name(name) and is_name(version)]
-    return sorted(found, key=lambda m: (m.data_name, natural(m.data_version)))
+    """All versions, by name and then in natural order of the version (1.9 before 1.10).
+
+    Raises:
+        IntegrityError: The manifest of one cannot be read.
+    """
+    found, damaged = readable(data_root, data_name)
+    if damaged:
+        raise damaged[0]
+    return found
+
+
+def readable(data_root: Path, data_name: str | None = None) -> tuple[list[Manifest], list[IntegrityError]]:
+    """The same for whom one that cannot be read is not in the way: what is wrong with such stands beside the others."""
+    found, damaged = list[Manifest](), list[IntegrityError]()
+    for path in volumes.glob(data_root, f"{data_name or '*'}/*/{MANIFEST}"):
+        name, version = path.parts[-3:-1]
+        if is_name(name) and is_name(version):
+            try:
+                found.append(load(data_root, name, version))
+            except IntegrityError as error:
+                damaged.append(error)
+    return sorted(found, key=lambda m: (m.data_name, natural(m.data_version))), damaged
 
 
 def resolve(data_root: Path, data_name: str, data_version: str) -> str:
@@ -309,38 +323,15 @@ def resolve(data_root: Path, data_name: str, data_version: str) -> str:
     raise NotFoundError(f"There is no version of dataset {data_name} in {data_root}.", "Make one: mlops data create")
 
 
-def natural(version: str) -> list[tuple[int, int, str]]:
-    """A sort key by which 1.9 comes before 1.10."""
-    parts = re.findall(r"\d+|\D+", version)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
-
-
 def _same_or_conflict(request: CreateDataRequest, rows_digest: str) -> Manifest:
     stored = verify(request.data_root, request.data_name, request.data_version)
     parameters = request.parameters_with(stored.near_duplicates)  # none: made before near twins were kept, as it is
-    wanted = _digest(rows_digest, parameters, stored.parent_digest)
+    wanted = version_digest(rows_digest, parameters, stored.parent_digest)
     if request.parent not in (None, stored.parent) or wanted != stored.digest:
         what = f"Dataset {stored.data_name} {stored.data_version} exists with "
-        what += f"{_difference(request, stored, rows_digest)}."
+        what += f"{difference(request, stored, rows_digest)}."
         raise ConflictError(what, "A version never changes: choose another --data-version.")
     return stored
-
-
-def _difference(request: CreateDataRequest, stored: Manifest, rows_digest: str) -> str:
-    """In what a version that is there differs from what was asked for: in its parent, its parameters or its rows."""
-    if request.parent not in (None, stored.parent):
-        return f"the splits of {stored.parent or 'no parent'}, not those of {request.parent}"
-    parameters = request.parameters_with(stored.near_duplicates)
-    if _digest(rows_digest, stored.parameters, stored.parent_digest) == stored.digest:
-        names = sorted(stored.parameters.keys() | parameters.keys())
-        pairs = ((name, stored.parameters.get(name), parameters.get(name)) for name in names)
-        told = [f"{name} is {_set(before)} there, {_set(now)} here" for name, before, now in pairs if before != now]
-        return f"the same rows and other parameters: {'; '.join(told)}"
-    return f"other content: stored {stored.digest}, new {_digest(rows_digest, parameters, stored.parent_digest)}"
-
-
-def _set(value: Any) -> str:
-    return "not set" if value is None else f"{value!r:.80}"
 
 
 def _parent(request: CreateDataRequest) -> Manifest | None:
@@ -353,11 +344,6 @@ def _latest(data_root: Path, data_name: str) -> Manifest | None:
     known = versions(data_root, data_name)
     parents = {manifest.parent for manifest in known}
     return next((m for m in reversed(known) if m.data_version not in parents), None)
-
-
-def _digest(rows_digest: str, parameters: dict[str, Any], parent_digest: str | None) -> str:
-    content = {"rows": rows_digest, "parameters": parameters, "parent": parent_digest}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _earlier(request: CreateDataRequest, parent: Manifest | None) -> Earlier:
@@ -386,7 +372,7 @@ def _classes_of(parent: Manifest | None) -> set[str]:
 
 
 def _unknown(data_root: Path, data_name: str, data_version: str) -> NotFoundError:
-    found = versions(data_root, data_name) if is_name(data_name) else []
+    found = readable(data_root, data_name)[0] if is_name(data_name) else []
     known = ", ".join(m.data_version for m in found) or "none"
     what = f"Dataset {data_name!r} has no version {data_version!r} under {data_root} (versions: {known})."
     return NotFoundError(what, "See: mlops data list")

@@ -1,5 +1,7 @@
 """What a dataset version is: what determines it, and what its manifest says."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -243,3 +245,26 @@ class Manifest(Frozen):
         """The classes with the most rows, those first."""
         rows = {name: sum(counts.get(name, 0) for counts in self.counts.values()) for name in self.classes}
         return sorted(rows, key=lambda name: -rows[name])[:most]
+
+
+def version_digest(rows_digest: str, parameters: dict[str, Any], parent_digest: str | None) -> str:
+    """What a version holds, in one digest: its source's rows, its parameters and its parent."""
+    content = {"rows": rows_digest, "parameters": parameters, "parent": parent_digest}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def difference(request: CreateDataRequest, stored: Manifest, rows_digest: str) -> str:
+    """In what a version that is there differs from what was asked for: in its parent, its parameters or its rows."""
+    if request.parent not in (None, stored.parent):
+        return f"the splits of {stored.parent or 'no parent'}, not those of {request.parent}"
+    parameters = request.parameters_with(stored.near_duplicates)
+    if version_digest(rows_digest, stored.parameters, stored.parent_digest) == stored.digest:
+        names = sorted(stored.parameters.keys() | parameters.keys())
+        pairs = ((name, stored.parameters.get(name), parameters.get(name)) for name in names)
+        told = [f"{name} is {_set(before)} there, {_set(now)} here" for name, before, now in pairs if before != now]
+        return f"the same rows and other parameters: {'; '.join(told)}"
+    return f"other content: stored {stored.digest}, new {version_digest(rows_digest, parameters, stored.parent_digest)}"
+
+
+def _set(value: Any) -> str:
+    return "not set" if value is None else f"{value!r:.80}"

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from lifecycle.core import writer_process
-from lifecycle.core.errors import MlopsError
+from lifecycle.core.errors import IntegrityError, MlopsError
 from lifecycle.core.names import is_name
 from lifecycle.data import dataset
 from lifecycle.databricks import credentials
@@ -41,7 +41,10 @@ def examine(environments: Sequence[Settings], *, repair: bool) -> list[Finding]:
         database = list(_database(uri, repair=repair))
         findings += database
         if all(finding.state != "problem" for finding in database) and _exists(uri):
-            findings += _registries([config for config in environments if config.mlflow_uri == uri], repair=repair)
+            try:
+                findings += _registries([config for config in environments if config.mlflow_uri == uri], repair=repair)
+            except IntegrityError as error:  # a table or a value that SQLite itself does not miss
+                findings.append(problem("database", str(error)))
     for config in environments:
         findings += examine_endpoints(config, repair=repair)
     for root in dict.fromkeys(config.datasets for config in environments):
@@ -57,10 +60,11 @@ def _database(uri: str, *, repair: bool) -> Iterator[Finding]:
     path = database_path(uri)
     if path is None:
         return
-    if not os.path.lexists(path):
-        yield ok("database", f"{path} is not there yet: nothing was trained.")
-        return
     try:
+        if not os.path.lexists(path):
+            embedded.require_no_models(path)
+            yield ok("database", f"{path} is not there yet: nothing was trained.")
+            return
         older, places = embedded.is_older(path), moved_state.former_places(path)
         answer = _integrity(path)
     except MlopsError as error:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from lifecycle.erasure.forms import Forms
 from lifecycle.erasure.wanted import Wanted
-from lifecycle.monitoring.served import rows_of
+from lifecycle.monitoring.inference_table import rows_of
 from lifecycle.storage.files import publish_file
 
 FILES = "requests/*/*/*.parquet"

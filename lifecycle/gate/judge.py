@@ -53,6 +53,20 @@ class JudgeRequest(Frozen):
     evidence_root: Path
 
 
+def evaluations(request: JudgeRequest) -> tuple[EvaluateRequest, ...]:
+    """What must be predicted before `judge` can compare: the rows to judge on by each model, and what it asks besides.
+
+    Raises:
+        NotFoundError: The dataset version has no rows to judge on.
+    """
+    judged_on = (request.data_root, request.data_name, request.data_version)
+    models = [model for model in (request.challenger, request.champion, *request.rivals) if model]
+    return (
+        *(evaluation.request_for(model, *judged_on) for model in models),
+        *evaluation.further_requests(request.challenger, *judged_on),
+    )
+
+
 @lock.while_reading("data_root")
 def judge(request: JudgeRequest) -> Verdict:
     """Decide, and keep the verdict and its report as artifacts of the challenger's run.

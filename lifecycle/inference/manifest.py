@@ -61,6 +61,7 @@ class BatchRequest(_Columns):
     key_column: str | None = Field(None, description="Column that identifies a row for the reader; default its number.")
     splits: tuple[Side, ...] = Field((), description="Of a dataset version: the splits whose rows are scored.")
     logical_date: date | None = Field(None, description="Day that the batch is for.")
+    window: str | None = Field(None, description="Of requests to a server: their window, which names the folder.")
     output_root: Path
     rules: DataRules = DataRules()
     inference: InferenceRules = InferenceRules()
@@ -195,7 +196,8 @@ def locate(request: BatchRequest) -> tuple[Path, str]:
     digest = input_digest(content, request.input, request.columns, request.key_column, request.splits)
     version = str(request.model.version) if request.model.version else f"run-{request.model.run_id}"
     day = f"{request.logical_date}-" if request.logical_date else ""
-    return request.output_root / (request.model.name or "unregistered") / version / f"{day}{digest[:16]}", digest
+    folder = request.window or f"{day}{digest[:16]}"
+    return request.output_root / (request.model.name or "unregistered") / version / folder, digest
 
 
 def input_digest(
@@ -234,7 +236,8 @@ def load(folder: Path) -> BatchManifest:
     try:
         return BatchManifest.model_validate_json(volumes.read(path))
     except (OSError, NotFoundError, ValidationError) as error:
-        raise IntegrityError(f"{path} is no manifest: {error}", f"Remove {folder} and infer again.") from None
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error).rstrip(".")
+        raise IntegrityError(f"{path} is not a manifest: {said}.", f"Remove {folder} and infer again.") from None
 
 
 def verify(folder: Path, request: BatchRequest | None = None) -> BatchManifest:

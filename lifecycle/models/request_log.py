@@ -4,6 +4,8 @@ A thread writes them. A request waits for nothing and does not fail of it: what 
 file is written under a hidden name and renamed, so who is killed loses what waited and leaves none that is half.
 """
 
+import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -39,15 +41,20 @@ SCHEMA = pa.schema(
 """As Databricks names the columns of an inference table, and which version has answered."""
 OK = 200
 SERVER_ERROR = 500
+ID = b"x-request-id"
+"""The header by which who asks names a request, and which the answer has in any case: labels are joined by it."""
+A_NAME = re.compile(rb"[!-~]{1,200}")
 
 
 class Call:
     """One request while it is answered: what the model is given and answers comes from wherever it runs."""
 
-    def __init__(self, ref: ModelRef) -> None:
+    def __init__(self, ref: ModelRef, named: bytes, key: str | None) -> None:
         self.ref, self.at, self._begun = ref, datetime.now(UTC), time.perf_counter()
+        self.name, self.key = (named if A_NAME.fullmatch(named) else uuid4().hex.encode()), key
         self.status, self.milliseconds = SERVER_ERROR, 0.0
-        self.inputs: pd.DataFrame | None = None
+        self.inputs: pd.DataFrame | dict[str, Any] | None = None
+        self.keys: list[Any] | None = None
         self.answers: Any = None
 
     def ends(self) -> None:
@@ -57,16 +64,23 @@ class Call:
     @property
     def rows(self) -> int:
         """How much it takes in the buffer."""
-        return 1 if self.inputs is None else max(1, len(self.inputs))
+        return max(1, len(self.inputs)) if isinstance(self.inputs, pd.DataFrame) else 1
 
 
 _CALL: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
+def note_keys(asked: Any) -> None:
+    """Note what identifies the rows of a request, before the columns that no model reads are dropped from it."""
+    call = _CALL.get()
+    if call is not None and call.key and isinstance(asked, pd.DataFrame) and call.key in asked:
+        call.keys = asked[call.key].to_list()
+
+
 def note(inputs: Any, predict: Callable[[Any], Any]) -> Any:
     """Let a model answer, and note both if the request that it answers is to be kept."""
     call = _CALL.get()
-    if call is not None and isinstance(inputs, pd.DataFrame):
+    if call is not None and isinstance(inputs, pd.DataFrame | dict):
         call.inputs = inputs.copy()  # a model may change what it is given
     answers = predict(inputs)
     if call is not None:
@@ -77,8 +91,8 @@ def note(inputs: Any, predict: Callable[[Any], Any]) -> Any:
 class RequestLog:
     """The files of one server."""
 
-    def __init__(self, folder: Path, rules: RequestRules, tell: Callable[[str], None]) -> None:
-        self._folder, self._rules, self._tell = folder, rules, tell
+    def __init__(self, folder: Path, rules: RequestRules, tell: Callable[[str], None], key: str | None = None) -> None:
+        self._folder, self._rules, self._tell, self._key = folder, rules, tell, key
         self._waiting: SimpleQueue[Call | None] = SimpleQueue()
         self._rows, self._lost, self._lock, self._told = 0, 0, Lock(), ""
 
@@ -100,11 +114,12 @@ class RequestLog:
             if scope["type"] != "http" or scope["path"] != "/invocations":
                 await app(scope, receive, send)
                 return
-            heard = Call(ref)
+            heard = Call(ref, dict(scope["headers"]).get(ID, b""), self._key)
 
             async def answer(message: dict[str, Any]) -> None:
                 if message["type"] == "http.response.start":
                     heard.status = message["status"]
+                    message["headers"] = [*message.get("headers", ()), (ID, heard.name)]
                 await send(message)
 
             token = _CALL.set(heard)
@@ -171,7 +186,7 @@ class RequestLog:
             self._say(f"A request is not kept: {type(error).__name__}: {error}")
             return None
         return {
-            "request_id": uuid4().hex,
+            "request_id": call.name.decode(),
             "request_time": call.at,
             "status_code": call.status,
             "execution_duration_ms": call.milliseconds,
@@ -186,7 +201,11 @@ class RequestLog:
         if call.inputs is None:
             return None
         rows, wanted = call.inputs, self._rules.columns
+        if isinstance(rows, dict):
+            return json.dumps({name: cell for name, cell in rows.items() if wanted is None or name in wanted})
         kept = rows if wanted is None else rows[[name for name in rows if name in wanted]]
+        if call.keys is not None:
+            kept = kept.assign(**{str(call.key): call.keys})
         if not len(kept.columns):  # so many rows, of which nothing is kept
             return f'{{"dataframe_records":[{",".join(["{}"] * len(rows))}]}}'
         return f'{{"dataframe_split":{kept.to_json(orient="split", index=False, date_format="iso")}}}'
@@ -205,5 +224,7 @@ class RequestLog:
 
 
 def _answered(answers: Any) -> str:
+    if isinstance(answers, list) and not any(isinstance(answer, dict) for answer in answers):
+        return json.dumps({"predictions": answers})
     table = answers if isinstance(answers, pd.DataFrame) else pd.DataFrame(answers)
     return f'{{"predictions":{table.to_json(orient="records")}}}'

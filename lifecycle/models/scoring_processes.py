@@ -45,6 +45,8 @@ class Log(NamedTuple):
 
     folder: Path
     rules: RequestRules
+    key: str | None = None
+    """The column of a request that identifies a row, if the model's definition names one."""
 
 
 class Where(NamedTuple):
@@ -94,7 +96,7 @@ def serve(
 
 
 def _log(where: Where, tell: Callable[[str], None]) -> RequestLog | None:
-    return RequestLog(*where.log, tell) if where.log else None
+    return RequestLog(where.log.folder, where.log.rules, tell, where.log.key) if where.log else None
 
 
 def _loaded(ref: ModelRef, log: RequestLog | None) -> tuple[Any, Any]:

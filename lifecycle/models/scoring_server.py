@@ -70,13 +70,20 @@ def _app(folder: Path, model: Any, ref: ModelRef) -> Any:
     from mlflow.pyfunc import PyFuncModel, scoring_server
     from mlflow.types.schema import AnyType
 
+    class Heard(PyFuncModel):  # type: ignore[misc]
+        """As MLflow has it, with a look at what is asked before it is made to fit the signature."""
+
+        def predict(self, data: Any, params: Any = None) -> Any:
+            request_log.note_keys(data)
+            return super().predict(data, params)
+
     described = mlmodel.as_mlflow(folder, ref.label)
     inputs = described.get_input_schema()
     if inputs:
         is_lax = any(isinstance(kind, AnyType) for kind in inputs.input_types())
         if is_lax or not {*model.inputs} <= {*inputs.input_names()}:
             described.signature = None
-    app = scoring_server.init(PyFuncModel(described, _Contract(model)))
+    app = scoring_server.init(Heard(described, _Contract(model)))
     return _named(app, f"{(ref.name or 'model').rpartition('.')[2]}-{ref.version}")
 
 

@@ -183,7 +183,12 @@ class Standing(Frozen):
     last: str
     day: date
     worst: Line | None
+    """What of its inputs and predictions was farthest from the baseline."""
     alerts: tuple[Alert, ...]
+    performance: Line | None = None
+    """The deciding metric, of the last batch that has labels; where none has any, of the last batch as estimated."""
+    answered: date | None = None
+    """The day of that batch."""
 
 
 def worse_slices(lines: Iterable[Line]) -> list[Line]:
@@ -238,19 +243,24 @@ def alerts(batches: Iterable[Measured], kind: Kind, rules: MonitoringRules) -> l
     ]
 
 
-def standing(batches: Sequence[Measured], found: Sequence[Alert]) -> Standing | None:
+def standing(batches: Sequence[Measured], labelled: Sequence[Measured], found: Sequence[Alert]) -> Standing | None:
     """Where a model stands after its last batch; None before the first."""
     if not batches:
         return None
     last = max(batches, key=lambda each: each.order)
-    worst = max(last.lines, key=lambda line: line.share, default=None)
+    drift = (line for line in last.lines if OTHERS.get(line.part) == "drift")
+    answered = max(
+        (each for each in labelled if each.version == last.version), key=lambda each: each.order, default=last
+    )
     return Standing(
         model=last.model,
         version=last.version,
         batches=sum(each.version == last.version for each in batches),
         last=last.batch,
         day=last.day,
-        worst=worst,
+        worst=max(drift, key=lambda line: line.share, default=None),
+        performance=next((line for line in answered.lines if line.measure == "loss"), None),
+        answered=answered.day,
         alerts=tuple(alert for alert in found if alert.is_open and alert.version == last.version),
     )
 

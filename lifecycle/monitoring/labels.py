@@ -4,11 +4,11 @@ A delivery is kept with its time, so that a corrected label has its history and 
 digests: they join, and say nobody's number. What joins nothing, comes twice or contradicts itself is counted and told.
 """
 
-import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,9 @@ from lifecycle.evaluation.baseline import Baseline
 from lifecycle.evaluation.bootstrap import bootstrapped
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import MANIFEST, REJECTED, BatchManifest
+from lifecycle.monitoring import answers as windows
 from lifecycle.monitoring import slices, store
+from lifecycle.monitoring.answers import Answered, digests
 from lifecycle.monitoring.examples import SHOWN, line_of
 from lifecycle.monitoring.findings import Line, Measured
 from lifecycle.monitoring.performance import Found, Yardstick
@@ -118,9 +120,11 @@ def join(delivery: Delivery) -> Joined:
     if delivery.key_column == delivery.label_column:
         what = f"{delivery.key_column!r} cannot be both the key and the label."
         raise ConfigError(what, "Name two columns: --key-column and --label-column")
-    scored = [*_scored(delivery)]
+    scored = [*_with_classes(delivery, chain(_scored(delivery), _served(delivery)))]
     if not scored:
-        what = f"No published batch of {delivery.name} has a key that labels could be joined by."
+        what = (
+            f"No published batch of {delivery.name} has a key that labels could be joined by, and no request was kept."
+        )
         raise ConfigError(what, "Score with one: mlops infer --key-column …, or `key` in the model's definition.")
     columns = {delivery.key_column: "--key-column", delivery.label_column: "--label-column"}
     sliced = dict.fromkeys(delivery.slice_columns, "--slice-column")
@@ -137,7 +141,7 @@ def join(delivery: Delivery) -> Joined:
         raise DataError(what, "Name the column that was the key of the batch: --key-column")
     others = _other_classes(delivery, scored, given)
     if sliced:
-        values = rows[[*sliced]].set_axis(_digests(rows[delivery.key_column])).groupby(level=0).last()
+        values = rows[[*sliced]].set_axis(digests(rows[delivery.key_column])).groupby(level=0).last()
         slices.keep(delivery.root, delivery.name, values.loc[given.index])
     before = _truths(delivery.root, delivery.name)
     old = given.index.to_series().map(before)
@@ -183,34 +187,54 @@ def _kept(delivery: Delivery, about: list[Scored]) -> tuple[Measured, ...]:
 def known(about: Answers) -> dict[str, Measured]:
     """How well batches that lie elsewhere were answered, by the labels that were delivered so far; nothing is kept."""
     truths = _truths(about.root, about.name)
-    scored = (each for each in _scored(about) if each.are_known(each.truths(truths)).any())
+    scored = (each for each in _with_classes(about, _scored(about)) if each.are_known(each.truths(truths)).any())
     return {f"v{each.manifest.model_version}/{each.batch}": _measured(about, each, truths) for each in scored}
 
 
 def worst_rows(root: Path, output_root: Path, performance: Sequence[Measured]) -> list[WorstRow]:
     """The worst rows of the last batch that has labels, if it is still there."""
     last = max(performance, key=lambda each: each.order, default=None)
-    folder = output_root / last.model / str(last.version) / last.batch if last else output_root
-    if last is None or not volumes.is_published(folder):
+    scored = _of(root, output_root, last) if last else None
+    if last is None or scored is None:
         return []
-    scored, truths = _read(folder, batches.load(folder)), _truths(root, last.model)
+    truths = _truths(root, last.model)
     answers = scored.answers[scored.answers.index.isin(truths.keys())]
     problem = named(scored.manifest.problem)
     return worst(problem, last.batch, answers.assign(truth=_typed(problem, answers.index, truths).to_numpy()))
 
 
-def _scored(delivery: Answers) -> Iterator[Scored]:
+def _of(root: Path, output_root: Path, measured: Measured) -> Answered | None:
+    """The predictions of a batch or window that was measured, if they are still there."""
+    if measured.is_served:
+        return windows.of(root, measured.model, measured.version, measured.batch)
+    folder = output_root / measured.model / str(measured.version) / measured.batch
+    return _read(folder, batches.load(folder)) if volumes.is_published(folder) else None
+
+
+def _scored(delivery: Answers) -> Iterator[Answered]:
     """The published batches of all versions that have a key."""
-    classes: dict[str, frozenset[str]] = {}
     for path in volumes.glob(delivery.output_root, f"{delivery.name}/*/*/{MANIFEST}"):
         if path.parent.name.startswith("."):  # a killed process was about to publish it
             continue
         manifest = batches.load(path.parent)
         if manifest.key_column and manifest.scored:
-            if manifest.run_id not in classes:
-                classes[manifest.run_id] = _classes(delivery, manifest)
-            known = classes[manifest.run_id]
-            yield _read(path.parent, manifest)._replace(classes=known | manifest.labels.keys() if known else known)
+            yield _read(path.parent, manifest)
+
+
+def _served(delivery: Answers) -> Iterator[Answered]:
+    """The windows of requests that all versions have answered."""
+    return (each for each in windows.every(delivery.root, delivery.name) if len(each.answers))
+
+
+def _with_classes(delivery: Answers, answered: Iterable[Answered]) -> Iterator[Scored]:
+    """The same with the classes that each version could have answered."""
+    classes: dict[str, frozenset[str]] = {}
+    for each in answered:
+        manifest = each.manifest
+        if manifest.run_id not in classes:
+            classes[manifest.run_id] = _classes(delivery, manifest)
+        known = classes[manifest.run_id]
+        yield Scored(*each, classes=known | manifest.labels.keys() if known else known)
 
 
 def _classes(delivery: Answers, manifest: BatchManifest) -> frozenset[str]:
@@ -223,17 +247,13 @@ def _classes(delivery: Answers, manifest: BatchManifest) -> frozenset[str]:
     return frozenset()
 
 
-def _read(place: Path, manifest: BatchManifest) -> Scored:
+def _read(place: Path, manifest: BatchManifest) -> Answered:
     """A batch with a key and its predictions."""
     folder = volumes.local(place)
     columns = ["input_key", "row", *named(manifest.problem).prediction]
     names = [name for name in sorted(manifest.parts) if name != REJECTED]
     answers = pd.concat([pq.read_table(folder / name, columns=columns).to_pandas() for name in names])
-    return Scored(place.name, manifest, answers.set_index(_digests(answers.pop("input_key"))))
-
-
-def _digests(keys: "pd.Series[str]") -> pd.Index:
-    return pd.Index([hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()[:32] for key in keys])
+    return Answered(place.name, manifest, answers.set_index(digests(answers.pop("input_key"))))
 
 
 def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]", dict[str, int]]:
@@ -247,7 +267,7 @@ def _usable(rows: pd.DataFrame, scored: list[Scored]) -> tuple["pd.Series[str]",
         numbers = pd.to_numeric(cells, errors="coerce")
         cells = numbers.map(repr).where(np.isfinite(numbers), "")
     usable = (cells != "") & (rows[KEY].str.strip() != "")
-    there = pd.DataFrame({KEY: _digests(rows.loc[usable, KEY]), TRUTH: cells[usable].to_numpy()})
+    there = pd.DataFrame({KEY: digests(rows.loc[usable, KEY]), TRUTH: cells[usable].to_numpy()})
     distinct = there.drop_duplicates()
     contradictory = distinct.loc[distinct[KEY].duplicated(keep=False), KEY].unique()
     kept = distinct[~distinct[KEY].isin(contradictory)].set_index(KEY)[TRUTH]

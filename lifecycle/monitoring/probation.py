@@ -34,6 +34,8 @@ class Probation(Frozen):
     version: int = 0
     former: int = 0
     since: datetime | None = None
+    champion_since: datetime | None = None
+    """When its champion became that."""
     until: datetime | None = None
     batches: int = 0
     of: int = 0
@@ -97,6 +99,14 @@ def read(root: Path, name: str) -> Probation | None:
         return Probation.model_validate_json(volumes.read(path))
     except ValidationError as error:
         raise IntegrityError(f"{path} is damaged: {error.errors()[0]['msg']}.", "Remove it.") from None
+
+
+def every(root: Path) -> list[Probation]:
+    """Where the champion of each model stood when it was last looked at; on a volume nobody is asked."""
+    if volumes.on_volume(root):
+        return []
+    found = (read(root, path.parent.name) for path in sorted(volumes.glob(root, f"*/{FILE}")))
+    return [each for each in found if each]
 
 
 def _worse(pair: Pair) -> Iterator[Line]:

@@ -9,28 +9,33 @@
 import hashlib
 import json
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 from pydantic import ValidationError
 
 from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
+from lifecycle.data.source import Source
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import superseded
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import labels, store, trust, watch
-from lifecycle.monitoring.findings import Measured
+from lifecycle.monitoring.findings import SERVED, Measured
 from lifecycle.monitoring.measure import Published, measured, of_batch
 from lifecycle.monitoring.probation import FILE, Pair, Probation, causes
 from lifecycle.registry import promotion, story
 from lifecycle.registry import store as registry
 from lifecycle.registry.log import Log
 from lifecycle.registry.store import Target
+from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
-from lifecycle.settings.rules import MonitoringRules
+from lifecycle.settings.rules import DataRules, InferenceRules, MonitoringRules
 from lifecycle.storage import volumes
 
+REQUEST = "request of the server"
+"""The column of the keys, in a table of requests: no model has an input of this name."""
 FOLDER, BATCHES, DECISION, DONE = "probation", "batches", "decision.json", "done.json"
 
 
@@ -43,6 +48,18 @@ class Subject(Frozen):
     data_root: Path
     rules: MonitoringRules
     gate: GateRules = GateRules()
+
+    @classmethod
+    def of(cls, config: Settings, target: Target) -> "Subject":
+        """A registered model under the settings of its environment."""
+        return cls(
+            target=target,
+            root=config.measurements,
+            shadows=config.shadows,
+            data_root=config.datasets,
+            rules=config.monitoring,
+            gate=config.gate,
+        )
 
     @property
     def name(self) -> str:
@@ -63,7 +80,10 @@ def stands(subject: Subject) -> Probation:
     now = promotion.read_log(subject.target)
     story.refuse_if_missing(subject.target, now)
     found = _of(subject, now)
-    if found.champion:
+    if found.champion and now.changes:
+        last = registry.version(subject.target, now.changes[-1].number)
+        at = datetime.fromtimestamp(last.created_at / 1000, UTC)
+        found = found.model_copy(update={"champion_since": at})
         store.write_json(subject.root / subject.name / FILE, found.model_dump(mode="json"))
     return found
 
@@ -106,6 +126,42 @@ def aside(subject: Subject, found: Probation, batch: BatchRequest) -> BatchReque
             "inference": batch.inference.model_copy(update={"table": None}),
         }
     )
+
+
+def keep_requests(root: Path, name: str, former: int, window: str, rows: pd.DataFrame) -> None:
+    """Write the inputs of a window of requests, by a key of their own, until the former champion has answered them."""
+    lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows.to_dict("records"))
+    store.write(_inputs(root, name) / f"v{former}-{window}.jsonl", "\n".join([*lines, ""]).encode())
+
+
+def windows(subject: Subject, found: Probation, rules: DataRules, inference: InferenceRules) -> list[BatchRequest]:
+    """What the former champion has to answer of requests, the earliest first; inputs that nobody needs are removed."""
+    asked: list[BatchRequest] = []
+    for path in sorted(volumes.glob(_inputs(subject.root, subject.name), f"v*-{SERVED}*.jsonl")):
+        version, _, window = path.name.removesuffix(".jsonl").partition("-")
+        done = store.place(subject.root, subject.name, "shadow", found.former, window)
+        is_left = found.state == "running" and len(asked) + found.batches < found.of
+        if found.is_over or version != f"v{found.former}" or not is_left or volumes.exists(done):
+            volumes.remove(path)
+            continue
+        if not volumes.exists(_of_champion(subject, found, window)):  # killed before: it is written anew
+            continue
+        request = BatchRequest(
+            model=promotion.reference(subject.target, found.former),
+            input=Source(uri=str(path)),
+            key_column=REQUEST,
+            window=window,
+            logical_date=date.fromisoformat(window.removeprefix(SERVED)[:10]),
+            output_root=subject.shadows,
+            rules=rules,
+            inference=inference.model_copy(update={"table": None}),
+        )
+        asked.append(request.model_copy(update={"sample": watch.sample_of(request, subject.root)}))
+    return asked
+
+
+def _inputs(root: Path, name: str) -> Path:
+    return root / name / "inputs"
 
 
 def compare(subject: Subject, shadow: BatchRequest) -> None:
@@ -195,12 +251,11 @@ def _undone(subject: Subject, now: Log) -> Probation | None:
 
 def _pairs(subject: Subject, found: Probation) -> list[Pair]:
     """What was measured of the first batches that both have scored, in the order in which they were."""
-    names = dict.fromkeys(batches.locate(each)[0].name for each in recorded(subject, found.entry))
     both: list[tuple[Measured, Measured]] = []
-    for batch in names:
-        of_former = store.place(subject.root, subject.name, "shadow", found.former, batch)
-        if volumes.exists(of_former) and volumes.exists(_of_champion(subject, found, batch)):
-            both.append((store.read(_of_champion(subject, found, batch)), store.read(of_former)))
+    for of_former in store.tables(subject.root, f"{subject.name}/shadow/v{found.former}/*.parquet"):
+        of_champion = _of_champion(subject, found, of_former.name.removesuffix(".parquet"))
+        if volumes.exists(of_champion):
+            both.append((store.read(of_champion), store.read(of_former)))
     both = [pair for pair in both if found.since is None or pair[0].at >= found.since]  # not of an earlier reign
     first = sorted(both, key=lambda each: (each[0].at, each[0].batch))[: found.of]
     return _with_performance(subject, found, first)

@@ -124,7 +124,7 @@ def _alerts(drift: list[Measured], performance: list[Measured], rules: Monitorin
 def refresh(root: Path, name: str, rules: MonitoringRules) -> Standing | None:
     """Write where a model stands, from all that was measured of it."""
     drift, performance = history(root, name, rules)
-    standing = findings.standing(drift, _alerts(drift, performance, rules))
+    standing = findings.standing(drift, performance, _alerts(drift, performance, rules))
     if standing:
         write_json(root / name / standings.FILE, standing.model_dump(mode="json"))
     return standing

@@ -180,6 +180,22 @@ class Table(Protocol):
         """The expectations of a dataset for which `config/expectations` has none."""
 
 
+class OverHttp(NamedTuple):
+    """How models of a problem are asked and answer over HTTP, where that is not a table of inputs and one of answers.
+
+    Attributes:
+        query: Inputs to the rows of a query.
+        asked: The rows of a query to inputs, as far as it tells them; a ValueError where it asks nothing.
+        told: One answer to those columns of a prediction that it tells.
+        tells: These columns.
+    """
+
+    query: "Callable[[pd.DataFrame], pd.DataFrame]"
+    asked: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+    told: Callable[[Any], dict[str, Any]]
+    tells: tuple[str, ...]
+
+
 class Estimator(NamedTuple):
     """One algorithm: what makes it, where its defaults differ from the library's, and what its files hold besides.
 
@@ -188,6 +204,7 @@ class Estimator(NamedTuple):
         defaults: In which ours differ from the library's.
         trusted_types: What a stored one is made of beyond what skops trusts by itself.
         base: The parameter that names the model it begins with, if it begins with one.
+        reads: The parameters that name files or folders, the base among them.
         fetched: Of that parameter, what is neither a folder nor a URI of MLflow, with all parameters, to a folder.
         packages: What it depends on beyond what all do.
         sources: The files of `lifecycle` that decide what becomes of rows, beyond those of its problem.
@@ -199,6 +216,7 @@ class Estimator(NamedTuple):
     defaults: Mapping[str, Any] = {}
     trusted_types: tuple[str, ...] = ()
     base: str = ""
+    reads: tuple[str, ...] = ()
     fetched: Callable[[str, Mapping[str, Any]], "Path"] | None = None
     packages: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()

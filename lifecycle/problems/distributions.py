@@ -117,6 +117,8 @@ def of_inputs(rows: pd.DataFrame, columns: Columns, known: Mapping[str, Vocabula
 def of_predictions(rows: pd.DataFrame, problem: Problem) -> Iterator[Seen]:
     """What can be counted of stored predictions: classes, scores, numbers; of an answer in words its length."""
     for column, kind in problem.prediction.items():
+        if column not in rows:
+            continue  # over HTTP a model may tell less
         told = "numeric" if kind == "double" else "categorical" if problem.table.has_classes else "text"
         for name, values in _OF_KIND[told](column, rows[column]):
             yield Seen("prediction", name, values)

@@ -10,7 +10,7 @@ from lifecycle.core.names import ProblemName
 from lifecycle.problems.contract import ANSWER, CLASS, NUMBER, REFUSAL
 
 if TYPE_CHECKING:
-    from lifecycle.problems.contract import Table
+    from lifecycle.problems.contract import OverHttp, Table
     from lifecycle.problems.judging import Judging
     from lifecycle.problems.learning import Learning
     from lifecycle.problems.planted import Material
@@ -27,6 +27,7 @@ class Problem:
         prediction: The columns of a prediction, each with its type as Spark names it.
         parts: The modules and names of its table, learning, judging, planted and model.
         refusal: The answer that is none, if its models may give that.
+        served: The module and name of how its models are asked over HTTP, if not by tables.
     """
 
     name: ProblemName
@@ -35,6 +36,7 @@ class Problem:
     prediction: Mapping[str, str]
     parts: tuple[str, str, str, str, str]
     refusal: str = ""
+    served: str = ""
 
     @cached_property
     def table(self) -> "Table":
@@ -58,6 +60,12 @@ class Problem:
     def planted(self) -> "Material":
         """What challengers with a known fate are made of, for the selftest of the gate."""
         part: Material = _imported(self.parts[3])
+        return part
+
+    @cached_property
+    def over_http(self) -> "OverHttp | None":
+        """How its models are asked over HTTP; None: with their inputs, and they answer with predictions."""
+        part: OverHttp | None = _imported(self.served) if self.served else None
         return part
 
     @cached_property
@@ -134,6 +142,7 @@ PROBLEMS: dict[ProblemName, Problem] = {
                 "chat.model.ChatModel",
             ),
             REFUSAL,
+            "chat.over_http.OVER_HTTP",
         ),
     )
 }

@@ -30,6 +30,9 @@ def put(target: Target, key: str, value: str, number: int | None = None) -> None
     if target.in_unity_catalog and (signs := tag_names.unfit(key)):
         what = f"The tag {key!r} holds {signs}: Unity Catalog takes none of . , - = / : in the key of a tag."
         raise ConfigError(what, f"Call it {tag_names.RESERVED_SIGNS.sub('_', key)!r}.")
+    if target.in_unity_catalog and (key, value) != (key.strip(), value.strip()):
+        what = f"The tag {key!r} or its value begins or ends with a space, which Unity Catalog does not take."
+        raise ConfigError(what, "Leave the space out.")
     held = _own(target, key, number)
     if target.in_unity_catalog and key not in held and len(held) >= MOST_TAGS:
         what = f"{target.name} has {len(held)} tags; Unity Catalog holds at most {MOST_TAGS}."

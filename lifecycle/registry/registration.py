@@ -14,7 +14,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead, owner
 from lifecycle.models.loading import artifact_digest, private_copy
 from lifecycle.models.mlmodel import description
-from lifecycle.registry import aliases, binding, log, store, story
+from lifecycle.registry import aliases, binding, deployment_job, log, store, story
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs
 from lifecycle.tracking.client import client, is_missing, named, translated
@@ -43,7 +43,7 @@ def enter(target: Target, model: ModelRef, tags: Mapping[str, str], *, descripti
 def _make(target: Target, model: ModelRef, tags: Mapping[str, str], description: str) -> int:
     if model.run_id and runs.is_withdrawn(target.tracking_uri, model.run_id):
         raise ConflictError(f"The files of {model.label} were cleaned up.", "Train again: mlops train")
-    store.create_model(target)
+    deployment_job.create_model(target)
     place = {OWNER: owner(), log.SOURCE: model.uri, log.PLACE: str(story.next_place(target))}
     written = {name: value for name, value in tags.items() if value} | place
     try:

@@ -50,6 +50,8 @@ class Target(Frozen):
     allow_pickle: bool = False
     trusted_modules: tuple[str, ...] = ()
     trusted_models: tuple[str, ...] = ()
+    deployment_job: str = ""
+    """Name of the job that Unity Catalog starts for each new version; empty: the models are not linked to one."""
 
     @property
     def trust(self) -> dict[str, Any]:
@@ -112,6 +114,7 @@ def target_of(config: Settings, model_name: str) -> Target:
         allow_pickle=config.allow_pickle,
         trusted_modules=config.trusted_modules,
         trusted_models=config.trusted_models,
+        deployment_job=config.databricks.deployment_job or "",
     )
 
 

@@ -39,8 +39,8 @@ def read(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def write(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags under the names that Unity Catalog takes."""
-    return {stored(name): value for name, value in tags.items()}
+    """Tags under the names that Unity Catalog takes, with values that neither begin nor end with a space."""
+    return {stored(name): value.strip() for name, value in tags.items()}
 
 
 def unfit(name: str) -> str:

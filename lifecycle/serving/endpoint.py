@@ -13,11 +13,14 @@ import pandas as pd
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError, NotFoundError, TransientError
 from lifecycle.core.references import ModelRef
+from lifecycle.data import dataset
 from lifecycle.databricks import credentials
 from lifecycle.databricks.client import answers, client
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.gate.proof import replay
 from lifecycle.gate.proof.infrastructure import as_query, differing
+from lifecycle.problems.contract import OverHttp
+from lifecycle.problems.known import named
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.serving import canary
@@ -54,10 +57,22 @@ SIZED = ("min_provisioned_concurrency", "max_provisioned_concurrency")
 
 
 class Sample(NamedTuple):
-    """Some inputs, and the predictions that are stored of them."""
+    """Some inputs, the predictions that are stored of them, and how one is asked for the other, if not by tables."""
 
     inputs: pd.DataFrame
     recorded: pd.DataFrame
+    over_http: OverHttp | None = None
+
+    @property
+    def query(self) -> pd.DataFrame:
+        """The rows that an endpoint is asked about."""
+        return self.over_http.query(self.inputs) if self.over_http else self.inputs
+
+    def differing(self, answers: list[Any]) -> int:
+        """How many answers are not what is stored, as far as they tell it."""
+        if self.over_http is None:
+            return differing(answers, self.recorded)
+        return differing([self.over_http.told(answer) for answer in answers], self.recorded[[*self.over_http.tells]])
 
 
 def follow(config: Settings, model_name: str, *, complete: bool = False) -> Served:
@@ -248,11 +263,11 @@ class Endpoint:
         names = [str(entity.name) for entity in entities_of(now)]
         alone = len(names) < 2
         asked = self.name if alone else f"{self.name}/served-models/{entity_of(now, model.version).name}"
-        answered, predictions = self._query(asked, as_query(sample.inputs))
+        answered, predictions = self._query(asked, as_query(sample.query))
         if alone and answered not in {None, *names}:
             what = f"Endpoint {self.name} answered with {answered}: it was changed meanwhile."
             raise IntegrityError(what, "Look again: mlops doctor")
-        if wrong := differing(predictions, sample.recorded):
+        if wrong := sample.differing(predictions):
             answers = f"{wrong} of {len(sample.recorded)} predictions"
             what = f"Endpoint {self.name}: {answers} are not what {model.label} predicted."
             raise IntegrityError(what, "Look at its page in Databricks, or roll back: mlops rollback")
@@ -334,7 +349,8 @@ def _sample(model: ModelRef, config: Settings) -> Sample:
     inputs, recorded = replay.inputs_with(request, evaluation.stored(request))
     most = config.serving.warm_up_rows
     every = max(1, len(recorded) // most)
-    return Sample(inputs.iloc[::every].head(most), recorded.iloc[::every].head(most))
+    problem = named(dataset.load(request.data_root, request.data_name, request.data_version).problem)
+    return Sample(inputs.iloc[::every].head(most), recorded.iloc[::every].head(most), problem.over_http)
 
 
 def _champion(target: Target) -> ModelRef:

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
-from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName, is_name
+from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName, is_name
 from lifecycle.core.parameters import Delimiter, Format, Fraction, Location, Name, OwnPath, Params, Strata
 from lifecycle.settings.files import config_dir, problems, project, read_yaml
 
@@ -106,6 +106,11 @@ class ModelDefinition(Frozen):
     monitoring: dict[str, Any] = Field({}, description="Rules of monitoring; of an environment: likewise.")
     inference: InferenceDefinition = InferenceDefinition()
 
+    @property
+    def row_key(self) -> str | None:
+        """The column that identifies a row of what is scored."""
+        return self.inference.key or self.data.key
+
     def in_project(self, folder: Path) -> "ModelDefinition":
         """The same with its sources in a folder, from wherever they are read."""
         rooms = (("data", self.data), ("inference", self.inference))
@@ -161,6 +166,18 @@ def names() -> tuple[str, ...]:
         what = f"{file_of(wrong[0])}: {wrong[0]!r} is not a model name: lower-case letters, digits, `_`, `.` and `-`."
         raise ConfigError(what, "Rename the file.")
     return tuple(stems)
+
+
+def unmatched() -> list[str]:
+    """What the files of environments say of models that are not defined, where some are, each in a sentence."""
+    defined, said = names(), list[str]()
+    for env in Environment:
+        path = config_dir() / f"{env}.yaml"
+        models = read_yaml(path).get("models") if defined and path.is_file() else None
+        for name in models if isinstance(models, dict) else ():
+            if name not in defined:
+                said.append(f"{path}: models.{name} is of no model that is defined: {', '.join(defined)}.")
+    return said
 
 
 def file_of(name: str) -> Path:

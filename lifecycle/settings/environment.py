@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
+        case_sensitive=True,  # else a key of a file in other letters counts or not by what else is set
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
         env_ignore_empty=True,
@@ -252,7 +253,7 @@ def _layers(
     """Yield (name, values), the strongest first."""
     _refuse_unknown_variables()
     try:
-        variables = EnvSettingsSource(Settings)()
+        variables = EnvSettingsSource(Settings, case_sensitive=False)()
     except SettingsError as error:
         raise ConfigError(f"A variable does not hold what its setting needs: {error}.", "Write it as JSON.") from None
     own = _placed(read_yaml(located(f"{env}.yaml")))

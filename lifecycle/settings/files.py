@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from lifecycle.core import class_names, patterns
 from lifecycle.core.errors import ConfigError
+from lifecycle.settings import yaml_files
 
 SHIPPED = Path(__file__).parents[2] / "config"
 """The settings that come with the package, in a checkout and in a wheel."""
@@ -82,7 +84,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: It does not exist, is not YAML, or holds anything but names and values.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml_files.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"No settings: {path} does not exist.", CHOOSE_CONFIG) from None
     except (NotADirectoryError, IsADirectoryError) as error:
@@ -93,7 +95,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         tab = " YAML wants blanks, not tabs." if "'\\t'" in str(error.problem) else ""
         raise ConfigError(f"{where} is not YAML: {error.problem or error.context}.", f"Correct it.{tab}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date or a number that is none is a ValueError
-        raise ConfigError(f"{path} is not YAML: {error}.", "Correct the file.") from None
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML: {said}.", "Correct the file.") from None
     if not isinstance(values, dict | None) or not all(isinstance(key, str) for key in values or ()):
         raise ConfigError(f"{path} must hold `name: value` lines, not a {type(values).__name__}.", "Correct the file.")
     _require_an_end(path, values)
@@ -106,6 +109,8 @@ def problems(error: ValidationError, kind: type[BaseModel] | None = None) -> str
     for problem in error.errors()[:5]:
         where = ".".join(str(part) for part in problem["loc"])
         what = problem["msg"].removeprefix("Value error, ")  # pydantic's name for what a check of ours has raised
+        if problem["type"] == "string_type" and isinstance(problem["input"], bool | int | float | date):
+            what = "YAML reads this as no text; write it in quotes"
         if problem["type"] == "string_pattern_mismatch":
             what = patterns.told(problem["ctx"]["pattern"], problem["input"])
         if problem["type"] == "extra_forbidden":

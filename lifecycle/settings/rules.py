@@ -169,6 +169,9 @@ class DatabricksRules(Frozen):
     notebooks: dict[StepName, Annotated[str, Field(pattern="^/")]] = Field(
         {}, description="Notebook of yours in place of a step, by its workspace path; it gets the same parameters."
     )
+    deployment_job: str | None = Field(
+        None, description="Job that Unity Catalog starts for each new version of a model, such as prod-mlops-gate."
+    )
     volume: str = Field(
         "mlops", pattern=r"^[A-Za-z0-9_-]+$", description="Volume of data, predictions and large requests."
     )

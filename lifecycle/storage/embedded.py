@@ -34,7 +34,7 @@ def prepare(path: Path) -> None:
     """
     check_place(path)
     if not os.path.lexists(path):
-        _require_no_models(path)
+        require_no_models(path)
         _make(path)
     if is_older(path):
         _upgrade(path)
@@ -89,7 +89,9 @@ def _revision(path: Path) -> str:
             what = f"{path} has been held by another process for {LOCK_SECONDS} s."
             raise TransientError(what, "Try again when its command has ended.") from error
         raise IntegrityError(f"{path} is damaged, or no database: {error}.", restore) from error
-    return str(found[0]) if found else ""
+    if not found:
+        raise IntegrityError(f"{path} does not say of which revision its tables are: it is damaged.", restore)
+    return str(found[0])
 
 
 def _roll_back(path: Path) -> None:
@@ -104,8 +106,12 @@ def _roll_back(path: Path) -> None:
         connection.execute("SELECT name FROM sqlite_master").fetchone()
 
 
-def _require_no_models(path: Path) -> None:
-    """A new database would know nothing of them, and number its versions as if they had never been."""
+def require_no_models(path: Path) -> None:
+    """A new database would know nothing of them, and number its versions as if they had never been.
+
+    Raises:
+        IntegrityError: There are models whose database is gone.
+    """
     artifacts = path.parent / moved_state.ARTIFACTS
     if any(artifacts.glob("models/m-*/artifacts/MLmodel")):
         what = f"{path} is missing, but the models that it describes are in {artifacts}."

@@ -33,15 +33,20 @@ from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.databricks.client import answers, client
-from lifecycle.storage.files import TEMPORARY, cache_folder, move_whole, publish_file, publish_folder, sha256_of
-
-if TYPE_CHECKING:
-    pass
+from lifecycle.storage.files import (
+    TEMPORARY,
+    cache_folder,
+    move_whole,
+    publish_file,
+    publish_folder,
+    sha256_of,
+    tree_digest,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -223,9 +228,11 @@ def staging(final: Path) -> Path:
 
 
 def bring(path: Path, folder: Path) -> Path:
-    """A file of this machine where those who read `folder` can read it: on a volume, a copy named by its content."""
+    """A file or folder of this machine where those who read `folder` can: on a volume, a copy named by its content."""
     if not on_volume(folder) or on_volume(path):
         return path
+    if path.is_dir():
+        return _bring_folder(path, folder)
     with tempfile.TemporaryDirectory(prefix="mlops-bring-") as private:
         copy = Path(private, "copy")  # what is digested is what is sent, whoever writes to the file meanwhile
         shutil.copyfile(path, copy)
@@ -233,6 +240,21 @@ def bring(path: Path, folder: Path) -> Path:
         found = _stat(target)
         if found is None or found.size != copy.stat().st_size:
             upload(copy, target)
+    return target
+
+
+def _bring_folder(path: Path, folder: Path) -> Path:
+    """The files of a folder as they are at one moment; those that are there already are not sent again."""
+    with tempfile.TemporaryDirectory(prefix="mlops-bring-") as private:
+        copy = shutil.copytree(path, Path(private, "copy"))
+        target = folder / tree_digest(copy)[:16] / path.name
+        places = {target / each.relative_to(copy): each for each in copy.rglob("*") if each.is_file()}
+        sizes = [found.size if found else None for found in _in_parallel(_stat, places)]
+        wanted = zip(places.items(), sizes, strict=True)
+        lacking = {place: each for (place, each), size in wanted if size != each.stat().st_size}
+        for parent in sorted({place.parent for place in lacking}):
+            _make_folder(parent)
+        _in_parallel(lambda pair: _copy(pair[1], pair[0]), lacking.items())
     return target
 
 

@@ -248,12 +248,13 @@ def translated() -> Iterator[None]:
     except (MlflowException, DatabaseError, OSError, UnicodeDecodeError) as error:
         if refused := of_the_machine(error):
             raise refused from error
+        if _is_damaged(error):
+            said = " ".join(str(error).split("[SQL:")[0].split())[:200].rstrip(".")
+            raise IntegrityError(f"The MLflow database is damaged: {said}.", "Restore it from a copy.") from error
         if is_transient(error):
             raise TransientError(f"MLflow did not answer: {error!s:.300}", "Try again.") from error
         if refusal := of_the_server(error):
             raise refusal from error
-        if _is_damaged(error):
-            raise IntegrityError(f"The MLflow database is damaged: {error!s:.200}", "Run: mlops doctor") from error
         raise
 
 
@@ -293,8 +294,10 @@ def _is_damaged(error: BaseException) -> bool:
     """Tell whether a database could not be read for what it holds; MLflow's own errors hide that."""
     from sqlalchemy.exc import DatabaseError, OperationalError
 
-    codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}  # the last: a table is missing
     if any(getattr(each, "sqlite_errorcode", None) in codes for each in beneath(error)):
+        return True
+    if "Database migration in unexpected state" in str(error):  # so MLflow says that a table of models is missing
         return True
     return isinstance(error, DatabaseError | UnicodeDecodeError) and not isinstance(error, OperationalError)
 

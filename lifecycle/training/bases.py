@@ -1,5 +1,6 @@
 """Models that a training begins with: pinned when it is planned, fetched when it runs, and what they have seen.
 
+`brought`    the parameters with what they name of this machine where a job can read it
 `pinned`     the parameters with the exact base and its digest
 `fetched`    its files in a folder, if they still are those
 `seen`       the keys of the rows that it was fitted on: whoever goes on from it has seen them too
@@ -9,7 +10,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.models.loading import artifact_digest
 from lifecycle.models.mlmodel import description
 from lifecycle.problems.contract import Estimator
+from lifecycle.settings.files import project
+from lifecycle.storage import volumes
 from lifecycle.tracking import claims, runs
 from lifecycle.tracking.client import client, download, is_missing, named, translated
 
@@ -28,8 +31,28 @@ logger = logging.getLogger(__name__)
 SHA256 = "_sha256"
 """What the parameter is called that holds the digest, behind the name of the one that names the base."""
 MLFLOW = ("models:/", "runs:/")
+BROUGHT = "brought"
+"""The folder of a volume that holds what trainings read beside their rows."""
 ALIAS = re.compile(r"models:/([^@]+)@([^@/]+)")
 VERSION = re.compile(r"models:/([^@/]+)/(\d+)")
+
+
+def brought(config: "Settings", entry: Estimator | None, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters whose files and folders lie on the environment's volume if a job trains there, named by content."""
+    reads = entry.reads if entry and config.platform == "databricks" else ()
+    return {
+        name: _on(config.volume / BROUGHT, value) if name in reads and isinstance(value, str) else value
+        for name, value in params.items()
+    }
+
+
+def _on(folder: Path, value: str) -> str:
+    """A path of this machine, on a volume; what is none, such as the name of a package, as it is."""
+    with suppress(OSError, ValueError):  # a prompt is longer than any path
+        for place in (Path(value).expanduser(), (project() or Path.cwd()) / value):
+            if place.exists():
+                return str(volumes.bring(place.absolute(), folder))
+    return value
 
 
 def pinned(config: "Settings", entry: Estimator | None, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,6 +143,8 @@ def _located(entry: Estimator, params: Mapping[str, Any], places: tuple[str, str
             yield named(places[0], base, Path(temporary), places[1])
     elif Path(base).is_dir():
         yield Path(base)
+    elif volumes.on_volume(Path(base)):
+        yield volumes.local(Path(base))
     elif Path(base).is_absolute() or entry.fetched is None:
         raise ConfigError(f"base={base!r:.200}: there is no such folder.", "Name one that is there.")
     else:

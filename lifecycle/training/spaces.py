@@ -17,7 +17,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
-from lifecycle.settings import checked
+from lifecycle.settings import checked, yaml_files
 
 Search = Literal["random", "grid", "halving"]
 MOST = 10_000
@@ -58,8 +58,8 @@ def read(path: Path) -> dict[str, Any]:
         ConfigError: It cannot be read, or is no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml_files.load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split()):.200}", EXAMPLE) from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no parameters by name.", EXAMPLE)

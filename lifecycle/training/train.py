@@ -128,7 +128,7 @@ def plan(
             run_id = client(config.mlflow_uri).create_run(experiment_id, run_name=title, tags=tags).info.run_id
     return TrainRequest(
         **training.model_dump(exclude={"algorithm", "params"}),
-        params=params,
+        params=bases.brought(config, entry, params),
         tracking_uri=config.mlflow_uri,
         run_id=run_id,
         data_root=config.datasets,

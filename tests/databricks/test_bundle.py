@@ -49,7 +49,8 @@ def test_every_step_has_the_job_that_the_settings_look_for(bundle: Bundle) -> No
     names = [job["name"] for job in steps_of(bundle)]
     wanted = [config.databricks.job(config.env, step) for step in steps.STEPS]
     assert sorted(names) == sorted([*wanted, *(f"{name}-on-cluster" for name in wanted)])
-    assert Path(bundle.artifact_path).parent == config.volume
+    assert bundle.wheels.parent == config.volume
+    assert bundle.places[0].name == config.registered_name("any").rpartition(".")[0]
 
 
 def test_a_job_passes_its_request_to_the_step_that_it_is_called_after(bundle: Bundle) -> None:
@@ -124,6 +125,21 @@ def test_only_shared_environments_run_as_a_service_principal() -> None:
     assert [each.level for each in prod.permissions] == ["CAN_MANAGE", "CAN_RUN"]
 
 
+def test_what_holds_data_is_in_the_bundle_and_never_goes_with_it(bundle: Bundle) -> None:
+    declared = yaml.safe_load((ROOT / "resources" / "places.yml").read_text(encoding="utf-8"))["resources"]
+    assert all(place["lifecycle"]["prevent_destroy"] for kind in declared.values() for place in kind.values())
+    granted = {place.kind: [(grant.principal, *grant.privileges) for grant in place.grants] for place in bundle.places}
+    who = PRINCIPAL["service_principal"]
+    assert granted == (
+        {"schema": [], "volume": []}
+        if bundle.target == "dev"
+        else {
+            "schema": [(who, "USE_SCHEMA", "CREATE_MODEL", "EXECUTE")],
+            "volume": [(who, "READ_VOLUME", "WRITE_VOLUME")],
+        }
+    )
+
+
 # --- notebooks and payloads --------------------------------------------------------------------------------------
 
 
@@ -142,7 +158,7 @@ def test_a_payload_leads_to_a_notebook_that_takes_its_parameters(path: Path) -> 
     assert task["notebook_task"]["base_parameters"].keys() <= notebook_parameters(name)
     assert task["environment_key"] in {each["environment_key"] for each in payload["environments"]}
     (wheel,) = payload["environments"][0]["spec"]["dependencies"]
-    assert wheel.startswith(f"{bundle.artifact_path}/{publish.LATEST}/mlops_lifecycle-{PROJECT['version']}-")
+    assert wheel.startswith(f"{bundle.wheels}/{publish.LATEST}/mlops_lifecycle-{PROJECT['version']}-")
 
 
 def test_a_notebook_can_stand_in_for_a_step() -> None:
@@ -182,6 +198,9 @@ def spoil(project: Path, file: str, old: str, new: str) -> Path:
         ("resources/with_clusters.yml", "${var.cluster}", "${var.clusterz}", "clusterz"),
         ("resources/train.yml", "resources:\n", "experiments: {}\nresources:\n", "experiments"),
         ("resources/train.yml", "  jobs:\n", "  experiments: {}\n  jobs:\n", "experiments"),
+        ("resources/places.yml", "volume_type: MANAGED", "volume_type: RENTED", "RENTED"),
+        ("resources/places.yml", "  volumes:\n    files:", "  volumes: {}\n  jobs:\n    files:", "one volume"),
+        ("databricks.yml", "default: true\n", "default: true\n    resources: {schemas: {x: {}}}\n", "schemas of a"),
         ("databricks.yml", "catalog: dev\n", "catalogue: dev\n", "catalogue"),
         ("databricks.yml", "default: ml\n", "default: ${var.schema}\n", "refers to itself"),
         ("databricks.yml", "default: true\n", "mode: development\n    default: true\n", "development"),
@@ -212,10 +231,10 @@ def test_a_variable_that_is_not_declared_is_no_typo_to_pass_over() -> None:
 
 
 def test_of_variables_the_nearest_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert definition.read(ROOT).artifact_path == "/Volumes/dev/ml/mlops/wheels"
+    assert definition.read(ROOT).wheels == Path("/Volumes/dev/ml/mlops/wheels")
     monkeypatch.setenv("BUNDLE_VAR_catalog", "lab")
-    assert definition.read(ROOT, "dev").artifact_path == "/Volumes/lab/ml/mlops/wheels"
-    assert definition.read(ROOT, "dev", {"catalog": "mine"}).artifact_path == "/Volumes/mine/ml/mlops/wheels"
+    assert definition.read(ROOT, "dev").wheels == Path("/Volumes/lab/ml/mlops/wheels")
+    assert definition.read(ROOT, "dev", {"catalog": "mine"}).wheels == Path("/Volumes/mine/ml/mlops/wheels")
 
 
 def test_a_whole_value_keeps_its_type(project: Path) -> None:

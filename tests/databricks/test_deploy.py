@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from databricks.sdk import WorkspaceClient
@@ -18,6 +19,8 @@ from cli import main
 from databricks_emulator import Emulator
 from lifecycle.bundle import definition, publish
 from lifecycle.core.errors import ConfigError, ConflictError, NotFoundError, TransientError
+from lifecycle.registry import deployment_job, store
+from lifecycle.registry.store import Target
 from lifecycle.storage import volumes
 from tests.conftest import ROOT
 
@@ -40,7 +43,7 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     shutil.copy(ROOT / "databricks.yml", folder)
     change(folder / "databricks.yml", "name: mlops-lifecycle", f"name: {tmp_path.name}")
-    for path in (folder / "resources").glob("*.yml"):
+    for path in {*(folder / "resources").glob("*.yml")} - {folder / "resources" / "places.yml"}:
         change(path, "-mlops-", f"-{tmp_path.name}-")
     return folder
 
@@ -209,12 +212,28 @@ def test_a_job_hands_its_parameter_to_the_step(deploy: Deploy, project: Path, cl
     assert "lifecycle.core.errors.ConfigError: This is not a request of the step train: data_name" in output.error_trace
 
 
-def test_the_deployment_job_judges_what_it_is_told(deploy: Deploy, project: Path, client: WorkspaceClient) -> None:
+def test_a_model_is_linked_to_its_deployment_job_which_judges_each_new_version(
+    deploy: Deploy, project: Path, client: WorkspaceClient
+) -> None:
     deploy(clusters="false")
-    (job,) = client.jobs.list(name=f"dev-{project.parent.name}-gate")
-    told = {"model_name": "prod.ml.sentiment", "model_version": "3"}
-    output = wait_for(client, client.jobs.run_now(job.job_id, job_parameters=told).run_id)
-    assert "prod.ml.sentiment is no model of dev, whose models are called dev.ml.sentiment" in output.error_trace
+    name, model = f"dev-{project.parent.name}-gate", f"prod.ml.{uuid4().hex}"
+    target = Target(tracking_uri="databricks", registry_uri="databricks-uc", name=model, deployment_job=name)
+    with pytest.raises(NotFoundError, match="no job named nothing"):
+        deployment_job.create_model(target.model_copy(update={"deployment_job": "nothing"}))
+    assert store.model(target) is None
+    store.create_model(target)  # before there was a setting
+    deployment_job.create_model(target)
+    (job,) = client.jobs.list(name=name)
+    linked = store.mlflow_of(target).get_registered_model(model)
+    assert (linked.deployment_job_id, linked.deployment_job_state) == (str(job.job_id), "CONNECTED")
+    assert store.model(target).tags == {}
+
+    for step, more in (("create", {"source": "nowhere"}), ("finalize", {"version": "1"})):
+        path = f"/api/2.0/mlflow/unity-catalog/model-versions/{step}"
+        client.api_client.do("POST", path, body={"name": model, **more})
+    (run,) = client.jobs.list_runs(job_id=job.job_id)
+    output = wait_for(client, run.run_id)
+    assert f"{model} is no model of dev, whose models are called dev.ml." in output.error_trace
 
 
 def wait_for(client: WorkspaceClient, run_id: int) -> Any:

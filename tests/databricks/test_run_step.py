@@ -20,10 +20,10 @@ from prefect.states import Crashed, Scheduled
 
 from databricks_emulator import Emulator
 from lifecycle import settings
-from lifecycle.core.errors import ConfigError, ConflictError, DataError, MlopsError, NotFoundError
+from lifecycle.core.errors import ConfigError, ConflictError, DataError, MlopsError, NotFoundError, TransientError
 from lifecycle.databricks.run_states import succeeded
 from lifecycle.settings import Settings
-from tasks import compute, databricks
+from tasks import compute, databricks, databricks_calls
 from tasks import reconcile as orphans
 from tasks.databricks_calls import Workspace
 from tests.conftest import ROOT
@@ -302,6 +302,31 @@ def test_the_ui_shows_a_link_and_progress_and_only_what_may_be_cured_is_retried(
         links = prefect.read_artifacts(artifact_filter=ArtifactFilter(key=key))
     pages = {run["run_page_url"] for run in workspace.runs(job_id=job_id)}
     assert all(any(page in str(link.data) for link in links) for page in pages)
+
+
+def test_the_last_attempt_says_that_an_earlier_one_may_have_left_a_run(
+    client: WorkspaceClient,
+    script: Scripts,
+    remote: Remote,
+    name: str,
+    workspace: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create_job(client, name, python_task(script("import time; time.sleep(60)")))
+    monkeypatch.setattr(databricks_calls, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(databricks, "CANCEL_SECONDS", 0.3)
+    for call, skip in (("GET */jobs/runs/get", 0), ("POST */jobs/runs/cancel", 0), ("GET */jobs/list", 1)):
+        workspace.inject(call, status=503, times=1000, skip=skip)
+    config = remote()
+
+    @flow
+    def one() -> None:
+        compute.run_step.with_options(retries=1, retry_delay_seconds=0)("train", Request(), config)
+
+    with pytest.raises(TransientError, match=r"an earlier attempt left a run.*mlops databricks reconcile"):
+        one()
+    assert len(active(workspace)) == 1
+    workspace.clear()
 
 
 class Process:

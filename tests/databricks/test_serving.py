@@ -1,6 +1,5 @@
 """The endpoint of a model follows its champion, proves what it answers, and goes back when it cannot."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,8 @@ from databricks_emulator import Emulator
 from lifecycle import doctor, settings
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.core.references import ModelRef
+from lifecycle.data import dataset
+from lifecycle.data.source import Source
 from lifecycle.doctor.endpoints import examine_endpoints
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.monitoring import standings
@@ -36,8 +37,11 @@ from lifecycle.registry.store import Target
 from lifecycle.serving import endpoint
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import ServingRules
-from lifecycle.tracking import champions
+from lifecycle.tracking import champions, runs
+from lifecycle.training import bases
+from lifecycle.training import train as training
 from tests.conftest import ROOT, train_model
+from tests.questions import write_project
 
 ENDPOINT = "dev-sentiment"
 QUERY = f"POST /serving-endpoints/{ENDPOINT}/invocations"
@@ -167,6 +171,43 @@ def test_a_new_endpoint_has_the_variables_of_the_settings_beside_those_of_an_ope
     (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
     assert entity.environment_vars == {"REGION": "eu", **key}
     assert endpoint.follow(config, "sentiment").changed is False
+
+
+def test_the_endpoint_of_a_chain_is_asked_by_messages_and_compared_with_what_it_said(
+    config: Settings, client: WorkspaceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its signature is that of the reference system: no column of questions, and a string for an answer.
+
+    Its documents and its prompt are brought to the volume: a job finds no folder of whoever asked for it.
+    """
+    pytest.importorskip("bm25s")
+    monkeypatch.chdir(tmp_path)
+    write_project()
+    source, options = Source(uri="questions.csv"), {"target": "documents", "columns": {"question": "text"}}
+    data = {"data_name": "handbook", "data_version": "1"}
+    dataset.create(dataset.state(config, source, **data, problem="chat", **options))
+    Path("prompt.txt").write_text("{{passages}} {{question}}", encoding="utf-8")
+    reads = {"documents": "handbook", "prompt": "prompt.txt"}
+    wanted = training.Training(**data, model_name="handbook", params=reads)
+    here = {"tracking_uri": config.mlflow_uri, "data_root": config.datasets}
+    there = config.model_copy(update={"platform": "databricks", **here})
+    request = training.plan(there, wanted)
+    assert all(Path(str(request.params[name])).is_relative_to(there.volume / bases.BROUGHT) for name in reads)
+    shutil.rmtree("handbook")
+    training.train(request)
+    model = runs.trained(config.mlflow_uri, request.run_id)
+    evaluation.evaluate(evaluation.request_for(model, config.datasets, "handbook", "1"))
+    target = store.target_of(config, "handbook")
+    promote(target, model)
+    rules = config.serving.model_copy(update={"endpoints": {"handbook": "dev-handbook"}})
+    done = endpoint.follow(config.model_copy(update={"serving": rules}), "handbook")
+    assert (done.version, done.compared) == (1, 19), "as many as are held out"
+    body = {"dataframe_records": [{"messages": "Who told the baker the 4th riddle?"}]}
+    answer = client.api_client.do("POST", "/serving-endpoints/dev-handbook/invocations", body=body)
+    assert isinstance(answer["predictions"][0], str)
+    client.serving_endpoints.delete("dev-handbook")
+    champions.forget(target.tracking_uri, target.name)
+    store.mlflow_of(target).delete_registered_model(target.name)
 
 
 def test_an_endpoint_follows_promotion_and_rollback(
@@ -467,16 +508,6 @@ def test_without_endpoint_registry_or_champion_nothing_is_asked(config: Settings
         endpoint.follow(config.model_copy(update={"registry_uri": None}), "sentiment")
     assert [finding.state for finding in examine_endpoints(config, repair=False)] == ["ok"]
     assert workspace.calls("* /api/2.0/serving-endpoints*") == []
-
-
-def test_the_page_names_every_setting_with_its_default() -> None:
-    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", page, flags=re.MULTILINE)
-    defaults = ServingRules().model_dump(mode="json", exclude={"requests"})  # of `mlops serve`: docs/monitoring.md
-    assert {name: value.strip("`") for name, value in rows} == {
-        name: "none" if value in ({}, None) else str(value).removesuffix(".0").replace("True", "true")
-        for name, value in defaults.items()
-    }
 
 
 def test_answers_are_compared_one_by_one() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,11 +38,12 @@ from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
+from lifecycle.problems.transformer.estimator import TRANSFORMER
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import volumes
 from lifecycle.tracking import client as tracking
-from lifecycle.training import inputs
+from lifecycle.training import bases, inputs
 from lifecycle.training import train as training
 from tests.conftest import make_dataset, train_model, tree, write_news
 
@@ -529,3 +531,23 @@ def test_predictions_of_another_model_or_with_a_changed_part_are_refused(
     part.write_bytes(part.read_bytes() + b"?")
     with pytest.raises(IntegrityError, match="not the published file"):
         batch.infer(request)
+
+
+def test_the_network_that_a_training_begins_with_is_brought_to_where_a_job_reads_it(
+    config: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = config.model_copy(update={"platform": "databricks"})
+    (tmp_path / "bert" / "part").mkdir(parents=True)
+    for name in ("config.json", "part/model.safetensors"):
+        (tmp_path / "bert" / name).write_text(name)
+    pinned = bases.pinned(config, TRANSFORMER, {"base": "bert", "epochs": 1})
+    assert bases.brought(config, TRANSFORMER, pinned) == pinned, "nobody asks a job"
+    brought = bases.brought(there, TRANSFORMER, pinned)
+    assert Path(brought["base"]).is_relative_to(there.volume / bases.BROUGHT)
+    assert bases.brought(there, TRANSFORMER, brought) == brought == {**pinned, "base": brought["base"]}
+    shutil.rmtree("bert")
+    with bases.fetched(TRANSFORMER, brought, ("", "")) as folder:  # its digest is compared
+        assert folder
+        assert {path.name for path in folder.rglob("*.*")} == {"config.json", "model.safetensors"}
+    assert bases.brought(there, TRANSFORMER, {"base": "models:/m/1"}) == {"base": "models:/m/1"}

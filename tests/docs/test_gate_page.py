@@ -80,13 +80,3 @@ def test_the_metric_of_the_page_can_be_called() -> None:
     exec(compile(program, "docs/gate.md", "exec"), names)  # noqa: S102  our own page
     found = names["caught"](["negative", "negative", "neutral"], ["negative", "neutral", "neutral"], pd.DataFrame())
     assert found == 0.5
-
-
-@pytest.mark.parametrize("page", NAMES[:2])
-def test_the_contents_of_a_page_are_its_sections(page: str) -> None:
-    linked = re.findall(r"\]\(#([^)]+)\)", PAGES[page].partition("\n## ")[0])
-    assert linked == [_anchor(title) for title in re.findall(r"^## (.+)$", PAGES[page], re.M)]
-
-
-def _anchor(title: str) -> str:
-    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")

@@ -152,7 +152,13 @@ def test_a_killed_training_takes_the_process_that_waits_for_its_model_with_it(ne
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("when", ["", "Reading"], ids=["as it starts", "while the flow runs"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        pytest.param("", id="as it starts", marks=pytest.mark.exhaustive),
+        pytest.param("Reading", id="while the flow runs"),
+    ],
+)
 def test_a_server_that_was_killed_ends_the_command_and_the_same_again_completes(tmp_path: Path, when: str) -> None:
     table, home = write_news(tmp_path / "news.csv"), tmp_path / "state"
     arguments = ("data", "create", "--source", str(table), "--data-name", "news", "--data-version", "1")

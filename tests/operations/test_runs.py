@@ -125,7 +125,7 @@ def _versions(site: Site) -> list[tuple[str, int]]:
 
 
 def test_each_missing_day_is_filled_once(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
-    first, last = date.today() - timedelta(days=1), date.today()
+    first, last = date.today() - timedelta(days=2), date.today() - timedelta(days=1)  # a midnight may come
     command = ["backfill", "--from", str(first), "--to", str(last), "--json"]
     looked = json.loads(site.run(*command, "--dry-run").stdout)
     assert [day["outcome"] for day in looked] == ["missing", "missing"]
@@ -143,8 +143,8 @@ def test_each_missing_day_is_filled_once(site: Site, released: dict[str, Any]) -
     assert [day["outcome"] for day in json.loads(again.stdout)] == ["in place", "in place"]
     assert _days(site, first, last) == [1, 1]
     assert site.run("backfill", "--from", str(last), "--to", str(first)).returncode == 2
-    tomorrow = str(last + timedelta(days=1))
-    assert "future" in site.run("backfill", "--from", str(last), "--to", tomorrow).stderr
+    ahead = str(last + timedelta(days=3))
+    assert "future" in site.run("backfill", "--from", str(last), "--to", ahead).stderr
     assert "does not score the table of a day" in site.run(*command, "--flow", "train", "--env", "dev").stderr
 
 

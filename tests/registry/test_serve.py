@@ -73,8 +73,9 @@ def test_the_champion_answers_what_it_predicted(state: State) -> None:
     with serving(state, MLOPS_SERVING__REQUESTS='{"enabled": true, "seconds": 1}') as (address, process):
         assert address.startswith("http://127.0.0.1:")
         body = {"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}}
-        answer = requests.post(f"{address}/invocations", json=body, timeout=60)
-        assert answer.headers["served-model-name"] == "sentiment-1"
+        asked = {"X-Request-ID": "asked-1"}
+        answer = requests.post(f"{address}/invocations", json=body, headers=asked, timeout=60)
+        assert (answer.headers["served-model-name"], answer.headers["x-request-id"]) == ("sentiment-1", "asked-1")
         given = answer.json()["predictions"]
         assert [row["label"] for row in given] == list(recorded["label"])
         assert [row["score"] for row in given] == pytest.approx(list(recorded["score"]))
@@ -83,6 +84,7 @@ def test_the_champion_answers_what_it_predicted(state: State) -> None:
         loud = requests.post(
             f"{address}/invocations", json=body, headers={"Content-Type": "APPLICATION/JSON"}, timeout=60
         )
+        assert len(loud.headers["x-request-id"]) == 32
         assert loud.json()["predictions"] == given
         unnamed = requests.post(f"{address}/invocations", data=json.dumps(body).encode(), timeout=60)
         assert unnamed.status_code == 415, unnamed.text
@@ -98,6 +100,7 @@ def test_the_champion_answers_what_it_predicted(state: State) -> None:
     assert first == loud_one
     assert [row["label"] for row in first] == list(recorded["label"])
     assert json.loads(kept[0]["request"]) == body
+    assert [row["request_id"] for row in kept[::2]] == ["asked-1", loud.headers["x-request-id"]]
 
 
 def test_it_answers_to_further_names_and_only_whom_it_is_told_to(state: State) -> None:

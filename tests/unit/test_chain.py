@@ -219,7 +219,7 @@ def test_plain_mlflow_loads_either_form_and_traces_its_answers(built: Path, tmp_
         signature = ModelSignature(inputs=Schema([ColSpec(AnyType(), "messages")]), outputs=Schema([ColSpec("string")]))
         chosen = {"python_model": str(code), "artifacts": {"chain": str(built)}, "signature": signature}
         uri = mlflow.pyfunc.log_model(name="model", input_example=ChatModel.example(), **chosen).model_uri
-        agent_uri = agent.log_agent(built)
+        agent.log_agent(built, registered_as="dev.ml.handbook_agent")
     plain = mlflow.pyfunc.load_model(uri)
     told = plain.predict({"messages": [MESSAGE]})
     assert told == ["The pool opens at eight on weekdays. [hours.md, Opening hours]"]
@@ -233,7 +233,9 @@ def test_plain_mlflow_loads_either_form_and_traces_its_answers(built: Path, tmp_
         ("retrieve", "RETRIEVER"),
         ("answer", "TOOL"),
     ]
-    answered = mlflow.pyfunc.load_model(agent_uri).predict({"input": [MESSAGE]})
+    speaking = mlflow.pyfunc.load_model("models:/dev.ml.handbook_agent/1")
+    assert speaking.metadata.metadata == {"task": "agent/v1/responses"}, "by which Databricks knows an agent"
+    answered = speaking.predict({"input": [MESSAGE]})
     assert answered["output"][0]["content"][0]["text"] == told[0]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, DataError, IntegrityError, NotFoundError
-from lifecycle.core.names import Side
+from lifecycle.core.names import Side, natural
 from lifecycle.data import dataset, validation
 from lifecycle.data.manifest import CreateDataRequest, Manifest
 from lifecycle.data.source import Source
@@ -309,6 +309,10 @@ def test_a_broken_manifest_is_an_integrity_error(root: Path, content: str) -> No
     (root / "data" / "news" / "1.0.0" / "manifest.json").write_text(content)
     with pytest.raises(IntegrityError, match=r"manifest\.json is not a manifest"):
         dataset.load(root / "data", "news", "1.0.0")
+    found, damaged = dataset.readable(root / "data")
+    assert (found, ["is not a manifest" in str(error) for error in damaged]) == ([], [True])
+    with pytest.raises(NotFoundError, match=r"no version '9'"):  # that is what was asked
+        dataset.load(root / "data", "news", "9")
 
 
 @pytest.mark.parametrize(
@@ -451,7 +455,7 @@ def test_versions_are_in_natural_order(tmp_path: Path) -> None:
     stray.mkdir(parents=True)
     (stray / "manifest.json").write_text("{}")
     assert [m.data_version for m in dataset.versions(tmp_path / "data")] == ["1.9", "1.9-rc", "1.10"]
-    assert sorted(["10", "9", "1.a", "1.10", "1.9"], key=dataset.natural) == ["1.9", "1.10", "1.a", "9", "10"]
+    assert sorted(["10", "9", "1.a", "1.10", "1.9"], key=natural) == ["1.9", "1.10", "1.a", "9", "10"]
 
 
 def test_a_relative_source_is_looked_up_among_the_raw_files(

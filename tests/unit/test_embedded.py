@@ -1,6 +1,7 @@
 """MLflow's database as others left it: upgraded after a backup, or named in one line with the way out."""
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -158,6 +159,10 @@ def unfinished(path: Path) -> None:
     execute(path, "DELETE FROM alembic_version")
 
 
+def without_a_table(path: Path) -> None:
+    execute(path, "DROP TABLE registered_models")
+
+
 def overwritten(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(b"\xff" * 4096 + content[4096:])
@@ -165,7 +170,7 @@ def overwritten(path: Path) -> None:
 
 UNUSABLE: dict[str, tuple[Callable[[Path], None], type[MlopsError], str]] = {
     "newer": (newer, ConfigError, "a newer MLflow made it. Upgrade MLflow"),
-    "without a revision": (unfinished, ConfigError, "Upgrade MLflow"),
+    "without a revision": (unfinished, IntegrityError, "does not say of which revision its tables are"),
     "empty": (lambda path: path.write_bytes(b"") and None, IntegrityError, "is empty"),
     "a text": (lambda path: path.write_text("not a database\n" * 300) and None, IntegrityError, "or no database"),
     "one byte": (lambda path: path.write_bytes(b"x") and None, IntegrityError, "Restore it from a copy"),
@@ -176,6 +181,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], None], type[MlopsError], str]] = {
     "a folder": (a_folder, IntegrityError, "is not a file"),
     "a pipe": (a_pipe, IntegrityError, "is not a file"),
     "a dangling link": (a_dangling_link, ConfigError, "which is not there"),
+    "without a table": (without_a_table, IntegrityError, "is damaged: Database migration in unexpected state"),
     "of another program": (another_program, IntegrityError, "not one of MLflow"),
     "of Prefect": (of_prefect, IntegrityError, "not one of MLflow"),
 }
@@ -188,11 +194,11 @@ def test_what_cannot_be_used_is_named_with_the_way_out_and_stays_as_it_is(
     make, expected, words = UNUSABLE[kind]
     make(home / "mlflow.db")
     before = None if kind == "a pipe" else tree(home)
-    with pytest.raises(expected, match=words):
-        tracking.client(f"sqlite:///{home / 'mlflow.db'}")
+    with pytest.raises(expected, match=re.escape(words)), tracking.translated():
+        tracking.client(f"sqlite:///{home / 'mlflow.db'}").get_registered_model("of_the_test")
     found = doctor.examine([settings.load("dev", home=home)], repair=True)
-    assert [(each.state, each.what) for each in found] == [("problem", "database")]
-    assert words.split(".")[0] in found[0].message
+    assert [each.what for each in found if each.state == "problem"] == ["database"]
+    assert words.split(".")[0] in found[-1].message
     for line in (["model", "list"], ["history", "--model-name", "sentiment"]):
         monkeypatch.setattr(sys, "argv", ["mlops", *line])
         assert ending.of(main.app) == expected.exit_code
@@ -240,6 +246,12 @@ def test_a_database_that_another_process_holds_is_waited_for_and_not_called_dama
     embedded.prepare(home / "mlflow.db")
 
 
+def test_a_missing_table_is_damage_and_not_waited_for(home: Path) -> None:
+    execute(home / "mlflow.db", "DROP TABLE experiment_tags")
+    with pytest.raises(IntegrityError, match="no such table: experiment_tags"), tracking.translated():
+        tracking.client(f"sqlite:///{home / 'mlflow.db'}").get_experiment("0")
+
+
 def test_beside_models_no_database_is_begun_anew(tmp_path: Path) -> None:
     """It would number its versions as if those had never been."""
     folder = tmp_path / "my state" / "artifacts" / "models" / "m-1" / "artifacts"
@@ -251,6 +263,8 @@ def test_beside_models_no_database_is_begun_anew(tmp_path: Path) -> None:
     before = tree(tmp_path)
     with pytest.raises(IntegrityError, match="is missing, but the models that it describes are in") as met:
         embedded.prepare(path)
+    found = doctor.examine([settings.load("dev", home=path.parent)], repair=True)
+    assert [(each.state, each.message) for each in found] == [("problem", str(met.value))]
     assert tree(tmp_path) == before
     subprocess.run(["bash", "-c", met.value.fix.rpartition(": ")[2]], check=True)
     embedded.prepare(path)

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import deltalake
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,13 +21,13 @@ from lifecycle.inference import batch as inference
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import superseded
 from lifecycle.inference.manifest import MANIFEST
-from lifecycle.monitoring import labels, probation, restoration, retraining, shadow, store
+from lifecycle.monitoring import labels, probation, restoration, retraining, served, shadow, store
 from lifecycle.monitoring.findings import Line
 from lifecycle.monitoring.probation import Pair, causes
 from lifecycle.monitoring.shadow import Subject
 from lifecycle.registry import promotion
 from lifecycle.settings import Settings
-from lifecycle.settings.rules import MonitoringRules, ProbationRules, RetrainingRules
+from lifecycle.settings.rules import DataRules, InferenceRules, MonitoringRules, ProbationRules, RetrainingRules
 from tests.conftest import tree
 from tests.probation import act, hours, promoted, request_of, score, subject_of, trained
 
@@ -163,19 +166,7 @@ def test_labels_of_the_first_batches_decide_where_nothing_has_drifted(config: Se
         score(subject, request_of(config, subject, day, broken=False))
     truths = pd.concat([hours(200, day) for day in (1, 2)])
     truths = truths.assign(cnt=10 * truths["temp"])  # as v1 says; the meter that v2 believes counts others' bikes too
-    truths[["instant", "cnt"]].to_csv(config.state / "labels.csv", index=False)
-    labels.join(
-        labels.Delivery(
-            name=subject.name,
-            tracking_uri=config.mlflow_uri,
-            root=config.measurements,
-            output_root=config.predictions,
-            data_root=config.datasets,
-            source=Source(uri=str(config.state / "labels.csv")),
-            key_column="instant",
-            label_column="cnt",
-        )
-    )
+    delivered(config, subject, truths[["instant", "cnt"]], "instant")
     (restored,) = act(subject)
     assert [cause.part for cause in restored.decision.probation.causes] == ["performance"]
     assert once_each(config, subject) == {1: 200, 2: 200}
@@ -203,6 +194,77 @@ def test_an_estimate_that_is_not_doubted_breaks_the_rule(config: Settings, subje
         "root_mean_squared_error: estimated loss 0.3 (limit 0.05) in 2 batches",
     )
     assert once_each(config, subject) == {1: 200, 2: 200}
+
+
+def requests_of_day(day: int) -> list[dict[str, object]]:
+    """What a server kept of a day on which the meter was broken: every second request says which hour it is about."""
+    table = hours(100, day, broken=True)[["instant", "temp", "meter"]]
+    return [
+        {
+            "request_id": f"{day}/{number}",
+            "request_time": datetime(2025, 11, day, 8, tzinfo=UTC),
+            "status_code": 200,
+            "execution_duration_ms": 5.0,
+            "request": json.dumps({"dataframe_records": [row if number % 2 else row | {"instant": None}]}),
+            "response": json.dumps({"predictions": [{"prediction": row["meter"]}]}),
+            "model_version": 2,
+        }
+        for number, row in enumerate(table.to_dict("records"))
+    ]
+
+
+def delivered(config: Settings, subject: Subject, table: pd.DataFrame, key: str) -> labels.Joined:
+    table.to_csv(config.state / "labels.csv", index=False)
+    return labels.join(
+        labels.Delivery(
+            name=subject.name,
+            tracking_uri=config.mlflow_uri,
+            root=config.measurements,
+            output_root=config.predictions,
+            data_root=config.datasets,
+            source=Source(uri=str(config.state / "labels.csv")),
+            key_column=key,
+            label_column="cnt",
+        )
+    )
+
+
+def test_requests_have_labels_and_a_shadow_as_batches_have(config: Settings, subject: Subject) -> None:
+    folder = config.state / "requests"
+    folder.mkdir(parents=True)
+    rows = [row for day in (1, 2) for row in requests_of_day(day)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "1.parquet")
+    found = served.requests_of(subject, str(folder), "instant")
+    assert found is not None
+    served.measure(found)
+    now = shadow.stands(subject)
+    given = DataRules(), InferenceRules(workers=1)
+    names = ["served-2025-11-01", "served-2025-11-02"]
+    asked = shadow.windows(subject, now, *given)
+    assert [each.window for each in asked] == names
+    inference.infer(asked[0])
+    shadow.compare(subject, asked[0])
+    asked = shadow.windows(subject, shadow.stands(subject), *given)
+    assert [each.window for each in asked] == names[1:], "who was killed goes on"
+    inference.infer(asked[0])
+    shadow.compare(subject, asked[0])
+    assert shadow.windows(subject, shadow.stands(subject), *given) == []
+    assert not [*config.measurements.rglob("*.jsonl")], "no inputs are left"
+
+    truths = hours(100, 1)
+    by_key = delivered(config, subject, truths[["instant", "cnt"]], "instant")
+    assert (by_key.new, by_key.unknown, [each.batch for each in by_key.batches]) == (100, 50, names[:1])
+    truths = truths.assign(request=[f"1/{number}" for number in range(100)])
+    by_name = delivered(config, subject, truths[["request", "cnt"]], "request")
+    (day,) = by_name.batches
+    assert (by_name.unknown, day.lines[0].rows, day.lines[0].beyond) == (50, 100, True)
+    first, *_ = labels.worst_rows(config.measurements, config.predictions, [day])
+    assert float(first.answer) == 0.0
+
+    (restored,) = act(subject)
+    assert (restored.outcome, restored.replaced, restored.lost) == ("rolled back", 0, ())
+    assert {cause.name for cause in restored.decision.probation.causes} >= {"meter"}
+    assert promotion.read_log(subject.target).champion == 1
 
 
 def test_whatever_a_person_does_meanwhile_wins(config: Settings, subject: Subject) -> None:

@@ -14,7 +14,7 @@ from cli.operations import deployments, project
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment
-from lifecycle.settings import files
+from lifecycle.settings import definitions, files
 from tests.conftest import ROOT
 
 SHIPPED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
@@ -186,6 +186,10 @@ def test_what_is_never_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [name for name in ("base.yaml", "mood.yml", "mood.yaml is", "prod.yaml is", "news") if name in said] == [
         "base.yaml",
         "mood.yml",
+    ]
+    (tmp_path / "config" / "prod.yaml").write_text("models: {mood: {}, modo: {gate: {min_rows: 500}}}")
+    assert [said.partition(": ")[2] for said in definitions.unmatched()] == [
+        "models.modo is of no model that is defined: mood."
     ]
     (tmp_path / "config" / "models").rename(tmp_path / "config" / "model")
     assert "config is not used: it has neither dev.yaml nor models/" in files.unread()[0]

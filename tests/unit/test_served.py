@@ -25,7 +25,7 @@ from lifecycle.erasure.wanted import Subject as Erased
 from lifecycle.erasure.wanted import Wanted
 from lifecycle.models import request_log
 from lifecycle.models.request_log import RequestLog
-from lifecycle.monitoring import findings, served, store
+from lifecycle.monitoring import findings, inference_table, served, store
 from lifecycle.monitoring.findings import Measured
 from lifecycle.monitoring.shadow import Subject
 from lifecycle.problems.known import named
@@ -105,11 +105,12 @@ def test_rows_are_the_same_in_every_form_of_a_query(rows: list[dict[str, int]]) 
         {"instances": rows},
         {"inputs": {name: [row[name] for row in rows] for name in columns}},
     )
-    assert [served.rows_of(form) for form in forms] == [rows] * 4
+    assert [inference_table.rows_of(form) for form in forms] == [rows] * 4
 
 
 NOW = datetime.now(UTC)
-HOUR = NOW.replace(minute=0, second=0, microsecond=0)
+HOUR = (NOW + timedelta(minutes=15)).replace(minute=0, second=0, microsecond=0)
+"""An hour that does not end while these tests run."""
 
 
 def table_of(form: str) -> pd.DataFrame:
@@ -126,9 +127,9 @@ def table_of(form: str) -> pd.DataFrame:
 
 
 def test_inference_tables_of_databricks_are_read_in_both_forms() -> None:
-    now = served.canonical(table_of("now"), 3, NOW - timedelta(hours=2.5))
+    now = inference_table.canonical(table_of("now"), 3, NOW - timedelta(hours=2.5))
     assert now[["version", "ms", "status_code"]].to_numpy().tolist() == [[3, 7, 400]]
-    before = served.canonical(table_of("before"), 3, NOW)
+    before = inference_table.canonical(table_of("before"), 3, NOW)
     assert before["version"].tolist() == [4, 4]
     assert [round((NOW - at).total_seconds() / 3600) for at in before["at"]] == [3, 2]
 
@@ -137,11 +138,49 @@ def test_what_cannot_be_read_is_told_and_the_rest_counts(caplog: pytest.LogCaptu
     good = json.dumps({"dataframe_records": [ROW]}), json.dumps({"predictions": [2.5]})
     bodies = [(200, *good), (200, good[0], '{"predictions": []}'), (500, "{", None), (400, good[0], None)]
     rows = pd.DataFrame(bodies, columns=["status_code", "request", "response"]).assign(ms=1.0)
-    found = served.asked(rows, named("tabular-regression"))
+    found = inference_table.asked(rows, named("tabular-regression"))
     assert (found.rows_in, found.rejected, found.answers["prediction"].tolist()) == (3, 2, [2.5])
     assert "1 of 4 requests cannot be read" in caplog.text
     with pytest.raises(DataError, match="no prediction for each of 1 rows"):
-        served.asked(rows[1:2], named("tabular-regression"))
+        inference_table.asked(rows[1:2], named("tabular-regression"))
+
+
+def test_questions_and_answers_in_words_are_read_in_each_form_and_kept_in_it(tmp_path: Path) -> None:
+    """A chain is asked by messages and answers with a string and its source; of questions in a column with a table."""
+    asked = {"role": "user", "content": "When?"}
+    talk = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here. [a.md]"}, asked]
+    forms = [
+        {"dataframe_split": {"columns": ["messages"], "data": [["When?"], [[asked]]]}},
+        {"messages": talk},
+        {"inputs": {"messages": [asked]}},
+    ]
+    told = ["At [about] ten. [a.md, One]", "That is not in the documents."]
+    bodies = [
+        (200, json.dumps(form), json.dumps({"predictions": told[: 2 if "dataframe_split" in form else 1]}))
+        for form in forms
+    ]
+    rows = pd.DataFrame(bodies, columns=["status_code", "request", "response"]).assign(ms=1.0)
+    found = inference_table.asked(rows, named("chat"))
+    assert found.inputs["text"].tolist() == ["When?"] * 4
+    said = "At [about] ten."
+    assert found.answers.to_dict("list") == {"answer": [said, told[1], said, said]}
+    table = [{"answer": said, "sources": "[]", "score": 0.5}]
+    of_table = pd.DataFrame(
+        [(200, '{"dataframe_records": [{"text": "When?"}]}', json.dumps(table), 1.0)], columns=rows.columns
+    )
+    assert inference_table.asked(of_table, named("chat")).answers.to_dict("records") == table
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
+        request_log.note({"messages": talk}, lambda _: told[:1])
+        await send({"type": "http.response.start", "status": 200})
+
+    with (log := RequestLog(tmp_path, RULES, pytest.fail)).writing():
+        asyncio.run(_ask(log.kept(app, REF)))
+    (kept,) = pq.read_table(tmp_path).to_pylist()
+    assert (json.loads(kept["request"]), json.loads(kept["response"])) == (
+        {"messages": talk},
+        {"predictions": told[:1]},
+    )
 
 
 def test_latency_is_beyond_its_limit_by_more_than_chance() -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli import server
-from lifecycle.core.errors import TransientError
+from cli.operations.connection import translated
+from lifecycle.core.errors import ConfigError, TransientError
 from tests.conftest import free_port
 
 SERVER = """
@@ -102,6 +104,17 @@ def test_its_death_ends_what_runs(
     assert "give the command again: mlops" in told.lower()
     assert raised.value.__suppress_context__
     assert signal.getsignal(server.WAKE) is handler
+
+
+def test_its_log_tells_what_the_machine_refused(tmp_path: Path) -> None:
+    log, failed = tmp_path / "server.log", httpx.Response(500, request=httpx.Request("GET", "http://127.0.0.1/api"))
+    log.write_text("sqlite3.OperationalError: attempt to write a readonly database\n")
+    told = pytest.raises(ConfigError, match=r"cannot be written: attempt to write .* Give this user the right")
+    with told, translated("http://127.0.0.1/api", log):
+        failed.raise_for_status()
+    log.write_text("something else\n")
+    with pytest.raises(TransientError, match=r"failed \(500\)"), translated("http://127.0.0.1/api", log):
+        failed.raise_for_status()
 
 
 def test_an_error_that_comes_of_its_death_is_its_death(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Settings: which layer wins, where a value comes from, and that a mistake in any layer names itself."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
+from lifecycle.settings import yaml_files
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import DataRules
 from tests.conftest import ROOT
@@ -116,6 +118,7 @@ def test_a_wrong_variable_names_itself(monkeypatch: pytest.MonkeyPatch, variable
 WRONG_FILES = [
     ("schema_nam: x", "schema_nam='x'"),
     ("gate: {min_row: 3}", "gate.min_row=3"),
+    ("Gate: {min_rows: 3}", "Gate={'min_rows': 3}: there is no such key, did you mean 'gate'"),
     ("gate: {min_rows: 0}", "gate.min_rows=0"),
     ("gate: 3", "gate=3"),
     ("data: {min_rows: [1]}", "data.min_rows=[1]"),
@@ -129,6 +132,13 @@ WRONG_FILES = [
     (f"home: {'9' * 5000}", "is not YAML"),
     ("home: " + "[" * 3000, "is not YAML"),
     ("gate: &x {floors: *x}", "refers to itself"),
+    (
+        "a: &a [1, 1]\n" + "".join(f"{n}: &{n} [{', '.join([f'*{o}'] * 9)}]\n" for o, n in pairwise("abcdefghi")),
+        "too many",
+    ),
+    ("platform: local\nhome: x\nplatform: local", "line 3, column 1 is not YAML: 'platform' appears twice"),
+    ("gate: {<<: {min_rows: 3}, min_rows: 4, min_rows: 5}", "'min_rows' appears twice"),
+    ("tracking_uri: no", "tracking_uri=False: YAML reads this as no text; write it in quotes"),
     ("gate: {min_gain: .nan}", "gate.min_gain=nan"),
     ("gate: {min_gain: .inf}", "gate.min_gain=inf"),
     ("gate: {ceilings: {log_loss: .nan}}", "gate.ceilings.log_loss=nan"),
@@ -245,3 +255,8 @@ def test_the_job_of_a_step_has_a_name_that_the_settings_may_change() -> None:
 def test_what_databricks_could_not_do_is_refused(rules: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"databricks.{next(iter(rules))}"):
         settings.load("dev", databricks=rules)
+
+
+def test_what_is_written_like_a_name_or_a_time_is_none_of_yamls_numbers() -> None:
+    read = yaml_files.load("{name: 007, at: 12:30, rows: 1_000, seed: 0, low: -3, high: 0x10}")
+    assert read == {"name": "007", "at": "12:30", "rows": 1000, "seed": 0, "low": -3, "high": 16}

@@ -121,7 +121,7 @@ def last_evaluation(model: ModelRef, data_root: Path) -> EvaluateRequest:
         NotFoundError: There is none.
     """
     stored = evaluation.stored_names(model)
-    for manifest in reversed(dataset.versions(data_root)):
+    for manifest in reversed(dataset.readable(data_root)[0]):
         request = evaluation.request_for(model, data_root, manifest.data_name, manifest.data_version)
         if request.artifact in stored:
             return request

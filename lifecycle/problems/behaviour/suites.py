@@ -26,6 +26,7 @@ from pydantic.json_schema import SkipJsonSchema
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.problems.behaviour.changes import CHANGES, SECOND, SEED, replaced, swapped
+from lifecycle.settings import yaml_files
 from lifecycle.settings.files import located, problems
 
 MAX_CASES = 5000
@@ -345,12 +346,13 @@ def _used(template: tuple[Question, ...], slots: Slots) -> list[str]:
 
 def _read(path: Path) -> Suite:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml_files.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         there = ", ".join(sorted(each.stem for each in path.parent.glob("*.yaml"))) or "none"
         raise ConfigError(f"There is no suite {path}; there are: {there}.", "Correct gate.behaviour.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}.", "Correct the file.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML: {said}.", "Correct the file.") from None
     if not isinstance(values, dict) or "name" in values:
         raise ConfigError(f"{path} must hold `description` and `tests`.", "Correct the file.")
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lifecycle.core.errors import ConfigError, DataError, NotFoundError
+from lifecycle.storage import volumes
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +45,17 @@ def read(folder: Path) -> tuple[Document, ...]:
         DataError: None is in it, or some cannot be read; each is named.
         ConfigError: What reads HTML or PDF is not installed.
     """
-    if not folder.is_dir():
+    try:
+        here = volumes.local(folder)
+    except NotFoundError:
+        here = folder
+    if not here.is_dir():
         raise NotFoundError(f"There is no folder {folder} of documents.", "Name the one that holds them.")
     found, wrong = list[Document](), dict[str, str]()
-    for path in _paths(folder):
-        name = path.relative_to(folder).as_posix()
+    for path in _paths(here):
+        name = path.relative_to(here).as_posix()
         try:
-            document = _read(path, name, folder.resolve())
+            document = _read(path, name, here.resolve())
         except (ValueError, OSError) as error:
             wrong[name] = " ".join(str(error).split())[:200]
             continue

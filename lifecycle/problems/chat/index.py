@@ -8,7 +8,7 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from lifecycle.core.errors import ConfigError
+from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.problems.chat.chunks import chunks
 from lifecycle.problems.chat.documents import CHAT_MISSING, Document
 from lifecycle.problems.chat.settings import (
@@ -26,6 +26,7 @@ from lifecycle.problems.chat.words import indexed, words
 from lifecycle.problems.embedding import encoders
 from lifecycle.problems.embedding.kept import Remembering
 from lifecycle.settings.files import project
+from lifecycle.storage import volumes
 
 SIZE, OVERLAP = 800, 100
 REGISTERED = "prompts:/"
@@ -114,8 +115,8 @@ def prompt_of(told: str | None) -> str:
 def _of_file(name: str) -> str:
     path = (project() or Path.cwd()) / Path(name).expanduser()
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return volumes.read(path).decode("utf-8")
+    except (OSError, UnicodeDecodeError, NotFoundError, IntegrityError):
         what = f"The prompt {name!r:.200} is no file of text, and none of {' and '.join(FIELDS)} is in it."
         fix = "Name a file, a prompt of MLflow's registry (prompts:/NAME/VERSION), or write the prompt itself."
         raise ConfigError(what, fix) from None

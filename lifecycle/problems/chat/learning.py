@@ -32,7 +32,7 @@ from lifecycle.problems.own import OwnAlgorithm
 THRESHOLD, CHAIN = "threshold", "chain"
 PACKAGES, OF_VECTORS, OF_ENDPOINTS = ("bm25s",), ("onnxruntime", "tokenizers"), ("openai",)
 """What its models need beyond the libraries of all: those that find by vectors, and those that ask an endpoint."""
-NOT_ITS_OWN = {parameters.DOCUMENTS, parameters.ENCODER, parameters.TOKENIZER, "prompt"}
+NOT_ITS_OWN = (parameters.DOCUMENTS, parameters.ENCODER, parameters.TOKENIZER, "prompt")
 """Parameters that say where something lies; what a training depends on is its content."""
 
 
@@ -108,9 +108,9 @@ class Built:
 class _Learning(Learning):
     target = "target"
     estimators: Mapping[str, Estimator] = {
-        BY_WORDS: Estimator(dict, packages=PACKAGES),
-        BY_VECTORS: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS)),
-        BY_BOTH: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS)),
+        BY_WORDS: Estimator(dict, packages=PACKAGES, reads=NOT_ITS_OWN),
+        BY_VECTORS: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS), reads=NOT_ITS_OWN),
+        BY_BOTH: Estimator(dict, packages=(*PACKAGES, *OF_VECTORS), reads=NOT_ITS_OWN),
     }
     sources = (
         *(f"problems/chat/{name}.py" for name in CODE),
@@ -121,14 +121,17 @@ class _Learning(Learning):
 
     def build(self, spec: Spec) -> Recipe:
         if isinstance(spec.algorithm, OwnAlgorithm):
-            what = f"{spec.algorithm.path}: a chain of one's own is registered, not trained."
-            raise ConfigError(what, "See: mlops model register --help")
+            there = ", ".join(self.estimators)
+            what = f"{spec.algorithm.path}: a chain of one's own cannot be trained; there are {there}."
+            raise ConfigError(
+                what, "Answer by a service of your own: --params \"{'language_model': …, 'endpoint': …}\""
+            )
         name = fitting.algorithm_of(self.estimators, spec.algorithm)
         chosen = parameters.checked(name, spec.params)
         fitting.require_seed(spec.seed)
         encoder = None if name == BY_WORDS else encoders.found(chosen.model_dump())
         read = documents.read(Path(chosen.documents).expanduser())
-        own = chosen.model_dump(exclude=NOT_ITS_OWN)
+        own = chosen.model_dump(exclude={*NOT_ITS_OWN})
         return Recipe(name, own, spec.seed, read, index.prompt_of(chosen.prompt), encoder)
 
     def fit(self, spec: Spec, inputs: pd.DataFrame, target: "pd.Series[Any]", beside: Beside = NOTHING) -> Built:

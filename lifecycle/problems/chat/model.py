@@ -50,6 +50,8 @@ FUSED = 60
 """What is added to each place before those by words and those by vectors are put together: reciprocal rank fusion."""
 MOST_READ, REMEMBERED = 4, 20_000
 """Sentences of a passage of which a vector is made, and those whose vectors are remembered; questions seldom repeat."""
+ROUND = str.maketrans("[]", "()")
+"""A source stands in brackets at the end of an answer; it has none itself, so it can be told from the answer."""
 NEARLY = 0.6
 """A second sentence is worth its length only if it fits so much as the first."""
 
@@ -246,7 +248,7 @@ def _alike(vectors: Any, vector: Any) -> Any:
 
 def _place(chunk: dict[str, Any]) -> str:
     parts = (chunk["document"], chunk["section"].rpartition(" > ")[2], f"page {chunk['page']}" if chunk["page"] else "")
-    return ", ".join(part for part in parts if part)
+    return ", ".join(part for part in parts if part).translate(ROUND)
 
 
 def _document(chunk: dict[str, Any]) -> Document:

@@ -25,7 +25,7 @@ from lifecycle.problems.text_classification.identity import text_key
 DESKS = {"flash": (0.25, "what"), "wire": (0.5, "how"), "report": (0.25, "which")}
 """Who asks, how often, and with which word."""
 FACTS, FEW, FEWER, ANSWERABLE = 300, 75, 30, 0.75
-USUAL = Parameters().model_dump(exclude=NOT_ITS_OWN)
+USUAL = Parameters().model_dump(exclude={*NOT_ITS_OWN})
 FACT = "source_fact"
 """The sentence that answers a row, in its document."""
 

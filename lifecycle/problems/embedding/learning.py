@@ -59,7 +59,13 @@ class WithEmbedding(Learning):
     def __init__(self, problem: ProblemName, plain: Learning) -> None:
         self.problem, self.plain, self.target = problem, plain, plain.target
         space = {"C": (0.1, 1.0, 10.0, 100.0), "class_weight": (None, "balanced")}
-        entry = Estimator(LogisticRegression, {"C": 10.0, "max_iter": 2000}, packages=PACKAGES, space=space)
+        entry = Estimator(
+            LogisticRegression,
+            {"C": 10.0, "max_iter": 2000},
+            packages=PACKAGES,
+            reads=("encoder", "tokenizer"),
+            space=space,
+        )
         self.estimators = {**plain.estimators, EMBEDDING: entry}
         own = ("problems/embedding/learning.py", "problems/embedding/encoders.py", "problems/embedding/kept.py")
         self.sources = tuple(dict.fromkeys((*plain.sources, *own, "problems/text_pair_classification/model.py")))

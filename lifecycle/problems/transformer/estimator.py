@@ -165,6 +165,7 @@ def require_installed() -> None:
 TRANSFORMER = Estimator(
     Transformer,
     base=BASE,
+    reads=(BASE,),
     fetched=from_hub,
     packages=("safetensors", "tokenizers", "torch", "transformers"),
     sources=tuple(
