@@ -52,7 +52,8 @@ LIGHT = {
     "gate": "records selftest.selftest",
     "models": "external.external external.unpickle forms mlmodel own pipelines scoring_server storing",
     "problems": """chat.plots classification.plots classification.summary fitting own regression.plots
-        tabular.importance tabular.learnt text_classification.stored transformer.estimator transformer.learning text_classification.identity""",
+        tabular.importance tabular.learnt text_classification.identity
+        text_classification.stored transformer.estimator transformer.learning""",
     "registry": "card catalog registration store transfer",
     "storage": "embedded spilled",
     "tracking": "champions client runs",
