@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lifecycle.gate.verdict import RULES, Verdict
+from lifecycle.problems.behaviour.suites import Suite
 from lifecycle.settings import Settings
 from lifecycle.settings.definitions import ModelDefinition
 from lifecycle.settings.gate_rules import HIGHER, LOWER, OF_A_CLASS
@@ -23,6 +24,7 @@ Made by `python docs/reference/generate.py` from the models that read the settin
 - [Settings of an environment](#settings-of-an-environment)
 - [Definition of a model](#definition-of-a-model)
 - [Metrics](#metrics)
+- [Behaviour suites](#behaviour-suites)
 - [Verdict](#verdict)
 """
 ENVIRONMENT = """\
@@ -37,6 +39,11 @@ DEFINITION = """\
 ## Definition of a model
 
 `config/models/<model>.yaml`: what is true of a model in all environments.
+"""
+BEHAVIOUR = """\
+## Behaviour suites
+
+`config/behaviour/<suite>.yaml`: tests of the kinds below, each named by its `kind`.
 """
 VERDICT = """\
 ## Verdict
@@ -70,6 +77,8 @@ def page() -> str:
         DEFINITION,
         *_sections(ModelDefinition),
         _metrics(),
+        BEHAVIOUR,
+        *_types(Suite),
         VERDICT,
         _rules(),
         *_types(Verdict),

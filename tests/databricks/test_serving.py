@@ -1,6 +1,5 @@
 """The endpoint of a model follows its champion, proves what it answers, and goes back when it cannot."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -467,16 +466,6 @@ def test_without_endpoint_registry_or_champion_nothing_is_asked(config: Settings
         endpoint.follow(config.model_copy(update={"registry_uri": None}), "sentiment")
     assert [finding.state for finding in examine_endpoints(config, repair=False)] == ["ok"]
     assert workspace.calls("* /api/2.0/serving-endpoints*") == []
-
-
-def test_the_page_names_every_setting_with_its_default() -> None:
-    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", page, flags=re.MULTILINE)
-    defaults = ServingRules().model_dump(mode="json", exclude={"requests"})  # of `mlops serve`: docs/monitoring.md
-    assert {name: value.strip("`") for name, value in rows} == {
-        name: "none" if value in ({}, None) else str(value).removesuffix(".0").replace("True", "true")
-        for name, value in defaults.items()
-    }
 
 
 def test_answers_are_compared_one_by_one() -> None:

@@ -10,7 +10,7 @@ from typer import main as typer
 from cli.main import app
 from lifecycle.bundle import definition
 from lifecycle.core.names import Environment
-from lifecycle.jobs import notebooks, steps
+from lifecycle.jobs import steps
 from lifecycle.settings import Settings
 from tests.conftest import ROOT
 
@@ -67,15 +67,6 @@ def test_the_jobs_and_folders_are_those_of_the_bundle() -> None:
     assert all(job["name"].startswith("dev-mlops-") for job in bundle.jobs.values())
     assert f"`{bundle.file_path.replace('/dev/', '/<target>/')}/notebooks/`" in PAGE
     assert f"`{str(bundle.wheels).replace('/dev/', '/<catalog>/')}/latest/`" in PAGE
-
-
-def test_the_parameters_of_the_notebooks_are_theirs() -> None:
-    rows = dict(re.findall(r"^\| `(create_data|train|inference)` \| (.*) \|$", PAGE, re.M))
-    for name, cell in rows.items():
-        source = (ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
-        taken = set(re.findall(r'^    "(\w+)": ', source, re.M)) - {*notebooks.OF_THE_RUN} | {"env"}
-        assert set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", cell))) == taken, name
-    assert len(rows) == 3
 
 
 def test_the_variables_of_the_workflow_are_described() -> None:
