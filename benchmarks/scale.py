@@ -32,8 +32,8 @@ BEGIN, END = "<!-- figures: python -m benchmarks.scale --write -->", "<!-- end -
 LIMITS = {
     "infer, table.csv": 1.15,
     "infer, table.parquet": 1.15,
-    "create, table.csv": 4.0,
-    "create, table.parquet": 5.5,
+    "create, table.csv": 2.8,
+    "create, table.parquet": 4.2,
 }
 """The ratios of CPU to plain libraries, above which something has become worse; of a million rows."""
 

@@ -22,7 +22,7 @@ def described(rows: "pd.DataFrame", inputs: Columns) -> dict[str, Any]:
     elif rows["target"].dtype.kind in "fiu":
         ranges = rows.groupby("split")["target"].agg(["min", "max", "mean"])
         values["target_range"] = {str(split): of.to_dict() for split, of in ranges.iterrows()}
-    if "text" not in rows:
+    if not all(column.is_text for column in inputs):
         values["learnt"] = learnt.learn(rows[rows["split"] == Side.TRAIN], inputs)
     return values
 

@@ -18,7 +18,7 @@ from lifecycle.core import class_names
 from lifecycle.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
 from lifecycle.core.names import Side, is_name, natural
 from lifecycle.core.provenance import code_version
-from lifecycle.data import cleaning, contents, division, ingest, lock, report, usable, validation
+from lifecycle.data import cleaning, contents, division, ingest, lock, report, usable, validation, writing
 from lifecycle.data.division import By, Division, Earlier
 from lifecycle.data.manifest import LATEST, RAW, CreateDataRequest, Manifest, difference, version_digest
 from lifecycle.data.quarantine import Wanted, rare_rows, set_aside, wanted
@@ -107,10 +107,13 @@ def _publish(request: CreateDataRequest, table: ingest.Table, rows_digest: str) 
     with volumes.publishing(request.folder) as folder:
         parts = _parts(request, canonical, parent, earlier, by, folder)
         _tell_other_classes(parts.division.rows, parent)
-        parts.division.rows.to_parquet(folder / SPLIT, index=False)
-        parts.quarantine.to_parquet(folder / QUARANTINE, index=False)
+        names = [*canonical.frame, "row", "key", "split"]
+        writing.write(parts.division.rows, canonical.frame, division.in_file(names, request), folder / SPLIT)
+        names = ["row", *canonical.frame, "reason", "kept_row"]
+        writing.write(parts.quarantine, canonical.frame, names, folder / QUARANTINE)
         manifest = _manifest(request, table, rows_digest, canonical, parts, parent, folder)
-        report.write(manifest, parts.quarantine, folder / REPORT)
+        shown = parts.quarantine.groupby("reason").head(report.EXAMPLES)
+        report.write(manifest, writing.whole(shown, canonical.frame, names), folder / REPORT)
         write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     return manifest
 
@@ -132,14 +135,16 @@ def _parts(
     folder: Path,
 ) -> _Parts:
     frame, inputs, unusable, *_ = canonical
-    rows = frame.drop(index=[*unusable]) if unusable else frame  # which would be a copy
-    checked_by = validation.check(rows, request.suite or request.table.suite(inputs), folder / "data_docs")
+    suite = request.suite or request.table.suite(inputs)
+    checked_by = validation.check(frame, suite, folder / "data_docs", but=unusable)
     keys = request.table.keys(frame, inputs, request)
-    identities = division.identities(keys)
-    by = by and by.settled(rows, identities)
-    moved = by.moved(rows.drop(index=[*checked_by.quarantine]), identities) if by else {}
-    failed = {**moved, **checked_by.quarantine, **unusable}
-    kept, quarantine = set_aside(frame, keys, failed, request.source.name, request.rules, _wanted(request, parent))
+    light = frame[division.deciding(frame, request, by, inputs)]
+    failed = {**checked_by.quarantine, **unusable}
+    if by:
+        identities, rows = division.identities(keys), light.drop(index=[*unusable])
+        by = by.settled(rows, identities)
+        failed = by.moved(rows.drop(index=[*checked_by.quarantine]), identities) | failed
+    kept, quarantine = set_aside(light, keys, failed, request.source.name, request.rules, _wanted(request, parent))
     return _Parts(division.divide(kept, request, by, earlier, inputs), quarantine, checked_by)
 
 
@@ -193,7 +198,8 @@ def read_source(request: CreateDataRequest) -> ingest.Table:
     deciding = {request.group_column: "--group-column", request.time_column: "--time-column"}
     roles |= {column: option for column, option in deciding.items() if column}
     wanted = roles | dict.fromkeys([name for name in request.strata if name not in roles], "--stratify")
-    table = ingest.read(request.source, request.rules, wanted)
+    beside = None if volumes.on_volume(request.data_root) else request.data_root
+    table = ingest.read(request.source, request.rules, wanted, beside=beside)
     if (count := len(table.rows)) < request.rules.min_rows:
         what = f"{request.source.name}: {count} data rows are fewer than {request.rules.min_rows} (data.min_rows)."
         raise DataError(what, "Check that the export finished.")

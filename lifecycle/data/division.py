@@ -117,12 +117,28 @@ def divide(
         sides = _by_quota(rows["key"], strata, request.fractions, earlier.of("key"), together or ())
     near = None if found is None else _near(found, dict(zip(rows["key"], sides, strict=True)), request)
     divided = rows.assign(split=sides)
-    ordered = [name for name in ("row", "key", "text", request.table.target, "split") if name in divided]
-    divided = divided[ordered + [column for column in divided.columns if column not in ordered]]
+    divided = divided[in_file(divided.columns, request)]
     if request.table.has_classes:
         _require_classes_in_train(divided, by)
     _tell(divided, near, request)
     return Division(divided, near, starts)
+
+
+def in_file(columns: Iterable[str], request: CreateDataRequest) -> list[str]:
+    """Columns in the order in which the file of a version's rows has them."""
+    names = [*columns]
+    first = [name for name in ("row", "key", "text", request.table.target, "split") if name in names]
+    return first + [name for name in names if name not in first]
+
+
+def deciding(frame: "pd.DataFrame", request: CreateDataRequest, by: By | None, inputs: Columns) -> list[str]:
+    """The columns of a canonical frame that the split and the description of a version depend on, in their order."""
+    names = request.table.names(request, inputs)
+    needed = {request.table.target, *(names.get(column, f"source_{column}") for column in request.strata)}
+    needed |= {by.cells} if isinstance(by, ByColumn) else set()
+    looks_at_texts = isinstance(by, BySharedTexts) or request.rules.near_duplicates != "off"
+    needed |= {column.stored for column in inputs if looks_at_texts or not column.is_text}
+    return [name for name in frame if name in needed]
 
 
 def _strata(rows: "pd.DataFrame", request: CreateDataRequest, inputs: Columns) -> "pd.Series[str]":

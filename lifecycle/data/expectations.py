@@ -25,6 +25,25 @@ def _no_spark() -> Iterator[None]:
 
 with _no_spark():
     import great_expectations as gx
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+    from great_expectations.core.run_identifier import RunIdentifier
+    from great_expectations.data_context.types.resource_identifiers import (
+        ExpectationSuiteIdentifier,
+        ValidationResultIdentifier,
+    )
+    from great_expectations.execution_engine import PandasExecutionEngine
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.validator.validation_statistics import calc_validation_statistics
+    from great_expectations.validator.validator import Validator
 
-__all__ = ["ExpectationConfiguration", "gx"]
+__all__ = [
+    "ExpectationConfiguration",
+    "ExpectationSuiteIdentifier",
+    "ExpectationSuiteValidationResult",
+    "PandasExecutionEngine",
+    "RunIdentifier",
+    "ValidationResultIdentifier",
+    "Validator",
+    "calc_validation_statistics",
+    "gx",
+]

@@ -10,7 +10,7 @@ nobody's problem.
 
 import codecs
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,9 +22,11 @@ from lifecycle.data.readers.delta_tables import DeltaTable
 from lifecycle.data.readers.files import FileTable
 from lifecycle.data.source import Source
 from lifecycle.settings.rules import DataRules
+from lifecycle.storage.spilled import Spilled
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 Columns = Mapping[str, str] | Iterable[str]
 """Columns that are asked for; as a mapping, each with the option that names it."""
@@ -42,36 +44,40 @@ class Table(NamedTuple):
     sha256: str
 
 
-def read(source: Source, rules: DataRules, columns: Columns, *, most: int | None = None) -> Table:
+def read(
+    source: Source, rules: DataRules, columns: Columns, *, most: int | None = None, beside: Path | None = None
+) -> Table:
     """Read a whole table, or its first rows: the columns that are asked for and, as far as they hold texts, all others.
+
+    It lies on the disk, in a file without a name `beside` a folder, and is mapped: memory holds what is looked at.
 
     Raises:
         ConfigError: The source does not exist, or its scheme is not allowed.
         ConflictError: It changed while it was read.
         DataError: The file or a row is malformed; the message names row, line and column for each kind of problem.
     """
-    import pandas as pd
-
     wanted, problems = Wanted(_options(columns), others=True), Problems(source.name)
-    frames, no_texts, unusable, said = list["pd.DataFrame"](), set[str](), dict[int, str](), ""
-    with _table(source, rules).reading(wanted, ROWS_PER_BLOCK, problems, None) as reading:
-        for block in reading.blocks:
+    numbers, no_texts, unusable, said = list[Sequence[int]](), set[str](), dict[int, str](), ""
+    with Spilled(beside) as kept, _table(source, rules).reading(wanted, ROWS_PER_BLOCK, problems, None) as reading:
+        for block in filter(lambda block: block.rows, reading.blocks):
             for row, reason, place in cells.unusable_rows(block, wanted, rules, problems):
                 unusable.setdefault(row, reason)
                 said = said or place
             no_texts |= {
                 name for name in block.cells.keys() - wanted.columns.keys() if cells.are_mixed(block.cells[name])
             }
-            kept = {name: cells.storable(block.cells[name]) for name in block.cells if name not in no_texts}
-            frames.append(pd.DataFrame(kept, index=block.rows, dtype="str"))
-            if most is not None and sum(map(len, frames)) >= most:
+            texts = {name: cells.storable(block.cells[name]) for name in block.cells if name not in no_texts}
+            kept.add(texts, len(block.rows))
+            numbers.append(block.rows)
+            if most is not None and kept.rows >= most:
                 break
-    if not frames:
+        held = kept.columns() if numbers else {}
+    if not numbers:
         raise DataError(f"{source.name}: no data rows after the header.", "Check that the export finished.")
     if no_texts:
         header.tell_left_out(source.name, sorted(no_texts), header.NESTED)
-    whole = pd.concat(frames).rename_axis("row").drop(columns=[*no_texts], errors="ignore").fillna("")[:most]
-    return Table(_in_one_piece(whole), unusable, f"{said}{_latin_hint(source, said)}", reading.sha256)
+    held = {name: column for name, column in held.items() if name not in no_texts}
+    return Table(_frame(held, numbers)[:most], unusable, f"{said}{_latin_hint(source, said)}", reading.sha256)
 
 
 def stream(
@@ -149,7 +155,7 @@ def _in_chunks(blocks: Iterable[Block], columns: Collection[str], size: int) -> 
     waiting = list["pd.DataFrame"]()
     for block in chain(blocks, [None]):
         if block:
-            kept = {name: cells for name, cells in block.cells.items() if name in columns}
+            kept = {name: block.listed(name) for name in block.cells if name in columns}
             waiting.append(pd.DataFrame(kept, index=pd.Index(block.rows, name="row"), dtype=object))
         while waiting and (sum(map(len, waiting)) >= size or not block):
             whole = pd.concat(waiting) if len(waiting) > 1 else waiting[0]
@@ -157,12 +163,15 @@ def _in_chunks(blocks: Iterable[Block], columns: Collection[str], size: int) -> 
             waiting = [whole.iloc[size:]] if len(whole) > size else []
 
 
-def _in_one_piece(blocks: "pd.DataFrame") -> "pd.DataFrame":
-    """The same table without a trace of its blocks, which would show in the bytes of what is written of it."""
-    import pyarrow as pa
+def _frame(columns: "Mapping[str, pa.ChunkedArray]", numbers: Sequence[Sequence[int]]) -> "pd.DataFrame":
+    """Columns of texts by the numbers of their rows, without a copy of them."""
+    import pandas as pd
 
-    whole: pd.DataFrame = pa.Table.from_pandas(blocks, preserve_index=False).combine_chunks().to_pandas()
-    return whole.set_axis(blocks.index).astype("str")
+    count = sum(map(len, numbers))
+    is_whole = numbers[0][0] == 1 and numbers[-1][-1] == count
+    rows = pd.RangeIndex(1, count + 1) if is_whole else pd.Index([*chain.from_iterable(numbers)])
+    texts = {name: pd.array(column, dtype="str") for name, column in columns.items()}
+    return pd.DataFrame(texts, index=rows.rename("row"), copy=False)
 
 
 def _options(columns: Columns) -> dict[str, str]:

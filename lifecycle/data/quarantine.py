@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lifecycle.core import class_names
 from lifecycle.core.errors import DataError
 from lifecycle.data.columns import OTHER_SIDE
+from lifecycle.data.keys import repeated
 from lifecycle.settings.rules import DataRules
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def set_aside(
     target = frame["label" if classes else "target"]
     reasons.loc[_conflicting(target[reasons.isna()], keys, name, rules)] = CONFLICT
     usable = reasons.isna()
-    shared = keys[usable][keys[usable].duplicated(keep=False)]
+    shared = keys[usable & repeated(keys)]
+    shared = shared[shared.duplicated(keep=False)]
     first = pd.Series(shared.index, index=shared.index).groupby(shared).transform("min")
     repeats = first.index[first != first.index]
     reasons.loc[repeats] = DUPLICATE
@@ -103,12 +105,12 @@ def set_aside(
     elif reasons.notna().all():
         raise DataError(f"{name}: no row is left that can be used.", "Correct the source.")
     kept_row = first.reindex(reasons.index[reasons == DUPLICATE]).astype("Int64")
-    table = frame.assign(key=keys, reason=reasons.astype("str"), kept_row=kept_row).reset_index(names="row")
-    aside = reasons.notna().to_numpy()
-    kept = table[~aside].drop(columns=["reason", "kept_row"])
+    aside, table = reasons.notna(), frame.assign(key=keys)
+    kept = (table[~aside] if aside.any() else table).reset_index(names="row")
+    away = frame[aside].assign(reason=reasons[aside].astype("str"), kept_row=kept_row).reset_index(names="row")
     if classes:
         _tell_rare(target[reasons == RARE], kept["label"], classes)
-    return kept.reset_index(drop=True), table[aside].drop(columns="key").reset_index(drop=True)
+    return kept, away
 
 
 def rare_rows(
@@ -206,9 +208,9 @@ def _conflicting(
     Raises:
         DataError: There are such rows, and the rules do not tolerate them.
     """
-    keys = keys[labels.index]
-    repeated = labels[keys.duplicated(keep=False)]
-    different = repeated.groupby(keys[repeated.index]).transform("nunique")
+    twice = repeated(keys)
+    shared = labels[twice[labels.index]]
+    different = shared.groupby(keys[shared.index]).transform("nunique")
     rows = different.index[different > 1]
     if len(rows) and rules.conflicting_labels == "fail":
         of = str(keys.name).removeprefix("source_")

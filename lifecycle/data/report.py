@@ -1,6 +1,6 @@
 """`report.html`: what a dataset version holds, and examples of the rows that were set aside."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,16 @@ from lifecycle.problems.known import named
 if TYPE_CHECKING:
     import pandas as pd
 
+EXAMPLES = 5
+"""Rows that are shown of those with one reason."""
+
 
 def write(manifest: Manifest, quarantine: "pd.DataFrame", path: Path) -> None:
     """Write the report of a version, and make Great Expectations' pages beside it whole."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("lifecycle"), autoescape=True)
-    examples, shown = list(_examples(quarantine)), _shown(manifest, quarantine)
+    examples, shown = list(_examples(quarantine, manifest.quarantined)), _shown(manifest, quarantine)
     page = environment.get_template("dataset.html").render(m=manifest, examples=examples, columns=shown)
     path.write_text(page, encoding="utf-8")
     data_docs.finish(path.parent / "data_docs", manifest, environment)
@@ -30,6 +33,6 @@ def _shown(manifest: Manifest, quarantine: "pd.DataFrame", most: int = 8) -> lis
     return [name for name in (key, *names) if name in quarantine]
 
 
-def _examples(quarantine: "pd.DataFrame", limit: int = 5) -> Iterator[dict[str, Any]]:
+def _examples(quarantine: "pd.DataFrame", counts: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     for reason, rows in quarantine.groupby("reason"):
-        yield {"reason": reason, "count": len(rows), "rows": rows.head(limit).to_dict("records")}
+        yield {"reason": reason, "count": counts[str(reason)], "rows": rows.head(EXAMPLES).to_dict("records")}

@@ -5,9 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lifecycle.core.names import Side
+from lifecycle.data.keys import in_order
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+UNKNOWN = -1
 
 
 def assign(
@@ -26,20 +30,23 @@ def assign(
         fractions: Share of the whole per side, summing to 1.
         inherited: Key to side, from the previous version.
     """
+    import numpy as np
     import pandas as pd
 
-    sides = keys.map(dict(inherited)).astype("object")
-    for _, members in keys.groupby(strata, sort=True):
-        taken = sides.loc[members.index].value_counts()
+    names = [*dict.fromkeys(map(str, [*fractions, *inherited.values()]))]
+    numbers = {name: number for number, name in enumerate(names)}
+    known = keys.map({key: numbers[side] for key, side in inherited.items()}) if inherited else None
+    sides = np.full(len(keys), UNKNOWN) if known is None else known.fillna(UNKNOWN).to_numpy(np.int64, copy=True)
+    order, (stratum, _) = in_order(keys), pd.factorize(strata)
+    by_stratum = order[np.argsort(stratum[order], kind="stable")]
+    for members in np.split(by_stratum, np.cumsum(np.bincount(stratum))[:-1]):
+        taken = np.bincount(sides[members] + 1, minlength=len(names) + 1)[1:].tolist()
         quotas = apportion(len(members), list(fractions.values()))
-        missing = [max(0, quota - int(taken.get(side, 0))) for side, quota in zip(fractions, quotas, strict=True)]
-        fresh = members[sides.loc[members.index].isna()].sort_values()
+        missing = [max(0, quota - taken[number]) for number, quota in enumerate(quotas)]
+        fresh = members[sides[members] == UNKNOWN]
         shares = [gap / sum(missing) for gap in missing] if sum(missing) else list(fractions.values())
-        start = 0
-        for side, count in zip(fractions, apportion(len(fresh), shares), strict=True):
-            sides.loc[fresh.index[start : start + count]] = str(side)
-            start += count
-    return pd.Series(sides, index=keys.index, name="split").astype("str")
+        sides[fresh] = np.repeat(np.arange(len(fractions)), apportion(len(fresh), shares))
+    return pd.Series(pd.Categorical.from_codes(sides, pd.Index(names)), index=keys.index, name="split").astype("str")
 
 
 def apportion(total: int, shares: Sequence[float]) -> list[int]:

@@ -3,13 +3,18 @@
 An expectation of severity `critical` stops; one of severity `warning` names rows, with `meta.reason` as their reason.
 An expectation that could not be computed stops too, whatever its severity: Great Expectations reports it as a plain
 failure with an empty result.
+
+A long table is validated some rows at a time, since Great Expectations copies what it looks at several times; where an
+expectation asks about all rows together (a mean, repeats), the whole is.
 """
 
 import copy
 import html
 import json
 import logging
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +29,36 @@ if TYPE_CHECKING:
 Expectations = tuple[dict[str, Any], ...]
 
 logger = logging.getLogger(__name__)
+
+
+SUITE, BATCH = "rows", "source-rows"
+"""What Great Expectations' pages call the suite and the table."""
+AT_ONCE = 200_000
+"""Rows that are validated together."""
+EXAMPLES = 20
+"""Cells that Great Expectations shows of those that fail."""
+OF_COLUMNS = frozenset(
+    {"expect_table_columns_to_match_set", "expect_column_to_exist", "expect_column_values_to_be_of_type"}
+)
+"""What they say is the same of any rows of a table whose columns have a type."""
+OF_ROWS = frozenset(
+    {
+        "expect_column_pair_values_a_to_be_greater_than_b",
+        "expect_column_pair_values_to_be_equal",
+        "expect_column_value_lengths_to_be_between",
+        "expect_column_value_lengths_to_equal",
+        "expect_column_values_to_be_between",
+        "expect_column_values_to_be_in_set",
+        "expect_column_values_to_be_null",
+        "expect_column_values_to_match_regex",
+        "expect_column_values_to_match_regex_list",
+        "expect_column_values_to_not_be_in_set",
+        "expect_column_values_to_not_be_null",
+        "expect_column_values_to_not_match_regex",
+        "expect_column_values_to_not_match_regex_list",
+    }
+)
+"""What they say of a row depends on it alone."""
 
 
 class Report(Frozen):
@@ -50,31 +85,33 @@ def load_suite(data_name: str, problem: str | None = None) -> Expectations:
         raise ConfigError(f"{path} is not a Great Expectations suite: {error!r}.", "Correct the file.") from None
 
 
-def check(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> Report:
-    """Run the suite through a Checkpoint and write its Data Docs into the folder `docs`.
+def check(
+    frame: "pd.DataFrame", suite: Expectations, docs: Path, *, but: Collection[int] = (), at_once: int = AT_ONCE
+) -> Report:
+    """Run the suite on the rows, `but` for some, and write its Data Docs into the folder `docs`.
 
     Raises:
         DataError: A critical expectation failed, or one could not be computed; each is named with examples.
     """
-    outcome = _run_checkpoint(frame, suite, docs)
-    results = tuple(_summary(result) for result in outcome.results)
+    outcomes = _run(frame, suite, docs, but, at_once)
+    results = tuple(_summary(result) for result in outcomes)
     if len(results) != len(suite):
         raise DataError(f"Only {len(results)} of {len(suite)} expectations were evaluated.", "Check the suite.")
     stopping = [r for r in results if not r["success"] and (r["severity"] == "critical" or r["error"])]
     if stopping:
         raise DataError(f"{len(stopping)} expectations failed: {_bounded(stopping)}.", "Correct the data or the suite.")
     quarantine: dict[int, str] = {}
-    for result, summary in zip(outcome.results, results, strict=True):
+    for result, summary in zip(outcomes, results, strict=True):
         for row in result.result.get("unexpected_index_list") or ():
             quarantine.setdefault(int(row), summary["reason"])
-    logger.info("Validated %s rows with %d expectations", f"{len(frame):,}", len(results))
+    logger.info("Validated %s rows with %d expectations", f"{len(frame) - len(but):,}", len(results))
     return Report(results=results, quarantine=quarantine)
 
 
-def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> Any:
+def _run(frame: "pd.DataFrame", suite: Expectations, docs: Path, but: Collection[int], at_once: int) -> list[Any]:
+    """The results of Great Expectations on all rows together."""
     from lifecycle.data.expectations import ExpectationConfiguration, gx
 
-    unnamed = frame.rename_axis(index=None)  # rows of a named index would come back as dicts
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     context.add_data_docs_site("dataset", _site(docs))
@@ -82,20 +119,95 @@ def _run_checkpoint(frame: "pd.DataFrame", suite: Expectations, docs: Path) -> A
     try:
         # One by one: a suite of dicts drops those that are not valid.
         expectations = [ExpectationConfiguration(**copy.deepcopy(each)).to_domain_obj() for each in suite]
-        rules = context.suites.add(gx.ExpectationSuite(name="rows", expectations=expectations))
+        rules = context.suites.add(gx.ExpectationSuite(name=SUITE, expectations=expectations))
     except Exception as error:  # GX raises its own, pydantic's and plain errors for a bad suite
         raise ConfigError(f"The expectation suite is not valid: {error!s:.300}.", "Correct it.") from None
-    asset = context.data_sources.add_pandas("source").add_dataframe_asset("rows")
-    data = asset.add_batch_definition_whole_dataframe("all")
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name="rows", data=data, suite=rules))
-    checkpoint = gx.Checkpoint(
-        name="ingest",
-        validation_definitions=[definition],
-        actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["dataset"])],
-        result_format={"result_format": "COMPLETE"},
+    kinds = {each["type"] for each in suite}
+    size = at_once if kinds <= OF_ROWS | OF_COLUMNS and not any(map(_is_of_some, suite)) else max(1, len(frame))
+    parts = [_results(rows, rules, context) for rows in _in_parts(frame, but, size)]
+    whole = [_merged(of_parts) for of_parts in zip(*parts, strict=True)]
+    _write_docs(whole, context)
+    return whole
+
+
+def _is_of_some(expectation: Mapping[str, Any]) -> bool:
+    """Whether an expectation is about some rows only."""
+    return bool(expectation.get("kwargs", {}).get("row_condition"))
+
+
+def _in_parts(frame: "pd.DataFrame", but: Collection[int], size: int) -> "Iterator[pd.DataFrame]":
+    """The rows some at a time, at least once; rows of a named index would come back as dicts."""
+    for start in range(0, max(1, len(frame)), size):
+        rows = frame.iloc[start : start + size].rename_axis(index=None)
+        yield rows[~rows.index.isin([*but])] if but else rows
+
+
+def _results(rows: "pd.DataFrame", rules: Any, context: Any) -> list[Any]:
+    from lifecycle.data.expectations import PandasExecutionEngine, Validator
+
+    engine = PandasExecutionEngine(batch_data_dict={"rows": rows})
+    complete = {"result_format": {"result_format": "COMPLETE", "partial_unexpected_count": EXAMPLES}}
+    validator = Validator(execution_engine=engine, data_context=context)
+    found: list[Any] = validator.graph_validate(rules.expectation_configurations, runtime_configuration=complete)
+    return found
+
+
+def _merged(parts: Sequence[Any]) -> Any:
+    """One result of those on parts of the rows."""
+    broken = next((part for part in parts if _computation_error(part.exception_info or {})), None)
+    if broken or len(parts) == 1 or "element_count" not in parts[0].result:
+        return broken or next((part for part in parts if not part.success), parts[0])
+    whole, counts, lists = parts[0], Counter[str](), defaultdict[str, list[Any]](list)
+    for part in parts:
+        for name, value in part.result.items():
+            if isinstance(value, list):
+                lists[name] += value
+            elif name.endswith("_count"):
+                counts[name] += value or 0
+    said: dict[str, Any] = {name: lists[name][:EXAMPLES] for name in lists if name.startswith("partial_")}
+    common = Counter(lists["unexpected_list"]).most_common(EXAMPLES)
+    said["partial_unexpected_counts"] = [{"value": value, "count": count} for value, count in common]
+    said["unexpected_index_query"] = f"df.filter(items={lists['unexpected_index_list']}, axis=0)"
+    told = {**counts, **lists, **said, **_shares(counts)}
+    whole.result = {name: told.get(name, value) for name, value in whole.result.items()}
+    there, kwargs = counts["element_count"] - counts["missing_count"], whole.expectation_config.kwargs
+    whole.success = not there or (there - counts["unexpected_count"]) / there >= kwargs.get("mostly", 1)
+    return whole
+
+
+def _shares(counts: Mapping[str, int]) -> dict[str, Any]:
+    """What Great Expectations says of counts in percent."""
+    whole, missing, unexpected = (counts[f"{name}_count"] for name in ("element", "missing", "unexpected"))
+    there = whole - missing
+    of_there = unexpected / there * 100 if there else None
+    shares = {"unexpected_percent": of_there, "unexpected_percent_nonmissing": of_there}
+    return {**shares, "unexpected_percent_total": unexpected / whole * 100, "missing_percent": missing / whole * 100}
+
+
+def _write_docs(results: Sequence[Any], context: Any) -> None:
+    """Render the pages of the suite and of its results."""
+    from lifecycle.data import expectations
+
+    statistics = expectations.calc_validation_statistics(results)
+    run = expectations.RunIdentifier(run_time=datetime.now(UTC))
+    whole = expectations.ExpectationSuiteValidationResult(
+        results=results,
+        success=statistics.success,
+        suite_name=SUITE,
+        statistics={name: value for name, value in statistics._asdict().items() if name != "success"},
+        meta={
+            "run_id": run,
+            "validation_time": run.run_time,
+            "great_expectations_version": expectations.gx.__version__,
+        },
+        batch_id=BATCH,
     )
-    outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": unnamed})
-    return next(iter(outcome.run_results.values()))
+    suite = expectations.ExpectationSuiteIdentifier(name=SUITE)
+    place = expectations.ValidationResultIdentifier(
+        expectation_suite_identifier=suite, run_id=run, batch_identifier=BATCH
+    )
+    context.validation_results_store.add(place, whole)
+    context.build_data_docs(site_names=["dataset"])
 
 
 class EscapedPage:

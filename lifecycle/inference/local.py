@@ -264,7 +264,7 @@ def _predict(request: BatchRequest, model: Any, rows: pd.DataFrame) -> pa.Table:
     return pa.table(
         {
             "row": pa.array(rows.index.to_numpy(), pa.int64()),
-            "input_key": pa.array(_keys(rows, request), pa.string()),
+            "input_key": _keys(rows, request),
             **{name: predicted[name] for name in predicted.column_names},
             "model_name": pa.array([made_by.name] * count, pa.string()),
             "model_version": pa.array([made_by.version] * count, pa.int64()),
@@ -273,8 +273,8 @@ def _predict(request: BatchRequest, model: Any, rows: pd.DataFrame) -> pa.Table:
     )
 
 
-def _keys(rows: pd.DataFrame, request: BatchRequest) -> list[str]:
-    return storable([*map(str, rows[request.key_column] if request.key_column else rows.index)])
+def _keys(rows: pd.DataFrame, request: BatchRequest) -> "pa.StringArray":
+    return storable([*map(str, rows[request.key_column] if request.key_column else rows.index)]).cast(pa.string())
 
 
 def _storable(text: str) -> str:

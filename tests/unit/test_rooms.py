@@ -43,17 +43,18 @@ STARTED_FIRST = {
     "lifecycle.training.train": "the child of `replay` loads it",
 }
 LIGHT = {
-    "data": """cleaning columns dataset delta division shared_texts ingest opening quarantine
-        readers.csv_by_arrow readers.files readers.parquet report split tombstones twins validation""",
+    "core": "letters",
+    "data": """cells cleaning columns dataset delta division keys shared_texts ingest opening quarantine
+        readers.csv_by_arrow readers.files readers.parquet report split tombstones twins validation writing""",
     "databricks": "client credentials",
     "erasure": "wanted",
     "evaluation": "evaluate",
     "gate": "records selftest.selftest",
     "models": "external.external external.unpickle forms mlmodel own pipelines scoring_server storing",
     "problems": """chat.plots classification.plots classification.summary fitting own regression.plots
-        tabular.importance tabular.learnt text_classification.stored transformer.estimator transformer.learning""",
+        tabular.importance tabular.learnt text_classification.stored transformer.estimator transformer.learning text_classification.identity""",
     "registry": "card catalog registration store transfer",
-    "storage": "embedded",
+    "storage": "embedded spilled",
     "tracking": "champions client runs",
     "training": "bases",
 }

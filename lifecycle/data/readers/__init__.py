@@ -8,10 +8,16 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from lifecycle.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Cells = Union[list[Any], "pa.LargeStringArray"]
+"""Some cells of a column; as Arrow has them where each is a text that can be stored."""
 
 ROWS_PER_BLOCK = 20_000
 TOO_MANY = 1_000
@@ -37,8 +43,13 @@ class NotText(NamedTuple):
 class Block(NamedTuple):
     """The numbers of some rows, from 1, and their cells by column."""
 
-    rows: list[int]
-    cells: dict[str, list[Any]]
+    rows: Sequence[int]
+    cells: "dict[str, Cells]"
+
+    def listed(self, column: str) -> list[Any]:
+        """The cells of a column one by one."""
+        cells = self.cells[column]
+        return cells if isinstance(cells, list) else cells.to_pylist()
 
 
 class Reading:

@@ -51,8 +51,8 @@ def blocks(source: Source, file: BinaryIO, choose: Chosen, *, quoted: bool) -> I
             width, columns = len(names), choose(tuple(names))
         if rows.strip(b"\r\n"):
             batch = _parsed(rows, source.delimiter, width, columns, quoted=quoted)
-            cells = {name: batch[str(position)].to_pylist() for name, position in columns.items()}
-            yield Block(list(range(number, number + len(batch))), cells)
+            cells = {name: batch[str(position)].combine_chunks() for name, position in columns.items()}
+            yield Block(range(number, number + len(batch)), cells)
             number += len(batch)
     if not width:
         raise UnclearError
@@ -165,7 +165,7 @@ def _parsed(rows: bytes, delimiter: str, width: int, columns: dict[str, int], *,
                 delimiter=delimiter, quote_char=QUOTE.decode() if quoted else False, newlines_in_values=quoted
             ),
             pc.ConvertOptions(
-                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
+                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.large_string()), strings_can_be_null=False
             ),
         )
     except pa.ArrowInvalid:

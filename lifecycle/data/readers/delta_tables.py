@@ -88,6 +88,6 @@ class DeltaTable:
 
 def _digested(blocks: Iterator[Block], total: Any) -> Iterator[Block]:
     for block in blocks:
-        for row in zip(*block.cells.values(), strict=True):
+        for row in zip(*map(block.listed, block.cells), strict=True):
             total.update(json.dumps(row).encode() + b"\n")
         yield block

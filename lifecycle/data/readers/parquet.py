@@ -1,11 +1,11 @@
 """Parquet, and whatever else comes as Arrow's batches: each type as the text that CSV and JSON have for it."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
-from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Problems, Wanted, header
+from lifecycle.data.readers import ROWS_PER_BLOCK, Block, Cells, Problems, Wanted, header
 from lifecycle.data.source import Source
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def of_batches(columns: list[str], batches: "Iterable[pa.RecordBatch]") -> Itera
     number = 1
     for batch in batches:
         cells = {name: _texts(batch.column(name)) for name in columns}
-        yield Block(list(range(number, number + len(batch))), cells)
+        yield Block(range(number, number + len(batch)), cells)
         number += len(batch)
 
 
@@ -69,17 +69,21 @@ def _is_text(kind: "pa.DataType") -> bool:
     return True
 
 
-def _texts(column: "pa.Array") -> list[Any]:
+def _texts(column: "pa.Array") -> Cells:
     """The cells as texts; null and NaN are missing values, as an empty cell of CSV and null of JSON are."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     plain = _plain(column)
-    missing = (None, "nan") if pa.types.is_floating(_value_type(column)) else (None,)
     try:
-        return ["" if cell in missing else cell for cell in plain.to_pylist()]
-    except UnicodeDecodeError:
+        plain.validate(full=True)
+    except pa.ArrowInvalid:
         raw = plain.cast(pa.large_binary()).to_pylist()
         return ["" if cell is None else cell.decode("utf-8", "surrogateescape") for cell in raw]
+    texts = plain.cast(pa.large_string()).fill_null("")
+    if pa.types.is_floating(_value_type(column)):
+        return pc.if_else(pc.equal(texts, "nan"), "", texts)
+    return texts
 
 
 def _plain(column: "pa.Array") -> "pa.Array":

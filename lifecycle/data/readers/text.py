@@ -77,7 +77,7 @@ def note_undecodable(block: Block, lines: list[int], wanted: Wanted, problems: P
     `lines` says where each row begins, with 0 for those that decode.
     """
     for column in wanted.columns:
-        cells = block.cells[column]
+        cells = block.listed(column)
         if _is_unicode(cells):
             continue
         for row, line, cell in zip(block.rows, lines, cells, strict=True):

@@ -37,6 +37,8 @@ def departures(
     """How many rows hold a value outside the range, or a category, that was not learnt, by input and what it is."""
     counted = {}
     for column in inputs:
+        if column.is_text:
+            continue
         unlike = _unlike(learnt.get(column.name, {}), rows[column.stored])
         counted[column.name] = {what: rows for what, rows in unlike.items() if rows}
     return {name: of for name, of in counted.items() if of}

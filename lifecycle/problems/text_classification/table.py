@@ -2,15 +2,21 @@
 
 import hashlib
 import json
-from itertools import islice
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from lifecycle.core import class_names
+from lifecycle.core import class_names, letters
 from lifecycle.problems.classification.labels import spelled
 from lifecycle.problems.contract import DROP, TEXT_COLUMNS, Before, Canonical, Columns, Folder, TableRequest
-from lifecycle.problems.text_classification.identity import text_key
+from lifecycle.problems.text_classification.identity import text_keys
+
+ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+"""What JSON writes otherwise, of the signs that are usual in texts; the backslash comes first."""
+UNESCAPED = bytes({*range(256)} - ({*range(32)} - set(b"\n\r\t")))
+"""All other bytes that JSON writes as they are, or as `ESCAPES` says."""
 
 
 class TextTable:
@@ -41,10 +47,8 @@ class TextTable:
     def rows_digest(self, raw: pd.DataFrame) -> str:
         """The sha256 of the rows, each as JSON."""
         total = hashlib.sha256(json.dumps(list(raw.columns)).encode())
-        cells = (map(json.encoder.encode_basestring, raw[name].to_numpy(object)) for name in raw)
-        rows = (f"[{', '.join(row)}]\n" for row in zip(*cells, strict=True))
-        while some := "".join(islice(rows, 10_000)):
-            total.update(some.encode())
+        for cells in zip(*(letters.in_parts(raw[name]) for name in raw), strict=True):
+            total.update(letters.letters(_as_json(cells)))
         return total.hexdigest()
 
     def names(self, request: TableRequest, inputs: Columns) -> dict[str, str]:
@@ -61,13 +65,13 @@ class TextTable:
         inputs = self.inputs(raw, request, before)
         names = self.names(request, inputs)
         frame = raw.rename(columns={column: names.get(column, f"source_{column}") for column in raw.columns})
-        cells = frame[[*(column.stored for column in inputs), self.target]]
-        stripped = cells.apply(lambda column: column.str.strip())
-        trimmed = int((stripped != cells).to_numpy().sum())
-        stripped = stripped if trimmed else cells  # texts are held once
-        forms = {label: class_names.canonical(label) for label in stripped[self.target].unique()}
-        labels = spelled(stripped[self.target].map(forms), before.classes)
-        return Canonical(frame.assign(**{**stripped, self.target: labels}), inputs, {}, "", trimmed)
+        cells = {name: stripped(frame[name]) for name in [*(column.stored for column in inputs), self.target]}
+        trimmed = sum(count for _, count in cells.values())
+        target = cells.pop(self.target)[0]
+        forms = {label: class_names.canonical(label) for label in target.unique()}
+        labels = spelled(target.map(forms), before.classes)
+        texts = {name: texts for name, (texts, _) in cells.items()}
+        return Canonical(frame.assign(**texts, **{self.target: labels}), inputs, {}, "", trimmed)
 
     def inputs(self, raw: pd.DataFrame, request: TableRequest, before: Before) -> Columns:
         """The text."""
@@ -77,12 +81,12 @@ class TextTable:
     def keys(self, frame: pd.DataFrame, inputs: Columns, request: TableRequest) -> "pd.Series[str]":
         """The sha256 of the normalised text."""
         _ = inputs, request
-        texts = frame["text"]
-        return pd.Series([*map(text_key, texts.to_numpy(object))], texts.index, "str", texts.name)
+        return letters.series([text_keys(part) for part in letters.in_parts(frame["text"])], frame["text"], "text")
 
     def flaw(self, rows: pd.DataFrame) -> str:
         """That a text stands twice."""
-        return "a text stands twice" if len({*map(text_key, rows["text"].to_numpy(object))}) < len(rows) else ""
+        keys = letters.series([text_keys(part) for part in letters.in_parts(rows["text"])], rows["text"], "key")
+        return "a text stands twice" if keys.duplicated().any() else ""
 
     def suite(self, inputs: Columns) -> tuple[dict[str, Any], ...]:
         """None: those of texts are in `config/expectations/default.json`."""
@@ -93,6 +97,42 @@ class TextTable:
 def text_column(request: TableRequest) -> str:
     """Source column of the texts."""
     return next((name for name, kind in request.columns.items() if kind == "text"), "text")
+
+
+def stripped(cells: "pd.Series[str]") -> "tuple[pd.Series[str], int]":
+    """Cells without blanks around them, and how many had some; those without are not copied."""
+    parts, trimmed = [], 0
+    for part in letters.in_parts(cells):
+        kept = pc.utf8_trim_whitespace(part)
+        changed = int(pc.sum(pc.not_equal(kept, part)).as_py() or 0)
+        parts.append(kept if changed else part)
+        trimmed += changed
+    return letters.series(parts, cells, str(cells.name)), trimmed
+
+
+def _as_json(cells: "tuple[pa.LargeStringArray, ...]") -> pa.LargeStringArray:
+    """Rows as the lists of JSON, each with the end of a line, whose letters are not escaped."""
+    parts: list[Any] = ["["]
+    for column in cells:
+        parts += [_quoted(column), ", "]
+    return _joined(*parts[:-1], "]\n")
+
+
+def _joined(*parts: pa.LargeStringArray | str) -> pa.LargeStringArray:
+    """Cells that are put together of the parts of each; what is the same in all is said once."""
+    whole = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in (*parts, "")]
+    return pc.binary_join_element_wise(*whole)
+
+
+def _quoted(cells: pa.LargeStringArray) -> pa.LargeStringArray:
+    held = letters.letters(cells)
+    if held.translate(None, UNESCAPED):
+        escaped = map(json.encoder.encode_basestring, cells.to_pylist())
+        return pa.array(escaped, pa.large_string(), size=len(cells))
+    for sign, written in ESCAPES.items():
+        if sign.encode() in held:
+            cells = pc.replace_substring(cells, sign, written)
+    return _joined('"', cells, '"')
 
 
 TABLE = TextTable()
