@@ -103,8 +103,9 @@ def require_prefect() -> None:
 
 def existing(env: Environment, model_name: str) -> "Target":
     """The same as `registered`, for commands that only look."""
+    target = registered(env, model_name)
     require_state(settings.load(env))
-    return registered(env, model_name)
+    return target
 
 
 def registered(env: Environment, model_name: str) -> "Target":
@@ -121,11 +122,13 @@ def registered(env: Environment, model_name: str) -> "Target":
 
 
 def require_state(config: "Settings") -> None:
-    """Check that there is something to look at: to look makes no state.
+    """Check that there is something to look at, here or on a server: to look makes no state.
 
     Raises:
         ConfigError: No project, and no state in its place.
     """
+    if config.tracking_uri or config.registry_uri:
+        return
     if files.project() is None and not os.environ.get("MLOPS_CONFIG_DIR") and not config.state.exists():
         what = f"There is nothing here: {Path.cwd()} is in no project, and has no {config.state.name}."
         raise ConfigError(what, "Change to the project's folder, or begin one: mlops init TABLE")

@@ -38,13 +38,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the bundle, with a name of its own so that tests do not share jobs, that a test may change."""
-    folder = tmp_path / "project"
+    name = f"mlops-tests-{tmp_path.name}"
+    folder = tmp_path / name / "project"
     shutil.copytree(ROOT / "resources", folder / "resources")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     shutil.copy(ROOT / "databricks.yml", folder)
-    change(folder / "databricks.yml", "name: mlops-lifecycle", f"name: {tmp_path.name}")
+    change(folder / "databricks.yml", "name: mlops-lifecycle", f"name: {name}")
     for path in {*(folder / "resources").glob("*.yml")} - {folder / "resources" / "places.yml"}:
-        change(path, "-mlops-", f"-{tmp_path.name}-")
+        change(path, "-mlops-", f"-{name}-")
     return folder
 
 

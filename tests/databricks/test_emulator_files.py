@@ -16,21 +16,31 @@ from databricks.sdk.errors import AlreadyExists, BadRequest, NotFound, ResourceC
 from databricks.sdk.service.files import DirectoryEntry
 
 from databricks_emulator import Emulator
+from lifecycle.bundle import definition
+from tests.conftest import ROOT
 
 MEGABYTE = 1024 * 1024
-VOLUME = os.environ.get("DATABRICKS_TEST_VOLUME", "/Volumes/dev/ml/files")
-"""Of the tests that also meet a real workspace: a volume that may be written."""
+VOLUME = str(definition.read(ROOT, "dev").wheels.parent)
+"""That of the bundle, by `BUNDLE_VAR_…` another: some tests meet a real workspace."""
 
 
 @pytest.fixture
 def folder(client: WorkspaceClient) -> Iterator[str]:
-    """A folder of the test's own on a volume; the files in it are gone afterwards."""
-    path = f"{VOLUME}/{uuid4().hex}"
+    """A folder of the test's own on a volume, which is gone afterwards."""
+    path = f"{VOLUME}/mlops-tests/{uuid4().hex}"
     client.files.create_directory(path)
     yield path
-    for entry in client.files.list_directory_contents(path):
-        if not entry.is_directory:
+    remove(client, path)
+
+
+def remove(client: WorkspaceClient, folder: str) -> None:
+    """Remove a folder with all that lies in it, which the service does not do at once."""
+    for entry in client.files.list_directory_contents(folder):
+        if entry.is_directory:
+            remove(client, entry.path)
+        else:
             client.files.delete(entry.path)
+    client.files.delete_directory(folder)
 
 
 def call(workspace: Emulator, method: str, path: str, **what: object) -> requests.Response:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cli import runner
 from cli.main import main
 from cli.operations import deployments, project
 from lifecycle import settings
@@ -172,7 +173,17 @@ def test_looking_where_nothing_is_makes_nothing_and_says_so(
         with pytest.raises(SystemExit) as end:
             main()
         assert (end.value.code, "is in no project" in capsys.readouterr().err) == (2, True)
+    monkeypatch.setattr(sys, "argv", ["mlops", "history", "--model-name", "it's"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert (end.value.code, "is not a model name" in capsys.readouterr().err) == (2, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_lies_on_a_server_is_looked_at_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLOPS_TRACKING_URI", "http://127.0.0.1:9")
+    assert runner.existing(Environment("dev"), "mood").tracking_uri == "http://127.0.0.1:9"
 
 
 def test_what_is_never_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
