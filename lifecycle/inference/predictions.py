@@ -46,25 +46,27 @@ class Tally(NamedTuple):
         values = table[next(name for name, kind in answered.prediction.items() if kind == "double")].to_numpy()
         if not len(values):
             return cls(0, Counter(), None)
-        mean = float((values / len(values)).sum())  # a sum of large numbers may be more than a number can be
-        return cls(len(table), Counter(), Numbers(min=float(values.min()), mean=mean, max=float(values.max())))
+        low, high = float(values.min()), float(values.max())
+        mean = _within(low, 2 * float((values / len(values) / 2).sum()), high)
+        return cls(len(table), Counter(), Numbers(min=low, mean=mean, max=high))
 
     @classmethod
     def merged(cls, tallies: Iterable["Tally"]) -> "Tally":
         """One tally of several; the same in whatever order they come."""
         every = list(tallies)
         rows, known = sum(tally.rows for tally in every), [(tally.rows, tally.numbers) for tally in every]
+        labels = sum((tally.labels for tally in every), Counter[str]())
         parts = [(count / rows, numbers) for count, numbers in known if numbers]
-        numbers = (
-            Numbers(
-                min=min(part.min for _, part in parts),
-                mean=math.fsum(share * part.mean for share, part in parts),
-                max=max(part.max for _, part in parts),
-            )
-            if parts
-            else None
-        )
-        return cls(rows, sum((tally.labels for tally in every), Counter[str]()), numbers)
+        if not parts:
+            return cls(rows, labels, None)
+        low, high = min(part.min for _, part in parts), max(part.max for _, part in parts)
+        mean = _within(low, 2 * math.fsum(share * part.mean / 2 for share, part in parts), high)
+        return cls(rows, labels, Numbers(min=low, mean=mean, max=high))
+
+
+def _within(low: float, mean: float, high: float) -> float:
+    """A mean that was summed by halves, since the largest numbers add up to more than a number can be."""
+    return min(max(mean, low), high)
 
 
 def predict(model: Any, label: str, inputs: pd.DataFrame) -> pa.Table:
