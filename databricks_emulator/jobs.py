@@ -19,8 +19,7 @@ from databricks_emulator.jobs_runs import Attempt, JobRun, Repair, page_url
 from databricks_emulator.jobs_states import now
 from databricks_emulator.rules import Rules
 
-PAGE = 100
-MOST_JOBS, MOST_RUNS, USUAL = 100, 25, 20
+PAGE, MOST_JOBS, MOST_RUNS, USUAL = 100, 100, 25, 20
 
 Fields = dict[str, Any]
 Answer = Callable[[Fields], Fields]
@@ -34,9 +33,7 @@ class Jobs:
 
     def __init__(self, root: Path, engine: Engine, host: str, rules: Rules) -> None:
         self._kept = root / "jobs.json"
-        self._engine = engine
-        self._host = host
-        self._rules = rules
+        self._engine, self._host, self._rules = engine, host, rules
         self._ids = itertools.count(now() * 10, 13)
         kept = json.loads(self._kept.read_text(encoding="utf-8")) if self._kept.exists() else {}
         self._jobs: dict[int, Fields] = {int(job_id): job for job_id, job in kept.items()}
