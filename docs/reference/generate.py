@@ -1,10 +1,12 @@
-"""The reference of all settings, made of the models that read them: `python docs/reference/generate.py`."""
+"""The reference, made of what reads the settings and of what Prefect is given: `python docs/reference/generate.py`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from lifecycle.gate.verdict import RULES, Verdict
@@ -15,7 +17,8 @@ from lifecycle.settings.gate_rules import HIGHER, LOWER, OF_A_CLASS
 
 Row = tuple[str, ...]
 
-PAGE = Path(__file__).with_name("settings.md")
+FOLDER = Path(__file__).parent
+PROJECT = FOLDER.parents[1]
 INTRODUCTION = """\
 # Reference
 
@@ -51,6 +54,27 @@ VERDICT = """\
 What `mlops gate check --json` and `mlops gate explain --json` print and the challenger's run keeps. Its digest is the
 sha256 of the content as JSON with sorted keys; its JSON schema is [verdict.schema.json](../verdict.schema.json).
 """
+DEPLOYMENTS = """\
+# Deployments and automations
+
+Made by `python docs/reference/generate.py` from `prefect.yaml` and `automations.yaml`; a test fails where they differ.
+[Operations](../operations.md) says how they are used.
+
+## Deployments
+
+Schedules are by the clock of `{zone}` unless you say otherwise; they are off until `schedules: true` stands in
+`config/<env>.yaml`.
+
+{deployments}
+## Triggers
+
+{triggers}
+## Automations
+
+Made by `mlops setup`; notifications for each environment that names a block (`alerts`), the end of a wait for each that
+asks for approvals. Of events within so many seconds, one starts or sends something.
+
+{automations}"""
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 KINDS = {
     "boolean": "true, false",
@@ -64,12 +88,57 @@ KINDS = {
 
 
 def main() -> None:
-    """Write the page."""
-    PAGE.write_text(page(), encoding="utf-8")
+    """Write the pages."""
+    for name, content in pages().items():
+        (FOLDER / name).write_text(content, encoding="utf-8")
 
 
-def page() -> str:
-    """The page as it must be."""
+def pages() -> dict[str, str]:
+    """Each page as it must be, by its name."""
+    return {"settings.md": _settings(), "deployments.md": _deployments()}
+
+
+def _deployments() -> str:
+    prefect = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))
+    automations = yaml.safe_load((PROJECT / "automations.yaml").read_text(encoding="utf-8"))
+    automated = [
+        (f'"{entry["name"]}"', entry["description"], f"{entry['trigger'].get('within', '')}")
+        for kind in ("automations", "approvals", "notifications")
+        for entry in automations[kind]
+    ]
+    return DEPLOYMENTS.format(
+        zone=prefect["definitions"]["zone"],
+        deployments=_table(("deployment", "does", "when"), list(_deployed(prefect["deployments"]))),
+        triggers=_table(("trigger", "starts", "after", "", "`within`"), list(_triggered(prefect["deployments"]))),
+        automations=_table(("automation", "does", "`within`"), automated),
+    )
+
+
+def _deployed(entries: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """One row for what one flow does, in whatever environments."""
+    for does, group in groupby(entries, lambda entry: entry["description"]):
+        alike = list(group)
+        schedules = [schedule for entry in alike for schedule in entry.get("schedules", ())]
+        yield ", ".join(map(_deployment, alike)), does, ", ".join(dict.fromkeys(map(_schedule, schedules)))
+
+
+def _triggered(entries: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    for entry in entries:
+        for trigger in entry.get("triggers", ()):
+            events, state = ", ".join(map(_code, trigger["expect"])), "on" if trigger["enabled"] else "off"
+            yield f'"{trigger["name"]}"', _deployment(entry), events, state, str(trigger["within"])
+
+
+def _deployment(entry: Mapping[str, Any]) -> str:
+    return f"`{entry['entrypoint'].rpartition(':')[2].replace('_', '-')}/{entry['name']}`"
+
+
+def _schedule(schedule: Mapping[str, str]) -> str:
+    rule = schedule.get("cron") or " ".join(schedule["rrule"].split())
+    return f"{schedule['slug'].replace('-', ' ')}: {_code(rule)}"
+
+
+def _settings() -> str:
     blocks = [
         INTRODUCTION,
         ENVIRONMENT,
