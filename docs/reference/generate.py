@@ -1,5 +1,6 @@
 """The reference, made of what reads the settings and of what Prefect is given: `python docs/reference/generate.py`."""
 
+import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -19,6 +20,7 @@ Row = tuple[str, ...]
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parents[1]
+TESTS = sorted((PROJECT / "tests").rglob("test_*.py"))
 INTRODUCTION = """\
 # Reference
 
@@ -75,6 +77,15 @@ Made by `mlops setup`; notifications for each environment that names a block (`a
 asks for approvals. Of events within so many seconds, one starts or sends something.
 
 {automations}"""
+PROMISES = """\
+# Promises
+
+What the pipeline promises, and the test that fails when it does not keep it. `make test` runs them offline;
+`make test-all` runs their long versions, and again in every registry.
+
+Made by `python docs/reference/generate.py` of the paragraphs "Promise: …" at the head of the tests.
+
+"""
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 KINDS = {
     "boolean": "true, false",
@@ -95,7 +106,23 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Each page as it must be, by its name."""
-    return {"settings.md": _settings(), "deployments.md": _deployments()}
+    return {"settings.md": _settings(), "deployments.md": _deployments(), "promises.md": _promises()}
+
+
+def _promises() -> str:
+    heads = ((path, ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") for path in TESTS)
+    return PROMISES + "".join(
+        f"- {_promise(' '.join(paragraph.split()), path)}\n"
+        for path, head in heads
+        for paragraph in head.split("\n\n")
+        if paragraph.startswith("Promise: ")
+    )
+
+
+def _promise(said: str, path: Path) -> str:
+    """What is promised, and where it is tested: here, and in the files that the paragraph names."""
+    what, _, others = said.removeprefix("Promise: ").removesuffix(".").partition(" (also ")
+    return ", ".join([f"{what}: `{path.relative_to(PROJECT)}`", *([others.removesuffix(")")] if others else [])])
 
 
 def _deployments() -> str:

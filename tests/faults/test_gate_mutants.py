@@ -3,6 +3,8 @@
 A mutant is one comparison, connective, sign, constant or outcome of the deciding modules turned into another. It is
 loaded into a forked child of a process that has imported what no mutant changes. TEST_ROUNDS sets how many are drawn
 (half of it; default 6); from 200 on, as in `make test-all`, all of them are tried. TEST_SEED makes another draw.
+
+Promise: No comparison and no limit of the gate can be inverted unnoticed.
 """
 
 import json

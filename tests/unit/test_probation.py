@@ -1,4 +1,8 @@
-"""A new champion beside the one before it: what breaks the rule, what is undone of it, and who comes first."""
+"""A new champion beside the one before it: what breaks the rule, what is undone of it, and who comes first.
+
+Promise: A new champion that breaks the rule of its probation is rolled back by itself, each batch superseded once,
+killed anywhere; a person wins (also `tests/faults/test_probation_kills.py`).
+"""
 
 import json
 import shutil
