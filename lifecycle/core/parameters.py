@@ -136,6 +136,8 @@ Delimiter = Annotated[
     Field(pattern=DELIMITER, description="Of CSV: one character, or tab."),
 ]
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What numpy takes as one."""
 Strata = Annotated[
     tuple[str, ...] | None, BeforeValidator(_strata, json_schema_input_type=tuple[str, ...] | bool | None)
 ]
