@@ -111,6 +111,12 @@ class ModelDefinition(Rules):
         """The column that identifies a row of what is scored."""
         return self.inference.key or self.data.key
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of its algorithm, with the documents that it reads unless these name others."""
+        beside = {"documents": self.data.documents} if self.data.documents else {}
+        return {**beside, **self.training.params}
+
     def in_project(self, folder: Path) -> "ModelDefinition":
         """The same with its sources in a folder, from wherever they are read."""
         rooms = (("data", self.data), ("inference", self.inference))
