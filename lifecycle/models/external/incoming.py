@@ -117,7 +117,7 @@ def _checked(config: Settings, model: Incoming, asked: Asked, held: dict[str, An
         told = told.model_copy(update={"asks": "predict_proba"})
     columns = [(column.name, column.kind) for column in _read(asked, told)]
 
-    def under_contract(told: Told) -> wrapped.ExternalModel:
+    def under_contract(told: Told) -> Any:
         return told.under_contract(loaded, None if _is_one_text(asked) else columns, asked.manifest.problem, within)
 
     return contract.answers(asked, told, _rows(config, asked), under_contract)
@@ -163,7 +163,7 @@ def _stored(folder: Path, asked: Asked, told: Told, into: Path) -> StoredModel:
         artifacts["columns"].write_text(json.dumps(described, indent=2, ensure_ascii=False), encoding="utf-8")
     if asked.refusing:
         example = conversing.ExternalChat.example()
-        reads = dict.fromkeys(example, "any")
+        reads = {contract.MESSAGES: "any"}
         return StoredModel(Path(conversing.__file__), artifacts, reads, {"": "string"}, example, own=opened.BESIDE)
     inputs = {column.name: "string" if column.is_text else "any" for column in columns}
     return StoredModel(Path(wrapped.__file__), artifacts, inputs, problem.prediction, pd.DataFrame(), own=opened.BESIDE)

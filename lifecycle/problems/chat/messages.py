@@ -60,10 +60,11 @@ def is_table(model_input: Any) -> bool:
 
 def as_table(answers: Iterable[tuple[str, Sequence[str], Sequence[str], float, bool]]) -> pd.DataFrame:
     """Text, sources, passages, score and refusal of each answer as the table that is kept of them."""
-    texts, sources, passages, scores, refused = zip(*answers, strict=True) if (answers := [*answers]) else ((),) * 5
+    rows: list[Any] = [*answers]
+    texts, sources, passages, scores, refused = ([row[place] for row in rows] for place in range(5))
     return pd.DataFrame(
         {
-            "answer": pd.Series([*texts], dtype="str"),
+            "answer": pd.Series(texts, dtype="str"),
             "sources": pd.Series([json.dumps(each, ensure_ascii=False) for each in sources], dtype="str"),
             "score": np.array(scores, dtype="float64"),
             "refused": np.array(refused, dtype="float64"),

@@ -37,9 +37,10 @@ def _judged(judge: LanguageJudge, scores: ChatScores) -> Floats:
     said = np.flatnonzero(~scores.refused)
 
     def ask() -> Floats:
-        rows = [(Expected.of(scores.truth[row]).question, scores.answer[row], scores.passages[row]) for row in said]
         values = np.zeros(len(scores.truth))
-        values[said] = language_judge.supported([(*texts, json.loads(cell)) for *texts, cell in rows], judge)
+        each = zip(scores.truth[said], scores.answer[said], scores.passages[said], strict=True)
+        asked = [(Expected.of(cell).question, str(answer), json.loads(found)) for cell, answer, found in each]
+        values[said] = language_judge.supported(asked, judge)
         return values
 
     return scores.once(("judged", judge), ask)
