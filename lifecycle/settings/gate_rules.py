@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from lifecycle.core.frozen import Rules
+from lifecycle.core.parameters import LanguageEndpoint
 
 HIGHER = frozenset(
     {
@@ -27,9 +28,12 @@ HIGHER = frozenset(
         "exact_match",
         "refusal_accuracy",
         "groundedness",
+        "judged_groundedness",
     }
 )
 """Metrics of which more is better."""
+GROUNDED, JUDGED = "groundedness", "judged_groundedness"
+"""The share of sentences that the passages support: by their words, and by what a language model says."""
 LOWER = frozenset(
     {
         "log_loss",
@@ -101,6 +105,15 @@ class CostRules(Rules):
     matrix: dict[str, dict[str, Value]] = Field(
         {}, description="Cost by true label and predicted label; what is not named costs nothing."
     )
+
+
+class LanguageJudge(Rules):
+    """A language model that says which sentences of an answer the passages support: `judged_groundedness`."""
+
+    language_model: str = Field(min_length=1, max_length=200, description="Its name.")
+    endpoint: LanguageEndpoint = Field("", description="Its address, or `databricks`; default OPENAI_BASE_URL.")
+    timeout: float = Field(30, gt=0, le=3600, description="Seconds that it has for an answer.")
+    retries: int = Field(2, ge=0, le=20, description="How often it is asked again.")
 
 
 class InfrastructureRules(Rules):
@@ -184,6 +197,9 @@ class GateRules(Rules):
     calibration: CalibrationRules = CalibrationRules()
     budget: BudgetRules = BudgetRules()
     costs: CostRules | None = Field(None, description="What mistakes cost, in money.")
+    language_judge: LanguageJudge | None = Field(
+        None, description="Of chat: who says besides how well answers are grounded; it never decides alone."
+    )
     own_metrics: dict[str, Annotated[str, Field(pattern=OWN_METRIC)]] = Field(
         {}, description="Metrics of yours: name to `module:function`, more is better; `-module:function`, less is."
     )
@@ -209,6 +225,19 @@ class GateRules(Rules):
                 if wanted is not None and higher != wanted:
                     other = "ceilings" if wanted else "floors"
                     raise ValueError(f"{place}: of {name} {'more' if higher else 'less'} is better: it goes to {other}")
+        return self
+
+    @model_validator(mode="after")
+    def _no_judge_decides_alone(self) -> Self:
+        """What a language model says is told beside what is measured; by itself it opens no gate."""
+        if self.metric == JUDGED:
+            raise ValueError(f"metric: {JUDGED} is what a language model says, and decides nothing alone: {GROUNDED}")
+        if JUDGED in self.floors and GROUNDED not in self.floors:
+            raise ValueError(
+                f"floors: {JUDGED} is what a language model says: it needs a floor of {GROUNDED} beside it"
+            )
+        if JUDGED in self.floors and self.language_judge is None:
+            raise ValueError(f"floors: {JUDGED} needs `language_judge`")
         return self
 
     @model_validator(mode="after")

@@ -31,6 +31,7 @@ OPTIONAL = {
 STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",
     "lifecycle.gate.proof.replay": "it runs as a child, which must be ready before it imports libraries",
+    "lifecycle.models.external.conversing": "as with `wrapped`: what travels beside it is found in a model alone",
     "lifecycle.models.external.wrapped": "what travels beside it is importable where it is loaded from a model alone",
     "lifecycle.problems.chat.documents": "HTML and PDF are read with an extra",
     "lifecycle.problems.chat.endpoint": "its library is an extra",
