@@ -22,6 +22,7 @@ from lifecycle.core.parameters import (
     Name,
     OwnPath,
     Params,
+    Seed,
     Strata,
     VersionNumber,
 )
@@ -182,7 +183,7 @@ class Fitting(Request):
     params: Params | None = Field(
         None, description="Parameters of the algorithm, as \"{'alpha': 1.0, 'tfidf__min_df': 2}\"."
     )
-    seed: int | None = Field(None, description="Same data, parameters and seed give the same predictions; default 0.")
+    seed: Seed | None = Field(None, description="Same data, parameters and seed give the same predictions; default 0.")
 
     def fitted_by(self, definition: ModelDefinition) -> dict[str, Any]:
         """What a definition says of them; parameters belong to their algorithm."""

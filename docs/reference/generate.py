@@ -14,7 +14,7 @@ from lifecycle.gate.verdict import RULES, Verdict
 from lifecycle.problems.behaviour.suites import Suite
 from lifecycle.settings import Settings
 from lifecycle.settings.definitions import ModelDefinition
-from lifecycle.settings.gate_rules import HIGHER, LOWER, OF_A_CLASS
+from lifecycle.settings.gate_rules import HIGHER, JUDGED, LOWER, OF_A_CLASS
 
 Row = tuple[str, ...]
 
@@ -249,8 +249,9 @@ def _values(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 
 
 def _metrics() -> str:
-    rows = [(f"`{name}`", "more", "") for name in sorted(HIGHER)]
-    rows += [(f"`{name}`", "less", "needs `gate.costs`" if name == "cost" else "") for name in sorted(LOWER)]
+    needs = {"cost": "needs `gate.costs`", JUDGED: "needs `gate.language_judge`"}
+    better = {"more": HIGHER, "less": LOWER}
+    rows = [(f"`{name}`", kind, needs.get(name, "")) for kind, names in better.items() for name in sorted(names)]
     rows += [(f"`{prefix}<class>`", "more", "of one class") for prefix in OF_A_CLASS]
     return f"## Metrics\n\n{_table(('name', 'better is', ''), rows)}"
 

@@ -13,6 +13,7 @@ from lifecycle.core.errors import IntegrityError, MlopsError
 from lifecycle.core.names import is_name
 from lifecycle.data import dataset
 from lifecycle.databricks import credentials
+from lifecycle.doctor.definitions import examine_definitions
 from lifecycle.doctor.endpoints import examine_endpoints
 from lifecycle.doctor.finding import Finding, ok, problem, repairable
 from lifecycle.doctor.models import examine_model
@@ -32,7 +33,7 @@ ABANDONED_SECONDS = 3600
 
 
 def examine(environments: Sequence[Settings], *, repair: bool) -> list[Finding]:
-    """Look at database, registry, runs, endpoints, datasets and predictions of all environments.
+    """Look at database, registry, runs, definitions, endpoints, datasets and predictions of all environments.
 
     With `repair`, an alias is set back to what the log says, also where a hand moved or removed it.
     """
@@ -45,6 +46,7 @@ def examine(environments: Sequence[Settings], *, repair: bool) -> list[Finding]:
                 findings += _registries([config for config in environments if config.mlflow_uri == uri], repair=repair)
             except IntegrityError as error:  # a table or a value that SQLite itself does not miss
                 findings.append(problem("database", str(error)))
+    findings += examine_definitions(environments)
     for config in environments:
         findings += examine_endpoints(config, repair=repair)
     for root in dict.fromkeys(config.datasets for config in environments):
@@ -101,10 +103,13 @@ def _registries(environments: Sequence[Settings], *, repair: bool) -> Iterator[F
     """All models of each registry, and those that are defined; of Unity Catalog those in the environments' schemas."""
     uri = environments[0].mlflow_uri
     for registry in dict.fromkeys(config.registry_uri or "" for config in environments):
-        own = tuple(config.registered_name("") for config in environments if (config.registry_uri or "") == registry)
-        defined = [f"{schema}{model}" for schema in own for model in definitions.names()]
+        own = [config for config in environments if (config.registry_uri or "") == registry]
+        defined = [config.registered_name(model) for config in own for model in definitions.names()]
         for name in dict.fromkeys([*store.names(uri, registry), *defined]):
-            if name.startswith(own) or not credentials.is_databricks(registry or uri):
+            within = next((config for config in own if name.startswith(config.registered_name(""))), None)
+            if within:
+                yield from examine_model(store.target_of(within, "").named(name), repair=repair)
+            elif not credentials.is_databricks(registry or uri):
                 yield from examine_model(Target(tracking_uri=uri, registry_uri=registry, name=name), repair=repair)
     for run_id in runs.abandoned(uri):
         message = f"training run {run_id} is RUNNING, but its process has ended."

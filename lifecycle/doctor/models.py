@@ -91,17 +91,17 @@ def _champion(target: Target, now: Log) -> Finding:
     if now.champion is None:
         return ok(target.name, "no champion yet.")
     try:
-        loading.verify(promotion.reference(target, now.champion))
+        loading.load(promotion.reference(target, now.champion))
     except MlopsError as error:
         return problem(target.name, str(error))
-    return ok(target.name, f"the files of champion v{now.champion} are what was registered.")
+    return ok(target.name, f"the files of champion v{now.champion} are what was registered, and can be read here.")
 
 
 def _rollback_target(target: Target, now: Log) -> Iterator[Finding]:
     if now.previous is None:
         return
     try:
-        loading.verify(promotion.reference(target, now.previous))
+        loading.load(promotion.reference(target, now.previous))
     except MlopsError as error:
         yield problem(f"{target.name} v{now.previous}", f"a rollback would fail: {error}")
 

@@ -126,6 +126,8 @@ def refresh(root: Path, name: str, rules: MonitoringRules) -> Standing | None:
     drift, performance = history(root, name, rules)
     standing = findings.standing(drift, performance, _alerts(drift, performance, rules))
     if standing:
+        said = trust.statements(drift, performance, rules).get((standing.version, standing.last))
+        standing = standing.model_copy(update={"trust": said.verdict if said else ""})
         write_json(root / name / standings.FILE, standing.model_dump(mode="json"))
     return standing
 

@@ -106,11 +106,10 @@ def plan(
         ConfigError: An algorithm or parameter is unknown, or the dataset version does not exist; no run is opened.
     """
     manifest = dataset.load(config.datasets, training.data_name, training.data_version)
-    learning, params, seed = named(manifest.problem).learning, training.params, training.seed
-    fitted = own.algorithm_of(learning.estimators, training.algorithm, config.trusted_modules)
+    learning = named(manifest.problem).learning
+    asked = Spec(training.algorithm, training.params, training.seed, manifest.inputs)
+    (fitted, params, seed, _), pipeline = unfitted(config, learning, asked)
     entry = _entry(learning, fitted)
-    params = bases.pinned(config, entry, params)
-    pipeline = learning.build(Spec(fitted, params, seed, manifest.inputs))
     if not isinstance(fitted, OwnAlgorithm):
         fitting.require_per_class(fitted, params, manifest.fitted_classes)
     name, code = (fitted.path, fitted.digest) if isinstance(fitted, OwnAlgorithm) else (fitted, "")
@@ -139,6 +138,18 @@ def plan(
         checkpoints=config.state / CHECKPOINTS / key if entry and entry.base else None,
         vectors=config.state / VECTORS,
     )
+
+
+def unfitted(config: Settings, learning: Learning, asked: Spec) -> tuple[Any, Any]:
+    """What a training would fit, with its algorithm and base made exact, and its pipeline; nothing is written.
+
+    Raises:
+        ConfigError: An algorithm, a parameter, or a file or package that it needs is unknown, missing or not trusted.
+    """
+    fitted = own.algorithm_of(learning.estimators, asked.algorithm, config.trusted_modules)
+    params = bases.pinned(config, _entry(learning, fitted), asked.params)
+    spec = asked._replace(algorithm=fitted, params=params)
+    return spec, learning.build(spec)
 
 
 @lock.while_reading("data_root")

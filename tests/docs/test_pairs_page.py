@@ -33,7 +33,8 @@ def test_its_definition_and_parameters_are_valid_to_the_last_one() -> None:
 
 @exhaustive  # a page a night: what it goes through has tests of its own
 def test_every_command_and_program_runs_in_the_order_of_the_page(walk: Walk) -> None:
-    rows = pairs()
+    rows = pairs(900)
+    rows = rows[(rows["judgment"] == "neutral") | (rows["pair"] % 3 == 0)]  # as in real sets most are neutral
     rows.to_csv("nli.csv", index=False)
     rows.head(9).rename(columns={"premise": "said", "hypothesis": "asked"}).to_csv("more.csv", index=False)
     walk(PAGE)

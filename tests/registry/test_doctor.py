@@ -5,19 +5,26 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
+import pandas as pd
 import pytest
 
 from lifecycle import doctor, settings
 from lifecycle.core.errors import AliasMovedError
 from lifecycle.core.names import CHAMPION
 from lifecycle.core.references import ModelRef
+from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.inference import batch
 from lifecycle.inference.manifest import BatchRequest
+from lifecycle.models.external import incoming
+from lifecycle.models.external.contract import Asked
+from lifecycle.models.external.declared import Declared
 from lifecycle.registry import log, promotion, registration, store
 from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
 from lifecycle.storage import files
+from lifecycle.storage.files import tree_digest
 from lifecycle.tracking.client import client
 from tests.conftest import tree
 from tests.registry.conftest import State
@@ -264,3 +271,52 @@ def test_what_an_interrupted_step_left_is_named_and_is_no_problem(lived_in: Stat
     state, message = examined(lived_in)["leftover"]
     assert state == "ok"
     assert str(left) in message
+
+
+@pytest.mark.parametrize(
+    ("problem", "training", "said"),
+    [
+        ("text-classification", "{algorithm: embedding, params: {encoder: minilm}}", "is no folder and no installed"),
+        ("text-classification", "{algorithm: transformer, params: {base: /nowhere}}", "there is no such folder"),
+        ("chat", "{}", "papers"),
+        ("text-pair-classification", "{algorithm: 'ours:made'}", "trusted_modules"),
+        ("text-pair-classification", "{params: {'C': 3.0}}", ""),
+    ],
+)
+def test_a_definition_that_cannot_be_trained_here_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str, training: str, said: str
+) -> None:
+    """The files and the trust that a training would ask for, before somebody waits for one."""
+    monkeypatch.chdir(tmp_path)
+    Path("config/models").mkdir(parents=True)
+    data = "{name: nli, documents: papers}" if problem == "chat" else "{name: nli, columns: {said: text, asked: text}}"
+    Path("config/models/nli.yaml").write_text(f"problem: {problem}\ndata: {data}\ntraining: {training}\n")
+    found = {finding.what: finding for finding in doctor.examine([settings.load("dev")], repair=False)}
+    assert (found["definition nli"].state, said in found["definition nli"].message) == (
+        "problem" if said else "ok",
+        True,
+    )
+
+
+class Bullish(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Somebody's own code."""
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        return ["positive"] * len(model_input)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_champion_that_cannot_be_loaded_here_is_a_problem(state: State, tmp_path: Path) -> None:
+    """Code that is trusted where it was registered, and no longer by these settings."""
+    signature = mlflow.models.infer_signature(pd.DataFrame({"text": ["a"]}), ["positive"])
+    mlflow.pyfunc.save_model(tmp_path / "m", python_model=Bullish(), signature=signature, pip_requirements=[])
+    digest = tree_digest(tmp_path / "m")
+    trusting = state.config.model_copy(update={"trusted_models": (digest,)})
+    asked = Asked("news", dataset.load(state.config.datasets, "news", "1.0.0"), Declared())
+    trust = state.bayes.model_copy(update={"trusted_models": (digest,)})
+    model = incoming.register(trusting, "sentiment", incoming.Incoming(tmp_path / "m", "m", trust), asked, None)
+    promote(store.target_of(trusting, "sentiment"), model.model_copy(update={"trusted_models": (digest,)}))
+    assert {finding.state for finding in doctor.examine([trusting], repair=False)} == {"ok"}
+    [problem] = [finding for finding in doctor.examine([state.config], repair=False) if finding.state == "problem"]
+    assert problem.what == state.target.name
+    assert f"trusted_models: [{digest}]" in problem.message
