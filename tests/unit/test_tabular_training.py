@@ -204,8 +204,6 @@ def test_a_damaged_list_of_columns_is_no_model(stored: tuple[Path, ModelRef], co
     (folder / "artifacts" / "columns.json").write_text(content)
     with pytest.raises(IntegrityError, match=r"columns\.json cannot be read"):
         read_again(folder, ref)
-    with pytest.raises(IntegrityError, match=r"columns\.json cannot be read"):
-        loading.problem_and_inputs(folder, "it")
 
 
 def test_a_regressor_that_says_it_is_a_classifier_is_refused(stored: tuple[Path, ModelRef]) -> None:
