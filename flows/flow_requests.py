@@ -33,9 +33,7 @@ from lifecycle.problems.contract import TEXT
 from lifecycle.settings import Settings, definitions
 from lifecycle.settings.definitions import DataDefinition, ModelDefinition
 
-ONE_TABLE = (
-    "Name it: --input TABLE, or --data-name NAME; each time the same: inference.source of the model's definition."
-)
+ONE_TABLE = "Name it: --input TABLE, or --data-name NAME; each time the same: inference.source of its definition."
 VERSION = "{version}"
 """What the address of a table may hold."""
 

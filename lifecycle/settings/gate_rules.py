@@ -214,7 +214,12 @@ class GateRules(Rules):
 
     @model_validator(mode="after")
     def _metrics_exist(self) -> Self:
-        """A rule about a metric that there is not would never be asked: that is an error at the start."""
+        """A rule about a metric that there is not would never be asked: that is an error at the start.
+
+        One of one's own under the name of another would be asked in its place.
+        """
+        if taken := sorted(self.own_metrics.keys() & (HIGHER | LOWER)):
+            raise ValueError(f"own_metrics.{taken[0]}: there is a metric of this name: choose another")
         for place, names, wanted in (
             ("floors", self.floors, True),
             ("ceilings", self.ceilings, False),

@@ -95,6 +95,11 @@ def test_a_gain_that_tolerates_any_loss_is_refused(name: str, value: object) -> 
     assert GateRules(**{name: value}, metric="euros", own_metrics={"euros": "ours.money:euros"})
 
 
+def test_a_metric_of_ones_own_does_not_take_the_place_of_another() -> None:
+    with pytest.raises(ValidationError, match=r"own_metrics\.f1_macro: there is a metric of this name"):
+        GateRules(own_metrics={"f1_macro": "ours.money:always_one"}, floors={"f1_macro": 0.9})
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**70])
 def test_a_seed_that_numpy_does_not_take_is_refused_in_a_definition_and_in_a_request(seed: int) -> None:
     for model in (TrainingDefinition, flow_requests.TrainingRequest):

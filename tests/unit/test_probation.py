@@ -329,3 +329,13 @@ def test_events_start_no_more_trainings_than_the_budget_allows(tmp_path: Path) -
     assert retraining.refusal(tmp_path, "m", "c", RetrainingRules(budget=9)).startswith("cool-down")
     assert retraining.refusal(tmp_path, "m", "a", RetrainingRules(budget=0)) == "", "a run that is repeated goes on"
     assert retraining.refusal(tmp_path, "other", "c", rules) == ""
+
+
+def test_what_a_wrong_clock_has_dated_years_ahead_holds_nothing_up_until_then(tmp_path: Path) -> None:
+    ahead = json.dumps({"at": "2099-01-01T00:00:00+00:00"})
+    for folder in ("retrainings", "told"):
+        (tmp_path / "m" / folder).mkdir(parents=True)
+        (tmp_path / "m" / folder / "a.json").write_text(ahead)
+    assert retraining.refusal(tmp_path, "m", "b", RetrainingRules(budget=1)) == ""
+    assert retraining.refusal(tmp_path, "m", "c", RetrainingRules(budget=1)).startswith("cool-down")
+    assert store._told_lately(tmp_path, "m") == 0
