@@ -6,14 +6,11 @@ killed anywhere; a person wins (also `tests/faults/test_probation_kills.py`).
 
 import json
 import shutil
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import deltalake
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +30,7 @@ from lifecycle.registry import promotion
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import DataRules, InferenceRules, MonitoringRules, ProbationRules, RetrainingRules
 from tests.conftest import tree
-from tests.probation import act, hours, promoted, request_of, score, subject_of, trained
+from tests.probation import act, hours, promoted, request_of, requests_kept, score, subject_of, trained
 
 
 @pytest.fixture(scope="module")
@@ -200,23 +197,6 @@ def test_an_estimate_that_is_not_doubted_breaks_the_rule(config: Settings, subje
     assert once_each(config, subject) == {1: 200, 2: 200}
 
 
-def requests_of_day(day: int) -> list[dict[str, object]]:
-    """What a server kept of a day on which the meter was broken: every second request says which hour it is about."""
-    table = hours(100, day, broken=True)[["instant", "temp", "meter"]]
-    return [
-        {
-            "request_id": f"{day}/{number}",
-            "request_time": datetime(2025, 11, day, 8, tzinfo=UTC),
-            "status_code": 200,
-            "execution_duration_ms": 5.0,
-            "request": json.dumps({"dataframe_records": [row if number % 2 else row | {"instant": None}]}),
-            "response": json.dumps({"predictions": [{"prediction": row["meter"]}]}),
-            "model_version": 2,
-        }
-        for number, row in enumerate(table.to_dict("records"))
-    ]
-
-
 def delivered(config: Settings, subject: Subject, table: pd.DataFrame, key: str) -> labels.Joined:
     table.to_csv(config.state / "labels.csv", index=False)
     return labels.join(
@@ -234,11 +214,7 @@ def delivered(config: Settings, subject: Subject, table: pd.DataFrame, key: str)
 
 
 def test_requests_have_labels_and_a_shadow_as_batches_have(config: Settings, subject: Subject) -> None:
-    folder = config.state / "requests"
-    folder.mkdir(parents=True)
-    rows = [row for day in (1, 2) for row in requests_of_day(day)]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "1.parquet")
-    found = served.requests_of(subject, str(folder), "instant")
+    found = served.requests_of(subject, str(requests_kept(config)), "instant")
     assert found is not None
     served.measure(found)
     now = shadow.stands(subject)
