@@ -85,16 +85,20 @@ class Ours:
             with suppress(NotFound, RestException):
                 look()
                 found.append(name)
-        experiment = self.mlflow.get_experiment_by_name(self.experiment)
-        return [*found, *([self.experiment] if experiment and experiment.lifecycle_stage == "active" else [])]
+        return [*found, *self.experiments()]
+
+    def experiments(self) -> list[str]:
+        """The id of its experiment, unless that is deleted."""
+        found = self.mlflow.get_experiment_by_name(self.experiment)
+        return [found.experiment_id] if found and found.lifecycle_stage == "active" else []
 
     def remove(self) -> None:
         """Take it all away, also where only a part of it was made."""
         for job in [job for job in self.client.jobs.list() if self.name in str(job.settings.name)]:
             self.client.jobs.cancel_all_runs(job_id=job.job_id)
             self.client.jobs.delete(job.job_id)
-        if experiment := self.mlflow.get_experiment_by_name(self.experiment):
-            self.mlflow.delete_experiment(experiment.experiment_id)
+        for experiment in self.experiments():
+            self.mlflow.delete_experiment(experiment)
         with suppress(RestException):
             self.mlflow.delete_registered_model(self.model)
         with suppress(NotFound):
