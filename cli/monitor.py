@@ -294,7 +294,8 @@ def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: s
     for alert in alerts:
         console.echo(f"ALERT {alert.id}: {alert.told}")
         if found := silenced.get(alert.id):
-            console.echo(f"  silenced by {found.by} until {found.until:%Y-%m-%d %H:%M} UTC: {found.reason}")
+            by = f" by {found.by}" if found.by else ""  # in a container nobody may have a name
+            console.echo(f"  silenced{by} until {found.until:%Y-%m-%d %H:%M} UTC: {found.reason}")
             continue
         option = f"--model-name {model_name} --env {env}"
         console.echo(f"  what was measured:  mlops monitor show {option}")

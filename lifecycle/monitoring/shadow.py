@@ -195,8 +195,9 @@ def forget(subject: Subject, found: Probation) -> None:
         if not volumes.on_volume(folder):
             shutil.rmtree(folder, ignore_errors=True)
             continue
-        for path in sorted(volumes.glob(folder, "*/*"), key=lambda each: each.name != batches.MANIFEST):
-            volumes.remove(path)  # the manifest first: without it nothing is published
+        for pattern in (f"*/{batches.MANIFEST}", "*/*/*"):  # the manifest first: without it nothing is published
+            for path in volumes.glob(folder, pattern):
+                volumes.remove(path)
 
 
 def _of(subject: Subject, now: Log) -> Probation:
