@@ -10,11 +10,11 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class Place(NamedTuple):
-    """Where a command or a group of commands stands, and the line that a list of commands shows of it."""
+    """Where a command or a group stands, and the line that a list shows of it; without one the list imports it."""
 
     module: str
     attribute: str
-    line: str
+    line: str = ""
 
 
 class Commands(Mapping[str, Any]):
@@ -52,7 +52,10 @@ class LazyGroup(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Help with the lines of the table in place of the commands."""
         outline = copy.copy(self)
-        outline.commands = {name: TyperCommand(name, help=place.line) for name, place in self.places.items()}
+        outline.commands = {
+            name: TyperCommand(name, help=place.line) if place.line else self.commands[name]
+            for name, place in self.places.items()
+        }
         TyperGroup.format_help(outline, ctx, formatter)
 
 

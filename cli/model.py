@@ -1,12 +1,14 @@
 """`mlops model …`: the registry. Here is what looks and adopts; registering, labels and removal have own modules."""
 
 import json
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import typer
 from pydantic import Field
 
-from cli import console, model_labels, model_register, model_remove, options, runner, show
+from cli import console, options, runner, show
+from cli.lazy import LazyGroup, Place
 from flows.request import Request
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError, DataError
@@ -20,19 +22,48 @@ from lifecycle.registry import adoption, catalog, leaderboard
 from lifecycle.registry import card as cards
 from lifecycle.registry.store import Target
 
-app = typer.Typer(
-    help="The registry: register, find, describe, alias, delete, clean up, migrate.", no_args_is_help=True
-)
-model_register.add_to(app)
-model_labels.add_to(app)
-model_remove.add_to(app)
+
+class Models(LazyGroup):
+    """Every command of `mlops model`: who only looks imports nothing of what registers."""
+
+    places: ClassVar[Mapping[str, Place]] = {
+        "create": Place("cli.model_register", "create"),
+        "register": Place("cli.model_register", "register"),
+        "copy": Place("cli.model_register", "copy"),
+        "register-mlflow": Place("cli.model_register", "register_mlflow"),
+        "register-external": Place("cli.model_register", "register_external"),
+        "register-bert": Place("cli.model_register", "register_bert"),
+        "register-vader": Place("cli.model_register", "register_vader"),
+        "describe": Place("cli.model_labels", "describe"),
+        "delete": Place("cli.model_remove", "delete"),
+        "cleanup": Place("cli.model_remove", "cleanup"),
+        "rename": Place("cli.model_remove", "rename"),
+        "retire-missing": Place("cli.model_remove", "retire_missing"),
+        "migrate-stages": Place("cli.model_remove", "migrate_stages"),
+        "list": Place("cli.model", "list_"),
+        "show": Place("cli.model", "show_"),
+        "card": Place("cli.model", "card"),
+        "search": Place("cli.model", "search"),
+        "predict": Place("cli.model", "predict"),
+        "adopt": Place("cli.model", "adopt"),
+        "alias": Place("cli.model_labels", "alias"),
+        "tag": Place("cli.model_labels", "tag"),
+    }
+
+
+app = typer.Typer(cls=Models, no_args_is_help=True)
+
+
+@app.callback()
+def _registry() -> None:
+    """The registry: register, find, describe, alias, delete, clean up, migrate."""
+
 
 PROD = Environment.PROD
 MEASURED = 10
 """So many of a model's versions, the latest, are shown with their metrics: each is a file that is read."""
 
 
-@app.command("list")
 def list_(env: options.Env = PROD, as_json: options.Json = False) -> None:
     """List all registered models of the registry, of all environments that share it, with their champions."""
     config = settings.load(env)
@@ -59,7 +90,6 @@ def list_(env: options.Env = PROD, as_json: options.Json = False) -> None:
     show.table(("model", "versions", "latest", "champion", "metric of its verdict", "alias settled"), rows)
 
 
-@app.command("show")
 def show_(
     model_name: options.ModelName,
     env: options.Env = PROD,
@@ -90,7 +120,6 @@ def show_(
         show.model_version(facts, signature)
 
 
-@app.command()
 def card(
     model_name: options.ModelName,
     env: options.Env = PROD,
@@ -111,7 +140,6 @@ def card(
     )
 
 
-@app.command()
 def search(
     name: Annotated[str, typer.Option("--name", help="Shell pattern over the full name, such as 'prod.*'.")] = "*",
     tag: Annotated[str | None, typer.Option("--tag", help="key or key=value, of the version or its model.")] = None,
@@ -148,7 +176,6 @@ class PredictRequest(Request):
     stage: str | None = Field(None, description="A former stage: Staging, Production.")
 
 
-@app.command()
 @options.of_request
 def predict(
     request: PredictRequest,
@@ -200,7 +227,6 @@ def _cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-@app.command()
 def adopt(
     model_name: options.ModelName,
     reason: options.Reason,

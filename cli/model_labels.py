@@ -18,13 +18,6 @@ Name = Annotated[str, typer.Option("--alias", help="challenger, shadow, canary, 
 Key = Annotated[str, typer.Option("--key", help="Name of the tag.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands under `mlops model`."""
-    app.add_typer(alias, name="alias")
-    app.add_typer(tag, name="tag")
-    app.command()(describe)
-
-
 @alias.command("set")
 def set_alias(
     model_name: options.ModelName,

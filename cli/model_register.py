@@ -33,16 +33,6 @@ DEV, STAGING = Environment.DEV, Environment.STAGING
 Description = Annotated[str, typer.Option("--description", help="What it is, for people.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands under `mlops model`."""
-    for command in (create, register, copy):
-        app.command()(command)
-    app.command("register-mlflow")(register_mlflow)
-    app.command("register-external")(register_external)
-    app.command("register-bert")(register_bert)
-    app.command("register-vader")(register_vader)
-
-
 def create(
     model_name: options.ModelToChange,
     env: options.Env = DEV,

@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 DEV, PROD = Environment.DEV, Environment.PROD
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands under `mlops model`."""
-    for command in (delete, cleanup, rename):
-        app.command()(command)
-    app.command("retire-missing")(retire_missing)
-    app.command("migrate-stages")(migrate_stages)
-
-
 class DeletionRequest(Form):
     """What is deleted."""
 

@@ -62,6 +62,7 @@ def test_a_light_command_imports_only_what_it_needs(line: str) -> None:
     packages, own = imported(line)
     assert packages & HEAVY <= LIGHT[line]
     assert line.startswith("train") or "cli.steps" not in own, "who only looks imports none of the steps"
+    assert "cli.model_register" not in own, "nor what registers"
 
 
 @pytest.mark.usefixtures("home")
