@@ -32,7 +32,7 @@ def deploy(
     bundle = definition.read(root, target, _pairs(variables or []))
     with tempfile.TemporaryDirectory(prefix="mlops-wheel-") as folder:
         built = wheel or publish.build_wheel(root, Path(folder))
-        items = publish.deploy(bundle, built, root / "notebooks", dry_run=dry_run)
+        items = publish.deploy(bundle, built, root, dry_run=dry_run)
     if as_json:
         show.print_json(items)
         return

@@ -215,8 +215,9 @@ def _proposal(frame: "pd.DataFrame", request: InitRequest, *, ask: bool) -> "Pro
     if request.target in request.drop:
         raise ConfigError(f"The target {request.target!r} cannot be dropped.", "Leave it out of --drop.")
     if len(kept.columns) < 2:
-        what = f"A model needs a target and an input: there are {len(kept.columns)} columns, {_listed(kept.columns)}."
-        raise ConfigError(what, "Is the delimiter another one? --delimiter")
+        left = _listed(kept.columns) or "none"
+        what = f"A model needs a target and an input; of the columns that can be read there is left: {left}."
+        raise ConfigError(what, "Rename those that appear twice, drop fewer, or declare another --delimiter.")
     if beside := _folder(request):
         return beside[0].propose(kept, request.target, beside[1])
     proposal = propose(kept, request.target)

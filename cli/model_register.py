@@ -175,8 +175,8 @@ class ExternalRequest(Form):
     trained_on: list[str] | None = Field(
         None, description="The splits of that version that it saw: train; train,test; all (default). May be repeated."
     )
-    memory_limit_mb: int = Field(2048, description="Memory of the process that reads it.")
-    timeout_seconds: int = Field(120, description="Time of the process that reads it.")
+    memory_limit_mb: int = Field(2048, ge=1, le=1_048_576, description="Memory of the process that reads it.")
+    timeout_seconds: int = Field(120, ge=1, le=86_400, description="Time of the process that reads it.")
     description: Description = ""
 
     @property

@@ -43,7 +43,7 @@ class TuneRequest(Fitting):
     trials: int | None = Field(
         None, description="So many candidates; default 20, of halving 27, of a grid all.", ge=1, le=10_000
     )
-    minutes: float | None = Field(None, description="No trial begins later than this.", gt=0)
+    minutes: float | None = Field(None, description="No trial begins later than this.", gt=0, le=525_600)
     folds: int = Field(5, description="Folds of the cross-validation.", ge=2, le=50)
     metric: str = Field("", description="Metric to search by; default the one that the gate decides by.")
     param: Annotated[

@@ -126,7 +126,11 @@ def _measured(standing: Standing | None) -> tuple[str, ...]:
         return "none yet", "", "", "none"
     line, metric = standing.worst, standing.performance
     worst = f"{line.name}: {line.measure} {line.value:.3g} (limit {line.limit:.3g})" if line and line.share else ""
-    how = "estimated" if metric and metric.part == "estimate" else f"labels of {standing.answered}"
+    how = (
+        f"estimated, {standing.trust or 'unconfirmed'}"
+        if metric and metric.part == "estimate"
+        else f"labels of {standing.answered}"
+    )
     performance = f"{metric.name} {metric.now:.3g}, judged {metric.before:.3g} ({how})" if metric else ""
     alerts = ", ".join(f"{alert.kind} since {alert.since}" for alert in standing.alerts)
     return f"{standing.day} (v{standing.version})", worst, performance, alerts or "none"

@@ -63,7 +63,7 @@ def main() -> None:
 
 def free_edition(emulator: Emulator, home: Path) -> dict[str, str]:
     """Restrict a workspace to what the Free Edition has, and write the settings that its page asks for."""
-    emulator.restrict(serverless_only=True, absent=["dev", "staging", "prod"])
+    emulator.restrict("serverless_only", absent=["dev", "staging", "prod"])
     config = home / "config"
     shutil.copytree(REPOSITORY / "config", config)
     (config / "platforms/databricks.yaml").write_text(settings_of_the_page(), encoding="utf-8")

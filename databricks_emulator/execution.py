@@ -28,7 +28,8 @@ from databricks_emulator.jobs_states import (
     now,
     of_run,
 )
-from databricks_emulator.rules import MOST_TASKS_AT_ONCE, Rules
+from databricks_emulator.rules import Rules
+from databricks_emulator.rules_list import MOST_TASKS_AT_ONCE
 
 GLANCE = 0.02
 """Seconds between two looks at what no event tells of: room in a queue, a fault that holds no longer."""

@@ -66,6 +66,7 @@ class Attempts:
     """Executes attempts, each as a process tree in a folder of its own."""
 
     def __init__(self, root: Path, environments: Environments, faults: Faults, workspace: dict[str, str]) -> None:
+        """`workspace` is where tasks find it, with which token: their runtime tells them, no variable does."""
         self._root = root / "runs"
         self._environments = environments
         self._faults = faults
@@ -120,11 +121,13 @@ class Attempts:
     async def _start(self, run: JobRun, attempt: Attempt) -> ProcessTree:
         folder = self._folder(run, attempt)
         (folder / "work").mkdir(parents=True)
-        order = self._order(run, attempt) | {"report": str(folder / "report.json")}
+        order = self._order(run, attempt) | {"report": str(folder / "report.json"), "workspace": self._workspace}
+        order["offline"] = self._environments.is_offline(run, attempt)
+        (folder / "order.json").touch(mode=0o600)
         (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
         python = await self._environments.interpreter(run, attempt)
         command = [python, "-P", str(LAUNCHER), str(folder / "order.json")]
-        variables = self._environments.variables(run, attempt, self._workspace)
+        variables = self._environments.variables(run, attempt)
         return await ProcessTree.start(command, folder / "work", variables, folder / "log")
 
     def _folder(self, run: JobRun, attempt: Attempt) -> Path:
@@ -132,7 +135,7 @@ class Attempts:
 
     def _order(self, run: JobRun, attempt: Attempt) -> dict[str, Any]:
         """What the launcher is told: the task with all references resolved and all parameters in their places."""
-        known = known_to(run, attempt, self._workspace["DATABRICKS_HOST"])
+        known = known_to(run, attempt, self._workspace["host"])
         try:
             task = resolve(_parametrised(run, attempt), known)
         except UnresolvableError as error:

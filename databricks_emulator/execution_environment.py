@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from databricks_emulator.jobs_runs import Attempt, JobRun
 from databricks_emulator.jobs_states import Outcome, failed
+from databricks_emulator.rules import Rules
 from databricks_emulator.workspace import HEADER
 
 REPOSITORY = Path(__file__).parents[1]
@@ -45,7 +46,8 @@ class Environments:
     environment of the dependencies that the task declares, once for each set of them.
     """
 
-    def __init__(self, root: Path, mode: str, place: Callable[[str], Path]) -> None:
+    def __init__(self, root: Path, mode: str, place: Callable[[str], Path], rules: Rules) -> None:
+        self._root, self._rules = root, rules
         self._folder = root / "environments"
         self._home = root / "home"
         self._mode = mode
@@ -88,8 +90,8 @@ class Environments:
         except MlflowException:
             return None
 
-    def variables(self, run: JobRun, attempt: Attempt, workspace: dict[str, str]) -> dict[str, str]:
-        """The variables of a task's process: none of ours that would lead it elsewhere than to its workspace."""
+    def variables(self, run: JobRun, attempt: Attempt) -> dict[str, str]:
+        """The variables of a task's process: none of ours, and as on Databricks neither host nor token."""
         self._home.mkdir(exist_ok=True)
         cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
@@ -106,9 +108,13 @@ class Environments:
             "PYSPARK_SUBMIT_ARGS": " ".join(
                 [*(f"--conf {key}={value}" for key, value in SPARK.items()), "pyspark-shell"]
             ),
-            **workspace,
+            **dict.fromkeys(TRUST, str(self._root / "ca.pem")),
             **_declared(run, attempt.task),
         }
+
+    def is_offline(self, run: JobRun, attempt: Attempt) -> bool:
+        """Whether a task reaches its workspace and nothing else: one without a cluster, where the rules say so."""
+        return self._rules.offline and _runtime(run, attempt.task).startswith("client.")
 
     def _requirement(self, text: str) -> str:
         """A line of dependencies with the places on disk of the files that it names."""

@@ -36,7 +36,9 @@ def main():
     _end_with_emulator()
     report = {"values": {}}
     dbutils = _dbutils(order, report)
-    _offer(dbutils)
+    _offer(dbutils, order["workspace"])
+    if order["offline"]:
+        _stay_inside()
     try:
         {"python_wheel_task": _wheel, "spark_python_task": _file, "notebook_task": _notebook}[order["kind"]](
             order, dbutils
@@ -76,15 +78,30 @@ def _end_with_emulator():
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _offer(dbutils):
+def _offer(dbutils, workspace):
     """Be the runtime as clients look for it: `from databricks.sdk.runtime import dbutils`.
 
-    Without it they would take this for a machine outside and start a Spark session.
+    Without it they would take this for a machine outside and start a Spark session. It alone knows the workspace and
+    the task's token: no variable does.
     """
     runtime = ModuleType("dbruntime")
     initializer = SimpleNamespace(get_namespace_globals=lambda: {"dbutils": dbutils})
     runtime.UserNamespaceInitializer = SimpleNamespace(getOrCreate=lambda: initializer)
-    sys.modules["dbruntime"] = runtime
+    credentials = ModuleType("dbruntime.sdk_credential_provider")
+    header = {"Authorization": f"Bearer {workspace['token']}"}
+    credentials.init_runtime_native_auth = lambda: (workspace["host"], lambda: header)
+    sys.modules |= {"dbruntime": runtime, "dbruntime.sdk_credential_provider": credentials}
+
+
+def _stay_inside():
+    """Let this process connect to the workspace alone, which is this address; all others stand for the internet."""
+    inside = {"127.0.0.1", "localhost", "::1"}
+
+    def refuse(event, about):
+        if event == "socket.connect" and isinstance(about[1], tuple) and about[1][0] not in inside:
+            raise ConnectionRefusedError(111, "Outbound network access is restricted")
+
+    sys.addaudithook(refuse)
 
 
 def _wheel(order, _):

@@ -102,21 +102,26 @@ class Files:
             raise refusal("NOT_FOUND", f"The file being accessed is not found: {path}")
         return place
 
+    def _asked(self, request: Request) -> PurePosixPath:
+        path = asked(request)
+        self._rules.require_files_api(path)
+        return path
+
     async def _upload(self, request: Request) -> Response:
-        await self.receive(asked(request), request.stream(), overwrite=may_overwrite(request))
+        await self.receive(self._asked(request), request.stream(), overwrite=may_overwrite(request))
         return Response(status_code=204)
 
     async def _download(self, request: Request) -> Response:
-        return FileResponse(self.readable(asked(request)), media_type=MEDIA_TYPE)
+        return FileResponse(self.readable(self._asked(request)), media_type=MEDIA_TYPE)
 
     async def _delete(self, request: Request) -> Response:
-        path = asked(request)
+        path = self._asked(request)
         self._guard(path)
         self.readable(path).unlink()
         return Response(status_code=204)
 
     async def _make_directory(self, request: Request) -> Response:
-        path = asked(request)
+        path = self._asked(request)
         self._guard(path)
         try:
             self.place(path).mkdir(parents=True, exist_ok=True)
@@ -126,7 +131,7 @@ class Files:
 
     async def _list(self, request: Request) -> Response:
         """The directory's content, a page at a time; the token of a page is where it begins."""
-        path = asked(request)
+        path = self._asked(request)
         place = self._directory(path)
         if request.method == "HEAD":
             return Response()
@@ -137,7 +142,7 @@ class Files:
         return JSONResponse({"contents": [_entry(path, child) for child in children[start:end]]} | more)
 
     async def _delete_directory(self, request: Request) -> Response:
-        path = asked(request)
+        path = self._asked(request)
         self._guard(path)
         place = self._directory(path)
         if any(place.iterdir()):

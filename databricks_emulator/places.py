@@ -31,6 +31,7 @@ class Places:
     def routes(self) -> list[Route]:
         return [
             *(Route(f"{ROOT}/{kind}/{{name}}", self._get, methods=["GET"]) for kind in LEVELS),
+            *(Route(f"{ROOT}/{kind}/{{name}}", self._delete, methods=["DELETE"]) for kind in LEVELS),
             *(Route(f"{ROOT}/{kind}", self._create, methods=["POST"]) for kind in LEVELS),
             *(Route(f"{root}/tables/{{name}}", self._table, methods=["GET"]) for root in (ROOT, OF_MLFLOW)),
             Route(f"{ROOT}/permissions/{{kind}}/{{name}}", self._granted, methods=["GET"]),
@@ -41,6 +42,13 @@ class Places:
         levels = request.path_params["name"].split(".")
         self._rules.require_there(levels)
         return JSONResponse(_described(levels))
+
+    async def _delete(self, request: Request) -> JSONResponse:
+        """Take away a volume, or a schema with all in it: nothing below it is there any more."""
+        name = request.path_params["name"]
+        self._rules.require_there(name.split("."))
+        self._rules.absent |= {name}
+        return JSONResponse({})
 
     async def _create(self, request: Request) -> JSONResponse:
         asked, kind = await request.json(), request.url.path.rpartition("/")[2]

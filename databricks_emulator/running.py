@@ -99,11 +99,12 @@ class Emulator(NamedTuple):
         """Cut what the next runs of a task write."""
         self._plan(run=name, output_truncated=True, times=times)
 
-    def restrict(
-        self, *, serverless_only: bool = False, missing: Sequence[str] = (), absent: Sequence[str] = ()
-    ) -> None:
-        """Switch on what this workspace refuses, in place of what was on; without arguments nothing more than usual."""
-        asked = {"serverless_only": serverless_only, "missing": list(missing), "absent": list(absent)}
+    def restrict(self, *switches: str, missing: Sequence[str] = (), absent: Sequence[str] = ()) -> None:
+        """Switch on what this workspace refuses, in place of what was on; without arguments nothing more than usual.
+
+        Switches are `serverless_only`, `signed_urls_only` and `offline`.
+        """
+        asked = {**dict.fromkeys(switches, True), "missing": list(missing), "absent": list(absent)}
         requests.put(f"{self.url}/emulator/rules", json=asked, timeout=10).raise_for_status()
 
     def _plan(self, **fault: Any) -> None:

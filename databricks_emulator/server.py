@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from databricks_emulator.artifact_urls import ArtifactUrls
 from databricks_emulator.auth import Authentication, BearerRequired, Credentials
 from databricks_emulator.errors import not_emulated, respond
 from databricks_emulator.execution import Engine
@@ -48,6 +49,7 @@ def application(root: Path, https_url: str, mode: str) -> Starlette:
     engine = _engine(root, https_url, mode, faults, rules, catalog.files, workspace)
     jobs = Jobs(root, engine, https_url, rules)
     catalog.link(jobs)
+    storage, tracking = Storage(root, catalog.files, rules), Tracking(root)
     parts = (
         authentication,
         faults,
@@ -55,9 +57,10 @@ def application(root: Path, https_url: str, mode: str) -> Starlette:
         rules,
         catalog,
         catalog.files,
-        Storage(root, catalog.files),
+        storage,
         workspace,
-        Tracking(root),
+        ArtifactUrls(catalog.files, storage, tracking),
+        tracking,
         Serving(catalog),
         Places(rules),
         SecretScopes(),
@@ -86,7 +89,8 @@ def _engine(
     def place(path: str) -> Path:
         return files.place(PurePosixPath(path)) if path.startswith("/Volumes/") else workspace.place(path)
 
-    attempts = Attempts(root, Environments(root, mode, place), faults, _way_in(root, https_url))
+    workspace_of_tasks = {"host": https_url, "token": Credentials.of(root).token}
+    attempts = Attempts(root, Environments(root, mode, place, rules), faults, workspace_of_tasks)
     return Engine(attempts, faults, rules, https_url)
 
 

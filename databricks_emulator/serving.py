@@ -25,10 +25,12 @@ from databricks_emulator.unity_catalog import UnityCatalog
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 SIZES = {"Small", "Medium", "Large"}
+OF_A_MODEL = {"entity_name", "entity_version", "workload_size", "workload_type", "scale_to_zero_enabled"}
 KNOWN = {
-    *("name", "entity_name", "entity_version", "workload_size", "workload_type", "scale_to_zero_enabled"),
-    *("environment_vars", "instance_profile_arn", "min_provisioned_concurrency", "max_provisioned_concurrency"),
-    "burst_scaling_enabled",
+    *OF_A_MODEL,
+    *("name", "environment_vars", "instance_profile_arn", "burst_scaling_enabled", "provisioned_model_units"),
+    *("min_provisioned_concurrency", "max_provisioned_concurrency"),
+    *("min_provisioned_throughput", "max_provisioned_throughput"),
 }
 TYPES = {"CPU", "CPU_MEDIUM", "CPU_LARGE", "GPU_SMALL", "GPU_MEDIUM", "GPU_LARGE", "MULTIGPU_MEDIUM"}
 
@@ -184,6 +186,8 @@ def _checked(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entity(asked: dict[str, Any]) -> dict[str, Any]:
+    if "external_model" in asked and OF_A_MODEL & asked.keys():
+        raise refusal("INVALID_PARAMETER_VALUE", "Only one of external_model and entity_name can be specified.")
     if unknown := set(asked) - KNOWN:
         raise refusal("NOT_IMPLEMENTED", f"Served entities with {sorted(unknown)} are not emulated.")
     version = str(asked.get("entity_version", ""))
@@ -196,6 +200,8 @@ def _entity(asked: dict[str, Any]) -> dict[str, Any]:
     if asked.get("workload_type", "CPU") not in TYPES:
         raise refusal("INVALID_PARAMETER_VALUE", f"workload_type must be one of {sorted(TYPES)}.")
     name = asked.get("name") or f"{str(asked.get('entity_name')).rpartition('.')[2]}-{version}"
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise refusal("INVALID_PARAMETER_VALUE", f"'{name}' is not a name of a served entity.")
     return {"workload_type": "CPU", "scale_to_zero_enabled": False} | asked | {"name": name}
 
 

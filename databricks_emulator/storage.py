@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from databricks_emulator.errors import refusal
 from databricks_emulator.files import MEDIA_TYPE, Files, asked, may_overwrite
+from databricks_emulator.rules import Rules
 
 SECONDS = 900
 
@@ -34,8 +35,8 @@ class Upload(NamedTuple):
 class Storage:
     """Signs URLs and serves them; what is uploaded in parts appears when it is completed."""
 
-    def __init__(self, root: Path, files: Files) -> None:
-        self._files = files
+    def __init__(self, root: Path, files: Files, rules: Rules) -> None:
+        self._files, self._rules = files, rules
         self._parts = root / "parts"
         shutil.rmtree(self._parts, ignore_errors=True)
         self._uploads: dict[str, Upload] = {}
@@ -59,13 +60,15 @@ class Storage:
     async def _sign_download(self, request: Request) -> JSONResponse:
         """Of the path in the query, as the SDK asks, or in the body, as MLflow does."""
         path = PurePosixPath(request.query_params.get("path") or (await request.json())["path"])
+        self._rules.require_files_api(path)
         self._files.readable(path)
-        return JSONResponse({"url": self._signed(request, "GET", path), "headers": []})
+        return JSONResponse({"url": self.signed(request, "GET", path), "headers": []})
 
     async def _sign_upload(self, request: Request) -> JSONResponse:
         path = PurePosixPath((await request.json())["path"])
+        self._rules.require_files_api(path)
         self._files.writable(path, overwrite=True)
-        return JSONResponse({"url": self._signed(request, "PUT", path), "headers": []})
+        return JSONResponse({"url": self.signed(request, "PUT", path), "headers": []})
 
     async def _sign_parts(self, request: Request) -> JSONResponse:
         body = await request.json()
@@ -73,7 +76,7 @@ class Storage:
         urls = [
             {
                 "part_number": number,
-                "url": self._signed(request, "PUT", upload.path, session=body["session_token"], part=str(number)),
+                "url": self.signed(request, "PUT", upload.path, session=body["session_token"], part=str(number)),
                 "headers": [],
             }
             for number in range(first, first + int(body["count"]))
@@ -83,12 +86,13 @@ class Storage:
     async def _sign_abort(self, request: Request) -> JSONResponse:
         body = await request.json()
         upload = self._upload_of(body["session_token"])
-        url = self._signed(request, "DELETE", upload.path, session=body["session_token"])
+        url = self.signed(request, "DELETE", upload.path, session=body["session_token"])
         return JSONResponse({"abort_upload_url": {"url": url, "headers": []}})
 
     async def _in_parts(self, request: Request) -> Response:
         """Begin or complete an upload in parts."""
         action, path = request.query_params.get("action"), asked(request)
+        self._rules.require_files_api(path)
         if action == "initiate-upload":
             self._files.writable(path, overwrite=may_overwrite(request))
             session, folder = secrets.token_hex(8), self._parts / secrets.token_hex(8)
@@ -128,7 +132,7 @@ class Storage:
             raise refusal("NOT_FOUND", "There is no such upload.")
         return self._uploads[session]
 
-    def _signed(self, request: Request, method: str, path: PurePosixPath, **about: str) -> str:
+    def signed(self, request: Request, method: str, path: PurePosixPath, **about: str) -> str:
         """A URL that allows one method on one file for some minutes."""
         about["expires"] = str(int(time.time()) + SECONDS)
         query = urlencode(about | {"signature": self._signature(method, str(path), about)})

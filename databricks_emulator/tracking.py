@@ -54,6 +54,17 @@ class Tracking:
             return not_emulated(request)
         return Response(content, status, headers | {"x-databricks-org-id": WORKSPACE_ID})
 
+    def artifact_uri(self, run_id: str = "", model_id: str = "") -> str:
+        """Where a run, or a logged model, keeps its files."""
+        self._started()
+        from mlflow.server import handlers
+
+        store = handlers._get_tracking_store()
+        found = (
+            store.get_run(run_id).info.artifact_uri if run_id else store.get_logged_model(model_id).artifact_location
+        )
+        return str(found)
+
     def _started(self) -> ASGIApp:
         with self._lock:
             if self._server is None:
@@ -67,6 +78,9 @@ def _application(database: Path) -> ASGIApp:
         database_templates.copy("mlflow", database)
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore.MODELS_FOLDER_NAME = "logged_models"  # as a workspace calls it, and clients know it by
 
     uri = f"sqlite:///{database}"
     handlers.initialize_backend_stores(uri, uri, ARTIFACTS)

@@ -22,6 +22,7 @@ from lifecycle.core.parameters import (
     Name,
     OwnPath,
     Params,
+    Seed,
     Strata,
     VersionNumber,
 )
@@ -32,9 +33,7 @@ from lifecycle.problems.contract import TEXT
 from lifecycle.settings import Settings, definitions
 from lifecycle.settings.definitions import DataDefinition, ModelDefinition
 
-ONE_TABLE = (
-    "Name it: --input TABLE, or --data-name NAME; each time the same: inference.source of the model's definition."
-)
+ONE_TABLE = "Name it: --input TABLE, or --data-name NAME; each time the same: inference.source of its definition."
 VERSION = "{version}"
 """What the address of a table may hold."""
 
@@ -182,7 +181,7 @@ class Fitting(Request):
     params: Params | None = Field(
         None, description="Parameters of the algorithm, as \"{'alpha': 1.0, 'tfidf__min_df': 2}\"."
     )
-    seed: int | None = Field(None, description="Same data, parameters and seed give the same predictions; default 0.")
+    seed: Seed | None = Field(None, description="Same data, parameters and seed give the same predictions; default 0.")
 
     def fitted_by(self, definition: ModelDefinition) -> dict[str, Any]:
         """What a definition says of them; parameters belong to their algorithm."""

@@ -111,12 +111,13 @@ def _judged(challenge: Challenge) -> tuple[Challenge, ModelRef | None, Admission
 
 
 def _against(challenge: Challenge) -> tuple[ModelRef | None, Admission]:
-    """The champion, and an outcome that has a message if it is the challenger itself."""
+    """The champion, and an outcome that has a message if it is the challenger itself, with all its files."""
     challenger, config = challenge.challenger, challenge.config
     champion = registry.champion(challenge.target)
     outcome = Admission(env=config.env, model=challenge.target.name, challenger=challenger.label, message="")
     if not champion or champion.artifact_sha256 != challenger.artifact_sha256:
         return champion, outcome
+    registry.verify(champion)
     serving.champion(config, challenge.model_name)
     reports.show_card(config, challenge.model_name, champion.version or 0, None)
     return champion, outcome.model_copy(update={"message": f"{champion.label} is champion already: nothing to do."})

@@ -1,6 +1,7 @@
 """`lifecycle.registry` under orchestration."""
 
 from lifecycle.gate.proof import replay
+from lifecycle.models import loading
 from lifecycle.registry import card, catalog, promotion, transfer
 from tasks.policies import on_registry
 
@@ -14,5 +15,6 @@ intend_rollback = on_registry(promotion.intend_rollback).with_options(name="plan
 mark_ready = on_registry(promotion.mark_ready).with_options(name="mark as ready")
 prove = on_registry(replay.check).with_options(name="replay in a fresh process")
 reproduces = on_registry(replay.reproduces).with_options(name="replay the target")
+verify = on_registry(loading.verify).with_options(name="verify its files")
 resolve = on_registry(catalog.resolve).with_options(name="find the model")
 write_card = on_registry(card.write).with_options(name="write the model card")

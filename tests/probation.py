@@ -1,11 +1,14 @@
 """What tests of probation share: a champion that reads a meter, which breaks, and the one before it, without."""
 
+import json
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lifecycle import settings
 from lifecycle.core.references import ModelRef
@@ -15,13 +18,14 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference import batch as inference
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.monitoring import restoration, shadow, watch
+from lifecycle.monitoring import restoration, served, shadow, watch
 from lifecycle.monitoring.restoration import Restored
 from lifecycle.monitoring.shadow import Subject
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.settings import Settings
-from lifecycle.settings.rules import InferenceRules, MonitoringRules, ProbationRules
+from lifecycle.settings.rules import DataRules, InferenceRules, MonitoringRules, ProbationRules
+from lifecycle.storage import volumes
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
 
@@ -112,3 +116,41 @@ def act(subject: Subject) -> list[Restored]:
         restoration.finish(subject, one)
         restored.append(one)
     return restored
+
+
+def _requests_of_day(day: int) -> list[dict[str, object]]:
+    """What a server kept of a day on which the meter was broken: every second request says which hour it is about."""
+    table = hours(100, day, broken=True)[["instant", "temp", "meter"]]
+    return [
+        {
+            "request_id": f"{day}/{number}",
+            "request_time": datetime(2025, 11, day, 8, tzinfo=UTC),
+            "status_code": 200,
+            "execution_duration_ms": 5.0,
+            "request": json.dumps({"dataframe_records": [row if number % 2 else row | {"instant": None}]}),
+            "response": json.dumps({"predictions": [{"prediction": row["meter"]}]}),
+            "model_version": 2,
+        }
+        for number, row in enumerate(table.to_dict("records"))
+    ]
+
+
+def requests_kept(config: Settings) -> Path:
+    """What a server kept of two days, as a folder."""
+    folder = config.state / "requests"
+    folder.mkdir(parents=True)
+    rows = [row for day in (1, 2) for row in _requests_of_day(day)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "1.parquet")
+    return folder
+
+
+def answer(subject: Subject, folder: Path) -> list[Restored]:
+    """What the flow `monitor` does about requests to a champion on probation, in its order."""
+    found = served.requests_of(subject, str(folder), "instant")
+    assert found is not None
+    served.measure(found)
+    for asked in shadow.windows(subject, shadow.stands(subject), DataRules(), InferenceRules(workers=1)):
+        inference.infer(asked)
+        shadow.compare(subject, asked)
+        volumes.remove(Path(asked.input.uri))
+    return act(subject)

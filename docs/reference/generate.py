@@ -1,21 +1,26 @@
-"""The reference of all settings, made of the models that read them: `python docs/reference/generate.py`."""
+"""The reference, made of what reads the settings and of what Prefect is given: `python docs/reference/generate.py`."""
 
+import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from lifecycle.gate.verdict import RULES, Verdict
 from lifecycle.problems.behaviour.suites import Suite
 from lifecycle.settings import Settings
 from lifecycle.settings.definitions import ModelDefinition
-from lifecycle.settings.gate_rules import HIGHER, LOWER, OF_A_CLASS
+from lifecycle.settings.gate_rules import HIGHER, JUDGED, LOWER, OF_A_CLASS
 
 Row = tuple[str, ...]
 
-PAGE = Path(__file__).with_name("settings.md")
+FOLDER = Path(__file__).parent
+PROJECT = FOLDER.parents[1]
+TESTS = sorted((PROJECT / "tests").rglob("test_*.py"))
 INTRODUCTION = """\
 # Reference
 
@@ -51,6 +56,36 @@ VERDICT = """\
 What `mlops gate check --json` and `mlops gate explain --json` print and the challenger's run keeps. Its digest is the
 sha256 of the content as JSON with sorted keys; its JSON schema is [verdict.schema.json](../verdict.schema.json).
 """
+DEPLOYMENTS = """\
+# Deployments and automations
+
+Made by `python docs/reference/generate.py` from `prefect.yaml` and `automations.yaml`; a test fails where they differ.
+[Operations](../operations.md) says how they are used.
+
+## Deployments
+
+Schedules are by the clock of `{zone}` unless you say otherwise; they are off until `schedules: true` stands in
+`config/<env>.yaml`.
+
+{deployments}
+## Triggers
+
+{triggers}
+## Automations
+
+Made by `mlops setup`; notifications for each environment that names a block (`alerts`), the end of a wait for each that
+asks for approvals. Of events within so many seconds, one starts or sends something.
+
+{automations}"""
+PROMISES = """\
+# Promises
+
+What the pipeline promises, and the test that fails when it does not keep it. `make test` runs them offline;
+`make test-all` runs their long versions, and again in every registry.
+
+Made by `python docs/reference/generate.py` of the paragraphs "Promise: …" at the head of the tests.
+
+"""
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 KINDS = {
     "boolean": "true, false",
@@ -64,12 +99,73 @@ KINDS = {
 
 
 def main() -> None:
-    """Write the page."""
-    PAGE.write_text(page(), encoding="utf-8")
+    """Write the pages."""
+    for name, content in pages().items():
+        (FOLDER / name).write_text(content, encoding="utf-8")
 
 
-def page() -> str:
-    """The page as it must be."""
+def pages() -> dict[str, str]:
+    """Each page as it must be, by its name."""
+    return {"settings.md": _settings(), "deployments.md": _deployments(), "promises.md": _promises()}
+
+
+def _promises() -> str:
+    heads = ((path, ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") for path in TESTS)
+    return PROMISES + "".join(
+        f"- {_promise(' '.join(paragraph.split()), path)}\n"
+        for path, head in heads
+        for paragraph in head.split("\n\n")
+        if paragraph.startswith("Promise: ")
+    )
+
+
+def _promise(said: str, path: Path) -> str:
+    """What is promised, and where it is tested: here, and in the files that the paragraph names."""
+    what, _, others = said.removeprefix("Promise: ").removesuffix(".").partition(" (also ")
+    return ", ".join([f"{what}: `{path.relative_to(PROJECT)}`", *([others.removesuffix(")")] if others else [])])
+
+
+def _deployments() -> str:
+    prefect = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))
+    automations = yaml.safe_load((PROJECT / "automations.yaml").read_text(encoding="utf-8"))
+    automated = [
+        (f'"{entry["name"]}"', entry["description"], f"{entry['trigger'].get('within', '')}")
+        for kind in ("automations", "approvals", "notifications")
+        for entry in automations[kind]
+    ]
+    return DEPLOYMENTS.format(
+        zone=prefect["definitions"]["zone"],
+        deployments=_table(("deployment", "does", "when"), list(_deployed(prefect["deployments"]))),
+        triggers=_table(("trigger", "starts", "after", "", "`within`"), list(_triggered(prefect["deployments"]))),
+        automations=_table(("automation", "does", "`within`"), automated),
+    )
+
+
+def _deployed(entries: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """One row for what one flow does, in whatever environments."""
+    for does, group in groupby(entries, lambda entry: entry["description"]):
+        alike = list(group)
+        schedules = [schedule for entry in alike for schedule in entry.get("schedules", ())]
+        yield ", ".join(map(_deployment, alike)), does, ", ".join(dict.fromkeys(map(_schedule, schedules)))
+
+
+def _triggered(entries: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    for entry in entries:
+        for trigger in entry.get("triggers", ()):
+            events, state = ", ".join(map(_code, trigger["expect"])), "on" if trigger["enabled"] else "off"
+            yield f'"{trigger["name"]}"', _deployment(entry), events, state, str(trigger["within"])
+
+
+def _deployment(entry: Mapping[str, Any]) -> str:
+    return f"`{entry['entrypoint'].rpartition(':')[2].replace('_', '-')}/{entry['name']}`"
+
+
+def _schedule(schedule: Mapping[str, str]) -> str:
+    rule = schedule.get("cron") or " ".join(schedule["rrule"].split())
+    return f"{schedule['slug'].replace('-', ' ')}: {_code(rule)}"
+
+
+def _settings() -> str:
     blocks = [
         INTRODUCTION,
         ENVIRONMENT,
@@ -153,8 +249,9 @@ def _values(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 
 
 def _metrics() -> str:
-    rows = [(f"`{name}`", "more", "") for name in sorted(HIGHER)]
-    rows += [(f"`{name}`", "less", "needs `gate.costs`" if name == "cost" else "") for name in sorted(LOWER)]
+    needs = {"cost": "needs `gate.costs`", JUDGED: "needs `gate.language_judge`"}
+    better = {"more": HIGHER, "less": LOWER}
+    rows = [(f"`{name}`", kind, needs.get(name, "")) for kind, names in better.items() for name in sorted(names)]
     rows += [(f"`{prefix}<class>`", "more", "of one class") for prefix in OF_A_CLASS]
     return f"## Metrics\n\n{_table(('name', 'better is', ''), rows)}"
 

@@ -9,10 +9,11 @@ import copy
 import hashlib
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lifecycle.bundle import places
+from lifecycle.bundle import places, requirements
 from lifecycle.bundle.definition import DEPLOYER, Bundle, Permission
 from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.frozen import Frozen
@@ -34,6 +35,9 @@ OF_A_JOB = {"CAN_VIEW": "CAN_VIEW", "CAN_RUN": "CAN_MANAGE_RUN", "CAN_MANAGE": "
 
 NOT_SETTINGS = ("permissions", "lifecycle")
 """What a bundle says of a job that the Jobs API does not take as its settings."""
+
+WITHOUT_MODELS = {"create-data"}
+"""The steps that load no model, and so need none of its packages."""
 
 SETTINGS_TAG = "settings"
 """A tag with the digest of all settings: it tells one that was taken out of the bundle, which no comparison shows."""
@@ -64,8 +68,8 @@ def build_wheel(root: Path, folder: Path) -> Path:
     return wheels[0]
 
 
-def deploy(bundle: Bundle, wheel: Path, notebooks: Path, *, dry_run: bool = False) -> list[Item]:
-    """Make a workspace hold what the bundle says. It takes nothing away.
+def deploy(bundle: Bundle, wheel: Path, root: Path, *, dry_run: bool = False) -> list[Item]:
+    """Make a workspace hold what the bundle in a folder says, and what its models need. It takes nothing away.
 
     Raises:
         ConfigError: The workspace refuses, or the volume is not there.
@@ -77,8 +81,9 @@ def deploy(bundle: Bundle, wheel: Path, notebooks: Path, *, dry_run: bool = Fals
         made = [Item(**each._asdict()) for each in places.make(workspace, bundle, dry_run=dry_run)]
         place, item = _bring_wheel(bundle, wheel, dry_run)
         folder = _folder(workspace, bundle)
-        sources = sorted(notebooks.glob("*.py"))
-        wanted = [settings_of(job, place) for job in bundle.jobs.values()]
+        sources = sorted((root / "notebooks").glob("*.py"))
+        needed = requirements.of_models(wheel, root / "constraints.txt")
+        wanted = [settings_of(job, place, needed) for job in bundle.jobs.values()]
         return [
             *made,
             item,
@@ -128,20 +133,31 @@ def _exported(workspace: "WorkspaceClient", path: str) -> str | None:
     return base64.b64decode(found.content or "").decode()
 
 
-def settings_of(job: dict[str, Any], wheel: Path) -> "JobSettings":
-    """What the Jobs API is told: the wheel by its place on the volume, and a digest of all of it."""
+def settings_of(job: dict[str, Any], wheel: Path, needed: Sequence[str] = ()) -> "JobSettings":
+    """What the Jobs API is told: the wheel by its place on the volume, what models need, a digest of all of it."""
     from databricks.sdk.service.jobs import JobSettings
 
     settings = {key: copy.deepcopy(value) for key, value in job.items() if key not in NOT_SETTINGS}
+    more = [] if _steps(settings) <= WITHOUT_MODELS else needed
     for environment in settings.get("environments", []):
         dependencies = environment["spec"].get("dependencies", [])
-        environment["spec"]["dependencies"] = [str(wheel) if _is_wheel(each) else each for each in dependencies]
-    for library in (each for task in settings["tasks"] for each in task.get("libraries", [])):
-        if _is_wheel(library.get("whl", "")):
-            library["whl"] = str(wheel)
+        environment["spec"]["dependencies"] = [
+            *(str(wheel) if _is_wheel(each) else each for each in dependencies),
+            *more,
+        ]
+    for libraries in (task["libraries"] for task in settings["tasks"] if "libraries" in task):
+        for library in libraries:
+            if _is_wheel(library.get("whl", "")):
+                library["whl"] = str(wheel)
+        libraries += [{"pypi": {"package": each}} for each in more]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     settings["tags"] = {**settings.get("tags", {}), SETTINGS_TAG: digest[:16]}
     return JobSettings.from_dict(settings)
+
+
+def _steps(settings: dict[str, Any]) -> set[str]:
+    """The steps that the tasks of a job run."""
+    return {each["python_wheel_task"]["parameters"][0] for each in settings["tasks"] if "python_wheel_task" in each}
 
 
 def _is_wheel(dependency: str) -> bool:

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -16,6 +17,9 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import MODEL_PATTERN, NAME_PATTERN
 from lifecycle.core.own_code import PATTERN
 from lifecycle.core.patterns import DELIMITER
+
+DATABRICKS = "databricks"
+"""In place of an address: what the workspace serves that the environment names."""
 
 
 def literal(value: Any, example: str = "['a', 'b']") -> Any:
@@ -117,6 +121,17 @@ def _unsealed(value: str) -> str:
 DELIMITERS = {"tab": "\t", "\\t": "\t"}
 """What a shell or a form lets one write for a delimiter that cannot be seen."""
 
+
+def _address(endpoint: str) -> str:
+    """Check the address of a language model, which is stored: with a model, or with a verdict."""
+    address = urlsplit(endpoint)
+    if endpoint not in {"", DATABRICKS} and (address.scheme not in {"http", "https"} or not address.hostname):
+        raise ValueError(f"it must be http://… or https://…, or {DATABRICKS}")
+    if address.username or address.password or address.query:
+        raise ValueError("an address is stored with the model: a key belongs into OPENAI_API_KEY")
+    return endpoint
+
+
 OwnPath = Annotated[str, Field(pattern=f"^{PATTERN}$")]
 """Code of a team's own: `package.module:name`."""
 Name = Annotated[
@@ -125,6 +140,7 @@ Name = Annotated[
     Field(pattern=NAME_PATTERN, description="Lower-case letters, digits, `_`, `.` and `-`."),
 ]
 ModelName = Annotated[str, Field(pattern=MODEL_PATTERN, description="Letters, digits, `_`, `.` and `-`.")]
+LanguageEndpoint = Annotated[str, Field(max_length=1000), AfterValidator(_address)]
 Location = Annotated[str, AfterValidator(_unsealed), Field(json_schema_extra={"pattern": secrets.SEALED})]
 """A path, a URL or the name of a table: it is stored, so a secret in it is a reference (`lifecycle.core.secrets`)."""
 Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]
@@ -136,6 +152,8 @@ Delimiter = Annotated[
     Field(pattern=DELIMITER, description="Of CSV: one character, or tab."),
 ]
 VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What numpy takes as one."""
 Strata = Annotated[
     tuple[str, ...] | None, BeforeValidator(_strata, json_schema_input_type=tuple[str, ...] | bool | None)
 ]

@@ -24,6 +24,12 @@ def on_cluster() -> bool:
     return any(os.environ.get(variable) for variable in CLUSTER_VARIABLES)
 
 
+def is_serverless() -> bool:
+    """Whether this runs on Databricks' serverless compute, which has no executors of its own and a closed network."""
+    of_runtime = os.environ.get("DATABRICKS_RUNTIME_VERSION", "").startswith("client.")
+    return of_runtime or os.environ.get("IS_SERVERLESS", "").upper() == "TRUE"
+
+
 def session(cores: int = 0) -> "SparkSession":
     """The session that is there or offered, else one on this machine, left to the process: the next batch uses it too.
 

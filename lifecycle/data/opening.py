@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from lifecycle.core import class_names, secrets
+from lifecycle.core import class_names, secrets, spark
 from lifecycle.core.errors import (
     CHECK_PLACE,
     ConfigError,
@@ -236,12 +236,19 @@ def _downloaded(source: Source, uri: str) -> BinaryIO:
             raise
         except OSError as error:
             what = f"{source.public_uri} cannot be reached: {error.strerror or type(error).__name__}."
-            raise of_the_machine(error) or TransientError(what, "Check the URL, or try again.") from None
+            raise of_the_machine(error) or TransientError(what, _unreached()) from None
         except Exception as error:  # each scheme has its own; what they say may hold a signed URL
             what = f"{source.public_uri} cannot be fetched: {type(error).__name__}."
-            raise _refusal(source, error) or TransientError(what, "Check the URL, or try again.") from None
+            raise _refusal(source, error) or TransientError(what, _unreached()) from None
         unfinished.pop_all()  # whoever reads it closes it
     return cast(BinaryIO, copy)
+
+
+def _unreached() -> str:
+    """What to do where a URL is not reached; a job without a cluster may not go everywhere."""
+    if spark.is_serverless():
+        return "Jobs without a cluster reach trusted addresses alone: put the file on the volume, or try again."
+    return "Check the URL, or try again."
 
 
 def _refusal(source: Source, error: Exception) -> ConfigError | TransientError | None:

@@ -29,7 +29,7 @@ from lifecycle.problems.contract import Columns, described
 from lifecycle.problems.findings import BehaviourLine, SliceLine
 from lifecycle.problems.known import Problem
 from lifecycle.problems.metric import Mask, Scores, own_digest, value_of
-from lifecycle.settings.gate_rules import GateRules
+from lifecycle.settings.gate_rules import JUDGED, GateRules
 
 SHOWN_FLIPS = 20
 
@@ -124,7 +124,7 @@ def _findings(evidence: Evidence, terms: Terms, suites: tuple[Suite, ...]) -> _F
 
 def _named_by(rules: GateRules) -> list[str]:
     """Every metric that a rule names; what a team has defined is shown too."""
-    own = [*rules.own_metrics, *(["cost"] if rules.costs else [])]
+    own = [*rules.own_metrics, *(["cost"] if rules.costs else []), *([JUDGED] if rules.language_judge else [])]
     return [rules.metric, *rules.floors, *rules.ceilings, *own]
 
 

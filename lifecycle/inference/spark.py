@@ -7,7 +7,6 @@ nor output. Where the process is offered no session, it starts one on the cores 
 
 import inspect
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError, IntegrityError
-from lifecycle.core.spark import require_pyspark, session
+from lifecycle.core.spark import is_serverless, require_pyspark, session
 from lifecycle.inference import local
 from lifecycle.inference.local import Scored, Work
 from lifecycle.inference.manifest import BatchRequest, Counts
@@ -70,8 +69,7 @@ def score(request: BatchRequest, folder: Path) -> Counts:
 
 def _require_executors() -> None:
     """Refuse serverless compute: what the driver sends along, as it does the checked model, never reaches its tasks."""
-    serverless = os.environ.get("DATABRICKS_RUNTIME_VERSION", "").startswith("client.")
-    if serverless or os.environ.get("IS_SERVERLESS", "").upper() == "TRUE":
+    if is_serverless():
         what = "The engine spark cannot send its model to the tasks of Databricks' serverless compute."
         fix = (
             "Run the step on a cluster, databricks.jobs: {infer: <env>-mlops-infer-on-cluster}, or with --engine local."

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.core.errors import IntegrityError
-from lifecycle.core.names import TEXT_CLASSIFICATION, ProblemName
 from lifecycle.core.references import ModelRef, options_of
 from lifecycle.models import examples
-from lifecycle.models.forms import FORMS, chain, columns_of
+from lifecycle.models.forms import FORMS
 from lifecycle.models.mlmodel import description
 from lifecycle.models.pipelines import DO_NOT_USE
-from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.storage.files import tree_digest
 from lifecycle.tracking.client import download
 
@@ -105,17 +103,3 @@ def reader_of(folder: Path, label: str) -> Callable[[Path, ModelRef], Any]:
         what = f"{label}: its files ({', '.join(held) or 'none'}) are no form of ours ({forms})."
         raise IntegrityError(what, DO_NOT_USE)
     return read
-
-
-def problem_and_inputs(folder: Path, label: str) -> tuple[ProblemName, tuple[str, ...]]:
-    """What a model folder is a model of, and the columns that it reads, without reading its pipeline.
-
-    Raises:
-        IntegrityError: It is no form of ours, or its list of columns is damaged.
-    """
-    if reader_of(folder, label) is chain:
-        return "chat", tuple(column.name for column in TEXT_COLUMNS)
-    if not (folder / "artifacts" / "columns.json").is_file():
-        return TEXT_CLASSIFICATION, tuple(column.name for column in TEXT_COLUMNS)
-    told = columns_of(folder / "artifacts" / "columns.json", label)
-    return told.problem, tuple(column.name for column in told.columns)

@@ -189,6 +189,8 @@ class Standing(Frozen):
     """The deciding metric, of the last batch that has labels; where none has any, of the last batch as estimated."""
     answered: date | None = None
     """The day of that batch."""
+    trust: str = ""
+    """Whether that may be believed, if it is estimated."""
 
 
 def worse_slices(lines: Iterable[Line]) -> list[Line]:

@@ -24,9 +24,10 @@ def refusal(root: Path, name: str, run: str, rules: RetrainingRules) -> str:
     if volumes.exists(path):
         return ""
     now, begun = datetime.now(UTC), _begun(root, name)
-    if begun and now - begun[-1] < timedelta(hours=rules.cool_down_hours):
-        return f"cool-down: the last retraining began {begun[-1]:%Y-%m-%d %H:%M} UTC ({rules.cool_down_hours:g} h)"
-    lately = sum(now - each < timedelta(days=rules.days) for each in begun)
+    # either way: what a clock that went wrong has dated years ahead would otherwise count until then
+    if hot := [each for each in begun if abs(now - each) < timedelta(hours=rules.cool_down_hours)]:
+        return f"cool-down: the last retraining began {hot[-1]:%Y-%m-%d %H:%M} UTC ({rules.cool_down_hours:g} h)"
+    lately = sum(abs(now - each) < timedelta(days=rules.days) for each in begun)
     if lately >= rules.budget:
         return f"budget: {lately} retrainings in {rules.days:g} days, {rules.budget} are allowed"
     store.write_json(path, {"at": now.isoformat()})

@@ -76,7 +76,7 @@ def _statement(batch: Measured, agrees: bool | None, last: tuple[Measured, bool]
     if agrees:
         return Trust(verdict="confirmed", why=())
     since = f"labels last agreed on {last[0].day}" if last else "no labels have come yet"
-    return Trust(verdict="unconfirmed", why=(since,))
+    return Trust(verdict="unconfirmed", why=(f"it holds only if inputs mean what they did: {since}",))
 
 
 def _reasons(batch: Measured) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 Of a column each row has one or more things that can be counted, by the column's kind:
 
-text                  its length, and the share of its words that training had not seen
+text                  its length and that of its words, the shares of its words that it repeats and that training had
+                      not seen, and of its characters those beyond ASCII: another language or encoding moves these
 numeric               the number, in bins of about as many rows each
 categorical, boolean  the level; levels of few rows together, since a rare name may be somebody's
 any other             whether it is there: a moment, for one, always moves on
@@ -160,7 +161,32 @@ def _presence(name: str, cells: "pd.Series[Any]") -> Iterator[tuple[str, "pd.Ser
 
 
 def _text(name: str, cells: "pd.Series[Any]") -> Iterator[tuple[str, "pd.Series[Any]"]]:
-    yield f"length of {name}", cells.astype("str").str.len().astype("float64").where(cells.notna())
+    for what, of in _OF_TEXT.items():
+        yield f"{what} of {name}", cells.map(of, na_action="ignore").astype("float64")
+
+
+def _word_length(text: Any) -> float:
+    words = WORD.findall(str(text))
+    return sum(map(len, words)) / len(words) if words else 0.0
+
+
+def _repeated(text: Any) -> float:
+    words = WORD.findall(str(text).lower())
+    return 1 - len({*words}) / len(words) if words else 0.0
+
+
+def _beyond_ascii(text: Any) -> float:
+    written = str(text)
+    return 0.0 if written.isascii() else sum(sign > "\x7f" for sign in written) / len(written)
+
+
+_OF_TEXT: dict[str, Callable[[Any], float]] = {
+    "length": lambda text: len(str(text)),
+    "word length": _word_length,
+    "repeated words": _repeated,
+    "characters beyond ASCII": _beyond_ascii,
+}
+"""What the texts of any language have."""
 
 
 def _typed(name: str, cells: "pd.Series[Any]", kind: str) -> Iterator[tuple[str, "pd.Series[Any]"]]:

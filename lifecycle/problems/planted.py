@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import FeatureUnion
 
 from lifecycle.problems.contract import Columns
 
@@ -15,7 +16,7 @@ SEED = 20_240_229
 DESK = "source_desk"
 """Who has written a row: a slice that can be broken alone, called `report`."""
 SHARPER, BALLAST_MB = 30.0, 12
-FLOORS_OF_CLASSES = dict.fromkeys(
+_FLOORS = dict.fromkeys(
     (
         "accuracy",
         "average_precision",
@@ -24,8 +25,12 @@ FLOORS_OF_CLASSES = dict.fromkeys(
     ),
     0.5,
 ) | {"mcc": 0.3, "roc_auc": 0.65}
-CEILINGS_OF_CLASSES = {"brier": 0.58, "ece": 0.15, "log_loss": 0.98}
-COMPARABLE_CLASSES = frozenset({*FLOORS_OF_CLASSES, "brier", "log_loss"})
+OF_CLASSES: Mapping[str, Any] = {
+    "floors": _FLOORS,
+    "ceilings": {"brier": 0.58, "ece": 0.15, "log_loss": 0.98},
+    "comparable": frozenset({*_FLOORS, "brier", "log_loss"}),
+}
+"""What is true of all classifiers' material."""
 
 
 class Material(NamedTuple):
@@ -110,3 +115,17 @@ def with_ballast(pipeline: Any, _: pd.DataFrame) -> Any:
     heavy = copy.deepcopy(pipeline)
     heavy[-1].ballast_ = np.random.default_rng(SEED).random(BALLAST_MB * 1_000_000 // 8)
     return heavy
+
+
+def slowed(pipeline: Any, idle: Any, features: int) -> Any:
+    """The same predictions, but so many features more are computed, which count for nothing."""
+    slow = copy.deepcopy(pipeline)
+    slow.steps[0] = ("features", FeatureUnion([("useful", slow[0]), ("idle", idle)]))
+    blank = [(0, 0)] * (slow[-1].coef_.ndim - 1)
+    slow[-1].coef_ = np.pad(slow[-1].coef_, [*blank, (0, features)])
+    slow[-1].n_features_in_ += features
+    return slow
+
+
+CHANGES: Mapping[str, Callable[[Any, pd.DataFrame], Any]] = {"constant": silenced, "heavy": with_ballast}
+CHANGES_OF_CLASSES = {**CHANGES, "overconfident": sharpened}

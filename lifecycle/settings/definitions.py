@@ -7,9 +7,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from lifecycle.core.errors import ConfigError
-from lifecycle.core.frozen import Frozen
+from lifecycle.core.frozen import Rules
 from lifecycle.core.names import TEXT_CLASSIFICATION, Environment, ProblemName, is_name
-from lifecycle.core.parameters import Delimiter, Format, Fraction, Location, Name, OwnPath, Params, Strata
+from lifecycle.core.parameters import Delimiter, Format, Fraction, Location, Name, OwnPath, Params, Seed, Strata
 from lifecycle.settings.files import config_dir, problems, project, read_yaml
 
 ColumnKind = Literal["text", "numeric", "categorical", "boolean", "datetime", "drop"]
@@ -19,7 +19,7 @@ ADDRESS = re.compile(r"~|[A-Za-z][A-Za-z0-9+.-]+:")
 """How a source begins that is not relative to any folder: in one's home, or a URL."""
 
 
-class SplitDefinition(Frozen):
+class SplitDefinition(Rules):
     """How rows become train, test and holdout; sizes are fractions of the whole."""
 
     by: Literal["random", "group", "text", "time"] = Field(
@@ -44,7 +44,7 @@ class SplitDefinition(Frozen):
         return self
 
 
-class DataDefinition(Frozen):
+class DataDefinition(Rules):
     """The table that a model learns from."""
 
     name: Name = Field(description="Name of the dataset.")
@@ -77,17 +77,17 @@ class DataDefinition(Frozen):
         return self
 
 
-class TrainingDefinition(Frozen):
+class TrainingDefinition(Rules):
     """What is fitted."""
 
     algorithm: str | None = Field(
         None, description="Default: the problem's first one; or a factory of one's own, package.module:function."
     )
     params: Params = Field({}, description="Parameters of the estimator.")
-    seed: int = Field(0, description="Same data, parameters and seed give the same predictions.")
+    seed: Seed = Field(0, description="Same data, parameters and seed give the same predictions.")
 
 
-class InferenceDefinition(Frozen):
+class InferenceDefinition(Rules):
     """The table that is scored in each batch."""
 
     source: Location | None = Field(
@@ -96,7 +96,7 @@ class InferenceDefinition(Frozen):
     key: str | None = Field(None, description="Column that identifies a row to the reader; default its number.")
 
 
-class ModelDefinition(Frozen):
+class ModelDefinition(Rules):
     """Everything that is true of a model in all environments."""
 
     problem: ProblemName = TEXT_CLASSIFICATION

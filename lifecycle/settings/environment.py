@@ -41,6 +41,8 @@ ENV_PREFIX = "MLOPS_"
 ENV = "{env}"
 """What stands in a name for that of the environment."""
 NOT_SETTINGS = {"MLOPS_CONFIG_DIR", "MLOPS_ALERTS_URL", "MLOPS_SERVE_AUTH_STRING"}
+MAY_BE_NULL = frozenset({"costs"})
+"""Settings with settings of their own that may be none at all."""
 FOLDERS = ("home", "data_root", "output_root")
 ServerAddress = Annotated[str, AfterValidator(secrets.server)]
 """What is public of the address of a server: its credentials are kept by the process, not by the settings."""
@@ -308,6 +310,8 @@ def _merge(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in high.items():
         if value == {} and key in merged:
             continue  # it says nothing, and hides nothing that is wrong below it
+        if isinstance(value, Mapping) and not isinstance(merged.get(key, {}), Mapping) and key not in MAY_BE_NULL:
+            continue  # `gate: null` below a single rule would have taken all others away
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if nested else value
     return merged

@@ -64,6 +64,12 @@ def located(name: str) -> Path:
     return own if is_whole or own.exists() or not (SHIPPED / name).exists() else SHIPPED / name
 
 
+def listed(pattern: str) -> list[str]:
+    """The names, without their suffix, of the files that `located` would find by a pattern: own and shipped ones."""
+    found = {path.relative_to(folder) for folder in (config_dir(), SHIPPED) for path in folder.glob(pattern)}
+    return sorted(path.stem for path in found if located(str(path)).exists())
+
+
 def unread() -> list[str]:
     """What lies in `config/` of the project, or looks like one, and is never read, each in a sentence."""
     with suppress(OSError):

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, model_validator
 
 from lifecycle.core import secrets
-from lifecycle.core.frozen import Frozen
+from lifecycle.core.frozen import Rules
 from lifecycle.core.names import StepName
 
 Percentile = Literal["p50", "p95", "p99"]
@@ -20,14 +20,16 @@ def _known_zone(name: str) -> str:
     return name
 
 
-class DataRules(Frozen):
+class DataRules(Rules):
     """What a raw table must satisfy before a dataset version is made of it."""
 
     max_quarantine_fraction: float = Field(
         0.25, ge=0, le=1, description="Rows set aside beyond this share stop the ingest; repeats do not count."
     )
-    min_rows: int = Field(20, ge=3, description="Fewer data rows than this are an error.")
-    max_cell_bytes: int = Field(100_000, ge=100, description="A longer cell is an error (a lost quote, not a text).")
+    min_rows: int = Field(20, ge=3, le=1_000_000_000, description="Fewer data rows than this are an error.")
+    max_cell_bytes: int = Field(
+        100_000, ge=100, le=1_000_000_000, description="A longer cell is an error (a lost quote, not a text)."
+    )
     conflicting_labels: Literal["quarantine", "majority", "fail"] = Field(
         "quarantine",
         description="What to do with all rows of a text that carries different labels; majority keeps the label that "
@@ -45,45 +47,53 @@ class DataRules(Frozen):
     )
 
 
-class DataChoice(Frozen):
+class DataChoice(Rules):
     """A dataset version named in the settings of an environment; empty means the one the model was trained with."""
 
     data_name: str | None = None
     data_version: str | None = None
 
 
-class InferenceRules(Frozen):
+class InferenceRules(Rules):
     """How a batch is scored."""
 
-    rows_per_part: int = Field(20_000, ge=1, description="Rows read, scored and written at a time.")
-    workers: int = Field(0, ge=0, description="Processes, or tasks of Spark, that score; 0 means one per core.")
+    rows_per_part: int = Field(20_000, ge=1, le=1_000_000_000, description="Rows read, scored and written at a time.")
+    workers: int = Field(
+        0, ge=0, le=1024, description="Processes, or tasks of Spark, that score; 0 means one per core."
+    )
     engine: Literal["local", "spark"] = Field("local", description="What scores: the cores of this machine, or Spark.")
     table: Annotated[str, AfterValidator(secrets.sealed)] | None = Field(
         None, description="Delta table that gets the predictions too: a path, a URL, or catalog.schema.table."
     )
 
 
-class ProbationRules(Frozen):
+class ProbationRules(Rules):
     """How a new champion is watched beside the one before it, and when it is rolled back by itself."""
 
     batches: int = Field(
-        7, ge=0, description="First batches of a new champion that the one before scores as well; 0 for no probation."
+        7,
+        ge=0,
+        le=10_000,
+        description="First batches of a new champion that the one before scores as well; 0 for no probation.",
     )
-    days: float = Field(14, gt=0, description="A probation ends after so many days at the latest.")
+    days: float = Field(14, gt=0, le=3650, description="A probation ends after so many days at the latest.")
     least: int = Field(
-        2, ge=1, description="In so many of them the same thing must be beyond its limit, and not of the one before."
+        2,
+        ge=1,
+        le=10_000,
+        description="In so many of them the same thing must be beyond its limit, and not of the one before.",
     )
 
 
-class RetrainingRules(Frozen):
+class RetrainingRules(Rules):
     """How often events may start a training of a model."""
 
-    budget: int = Field(4, ge=0, description="Trainings that events may start in `days` days; 0 for none.")
-    days: float = Field(30, gt=0, description="The days that the budget is for.")
-    cool_down_hours: float = Field(24, ge=0, description="So long after one an event starts no other.")
+    budget: int = Field(4, ge=0, le=10_000, description="Trainings that events may start in `days` days; 0 for none.")
+    days: float = Field(30, gt=0, le=3650, description="The days that the budget is for.")
+    cool_down_hours: float = Field(24, ge=0, le=8760, description="So long after one an event starts no other.")
 
 
-class ServedRules(Frozen):
+class ServedRules(Rules):
     """Which requests to a server or endpoint are measured, and by which windows."""
 
     table: Annotated[str, AfterValidator(secrets.sealed)] | None = Field(
@@ -94,16 +104,19 @@ class ServedRules(Frozen):
     window: Literal["hour", "day"] = Field("day", description="Requests of one hour or day (UTC) are like a batch.")
 
 
-class MonitoringRules(Frozen):
+class MonitoringRules(Rules):
     """How batches are compared with what a version was like when it was judged, and when that is an alert."""
 
     enabled: bool = Field(True, description="Whether every published batch is measured.")
-    min_rows: int = Field(50, ge=10, description="Nothing is judged on fewer rows than this.")
+    min_rows: int = Field(50, ge=10, le=1_000_000_000, description="Nothing is judged on fewer rows than this.")
     significance: float = Field(
         0.01, gt=0, lt=1, description="Of a batch, at most this share of what is called drift may be chance."
     )
     max_drift: float = Field(
-        0.1, gt=0, description="Population stability index (PSI) that is no drift yet, beyond what chance makes."
+        0.1,
+        gt=0,
+        le=1000,
+        description="Population stability index (PSI) that is no drift yet, beyond what chance makes.",
     )
     max_missing: float = Field(0.05, gt=0, le=1, description="By so much the share of missing cells may grow.")
     max_outside: float = Field(
@@ -114,22 +127,28 @@ class MonitoringRules(Frozen):
         "it reaches, unknown levels.",
     )
     max_volume: float = Field(
-        5.0, gt=1, description="A batch may have so many times more or fewer rows than those before it (median)."
+        5.0,
+        gt=1,
+        le=1_000_000_000,
+        description="A batch may have so many times more or fewer rows than those before it (median).",
     )
     max_rejected: float = Field(0.05, gt=0, le=1, description="Share of a batch that may be rejected.")
-    max_latency: dict[Percentile, Annotated[float, Field(gt=0)]] = Field(
+    max_latency: dict[Percentile, Annotated[float, Field(gt=0, le=1_000_000_000)]] = Field(
         {}, description="Milliseconds within which so many of the requests must be answered: {p95: 250}."
     )
     max_loss: float = Field(
         0.05,
         gt=0,
+        le=1000,
         description="By so much a metric may be worse than on the rows that the version was judged on; of "
         "errors in units of the target, as a share.",
     )
-    window: int = Field(5, ge=1, description="Latest batches of a version that an alert looks at.")
-    least: int = Field(3, ge=1, description="Of these, so many must be beyond a limit in the same thing.")
-    warm_up: int = Field(0, ge=0, description="First batches of a version that count for no alert.")
-    cool_down: int = Field(5, ge=0, description="An alert that is back within so many batches is not told again.")
+    window: int = Field(5, ge=1, le=10_000, description="Latest batches of a version that an alert looks at.")
+    least: int = Field(3, ge=1, le=10_000, description="Of these, so many must be beyond a limit in the same thing.")
+    warm_up: int = Field(0, ge=0, le=10_000, description="First batches of a version that count for no alert.")
+    cool_down: int = Field(
+        5, ge=0, le=10_000, description="An alert that is back within so many batches is not told again."
+    )
     example_columns: tuple[str, ...] = Field(
         (),
         description="Inputs that are nobody's secret: examples of rows that an alert names show these of them that "
@@ -142,6 +161,7 @@ class MonitoringRules(Frozen):
     max_alerts: int = Field(
         5,
         ge=1,
+        le=10_000,
         description="Alerts of a model that are told in a week; further ones wait, and `mlops status` has them.",
     )
 
@@ -152,7 +172,7 @@ class MonitoringRules(Frozen):
         return self
 
 
-class DatabricksRules(Frozen):
+class DatabricksRules(Rules):
     """How heavy steps run on Databricks; of use on the platform `databricks` only."""
 
     credentials: str | None = Field(
@@ -160,8 +180,8 @@ class DatabricksRules(Frozen):
         pattern=r"^[a-z0-9-]+$",
         description="Name of a DatabricksCredentials block of Prefect; default the DATABRICKS_ variables or a profile.",
     )
-    timeout_seconds: float = Field(7200, gt=0, description="A run that takes longer is cancelled.")
-    poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at a run.")
+    timeout_seconds: float = Field(7200, gt=0, le=2_592_000, description="A run that takes longer is cancelled.")
+    poll_seconds: float = Field(10, gt=0, le=3600, description="Seconds between two looks at a run.")
     target: str | None = Field(
         None, description="Target of the bundle whose jobs are used; default that of the environment."
     )
@@ -181,19 +201,22 @@ class DatabricksRules(Frozen):
         return self.jobs.get(step, f"{self.target or env}-mlops-{step}")
 
 
-class RequestRules(Frozen):
+class RequestRules(Rules):
     """What `mlops serve` keeps of requests, for monitoring."""
 
     enabled: bool = Field(False, description="Whether requests and answers are kept below the state folder.")
     columns: tuple[str, ...] | None = Field(None, description="Inputs that are kept; default all, [] for none.")
     buffer_rows: int = Field(
-        10_000, ge=1, description="Rows that may wait to be written; what comes beyond is answered and not kept."
+        10_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Rows that may wait to be written; what comes beyond is answered and not kept.",
     )
-    seconds: float = Field(5, gt=0, description="Seconds between two files; who is killed loses so much.")
-    days: int = Field(30, ge=1, description="Days after which they are removed.")
+    seconds: float = Field(5, gt=0, le=86_400, description="Seconds between two files; who is killed loses so much.")
+    days: int = Field(30, ge=1, le=3650, description="Days after which they are removed.")
 
 
-class ScheduleRules(Frozen):
+class ScheduleRules(Rules):
     """When the deployments of the models that a project defines start by themselves, where `schedules` is true."""
 
     time_zone: Annotated[str, AfterValidator(_known_zone)] | None = Field(
@@ -205,7 +228,7 @@ class ScheduleRules(Frozen):
     ] = Field({}, description="Cron instead of the shipped time, by flow: {batch-inference: '15 6 * * 1-5'}.")
 
 
-class ServingRules(Frozen):
+class ServingRules(Rules):
     """Which Databricks endpoint serves the champion of which model, and how."""
 
     endpoints: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]] = Field(
@@ -219,17 +242,21 @@ class ServingRules(Frozen):
     environment: dict[str, Annotated[str, Field(pattern=r"^\{\{secrets/[\w.@-]+/[\w.@-]+\}\}$")]] = Field(
         {}, description="Variables of an endpoint, from secret scopes: {OPENAI_API_KEY: '{{secrets/scope/key}}'}."
     )
-    timeout_seconds: float = Field(1800, gt=0, description="An endpoint must serve a new version within this time.")
-    poll_seconds: float = Field(10, gt=0, description="Seconds between two looks at an endpoint.")
+    timeout_seconds: float = Field(
+        1800, gt=0, le=86_400, description="An endpoint must serve a new version within this time."
+    )
+    poll_seconds: float = Field(10, gt=0, le=3600, description="Seconds between two looks at an endpoint.")
     requests: RequestRules = RequestRules()
-    warm_up_rows: int = Field(20, ge=1, description="Stored predictions that an endpoint must repeat.")
+    warm_up_rows: int = Field(20, ge=1, le=10_000, description="Stored predictions that an endpoint must repeat.")
     canary_traffic: int = Field(
         100, ge=1, le=100, description="Of a hundred requests, so many go to a new champion at first."
     )
-    canary_hours: float = Field(24, gt=0, description="So long, and while it has open alerts; then it gets all.")
+    canary_hours: float = Field(
+        24, gt=0, le=8760, description="So long, and while it has open alerts; then it gets all."
+    )
 
 
-class CardWords(Frozen):
+class CardWords(Rules):
     """What no run can tell about a model: it stands in the cards of its versions."""
 
     intended_use: str = Field("", description="What the model is for.")

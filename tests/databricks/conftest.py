@@ -29,6 +29,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("markexpr") == "live" and not os.environ.get("DATABRICKS_HOST"):
         config.hook.pytest_deselected(items=[*items])
         items.clear()
+    if not is_live(config):  # what is alone live is proven here by a test that runs it so
+        items[:] = [item for item in items if not getattr(item.get_closest_marker("live"), "kwargs", {}).get("alone")]
     items.sort(key=lambda item: item.path.name != "test_live.py" if is_live(config) else 0)
 
 

@@ -39,10 +39,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path) -> Path:
     """A copy of the bundle, with a name of its own so that tests do not share jobs, that a test may change."""
     name = f"mlops-tests-{tmp_path.name}"
-    folder = tmp_path / name / "project"
-    shutil.copytree(ROOT / "resources", folder / "resources")
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    shutil.copy(ROOT / "databricks.yml", folder)
+    return bundle_called(name, tmp_path / name / "project")
+
+
+def bundle_called(name: str, folder: Path) -> Path:
+    """A copy of the bundle in a folder whose jobs, notebooks and tags bear a name of their own."""
+    for part in ("resources", "notebooks", "config"):
+        shutil.copytree(ROOT / part, folder / part)
+    for file in ("databricks.yml", "constraints.txt"):
+        shutil.copy(ROOT / file, folder)
     change(folder / "databricks.yml", "name: mlops-lifecycle", f"name: {name}")
     for path in {*(folder / "resources").glob("*.yml")} - {folder / "resources" / "places.yml"}:
         change(path, "-mlops-", f"-{name}-")
@@ -55,7 +60,7 @@ def deploy(project: Path, wheel: Path, client: WorkspaceClient) -> Iterator[Depl
 
     def deploy(target: str = "dev", *, dry_run: bool = False, **variables: str) -> dict[str, str]:
         bundle = definition.read(project, target, variables)
-        items = publish.deploy(bundle, wheel, project / "notebooks", dry_run=dry_run)
+        items = publish.deploy(bundle, wheel, project, dry_run=dry_run)
         return {f"{item.kind} {item.name}": item.outcome for item in items}
 
     yield deploy
@@ -168,6 +173,45 @@ def test_what_somebody_changed_by_hand_is_put_right(deploy: Deploy, project: Pat
 
 
 @pytest.mark.live
+def test_jobs_install_what_the_models_of_the_project_are_fitted_by(
+    deploy: Deploy, project: Path, client: WorkspaceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = project / "config" / "models"
+    models.mkdir(parents=True)
+    monkeypatch.setenv("MLOPS_CONFIG_DIR", str(project / "config"))
+    own = {"data": {"name": "a", "source": "a.csv", "target": "c"}}
+    for name, more in {
+        "vectors": {"training": {"algorithm": "embedding"}},
+        "words": {},
+        "ours": {"training": {"algorithm": "ours.module:make"}},
+    }.items():
+        (models / f"{name}.yaml").write_text(json.dumps(own | more), encoding="utf-8")
+    pins = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line.startswith(("onnxruntime=", "tokenizers="))
+    ]
+    deploy()
+    found = {
+        name.rpartition(f"{project.parent.name}-")[2]: each.as_dict() for name, each in jobs(client, project).items()
+    }
+
+    def beyond(name: str) -> list[str]:
+        """What a job installs beyond the wheel and the three that all have."""
+        (environment,) = found[name]["environments"]
+        return environment["spec"]["dependencies"][4:]
+
+    assert {name: beyond(name) for name in ("train", "evaluate", "infer", "gate")} == dict.fromkeys(
+        ("train", "evaluate", "infer", "gate"), pins
+    )
+    assert beyond("create-data") == []
+    libraries = found["infer-on-cluster"]["tasks"][0]["libraries"]
+    assert [each["pypi"]["package"] for each in libraries[4:]] == pins
+    assert set(deploy().values()) == {"unchanged"}
+    (models / "vectors.yaml").unlink()
+    assert deploy()[f"job dev-{project.parent.name}-train"] == "updated"
+
+
 def test_two_jobs_of_one_name_are_nobodys_guess(deploy: Deploy, project: Path, client: WorkspaceClient) -> None:
     deploy()
     name = f"dev-{project.parent.name}-evaluate"

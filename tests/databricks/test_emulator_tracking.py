@@ -109,3 +109,19 @@ def test_the_files_of_runs_lie_in_the_workspace(mlflow_client: MlflowClient, wor
     path = f"files/WorkspaceInternal/Mlflow/Artifacts/{experiment}/Runs/{run.info.run_id}/artifacts/notes/a.txt"
     assert (workspace.root / path).read_text() == "kept"
     assert [file.path for file in mlflow_client.list_artifacts(run.info.run_id, "notes")] == ["notes/a.txt"]
+
+
+def test_where_the_files_api_is_closed_the_files_of_runs_and_models_go_by_signed_urls(
+    mlflow_client: MlflowClient, workspace: Emulator, tmp_path: Path
+) -> None:
+    workspace.restrict("signed_urls_only")
+    mlflow.set_experiment("/Shared/signed")
+    (tmp_path / "shout.py").write_text(CODE, encoding="utf-8")
+    with mlflow.start_run() as run:
+        mlflow.log_text("kept", "notes/a.txt")
+        made = mlflow.pyfunc.log_model(name="shout", python_model=str(tmp_path / "shout.py"), signature=SIGNATURE)
+    assert [file.path for file in mlflow_client.list_artifacts(run.info.run_id, "notes")] == ["notes/a.txt"]
+    assert mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/notes/a.txt") == "kept"
+    assert mlflow.pyfunc.load_model(made.model_uri).predict(pd.DataFrame({"text": ["a"]})) == ["A"]
+    paths = {call["path"].rpartition("/")[2] for call in workspace.calls("POST *credentials-for-*")}
+    assert paths == {f"credentials-for-{each}" for each in ("read", "write", "upload", "download")}

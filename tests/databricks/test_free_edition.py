@@ -49,7 +49,7 @@ def test_the_environments_are_schemas_of_one_catalog_and_share_data_and_jobs() -
 def test_what_is_deployed_is_taken_and_the_rest_says_what_to_leave_out(
     client: WorkspaceClient, workspace: Emulator, tmp_path: Path
 ) -> None:
-    workspace.restrict(serverless_only=True, absent=["dev", "staging", "prod"])
+    workspace.restrict("serverless_only", absent=["dev", "staging", "prod"])
     wheel = publish.build_wheel(ROOT, tmp_path)
     words = [*COMMANDS[0], "--wheel", str(wheel)]
     done = CliRunner().invoke(main.app, words)

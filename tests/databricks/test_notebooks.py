@@ -34,7 +34,7 @@ def cloud(databricks_env: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "state"))
     bundle = definition.read(ROOT, "dev")
     wheel = publish.build_wheel(ROOT, tmp_path)
-    publish.deploy(bundle.model_copy(update={"jobs": {}}), wheel, ROOT / "notebooks")
+    publish.deploy(bundle.model_copy(update={"jobs": {}}), wheel, ROOT)
     return settings.load("dev")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databricks_emulator import rules
+from databricks_emulator import rules, rules_list
 from lifecycle.core.writer_process import OWNER
 from lifecycle.databricks import refusals
 from lifecycle.registry import log, tag_names
@@ -55,7 +55,7 @@ def test_what_was_written_before_the_rule_was_known_is_read_and_the_newer_name_c
         ("User does not have CAN MANAGE RUN on job 7.", "Can Manage Run"),
         ("Catalog 'dev' does not exist.", "CREATE CATALOG"),
         ("Schema 'dev.ml' does not exist.", "CREATE SCHEMA"),
-        (rules.SERVERLESS_ONLY, "--var clusters=false"),
+        (rules_list.SERVERLESS_ONLY, "--var clusters=false"),
         ("The number of tags exceeds the limit of 50 tags.", "mlops model tag delete"),
         ("something else", ""),
     ],

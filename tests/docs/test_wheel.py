@@ -1,4 +1,7 @@
-"""The wheel: whole, alone, and with every import declared."""
+"""The wheel: whole, alone, and with every import declared.
+
+Promise: In the wheel all lies under one name.
+"""
 
 import ast
 import os

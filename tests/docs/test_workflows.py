@@ -3,6 +3,8 @@
 What is stood in for: GitHub itself. `Runner` fills in the expressions, obeys `if` and `needs`, and gives each step the
 files and the shell that GitHub gives it. Steps that call an action or `make` are not executed: they bring a checkout
 with an environment, which is here already. Server, worker, deployments and flows are the real ones.
+
+Promise: Every step of the GitHub workflows runs, and a refusal makes the job red.
 """
 
 import json

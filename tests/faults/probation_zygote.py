@@ -1,6 +1,7 @@
-"""Act on a broken probation in forked children of a process that has imported everything; a child may kill itself.
+"""Act on a broken probation, of batches or of requests, in forked children of a process that has imported everything.
 
-Orders come as JSON lines on stdin, exit codes go out on stdout; effects are those of `registry_zygote`.
+A child may kill itself. Orders come as JSON lines on stdin, exit codes go out on stdout; effects are those of
+`registry_zygote`.
 """
 
 import importlib
@@ -15,11 +16,13 @@ from lifecycle.core.errors import MlopsError
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import superseded
 from lifecycle.inference.manifest import MANIFEST
+from lifecycle.monitoring import answers, store
+from lifecycle.monitoring.findings import Measured
 from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from tests.faults.registry_zygote import watch
-from tests.probation import act, subject_of
+from tests.probation import act, answer, subject_of
 
 
 def main() -> None:
@@ -43,40 +46,61 @@ def observed(config: Settings) -> dict[str, Any]:
     """Who is champion, and which rows count: in the folders, marks read, and in the table."""
     import deltalake
 
-    now = promotion.read_log(target_of(config, "bikes"))
     folders = sorted(path.parent for path in config.predictions.glob(f"*/*/*/{MANIFEST}"))
     counting = [each for each in folders if not (each.name.startswith(".") or superseded.is_marked(each))]
     table = deltalake.DeltaTable(str(config.state / "table")).to_pandas()
-    done = sorted(path.name for path in config.measurements.glob("*/probation/*/*.json"))
-    return {
-        "champion": now.champion,
-        "alias": promotion.story.read(target_of(config, "bikes")).alias,
-        "changes": [(entry.number, entry.kind) for entry in now.changes],
+    return champion(config, "bikes") | {
         "counting": [str(folder.relative_to(config.predictions)) for folder in counting],
         "parts": [sorted(batches.verify(folder).parts.items()) for folder in counting],
         "table": sorted(map(list, table.groupby(["model_version", "batch"]).size().reset_index().to_numpy().tolist())),
-        "done": [name for name in done if not name.startswith(".")],
+    }
+
+
+def of_requests(config: Settings) -> dict[str, Any]:
+    """Who is champion, what was measured of each window, by whose answers, and which inputs are left."""
+    root, name = config.measurements, target_of(config, "asked").name
+    drift, shadow = ([_told(each) for each in store.every(root, name, kind)] for kind in ("drift", "shadow"))  # type: ignore[arg-type]
+    kept = [[each.batch, each.manifest.model_version, sorted(each.answers.index)] for each in answers.every(root, name)]
+    inputs = sorted(path.name for path in config.measurements.glob(f"{name}/inputs/*"))
+    return champion(config, "asked") | {"drift": drift, "shadow": shadow, "answers": kept, "inputs": inputs}
+
+
+def _told(measured: Measured) -> list[Any]:
+    return [measured.batch, measured.version, measured.scored, sorted({line.name for line in measured.beyond})]
+
+
+def champion(config: Settings, model_name: str) -> dict[str, Any]:
+    """Who is champion of a model, and what was decided on its probation."""
+    target = target_of(config, model_name)
+    now = promotion.read_log(target)
+    done = sorted(path.name for path in config.measurements.glob(f"{target.name}/probation/*/*.json"))
+    return {
+        "champion": now.champion,
+        "alias": promotion.story.read(target).alias,
+        "changes": [(entry.number, entry.kind) for entry in now.changes],
+        "done": [file for file in done if not file.startswith(".")],
     }
 
 
 def _child(order: dict[str, Any]) -> None:
-    answer: dict[str, Any] = {"error": ""}
+    said: dict[str, Any] = {"error": ""}
     try:
         config = settings.load("dev", home=Path(order["home"]))
-        subject = subject_of(config, target_of(config, "bikes"))
-        answer["before"] = observed(config)
+        subject = subject_of(config, target_of(config, "asked" if order["requests"] else "bikes"))
+        look = of_requests if order["requests"] else observed
+        said["before"] = look(config)
         effects, finished = watch(order["home"], order["kill_at"], False)
         try:
-            act(subject)
+            answer(subject, config.state / "requests") if order["requests"] else act(subject)
         except MlopsError as error:
-            answer["error"] = f"{type(error).__name__}: {error}"
+            said["error"] = f"{type(error).__name__}: {error}"
         finished()
-        answer |= {"effects": len(effects), "after": observed(config)}
+        said |= {"effects": len(effects), "after": look(config)}
     except BaseException:  # whatever it is: the test must see it
         import traceback
 
-        answer["error"] = traceback.format_exc()
-    Path(order["answer"]).write_text(json.dumps(answer))
+        said["error"] = traceback.format_exc()
+    Path(order["answer"]).write_text(json.dumps(said))
     os._exit(0)
 
 

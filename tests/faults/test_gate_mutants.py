@@ -3,6 +3,8 @@
 A mutant is one comparison, connective, sign, constant or outcome of the deciding modules turned into another. It is
 loaded into a forked child of a process that has imported what no mutant changes. TEST_ROUNDS sets how many are drawn
 (half of it; default 6); from 200 on, as in `make test-all`, all of them are tried. TEST_SEED makes another draw.
+
+Promise: No comparison and no limit of the gate can be inverted unnoticed.
 """
 
 import json
@@ -16,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 from tests.faults.mutants import Mutant, mutants
 
 pytestmark = pytest.mark.timeout(3600)  # all of them take minutes
@@ -156,6 +158,7 @@ def every_mutant() -> list[Mutant]:
     return [mutant for module, names in DECIDING.items() for mutant in mutants(LIFECYCLE / f"{module}.py", names)]
 
 
+@exhaustive  # the oracles are tests themselves, and run by themselves each time
 @pytest.mark.parametrize("oracle", ["unit", "selftest"])
 def test_without_a_mutant_nothing_is_caught(ask: Ask, oracle: str) -> None:
     found = ask(None, oracle)

@@ -1,4 +1,7 @@
-"""SIGKILL at random side effects of train, promote and infer: the rerun ends where an undisturbed run ends."""
+"""SIGKILL at random side effects of train, promote and infer: the rerun ends where an undisturbed run ends.
+
+Promise: SIGKILL during train, promote or infer: the rerun ends where an undisturbed run ends, nothing twice.
+"""
 
 import json
 import os

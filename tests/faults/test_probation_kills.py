@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.probation import promoted, request_of, score, trained
+from tests.probation import promoted, request_of, requests_kept, score, trained
 
-Act = Callable[[int | None], dict[str, Any]]
+Act = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def act(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Act]:
-    """Act on two bad batches in a fresh child, on a fresh state unless the one before was killed."""
+    """Act on two bad batches, or requests of two bad days, in a child; on a fresh state unless one was killed."""
     home = tmp_path_factory.mktemp("kills") / "state"
     home.mkdir()
     shutil.copy(migrated, home / "mlflow.db")
@@ -26,6 +26,8 @@ def act(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ac
     subject = promoted(config, models)
     for day in (1, 2):
         score(subject, request_of(config, subject, day, broken=True))
+    promoted(config, models, "asked")
+    requests_kept(config)
     template = home.rename(home.with_name("template"))
     answer = home.with_name("answer")
     command = [sys.executable, "-m", "tests.faults.probation_zygote"]
@@ -34,12 +36,13 @@ def act(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ac
         assert zygote.stdout
         stdin, stdout = zygote.stdin, zygote.stdout
 
-        def send(kill_at: int | None) -> dict[str, Any]:
+        def send(kill_at: int | None, *, requests: bool = False) -> dict[str, Any]:
             for kill in [kill_at, None] if kill_at else [None]:
                 if kill == kill_at:
                     shutil.rmtree(home, ignore_errors=True)
                     shutil.copytree(template, home)
-                stdin.write(json.dumps({"home": str(home), "kill_at": kill, "answer": str(answer)}) + "\n")
+                order = {"home": str(home), "kill_at": kill, "answer": str(answer), "requests": requests}
+                stdin.write(json.dumps(order) + "\n")
                 stdin.flush()
                 assert json.loads(stdout.readline()) == (-9 if kill else 0)
             found: dict[str, Any] = json.loads(answer.read_text())
@@ -75,3 +78,29 @@ def test_a_kill_at_any_instant_is_completed_by_the_same_again(act: Act, undistur
     assert of_each_batch == {folder.rpartition("/")[2] for folder in undisturbed["before"]["counting"]}, "never a gap"
     assert len(rerun["before"]["table"]) == 2, "of each batch once, by the one or the other"
     assert rerun["after"] == undisturbed["after"]
+
+
+@pytest.fixture(scope="module")
+def answered(act: Act) -> dict[str, Any]:
+    found = act(None, requests=True)
+    old, new = found["before"], found["after"]
+    assert (old["champion"], old["drift"], old["shadow"], old["answers"]) == (2, [], [], [])
+    assert (new["champion"], new["alias"], new["inputs"]) == (1, 1, [])
+    for kind, version in (("drift", 2), ("shadow", 1)):
+        assert [row[:3] for row in new[kind]] == [[f"served-2025-11-0{day}", version, 100] for day in (1, 2)]
+    assert [(version, len(set(keys))) for _, version, keys in new["answers"]] == [(2, 100)] * 2
+    return found
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("part", range(10))
+def test_a_kill_while_requests_are_measured_or_rolled_back_is_completed(
+    act: Act, answered: dict[str, Any], part: int
+) -> None:
+    effects = answered["effects"]
+    assert effects > 40, "kills reach every place"
+    rerun = act(1 + part * (effects - 1) // 9, requests=True)
+    assert rerun["before"]["changes"] in (answered["before"]["changes"], answered["after"]["changes"])
+    for kind in ("drift", "shadow", "answers"):
+        assert all(row in answered["after"][kind] for row in rerun["before"][kind]), "each window whole, or not yet"
+    assert rerun["after"] == answered["after"]

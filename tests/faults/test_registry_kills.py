@@ -21,9 +21,8 @@ from tests.faults.registry_zygote import LEGACY, OPERATIONS, SPARE
 pytestmark = pytest.mark.timeout(1800)  # what one kill costs depends on the machine
 
 KILLS = int(os.environ.get("TEST_KILLS", "4"))
+"""So many kills of each operation are tried, and the last one; every one if TEST_KILLS is set at all."""
 SEED = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
-SAMPLED = {"cleanup", "migrate"}
-"""Of these a run without TEST_KILLS tries so many kills only; of all others every one."""
 ONCE = {"rename"}
 """What cannot be told from a second order of the same kind once it is complete."""
 
@@ -110,8 +109,11 @@ def fresh(template: Template) -> None:
 
 def points(effects: list[str]) -> list[Point]:
     """Before each effect, the end of the operation included, and after each that makes an empty file."""
-    every = [Point(number, what) for number, what in enumerate(effects, 1)]
-    return every + [Point(number, what, opened=True) for number, what, _ in every if what.startswith("open ")]
+    *every, end = [Point(number, what) for number, what in enumerate(effects, 1)]
+    every += [Point(number, what, opened=True) for number, what, _ in every if what.startswith("open ")]
+    if "TEST_KILLS" not in os.environ:
+        every = sorted(random.Random(SEED).sample(every, min(KILLS, len(every))))
+    return [*every, end]  # all is done by then, and nobody has been told
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -124,10 +126,7 @@ def test_killed_anywhere_the_champion_is_the_old_or_the_new_one_and_the_rerun_en
     assert (undisturbed["error"], undisturbed["problems"]) == ("", [])
     assert old != new
     check_consistent(new, old, new, operation)
-    chosen = every = points(undisturbed["effects"])
-    if operation in SAMPLED and "TEST_KILLS" not in os.environ:
-        chosen = sorted(random.Random(SEED).sample(every, min(KILLS, len(every))))
-    for point in chosen:
+    for point in points(undisturbed["effects"]):
         where = f"seed {SEED}, {operation}, {point} of {len(undisturbed['effects'])}"
         fresh(template)
         order(operation, kill_at=point)

@@ -1,4 +1,7 @@
-"""A person approves a promotion or does not: bound to one verdict, and in nobody's way while it is thought about."""
+"""A person approves a promotion or does not: bound to one verdict, and in nobody's way while it is thought about.
+
+Promise: An approval counts for one verdict only.
+"""
 
 import shutil
 import sys

@@ -1,5 +1,6 @@
 """Candidates, promotion past the gate, rehearsal, and the events that all of it emits."""
 
+import shutil
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from prefect.events.worker import EventsWorker
 from flows.promote import promote
 from flows.rollback import rollback
 from flows.train import train
-from lifecycle.core.errors import ConfigError, NotFoundError
+from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.registry import aliases, catalog, promotion, store
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
@@ -88,6 +89,9 @@ def test_a_refused_candidate_is_promoted_by_hand_and_rolled_back_after_a_rehears
         ("promoted", "3"),
         ("rolled-back", "1"),
     ]
+    shutil.rmtree(news.state / "artifacts")
+    with pytest.raises(IntegrityError, match=r"v4: its artifacts .* Roll back or train again"):
+        promote("sentiment", **BY_HAND, reason="once more")
 
 
 @pytest.mark.usefixtures("news")

@@ -1,4 +1,7 @@
-"""What an earlier release published and registered is read, and goes on, where this release takes over its state."""
+"""What an earlier release published and registered is read, and goes on, where this release takes over its state.
+
+Promise: What an earlier release published or registered is read, and goes on.
+"""
 
 import json
 import sys

@@ -1,4 +1,8 @@
-"""A row that went through everything, with a server of Prefect's own: after the command no byte of it is left."""
+"""A row that went through everything, with a server of Prefect's own: after the command no byte of it is left.
+
+Promise: `mlops data erase` leaves no byte of a person's row in versions, predictions, reports and histories, killed
+anywhere (also `tests/faults/test_erasure_kills.py`).
+"""
 
 import io
 import json

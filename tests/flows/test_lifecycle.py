@@ -1,4 +1,8 @@
-"""Refusal, promotion, rollback and rerun as Prefect flows."""
+"""Refusal, promotion, rollback and rerun as Prefect flows.
+
+Promise: A retried flow run reuses what has completed, also after its worker was killed (also
+`tests/operations/test_runs.py`).
+"""
 
 import os
 import subprocess

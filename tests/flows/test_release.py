@@ -1,4 +1,7 @@
-"""The whole lifecycle on the bundled sample, and what anybody can read afterwards with plain libraries."""
+"""The whole lifecycle on the bundled sample, and what anybody can read afterwards with plain libraries.
+
+Promise: Plain MLflow and pandas read model, tags, dataset and predictions.
+"""
 
 import subprocess
 import sys

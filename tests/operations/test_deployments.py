@@ -1,4 +1,7 @@
-"""`mlops setup` and `mlops deploy`: what stands on the server is what the project's files say, however often."""
+"""`mlops setup` and `mlops deploy`: what stands on the server is what the project's files say, however often.
+
+Promise: Schedules keep their local hour across daylight saving; bad form values start no run.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,7 @@
-"""Runs through deployments and a real worker: what they leave, and how a refused, killed or cancelled one goes on."""
+"""Runs through deployments and a real worker: what they leave, and how a refused, killed or cancelled one goes on.
+
+Promise: Notifications come once, drift retrains once within its cool-down, a deployment runs once at a time.
+"""
 
 import http.server
 import json

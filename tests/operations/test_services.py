@@ -1,4 +1,7 @@
-"""`mlops up`, `down` and `status` with real servers: from nothing to healthy, and every way back to nothing."""
+"""`mlops up`, `down` and `status` with real servers: from nothing to healthy, and every way back to nothing.
+
+Promise: An active schedule starts runs by itself, and a server that does not schedule is told.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,8 @@
-"""The gate on real models: what it accepts, what it refuses and why, and that whatever it cannot judge it refuses."""
+"""The gate on real models: what it accepts, what it refuses and why, and that whatever it cannot judge it refuses.
+
+Promise: The gate refuses whatever it cannot establish, and each planted bad challenger for its fault (also
+`tests/unit/test_selftest.py`).
+"""
 
 import json
 import re

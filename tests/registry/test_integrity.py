@@ -1,4 +1,8 @@
-"""What is loaded is what was registered: every change to a model's files is noticed before anything runs."""
+"""What is loaded is what was registered: every change to a model's files is noticed before anything runs.
+
+Promise: A changed model file is refused before anything is deserialised; a planted model is run by no command and
+opens no file (also `tests/registry/test_planted.py`).
+"""
 
 import io
 import os

@@ -1,4 +1,7 @@
-"""Versions that were deleted with MLflow alone: noticed, told truly, never mistaken for a model without a past."""
+"""Versions that were deleted with MLflow alone: noticed, told truly, never mistaken for a model without a past.
+
+Promise: A version deleted past `mlops` is missed until a person has recorded it.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""A state directory that was renamed, restored, copied or linked keeps its models, and touches no other directory."""
+"""A state directory that was renamed, restored, copied or linked keeps its models, and touches no other directory.
+
+Promise: A state that was moved, copied, restored or linked works, and nothing is removed outside it.
+"""
 
 import json
 import os

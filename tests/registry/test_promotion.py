@@ -1,4 +1,8 @@
-"""Promotion, rollback and adoption: what the alias and the log say afterwards, in sqlite."""
+"""Promotion, rollback and adoption: what the alias and the log say afterwards, in sqlite.
+
+Promise: A rollback killed before it said so is not repeated one step further (also
+`tests/faults/test_registry_kills.py`).
+"""
 
 import subprocess
 import sys

@@ -2,6 +2,9 @@
 
 `TEST_ROUNDS` sets how often (default 6; the rarer mixtures a quarter of that, and promotions in a row half of it, at
 most 50).
+
+Promise: Of racing promoters exactly one wins, also should the limit be lost by which they wait for each other (also
+`tests/flows/test_limits.py`).
 """
 
 import os

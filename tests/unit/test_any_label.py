@@ -1,4 +1,8 @@
-"""Labels that look like markup, paths, formulas or nothing go through data, training, gate and reports as they are."""
+"""Labels that look like markup, paths, formulas or nothing go through data, training, gate and reports as they are.
+
+Promise: Texts and classes of any script and form are told apart; the same values are the same labels from CSV,
+Parquet and JSON Lines (also `tests/unit/test_tokens.py`, `tests/unit/test_values.py`).
+"""
 
 import csv
 import shutil

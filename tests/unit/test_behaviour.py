@@ -394,6 +394,17 @@ def test_a_suite_that_is_not_there_names_those_that_are() -> None:
         suites.load(["finance"], 1, SHIPPED)
 
 
+def test_a_suite_that_there_is_not_is_told_with_the_shipped_ones_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config" / "models").mkdir(parents=True)
+    (tmp_path / "config" / "behaviour").mkdir()
+    (tmp_path / "config" / "behaviour" / "ours.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="there are: financial_sentiment, inference_of_pairs, ours, text_invariance"):
+        suites.load(["finance"], 1)
+
+
 @pytest.mark.parametrize(
     ("test", "key"),
     [

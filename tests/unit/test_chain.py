@@ -10,25 +10,33 @@ from threading import Thread
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
+from pydantic import ValidationError
 
-from lifecycle.core.errors import ConfigError, DataError, NotFoundError, TransientError
+from lifecycle.core.errors import ConfigError, DataError, MetricError, NotFoundError, TransientError
 from lifecycle.inference.predictions import Tally, predict
 from lifecycle.problems import contract
-from lifecycle.problems.chat import agent, carried, documents, index
+from lifecycle.problems.chat import agent, carried, documents, index, language_judge, metrics
 from lifecycle.problems.chat.chunks import chunks, pieces
 from lifecycle.problems.chat.documents import Document
 from lifecycle.problems.chat.endpoint import EndpointError
+from lifecycle.problems.chat.expected import Expected
 from lifecycle.problems.chat.learning import LEARNING
-from lifecycle.problems.chat.model import Chain, ChatModel, asked, conversations
+from lifecycle.problems.chat.messages import asked, conversations
+from lifecycle.problems.chat.model import Chain, ChatModel
+from lifecycle.problems.chat.scores import scores_of
 from lifecycle.problems.chat.settings import REFUSAL
 from lifecycle.problems.chat.words import sentences
 from lifecycle.problems.contract import TEXT_COLUMNS
+from lifecycle.problems.known import named
 from lifecycle.problems.learning import Spec
+from lifecycle.problems.metric import value_of
+from lifecycle.settings.gate_rules import GateRules, LanguageJudge
 
 HOURS = "# Opening hours\n\nThe pool opens at eight on weekdays.\n\n## Sundays\n\nOn Sundays it opens at ten.\n"
 RETURNS = """<html><head><title>Returns</title><script>var x</script></head>
@@ -320,3 +328,50 @@ def test_a_failing_language_model_is_asked_again_then_an_error_or_replaced(
         _generating(chain).answer(ASK)
     assert "sk-hidden" not in str(failed.value)
     assert _generating(chain, falls_back=True).answer(ASK).text == "The pool opens at eight on weekdays."
+
+
+JUDGE = LanguageJudge(language_model="judge", retries=0)
+ASKED = (("When?", "At eight. For free.", ("It opens at eight.",)), ("Who?", "Bell.", ("Bell did.",)))
+
+
+def test_a_judge_says_what_share_is_supported_and_is_asked_once(
+    endpoint: type[_Endpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has said is kept without a text; what it cannot say is no number."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(language_judge, "AT_ONCE", 1)
+    endpoint.replies[:] = [(200, "1. yes\n2. No"), (200, "Yes."), (503, "")]
+    for _ in range(2):
+        assert language_judge.supported(ASKED, JUDGE) == [0.5, 1.0]
+    assert len(endpoint.asked) == 2
+    assert "Bell" not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    other = JUDGE.model_copy(update={"language_model": "another"})
+    with pytest.raises(TransientError, match=r"status 503.*take gate.language_judge out"):
+        language_judge.supported(ASKED, other)
+    endpoint.replies[:] = [(200, "I cannot tell.")]
+    with pytest.raises(MetricError, match=r"'I cannot tell\.' of 2 sentences"):
+        language_judge.supported(ASKED[:1], other)
+
+
+def test_its_word_is_a_metric_beside_the_words_and_never_alone(
+    endpoint: type[_Endpoint], chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rules = GateRules(language_judge=JUDGE, floors={"groundedness": 0.5, "judged_groundedness": 0.5})
+    truth = pd.Series([Expected(text, ("hours.md",)).cell for text in (ASK, "Who was Bell?")])
+    answers = ChatModel(chain).answered([ASK, "Who was Bell?"])
+    scores = scores_of(truth, {"": answers})[""]
+    for said, value in (("no", 0.0), ("yes", 0.0)):  # the second time it is not asked any more
+        endpoint.replies[:] = [(200, said)]
+        assert value_of(metrics.named("judged_groundedness", rules), scores.take(np.arange(2))) == value
+    assert (len(endpoint.asked), value_of(metrics.named("groundedness", rules), scores)) == (1, 1.0)
+    for wrong, match in (
+        ({"metric": "judged_groundedness"}, "decides nothing alone"),
+        ({"floors": {"judged_groundedness": 0.5}}, "needs a floor of groundedness"),
+        ({"language_judge": None}, "needs `language_judge`"),
+    ):
+        with pytest.raises(ValidationError, match=match):
+            GateRules(**{**rules.model_dump(), **wrong})
+    assert [*named("text-classification").judging.inapplicable(GateRules(language_judge=JUDGE))] == [
+        "gate.language_judge"
+    ]

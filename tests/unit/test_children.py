@@ -1,4 +1,8 @@
-"""No process outlives the one that started it, however that ends, and how it ended is told in words."""
+"""No process outlives the one that started it, however that ends, and how it ended is told in words.
+
+Promise: No process outlives its command; Ctrl-C, SIGTERM and a closed terminal end it in order, 128 + the signal
+(also `tests/unit/test_interrupts.py`).
+"""
 
 import os
 import signal

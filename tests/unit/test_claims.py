@@ -1,4 +1,8 @@
-"""Who says on which rows a model was fitted: tags of runs, of earlier releases too, and keys that are bound to them."""
+"""Who says on which rows a model was fitted: tags of runs, of earlier releases too, and keys that are bound to them.
+
+Promise: A model from outside that has seen the rows it is judged on is doubted where its answers show it (also
+`tests/unit/test_doubt.py`).
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""What leaves a command: results alone on stdout in whatever code page, one line on stderr, and never a traceback."""
+"""What leaves a command: results alone on stdout in whatever code page, one line on stderr, and never a traceback.
+
+Promise: Stdout holds results alone; every end has its code and one line, never a traceback; no command line is a bug
+(also `tests/flows/test_command_lines.py`).
+"""
 
 import asyncio
 import json

@@ -1,4 +1,8 @@
-"""Dataset versions of real files: every row accounted for, no leaks, sides that stay, versions that never change."""
+"""Dataset versions of real files: every row accounted for, no leaks, sides that stay, versions that never change.
+
+Promise: Rows in = rows split + quarantined + erased; no text in two splits; a version never changes (also
+`tests/unit/test_split.py`).
+"""
 
 import csv
 import gzip

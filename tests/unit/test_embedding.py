@@ -13,7 +13,7 @@ import pytest
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.data import dataset
-from lifecycle.models import loading
+from lifecycle.models import forms, loading
 from lifecycle.problems.contract import TEXT_COLUMNS, Column, Columns
 from lifecycle.problems.embedding import encoders
 from lifecycle.problems.embedding.kept import KeptVectors
@@ -152,7 +152,7 @@ def test_a_trained_one_is_complete_and_read_by_us_and_by_plain_mlflow(config: Se
     assert len(model.predict(None, held_out.head(0))) == 0
     copied = Path(mlflow.artifacts.download_artifacts(ref.uri, dst_path=str(tmp_path / "model")))
     assert "onnxruntime==" in (copied / "requirements.txt").read_text()
-    assert loading.problem_and_inputs(copied, "it") == ("text-pair-classification", ("premise", "hypothesis"))
+    assert forms.columns_of(copied / "artifacts" / "columns.json", "it").problem == "text-pair-classification"
 
 
 def test_a_single_text_has_an_encoder_too(tmp_path: Path) -> None:

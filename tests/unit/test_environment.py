@@ -1,4 +1,8 @@
-"""Whatever stands in the environment or lies in the working directory: our server is asked, and no proxy for it."""
+"""Whatever stands in the environment or lies in the working directory: our server is asked, and no proxy for it.
+
+Promise: No proxy is asked for this machine; files and settings of another project or server reach no command (also
+`tests/unit/test_start.py`).
+"""
 
 import json
 import os

@@ -1,6 +1,7 @@
 """Performance without labels: what is estimated is what labels say later, or it is said not to be trusted."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli import up
 from lifecycle.evaluation.estimates import FOLDS, Learnt, learnt
-from lifecycle.monitoring import findings, trust
+from lifecycle.monitoring import findings, store, trust
 from lifecycle.monitoring.findings import Line, Measured
 from lifecycle.problems.classification.confidence import Confidence
 from lifecycle.problems.known import PROBLEMS, named
@@ -144,7 +146,7 @@ def test_what_labels_contradict_is_not_believed_until_they_agree_again() -> None
     ]
     assert verdicts[3:] == ["confirmed", "unconfirmed"]
     (other,) = trust.statements([day(4, line("estimate"), version=2)], performance, RULES).values()
-    assert other.told == "unconfirmed; no labels have come yet"
+    assert other.told == "unconfirmed; it holds only if inputs mean what they did: no labels have come yet"
 
 
 def test_what_is_unlike_the_baseline_or_was_badly_estimated_there_is_not_believed() -> None:
@@ -153,6 +155,16 @@ def test_what_is_unlike_the_baseline_or_was_badly_estimated_there_is_not_believe
     said = trust.statements([day(0, line("estimate"), unlike), day(1, check, line("estimate")), day(2)], [], RULES)
     assert [each.verdict for each in said.values()] == ["do not trust"] * 2
     assert "age is unlike any row of the baseline in 40% of the rows" in said[1, "b0"].told
+
+
+def test_status_tells_no_estimate_without_whether_to_believe_it(tmp_path: Path) -> None:
+    unlike = line("input", "age", "outside", now=0.4, before=0.01, beyond=True)
+    for number, lines in enumerate(((), (unlike,))):
+        store.keep(tmp_path, "drift", day(number, line("estimate", before=0.8), *lines))
+        standing = store.refresh(tmp_path, "m", RULES)
+        assert standing is not None
+        verdict = ("unconfirmed", "do not trust")[number]
+        assert any(f"(estimated, {verdict})" in cell for cell in up._measured(standing))
 
 
 def test_an_estimate_alarms_only_while_it_is_believed_and_counts_with_what_labels_say() -> None:

@@ -1,4 +1,8 @@
-"""Every rule of the gate on both sides of its limit and exactly at it, on small cases made by hand."""
+"""Every rule of the gate on both sides of its limit and exactly at it, on small cases made by hand.
+
+Promise: A first champion beats any constant answer and chance; a retraining is not worse; any other challenger is
+better (also `tests/registry/test_retrained.py`).
+"""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,8 @@
-"""The guard of every server on loopback, over real sockets: who gets through to the application, and who does not."""
+"""The guard of every server on loopback, over real sockets: who gets through to the application, and who does not.
+
+Promise: No foreign web page and no other user reaches a server that we start; one click opens its UI (also
+`tests/operations/test_services.py`).
+"""
 
 import base64
 import http.client

@@ -1,4 +1,8 @@
-"""A history of runs that the installed Prefect cannot use is named, kept or set aside before a server opens it."""
+"""A history of runs that the installed Prefect cannot use is named, kept or set aside before a server opens it.
+
+Promise: Prefect's history and MLflow's database of another release are kept before they are changed, or named with
+the way out (also `tests/unit/test_embedded.py`).
+"""
 
 import logging
 import os

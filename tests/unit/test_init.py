@@ -218,6 +218,7 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "an empty file": (["empty.csv"], 3, "the file is empty"),
     "a header alone": (["header.csv"], 3, "no data rows after the header"),
     "one column": (["one.csv"], 2, "needs a target and an input"),
+    "names that appear twice": (["twice.csv"], 2, "there is left: y. Rename those that appear twice"),
     "another delimiter": (["t.csv", "--delimiter", ";"], 3, "Declare --delimiter ,."),
     "another encoding": (["letters.csv", "--target", "churned"], 3, "line 2, byte offset"),
     "few rows": (["few.csv", "--target", "churned"], 3, "few.csv: 10 data rows are fewer than 20 (data.min_rows)."),
@@ -261,6 +262,7 @@ def test_a_mistake_is_told_and_writes_nothing(run: Run, tmp_path: Path, case: tu
     customers().assign(town="Köln").to_csv(tmp_path / "letters.csv", index=False, encoding="cp1252")
     customers()[:10].to_csv(tmp_path / "few.csv", index=False)
     (tmp_path / "one.csv").write_text("a\n1\n2\n")
+    (tmp_path / "twice.csv").write_text("a,a,y\n" + "1,2,x\n" * 30)
     (tmp_path / "no_use.csv").write_text("x,n,y\n" + "".join(f"1,{n},{'ab'[n % 2]}\n" for n in range(30)))
     (tmp_path / "broken.csv").write_text("a,label\n1,x\n2\n")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -1,4 +1,7 @@
-"""What the machine refuses, rights or room, is one line with the way out, whatever met it first."""
+"""What the machine refuses, rights or room, is one line with the way out, whatever met it first.
+
+Promise: A full disk, a missing right or a path that cannot hold state is one line, and nothing half-written stays.
+"""
 
 import errno
 import os

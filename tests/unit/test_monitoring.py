@@ -434,6 +434,8 @@ def test_of_each_kind_of_column_what_can_be_counted_is() -> None:
     seen = {each.name: each.values for each in distributions.of_inputs(texts.to_frame("text"), TEXT_COLUMNS, known)}
     assert seen["length of text"].tolist()[:2] == [11, 11]
     assert seen["unseen words of text"].tolist()[:2] == [0, 0.5]
+    assert seen["word length of text"].tolist()[:2] == [5, 5]
+    assert seen["repeated words of text"].tolist()[:2] == [0, 0]
     assert all(values.isna().sum() == 1 for values in seen.values())
     levels = pd.Series(["a"] * 30 + ["b"] * 10 + ["somebody"] + [None])
     found = Distribution.of(Seen("input", "x", levels))
@@ -446,6 +448,33 @@ def test_of_each_kind_of_column_what_can_be_counted_is() -> None:
     )
     constant = Distribution.of(Seen("input", "x", pd.Series(np.full(100, 7.0))))
     assert constant.counted(pd.Series([6.0, 7.0, 8.0])).counts == (1, 1, 1)
+
+
+READ_WRONGLY = {
+    "another encoding": lambda texts: texts.map(lambda text: text.encode().decode("latin-1")),
+    "no blanks": lambda texts: texts.str.replace(" ", "_"),
+    "the same again and again": lambda texts: texts.str.split().map(lambda words: " ".join(words[:1] * len(words))),
+}
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    zip(READ_WRONGLY, ("characters beyond ASCII", "word length", "repeated words"), strict=True),
+)
+def test_how_texts_are_written_is_compared_whatever_their_language(how: str, what: str) -> None:
+    """No vocabulary is needed, and the length says nothing: the baseline is all that a version knows of its texts."""
+    rng, words = np.random.default_rng(0), ["hinta", "nousi", "yhtiö", "päivä", "ja", "liikevaihto", "euroa", "myös"]
+
+    def beyond(change: Any) -> set[str]:
+        texts = pd.DataFrame({"text": [" ".join(rng.choice(words, 8)) for _ in range(300)]})
+        now = {each.name: each.values for each in distributions.of_inputs(change(texts), TEXT_COLUMNS, {})}
+        pairs = [(each, each.counted(now[each.name])) for each in before]
+        return {line.name for line in compared(pairs, RULES) if line.beyond}
+
+    texts = pd.DataFrame({"text": [" ".join(rng.choice(words, 8)) for _ in range(1000)]})
+    before = [Distribution.of(each) for each in distributions.of_inputs(texts, TEXT_COLUMNS, {})]
+    assert beyond(lambda texts: texts) == set()
+    assert f"{what} of text" in beyond(lambda texts: texts.assign(text=READ_WRONGLY[how](texts["text"])))
 
 
 @given(st.integers(1, 9000), st.integers(1, 5000))

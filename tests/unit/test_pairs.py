@@ -19,7 +19,7 @@ from lifecycle.evaluation.slices import made_of
 from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.models import loading, pipelines
+from lifecycle.models import forms, loading, pipelines
 from lifecycle.problems.contract import Column, Columns, inputs_of
 from lifecycle.problems.known import named
 from lifecycle.problems.learning import Spec
@@ -266,15 +266,15 @@ def test_a_trained_model_is_read_by_us_and_by_plain_mlflow_and_damage_is_told(co
     assert [column.type.name for column in plain.metadata.signature.inputs] == ["string", "string"]
 
     folder = Path(mlflow.artifacts.download_artifacts(ref.uri, dst_path=str(tmp_path)))
-    assert loading.problem_and_inputs(folder, "it") == (NAME, ("premise", "hypothesis"))
     described = folder / "artifacts" / "columns.json"
+    assert forms.columns_of(described, "it").problem == NAME
     for wrong in (
         described.read_text().replace("text-pair", "text"),
         described.read_text().replace('"text"', '"numeric"'),
     ):
         described.write_text(wrong)
         with pytest.raises(IntegrityError, match=r"columns\.json cannot be read"):
-            loading.problem_and_inputs(folder, "it")
+            forms.columns_of(described, "it")
 
 
 def test_a_person_leaves_by_either_text_and_does_not_come_again(config: Settings, tmp_path: Path) -> None:

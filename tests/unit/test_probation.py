@@ -1,15 +1,16 @@
-"""A new champion beside the one before it: what breaks the rule, what is undone of it, and who comes first."""
+"""A new champion beside the one before it: what breaks the rule, what is undone of it, and who comes first.
+
+Promise: A new champion that breaks the rule of its probation is rolled back by itself, each batch superseded once,
+killed anywhere; a person wins (also `tests/faults/test_probation_kills.py`).
+"""
 
 import json
 import shutil
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import deltalake
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ from lifecycle.registry import promotion
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import DataRules, InferenceRules, MonitoringRules, ProbationRules, RetrainingRules
 from tests.conftest import tree
-from tests.probation import act, hours, promoted, request_of, score, subject_of, trained
+from tests.probation import act, hours, promoted, request_of, requests_kept, score, subject_of, trained
 
 
 @pytest.fixture(scope="module")
@@ -196,23 +197,6 @@ def test_an_estimate_that_is_not_doubted_breaks_the_rule(config: Settings, subje
     assert once_each(config, subject) == {1: 200, 2: 200}
 
 
-def requests_of_day(day: int) -> list[dict[str, object]]:
-    """What a server kept of a day on which the meter was broken: every second request says which hour it is about."""
-    table = hours(100, day, broken=True)[["instant", "temp", "meter"]]
-    return [
-        {
-            "request_id": f"{day}/{number}",
-            "request_time": datetime(2025, 11, day, 8, tzinfo=UTC),
-            "status_code": 200,
-            "execution_duration_ms": 5.0,
-            "request": json.dumps({"dataframe_records": [row if number % 2 else row | {"instant": None}]}),
-            "response": json.dumps({"predictions": [{"prediction": row["meter"]}]}),
-            "model_version": 2,
-        }
-        for number, row in enumerate(table.to_dict("records"))
-    ]
-
-
 def delivered(config: Settings, subject: Subject, table: pd.DataFrame, key: str) -> labels.Joined:
     table.to_csv(config.state / "labels.csv", index=False)
     return labels.join(
@@ -230,11 +214,7 @@ def delivered(config: Settings, subject: Subject, table: pd.DataFrame, key: str)
 
 
 def test_requests_have_labels_and_a_shadow_as_batches_have(config: Settings, subject: Subject) -> None:
-    folder = config.state / "requests"
-    folder.mkdir(parents=True)
-    rows = [row for day in (1, 2) for row in requests_of_day(day)]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "1.parquet")
-    found = served.requests_of(subject, str(folder), "instant")
+    found = served.requests_of(subject, str(requests_kept(config)), "instant")
     assert found is not None
     served.measure(found)
     now = shadow.stands(subject)
@@ -325,3 +305,13 @@ def test_events_start_no_more_trainings_than_the_budget_allows(tmp_path: Path) -
     assert retraining.refusal(tmp_path, "m", "c", RetrainingRules(budget=9)).startswith("cool-down")
     assert retraining.refusal(tmp_path, "m", "a", RetrainingRules(budget=0)) == "", "a run that is repeated goes on"
     assert retraining.refusal(tmp_path, "other", "c", rules) == ""
+
+
+def test_what_a_wrong_clock_has_dated_years_ahead_holds_nothing_up_until_then(tmp_path: Path) -> None:
+    ahead = json.dumps({"at": "2099-01-01T00:00:00+00:00"})
+    for folder in ("retrainings", "told"):
+        (tmp_path / "m" / folder).mkdir(parents=True)
+        (tmp_path / "m" / folder / "a.json").write_text(ahead)
+    assert retraining.refusal(tmp_path, "m", "b", RetrainingRules(budget=1)) == ""
+    assert retraining.refusal(tmp_path, "m", "c", RetrainingRules(budget=1)).startswith("cool-down")
+    assert store._told_lately(tmp_path, "m") == 0

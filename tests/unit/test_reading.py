@@ -1,4 +1,8 @@
-"""What is read of a table: the columns that are asked for, whatever lies beside them, from one content of one file."""
+"""What is read of a table: the columns that are asked for, whatever lies beside them, from one content of one file.
+
+Promise: One bad cell quarantines its row; a column that nobody asked for stops nothing; an input that changes while
+it is read makes nothing.
+"""
 
 import csv
 import gzip

@@ -1,4 +1,7 @@
-"""What a library refuses because of what the user gave is an error of ours with its sentence, and never a bug."""
+"""What a library refuses because of what the user gave is an error of ours with its sentence, and never a bug.
+
+Promise: What a library refuses of parameters, texts or labels is exit code 2 or 3 with its sentence.
+"""
 
 import logging
 import warnings

@@ -31,6 +31,7 @@ OPTIONAL = {
 STARTED_FIRST = {
     "lifecycle.core.children": "every command loads it, and only a child needs ctypes",
     "lifecycle.gate.proof.replay": "it runs as a child, which must be ready before it imports libraries",
+    "lifecycle.models.external.conversing": "as with `wrapped`: what travels beside it is found in a model alone",
     "lifecycle.models.external.wrapped": "what travels beside it is importable where it is loaded from a model alone",
     "lifecycle.problems.chat.documents": "HTML and PDF are read with an extra",
     "lifecycle.problems.chat.endpoint": "its library is an extra",
@@ -157,3 +158,19 @@ def test_a_module_imports_at_its_top() -> None:
 )
 def test_an_import_is_late_within_a_function_unless_its_package_is_optional(line: str, names: set[str]) -> None:
     assert nested(ast.parse(line)) == names
+
+
+STRANGERS = ('"premise"', '"hypothesis"', '"messages"', "transformers")
+"""Columns of one problem, and the library of one kind of model."""
+
+
+def test_only_problems_and_models_know_what_one_problem_reads() -> None:
+    """Gate, registry, inference and monitoring read the contract: a new problem is one folder and one entry."""
+    knowing = {path.parts[1] for path, said in _sources() if any(word in said for word in STRANGERS)}
+    assert knowing == {"problems", "models"}
+
+
+def _sources() -> Iterator[tuple[Path, str]]:
+    for package in ("lifecycle", "tasks", "flows", "cli"):
+        for path in (ROOT / package).rglob("*.py"):
+            yield path.relative_to(ROOT), path.read_text(encoding="utf-8")

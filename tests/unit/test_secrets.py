@@ -1,4 +1,8 @@
-"""A secret in an address goes no further than the process that was given it; what libraries say is masked."""
+"""A secret in an address goes no further than the process that was given it; what libraries say is masked.
+
+Promise: No password, signature or token is in state, logs, databases, links or output (also
+`tests/flows/test_secret_sources.py`).
+"""
 
 import json
 import logging

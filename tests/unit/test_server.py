@@ -1,4 +1,8 @@
-"""Whatever becomes of the server of a command: the command ends with one line that says it, and waits for nothing."""
+"""Whatever becomes of the server of a command: the command ends with one line that says it, and waits for nothing.
+
+Promise: A command whose own Prefect server is killed, hangs or does not start ends soon, with exit code 6; the same
+again completes (also `tests/flows/test_own_server.py`).
+"""
 
 import signal
 import subprocess

@@ -156,6 +156,18 @@ def test_a_wrong_file_names_what_is_wrong(folder: Path, name: str, content: str,
     assert ("dev.yaml" if "=" in message else name) in str(refused.value)
 
 
+@pytest.mark.parametrize("content", ["gate: null", "gate: {floors: null}", "gate: 3"])
+def test_a_rule_above_does_not_hide_that_those_below_were_taken_away(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    (folder / "platforms" / "local.yaml").write_text("gate: {floors: {f1_macro: 0.9}}")
+    (folder / "dev.yaml").write_text(content)
+    monkeypatch.setenv("MLOPS_GATE__MIN_ROWS", "3")
+    monkeypatch.setenv("MLOPS_GATE__FLOORS", '{"accuracy": 0.1}')
+    with pytest.raises(ConfigError, match=r"gate(\.floors)?=(None|3)"):
+        settings.load("dev")
+
+
 @pytest.mark.parametrize("chosen", ["{0}/dev.yaml", "~nobody-of-that-name/config", "{0}/folders"])
 def test_a_folder_of_settings_that_is_none_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
     (folder / "folders" / "dev.yaml").mkdir(parents=True)

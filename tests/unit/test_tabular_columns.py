@@ -234,6 +234,9 @@ def test_where_no_column_is_clearly_the_target_the_likeliest_are_named_first() -
     assert (proposal.target, proposal.candidates) == (None, ("species", "length", "sex"))
     assert proposal.notes[0].startswith("no column is clearly the target: 'species'")
     assert propose(frame, "sex").target == "sex"
+    last = frame.assign(odd=["a", "b"] * (len(frame) // 2) + ["a"] * (len(frame) % 2))
+    told = "'odd' is taken for the target, since it is the last column"
+    assert (told in propose(last[["length", "odd"]]).notes, told in propose(last, "odd").notes) == (True, False)
     assert propose(frame, "length").problem == "tabular-regression"
     with pytest.raises(ConfigError, match="There is no column 'size'; there are 'species'"):
         propose(frame, "size")

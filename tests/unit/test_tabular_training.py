@@ -18,7 +18,6 @@ from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
-from tests.conftest import train_model
 from tests.tables import INPUTS, sales, train_table, write_version
 
 NAMES = tuple(column.name for column in INPUTS)
@@ -59,18 +58,6 @@ def test_the_same_training_again_finds_its_run_and_another_algorithm_does_not(co
     assert train_table(config, "linear_regression") == first
     assert train_table(config, "linear_regression", alpha=2.0).run_id != first.run_id
     assert loading.load(first).inputs == NAMES
-
-
-def test_what_a_model_reads_is_told_without_its_pipeline(config: Settings, news: Settings, tmp_path: Path) -> None:
-    write_version(config, "tabular-regression")
-    ref, texts = train_table(config, "linear_regression"), train_model(news)
-    folder = tracking.download(config.mlflow_uri, ref.uri, tmp_path / "columns")
-    (folder / "artifacts" / "pipeline.skops").write_bytes(b"")
-    assert loading.problem_and_inputs(folder, "it") == ("tabular-regression", NAMES)
-    folder = tracking.download(news.mlflow_uri, texts.uri, tmp_path / "texts")
-    assert loading.problem_and_inputs(folder, "it") == ("text-classification", ("text",))
-    model = loading.load(texts)
-    assert (model.problem, model.inputs) == ("text-classification", ("text",))
 
 
 def test_the_example_that_is_kept_is_nobodys_row(config: Settings, tmp_path: Path) -> None:
@@ -217,8 +204,6 @@ def test_a_damaged_list_of_columns_is_no_model(stored: tuple[Path, ModelRef], co
     (folder / "artifacts" / "columns.json").write_text(content)
     with pytest.raises(IntegrityError, match=r"columns\.json cannot be read"):
         read_again(folder, ref)
-    with pytest.raises(IntegrityError, match=r"columns\.json cannot be read"):
-        loading.problem_and_inputs(folder, "it")
 
 
 def test_a_regressor_that_says_it_is_a_classifier_is_refused(stored: tuple[Path, ModelRef]) -> None:

@@ -1,4 +1,7 @@
-"""A training is done again when anything that its model depends on has changed, and only then."""
+"""A training is done again when anything that its model depends on has changed, and only then.
+
+Promise: An edited default, estimator or library version is trained anew; the same training finds its run.
+"""
 
 import shutil
 import subprocess

@@ -1,4 +1,8 @@
-"""Near twins: no false pair, hardly one overlooked, the same for every order and machine; groups stay small."""
+"""Near twins: no false pair, hardly one overlooked, the same for every order and machine; groups stay small.
+
+Promise: Near twins and groups are in one split, by time the newest rows are held out; no text changes its split when
+data grows (also `tests/unit/test_division.py`).
+"""
 
 import hashlib
 import random

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GAIN, LOSS = 0.05, 0.1
-"""The better model gains more than the one, the shuffled one loses more than the other."""
+GAIN, LOSS, ANY = 0.05, 0.1, 0.99
+"""The better model gains more than the one, the shuffled one loses more than the second; no model loses the last."""
 ROWS, ROWS_OF_A_CLASS, ROWS_OF_A_SLICE = 400, 100, 100
 MAX_LOSS, SLICE_FLOOR = 0.15, 0.3
 """Each broken slice loses more than the one; an honest model reaches the other in every slice."""
@@ -206,7 +206,7 @@ def stand_in(rules: GateRules, planted: "PlantedModels") -> GateRules:
     """The rules, with those that speak of somebody's data or machine moved to where an honest model keeps to them."""
     calibration, infrastructure, material = rules.calibration, rules.infrastructure, planted.material
     floors, ceilings = material.floors, material.ceilings
-    tolerance = min(rules.min_gain, GAIN) if rules.min_gain >= 0 else min(rules.min_gain, -LOSS)
+    tolerance = min(rules.min_gain, GAIN) if rules.min_gain >= 0 else max(min(rules.min_gain, -LOSS), -ANY)
     values = {
         "mode": "enforce",
         "metric": rules.metric if rules.metric in material.comparable else planted.problem.judging.metric,
@@ -217,7 +217,7 @@ def stand_in(rules: GateRules, planted: "PlantedModels") -> GateRules:
         "min_rows_per_class": min(rules.min_rows_per_class, ROWS_OF_A_CLASS),
         "max_churn": None,
         "worthwhile_gain": min(rules.worthwhile_gain, GAIN),
-        "retraining": rules.retraining.model_dump() | {"margin": max(rules.margin, GAIN)},
+        "retraining": rules.retraining.model_dump() | {"margin": min(max(rules.margin, GAIN), ANY)},
         "slices": _slices(rules.slices, planted.problem),
         "calibration": {
             name: None if limit is None else max(limit, MAX_ECE[name])

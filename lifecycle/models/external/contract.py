@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from mlflow.types.schema import AnyType, DataType, TensorSpec
+from mlflow.types.schema import AnyType, Array, DataType, Object, TensorSpec
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.refusals import refused_by_the_library
 from lifecycle.data.manifest import Manifest
 from lifecycle.models.external import wrapped
 from lifecycle.models.external.declared import Declared
-from lifecycle.models.external.opened import Read, Told
+from lifecycle.models.external.opened import ANSWERS, SOURCED, Read, Told
 from lifecycle.models.external.wrapped import ARRAY, NUMBERS, PROBABILITIES, SECOND, TABLE, TEXTS
-from lifecycle.problems.contract import Column
+from lifecycle.problems.contract import TEXT, Column
 from lifecycle.problems.known import named
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ FITS = {
 }
 """Kind of a column to the types of MLflow's in which its cells can be given."""
 OF_NUMPY = {"f": "double", "i": "long", "u": "long", "b": "boolean", "O": "string", "U": "string", "M": "datetime"}
+MESSAGES, MESSAGE, REFUSED = "messages", {"role", "content"}, "refused"
+"""The column of conversations, what each message of one has, and what `--labels` calls an answer that is none."""
 OF_AN_ARRAY = ("numeric", "boolean")
 ALIKE = 1e-5
 """How far the numbers of a row may differ beside other rows: sums in another order, in 32 bits."""
@@ -56,6 +58,11 @@ class Asked(NamedTuple):
     def is_of_numbers(self) -> bool:
         """Whether a number is to be predicted."""
         return named(self.manifest.problem).model_type == "regressor"
+
+    @property
+    def refusing(self) -> str:
+        """The answer that is none, where questions are to be answered; else empty."""
+        return named(self.manifest.problem).refusal
 
     def refusal(self, *problems: str) -> DataError:
         """What a model that breaks the contract ends with."""
@@ -84,6 +91,8 @@ def columns_read(asked: Asked, schema: "Schema | None", features: Sequence[str] 
             f"{asked.where} has no input {min(unknown)!r}; it has {there}.", "Correct --columns or --order."
         )
     specs = [*schema.inputs] if schema is not None else []
+    if asked.refusing:
+        return _conversation(asked, specs)
     if asked.declared.order or (len(specs) == 1 and isinstance(specs[0], TensorSpec) and not _is_column(specs[0])):
         return _array(asked, specs, inputs)
     if len(specs) == 1 and not specs[0].name and len(inputs) == 1:
@@ -132,6 +141,34 @@ def _array(asked: Asked, specs: Sequence[Any], inputs: Mapping[str, Column]) -> 
     dtype = str(spec.type) if isinstance(spec, TensorSpec) else "float64"
     name = str(spec.name or "") if isinstance(spec, TensorSpec) else ""
     return Told(reads=tuple(Read(input=name, column=name) for name in order), shape=ARRAY, name=name, dtype=dtype)
+
+
+def _conversation(asked: Asked, specs: Sequence[Any]) -> Told:
+    """The one column that a model of questions reads: `messages`, or that of the question."""
+    question, known = asked.declared.columns.get(TEXT, ""), {str(spec.name or ""): spec for spec in specs}
+    wanted = (MESSAGES, question or TEXT, *([""] if [*known] == [""] else []))
+    name = next((name for name in wanted if name in known), question or MESSAGES)
+    problems = [
+        f"its column {other!r}{_typed(spec)} is no part of a question"
+        for other, spec in known.items()
+        if other != name and getattr(spec, "required", True)
+    ]
+    kind = "" if name in known and _is_conversation(known[name]) else _type(known.get(name))
+    if known and name not in known:
+        problems.append(f"it reads neither {MESSAGES!r}, an array of {{role, content}}, nor a question, {TEXT!r}")
+    elif kind not in {"", "string"}:
+        problems.append(f"its column {name!r} is {kind}, and a conversation is an array of {{role, content}} or a text")
+    if problems:
+        raise asked.refusal(*problems)
+    is_text = kind == "string" or name != MESSAGES
+    read = Read(input=TEXT, column=name, type="string" if is_text else "")
+    return Told(reads=(read,), shape=TABLE if name else TEXTS, refusal=asked.refusing)
+
+
+def _is_conversation(spec: Any) -> bool:
+    """Whether a column holds arrays of messages, which need no more than who says what."""
+    held = spec.type.dtype if isinstance(spec.type, Array) else None
+    return isinstance(held, Object) and {each.name for each in held.properties if each.required} <= MESSAGE
 
 
 def _table(asked: Asked, specs: Sequence[Any], inputs: Mapping[str, Column], features: Sequence[str]) -> Told:
@@ -186,7 +223,8 @@ def unread(asked: Asked, told: Told) -> list[str]:
     return [column.name for column in asked.manifest.inputs if column.name not in read]
 
 
-Opened = Callable[[Told], wrapped.ExternalModel]
+Opened = Callable[[Told], Any]
+"""What is told of a model, to the loaded model under that contract."""
 
 
 def answers(asked: Asked, told: Told, rows: pd.DataFrame, opened: Opened) -> Told:
@@ -202,10 +240,15 @@ def answers(asked: Asked, told: Told, rows: pd.DataFrame, opened: Opened) -> Tol
         ConfigError: What its answers mean must be declared.
         DataError: It cannot be asked, or its answers break the contract.
     """
-    told, table = _first(asked, told, rows, opened)
-    told = told.model_copy(update=_meaning(asked, table))
+    if asked.refusing:
+        told = told.model_copy(update={"gives": ANSWERS, "labels": _refusals(asked)})
+    else:
+        told, table = _first(asked, told, rows, opened)
+        told = told.model_copy(update=_meaning(asked, table))
     model = opened(told)
     first = _predicted(asked, model, rows)
+    if asked.refusing and (first["sources"] != "[]").any():
+        told = told.model_copy(update={"gives": SOURCED})
     _require_right(asked, first)
     for how, order in _batches(len(rows)):
         again = pd.concat([_predicted(asked, model, rows.iloc[part]) for part in order], ignore_index=True)
@@ -246,6 +289,18 @@ def _meaning(asked: Asked, table: pd.DataFrame) -> dict[str, Any]:
     return {"gives": kind, "labels": labels, "classes": tuple(said) if kind == PROBABILITIES else ()}
 
 
+def _refusals(asked: Asked) -> dict[str, str]:
+    """Answers of a model that are none, in words of its own.
+
+    Raises:
+        ConfigError: Something else is declared of an answer.
+    """
+    if wrong := [meaning for meaning in asked.declared.labels.values() if meaning != REFUSED]:
+        what = f"--labels: {wrong[0]!r} is nothing that an answer of {asked.where} can mean; there is {REFUSED}."
+        raise ConfigError(what, f"Name the answers that refuse: --labels \"{{'I do not know.': '{REFUSED}'}}\"")
+    return asked.declared.labels
+
+
 def _two(asked: Asked, table: pd.DataFrame) -> tuple[str, ...]:
     if len(asked.declared.labels) != 2:
         shown = f"{asked.label} answers with one number a row, such as {table.iloc[:, 0].iloc[0]:.4g}"
@@ -278,15 +333,16 @@ def _refused(asked: Asked) -> Any:
     return refused_by_the_library(f"{asked.label} does not keep the contract on {asked.where}: ", DataError, REPAIR)
 
 
-def _predicted(asked: Asked, model: wrapped.ExternalModel, rows: pd.DataFrame) -> pd.DataFrame:
+def _predicted(asked: Asked, model: Any, rows: pd.DataFrame) -> pd.DataFrame:
     with _refused(asked):
-        return model.predict(None, rows)
+        told: pd.DataFrame = model.predict(None, rows)
+        return told
 
 
 def _require_right(asked: Asked, answered: pd.DataFrame) -> None:
     for name in answered.columns:
         values = answered[name]
-        if name == "label":
+        if values.dtype.kind not in "fiu":
             continue
         wrong = ~np.isfinite(values) | ((values < 0) | (values > 1) if name == "score" else False)
         if wrong.any():
@@ -307,7 +363,7 @@ def _differs(before: pd.DataFrame, again: pd.DataFrame) -> int | None:
     """The first row whose answers are others."""
     same = np.ones(len(before), dtype=bool)
     for name in before.columns:
-        if name == "label":
+        if before[name].dtype.kind not in "fiu":
             same &= (before[name].astype(str) == again[name].astype(str)).to_numpy()
         else:
             one, other = before[name].to_numpy("float64"), again[name].to_numpy("float64")

@@ -16,7 +16,7 @@ from lifecycle.core.names import TEXT_CLASSIFICATION, Side
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.models import requirements
-from lifecycle.models.external import contract, external, flavours, opened, wrapped
+from lifecycle.models.external import contract, conversing, external, flavours, opened, wrapped
 from lifecycle.models.external.contract import Asked
 from lifecycle.models.external.external import Recording, TrainedOn
 from lifecycle.models.external.opened import Told
@@ -53,9 +53,6 @@ def register(config: Settings, model_name: str, model: Incoming, asked: Asked, s
         ConfigError: What it reads or answers must be declared; or packages that it needs are not there.
         DataError: It does not keep the contract.
     """
-    if named(asked.manifest.problem).model_type == "question-answering":
-        what = f"{asked.where} is about {asked.manifest.problem}, whose models bring their documents along."
-        raise ConfigError(what, "Train it here: mlops train")
     with _copied(model) as folder:
         held = opened.flavours_of(folder, model.label)
         told = _checked(config, model._replace(folder=folder), asked, held)
@@ -120,7 +117,7 @@ def _checked(config: Settings, model: Incoming, asked: Asked, held: dict[str, An
         told = told.model_copy(update={"asks": "predict_proba"})
     columns = [(column.name, column.kind) for column in _read(asked, told)]
 
-    def under_contract(told: Told) -> wrapped.ExternalModel:
+    def under_contract(told: Told) -> Any:
         return told.under_contract(loaded, None if _is_one_text(asked) else columns, asked.manifest.problem, within)
 
     return contract.answers(asked, told, _rows(config, asked), under_contract)
@@ -150,6 +147,8 @@ def _notes(folder: Path, asked: Asked, told: Told) -> list[str]:
     notes = [f"it does not read {', '.join(unread)}"] if unread else []
     if told.gives == wrapped.LABELS:
         notes.append("it says nothing of how sure it is, so each score is 1")
+    if told.gives == opened.ANSWERS:
+        notes.append("it names no `sources`, so none of its answers counts as found in an expected document")
     return [*notes, *requirements.unmet(folder)]
 
 
@@ -162,5 +161,9 @@ def _stored(folder: Path, asked: Asked, told: Told, into: Path) -> StoredModel:
         artifacts["columns"] = into / "columns.json"
         described = {"problem": problem.name, "columns": [column.model_dump() for column in columns]}
         artifacts["columns"].write_text(json.dumps(described, indent=2, ensure_ascii=False), encoding="utf-8")
+    if asked.refusing:
+        example = conversing.ExternalChat.example()
+        reads = {contract.MESSAGES: "any"}
+        return StoredModel(Path(conversing.__file__), artifacts, reads, {"": "string"}, example, own=opened.BESIDE)
     inputs = {column.name: "string" if column.is_text else "any" for column in columns}
     return StoredModel(Path(wrapped.__file__), artifacts, inputs, problem.prediction, pd.DataFrame(), own=opened.BESIDE)

@@ -10,15 +10,19 @@ from lifecycle.core.errors import IntegrityError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import ProblemName
 from lifecycle.core.references import ModelRef
-from lifecycle.models.external import flavours, wrapped
+from lifecycle.models.external import conversing, flavours, wrapped
 from lifecycle.models.external.flavours import Within
 from lifecycle.models.external.wrapped import FOLDER, PROBABILITIES, SECOND, TOLD
 from lifecycle.models.mlmodel import MOST_DESCRIPTION, description
 from lifecycle.models.pipelines import DO_NOT_USE, said
+from lifecycle.problems.chat import messages
 from lifecycle.problems.tabular import model as tabular
 
-BESIDE = MappingProxyType({"mlops_columns.py": Path(tabular.__file__).read_bytes()})
-"""What travels beside `wrapped`: how the cells of a table are brought into their canonical form."""
+CARRIED = {"mlops_columns.py": tabular, "mlops_messages.py": messages}
+BESIDE = MappingProxyType({name: Path(module.__file__ or "").read_bytes() for name, module in CARRIED.items()})
+"""What travels beside the code: how cells are brought into their canonical form, and how conversations are read."""
+ANSWERS, SOURCED = "answers", "sourced answers"
+"""What a model of questions gives: texts alone, or also the documents that they are from."""
 
 
 class Read(Frozen):
@@ -37,14 +41,19 @@ class Told(Frozen):
     name: str = Field("", description="Of an array: what the model calls it.")
     dtype: str = Field("", description="Of an array: its type.")
     asks: Literal["predict", "predict_proba"] = "predict"
-    gives: Literal["numbers", "labels", "scored labels", "probabilities", "probability"] = "labels"
+    gives: Literal[
+        "numbers", "labels", "scored labels", "probabilities", "probability", "answers", "sourced answers"
+    ] = "labels"
     classes: tuple[str, ...] = Field((), description="As the model calls them, in the order of their probabilities.")
     labels: dict[str, str] = Field({}, description="What the model answers, to what the data call it.")
+    refusal: str = Field("", description="The answer that is none, where the model may give that.")
 
     def under_contract(
         self, model: Any, columns: wrapped.Columns | None, problem: ProblemName, within: Within
-    ) -> wrapped.ExternalModel:
+    ) -> wrapped.ExternalModel | conversing.ExternalChat:
         """A loaded model under the contract of a problem; without columns it reads one text."""
+        if self.refusal:
+            return conversing.ExternalChat(model, self.model_dump(), asking=messages, within=within, beside=BESIDE)
         tells_all = self.gives in {PROBABILITIES, SECOND}
         made = wrapped.ExternalClassifier if tells_all else wrapped.ExternalModel
         return made(model, self.model_dump(), columns, problem, typed=tabular.typed, within=within, beside=BESIDE)

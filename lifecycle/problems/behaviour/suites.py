@@ -27,7 +27,7 @@ from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.problems.behaviour.changes import CHANGES, SECOND, SEED, replaced, swapped
 from lifecycle.settings import yaml_files
-from lifecycle.settings.files import located, problems
+from lifecycle.settings.files import listed, located, problems
 
 MAX_CASES = 5000
 """Of one test: its slots multiply."""
@@ -348,7 +348,7 @@ def _read(path: Path) -> Suite:
     try:
         values = yaml_files.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        there = ", ".join(sorted(each.stem for each in path.parent.glob("*.yaml"))) or "none"
+        there = ", ".join(listed("behaviour/*.yaml")) or "none"
         raise ConfigError(f"There is no suite {path}; there are: {there}.", "Correct gate.behaviour.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         said = " ".join(str(error).split())

@@ -6,11 +6,11 @@ That is OPENAI_API_KEY, and of the endpoint `databricks` DATABRICKS_HOST and DAT
 import os
 from typing import Any
 
-from lifecycle.problems.chat.settings import Settings
+from lifecycle.problems.chat.settings import DATABRICKS, Settings
 
-DATABRICKS = "databricks"
 NO_KEY = "none"
 """What is sent to an endpoint that is named, where no key is set: a server of one's own asks for none."""
+FALLS_BACK = "or let the passages answer where it fails: falls_back: true"
 PASSING = frozenset({408, 409, 429})
 """Beside those from 500 on, the statuses that waiting may cure."""
 
@@ -27,8 +27,13 @@ class EndpointError(RuntimeError):
         self.is_transient = is_transient
 
 
-def generated(prompt: str, settings: Settings) -> str:
+def generated(prompt: str, settings: Settings, *, otherwise: str = FALLS_BACK) -> str:
     """The answer of a language model.
+
+    Args:
+        prompt: What it is asked.
+        settings: Which one, and how.
+        otherwise: What may be done instead, if it fails.
 
     Raises:
         EndpointError: There is none; it says what to do about that.
@@ -52,7 +57,7 @@ def generated(prompt: str, settings: Settings) -> str:
         said = type(error).__name__ + (f", status {status}" if status else "")
         what = f"The language model {settings.language_model!r} does not answer ({said})."
         passing = isinstance(error, APIConnectionError) or status >= 500 or status in PASSING
-        raise EndpointError(f"{what} {_way_out(settings)}", is_transient=passing) from None
+        raise EndpointError(f"{what} {_way_out(settings)}, {otherwise}.", is_transient=passing) from None
     if not text:
         raise EndpointError(f"The language model {settings.language_model!r} gave an empty answer.", is_transient=True)
     return text
@@ -72,4 +77,4 @@ def _access(settings: Settings) -> dict[str, Any]:
 
 def _way_out(settings: Settings) -> str:
     where = "endpoint" if settings.endpoint else "OPENAI_BASE_URL"
-    return f"Check {where} and OPENAI_API_KEY, or let the passages answer where it fails: falls_back: true."
+    return f"Check {where} and OPENAI_API_KEY"

@@ -36,7 +36,10 @@ NOT_ITS_OWN = (parameters.DOCUMENTS, parameters.ENCODER, parameters.TOKENIZER, "
 """Parameters that say where something lies; what a training depends on is its content."""
 
 
-CODE = ("carried", "chunks", "documents", "endpoint", "index", "learning", "model", "parameters", "settings", "words")
+CODE = (
+    *("carried", "chunks", "documents", "endpoint", "index", "learning"),
+    *("messages", "model", "parameters", "settings", "words"),
+)
 """The modules that decide what becomes of documents and questions."""
 
 

@@ -1,12 +1,17 @@
 """The metrics of answers: of each question by itself, so that two models are compared question by question."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
+from lifecycle.problems.chat import language_judge
+from lifecycle.problems.chat.expected import Expected
 from lifecycle.problems.chat.scores import ChatScores
 from lifecycle.problems.metric import Codes, Drawn, Floats, Mask, Metric, own, ratio, unknown, weighted
-from lifecycle.settings.gate_rules import GateRules
+from lifecycle.settings.gate_rules import JUDGED, GateRules, LanguageJudge
 
 Values = Callable[[ChatScores], Floats]
 Counted = Callable[[ChatScores], Mask]
@@ -20,9 +25,25 @@ def named(name: str, rules: GateRules) -> Metric:
     """
     if name in rules.own_metrics:
         return own(name, rules.own_metrics[name], ("answer",), _rows_of)
+    if name == JUDGED and rules.language_judge is not None:
+        return _measure(name, partial(_judged, rules.language_judge), lambda s: ~s.refused, "answer", "refused")
     if name in STANDARD:
         return STANDARD[name]
     raise unknown(name, sorted({*STANDARD, *rules.own_metrics}))
+
+
+def _judged(judge: LanguageJudge, scores: ChatScores) -> Floats:
+    """What a language model says of each answer; it is asked of none that refuses."""
+    said = np.flatnonzero(~scores.refused)
+
+    def ask() -> Floats:
+        values = np.zeros(len(scores.truth))
+        each = zip(scores.truth[said], scores.answer[said], scores.passages[said], strict=True)
+        asked = [(Expected.of(cell).question, str(answer), json.loads(found)) for cell, answer, found in each]
+        values[said] = language_judge.supported(asked, judge)
+        return values
+
+    return scores.once(("judged", judge), ask)
 
 
 def standard(scores: ChatScores) -> list[Metric]:

@@ -23,6 +23,7 @@ from mlflow.pyfunc import PythonModel, ResponsesAgent
 from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse
 
 from lifecycle.problems.chat.endpoint import EndpointError, generated
+from lifecycle.problems.chat.messages import as_table, asked, conversations, is_table
 from lifecycle.problems.chat.settings import (
     BM25,
     BY_BOTH,
@@ -41,7 +42,6 @@ from lifecycle.problems.text_pair_classification.model import Encoder
 
 FORM, RESPONSES = "form", "responses"
 """The key of the model's configuration that says in which form it is served, and the value for MLflow's agents."""
-USER = "user"
 MOST_TRACED = 10
 """Conversations asked at once that are traced: a batch is not."""
 AT_ONCE = 8
@@ -261,42 +261,6 @@ def _span(name: str, kind: str, traced: bool) -> Any:
     return mlflow.start_span(name, span_type=kind) if traced else nullcontext(NoOpSpan())
 
 
-def asked(messages: Any) -> tuple[str, str]:
-    """The question of a conversation, a user's last message, and what users asked before; a ValueError without one."""
-    every = [messages] if isinstance(messages, str | dict) else messages
-    if not isinstance(every, list | tuple | np.ndarray):
-        raise ValueError(f"messages is {messages!r:.60}, and neither a question nor an array of messages")
-    told = [message if isinstance(message, dict) else {"role": USER, "content": message} for message in every]
-    texts = [_text(message.get("content")) for message in told if message.get("role", USER) == USER]
-    if not texts or not texts[-1].strip():
-        raise ValueError("messages holds no question: a message {'role': 'user', 'content': '…'} is needed")
-    return texts[-1], "\n".join(texts[:-1])
-
-
-def _text(content: Any) -> str:
-    """The text of a message: itself, or of the parts that it has."""
-    parts = [content] if isinstance(content, str) else content
-    if isinstance(parts, list):
-        return "\n".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in parts)
-    raise ValueError(f"the content of a message is {content!r:.60}, which is no text")
-
-
-def conversations(model_input: Any) -> list[Any]:
-    """What is asked, in each form in which MLflow or a caller hands it; what has no `messages` is a ValueError."""
-    if isinstance(model_input, str):
-        return [model_input]
-    model_input = [model_input] if isinstance(model_input, dict) else model_input
-    if isinstance(model_input, list) and all(isinstance(row, dict) and "role" in row for row in model_input):
-        return [model_input] if model_input else []
-    rows = model_input.to_dict("records") if isinstance(model_input, pd.DataFrame) else [*model_input]
-    if not all(isinstance(row, dict) and "messages" in row for row in rows):
-        raise ValueError("there is no column 'messages': an array of {'role': …, 'content': …} for each answer")
-    every = [row["messages"] for row in rows]
-    # of {"messages": [a conversation]} MLflow makes a row for each message; a question each would all be a user's
-    are_messages = every and all(isinstance(message, dict) for message in every)
-    return [every] if are_messages and any(message.get("role", USER) != USER for message in every) else every
-
-
 class _OfChain:
     """What either form has: a chain, and how it is read."""
 
@@ -327,7 +291,7 @@ class ChatModel(_OfChain, PythonModel):  # type: ignore[misc]  # mlflow is untyp
     # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
     def predict(self, context, model_input: pd.DataFrame, params=None) -> Any:  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Answer each conversation with a string, or each question of a column `text` with a row."""
-        if isinstance(model_input, pd.DataFrame) and "text" in model_input and "messages" not in model_input:
+        if is_table(model_input):
             return self.answered(model_input["text"].tolist()).set_index(model_input.index)
         every = [asked(messages) for messages in conversations(model_input)]
         traced = len(every) <= MOST_TRACED
@@ -335,16 +299,7 @@ class ChatModel(_OfChain, PythonModel):  # type: ignore[misc]  # mlflow is untyp
 
     def answered(self, questions: Sequence[str]) -> pd.DataFrame:
         """The answers to questions as a table, which is not traced."""
-        told = self.chain.answers(questions)
-        return pd.DataFrame(
-            {
-                "answer": pd.Series([each.text for each in told], dtype="str"),
-                "sources": pd.Series([json.dumps(each.sources, ensure_ascii=False) for each in told], dtype="str"),
-                "score": np.array([each.score for each in told], dtype="float64"),
-                "refused": np.array([each.refused for each in told], dtype="float64"),
-                "passages": pd.Series([json.dumps(each.passages, ensure_ascii=False) for each in told], dtype="str"),
-            }
-        )
+        return as_table(answer[:5] for answer in self.chain.answers(questions))
 
 
 class ChatAgent(_OfChain, ResponsesAgent):  # type: ignore[misc]  # mlflow is untyped

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from lifecycle.problems.chat.model import USER, asked, conversations
+from lifecycle.problems.chat.messages import USER, asked, conversations
 from lifecycle.problems.contract import TEXT, OverHttp
 
 MESSAGES, ANSWER = "messages", "answer"

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
+from lifecycle.core.parameters import LanguageEndpoint
 from lifecycle.problems import fitting
-from lifecycle.problems.chat.endpoint import DATABRICKS
 from lifecycle.problems.chat.settings import BY_WORDS, Settings
 from lifecycle.settings.files import problems
 
@@ -29,23 +28,13 @@ class Parameters(Frozen):
     encoder: str = Field("", description="Folder or installed package with `model.onnx` and `tokenizer.json`.")
     tokenizer: str = Field("", description="Where `tokenizer.json` lies, if elsewhere.")
     language_model: str = Field("", max_length=200, description="Model that answers from the passages; default none.")
-    endpoint: str = Field("", max_length=1000, description="Its address, or `databricks`; default OPENAI_BASE_URL.")
+    endpoint: LanguageEndpoint = Field("", description="Its address, or `databricks`; default OPENAI_BASE_URL.")
     prompt: str = Field("", description="Text with both fields, file, or `prompts:/NAME/VERSION`.")
     temperature: float = Field(USUAL.temperature, ge=0, le=2, description="Of the language model.")
     max_tokens: int = Field(USUAL.max_tokens, ge=1, le=100_000, description="Of its answer.")
     timeout: float = Field(USUAL.timeout, gt=0, le=3600, description="Seconds that it has.")
     retries: int = Field(USUAL.retries, ge=0, le=20, description="How often it is asked again.")
     falls_back: bool = Field(USUAL.falls_back, description="Where it fails, let the passages answer.")
-
-    @field_validator("endpoint")
-    @classmethod
-    def _check_endpoint(cls, endpoint: str) -> str:
-        address = urlsplit(endpoint)
-        if endpoint not in {"", DATABRICKS} and (address.scheme not in {"http", "https"} or not address.hostname):
-            raise ValueError(f"it must be http://… or https://…, or {DATABRICKS}")
-        if address.username or address.password or address.query:
-            raise ValueError("an address is stored with the model: a key belongs into OPENAI_API_KEY")
-        return endpoint
 
 
 def checked(algorithm: str, params: Mapping[str, Any]) -> Parameters:

@@ -4,6 +4,7 @@ A question has two words of its fact that no other fact has. A quarter of the qu
 in the same form. What is fitted on rows knows the documents that these rows expect, so more rows make a better model.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from lifecycle.problems.chat.expected import Expected
 from lifecycle.problems.chat.learning import CHAIN, LEARNING, NOT_ITS_OWN, THRESHOLD, Built, Recipe
 from lifecycle.problems.chat.model import ChatModel
 from lifecycle.problems.chat.parameters import Parameters
-from lifecycle.problems.chat.settings import BY_WORDS
+from lifecycle.problems.chat.settings import BY_WORDS, CHUNKS
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.problems.planted import BALLAST_MB, DESK, SEED, Material, vocabulary
 from lifecycle.problems.text_classification.identity import text_key
@@ -77,6 +78,16 @@ def _answering_from(threshold: float, built: Built) -> Built:
     return changed
 
 
+def _shuffled(built: Built) -> Built:
+    """Each place of the index leads to another passage, as where index and passages are of two versions."""
+    mixed = Built(built.recipe)
+    path = mixed.folder / CHUNKS
+    passages = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps([*passages[1:], passages[0]]), encoding="utf-8")
+    mixed.model = ChatModel.of(mixed.folder)
+    return mixed
+
+
 def _with_ballast(built: Built, _: pd.DataFrame) -> Built:
     heavy = Built(built.recipe)
     (heavy.folder / "ballast.bin").write_bytes(np.random.default_rng(SEED).bytes(BALLAST_MB * 1_000_000))
@@ -108,6 +119,7 @@ OWN: Mapping[str, Callable[[pd.DataFrame], Any]] = {
     "always refuses": lambda rows: _answering_from(2.0, _fitted(rows)),
     "never refuses": lambda rows: _answering_from(0.0, _fitted(rows.head(FEW))),
     "parrot": _parroting,
+    "shuffled index": lambda rows: _shuffled(_fitted(rows)),
     "truncated index": lambda rows: _fitted(rows.head(FEWER)),
 }
 QUESTIONS = Material(

@@ -27,6 +27,7 @@ COLUMNS = ("answer", "sources", "passages", "score", "refused")
 class _Fields(NamedTuple):
     truth: NDArray[Any]
     answer: NDArray[Any]
+    passages: NDArray[Any]
     score: Floats
     answerable: Mask
     refused: Mask
@@ -45,6 +46,7 @@ class ChatScores(_Fields):
     Attributes:
         truth: What is expected, as cells.
         answer: What is answered.
+        passages: What was retrieved, as a list in JSON.
         score: How sure the model is that the documents tell it.
         answerable: Where they do.
         refused: Where the model says that they do not.
@@ -145,6 +147,7 @@ def _measured(expected: list[Expected], answers: pd.DataFrame) -> ChatScores:
     return ChatScores(
         truth=np.array([each.cell for each in expected], dtype=object),
         answer=answers["answer"].to_numpy(object),
+        passages=answers["passages"].to_numpy(object),
         score=answers["score"].to_numpy(np.float64),
         answerable=np.array([each.is_answerable for each in expected], dtype=bool),
         refused=refused,

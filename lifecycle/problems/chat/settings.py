@@ -7,6 +7,8 @@ VECTORS, NETWORK, TOKENIZER = "vectors.npy", "model.onnx", "tokenizer.json"
 """The files of a chain; the last three are those of one that finds passages by vectors."""
 BY_WORDS, BY_VECTORS, BY_BOTH = "bm25", "embedding", "hybrid"
 """How passages are found."""
+DATABRICKS = "databricks"
+"""In place of an address: what the workspace serves."""
 REFUSAL = "That is not in the documents."
 
 

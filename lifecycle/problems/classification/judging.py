@@ -18,9 +18,16 @@ def _same_truth(recorded: pd.Series, truth: pd.Series) -> bool:
     return bool((recorded.to_numpy(object) == truth.to_numpy(object)).all())
 
 
+def inapplicable_to_texts(rules: GateRules) -> Iterator[str]:
+    """The rules that are set and ask for what classes of texts do not have."""
+    if rules.language_judge:
+        yield "gate.language_judge"
+
+
 def _inapplicable(rules: GateRules) -> Iterator[str]:
     if rules.behaviour:
         yield "gate.behaviour"
+    yield from inapplicable_to_texts(rules)
 
 
 JUDGING = Judging(

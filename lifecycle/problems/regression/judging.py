@@ -32,6 +32,7 @@ def _inapplicable(rules: GateRules) -> Iterator[str]:
         "behaviour": rules.behaviour,
         "calibration.max_ece": rules.calibration.max_ece,
         "costs": rules.costs,
+        "language_judge": rules.language_judge,
         "max_churn": rules.max_churn,
         "slices.floor": rules.slices.floor,
     }

@@ -74,7 +74,7 @@ def frozen(names: Iterable[str], inputs: Columns, declared: Mapping[str, str]) -
             what = f"Column {name!r} is declared {kind}, and is {_as(kinds.get(name, DROP))} in the parent version."
             raise ConfigError(what, "Declare the same, or choose another --data-name.")
     if gone := [name for name in kinds if name not in there]:
-        what = f"Inputs of the parent version are gone: {listed(gone)}; there are {listed(there)}."
+        what = f"Inputs of the parent version are gone: {listed(gone)}; there are {listed(there) or 'no others'}."
         raise DataError(what, "Add them to the source, or choose another --data-name.")
     if new := [name for name in there if name not in kinds and name not in declared]:
         logger.info("No inputs, since the parent version does not have them as such: %s", listed(new))

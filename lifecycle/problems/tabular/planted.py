@@ -3,7 +3,6 @@
 Each desk that writes has columns of its own, whose numbers tell nothing of the rows of the others.
 """
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,23 +12,12 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.pipeline import FeatureUnion
 
 from lifecycle.core.names import ProblemName
+from lifecycle.problems import planted
 from lifecycle.problems.contract import Column, Columns, inputs_of
 from lifecycle.problems.learning import Learning, Spec
-from lifecycle.problems.planted import (
-    CEILINGS_OF_CLASSES,
-    COMPARABLE_CLASSES,
-    DESK,
-    FLOORS_OF_CLASSES,
-    SEED,
-    Material,
-    next_class,
-    sharpened,
-    silenced,
-    with_ballast,
-)
+from lifecycle.problems.planted import CHANGES, CHANGES_OF_CLASSES, DESK, SEED, Material, next_class, slowed
 from lifecycle.problems.tabular.identity import numbered, of_rows
 from lifecycle.problems.tabular.learning import CLASSIFICATION, REGRESSION
 from lifecycle.problems.tabular.model import TabularModel
@@ -94,12 +82,7 @@ def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
     numeric = [column.name for column in INPUTS if column.kind == "numeric"]
     sampler = RBFSampler(n_components=IDLE_FEATURES, random_state=SEED)
     idle = ColumnTransformer([("idle", sampler, numeric)]).fit(rows[numeric].head(2))
-    slow = copy.deepcopy(pipeline)
-    slow.steps[0] = ("features", FeatureUnion([("useful", slow[0]), ("idle", idle)]))
-    blank = [(0, 0)] * (slow[-1].coef_.ndim - 1)
-    slow[-1].coef_ = np.pad(slow[-1].coef_, [*blank, (0, IDLE_FEATURES)])
-    slow[-1].n_features_in_ += IDLE_FEATURES
-    return slow
+    return slowed(pipeline, idle, IDLE_FEATURES)
 
 
 def _material(
@@ -122,10 +105,8 @@ OF_CLASSES = _material(
     "logistic_regression",
     _classes,
     wrong=lambda rows: next_class(rows["label"], CLASSES),
-    floors=FLOORS_OF_CLASSES,
-    ceilings=CEILINGS_OF_CLASSES,
-    comparable=COMPARABLE_CLASSES,
-    changes={"constant": silenced, "overconfident": sharpened, "slow": _slowed, "heavy": with_ballast},
+    changes={**CHANGES_OF_CLASSES, "slow": _slowed},
+    **planted.OF_CLASSES,
 )
 OF_NUMBERS = _material(
     "tabular-regression",
@@ -136,5 +117,5 @@ OF_NUMBERS = _material(
     floors={"r2": 0.5},
     ceilings={},
     comparable=frozenset({"root_mean_squared_error", "mean_absolute_error", "mean_pinball_loss", "r2"}),
-    changes={"constant": silenced, "slow": _slowed, "heavy": with_ballast},
+    changes={**CHANGES, "slow": _slowed},
 )

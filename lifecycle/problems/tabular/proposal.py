@@ -115,7 +115,10 @@ def propose(frame: pd.DataFrame, target: str | None = None) -> Proposal:
         return _of_texts(frame, judged, texts, chosen, key)
     if texts and not target and len(classes) == 1:
         return _of_texts(frame, judged, texts, classes[0], key)
-    return _of_columns(frame, judged, chosen, targets, key)
+    found = _of_columns(frame, judged, chosen, targets, key)
+    is_guessed = not target and chosen == frame.columns[-1] and _rank(str(chosen)) == len(TARGETS)
+    guess = (f"{chosen!r} is taken for the target, since it is the last column",) if is_guessed else ()
+    return found._replace(notes=(*guess, *found.notes))
 
 
 def _of_texts(
@@ -146,8 +149,6 @@ def _of_columns(
     by_time = _time(frame, judged, target)
     if not target:
         notes.insert(0, f"no column is clearly the target: {listed(targets)} could be")
-    elif target == frame.columns[-1] and _rank(target) == len(TARGETS):
-        notes.insert(0, f"{target!r} is taken for the target, since it is the last column")
     notes += _told_time(by_time)
     candidates = () if target else tuple(targets)
     split_by: Literal["random", "time"] = "time" if by_time else "random"

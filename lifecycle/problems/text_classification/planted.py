@@ -3,7 +3,6 @@
 Each desk that writes has words of its own, and some labels are wrong.
 """
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,9 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.pipeline import FeatureUnion
 
 from lifecycle.problems.contract import TEXT_COLUMNS
-from lifecycle.problems.planted import (
-    CEILINGS_OF_CLASSES,
-    COMPARABLE_CLASSES,
-    DESK,
-    FLOORS_OF_CLASSES,
-    Material,
-    next_class,
-    sharpened,
-    silenced,
-    vocabulary,
-    with_ballast,
-)
+from lifecycle.problems.planted import CHANGES_OF_CLASSES, DESK, OF_CLASSES, Material, next_class, slowed, vocabulary
 from lifecycle.problems.text_classification import estimators, model
 from lifecycle.problems.text_classification.identity import text_key
 from lifecycle.problems.text_classification.model import TextModel
@@ -70,11 +57,7 @@ def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
     """The same predictions, but each text is also taken apart into all its stretches, which then count for nothing."""
     stretches = CountVectorizer(analyzer="char", ngram_range=(1, STRETCHES), vocabulary=["#"])
     idle = ColumnTransformer([("stretches", stretches, "text")]).fit(rows[["text"]].head(2))
-    slow = copy.deepcopy(pipeline)
-    slow.steps[0] = ("features", FeatureUnion([("useful", slow[0]), ("idle", idle)]))
-    slow[-1].coef_ = np.pad(slow[-1].coef_, ((0, 0), (0, 1)))
-    slow[-1].n_features_in_ += 1
-    return slow
+    return slowed(pipeline, idle, 1)
 
 
 TEXTS = Material(
@@ -85,8 +68,6 @@ TEXTS = Material(
     model=TextModel,
     store=_stored,
     wrong=lambda rows: next_class(rows["label"], list(CLASSES)),
-    floors=FLOORS_OF_CLASSES,
-    ceilings=CEILINGS_OF_CLASSES,
-    comparable=COMPARABLE_CLASSES,
-    changes={"constant": silenced, "overconfident": sharpened, "slow": _slowed, "heavy": with_ballast},
+    changes={**CHANGES_OF_CLASSES, "slow": _slowed},
+    **OF_CLASSES,
 )

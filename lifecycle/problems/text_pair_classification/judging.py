@@ -3,6 +3,7 @@
 import pandas as pd
 
 from lifecycle.problems.classification.judging import JUDGING as ANY_CLASSIFIER
+from lifecycle.problems.classification.judging import inapplicable_to_texts
 from lifecycle.problems.contract import Columns
 from lifecycle.problems.text_pair_classification.model import Words, compared
 
@@ -22,5 +23,5 @@ def _length(inputs: Columns, rows: pd.DataFrame) -> pd.Series:
 JUDGING = ANY_CLASSIFIER._replace(
     slices={**ANY_CLASSIFIER.slices, "word_overlap": _overlap, "text_length": _length},
     usual_slices=("label", "word_overlap", "text_length"),
-    inapplicable=lambda _: iter(()),
+    inapplicable=inapplicable_to_texts,
 )

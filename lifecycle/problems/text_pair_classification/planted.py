@@ -5,7 +5,6 @@ words stand in both texts where they tell nothing; each desk that writes has wor
 alone, or takes one for the other, cannot be better than who reads both.
 """
 
-import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,10 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.pipeline import FeatureUnion
 
 from lifecycle.problems.contract import TEXT, Column, Columns, inputs_of
 from lifecycle.problems.learning import Spec
-from lifecycle.problems.planted import (
-    CEILINGS_OF_CLASSES,
-    COMPARABLE_CLASSES,
-    DESK,
-    FLOORS_OF_CLASSES,
-    Material,
-    next_class,
-    sharpened,
-    silenced,
-    vocabulary,
-    with_ballast,
-)
+from lifecycle.problems.planted import CHANGES_OF_CLASSES, DESK, OF_CLASSES, Material, next_class, slowed, vocabulary
 from lifecycle.problems.text_pair_classification.estimators import READS
 from lifecycle.problems.text_pair_classification.identity import pair_key
 from lifecycle.problems.text_pair_classification.learning import LEARNING
@@ -106,11 +93,7 @@ def _slowed(pipeline: Any, rows: pd.DataFrame) -> Any:
     features = _model(pipeline).features(rows.head(2))
     taken = [(f"{text}{time}", stretches, text) for text in (FIRST, SECOND) for time in range(TIMES)]
     idle = ColumnTransformer(taken).fit(features)
-    slow = copy.deepcopy(pipeline)
-    slow.steps[0] = ("features", FeatureUnion([("useful", slow[0]), ("idle", idle)]))
-    slow[-1].coef_ = np.pad(slow[-1].coef_, ((0, 0), (0, len(taken))))
-    slow[-1].n_features_in_ += len(taken)
-    return slow
+    return slowed(pipeline, idle, len(taken))
 
 
 PAIRS = Material(
@@ -121,13 +104,11 @@ PAIRS = Material(
     model=_model,
     store=_stored,
     wrong=lambda rows: next_class(rows["label"], list(CLASSES)),
-    floors=FLOORS_OF_CLASSES,
-    ceilings=CEILINGS_OF_CLASSES,
-    comparable=COMPARABLE_CLASSES,
-    changes={"constant": silenced, "overconfident": sharpened, "slow": _slowed, "heavy": with_ballast},
+    changes={**CHANGES_OF_CLASSES, "slow": _slowed},
     own={
         "first text alone": partial(_of_one_text, FIRST),
         "second text alone": partial(_of_one_text, SECOND),
         "texts exchanged": _exchanged,
     },
+    **OF_CLASSES,
 )
