@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from lifecycle.core.errors import ConfigError, MlopsError
 from lifecycle.doctor.finding import Finding, ok, problem
 from lifecycle.models import requirements
-from lifecycle.problems.contract import DROP, Column
+from lifecycle.problems.contract import Column
 from lifecycle.problems.known import named
 from lifecycle.problems.learning import Spec
 from lifecycle.settings import Settings, definitions
@@ -34,8 +34,7 @@ def _require(config: Settings, defined: ModelDefinition) -> None:
         ConfigError: What it names is unknown, missing or not trusted.
     """
     learning, training = named(defined.problem).learning, defined.training
-    kinds = {name: kind for name, kind in defined.data.columns.items() if kind != DROP}
-    columns = tuple(Column(name=name, kind=kind) for name, kind in kinds.items())
+    columns = tuple(Column(name=name, kind=kind) for name, kind in defined.data.columns.items() if kind != "drop")
     spec, _ = unfitted(config, learning, Spec(training.algorithm, defined.params, training.seed, columns))
     entry = learning.estimators.get(spec.algorithm) if isinstance(spec.algorithm, str) else None
     if entry and (missing := [name for name in entry.packages if requirements.problems(name)]):

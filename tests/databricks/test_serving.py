@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import requests
@@ -40,7 +40,10 @@ from lifecycle.settings.rules import ServingRules
 from lifecycle.tracking import champions, runs
 from lifecycle.training import bases
 from lifecycle.training import train as training
-from tests.conftest import ROOT, train_model
+from tests.conftest import ROOT, exhaustive, train_model
+from tests.encoder import write_encoder
+from tests.networks import write_base
+from tests.pairs import pairs
 from tests.questions import write_project
 
 ENDPOINT = "dev-sentiment"
@@ -207,6 +210,49 @@ def test_the_endpoint_of_a_chain_is_asked_by_messages_and_compared_with_what_it_
     assert isinstance(answer["predictions"][0], str)
     client.serving_endpoints.delete("dev-handbook")
     champions.forget(target.tracking_uri, target.name)
+    store.mlflow_of(target).delete_registered_model(target.name)
+
+
+def champions_of_pairs(config: Settings, folder: Path) -> Iterator[ModelRef]:
+    """Models of pairs of every family, on one dataset version: words, encoder, network."""
+    rows, data = pairs(240), {"data_name": "nli", "data_version": "1"}
+    rows.to_csv(folder / "nli.csv", index=False)
+    about = {"target": "judgment", "columns": {"premise": "text", "hypothesis": "text"}}
+    source = Source(uri=str(folder / "nli.csv"))
+    dataset.create(dataset.state(config, source, **data, problem="text-pair-classification", **about))
+    base = str(write_base(folder / "base", [*rows["premise"], *rows["hypothesis"]]))
+    families: dict[str, dict[str, Any]] = {
+        "logistic_regression": {},
+        "embedding": {"encoder": str(write_encoder(folder / "encoder"))},
+        "transformer": {"base": base, "epochs": 1, "max_length": 32},
+    }
+    for algorithm, params in families.items():
+        request = training.plan(config, training.Training(**data, model_name="nli", algorithm=algorithm, params=params))
+        training.train(request)
+        yield runs.trained(config.mlflow_uri, request.run_id)
+
+
+@exhaustive
+@pytest.mark.filterwarnings("ignore")
+def test_an_endpoint_of_pairs_follows_its_champion_from_one_family_to_the_next(
+    config: Settings, client: WorkspaceClient, tmp_path: Path
+) -> None:
+    """Each answers over HTTP as it was judged; the network on a GPU, as the settings then ask for."""
+    for package in ("onnxruntime", "torch"):
+        pytest.importorskip(package)
+    rules = config.serving.model_copy(update={"endpoints": {"nli": "dev-nli"}})
+    target = store.target_of(config, "nli")
+    for number, model in enumerate(champions_of_pairs(config, tmp_path), 1):
+        evaluation.evaluate(evaluation.request_for(model, config.datasets, "nli", "1"))
+        promote(target, model)
+        workload = "GPU_SMALL" if number == 3 else "CPU"
+        asked = config.model_copy(update={"serving": rules.model_copy(update={"workload_type": workload})})
+        done = endpoint.follow(asked, "nli")
+        assert (done.version, done.changed, done.compared > 15) == (number, True, True)
+        (entity,) = client.serving_endpoints.get("dev-nli").config.served_entities
+        assert (entity.entity_version, entity.workload_type.value) == (str(number), workload)
+    champions.forget(target.tracking_uri, target.name)
+    client.serving_endpoints.delete("dev-nli")
     store.mlflow_of(target).delete_registered_model(target.name)
 
 

@@ -97,7 +97,7 @@ class WithEmbedding(Learning):
         if not _is_ours(pipeline):
             return self.plain.parameters(pipeline)
         own = {f"model.{name}": value for name, value in pipeline[-1].get_params().items()}
-        return own | {"encoder.sha256": pipeline[0].encoder}
+        return own | {"model.encoder_sha256": pipeline[0].encoder}
 
     def answers(self, pipeline: Any, inputs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
         """The predictions of the model that would be stored."""
