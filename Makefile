@@ -12,7 +12,7 @@ SCRATCH := if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print int($$4)}')" -
 	  && awk '/MemAvailable/ {exit $$2 < 10000000}' /proc/meminfo && ! grep -q ' /dev/shm .*noexec' /proc/mounts; \
 	then TMPDIR=$$(mktemp -d /dev/shm/mlops-tests-XXXXXX) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT INT TERM; fi;
 
-.PHONY: setup setup-databricks demo demo-databricks test test-all selftest lint docs format bench bench-check screenshots wheel wheel-test afternoon newest-prefect lowest newest constraints clean
+.PHONY: setup setup-databricks demo demo-databricks compiled test test-all selftest lint docs format bench bench-check screenshots wheel wheel-test afternoon newest-prefect lowest newest constraints clean
 
 setup: $(STAMP)  ## only install
 
@@ -29,11 +29,15 @@ demo: $(STAMP)  ## the whole lifecycle on the bundled sample
 demo-databricks: $(FULL)  ## the same on Databricks, emulated: every heavy step as a job, Unity Catalog as registry; FREE=1: of its Free Edition
 	$(BIN)/python -m databricks_emulator.demo $(if $(FREE),--free-edition)
 
-test: $(FULL)  ## every test; needs no network
+test: compiled  ## every test; needs no network
 	@$(SCRATCH) $(WORKERS) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=15
 
-test-all: $(FULL)  ## the same with the long versions of the fault tests, and in every registry
+test-all: compiled  ## the same with the long versions of the fault tests, and in every registry
 	@$(SCRATCH) $(WORKERS) TEST_KILLS=50 TEST_ROUNDS=200 TEST_EXAMPLES=200 $(BIN)/python -m pytest -m '' -n auto --dist loadfile --no-loadscope-reorder --durations=15
+
+# where Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE), each of the many processes would compile all of ours
+compiled: $(FULL)
+	@$(BIN)/python -m compileall -q cli databricks_emulator flows lifecycle mlops_lifecycle tasks
 
 selftest: $(STAMP)  ## the gate must refuse planted challengers, by the rules of prod
 	$(BIN)/mlops gate selftest --env prod
