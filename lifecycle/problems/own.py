@@ -28,13 +28,15 @@ class OwnAlgorithm(NamedTuple):
 
 
 def algorithm_of(
-    table: Mapping[str, Estimator], name: str | None, trusted_modules: tuple[str, ...]
+    table: Mapping[str, Estimator], name: str | OwnAlgorithm | None, trusted_modules: tuple[str, ...]
 ) -> str | OwnAlgorithm:
-    """An algorithm of a problem by its name, without one its first, or a team's own by its dotted path.
+    """An algorithm of a problem by its name, without one its first, or one of a team by its path if it is not read yet.
 
     Raises:
         ConfigError: There is none of this name; or it is code that is not trusted, or not there.
     """
+    if isinstance(name, OwnAlgorithm):
+        return name
     if name is not None and own_code.is_path(name):
         return algorithm(name, trusted_modules)
     return fitting.algorithm_of(table, name)

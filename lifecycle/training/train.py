@@ -140,7 +140,7 @@ def plan(
     )
 
 
-def unfitted(config: Settings, learning: Learning, asked: Spec) -> tuple[Any, Any]:
+def unfitted(config: Settings, learning: Learning, asked: Spec) -> tuple[Spec, Any]:
     """What a training would fit, with its algorithm and base made exact, and its pipeline; nothing is written.
 
     Raises:
