@@ -35,7 +35,7 @@ def running(home: Path, *, worker: bool) -> Iterator[str]:
     environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
     with ExitStack() as stack:
-        _start(stack, [*prefect, "server", "start", "--port", str(port), "--no-ui"], environment, home / "server.log")
+        start(stack, [*prefect, "server", "start", "--port", str(port), "--no-ui"], environment, home / "server.log")
         _until_healthy(api)
         if worker:
             run(
@@ -45,7 +45,7 @@ def running(home: Path, *, worker: bool) -> Iterator[str]:
                 stdout=DEVNULL,
             )
             run([sys.executable, "-c", DEPLOY.format(root=str(ROOT))], env=environment, check=True, stdout=DEVNULL)
-            _start(stack, [*prefect, "worker", "start", "--pool", "bench"], environment, home / "worker.log")
+            start(stack, [*prefect, "worker", "start", "--pool", "bench"], environment, home / "worker.log")
         yield api
 
 
@@ -70,7 +70,8 @@ def run_deployment(api: str, home: Path, table: Path, version: str, params: Mapp
     return time.time() - asked
 
 
-def _start(stack: ExitStack, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+def start(stack: ExitStack, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+    """Start a process that ends with the stack."""
     process = stack.enter_context(
         Popen(command, env=dict(environment), stdout=log.open("w"), stderr=log.open("a"), stdin=PIPE)
     )
@@ -87,7 +88,7 @@ def _end(process: Popen[bytes]) -> None:
 
 
 def _until_healthy(api: str) -> None:
-    for _ in range(600):
+    for _ in range(3000):  # a busy machine takes its time
         try:
             urllib.request.urlopen(f"{api}/health", timeout=5).close()
         except OSError:
