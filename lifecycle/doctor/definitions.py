@@ -35,8 +35,8 @@ def _require(config: Settings, defined: ModelDefinition) -> None:
     """
     learning, training = named(defined.problem).learning, defined.training
     columns = tuple(Column(name=name, kind=kind) for name, kind in defined.data.columns.items() if kind != "drop")
-    spec, _ = unfitted(config, learning, Spec(training.algorithm, defined.params, training.seed, columns))
-    entry = learning.estimators.get(spec.algorithm) if isinstance(spec.algorithm, str) else None
+    algorithm, *_ = unfitted(config, learning, Spec(training.algorithm, defined.params, training.seed, columns))
+    entry = learning.estimators.get(algorithm) if isinstance(algorithm, str) else None
     if entry and (missing := [name for name in entry.packages if requirements.problems(name)]):
-        what = f"{spec.algorithm} needs {', '.join(missing)}, which is not installed."
+        what = f"{algorithm} needs {', '.join(missing)}, which is not installed."
         raise ConfigError(what, f"Install it: pip install {' '.join(missing)}")

@@ -108,20 +108,20 @@ def plan(
     manifest = dataset.load(config.datasets, training.data_name, training.data_version)
     learning = named(manifest.problem).learning
     asked = Spec(training.algorithm, training.params, training.seed, manifest.inputs)
-    (fitted, params, seed, _), pipeline = unfitted(config, learning, asked)
+    fitted, params, pipeline = unfitted(config, learning, asked)
     entry = _entry(learning, fitted)
     if not isinstance(fitted, OwnAlgorithm):
         fitting.require_per_class(fitted, params, manifest.fitted_classes)
     name, code = (fitted.path, fitted.digest) if isinstance(fitted, OwnAlgorithm) else (fitted, "")
     made_of = {"algorithm": name, "params": params, "code": code} if code else pipeline
-    key = train_key(manifest, training.model_name, made_of, seed, entry)
+    key = train_key(manifest, training.model_name, made_of, training.seed, entry)
     experiment_id = experiment(config.mlflow_uri, experiment_name or f"{training.model_name}-{config.env}")
     with translated():
         elsewhere = config.platform == "databricks"
         run_id = runs.finished_run(config.mlflow_uri, experiment_id, key, take_over=elsewhere)
         if run_id is None:
             tags = _run_tags(manifest, training.model_name, key, code) | dict(links or {})
-            tags[runs.DEFINITION] = definition(training.model_name, made_of, seed)
+            tags[runs.DEFINITION] = definition(training.model_name, made_of, training.seed)
             tags[runs.CHOSEN] = json.dumps(params)
             title = f"{training.model_name} {name} on {manifest.data_name} {manifest.data_version}"
             run_id = client(config.mlflow_uri).create_run(experiment_id, run_name=title, tags=tags).info.run_id
@@ -140,16 +140,15 @@ def plan(
     )
 
 
-def unfitted(config: Settings, learning: Learning, asked: Spec) -> tuple[Spec, Any]:
-    """What a training would fit, with its algorithm and base made exact, and its pipeline; nothing is written.
+def unfitted(config: Settings, learning: Learning, asked: Spec) -> tuple[str | OwnAlgorithm, dict[str, Any], Any]:
+    """The algorithm and parameters of a training made exact, and the pipeline that it would fit; nothing is written.
 
     Raises:
         ConfigError: An algorithm, a parameter, or a file or package that it needs is unknown, missing or not trusted.
     """
     fitted = own.algorithm_of(learning.estimators, asked.algorithm, config.trusted_modules)
     params = bases.pinned(config, _entry(learning, fitted), asked.params)
-    spec = asked._replace(algorithm=fitted, params=params)
-    return spec, learning.build(spec)
+    return fitted, params, learning.build(asked._replace(algorithm=fitted, params=params))
 
 
 @lock.while_reading("data_root")
