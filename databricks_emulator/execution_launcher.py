@@ -33,6 +33,7 @@ class NotebookExit(SystemExit):
 def main():
     """Run the task of an order and report how it ended."""
     order = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    Path(sys.argv[1]).unlink()  # it holds the task's token
     _end_with_emulator()
     report = {"values": {}}
     dbutils = _dbutils(order, report)

@@ -57,7 +57,6 @@ PRIVILEGES: dict[type[Message], tuple[str, ...]] = {
 """What each call needs beside USE CATALOG and USE SCHEMA."""
 
 
-@event.listens_for(SqlModelVersion, "before_insert")
 def _pending(_mapper: object, _connection: object, version: SqlModelVersion) -> None:
     """Let a version begin its life before its files are there, in the very transaction that makes it."""
     version.status = "PENDING_REGISTRATION"
@@ -73,6 +72,7 @@ class UnityCatalog:
             database_templates.copy("mlflow", root / "uc.db")
         self._store = SqlAlchemyStore(f"sqlite:///{root / 'uc.db'}")
         self._lock = threading.RLock()
+        event.listen(SqlModelVersion, "before_insert", _pending)  # not for who only imports this
         self._deployment_jobs: DeploymentJobs
 
     def link(self, jobs: Jobs) -> None:

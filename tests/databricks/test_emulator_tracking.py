@@ -30,8 +30,10 @@ SIGNATURE = ModelSignature(Schema([ColSpec("string", "text")]), Schema([ColSpec(
 
 
 @pytest.fixture
-def mlflow_client(databricks_env: Emulator) -> Iterator[MlflowClient]:  # noqa: ARG001
+def mlflow_client(databricks_env: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:  # noqa: ARG001
     """MLflow's client as it is in a job: everything is in the workspace, and nobody says where the registry is."""
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)  # both are put back after the test
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     mlflow.set_tracking_uri("databricks")
     mlflow.set_registry_uri("")
     yield MlflowClient()
@@ -47,8 +49,6 @@ def test_a_model_goes_from_a_run_to_another_catalog(
     code.write_text(CODE, encoding="utf-8")
     name = f"dev.ml.shout_{uploads.replace('-', '_')}"
     assert mlflow.get_registry_uri() == "databricks-uc"
-    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)  # both are put back after the test
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     mlflow.set_experiment(f"/Shared/{uploads}")
     with mlflow.start_run() as run:
         mlflow.log_params({"alpha": 1})
