@@ -121,13 +121,13 @@ class Attempts:
     async def _start(self, run: JobRun, attempt: Attempt) -> ProcessTree:
         folder = self._folder(run, attempt)
         (folder / "work").mkdir(parents=True)
-        order = self._order(run, attempt) | {"report": str(folder / "report.json"), "workspace": self._workspace}
+        order = self._order(run, attempt) | {"report": str(folder / "report.json")}
         order["offline"] = self._environments.is_offline(run, attempt)
-        (folder / "order.json").touch(mode=0o600)
         (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
         python = await self._environments.interpreter(run, attempt)
         command = [python, "-P", str(LAUNCHER), str(folder / "order.json")]
-        variables = self._environments.variables(run, attempt)
+        # its token is for the launcher alone, which takes this variable away; in a file it would stay
+        variables = self._environments.variables(run, attempt) | {"EMULATED_WORKSPACE": json.dumps(self._workspace)}
         return await ProcessTree.start(command, folder / "work", variables, folder / "log")
 
     def _folder(self, run: JobRun, attempt: Attempt) -> Path:

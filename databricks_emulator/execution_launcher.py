@@ -33,11 +33,10 @@ class NotebookExit(SystemExit):
 def main():
     """Run the task of an order and report how it ended."""
     order = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    Path(sys.argv[1]).unlink()  # it holds the task's token
     _end_with_emulator()
     report = {"values": {}}
     dbutils = _dbutils(order, report)
-    _offer(dbutils, order["workspace"])
+    _offer(dbutils, json.loads(os.environ.pop("EMULATED_WORKSPACE")))
     if order["offline"]:
         _stay_inside()
     try:
