@@ -139,7 +139,9 @@ def test_a_model_that_was_deleted_is_missed_by_doctor_and_history(
     promote(target, state.bayes)
     store.mlflow_of(target).delete_registered_model(target.name)
     (tmp_path / "config" / "models").mkdir(parents=True)
-    (tmp_path / "config" / "models" / "sentiment.yaml").write_text("problem: text-classification\ntarget: label\n")
+    (tmp_path / "config" / "models" / "sentiment.yaml").write_text(
+        "problem: text-classification\ndata: {name: news, source: news.csv}\n"
+    )
     monkeypatch.chdir(tmp_path)
     told = f"was deleted or renamed past this command; v1 (run {state.bayes.run_id}) was its champion"
     assert [told in f.message for f in doctor.examine([state.config], repair=True) if f.state == "problem"] == [True]
