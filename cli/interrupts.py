@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -67,9 +68,17 @@ def _again(otherwise: "Callable[[UnraisableHookArgs], object]", dropped: "Unrais
     """Send a signal once more whose interruption came within a finaliser, where Python drops and prints it."""
     if isinstance(dropped.exc_value, KeyboardInterrupt) and _received:
         main = threading.main_thread().ident or 0  # another thread would wake nobody
-        threading.Timer(0.1, signal.pthread_kill, (main, _received.pop())).start()
+        left = threading.Event()
+        threading.Thread(target=_send, args=(left, main, _received.pop()), daemon=True).start()
+        left.set()  # what comes before, while the thread starts, would be dropped as well
     else:
         otherwise(dropped)
+
+
+def _send(left: threading.Event, main: int, number: int) -> None:
+    left.wait()
+    time.sleep(0.3)
+    signal.pthread_kill(main, number)
 
 
 def _leave() -> None:
