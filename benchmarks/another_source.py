@@ -68,7 +68,8 @@ def story(given: argparse.Namespace) -> dict[str, Any]:
     """Everything in the working directory, in its order."""
     table, text = pd.read_csv(given.table), given.text_column
     table = table.dropna().drop_duplicates(text).sample(frac=1, random_state=0)
-    other = pd.read_csv(given.other, sep=None, engine="python")[given.other_column or text].dropna().drop_duplicates()
+    other = pd.read_csv(given.other, sep="\t" if given.other.suffix == ".tsv" else ",")
+    other = other[given.other_column or text].dropna().drop_duplicates()
     made_of, rest = table.head(len(table) // 2), table.tail(len(table) - len(table) // 2)
     made_of.to_csv("table.csv", index=False)
     with ExitStack() as stack:
@@ -142,7 +143,7 @@ def has_happened(found: dict[str, Any]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="CSV of texts and labels.")
-    parser.add_argument("other", type=Path, help="Table of texts from elsewhere.")
+    parser.add_argument("other", type=Path, help="CSV or TSV of texts from elsewhere.")
     parser.add_argument("--text-column", default="Sentence")
     parser.add_argument("--label-column", default="Sentiment")
     parser.add_argument("--other-column", help="Default: the text column.")
