@@ -109,8 +109,6 @@ def test_rows_are_the_same_in_every_form_of_a_query(rows: list[dict[str, int]]) 
 
 
 NOW = datetime.now(UTC)
-HOUR = (NOW + timedelta(minutes=15)).replace(minute=0, second=0, microsecond=0)
-"""An hour that does not end while these tests run."""
 
 
 def table_of(form: str) -> pd.DataFrame:
@@ -218,13 +216,19 @@ def watched(subject: Subject, root: Path, table: str | None = None) -> Subject:
     return subject.model_copy(update={"root": root, "rules": rules})
 
 
-def of_hour(back: int, *, broken: bool = False, rows: int = 150) -> list[dict[str, Any]]:
-    """The requests of an hour as a server keeps them, of one row each."""
+@pytest.fixture
+def hour() -> datetime:
+    """An hour that does not end while a test runs, which may begin long after the import."""
+    return (datetime.now(UTC) + timedelta(minutes=15)).replace(minute=0, second=0, microsecond=0)
+
+
+def of_hour(hour: datetime, back: int, *, broken: bool = False, rows: int = 150) -> list[dict[str, Any]]:
+    """The requests of the hour so many before, as a server keeps them, of one row each."""
     table = hours(rows, back, broken=broken)[["temp", "meter"]]
     return [
         {
             "request_id": f"{back}-{number}",
-            "request_time": HOUR - timedelta(hours=back) + timedelta(seconds=number),
+            "request_time": hour - timedelta(hours=back) + timedelta(seconds=number),
             "status_code": 200,
             "execution_duration_ms": 5.0,
             "request": json.dumps({"dataframe_records": [row]}),
@@ -236,12 +240,12 @@ def of_hour(back: int, *, broken: bool = False, rows: int = 150) -> list[dict[st
     ]
 
 
-def test_each_hour_is_measured_once_when_it_is_over(subject: Subject, tmp_path: Path) -> None:
+def test_each_hour_is_measured_once_when_it_is_over(subject: Subject, hour: datetime, tmp_path: Path) -> None:
     subject = watched(subject, tmp_path / "measured")
     folder = tmp_path / "requests"
     assert served.requests_of(subject, str(folder)) is None
     (folder / "2026-11-01").mkdir(parents=True)
-    rows = [row for back in (5, 4, 3, 2) for row in of_hour(back, broken=back < 5)] + of_hour(0)
+    rows = [row for back in (5, 4, 3, 2) for row in of_hour(hour, back, broken=back < 5)] + of_hour(hour, 0)
     pq.write_table(pa.Table.from_pylist(rows, schema=request_log.SCHEMA), folder / "2026-11-01" / "1.parquet")
     (folder / "2026-11-01" / f"{TEMPORARY}2.parquet").write_bytes(b"PAR1 of a process that was killed")
     found = served.requests_of(subject, str(folder))
@@ -249,7 +253,7 @@ def test_each_hour_is_measured_once_when_it_is_over(subject: Subject, tmp_path: 
     served.measure(found)
     drift = store.every(subject.root, subject.name, "drift")
     assert [each.batch for each in drift] == [
-        f"served-{HOUR - timedelta(hours=back):%Y-%m-%dT%H}" for back in (5, 4, 3, 2)
+        f"served-{hour - timedelta(hours=back):%Y-%m-%dT%H}" for back in (5, 4, 3, 2)
     ]
     assert [{(line.name, line.measure) for line in each.beyond if line.part == "input"} for each in drift] == [
         set(),
@@ -262,20 +266,22 @@ def test_each_hour_is_measured_once_when_it_is_over(subject: Subject, tmp_path: 
     assert store.every(subject.root, subject.name, "drift") == drift
 
 
-def test_a_delta_table_of_an_endpoint_is_measured_for_its_champion(subject: Subject, tmp_path: Path) -> None:
+def test_a_delta_table_of_an_endpoint_is_measured_for_its_champion(
+    subject: Subject, hour: datetime, tmp_path: Path
+) -> None:
     table = str(tmp_path / "payload")
     subject = watched(subject, tmp_path / "measured", table)
     with pytest.raises(NotFoundError, match=r"monitoring\.served\.table names it"):
         served.requests_of(subject, table)
-    rows = pd.DataFrame(of_hour(4)).drop(columns=["model_name", "model_version"])
+    rows = pd.DataFrame(of_hour(hour, 4)).drop(columns=["model_name", "model_version"])
     deltalake.write_deltalake(table, pa.Table.from_pandas(rows.assign(served_entity_id="e1")))
     found = served.requests_of(subject, table)
     assert found
     served.measure(found)
     assert store.every(subject.root, subject.name, "drift") == []  # it was not champion then
     served.measure(found.model_copy(update={"since": NOW - timedelta(days=1)}))
-    (hour,) = store.every(subject.root, subject.name, "drift")
-    assert (hour.version, hour.scored, hour.beyond) == (2, 150, ())
+    (drift,) = store.every(subject.root, subject.name, "drift")
+    assert (drift.version, drift.scored, drift.beyond) == (2, 150, ())
     other = str(tmp_path / "other")
     deltalake.write_deltalake(other, pa.table({"a": [1]}))
     with pytest.raises(ConfigError, match="no column request_time or timestamp_ms: it is no inference table"):
