@@ -3,16 +3,18 @@
 The credential comes by the environment and is taken out of it.
 """
 
+import asyncio
 import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cli import environment
+from cli import environment, history
 from lifecycle.core import guard
 from lifecycle.core.guard import App, Guard
+from lifecycle.storage import database_templates
 
 SCHEMES = ("http", "https")
 
@@ -41,6 +43,7 @@ def prefect(hosts: Sequence[str] = (), ephemeral: bool = False) -> Iterator[App]
     folder = Path(os.environ[environment.HOME])
     folder.mkdir(parents=True, exist_ok=True)
     environment.import_prefect(folder)
+    _make_tables(folder / history.NAME)
     from prefect.logging.configuration import setup_logging
     from prefect.server.api.server import create_app
     from prefect.settings import (
@@ -57,6 +60,25 @@ def prefect(hosts: Sequence[str] = (), ephemeral: bool = False) -> Iterator[App]
     ):
         app = create_app(ephemeral=ephemeral, final=True)
         yield Guard(app, credentials=credentials, hosts=hosts, pages=lambda path: not path.startswith("/api"))
+
+
+def _make_tables(database: Path) -> None:
+    """Begin a new history as a copy of an empty one, or make the tables now and keep them for the next one.
+
+    Whatever is missing then, or where the settings name another database, the server makes the tables as it starts.
+    """
+    from filelock import FileLock
+
+    if database.exists() or history.is_elsewhere():
+        return
+    with FileLock(database.with_name(f".{database.name}.lock")):
+        if database.exists() or database_templates.copy("prefect", database):
+            return
+        with suppress(ImportError, AttributeError):  # names that Prefect does not promise: they may be gone one day
+            from prefect.server.database import provide_database_interface
+
+            asyncio.run(provide_database_interface().create_db())
+            database_templates.keep("prefect", database)
 
 
 def mlflow(hosts: Sequence[str], database: str, artifacts: str) -> App:

@@ -5,7 +5,6 @@ process: it takes the socket that the command listens with, on loopback only and
 While a flow runs it is watched: once it has ended or answers no more, so does the flow, with one error that says why.
 """
 
-import asyncio
 import http.client
 import itertools
 import logging
@@ -27,7 +26,6 @@ from urllib.parse import urlsplit
 from cli import environment, guarded, history
 from lifecycle.core import children, guard
 from lifecycle.core.errors import TransientError
-from lifecycle.storage import database_templates
 from mlops_lifecycle import start
 
 logger = logging.getLogger("lifecycle.server")  # shown by `runner.progress`
@@ -308,30 +306,8 @@ def _forget_what_is_queued() -> None:
 
 def serve(listener: socket.socket) -> None:
     """Answer on a socket that is listened with."""
-    folder = Path(os.environ[environment.HOME])
-    environment.import_prefect(folder)
-    _migrate(folder / history.NAME)
     with guarded.prefect(ephemeral=True) as app:
         guarded.run(app, listener, "error")
-
-
-def _migrate(database: Path) -> None:
-    """Begin a new history as a copy of an empty one, or make the tables now and keep them for the next one.
-
-    Whatever is missing then, or where the settings name another database, the server makes the tables as it starts.
-    """
-    from filelock import FileLock
-
-    if database.exists() or history.is_elsewhere():
-        return
-    with FileLock(database.with_name(f".{database.name}.lock")):
-        if database.exists() or database_templates.copy("prefect", database):
-            return
-        with suppress(ImportError, AttributeError):  # names that Prefect does not promise: they may be gone one day
-            from prefect.server.database import provide_database_interface
-
-            asyncio.run(provide_database_interface().create_db())
-            database_templates.keep("prefect", database)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
+from mlops_lifecycle import start
 
+start.find()  # as in what the commands start: no process below loads torch for a model that has none
 os.environ.update(
     DO_NOT_TRACK="1",
     MLFLOW_DISABLE_TELEMETRY="true",

@@ -197,7 +197,9 @@ def _sources(path: Path) -> Iterator[Source]:
 
 def _is_input(manifest: BatchManifest, content: str, source: Source) -> bool:
     """Whether a content in a form is what was scored."""
-    digest = batches.input_digest(content, source, manifest.columns, manifest.key_column, manifest.splits)
+    digest = batches.input_digest(
+        content, source, manifest.columns, manifest.key_column, manifest.splits, form=manifest.form
+    )
     return digest == manifest.input_digest
 
 

@@ -108,6 +108,7 @@ def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, coun
         key_column=request.key_column,
         splits=request.splits,
         rows_trained_on=_rows_trained_on(request) if request.splits else None,
+        form=request.form,
         **counts.model_dump(),
         parts={path.name: sha256_of(path) for path in sorted(folder.glob("*.parquet"))},
         code_version=code_version(),

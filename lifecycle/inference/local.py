@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -31,6 +31,7 @@ from lifecycle.inference.inputs import Inputs, Refusal, refusals
 from lifecycle.inference.manifest import REJECTED, BatchRequest, Counts
 from lifecycle.inference.predictions import Tally, predict
 from lifecycle.models import loading
+from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.contract import TEXT
 from lifecycle.problems.known import named
 from lifecycle.storage.files import publish_file
@@ -127,12 +128,22 @@ def score_with(engine: Engine, request: BatchRequest, folder: Path) -> Counts:
         rejected=reasons,
         labels=dict(sorted(tally.labels.items())),
         numbers=tally.numbers,
+        beside=_beside(request, written),
     )
+
+
+def _beside(request: BatchRequest, parts: Collection[Path]) -> dict[str, str]:
+    """The columns beside the prediction, as the first part has them, each with its type."""
+    if not request.form or not parts:
+        return {}
+    written = {field.name: str(field.type) for field in pq.read_schema(min(parts))}
+    return {name: kind for name, kind in written.items() if name in request.kept or name.startswith(PROBABILITY)}
 
 
 def _parts(request: BatchRequest, inputs: Inputs) -> Iterator[Part]:
     """The columns of the table that the model, the reader and the erased rows are told by, in chunks."""
-    columns = ({request.key_column: "--key-column"} if request.key_column else {}) | inputs.options
+    columns = dict.fromkeys(request.kept.values(), "inference.keep")
+    columns |= ({request.key_column: "--key-column"} if request.key_column else {}) | inputs.options
     chunks = ingest.stream(
         request.input,
         request.rules,
@@ -243,7 +254,7 @@ def _rejected(rows: pd.DataFrame, refused: dict[int, Refusal], request: BatchReq
 
 def _tally(request: BatchRequest, model: Any, rows: pd.DataFrame, path: Path) -> Tally:
     """What the predictions of a part say, which is written unless an interrupted run has written it of these rows."""
-    digest = _digest(rows)
+    digest = _digest(rows, request.form)
     if path.exists() and (pq.read_metadata(path).metadata or {}).get(ROWS_SHA256) == digest:
         return Tally.of(pq.read_table(path, columns=[*named(model.problem).prediction]), model.problem)
     table = _predict(request, model, rows).replace_schema_metadata({ROWS_SHA256: digest})
@@ -252,15 +263,16 @@ def _tally(request: BatchRequest, model: Any, rows: pd.DataFrame, path: Path) ->
     return Tally.of(table, model.problem)
 
 
-def _digest(rows: pd.DataFrame) -> bytes:
-    """What names the rows of a part: their numbers and their cells."""
-    content = [rows.index.to_list(), *([str(cell) for cell in rows[name]] for name in rows)]
+def _digest(rows: pd.DataFrame, form: Sequence[Any]) -> bytes:
+    """What names the rows of a part: their numbers and their cells, and what is to stand beside their predictions."""
+    content = [rows.index.to_list(), *([str(cell) for cell in rows[name]] for name in rows), *form]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest().encode()
 
 
 def _predict(request: BatchRequest, model: Any, rows: pd.DataFrame) -> pa.Table:
     made_by, count = request.model, len(rows)
-    predicted = predict(model, made_by.label, Inputs.of(request, model).taken_from(rows))
+    inputs, asked = Inputs.of(request, model).taken_from(rows), request.inference.probabilities
+    predicted = predict(model, made_by.label, inputs, probabilities=asked)
     return pa.table(
         {
             "row": pa.array(rows.index.to_numpy(), pa.int64()),
@@ -269,12 +281,17 @@ def _predict(request: BatchRequest, model: Any, rows: pd.DataFrame) -> pa.Table:
             "model_name": pa.array([made_by.name] * count, pa.string()),
             "model_version": pa.array([made_by.version] * count, pa.int64()),
             "run_id": pa.array([made_by.run_id] * count, pa.string()),
+            **{name: _texts(rows[column]) for name, column in request.kept.items()},
         }
     )
 
 
 def _keys(rows: pd.DataFrame, request: BatchRequest) -> "pa.StringArray":
-    return storable([*map(str, rows[request.key_column] if request.key_column else rows.index)]).cast(pa.string())
+    return _texts(rows[request.key_column] if request.key_column else rows.index)
+
+
+def _texts(cells: Iterable[Any]) -> "pa.StringArray":
+    return storable([*map(str, cells)]).cast(pa.string())
 
 
 def _storable(text: str) -> str:

@@ -6,7 +6,7 @@ the folder of a day's batch is `<day>-<input digest>`.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -74,6 +74,18 @@ class BatchRequest(_Columns):
             raise ValueError("columns: two of them are the same input of the model")
         return self
 
+    @property
+    def kept(self) -> dict[str, str]:
+        """The columns that stand beside the predictions, each with the column of the table that it is read from."""
+        keep = () if self.window else self.inference.keep
+        return {f"source.{name}": _stored_as(name, self.columns) if self.splits else name for name in keep}
+
+    @property
+    def form(self) -> list[Any]:
+        """What is published beside predictions, if anything is: it makes another batch."""
+        beside = [*self.inference.keep, self.inference.probabilities]
+        return beside if any(beside) else []
+
 
 class BatchManifest(_Columns):
     """What a published batch holds; rows_in = scored + rejected + erased."""
@@ -96,6 +108,8 @@ class BatchManifest(_Columns):
     rejected: dict[str, int]
     labels: dict[str, int] = Field(description="Rows per predicted class.")
     numbers: Numbers | None = Field(None, description="Of predicted numbers, where there are any.")
+    beside: dict[str, str] = Field({}, description="Columns beside the prediction, each with its type.")
+    form: list[Any] = Field([], description="What asked for them: the columns to keep, and whether probabilities.")
     parts: dict[str, str] = Field(description="sha256 per file.")
     code_version: str
     output_schema: int = SCHEMA
@@ -167,8 +181,12 @@ def of_version(
     columns = {column.stored: column.name for column in version.inputs}
     if key_column is None:
         return Table(source, columns, "key", splits)
-    of_others = key_column if key_column in {*columns, *RESERVED} else f"source_{key_column}"
-    return Table(source, columns, by_input(columns).get(key_column, of_others), splits)
+    return Table(source, columns, _stored_as(key_column, columns), splits)
+
+
+def _stored_as(name: str, columns: Mapping[str, str]) -> str:
+    """What a dataset version calls a column of its source."""
+    return by_input(columns).get(name, name if name in {*columns, *RESERVED} else f"source_{name}")
 
 
 def _splits(version: Manifest, split: SplitChoice | None) -> tuple[Side, ...]:
@@ -193,7 +211,9 @@ def pinned(request: BatchRequest) -> BatchRequest:
 def locate(request: BatchRequest) -> tuple[Path, str]:
     """The folder that a batch is published in, and the digest of its input: content, form and columns."""
     content = pinned(request).input_sha256
-    digest = input_digest(content, request.input, request.columns, request.key_column, request.splits)
+    digest = input_digest(
+        content, request.input, request.columns, request.key_column, request.splits, form=request.form
+    )
     version = str(request.model.version) if request.model.version else f"run-{request.model.run_id}"
     day = f"{request.logical_date}-" if request.logical_date else ""
     folder = request.window or f"{day}{digest[:16]}"
@@ -206,16 +226,19 @@ def input_digest(
     columns: Mapping[str, str],
     key_column: str | None,
     splits: Collection[Side] = (),
+    *,
+    form: Sequence[Any] = (),
 ) -> str:
-    """The digest of an input: its content, the form in which that is read, the columns, and which splits.
+    """The digest of an input: its content, how that is read, the columns, which splits, what is published beside.
 
     An input that is read from the column of its own name adds nothing, named or not, nor do all splits. So a batch of
     texts, or of a whole dataset version, is found where the first releases put it.
     """
     sources = {name: source for name, source in sorted(by_input(columns).items()) if name != source}
-    form = [source.kind, source.encoding, source.delimiter, sources.pop(TEXT, TEXT), key_column]
+    read = [source.kind, source.encoding, source.delimiter, sources.pop(TEXT, TEXT), key_column]
     some = sorted(splits) if set(splits) != set(Side) else []
-    values = [content, *form, SCHEMA, *([sources] if sources else []), *([some] if some else [])]
+    values = [content, *read, SCHEMA, *([sources] if sources else []), *([some] if some else [])]
+    values += [{"beside": [*form]}] if form else []
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
@@ -262,3 +285,4 @@ class Counts(Frozen):
     rejected: dict[str, int]
     labels: dict[str, int]
     numbers: Numbers | None = None
+    beside: dict[str, str] = Field({})

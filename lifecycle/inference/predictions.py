@@ -13,6 +13,8 @@ from lifecycle.core.errors import DataError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import ProblemName
 from lifecycle.core.refusals import CANNOT_SCORE, refused_by_the_library
+from lifecycle.evaluation import evaluate as evaluation
+from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.contract import TEXT
 from lifecycle.problems.known import named
 
@@ -69,20 +71,21 @@ def _within(low: float, mean: float, high: float) -> float:
     return min(max(mean, low), high)
 
 
-def predict(model: Any, label: str, inputs: pd.DataFrame) -> pa.Table:
-    """The predictions of a loaded model, one per row in the order of the rows.
+def predict(model: Any, label: str, inputs: pd.DataFrame, *, probabilities: bool = False) -> pa.Table:
+    """The predictions of a loaded model, one per row in the order of the rows; and if asked for, of each class.
 
     Raises:
         DataError: It cannot score them, or answers with something else; a number must be finite.
     """
     kinds, noun = named(model.problem).prediction, "texts" if model.inputs == (TEXT,) else "rows"
     with refused_by_the_library(f"{label} cannot score these {noun}: ", DataError, CANNOT_SCORE):
-        predicted = model.predict(None, inputs)
+        predicted = evaluation.predicted(model, inputs) if probabilities else model.predict(None, inputs)
     if len(predicted) != len(inputs):
         what = f"{label} answers {len(inputs):,} {noun} with {len(predicted):,} predictions."
         raise DataError(what, CANNOT_SCORE)
     with refused_by_the_library(f"{label} answers with no {', '.join(kinds)}: ", DataError, CANNOT_SCORE):
-        table = pa.table({name: _column(predicted[name], kind) for name, kind in kinds.items()})
+        beside = dict.fromkeys((name for name in predicted if name.startswith(PROBABILITY)), "double")
+        table = pa.table({name: _column(predicted[name], kind) for name, kind in (kinds | beside).items()})
     _require_finite(table, label, inputs)
     return table
 

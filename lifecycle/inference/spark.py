@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from lifecycle.core import own_code
 from lifecycle.core.errors import ConfigError, IntegrityError
@@ -52,6 +53,9 @@ ARTIFACTS = {
     "external.json": "told",
 }
 """The files of a model, by the names under which our classes ask for them."""
+
+ASKED = ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
+"""What a model may be asked for in place of its predictions."""
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +89,22 @@ class SparkModel:
         self.columns = [(column.name, column.kind) for column in columns_of(model)]
         self._session = spark
         types = ", ".join(f"{name} {kind}" for name, kind in named(self.problem).prediction.items())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pyspark about pandas 3, mlflow about the environment: it is this one
-            self._udf = mlflow.pyfunc.spark_udf(spark, str(folder), result_type=types, env_manager="local")
+        self._udf = _udf(spark, folder, types)
+        if hasattr(model, "probabilities"):
+            self.pipeline, self.labelled = model.pipeline, model.labelled
+            self._of_classes = _udf(spark, folder, "array<double>", probabilities=True)
 
     def predict(self, context: None, inputs: pd.DataFrame) -> pd.DataFrame:  # noqa: ARG002  as every model
         """Score the rows in one task; they come back in their order, and all of them, or it is an error."""
+        answers = [f"made.{name}" for name in named(self.problem).prediction]
+        predicted: pd.DataFrame = self._made(self._udf, inputs, answers).to_pandas()
+        return predicted
+
+    def probabilities(self, inputs: pd.DataFrame) -> Any:
+        """One row of probabilities for each row, in the order of the classes; made as predictions are."""
+        return np.array(self._made(self._of_classes, inputs, ["made"])["made"].to_pylist())
+
+    def _made(self, udf: Any, inputs: pd.DataFrame, answers: list[str]) -> pa.Table:
         from pyspark.sql.functions import col, struct
 
         rows, names = list(range(len(inputs))), dict(enumerate(self.inputs))
@@ -98,12 +112,18 @@ class SparkModel:
         sent |= {str(place): pa.array(inputs[name].to_list(), pa.string()) for place, name in names.items()}
         frame = self._session.createDataFrame(pa.table(sent)).coalesce(1)
         given = struct(*(col(str(place)).alias(name) for place, name in names.items()))
-        answers = [f"made.{name}" for name in named(self.problem).prediction]
-        made = frame.select("row", self._udf(given).alias("made")).select("row", *answers).toArrow().sort_by("row")
+        made = frame.select("row", udf(given).alias("made")).select("row", *answers).toArrow().sort_by("row")
         if made["row"].to_pylist() != rows:
             raise IntegrityError(f"Spark was given {len(rows)} rows and gave back {made.num_rows}.", "Infer again.")
-        predicted: pd.DataFrame = made.drop_columns("row").to_pandas()
-        return predicted
+        return made.drop_columns("row")
+
+
+def _udf(spark: "SparkSession", folder: Path, result_type: str, **params: bool) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pyspark about pandas 3, mlflow about the environment: it is this one
+        return mlflow.pyfunc.spark_udf(
+            spark, str(folder), result_type=result_type, env_manager="local", params=params or None
+        )
 
 
 def _on_spark(stack: ExitStack, work: Work) -> Iterator[Scored]:
@@ -135,7 +155,7 @@ def stand_in(model: Any, model_folder: Path, folder: Path) -> Path:
             str(folder),
             python_model=inspect.getfile(type(model)),
             artifacts={ARTIFACTS[path.name]: str(path) for path in files},
-            signature=ModelSignature(Schema([ColSpec(DataType.string, name) for name in model.inputs])),
+            signature=ModelSignature(Schema([ColSpec(DataType.string, name) for name in model.inputs]), params=ASKED),
             pip_requirements=[],
             code_paths=[str(path) for path in own_code.written(needed, Path(temporary))] or None,
             model_config={"trusted_types": [*pipelines.trusted_types(), *types]},

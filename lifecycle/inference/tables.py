@@ -29,11 +29,11 @@ from lifecycle.storage import volumes
 logger = logging.getLogger(__name__)
 
 
-def columns_of(problem: ProblemName) -> dict[str, str]:
-    """The columns of the parts, then what the folder of a batch says, each with its type."""
+def columns_of(problem: ProblemName, beside: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The columns of the parts, also those beside the prediction, then what the folder says, each with its type."""
     made_by = {"model_name": "string", "model_version": "bigint", "run_id": "string"}
     of_parts = {"row": "bigint", "input_key": "string", **named(problem).prediction, **made_by}
-    return of_parts | {"logical_date": "date", "batch": "string"}
+    return of_parts | {"logical_date": "date", "batch": "string"} | dict(beside or {})
 
 
 def absolute(table: str) -> str:
@@ -118,7 +118,8 @@ def _by_deltalake(entry: Entry, table: str) -> bool:
         raise TransientError(f"{table}: another writer was faster: {error}.", "Run it again.") from None
     except (SchemaMismatchError, DeltaError) as error:
         raise ConfigError(
-            f"{table}: {error!s:.300}", f"It must have the columns {', '.join(columns_of(manifest.problem))}."
+            f"{table}: {error!s:.300}",
+            f"It must have the columns {', '.join(columns_of(manifest.problem, manifest.beside))}.",
         ) from None
     return True
 
@@ -137,7 +138,7 @@ def _stream(folder: Path, manifest: BatchManifest) -> pa.RecordBatchReader:
     for ever when two threads write.
     """
     kinds = {"bigint": pa.int64(), "string": pa.string(), "double": pa.float64(), "date": pa.date32()}
-    schema = pa.schema([(name, kinds[kind]) for name, kind in columns_of(manifest.problem).items()])
+    schema = pa.schema([(name, kinds[kind]) for name, kind in columns_of(manifest.problem, manifest.beside).items()])
     columns = {name: pc.field(name) for name in schema.names}
     columns["logical_date"] = pc.scalar(pa.scalar(manifest.logical_date, pa.date32()))
     columns["batch"] = pc.scalar(folder.name)
@@ -158,7 +159,7 @@ def _by_spark(entry: Entry, table: str) -> bool:
         if session.catalog.tableExists(table) and entry.is_in(lambda rows: session.table(table).where(rows).count()):
             return False
         paths = [str(path) for path in _parts(folder, manifest)]
-        columns = columns_of(manifest.problem)
+        columns = columns_of(manifest.problem, manifest.beside)
         parts = session.read.parquet(*paths) if paths else session.createDataFrame([], _schema(columns))
         day = lit(manifest.logical_date).cast("date")
         frame = parts.withColumn("logical_date", day).withColumn("batch", lit(folder.name)).select(*columns)

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lifecycle.core import secrets
 from lifecycle.core.frozen import Rules
@@ -65,6 +65,21 @@ class InferenceRules(Rules):
     table: Annotated[str, AfterValidator(secrets.sealed)] | None = Field(
         None, description="Delta table that gets the predictions too: a path, a URL, or catalog.schema.table."
     )
+    probabilities: bool = Field(
+        False, description="Whether predictions have `probability.<class>` too, of a classifier that tells them."
+    )
+    keep: tuple[str, ...] = Field(
+        (),
+        description="Columns of the table that stand beside the predictions as `source.<column>`: texts, "
+        "empty where a cell is missing.",
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _once_each(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(names) or len({*names}) < len(names):
+            raise ValueError("a column without a name, or one twice")
+        return names
 
 
 class ProbationRules(Rules):

@@ -295,8 +295,9 @@ def test_a_table_is_scored_as_the_engine_local_scores_it(state: Path, tmp_path: 
     rows.rename(columns={"instant": "id", "temp": "row", "season": "made.label", "holiday": "a `b`"}).to_csv(
         source, index=False
     )
+    beside = {"probabilities": True, "keep": ("id",)}
     requests = {
-        engine: requested(model, source, tmp_path / engine, engine=engine).model_copy(update={"columns": {}})
+        engine: requested(model, source, tmp_path / engine, engine=engine, **beside).model_copy(update={"columns": {}})
         for engine in ("local", "spark")
     }
     manifests = []

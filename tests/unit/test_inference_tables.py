@@ -92,6 +92,41 @@ def test_classes_are_predicted_and_counted(classification: ModelRef, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["in.csv", "in.parquet"])
+def test_beside_a_prediction_stand_its_probabilities_and_the_columns_to_keep(
+    classification: ModelRef, tmp_path: Path, name: str
+) -> None:
+    rows = rentals(20).astype(object)
+    rows["label"], rows.loc[3, "season"] = "of ours", None
+    plain = requested(classification, written(tmp_path, rows, name), tmp_path / "out")
+    beside = {"probabilities": True, "keep": ("season", "label")}
+    request = requested(classification, Path(plain.input.uri), tmp_path / "out", rules=beside)
+    predictions, manifest = scored(request)
+    assert batches.locate(plain)[0] != batches.locate(request)[0]
+    model = loading.load(classification)
+    classes = [f"probability.{each}" for each in model.pipeline.classes_]
+    kept = ["source.season", "source.label"]
+    assert [*predictions][2:4] + [*predictions][4:6] + [*predictions][-2:] == ["label", "score", *classes, *kept]
+    assert manifest.beside == dict.fromkeys(classes, "double") | dict.fromkeys(kept, "string")
+    inputs = pd.read_csv(plain.input.uri, dtype=str) if name == "in.csv" else rows
+    assert predictions[classes].to_numpy().tolist() == model.probabilities(inputs).tolist()
+    pd.testing.assert_frame_equal(predictions[["label", "score"]], scored(plain)[0][["label", "score"]])
+    assert predictions["source.season"].tolist() == rows["season"].fillna("").tolist()
+    assert set(predictions["source.label"]) == {"of ours"}
+
+
+def test_a_column_to_keep_that_is_not_there_is_named_with_its_setting(regression: ModelRef, tmp_path: Path) -> None:
+    path = written(tmp_path, rentals())
+    with pytest.raises(DataError, match="no column 'region'") as missing:
+        batch.infer(requested(regression, path, tmp_path / "out", rules={"keep": ("region",)}))
+    assert "inference.keep" in str(missing.value.fix)
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+    with pytest.raises(ValueError, match="one twice"):
+        InferenceRules(keep=("season", "season"))
+    told = requested(regression, path, tmp_path / "out", rules={"probabilities": True})
+    assert scored(told)[1].beside == {}, "a regressor tells none"
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.parquet"])
 def test_a_cell_of_another_kind_is_rejected_and_a_missing_one_is_scored(
     regression: ModelRef, tmp_path: Path, name: str
 ) -> None:
@@ -237,6 +272,12 @@ def test_predicted_numbers_are_entered_in_a_delta_table(
     assert entered["prediction"].tolist() == predictions["prediction"].tolist()
     with pytest.raises(ConfigError, match="label, score"):
         batch.infer(requested(classification, path, tmp_path / "out", rules={"table": table}))
+    beside = {"table": str(tmp_path / "beside"), "probabilities": True, "keep": ("instant",)}
+    predictions, manifest = scored(requested(classification, path, tmp_path / "out", rules=beside))
+    entered = pa.table(deltalake.DeltaTable(beside["table"]).to_pyarrow_table()).sort_by("row").to_pandas()
+    assert [*entered] == [*tables.columns_of(CLASSIFICATION, manifest.beside)]
+    assert [*manifest.beside] == ["probability.no", "probability.yes", "source.instant"]
+    pd.testing.assert_frame_equal(entered[[*manifest.beside]], predictions[[*manifest.beside]])
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

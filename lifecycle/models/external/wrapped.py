@@ -263,8 +263,10 @@ class ExternalModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
             return chances.set_axis([spelled(name) for name in fitted.classes_], axis="columns")
 
     # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
-    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]  # noqa: ARG002
+    def predict(self, context, model_input: pd.DataFrame, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Predict each row."""
+        if (params or {}).get("probabilities"):
+            return classes(self.answer(model_input), self.told).probabilities
         if self.told["gives"] == NUMBERS:
             values = numbers(self.answer(model_input)) if len(model_input) else []
             return pd.DataFrame({"prediction": np.asarray(values, dtype="float64")})

@@ -197,8 +197,10 @@ class TabularModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         return self.pipeline.predict_proba(self.features(frame))
 
     # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
-    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]  # noqa: ARG002
+    def predict(self, context, model_input: pd.DataFrame, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Of a class the most probable one (ties: the first in sorted order) and that probability; else the number."""
+        if (params or {}).get("probabilities"):
+            return self.probabilities(model_input)
         features = self.features(model_input)
         if self.problem == CLASSIFICATION:
             if features.empty:

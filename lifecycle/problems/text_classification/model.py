@@ -159,8 +159,10 @@ class TextModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         return self.pipeline.predict_proba(values if self.column is None else pd.DataFrame({self.column: values}))
 
     # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
-    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]  # noqa: ARG002
+    def predict(self, context, model_input: pd.DataFrame, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Label each text with its most probable class (ties: the first in sorted order) and that probability."""
+        if (params or {}).get("probabilities"):
+            return self.probabilities(model_input)
         if model_input.empty:
             return pd.DataFrame({"label": pd.Series(dtype="str"), "score": pd.Series(dtype="float64")})
         return self.labelled(self.probabilities(model_input))

@@ -253,8 +253,10 @@ class PairModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
         return self.pipeline.predict_proba(self.features(frame))
 
     # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
-    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]  # noqa: ARG002
+    def predict(self, context, model_input: pd.DataFrame, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Label each pair with its most probable class (ties: the first in sorted order) and that probability."""
+        if (params or {}).get("probabilities"):
+            return self.probabilities(model_input)
         read = self.features(model_input)
         if not len(model_input):
             return pd.DataFrame({"label": pd.Series(dtype="str"), "score": pd.Series(dtype="float64")})

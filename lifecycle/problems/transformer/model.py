@@ -197,6 +197,8 @@ class TransformerModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped
     # mlflow warns about hints that it cannot turn into a schema, so the other parameters carry none
     def predict(self, context, model_input: pd.DataFrame, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Label each row with its most probable class (ties: the first) and that probability; texts with a label."""
+        if (params or {}).get("probabilities"):
+            return self.probabilities(model_input)
         if isinstance(model_input, str):
             model_input = [model_input]
         if not isinstance(model_input, pd.DataFrame):
