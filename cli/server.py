@@ -30,7 +30,7 @@ from mlops_lifecycle import start
 
 logger = logging.getLogger("lifecycle.server")  # shown by `runner.progress`
 
-START_SECONDS = 180
+START_SECONDS = 300
 SAID_SECONDS = 20
 """How long it is waited for without a word."""
 LOOK_SECONDS = 5

@@ -26,7 +26,7 @@ from lifecycle.storage import embedded
 from lifecycle.tracking import client as tracking
 from mlops_lifecycle import start
 
-START_SECONDS = 180
+START_SECONDS = 300
 END_SECONDS = 120
 NOT_INHERITED = {"PREFECT_API_KEY", "PREFECT_PROFILE"}
 PATHS = ("MLOPS_CONFIG_DIR", "MLOPS_DATA_ROOT", "MLOPS_OUTPUT_ROOT")

@@ -18,7 +18,7 @@ from tests.databricks.remote import Request
 @flow(name="one-step", persist_result=True, result_serializer="json")
 def one_step(job: str) -> None:
     """The step `train` as the job of this name."""
-    rules = {"jobs": {"train": job}, "poll_seconds": 0.2, "timeout_seconds": 60}
+    rules = {"jobs": {"train": job}, "poll_seconds": 0.2, "timeout_seconds": 240}
     compute.run_step("train", Request(), settings.load("dev", platform="databricks", databricks=rules))
 
 

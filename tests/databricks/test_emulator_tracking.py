@@ -98,7 +98,7 @@ def test_mlflow_says_what_is_missing(mlflow_client: MlflowClient) -> None:
 def test_what_a_workspace_does_not_have_is_not_emulated(workspace: Emulator, path: str) -> None:
     """The registry of the workspace itself, which new workspaces lack, and paths that MLflow's server does not know."""
     headers = {"Authorization": f"Bearer {workspace.token}"}
-    reply = requests.get(f"{workspace.url}/api/{path}", headers=headers, timeout=60)
+    reply = requests.get(f"{workspace.url}/api/{path}", headers=headers, timeout=240)
     assert (reply.status_code, reply.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 
 

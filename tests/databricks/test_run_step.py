@@ -345,7 +345,7 @@ class Process:
 
     def kill(self, number: int) -> str:
         self.process.send_signal(number)
-        return self.process.communicate(timeout=60)[1]
+        return self.process.communicate(timeout=240)[1]
 
     def again(self) -> None:
         """What Prefect does with a run that has crashed, once a person or an automation asks for it."""
@@ -369,7 +369,7 @@ def test_a_signal_cancels_the_remote_run(
     remote()
     create_job(client, name, python_task(script(endless(pid_file))))
     process = Process(name, tmp_path / "state")
-    until(pid_file.exists, 60)
+    until(pid_file.exists, 240)
     process.kill(number)
     assert process.process.returncode != 0
     assert until(lambda: not active(workspace))
@@ -387,13 +387,13 @@ def test_after_a_kill_the_rerun_comes_back_to_the_same_run(
         client, name, python_task(script(f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\n{wait}"))
     )
     process = Process(name, tmp_path / "state")
-    until(begun.exists, 60)
+    until(begun.exists, 240)
     process.kill(signal.SIGKILL)
     assert len(active(workspace)) == 1
     process.again()
-    until(lambda: len(workspace.calls("POST */run-now")) == 2, 60)
+    until(lambda: len(workspace.calls("POST */run-now")) == 2, 240)
     flag.touch()
-    _, said = process.process.communicate(timeout=60)
+    _, said = process.process.communicate(timeout=240)
     assert process.process.returncode == 0, said
     (run,) = workspace.runs(job_id=job_id)
     assert run["state"]["result_state"] == "SUCCESS"
@@ -409,7 +409,7 @@ def test_after_a_kill_the_same_request_goes_on_with_the_same_run(
     source = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\n{wait}"
     job_id = create_job(client, name, python_task(script(source)))
     process = Process(name, tmp_path / "state")
-    until(begun.exists, 60)
+    until(begun.exists, 240)
     assert [orphan.outcome for orphan in orphans.reconcile.fn(config, dry_run=True)] == ["left"]
     process.kill(signal.SIGKILL)
     assert [orphan.outcome for orphan in orphans.reconcile.fn(config, dry_run=True)] == ["to cancel"]

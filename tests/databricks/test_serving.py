@@ -75,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Served:
 def config(trained: Served, databricks_env: Emulator, monkeypatch: pytest.MonkeyPatch) -> Settings:  # noqa: ARG001
     """The settings of dev with an endpoint for the model, in a workspace that is looked at often."""
     monkeypatch.setenv("MLFLOW_ENABLE_DB_SDK", "false")
-    rules = {"endpoints": {"sentiment": ENDPOINT}, "poll_seconds": 0.05, "timeout_seconds": 60}
+    rules = {"endpoints": {"sentiment": ENDPOINT}, "poll_seconds": 0.05, "timeout_seconds": 240}
     return settings.load("dev", home=trained.home, registry_uri="databricks-uc", serving=rules)
 
 

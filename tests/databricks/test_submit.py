@@ -165,7 +165,7 @@ def test_the_command_prints_the_run_and_ends_with_the_exit_code_of_its_error(
     file.write_text(json.dumps({"run_name": "failing", "tasks": [task]}), encoding="utf-8")
     command = [sys.executable, "-m", "cli.main", "databricks", "submit", "--json", str(file)]
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert (done.returncode, done.stdout) == (3, ""), done.stderr
     assert "row 3 has no label" in done.stderr
     assert "Traceback" not in done.stderr
@@ -204,7 +204,7 @@ def test_an_interrupted_flow_cancels_what_it_submitted(
         submit(config, tmp_path, payload)
 
     def interrupt() -> None:
-        until(pid_file.exists, 60)
+        until(pid_file.exists, 240)
         time.sleep(0.3)
         os.kill(os.getpid(), 2)
 

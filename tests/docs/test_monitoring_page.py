@@ -58,7 +58,7 @@ def test_every_command_runs_in_the_order_of_the_page(walk: Walk) -> None:
 def _heard(model: str) -> dict[str, Any]:
     """What the event of the alert carries, once the server has it."""
     chosen = EventFilter(event=EventNameFilter(name=["mlops.drift.detected"]))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         with get_client(sync_client=True) as client:
             payloads = [event.payload for event in client.read_events(chosen, limit=50).events]

@@ -82,7 +82,7 @@ def assert_served(parts: pd.DataFrame) -> None:
         try:
             address = json.loads(process.stdout.readline())["address"]  # type: ignore[union-attr]  # a pipe
             body = {"dataframe_records": pd.read_csv("news.csv")[["text"]].head(5).to_dict("records")}
-            answer = requests.post(f"{address}/invocations", json=body, timeout=60).json()
+            answer = requests.post(f"{address}/invocations", json=body, timeout=240).json()
         finally:
             process.kill()
     assert [row["label"] for row in answer["predictions"]] == parts.sort_values("row")["label"].head(5).tolist()

@@ -119,7 +119,7 @@ def question(client: SyncPrefectClient, run: Run, but: tuple[str, ...] = ()) -> 
 
 
 def until(read: Callable[[], Any], run: Run) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (found := read()):
         assert time.monotonic() < deadline
         assert run.state is None, run.state

@@ -75,7 +75,7 @@ def test_the_story_of_a_model(easy: Settings) -> None:
 def _rolled_back(reason: str) -> dict[str, Any]:
     """What the event of a rollback carries, once the server has it."""
     chosen = EventFilter(event=EventNameFilter(name=["mlops.model.rolled-back"]))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         with get_client(sync_client=True) as client:
             payloads = [event.payload for event in client.read_events(chosen, limit=50).events]

@@ -124,9 +124,9 @@ def test_the_server_of_a_command_answers_this_command_alone(tmp_path: Path) -> N
             shown | EVIL,
             shown | {"Host": "evil.example"},
         ]
-        answers = [requests.post(f"{api}/flows/filter", json={}, headers=each, timeout=60) for each in asked]
+        answers = [requests.post(f"{api}/flows/filter", json={}, headers=each, timeout=240) for each in asked]
         preflight = {**EVIL, "Access-Control-Request-Method": "POST"}
-        answers.append(requests.options(f"{api}/flows/", headers=preflight, timeout=60))
+        answers.append(requests.options(f"{api}/flows/", headers=preflight, timeout=240))
         commands = b"".join(Path(f"/proc/{number}/cmdline").read_bytes() for number in processes_of(tmp_path))
         after = command.communicate("")[0]
     assert [answer.status_code for answer in answers] == [200, 401, 401, 403, 403, 403]
@@ -205,7 +205,7 @@ def test_a_history_folder_of_ones_own_and_a_damaged_history(tmp_path: Path) -> N
 
 
 def kill_once_there(command: subprocess.Popen[str], home: Path, module: str) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not processes_of(home, module) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(processes_of(home, module)) == 1

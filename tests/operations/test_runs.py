@@ -89,7 +89,7 @@ def _events(site: Site, kind: str, count: int) -> list[Any]:
         with site.client() as client:
             return list(client.read_events(chosen, limit=50).events)
 
-    return list(until(read, lambda found: len(found) >= count, 60))
+    return list(until(read, lambda found: len(found) >= count, 240))
 
 
 def test_a_refused_training_is_completed_and_exits_with_4(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
@@ -374,7 +374,7 @@ def _is_late_after(site: Site, seconds: int) -> None:
     """That is what a server says that nobody has told otherwise; it looks every second here."""
     run = _scheduled(site, datetime.now(UTC))
     late = site.wait(run.id, "Late")
-    assert 0 <= (late.state.timestamp - late.expected_start_time).total_seconds() - seconds < 15
+    assert 0 <= (late.state.timestamp - late.expected_start_time).total_seconds() - seconds < 60
     with site.client() as client:
         client.delete_flow_run(run.id)
 

@@ -315,11 +315,11 @@ def test_a_schedule_starts_runs_and_status_and_doctor_say_when_it_cannot(stack: 
     (tmp_path / "flows").symlink_to(ROOT / "flows")
     deployed = place.run("deploy", folder=tmp_path, MLOPS_SCHEDULES="true")
     assert deployed[0] == 0, deployed
-    assert until(lambda: _ended_by_schedule(place), 120) == ["Completed"]
+    assert until(lambda: _ended_by_schedule(place), 240) == ["Completed"]
     assert (place.status()["prefect"]["state"], _schedules(place)["state"]) == ("healthy", "ok")
 
     _database(place, BREAK)
-    code, said, errors = until(lambda: "IntegrityError" in (found := place.run("status"))[2] and found, 60)
+    code, said, errors = until(lambda: "IntegrityError" in (found := place.run("status"))[2] and found, 240)
     assert (code, "not scheduling" in said, "Traceback" in errors) == (6, True, False)
     assert f"The scheduler of {place.prefect} is failing: reconcile/dev should run" in errors
     assert "mlops down, mlops up --detach" in errors
@@ -340,7 +340,7 @@ def _ended_by_schedule(place: Place) -> list[str]:
 
 
 def _database(place: Place, script: str) -> None:
-    with closing(sqlite3.connect(place.home / "prefect" / "prefect.db", timeout=60)) as opened:
+    with closing(sqlite3.connect(place.home / "prefect" / "prefect.db", timeout=240)) as opened:
         opened.executescript(script)
 
 
@@ -382,7 +382,7 @@ def _slow_run(place: Place, folder: Path) -> str:
             pull_steps=pull,
         )
         run = client.create_flow_run_from_deployment(made)
-        until(lambda: client.read_flow_run(run.id).state_name == "Running", 120)
+        until(lambda: client.read_flow_run(run.id).state_name == "Running", 240)
     return str(run.id)
 
 

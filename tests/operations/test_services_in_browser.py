@@ -154,5 +154,5 @@ def flows(place: Place) -> list[str]:
     import requests
 
     shown = guard.authorization(state.credential(place.home))
-    found = requests.post(f"{place.prefect}/api/flows/filter", json={}, headers=shown, timeout=60).json()
+    found = requests.post(f"{place.prefect}/api/flows/filter", json={}, headers=shown, timeout=240).json()
     return [each["name"] for each in found]

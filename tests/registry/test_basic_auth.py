@@ -44,7 +44,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Iterato
             f"{url}/api/2.0/mlflow/users/create",
             json={"username": READER, "password": OF_READER},
             auth=(ADMIN, PASSWORD),
-            timeout=60,
+            timeout=240,
         )
         assert made.ok, made.text
         _hash_in_no_time(folder / "auth.db")

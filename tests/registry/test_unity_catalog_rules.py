@@ -288,7 +288,7 @@ def test_a_renamed_model_keeps_its_files_and_aliases(
 def test_versions_made_at_once_have_numbers_without_gaps(emulator: Emulator, name: str) -> None:
     arguments = [sys.executable, "-c", FIVE_VERSIONS, f"{emulator.url}{REGISTRY}", emulator.token, name]
     clients = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    numbers = [int(number) for client in clients for number in client.communicate(timeout=60)[0].split()]
+    numbers = [int(number) for client in clients for number in client.communicate(timeout=240)[0].split()]
     assert sorted(numbers) == list(range(1, 16))
 
 

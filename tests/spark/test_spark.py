@@ -336,7 +336,7 @@ def test_a_chain_answers_alike_by_spark_by_local_and_served(
     files = by_hand(model, tmp_path / "model")
     body = {"dataframe_records": [{"messages": text} for text in asked["text"].head(5)]}
     with scoring_server.serving(files, loading.load(model), model, "a:b") as port:
-        answer = requests.post(f"http://127.0.0.1:{port}/invocations", json=body, auth=("a", "b"), timeout=60)
+        answer = requests.post(f"http://127.0.0.1:{port}/invocations", json=body, auth=("a", "b"), timeout=240)
     pairs = zip(answer.json()["predictions"], told.sort_values("row")["answer"].head(5), strict=True)
     assert all(served.startswith(scored) for served, scored in pairs), "served with its sources behind it"
 

@@ -145,5 +145,5 @@ def test_an_early_one_shows_no_traceback_of_the_imports(tmp_path: Path) -> None:
         assert process.stdout
         assert process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (-signal.SIGINT, "")

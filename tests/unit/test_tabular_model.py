@@ -228,7 +228,7 @@ def test_the_scoring_server_answers_the_same(
 
 def _asked(port: int, text: str, kind: str) -> requests.Response:
     url, headers = f"http://127.0.0.1:{port}/invocations", {"Content-Type": kind}
-    return requests.post(url, text.encode(), headers=headers, auth=("mlops", "word"), timeout=60)
+    return requests.post(url, text.encode(), headers=headers, auth=("mlops", "word"), timeout=240)
 
 
 def test_a_regressor_answers_numbers_and_an_empty_table_none(config: Settings) -> None:
