@@ -551,7 +551,7 @@ def test_a_server_is_named_only_if_its_own_process_answers(place: Place) -> None
         silent.listen()
         start = time.monotonic()
         assert state.api_url(place.home) is None  # never answers
-        assert 0.4 < time.monotonic() - start < 5
+        assert 0.4 < time.monotonic() - start < 60
     with serving(place.port):
         assert state.api_url(place.home) == f"http://127.0.0.1:{place.port}/api"
         written(place, Process(pid=own.pid, created=own.created - 60))

@@ -126,7 +126,7 @@ def test_a_proof_names_what_is_missing_measures_the_model_and_is_kept_for_each_q
         assert other.startswith("scikit-learn 1.")
         assert other.endswith(" is installed, pinned is 1.0.2")
         assert proof.megabytes == pytest.approx(size(state.folder(state.bayes)))
-        assert 0 < proof.load_seconds < 30
+        assert 0 < proof.load_seconds < 300
         assert 0 < proof.milliseconds_per_1000 < 30_000
     assert (alone.scoring_server, served.scoring_server) == ("", "48 predictions repeated by MLflow's scoring server")
     assert len(started) == len(list(evidence.iterdir())) == 2
@@ -155,7 +155,7 @@ def test_a_model_that_is_slow_to_load_is_timed_and_ended_at_the_deadline(
 ) -> None:
     request = pickled(state, slow_to_load(1.2))
     proof = replay.check(request, evidence)
-    assert 1.2 <= proof.load_seconds < 30
+    assert 1.2 <= proof.load_seconds < 300
     monkeypatch.setattr(replay, "DEADLINE_SECONDS", 0.5)
     with pytest.raises(TransientError, match=r"did not predict within 0\.5 s"):
         replay.check(request, evidence, anew=True)
