@@ -1,4 +1,4 @@
-"""What a workspace refuses; `python -m databricks_emulator.rules` makes `docs/databricks-rules.md` of the list.
+"""What a workspace refuses; `python -m databricks_emulator.rules` makes `docs/reference/databricks-rules.md` of the list.
 
 What depends on the workspace rather than on the call (grants that are missing, a catalog that is not there, no classic
 compute) is switched on by `/emulator/rules`.
@@ -17,7 +17,7 @@ from starlette.routing import Route
 from databricks_emulator.errors import refusal
 from databricks_emulator.rules_list import MOST_KEY, MOST_TAGS, MOST_VALUE, RULES, SERVERLESS_ONLY
 
-PAGE = Path(__file__).parents[1] / "docs" / "databricks-rules.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "databricks-rules.md"
 RESERVED = re.compile(r"[.,\-=/:]")
 ABSENT = {1: ("CATALOG_DOES_NOT_EXIST", "Catalog"), 2: ("SCHEMA_DOES_NOT_EXIST", "Schema"), 3: ("NOT_FOUND", "Volume")}
 
