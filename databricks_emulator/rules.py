@@ -1,4 +1,4 @@
-"""What a workspace refuses; `python -m databricks_emulator.rules` makes `docs/reference/databricks-rules.md` of the list.
+"""What a workspace refuses; `python -m databricks_emulator.rules` makes docs/reference/databricks-rules.md of the list.
 
 What depends on the workspace rather than on the call (grants that are missing, a catalog that is not there, no classic
 compute) is switched on by `/emulator/rules`.

@@ -1,4 +1,4 @@
-"""Each rule of docs/reference/databricks-rules.md, broken and kept in the emulated workspace; the page names these tests."""
+"""Each rule of docs/reference/databricks-rules.md, broken and kept in the emulated workspace; it names these tests."""
 
 import ast
 import importlib
