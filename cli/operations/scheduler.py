@@ -76,8 +76,8 @@ def _without_runs(ask: Ask, created: float) -> list[str]:
     due = [each for each in _deployments(ask) if _has_waited(each, long_ago) and not _planned(ask, each["id"])]
     late = [each for each in due if any(_is_due(entry["schedule"]) for entry in each["schedules"] if entry["active"])]
     chosen = {"flows": {"id": {"any_": [each["flow_id"] for each in late]}}}
-    flows = {flow["id"]: flow["name"] for flow in ask("POST", "/flows/filter", chosen) or ()} if late else {}
-    return sorted(f"{flows.get(each['flow_id'], '')}/{each['name']}" for each in late)
+    flows = {flow["id"]: f"{flow['name']}/" for flow in ask("POST", "/flows/filter", chosen) or ()} if late else {}
+    return sorted(f"{flows.get(each['flow_id'], '')}{each['name']}" for each in late)
 
 
 def _deployments(ask: Ask) -> Iterator[dict[str, Any]]:
