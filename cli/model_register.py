@@ -91,7 +91,7 @@ class FlavourRequest(Form):
     data_name: str | None = Field(None, description="Dataset that it was trained on.")
     data_version: str | None = Field(None, description="Its version.")
     trained_on: list[str] | None = Field(
-        None, description="The splits of that version that it saw: train; train,test; all (default). May be repeated."
+        None, description="Splits of that version that it saw: train; train,test; all (default); none. May be repeated."
     )
     description: Description = ""
 
@@ -163,7 +163,7 @@ class ExternalRequest(Form):
     data_name: str | None = Field(None, description="Dataset that it was trained on.")
     data_version: str | None = Field(None, description="Its version.")
     trained_on: list[str] | None = Field(
-        None, description="The splits of that version that it saw: train; train,test; all (default). May be repeated."
+        None, description="Splits of that version that it saw: train; train,test; all (default); none. May be repeated."
     )
     memory_limit_mb: int = Field(2048, ge=1, le=1_048_576, description="Memory of the process that reads it.")
     timeout_seconds: int = Field(120, ge=1, le=86_400, description="Time of the process that reads it.")
@@ -202,7 +202,7 @@ class NetworkRequest(Form):
     data_name: str | None = Field(None, description="Dataset that it was fine-tuned on.")
     data_version: str | None = Field(None, description="Its version.")
     trained_on: list[str] | None = Field(
-        None, description="The splits of that version that it saw: train; train,test; all (default). May be repeated."
+        None, description="Splits of that version that it saw: train; train,test; all (default); none. May be repeated."
     )
     description: Description = ""
 

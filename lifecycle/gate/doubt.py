@@ -46,7 +46,7 @@ def doubts(
     Args:
         claim: Of the challenger.
         challenger: On the comparable rows.
-        champion: Likewise; without one the most frequent class takes its place.
+        champion: Likewise; without one the best answer that is the same to every row takes its place.
         test: How many rows of the test side of the same dataset version the challenger has right, and how many there
             are that it is not said to have seen; None if that is not known.
         enforce: Whether a doubt fails; otherwise it is a detail of a check that passes.
@@ -116,7 +116,8 @@ def _reference(challenger: Scores, champion: Scores | None) -> tuple[Interval, s
     """The accuracy that can be had without having seen the rows, and whose it is."""
     if champion is not None:
         return _share(_hits(champion), len(champion.truth)), "the champion"
-    return _share(int(np.bincount(challenger.truth).max()), len(challenger.truth)), "the most frequent class"
+    who, right = challenger.without_model
+    return _share(right, len(challenger.truth)), who
 
 
 def _measured(name: str, challenger: Scores, detail: str, *, passes: bool) -> Check:

@@ -60,6 +60,10 @@ class Scores(Protocol):
     def right(self) -> Mask | None:
         """The rows that are answered rightly; None where no answer is simply right or wrong."""
 
+    @property
+    def without_model(self) -> tuple[str, int]:
+        """The best answer that is the same to every row, and how many rows it has right; none where `right` is None."""
+
     def once(self, what: Hashable, find: Callable[[], T]) -> T:
         """What depends on the rows alone and not on how often each is drawn: it is found once for all resamples."""
 

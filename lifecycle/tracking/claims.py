@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TRAINED_ON = "mlops.trained_on"
 RECORDED, DECLARED = "recorded", "declared"
 SEAL, ERASED = "mlops.trained_keys", "mlops.erased.trained_keys"
-ALL = "all"
+ALL, NONE = "all", "none"
 OURS = ("mlops train", "mlops model register-vader")
 """What runs of earlier releases, which have no `TRAINED_ON`, name as their source if we fitted or made the model."""
 
@@ -44,7 +44,7 @@ def declared(sides: Sequence[Side]) -> str:
 
 def told(sides: Sequence[Side]) -> str:
     """Sides as a person names them."""
-    return ALL if set(sides) == set(Side) else ", ".join(sides)
+    return ALL if set(sides) == set(Side) else ", ".join(sides) or NONE
 
 
 def seal(run_id: str, artifact_sha256: str, keys: "pd.Series[int]") -> str:

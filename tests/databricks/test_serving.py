@@ -45,6 +45,7 @@ from tests.encoder import write_encoder
 from tests.networks import write_base
 from tests.pairs import pairs
 from tests.questions import write_project
+from tests.unit import test_flavours as elsewhere
 
 ENDPOINT = "dev-sentiment"
 QUERY = f"POST /serving-endpoints/{ENDPOINT}/invocations"
@@ -209,6 +210,28 @@ def test_the_endpoint_of_a_chain_is_asked_by_messages_and_compared_with_what_it_
     answer = client.api_client.do("POST", "/serving-endpoints/dev-handbook/invocations", body=body)
     assert isinstance(answer["predictions"][0], str)
     client.serving_endpoints.delete("dev-handbook")
+    champions.forget(target.tracking_uri, target.name)
+    store.mlflow_of(target).delete_registered_model(target.name)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_endpoint_of_a_model_from_elsewhere_answers_as_it_was_judged(
+    config: Settings, client: WorkspaceClient, tmp_path: Path
+) -> None:
+    """It takes the texts alone and tells numbers; what is served tells labels."""
+    elsewhere.logistic(config, tmp_path / "model")
+    declared = elsewhere.asked(config, labels=dict(enumerate(elsewhere.CLASSES)))
+    model = elsewhere.registered(config, tmp_path / "model", declared, trusted=False)
+    evaluation.evaluate(evaluation.request_for(model, config.datasets, "news", "1.0.0"))
+    target = store.target_of(config, "tone")
+    promote(target, model)
+    rules = config.serving.model_copy(update={"endpoints": {"tone": "dev-tone"}})
+    done = endpoint.follow(config.model_copy(update={"serving": rules}), "tone")
+    assert (done.version, done.compared) == (1, 20)
+    body = {"dataframe_records": [{"text": "profit rose"}]}
+    answer = client.api_client.do("POST", "/serving-endpoints/dev-tone/invocations", body=body)
+    assert answer["predictions"][0]["label"] in elsewhere.CLASSES
+    client.serving_endpoints.delete("dev-tone")
     champions.forget(target.tracking_uri, target.name)
     store.mlflow_of(target).delete_registered_model(target.name)
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from lifecycle.core.errors import ConfigError, DataError, MetricError, NotFoundError, TransientError
 from lifecycle.inference.predictions import Tally, predict
 from lifecycle.problems import contract
-from lifecycle.problems.chat import agent, carried, documents, index, language_judge, metrics
+from lifecycle.problems.chat import agent, carried, documents, index, language_judge, metrics, scorers
 from lifecycle.problems.chat.chunks import chunks, pieces
 from lifecycle.problems.chat.documents import Document
 from lifecycle.problems.chat.endpoint import EndpointError
@@ -245,6 +245,24 @@ def test_plain_mlflow_loads_either_form_and_traces_its_answers(built: Path, tmp_
     assert speaking.metadata.metadata == {"task": "agent/v1/responses"}, "by which Databricks knows an agent"
     answered = speaking.predict({"input": [MESSAGE]})
     assert answered["output"][0]["content"][0]["text"] == told[0]
+
+
+@pytest.mark.usefixtures("logged")
+def test_mlflows_evaluation_gives_the_values_that_the_gate_reads(chain: Chain) -> None:
+    asked_for = {ASK: ("hours.md",), "What costs four euros?": ("shop/returns.html",), "Who was Bell?": ()}
+    cells = [Expected(question, named, "At eight." if named else "").cell for question, named in asked_for.items()]
+    model = ChatModel(chain)
+    read = scores_of(pd.Series(cells), {"": model.answered([*asked_for])})[""]
+    told = mlflow.genai.evaluate(
+        data=scorers.questions(cells),
+        scorers=scorers.scorers(),
+        predict_fn=lambda messages: model.predict(None, {"messages": messages})[0],
+    )
+    for name, metric in metrics.STANDARD.items():
+        assert told.metrics[f"{name}/mean"] == pytest.approx(value_of(metric, read)), name
+        each = {row["request"]["question"]: row[f"{name}/value"] for _, row in told.result_df.iterrows()}
+        values = [value_of(metric, read.take(np.array([place]))) for place in range(len(cells))]
+        np.testing.assert_allclose([each[question] for question in asked_for], values, err_msg=name)
 
 
 class _Endpoint(BaseHTTPRequestHandler):

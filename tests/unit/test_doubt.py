@@ -1,12 +1,15 @@
 """What speaks against a declared claim: measured cases of models that were fitted on the holdout, and honest ones."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD, doubts
+from lifecycle.problems.chat.expected import Expected
+from lifecycle.problems.chat.scores import scores_of
 from lifecycle.problems.classification.scores import ClassScores
 from lifecycle.problems.shares import larger_p, rarer_p
 from lifecycle.tracking.claims import Claim
@@ -63,6 +66,16 @@ def test_easy_rows_are_no_ground_for_doubt_where_one_class_is_nearly_all() -> No
     truth = np.zeros(1000, int)
     truth[:20] = 1
     assert failed(ClassScores(("a", "b"), truth, truth, np.ones(1000), None)) == []
+
+
+def test_answers_to_questions_are_doubted_beside_a_refusal_of_each() -> None:
+    """A chain of somebody's that would be the first champion: its truth are no classes."""
+    truth = [Expected(f"What is {n}?", ("d.md",) if n % 4 else ()).cell for n in range(80)]
+    told = {"answer": "It is so.", "sources": '["d.md"]', "passages": '["It is so."]', "score": 1.0}
+    answers = pd.DataFrame([{**told, "refused": float(n % 4 == 0)} for n in range(80)])
+    (good, _) = doubts(DECLARED, scores_of(pd.Series(truth), {"": answers})[""], None, (60, 80))
+    assert (good.name, good.outcome) == (TOO_GOOD, "fail")
+    assert good.detail.startswith("right on 100.0% of 80 rows, a refusal of every question on 25.0%; trained on")
 
 
 def test_a_doubt_says_what_it_rests_on_and_what_to_do() -> None:

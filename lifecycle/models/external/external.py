@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.frozen import Frozen
@@ -45,15 +45,17 @@ UNSAID = (
 
 
 def _sides(given: Any) -> Any:
-    """Sides as a person names them, one by one or between commas, each once; `all` are all of them."""
+    """Sides as a person names them, one by one or between commas, each once; `all` are all of them, `none` is none."""
     if isinstance(given, str):
         given = [given]
     if not isinstance(given, Sequence) or not all(isinstance(each, str) for each in given):
         return given
     named = {name.strip().lower() for each in given for name in each.split(",")}
-    unknown = sorted(named - {claims.ALL, *Side})
+    if named == {claims.NONE}:
+        return ()
+    unknown = sorted(named - {claims.ALL, *Side}) if named else [""]
     if unknown:
-        raise ValueError(f"{unknown[0]!r:.80} is no split: there are {', '.join(Side)}, and {claims.ALL}")
+        raise ValueError(f"{unknown[0]!r:.80} is no split: there are {', '.join(Side)}, {claims.ALL} and {claims.NONE}")
     return tuple(side for side in Side if side in named or claims.ALL in named)
 
 
@@ -66,7 +68,7 @@ class TrainedOn(Frozen):
     data_root: Path
     data_name: Name
     data_version: Name
-    sides: Annotated[tuple[Side, ...], BeforeValidator(_sides), Field(min_length=1)]
+    sides: Annotated[tuple[Side, ...], BeforeValidator(_sides)]
 
 
 class Recording(Frozen):
@@ -188,13 +190,14 @@ def said_of(trained_on: TrainedOn | None) -> "tuple[dict[str, str], pd.DataFrame
     if trained_on is None:
         return {}, None
     data = (trained_on.data_root, trained_on.data_name, trained_on.data_version)
+    rows = dataset.load_rows(*data)
     tags = {
         "mlops.data_name": data[1],
         "mlops.data_version": data[2],
         "mlops.dataset_digest": _manifest(trained_on).digest,
         claims.TRAINED_ON: claims.declared(trained_on.sides),
     }
-    return tags, storing.short_keys(dataset.load_rows(*data, *trained_on.sides)["key"])
+    return tags, storing.short_keys(rows.loc[rows["split"].isin(trained_on.sides), "key"].reset_index(drop=True))
 
 
 def log_network(

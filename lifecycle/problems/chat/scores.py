@@ -77,6 +77,11 @@ class ChatScores(_Fields):
         found = np.where(self.has_documents, self.recall > 0, self.f1 >= 0.5)
         return np.where(self.answerable, ~self.refused & found & (self.grounded > GROUNDED), self.refused)
 
+    @property
+    def without_model(self) -> tuple[str, int]:
+        """A refusal, which is right where the documents do not tell."""
+        return "a refusal of every question", int((~self.answerable).sum())
+
     def once(self, what: Hashable, find: Callable[[], T]) -> T:
         """What depends on the rows alone and not on how often each is drawn: it is found once for all resamples."""
         if what not in self._known:

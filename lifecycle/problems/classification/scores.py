@@ -48,6 +48,11 @@ class ClassScores(_Fields):
         """The rows whose label is the truth."""
         return np.asarray(self.label == self.truth)
 
+    @property
+    def without_model(self) -> tuple[str, int]:
+        """The class of most rows."""
+        return "the most frequent class", int(np.bincount(self.truth).max())
+
     def once(self, what: Hashable, find: Callable[[], T]) -> T:
         """What depends on the rows alone and not on how often each is drawn: it is found once for all resamples."""
         if what not in self._known:

@@ -37,6 +37,11 @@ class NumberScores(_Fields):
         """No number is simply right or wrong."""
 
     @property
+    def without_model(self) -> tuple[str, int]:
+        """So none has rows right."""
+        return "no number", 0
+
+    @property
     def errors(self) -> Floats:
         """How far each prediction is from the truth, without its sign."""
         return self.once("errors", lambda: np.abs(self.prediction - self.truth))
