@@ -130,6 +130,26 @@ def test_files_of_a_volume_are_found_and_read_as_ordinary_ones_are(volume: Path,
     assert used(volume) == used(tmp_path / "root")
 
 
+@pytest.mark.parametrize(
+    ("limits", "fix"),
+    [
+        ({"missing": ["READ VOLUME"]}, "GRANT READ VOLUME"),
+        ({"missing": ["WRITE VOLUME"]}, "GRANT WRITE VOLUME"),
+        ({"absent": ["dev.ml.mlops"]}, "CREATE VOLUME"),
+    ],
+)
+def test_who_lacks_a_volume_or_a_grant_on_it_is_told_which(
+    volume: Path, workspace: Emulator, limits: dict[str, list[str]], fix: str
+) -> None:
+    workspace.restrict(**limits)
+    try:
+        with pytest.raises(ConfigError) as refused:
+            volumes.write(volume / "a.txt", b"a")
+    finally:
+        workspace.restrict()
+    assert fix in refused.value.fix
+
+
 def test_what_is_to_be_new_replaces_nothing(volume: Path) -> None:
     volumes.write(volume / "file", b"first", overwrite=False)
     with pytest.raises(ConflictError, match="there already"):
