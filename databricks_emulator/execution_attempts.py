@@ -127,7 +127,9 @@ class Attempts:
         python = await self._environments.interpreter(run, attempt)
         command = [python, "-P", str(LAUNCHER), str(folder / "order.json")]
         # its token is for the launcher alone, which takes this variable away; in a file it would stay
-        variables = self._environments.variables(run, attempt) | {"EMULATED_WORKSPACE": json.dumps(self._workspace)}
+        job = {"jobId": str(run.job_id), "idInJob": str(run.run_id), "jobType": "NORMAL"}
+        workspace = {"EMULATED_WORKSPACE": json.dumps({**self._workspace, "job": job})}
+        variables = self._environments.variables(run, attempt) | workspace
         return await ProcessTree.start(command, folder / "work", variables, folder / "log")
 
     def _folder(self, run: JobRun, attempt: Attempt) -> Path:

@@ -82,7 +82,7 @@ def _offer(dbutils, workspace):
     """Be the runtime as clients look for it: `from databricks.sdk.runtime import dbutils`.
 
     Without it they would take this for a machine outside and start a Spark session. It alone knows the workspace and
-    the task's token: no variable does.
+    the task's token: no variable does. MLflow asks it which job this is.
     """
     runtime = ModuleType("dbruntime")
     initializer = SimpleNamespace(get_namespace_globals=lambda: {"dbutils": dbutils})
@@ -90,7 +90,9 @@ def _offer(dbutils, workspace):
     credentials = ModuleType("dbruntime.sdk_credential_provider")
     header = {"Authorization": f"Bearer {workspace['token']}"}
     credentials.init_runtime_native_auth = lambda: (workspace["host"], lambda: header)
-    sys.modules |= {"dbruntime": runtime, "dbruntime.sdk_credential_provider": credentials}
+    context, job = ModuleType("dbruntime.databricks_repl_context"), SimpleNamespace(**workspace["job"])
+    context.get_context = lambda: job
+    sys.modules |= {each.__name__: each for each in (runtime, credentials, context)}
 
 
 def _stay_inside():

@@ -4,6 +4,7 @@ A fault waits for the call or the run that it is for. What is left when a test e
 """
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -23,6 +25,9 @@ ABORT = "emulator.abort"
 
 CONTROL = ("/emulator/faults", "/emulator/calls", "/emulator/rules")
 """What steers faults meets none, and is not in the log of calls."""
+
+LINEAGE = "x-databricks-lineage-identifier"
+"""The header in which MLflow's client says what a model was made of, by which Unity Catalog draws it."""
 
 MOST_REMEMBERED = 64 * 1024
 
@@ -210,12 +215,17 @@ class Calls:
         """Enter a call; its reply is added later, so that one which is still waiting is seen as well."""
         call = {"at": time.time(), "method": scope["method"], "path": scope["path"]}
         call["query"] = scope["query_string"].decode()
+        if lineage := Headers(scope=scope).get(LINEAGE):
+            call["lineage"] = json.loads(base64.b64decode(lineage))
         self._made.append(call)
         return call
 
 
 class CallLog:
-    """Enters each call with its status, and its JSON body where it changes a job or a run; never a header."""
+    """Enters each call with its status, its JSON body where it changes a job or a run, and what it says of lineage.
+
+    No other header is entered.
+    """
 
     def __init__(self, app: ASGIApp, calls: Calls) -> None:
         self._app = app

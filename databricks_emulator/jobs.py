@@ -286,7 +286,7 @@ class Jobs:
             before = self._jobs[job_id]["permissions"] if request.method == "PATCH" else []
             self._jobs[job_id]["permissions"] = before + given
             self._keep()
-        entries = [_permission_entry(entry) for entry in self._jobs[job_id]["permissions"]]
+        entries = [permission_entry(entry) for entry in self._jobs[job_id]["permissions"]]
         reply = {"object_id": f"/jobs/{job_id}", "object_type": "job", "access_control_list": entries}
         return JSONResponse(reply)
 
@@ -394,6 +394,7 @@ def _went_well(attempt: Attempt) -> bool:
     return end is not None and end.result_state in {"SUCCESS", "EXCLUDED", "DISABLED"}
 
 
-def _permission_entry(entry: Fields) -> Fields:
+def permission_entry(entry: Fields) -> Fields:
+    """Who may do what, in the form in which it is read."""
     who = {name: value for name, value in entry.items() if name != "permission_level"}
     return who | {"all_permissions": [{"permission_level": entry["permission_level"], "inherited": False}]}

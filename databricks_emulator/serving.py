@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from databricks_emulator.auth import USER
 from databricks_emulator.errors import refusal
+from databricks_emulator.jobs import permission_entry
 from databricks_emulator.unity_catalog import UnityCatalog
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
@@ -47,6 +48,8 @@ class Endpoint:
     update: str = "NOT_UPDATING"
     models: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
+    gateway: dict[str, Any] = field(default_factory=dict)
+    permissions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -54,7 +57,7 @@ class Endpoint:
         about = {"id": f"endpoint-{self.name}", "name": self.name, "creator": USER}
         times = {"creation_timestamp": self.created, "last_updated_timestamp": self.created}
         state = {"ready": "READY" if self.config else "NOT_READY", "config_update": self.update}
-        given = {"tags": self.tags, "config": self.config, "pending_config": self.pending}
+        given = {"tags": self.tags, "config": self.config, "pending_config": self.pending, "ai_gateway": self.gateway}
         return about | times | {"state": state} | {name: value for name, value in given.items() if value}
 
 
@@ -76,6 +79,9 @@ class Serving:
             Route(one, self._get, methods=["GET"]),
             Route(one, self._delete, methods=["DELETE"]),
             Route(f"{one}/config", self._configure, methods=["PUT"]),
+            Route(f"{one}/tags", self._tag, methods=["PATCH"]),
+            Route(f"{one}/ai-gateway", self._put_gateway, methods=["PUT"]),
+            Route("/api/2.0/permissions/serving-endpoints/endpoint-{name}", self._permit, methods=["GET", "PUT"]),
             Route(f"{one}/served-models/{{entity}}/build-logs", self._logs, methods=["GET"]),
             Route("/serving-endpoints/{name}/invocations", self._score, methods=["POST"]),
             Route("/serving-endpoints/{name}/served-models/{entity}/invocations", self._score, methods=["POST"]),
@@ -110,6 +116,26 @@ class Serving:
             raise refusal("RESOURCE_CONFLICT", f"Endpoint '{endpoint.name}' is being updated.")
         self._begin(endpoint, await request.json())
         return JSONResponse(endpoint.description)
+
+    async def _tag(self, request: Request) -> JSONResponse:
+        """What an operator sets beside the configuration, which an update leaves as it is."""
+        endpoint, asked = self._found(request), await request.json()
+        changed = {*asked.get("delete_tags", []), *(tag["key"] for tag in asked.get("add_tags", []))}
+        endpoint.tags = [tag for tag in endpoint.tags if tag["key"] not in changed] + asked.get("add_tags", [])
+        return JSONResponse({"tags": endpoint.tags})
+
+    async def _put_gateway(self, request: Request) -> JSONResponse:
+        endpoint = self._found(request)
+        endpoint.gateway = await request.json()
+        return JSONResponse(endpoint.gateway)
+
+    async def _permit(self, request: Request) -> JSONResponse:
+        endpoint = self._found(request)
+        if request.method == "PUT":
+            endpoint.permissions = (await request.json())["access_control_list"]
+        entries = [permission_entry(entry) for entry in endpoint.permissions]
+        about = {"object_id": f"/serving-endpoints/endpoint-{endpoint.name}", "object_type": "serving-endpoint"}
+        return JSONResponse(about | {"access_control_list": entries})
 
     async def _logs(self, request: Request) -> JSONResponse:
         return JSONResponse({"logs": self._found(request).logs.get(request.path_params["entity"], "")})

@@ -59,7 +59,7 @@ def sign_in(block: str) -> None:
     So do its proxy and its authority, where the block's `client_kwargs` name them.
 
     Raises:
-        ConfigError: There is no such block.
+        ConfigError: There is no such block, or it wants no certificate to be checked, which the other clients do.
     """
     require_extra()
     from prefect_databricks import DatabricksCredentials
@@ -69,9 +69,13 @@ def sign_in(block: str) -> None:
     except ValueError as error:
         what = f"Prefect has no block databricks-credentials/{block}: {error!s:.200}."
         raise ConfigError(what, "Make it in Prefect's UI, or correct the setting databricks.credentials.") from None
+    kwargs = held.client_kwargs or {}
+    if kwargs.get("verify") is False:
+        what = f"Block {block} turns off the check of certificates, which MLflow's client would make all the same."
+        raise ConfigError(what, 'Name the file of the authority in its client_kwargs: {"verify": "/…/ca.pem"}')
     databricks.sign_in(_identity(held))
     _client.clear()
-    _client.update(held.client_kwargs or {})
+    _client.update(kwargs)
     for name, variables in OF_ALL_CLIENTS.items():
         if isinstance(value := _client.get(name), str):
             os.environ.update(dict.fromkeys(variables, value))

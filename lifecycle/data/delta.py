@@ -265,19 +265,25 @@ def _quoted(name: str) -> str:
 
 
 def _of_frame(frame: "DataFrame", columns: list[str]) -> Iterator["pa.RecordBatch"]:
-    """The rows sorted by all their cells as text: rows that compare equal are equal, so the order is complete.
-
-    The driver holds one partition of them at a time.
-    """
+    """The rows in their order; the driver holds one partition of them at a time."""
     import pyarrow as pa
 
     chosen = [frame[f"`{name}`"] for name in columns]
     schema = pa.schema([(field.name, _in_utc(field.type)) for field in frame.limit(0).select(*chosen).toArrow().schema])
-    order = [frame[f"`{name}`"].cast("string") for name in frame.columns]
-    rows = frame.orderBy(*order).select(*chosen).toLocalIterator()
+    rows = _ordered(frame).select(*chosen).toLocalIterator()
     while chunk := list(islice(rows, ROWS_PER_BATCH)):
         cells = zip(schema, zip(*chunk, strict=True), strict=True)
         yield pa.RecordBatch.from_arrays([_array(field.type, each) for field, each in cells], schema=schema)
+
+
+def _ordered(frame: "DataFrame") -> "DataFrame":
+    """Sorted by all cells that can be asked for: rows that compare equal are equal in what is read of them.
+
+    Lists and objects cannot, and are often the most of a table: an embedding is not even read.
+    """
+    nested = ("array", "map", "struct", "variant")
+    names = [name for name, kind in frame.dtypes if not kind.startswith(nested)]
+    return frame.orderBy(*(frame[f"`{name}`"].cast("string") for name in names))
 
 
 def _in_utc(kind: "pa.DataType") -> "pa.DataType":

@@ -75,7 +75,7 @@ def unread() -> list[str]:
     with suppress(OSError):
         here, folder = Path.cwd() / "config", config_dir()
         if folder == SHIPPED:
-            lone = here.is_dir() and any(here.glob("*.y*ml"))
+            lone = here.is_dir() and here.resolve() != SHIPPED.resolve() and any(here.glob("*.y*ml"))
             return [f"{here} is not used: it has neither dev.yaml nor models/."] if lone else []
         written = (path for path in sorted(folder.rglob("*")) if path.suffix in WRITTEN and path.is_file())
         unknown = [path for path in written if not any(path.match(str(folder / pattern)) for pattern in READ)]

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 SOURCE = "source"
 """What MLflow is told a table is to a run that was fitted on rows taken from it."""
-OF_A_JOB = "mlflow.databricks."
-"""The tags by which a run is known to be a job's."""
 
 
 def log(request: "TrainRequest", rows: Rows) -> None:
@@ -49,15 +47,18 @@ def log_origin(uri: str, digest: str) -> None:
     import mlflow
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
-    from mlflow.tracking.context.databricks_job_context import DatabricksJobRunContext
+    from mlflow.utils import databricks_utils, mlflow_tags
 
     if Source(uri=uri).is_in_catalog:
         table, version = delta.divided(uri)
         source = DeltaDatasetSource(delta_table_name=table, delta_table_version=version)
         mlflow.log_input(MetaDataset(source, name=table, digest=digest), context=SOURCE)
-    job = DatabricksJobRunContext()  # the run was begun outside of the job, which has resumed it
-    if job.in_context():
-        mlflow.set_tags({name: value for name, value in job.tags().items() if name.startswith(OF_A_JOB)})
+    if job := databricks_utils.get_job_id():  # the run was begun outside of the job, which has resumed it
+        numbers = {
+            mlflow_tags.MLFLOW_DATABRICKS_JOB_ID: job,
+            mlflow_tags.MLFLOW_DATABRICKS_JOB_RUN_ID: databricks_utils.get_job_run_id(),
+        }
+        mlflow.set_tags({name: number for name, number in numbers.items() if number})
 
 
 def _table(request: "TrainRequest") -> Any:

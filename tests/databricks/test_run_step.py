@@ -167,6 +167,20 @@ def test_a_job_that_is_not_there_or_there_twice_starts_nothing(
     assert workspace.calls("POST */run-now") == []
 
 
+def test_who_may_not_start_a_job_is_told_who_gives_the_right(
+    client: WorkspaceClient, script: Scripts, remote: Remote, name: str, workspace: Emulator
+) -> None:
+    create_job(client, name, python_task(script("print('done')")))
+    workspace.restrict(missing=["CAN MANAGE RUN"])
+    try:
+        with pytest.raises(ConfigError, match="CAN MANAGE RUN") as refused:
+            databricks.run_step("train", Request(), remote())
+    finally:
+        workspace.restrict()
+    assert "Permissions, Can Manage Run" in refused.value.fix
+    assert active(workspace) == []
+
+
 def test_a_notebook_of_ones_own_stands_in_for_a_step(
     client: WorkspaceClient, remote: Remote, workspace: Emulator, flow_run_id: str
 ) -> None:

@@ -14,10 +14,15 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import (
+    AiGatewayInferenceTableConfig,
+    AiGatewayUsageTrackingConfig,
     AutoCaptureConfigInput,
     EndpointCoreConfigInput,
+    EndpointTag,
     Route,
     ServedEntityInput,
+    ServingEndpointAccessControlRequest,
+    ServingEndpointPermissionLevel,
     TrafficConfig,
 )
 from pydantic import ValidationError
@@ -138,6 +143,7 @@ def test_what_an_operator_set_goes_on_to_the_next_version(
     sized = ServedEntityInput.from_dict(given.as_dict() | {"min_provisioned_concurrency": 4})
     sized.workload_size = None
     capture = AutoCaptureConfigInput(catalog_name="dev", schema_name="ml", enabled=True)
+    beside = set_beside_the_configuration(client)
     for number, asked in enumerate((given, sized), start=2):
         update = {"served_entities": [asked], "auto_capture_config": capture}
         client.serving_endpoints.update_config_and_wait(ENDPOINT, **update)
@@ -148,12 +154,35 @@ def test_what_an_operator_set_goes_on_to_the_next_version(
         wanted = asked.as_dict() | {"name": f"sentiment-{number}", "entity_version": str(number)}
         assert {name: kept.get(name) for name in wanted} == wanted
         assert found.auto_capture_config.catalog_name == "dev"
+        assert beside_the_configuration(client) == beside
         assert endpoint.follow(config, "sentiment").changed is False
         asked.entity_version, sized.entity_version = str(number), str(number)
     on_gpu = config.model_copy(update={"serving": config.serving.model_copy(update={"workload_type": "GPU_MEDIUM"})})
     assert [endpoint.follow(on_gpu, "sentiment").changed for _ in range(2)] == [True, False]
     (entity,) = client.serving_endpoints.get(ENDPOINT).config.served_entities
     assert entity.workload_type.value == "GPU_MEDIUM"
+
+
+def set_beside_the_configuration(client: WorkspaceClient) -> list[Any]:
+    """What an operator sets on an endpoint beside what it serves."""
+    endpoints = client.serving_endpoints
+    endpoints.patch(ENDPOINT, add_tags=[EndpointTag("team", "risk")])
+    table = AiGatewayInferenceTableConfig(catalog_name="dev", schema_name="ml", enabled=True)
+    endpoints.put_ai_gateway(
+        ENDPOINT, usage_tracking_config=AiGatewayUsageTrackingConfig(enabled=True), inference_table_config=table
+    )
+    who = ServingEndpointAccessControlRequest(
+        group_name="risk", permission_level=ServingEndpointPermissionLevel.CAN_QUERY
+    )
+    endpoints.set_permissions(endpoints.get(ENDPOINT).id, access_control_list=[who])
+    found = beside_the_configuration(client)
+    assert all(found)
+    return found
+
+
+def beside_the_configuration(client: WorkspaceClient) -> list[Any]:
+    found = client.serving_endpoints.get(ENDPOINT)
+    return [found.tags, found.ai_gateway, client.serving_endpoints.get_permissions(found.id).access_control_list]
 
 
 def test_a_new_endpoint_has_the_variables_of_the_settings_beside_those_of_an_operator(

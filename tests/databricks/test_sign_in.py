@@ -199,6 +199,15 @@ class TestBlock:
         with pytest.raises(TransientError, match="ConnectError"):
             list(Workspace("databricks").runs())  # nothing listens at the proxy
 
+    def test_that_trusts_anybody_signs_nobody_in(self, env: pytest.MonkeyPatch, workspace: Emulator) -> None:
+        name, host = f"trusting-{uuid4().hex[:8]}", workspace.https_host
+        kwargs = {"verify": False}
+        DatabricksCredentials(databricks_instance=host, token=workspace.token, client_kwargs=kwargs).save(name)
+        env.setenv("MLOPS_DATABRICKS__CREDENTIALS", name)
+        with pytest.raises(ConfigError, match=f"Block {name} turns off the check of certificates"):
+            compute.settings_of(Environment.DEV)
+        assert "DATABRICKS_TOKEN" not in os.environ
+
     def test_that_is_not_there_is_a_setting_to_correct(self, env: pytest.MonkeyPatch) -> None:
         env.setenv("MLOPS_DATABRICKS__CREDENTIALS", "no-such-block")
         with pytest.raises(ConfigError, match="no block databricks-credentials/no-such-block"):

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mlflow.store._unity_catalog.registry.rest_store import UcModelRegistryStore
+from databricks.sdk import WorkspaceClient
 
 from cli.data import check_source
 from databricks_emulator import Emulator
@@ -39,13 +39,17 @@ from lifecycle.inference import batch
 from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.problems.transformer.estimator import TRANSFORMER
+from lifecycle.registry import registration
+from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
 from lifecycle.storage import volumes
 from lifecycle.tracking import client as tracking
-from lifecycle.training import bases, inputs
+from lifecycle.training import bases
 from lifecycle.training import train as training
 from tests.conftest import make_dataset, train_model, tree, write_news
+from tests.databricks.conftest import Scripts
+from tests.databricks.remote import create_job, python_task, until
 
 pytestmark = pytest.mark.usefixtures("databricks_env")
 FILES = "/api/2.0/fs/files"
@@ -124,6 +128,26 @@ def test_files_of_a_volume_are_found_and_read_as_ordinary_ones_are(volume: Path,
 
     (tmp_path / "source").write_bytes(b"copy")
     assert used(volume) == used(tmp_path / "root")
+
+
+@pytest.mark.parametrize(
+    ("limits", "fix"),
+    [
+        ({"missing": ["READ VOLUME"]}, "GRANT READ VOLUME"),
+        ({"missing": ["WRITE VOLUME"]}, "GRANT WRITE VOLUME"),
+        ({"absent": ["dev.ml.mlops"]}, "CREATE VOLUME"),
+    ],
+)
+def test_who_lacks_a_volume_or_a_grant_on_it_is_told_which(
+    volume: Path, workspace: Emulator, limits: dict[str, list[str]], fix: str
+) -> None:
+    workspace.restrict(**limits)
+    try:
+        with pytest.raises(ConfigError) as refused:
+            volumes.write(volume / "a.txt", b"a")
+    finally:
+        workspace.restrict()
+    assert fix in refused.value.fix
 
 
 def test_what_is_to_be_new_replaces_nothing(volume: Path) -> None:
@@ -413,18 +437,31 @@ def test_a_training_on_a_volume_names_it_as_its_source(trained: ModelRef) -> Non
     assert training.trained_on(trained.tracking_uri, trained.run_id) == ("news", "1.0.0")
 
 
-@pytest.mark.usefixtures("databricks_env")
-def test_unity_catalog_draws_the_table_of_a_dataset_before_the_model(trained: ModelRef) -> None:
-    """MLflow's client sends it the tables that the run of a version names, with their ids."""
-    mlflow.set_tracking_uri(trained.tracking_uri)
+def test_unity_catalog_draws_table_and_job_before_the_model(
+    trained: ModelRef, client: WorkspaceClient, script: Scripts, workspace: Emulator
+) -> None:
+    """When a model is registered, MLflow's client sends it the tables that its run names, and the job of the run."""
+    mlflow.set_tracking_uri("databricks")
+    mlflow.set_experiment("/Shared/lineage")
     with mlflow.start_run() as run:
-        inputs.log_origin("dev.ml.news@v12", "0" * 32)
-        inputs.log_origin("/Volumes/dev/ml/mlops/news.2026.csv", "0" * 32)
-    found = tracking.client(trained.tracking_uri).get_run(run.info.run_id)
-    (named,) = found.inputs.dataset_inputs
-    assert (named.dataset.name, json.loads(named.dataset.source)["delta_table_version"]) == ("dev.ml.news", 12)
-    (table,) = UcModelRegistryStore._get_lineage_input_sources(None, found)
-    assert (table.table.name, bool(table.table.table_id)) == ("dev.ml.news", True)
+        pass
+    source = (
+        "import mlflow; from lifecycle.training import inputs; mlflow.set_tracking_uri('databricks')\n"
+        f"with mlflow.start_run(run_id={run.info.run_id!r}):\n"
+        f"    inputs.log_origin('dev.ml.news@v12', '{'0' * 32}')\n"
+        f"    inputs.log_origin('/Volumes/dev/ml/mlops/news.2026.csv', '{'0' * 32}')\n"
+    )
+    job = create_job(client, "lineage", python_task(script(source)))
+    run_id = client.jobs.run_now(job).run_id
+    until(lambda: client.jobs.get_run(run_id).state.result_state)
+    assert workspace.runs(job_id=job)[0]["state"]["result_state"] == "SUCCESS"
+    target = Target(tracking_uri="databricks", registry_uri="databricks-uc", name="dev.ml.lineage")
+    registration.candidate(target, trained.model_copy(update={"run_id": run.info.run_id}))
+    (made,) = workspace.calls("POST *unity-catalog/model-versions/create")
+    (entity,), (lineage,) = made["lineage"]["entities"], made["lineage"]["lineages"]
+    (table,) = lineage["source_securables"]
+    assert entity["job"]["id"] == str(job)
+    assert (table["table"]["name"], bool(table["table"]["table_id"])) == ("dev.ml.news", True)
 
 
 def requested(model: ModelRef, path: Path, output: Path, **changes: object) -> BatchRequest:

@@ -42,6 +42,7 @@ from lifecycle.registry import (
 from lifecycle.registry.store import Target
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs
+from tests.conftest import exhaustive
 from tests.registry.conftest import (
     SetStatus,
     State,
@@ -674,18 +675,25 @@ REFUSALS = {
     "CREATE MODEL VERSION ON MODEL": {"missing": ["CREATE MODEL VERSION"]},
     "CREATE SCHEMA": {"absent": ["dev.ml"]},
 }
+FURTHER = {
+    "USE CATALOG": {"missing": ["USE CATALOG"]},
+    "APPLY TAG ON MODEL": {"missing": ["APPLY TAG"]},
+    "MANAGE ON MODEL": {"missing": ["MANAGE"]},
+    "EXECUTE ON MODEL": {"missing": ["EXECUTE"]},
+    "CREATE CATALOG": {"absent": ["dev"]},
+}
 
 
-@pytest.mark.parametrize("grant", REFUSALS)
+@pytest.mark.parametrize("grant", [*REFUSALS, *(pytest.param(grant, marks=exhaustive) for grant in FURTHER)])
 def test_who_lacks_a_grant_is_told_which_and_the_same_again_completes(
     in_unity_catalog: State, emulator: Emulator, grant: str
 ) -> None:
-    target = in_unity_catalog.target
-    emulator.restrict(**REFUSALS[grant])
+    intent = promotion.intend(in_unity_catalog.target, in_unity_catalog.bayes, None, reason="better")
+    emulator.restrict(**(REFUSALS | FURTHER)[grant])
     try:
         with pytest.raises(ConfigError) as refused:
-            promote(target, in_unity_catalog.bayes)
+            promotion.promote(intent)
     finally:
         emulator.clear()
     assert grant in refused.value.fix
-    assert promote(target, in_unity_catalog.bayes).champion == 1
+    assert promotion.promote(intent).champion == 1

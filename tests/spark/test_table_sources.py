@@ -48,6 +48,13 @@ KINDS = {
     "moment": pa.array([datetime(2026, 7, 1, 12, tzinfo=UTC), None, datetime(2026, 1, 1, tzinfo=UTC)]),
 }
 """A column of each kind that is text in the end."""
+NESTED = {
+    "embedding": pa.array([[0.1, 0.2], None, []]),
+    "meta": pa.array([{"page": 1, "tags": ["a"]}, None, {"page": 2, "tags": []}]),
+    "counts": pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int8())),
+    "image": pa.array([b"\x89PNG\xff", None, b""]),
+}
+"""Columns as tables of a catalog have them, which nobody names."""
 
 
 @pytest.fixture
@@ -216,6 +223,41 @@ def test_a_column_that_is_no_text_is_named(tmp_path: Path) -> None:
     assert read(tmp_path / "lake") == {"text": ["a"]}
     with pytest.raises(DataError, match=r"lake, column 'tags': list<.*> cannot be read as text"):
         read(tmp_path / "lake", "tags")
+
+
+def test_columns_that_nobody_named_may_hold_anything(
+    champion: ModelRef, session: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dataset is read, and rows are scored, of Parquet, of a Delta table, and of a table of the catalog."""
+    columns = {"id": ["k2", "k0", "k1"], "text": [*TEXTS[:3]], "label": ["good", "bad", "good"], **NESTED}
+    file, name = tmp_path / "in.parquet", "spark_catalog.default.wide"
+    pq.write_table(pa.table(columns), file)
+    write(tmp_path / "lake", **columns)
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    session.read.parquet(str(file)).write.option("path", str(tmp_path / "t")).saveAsTable(name)
+    tables = (Source(uri=str(file)), source(tmp_path / "lake"), source(name))
+    try:
+        for number, table in enumerate(tables):
+            rows = ingest.read(table, DataRules(), ["text", "label"]).rows
+            assert sorted(rows["text"]) == sorted(columns["text"])
+            request = requested(champion, tmp_path, tmp_path / str(number)).model_copy(update={"input": table})
+            batch.infer(request)
+            assert batches.load(batches.locate(request)[0]).scored == 3
+    finally:
+        session.sql(f"DROP TABLE {name}")
+
+
+def test_a_catalog_sorts_by_nothing_that_is_no_text(
+    session: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An embedding is not read for the order of the rows either."""
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    pq.write_table(pa.table({"text": ["a", "b", "c"], **NESTED}), tmp_path / "in.parquet")
+    frame = session.read.parquet(str(tmp_path / "in.parquet"))
+    plan = delta._ordered(frame).select("text")._jdf.queryExecution().executedPlan().toString()
+    (read_of_it,) = (line for line in plan.splitlines() if "FileScan" in line)
+    assert "text" in read_of_it
+    assert not [name for name in ("embedding", "meta", "counts") if name in read_of_it]
 
 
 def test_the_digest_of_a_version_may_be_expected(lake: Path) -> None:

@@ -187,6 +187,8 @@ def test_what_lies_on_a_server_is_looked_at_from_anywhere(tmp_path: Path, monkey
 
 
 def test_what_is_never_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert files.unread() == [], "what is shipped is what a checkout uses"
     monkeypatch.chdir(tmp_path)
     assert files.unread() == []
     (tmp_path / "config" / "models").mkdir(parents=True)
