@@ -237,8 +237,8 @@ def input_digest(
     sources = {name: source for name, source in sorted(by_input(columns).items()) if name != source}
     read = [source.kind, source.encoding, source.delimiter, sources.pop(TEXT, TEXT), key_column]
     some = sorted(splits) if set(splits) != set(Side) else []
-    values = [content, *read, SCHEMA, *([sources] if sources else []), *([some] if some else [])]
-    values += [{"beside": [*form]}] if form else []
+    beside = {"beside": [*form]} if form else None
+    values = [content, *read, SCHEMA, *(each for each in (sources, some, beside) if each)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 

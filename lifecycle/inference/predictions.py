@@ -84,8 +84,8 @@ def predict(model: Any, label: str, inputs: pd.DataFrame, *, probabilities: bool
         what = f"{label} answers {len(inputs):,} {noun} with {len(predicted):,} predictions."
         raise DataError(what, CANNOT_SCORE)
     with refused_by_the_library(f"{label} answers with no {', '.join(kinds)}: ", DataError, CANNOT_SCORE):
-        beside = dict.fromkeys((name for name in predicted if name.startswith(PROBABILITY)), "double")
-        table = pa.table({name: _column(predicted[name], kind) for name, kind in (kinds | beside).items()})
+        beside = {str(name): "double" for name in predicted if str(name).startswith(PROBABILITY)}
+        table = pa.table({name: _column(predicted[name], kind) for name, kind in {**kinds, **beside}.items()})
     _require_finite(table, label, inputs)
     return table
 
