@@ -3,20 +3,27 @@
 This is courtesy, not safety: should the limit be lost, the promotion log still lets exactly one of them win.
 """
 
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 
+from httpx import HTTPStatusError, codes
 from prefect.client.orchestration import get_client
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists
 
 from lifecycle.core.errors import TransientError
 from lifecycle.registry.store import Target
 
+logger = logging.getLogger("lifecycle.limits")
 _alone = ContextVar("alone", default=False)
 
 WAIT_SECONDS = 1800
+BUSY_SECONDS, PAUSE_SECONDS = 300, 2
+"""So long a server that has no time is asked again: its database may be locked, and Prefect gives up after a minute."""
 LEASE_SECONDS = 60
 """How long a killed process still holds the slot."""
 
@@ -51,24 +58,41 @@ def one_promotion(target: Target) -> Iterator[None]:
     if _alone.get():
         yield
         return
-    name = limit_name(target)
-    _make(name)
-    # a lost lease must not stop a promotion halfway: the log decides whether it still counts
-    slot = concurrency(
-        name,
-        timeout_seconds=WAIT_SECONDS,
-        strict=True,
-        lease_duration=LEASE_SECONDS,
-        raise_on_lease_renewal_failure=False,
-    )
     with ExitStack() as stack:
+        _hold(stack, target)
+        yield
+
+
+def _hold(stack: ExitStack, target: Target) -> None:
+    """Take the slot until the stack is left; a server that is too busy to answer is asked again."""
+    name, until = limit_name(target), time.monotonic() + BUSY_SECONDS
+    while True:
         try:
+            _make(name)
+            # a lost lease must not stop a promotion halfway: the log decides whether it still counts
+            slot = concurrency(
+                name,
+                timeout_seconds=WAIT_SECONDS,
+                strict=True,
+                lease_duration=LEASE_SECONDS,
+                raise_on_lease_renewal_failure=False,
+            )
             stack.enter_context(slot)
+            return
         except TimeoutError:
             what = f"Another change of {target.name} went on for {WAIT_SECONDS} s."
             free = f"If nobody does: prefect gcl update {name} --active-slots 0"
             raise TransientError(what, f"Look who holds it: prefect gcl inspect {name}. {free}") from None
-        yield
+        except (ConcurrencySlotAcquisitionError, HTTPStatusError) as error:
+            if not _is_busy(error) or time.monotonic() > until:
+                raise
+            logger.warning("Prefect's server gave no slot of %s; asking again: %s", name, error)
+            time.sleep(PAUSE_SECONDS)
+
+
+def _is_busy(error: BaseException) -> bool:
+    answer = error if isinstance(error, HTTPStatusError) else error.__cause__
+    return isinstance(answer, HTTPStatusError) and answer.response.status_code == codes.SERVICE_UNAVAILABLE
 
 
 def _make(name: str) -> None:

@@ -1,11 +1,14 @@
 """Changes of a champion wait for each other; without the limit the promotion log decides."""
 
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from lifecycle.core.errors import LostRaceError, TransientError
 from lifecycle.core.references import ModelRef
@@ -115,3 +118,46 @@ def test_an_error_frees_the_slot(target: Target) -> None:
         raise ZeroDivisionError
     with limits.one_promotion(target):
         pass
+
+
+class Busy(BaseHTTPRequestHandler):
+    """Prefect's server, where the database is locked when a slot is first asked for."""
+
+    behind, refusals = "", 2
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.endswith("/increment-with-lease") and type(self).refusals:
+            type(self).refusals -= 1
+            self.send_response(503)
+            self.end_headers()
+            return
+        headers = {"Content-Type": "application/json"}
+        found = httpx.request(self.command, f"{self.behind}{self.path}", content=body, headers=headers)
+        self.send_response(found.status_code)
+        self.send_header("Content-Length", str(len(found.content)))
+        self.end_headers()
+        self.wfile.write(found.content)
+
+    do_GET = do_PUT = do_PATCH = do_POST  # noqa: N815  as the library calls them
+
+    def log_message(self, *_: Any) -> None:
+        """Nobody reads it."""
+
+
+def test_a_server_that_is_too_busy_to_give_a_slot_is_asked_again(
+    target: Target, server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Busy.behind = server.removesuffix("/api")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{proxy.server_port}/api"
+        with (
+            temporary_settings({PREFECT_API_URL: address, PREFECT_CLIENT_MAX_RETRIES: 0}),
+            limits.one_promotion(target),
+            get_client(sync_client=True) as client,
+        ):
+            held = client.read_global_concurrency_limit_by_name(limits.limit_name(target)).active_slots
+        proxy.shutdown()
+    assert (held, Busy.refusals) == (1, 0)
+    assert caplog.text.count("asking again") == 2

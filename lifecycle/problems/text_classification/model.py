@@ -14,7 +14,6 @@ from zipfile import ZIP_DEFLATED
 
 import numpy as np
 import pandas as pd
-import skops.io
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
@@ -45,6 +44,8 @@ def store(pipeline: Any, path: Any) -> None:
 
     Of a mapping skops writes, and reads, every entry as an object of its own: seconds and gigabytes for what is a list.
     """
+    import skops.io  # whoever only names this class does not pay for it: it looks for each of its types everywhere
+
     held = [(part, part.vocabulary_) for part in parts(pipeline) if is_list(vars_of(part).get("vocabulary_"))]
     try:
         for part, vocabulary in held:
@@ -63,6 +64,8 @@ def read(path: Any, trusted_types: Iterable[str] = ()) -> Any:
     Raises:
         ValueError: An array in the place of a vocabulary holds none.
     """
+    import skops.io
+
     pipeline = skops.io.load(path, trusted=sorted({*TRUSTED_TYPES, *trusted_types}))
     for part in list(parts(pipeline)):
         vocabulary = vars_of(part).get("vocabulary_")
