@@ -243,6 +243,7 @@ def test_the_endpoint_of_a_chain_is_asked_by_messages_and_compared_with_what_it_
     store.mlflow_of(target).delete_registered_model(target.name)
 
 
+@exhaustive  # one more family; that of texts and that of chat are served each day
 @pytest.mark.filterwarnings("ignore")
 def test_the_endpoint_of_a_model_from_elsewhere_answers_as_it_was_judged(
     config: Settings, client: WorkspaceClient, tmp_path: Path

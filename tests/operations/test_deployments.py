@@ -24,9 +24,7 @@ from tests.operations.conftest import Site, until
 
 WRITTEN = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 ZONE = ZoneInfo(WRITTEN["definitions"]["zone"])
-SCHEDULED = {"train/dev", "rollback/rehearsal-staging", "rollback/rehearsal-prod"} | {
-    f"{flow}/{env}" for flow in ("batch-inference", "monitor") for env in ("staging", "prod")
-}
+SCHEDULED = {"rollback/rehearsal-prod", "batch-inference/prod", "monitor/prod"}
 
 
 @pytest.fixture(scope="module")
@@ -155,20 +153,20 @@ def test_what_was_changed_by_hand_is_corrected_and_what_was_switched_off_stays_o
 def test_schedules_are_active_only_where_the_settings_say_so_and_deploying_again_changes_nothing_else(
     site: Site, deployed: dict[str, Any]
 ) -> None:
+    """In one environment: each of the others has the same switch of its own, and is left as it is."""
     before, now = _everything(site), datetime.now(ZONE)
     assert (_active(site), _planned(site)) == (set(), {})
-    site.run("deploy", MLOPS_SCHEDULES="true", MLOPS_PLATFORM="databricks")
-    reconciled = {"reconcile/dev", "reconcile/staging", "reconcile/prod"}
-    assert _active(site) == SCHEDULED | reconciled
-    planned = until(lambda: _planned(site), lambda planned: _are(planned, SCHEDULED | reconciled))
+    site.run("deploy", "--env", "prod", MLOPS_SCHEDULES="true", MLOPS_PLATFORM="databricks")
+    assert _active(site) == SCHEDULED | {"reconcile/prod"}
+    planned = until(lambda: _planned(site), lambda planned: _are(planned, SCHEDULED | {"reconcile/prod"}))
     for name in SCHEDULED:  # one may fall due meanwhile
         assert set(planned[name]) <= set(_next(deployed[name], now, 4))
     _pause(site, "batch-inference/prod")
     assert "batch-inference/prod" not in _active(site)
     site.run("deploy", "--env", "prod", MLOPS_SCHEDULES="true")
-    assert _active(site) == SCHEDULED | {"reconcile/dev", "reconcile/staging"}
-    until(lambda: _planned(site), lambda found: _are(found, SCHEDULED | {"reconcile/dev", "reconcile/staging"}))
-    names = [item["name"] for item in json.loads(site.run("deploy", "--json").stdout)]
+    assert _active(site) == SCHEDULED
+    until(lambda: _planned(site), lambda found: _are(found, SCHEDULED))
+    names = [item["name"] for item in json.loads(site.run("deploy", "--env", "prod", "--json").stdout)]
     assert sorted(names) == sorted(deployed)
     assert (_active(site), _planned(site)) == (set(), {})
     assert _everything(site) == before
