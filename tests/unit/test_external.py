@@ -522,7 +522,7 @@ def test_register_converts_and_logs_a_pickle_without_loading_it_here(
         said("news", None, ["train"])
     with pytest.raises(ConfigError, match="data_name"):
         said(None, None, ["train"])
-    with pytest.raises(ConfigError, match="'valid' is no split: there are train, test, holdout, and all"):
+    with pytest.raises(ConfigError, match="'valid' is no split: there are train, test, holdout, all and none"):
         said("news", "1.0.0", ["train,valid"])
     model = external.register(news, "outside", pickled, said("news", "1.0.0", ["train"]))
     assert "counts as having seen all of them" not in caplog.text

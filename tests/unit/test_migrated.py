@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from cli import server
+from cli import guarded
 from lifecycle.storage import database_templates
 from lifecycle.tracking import client as tracking
 
@@ -94,7 +94,7 @@ def test_without_the_names_of_prefect_its_server_makes_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("prefect.server.database.provide_database_interface")
-    server._migrate(tmp_path / "prefect.db")
+    guarded._make_tables(tmp_path / "prefect.db")
     assert not (tmp_path / "prefect.db").exists()
     assert not database_templates.template("prefect").exists()
 
@@ -102,5 +102,5 @@ def test_without_the_names_of_prefect_its_server_makes_the_tables(
 def test_a_history_elsewhere_is_left_to_prefect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database_templates.keep("prefect", make(tmp_path / "first.db"))
     monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "postgresql+asyncpg://elsewhere/prefect")
-    server._migrate(tmp_path / "prefect.db")
+    guarded._make_tables(tmp_path / "prefect.db")
     assert not (tmp_path / "prefect.db").exists()

@@ -39,6 +39,7 @@ STARTED_FIRST = {
     "lifecycle.problems.chat.model": "its libraries are an extra",
     "lifecycle.problems.tabular.model": "who reads a table needs no skops, whose import takes two seconds",
     "lifecycle.problems.text_classification.model": "it lies in every stored model, whose files stay what they are",
+    "lifecycle.problems.text_pair_classification.model": "who only names it needs no skops, as above",
     "lifecycle.training.inputs": "the child of `replay` loads it",
     "lifecycle.training.rows": "the child of `replay` loads it",
     "lifecycle.training.train": "the child of `replay` loads it",
