@@ -26,7 +26,7 @@ from lifecycle.settings import Settings
 from tasks import compute, databricks, databricks_calls
 from tasks import reconcile as orphans
 from tasks.databricks_calls import Workspace
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 from tests.databricks.conftest import Scripts
 from tests.databricks.one_step import one_step
 from tests.databricks.remote import QUICK, Request, active, create_job, endless, is_alive, python_task, until
@@ -369,7 +369,7 @@ class Process:
         self.process = self.start()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=exhaustive)])
 def test_a_signal_cancels_the_remote_run(
     client: WorkspaceClient,
     script: Scripts,

@@ -551,7 +551,7 @@ def test_a_query_that_fails_is_repeated(config: Settings, workspace: Emulator) -
     assert endpoint.follow(config, "sentiment").version == 1
 
 
-@pytest.mark.parametrize(("status", "error"), [(500, TransientError), (400, ConfigError)])
+@pytest.mark.parametrize(("status", "error"), [(500, TransientError), pytest.param(400, ConfigError, marks=exhaustive)])
 def test_an_endpoint_that_does_not_answer_goes_back(
     config: Settings,
     target: Target,

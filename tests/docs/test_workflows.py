@@ -331,6 +331,11 @@ def test_the_life_of_a_model_from_github(repository: Runner) -> None:
     created = repository.dispatch("create-data", data_version="1.0.0", **table)
     assert (created.code, "| blank_text | 5 |" in created.summary) == (0, True), created.log
 
+
+@exhaustive
+@pytest.mark.timeout(900)
+def test_its_later_life(repository: Runner) -> None:
+    """After the test before: the summaries say what `mlops trigger` says, which has tests of its own."""
     repository.variables["SCHEDULED_BY"] = "github"
     repository.shell = {"BASH_FUNC_date%%": "() { echo 0; }"}  # a day on which training is due
     first = repository.event("train", "schedule")
@@ -338,13 +343,6 @@ def test_the_life_of_a_model_from_github(repository: Runner) -> None:
     failed = repository.dispatch("rollback", env="dev", to_version="9", reason=REASON)
     assert (failed.code, "rollback/dev: Failed" in failed.summary) == (5, True), failed.log
     assert "v9 never was champion" in failed.summary
-    assert not (repository.temp / "ran").exists()
-
-
-@exhaustive
-@pytest.mark.timeout(900)
-def test_its_later_life(repository: Runner) -> None:
-    """After the test before: the summaries say what `mlops trigger` says, which has tests of its own."""
     deployed(repository, "staging")
     promoted = repository.dispatch("promote", target_env="staging", reason=REASON)
     assert (promoted.code, promoted.environments) == (0, ["staging"]), promoted.log
@@ -460,5 +458,6 @@ def test_the_jobs_come_to_databricks_by_githubs_word_alone(tmp_path: Path) -> No
 def test_what_hinders_a_run_stands_in_the_summary(repository: Runner, api: str | None, code: int, why: str) -> None:
     address = repository.variables["PREFECT_API_URL"] if api is None else api
     stranger = Runner(repository.checkout, repository.temp, {"PREFECT_API_URL": address})
-    ran = stranger.dispatch("rollback", reason="nobody asked")
+    ran = stranger.dispatch("rollback", reason=REASON)
     assert (ran.code, why in ran.summary, "Traceback" in ran.log) == (code, True, False), ran.log
+    assert not (repository.temp / "ran").exists()

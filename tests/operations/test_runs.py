@@ -27,7 +27,7 @@ from prefect.states import Scheduled
 
 from lifecycle.inference import manifest as batches
 from lifecycle.tracking import client as tracking
-from tests.conftest import ROOT, SAMPLE
+from tests.conftest import ROOT, SAMPLE, exhaustive
 from tests.operations.conftest import Site, kill, until
 
 TABLE = ["--param", f"source={SAMPLE}", "--param", "text_column=Sentence", "--param", "label_column=Sentiment"]
@@ -248,6 +248,7 @@ def _retrainings(site: Site) -> list[FlowRun]:
         return [run for run in client.read_flow_runs(limit=200) if run.deployment_id == deployment.id]
 
 
+@exhaustive  # what an answer does, and none, is proven without a worker: tests/flows/test_approvals.py
 def test_a_suspended_run_goes_on_when_a_person_approves_and_ends_when_nobody_answers(
     site: Site,
     released: dict[str, Any],  # noqa: ARG001
