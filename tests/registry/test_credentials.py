@@ -156,6 +156,7 @@ def test_a_workspace_that_does_not_answer_is_named_at_once(
     monkeypatch: pytest.MonkeyPatch, host: str, error: type[Exception], words: str
 ) -> None:
     """MLflow asks it for five minutes a call."""
+    tracking._client.cache_clear()  # another test of this process may have met a workspace by the same names
     for name, value in {"DATABRICKS_HOST": host.format(port=free_port()), **TOKEN}.items():
         monkeypatch.setenv(name, value)
     for uri, registry in (("databricks", ""), ("sqlite:////nowhere/at/all.db", "databricks-uc")):
