@@ -20,6 +20,7 @@ from lifecycle.models import loading
 from lifecycle.registry import catalog, store
 from lifecycle.registry.catalog import Line
 from lifecycle.storage import volumes
+from lifecycle.tracking import client
 
 __all__ = ["LoadedModel", "champion", "history", "load_model", "predictions", "rows"]
 
@@ -36,6 +37,7 @@ class LoadedModel(Frozen):
         return answers
 
 
+@client.kept_apart()
 def champion(model_name: str, env: str = "prod") -> ModelRef:
     """The version that an environment's readers get, by the promotion log.
 
@@ -46,6 +48,7 @@ def champion(model_name: str, env: str = "prod") -> ModelRef:
     return catalog.resolve(_target(model_name, env))
 
 
+@client.kept_apart()
 def load_model(
     model_name: str, env: str = "prod", *, version: int | None = None, alias: str | None = None
 ) -> LoadedModel:
@@ -86,6 +89,7 @@ def predictions(model_name: str, day: date, env: str = "prod") -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+@client.kept_apart()
 def history(model_name: str, env: str = "prod") -> list[Line]:
     """Who became champion when, why, and by whom; the first entry first."""
     return catalog.history(_target(model_name, env))

@@ -1,6 +1,7 @@
 """MLflow's clients, and the translation of its errors."""
 
 import logging
+import os
 import shutil
 import sqlite3
 import stat
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", *credentials.SCHEMES}
 """What MLflow keeps runs and models in that keeps a promotion log too."""
+URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 WEB = ("http", "https", "ftp", "sftp")
 MOST_FILES = 10_000
 TRAINING_MODE = {"mlflow.experimentKind": "custom_model_development"}
@@ -65,6 +67,22 @@ def client(tracking_uri: str, registry_uri: str = "") -> "MlflowClient":
     mlflow.set_registry_uri(secrets.reachable(registry_uri or tracking_uri))
     credentials.use_profile(registry_uri or tracking_uri)
     return found
+
+
+@contextmanager
+def kept_apart() -> Iterator[None]:
+    """Leave MLflow's global URIs as they were: the program that called us may log runs elsewhere."""
+    from mlflow.tracking._model_registry import utils as registry
+    from mlflow.tracking._tracking_service import utils as tracking
+
+    theirs, variables = (tracking._tracking_uri, registry._registry_uri), {name: os.environ.get(name) for name in URIS}
+    try:
+        yield
+    finally:
+        tracking.set_tracking_uri(theirs[0])
+        registry.set_registry_uri(theirs[1])
+        for name, value in variables.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ WHOLE, BEGINNING = 32, re.compile("[0-9a-f]{4,}")
 """How long the id of a run is, and what the beginning of one looks like."""
 PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 TRAINED_KEYS = "training/keys.parquet"
+_STARTING = threading.Lock()
 
 
 def finished_run(tracking_uri: str, experiment_id: str, key: str, *, take_over: bool = False) -> str | None:
@@ -89,6 +91,35 @@ def closed_on_failure(tracking_uri: str, run_id: str) -> Iterator[None]:
         with translated():
             client(tracking_uri).set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
+
+
+@contextmanager
+def active(run_id: str) -> Iterator[None]:
+    """Log into a run of ours, whatever experiment or run the caller's own program has made active; both stay so.
+
+    MLflow refuses to go on with a run of another experiment than the active one, and has no public way to put that
+    aside. It is asked at the start only, which one thread does at a time.
+    """
+    import mlflow
+    from mlflow.tracking import fluent
+
+    with _STARTING:
+        theirs, fluent._active_experiment_id = fluent._active_experiment_id, None
+        try:
+            run = mlflow.start_run(run_id=run_id, nested=True)
+        finally:
+            fluent._active_experiment_id = theirs
+    with run:
+        yield
+
+
+@contextmanager
+def not_autologged() -> Iterator[None]:
+    """Fit what MLflow's autologging would make runs of, in a notebook of Databricks even unasked: ours is logged."""
+    from mlflow.utils.autologging_utils import disable_autologging
+
+    with disable_autologging():
+        yield
 
 
 def withdraw(tracking_uri: str, run_id: str) -> str:

@@ -175,6 +175,7 @@ def train(request: TrainRequest) -> None:
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as folder:
         with (
             runs.closed_on_failure(request.tracking_uri, request.run_id),
+            runs.not_autologged(),
             _beside(request, algorithm, manifest) as beside,
         ):
             sample = (inputs_of(fitted, manifest.inputs), fitted[learning.target])
@@ -182,7 +183,7 @@ def train(request: TrainRequest) -> None:
             pipeline = learning.fit(spec, *sample, beside._replace(**rows.beside))
             keys = _with_those_seen(keys, request, algorithm, beside)
             stored = _stored(algorithm, request, learning.store(pipeline, manifest.inputs, Path(folder)))
-        with translated(), mlflow.start_run(run_id=request.run_id), threadpool_limits(1):
+        with translated(), runs.active(request.run_id), threadpool_limits(1):
             _log_facts(request, pipeline, rows, keys)
             model_uri = storing.log_model(stored, PACKAGES)
             digest = storing.stored_digest(request.tracking_uri, model_uri)

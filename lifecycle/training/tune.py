@@ -32,6 +32,7 @@ from lifecycle.problems.metric import Metric
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
+from lifecycle.tracking import runs
 from lifecycle.tracking import trials as tried
 from lifecycle.tracking.client import experiment
 from lifecycle.training import bases, spaces
@@ -302,7 +303,7 @@ def _measured(study: Study, params: Mapping[str, Any], rows: "pd.DataFrame") -> 
     learning, inputs = study.problem.learning, study.manifest.inputs
     given, places = {**study.wanted.params, **params}, (study.config.mlflow_uri, study.config.registry_uri or "")
     values = []
-    with bases.fetched(study.entry, given, places) as base:
+    with runs.not_autologged(), bases.fetched(study.entry, given, places) as base:
         for fit, measure in study.folds.of(rows):
             known, held = (rows.iloc[place].reset_index(drop=True) for place in (fit, measure))
             beside = Beside(base=base, vectors=study.config.state / training.VECTORS)

@@ -72,6 +72,7 @@ def databricks_env(workspace: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DATABRICKS_HOST", workspace.https_url)
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)  # what the test sets is put back
     before = mlflow.get_tracking_uri()
     yield workspace
     mlflow.set_tracking_uri(before)

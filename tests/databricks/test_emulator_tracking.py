@@ -32,7 +32,6 @@ SIGNATURE = ModelSignature(Schema([ColSpec("string", "text")]), Schema([ColSpec(
 @pytest.fixture
 def mlflow_client(databricks_env: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:  # noqa: ARG001
     """MLflow's client as it is in a job: everything is in the workspace, and nobody says where the registry is."""
-    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)  # both are put back after the test
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     mlflow.set_tracking_uri("databricks")
     mlflow.set_registry_uri("")

@@ -288,7 +288,7 @@ def _tags(recording: Recording, key: str) -> dict[str, str]:
 def _fill(tracking_uri: str, run_id: str, recording: Recording, keys: "pd.DataFrame | None") -> None:
     import mlflow
 
-    with mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
+    with runs.active(run_id), tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         if keys is not None:
             path = Path(temporary) / runs.TRAINED_KEYS
             path.parent.mkdir()
