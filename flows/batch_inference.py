@@ -38,6 +38,7 @@ def run(request: InferenceRequest) -> Outcome[Batch]:
         columns=table.columns,
         key_column=table.key_column,
         splits=table.splits,
+        target=table.target,
         logical_date=request.logical_date,
         output_root=output_root,
         rules=config.data,

@@ -69,7 +69,7 @@ def published(root: Path, rows: pd.DataFrame, data_version: str = "1.0.0") -> Ma
             "digest": data_version,
             "source": "bikes.csv",
             "source_sha256": "",
-            "parameters": {"suite": []},
+            "parameters": {"suite": [], "target": "cnt"},
             "rows_in": len(rows),
             "rows_split": len(rows),
             "rows_quarantined": 0,

@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -60,6 +61,7 @@ class BatchRequest(_Columns):
     input_sha256: str | None = Field(None, description="Digest of the content that is scored; another is refused.")
     key_column: str | None = Field(None, description="Column that identifies a row for the reader; default its number.")
     splits: tuple[Side, ...] = Field((), description="Of a dataset version: the splits whose rows are scored.")
+    target: dict[str, str] = Field({}, description="Of a dataset version: what its source calls the target, as stored.")
     logical_date: date | None = Field(None, description="Day that the batch is for.")
     window: str | None = Field(None, description="Of requests to a server: their window, which names the folder.")
     output_root: Path
@@ -78,7 +80,8 @@ class BatchRequest(_Columns):
     def kept(self) -> dict[str, str]:
         """The columns that stand beside the predictions, each with the column of the table that it is read from."""
         keep = () if self.window else self.inference.keep
-        return {f"source.{name}": _stored_as(name, self.columns) if self.splits else name for name in keep}
+        stored = {name: _stored_as(name, self.columns) if self.splits else name for name in keep} | self.target
+        return {f"source.{name}": stored[name] for name in keep}
 
     @property
     def form(self) -> list[Any]:
@@ -160,6 +163,7 @@ class Table(NamedTuple):
     columns: dict[str, str]
     key_column: str | None
     splits: tuple[Side, ...] = ()
+    target: Mapping[str, str] = MappingProxyType({})
 
 
 def of_version(
@@ -179,9 +183,8 @@ def of_version(
     splits = _splits(version, split)
     source = Source(uri=str(dataset.rows_file(data_root, version.data_name, version.data_version)))
     columns = {column.stored: column.name for column in version.inputs}
-    if key_column is None:
-        return Table(source, columns, "key", splits)
-    return Table(source, columns, _stored_as(key_column, columns), splits)
+    target = {version.parameters.get("target", ""): named(version.problem).learning.target}
+    return Table(source, columns, _stored_as(key_column, columns) if key_column else "key", splits, target)
 
 
 def _stored_as(name: str, columns: Mapping[str, str]) -> str:

@@ -44,8 +44,8 @@ def of_version(config: Settings) -> ModelRef:
     return logged(config.mlflow_uri, REGRESSION, season="label")
 
 
-def scored(config: Settings, model: ModelRef, **table: Any) -> Path:
-    inference = InferenceRules(rows_per_part=6, workers=1)
+def scored(config: Settings, model: ModelRef, keep: tuple[str, ...] = (), **table: Any) -> Path:
+    inference = InferenceRules(rows_per_part=6, workers=1, keep=keep)
     request = BatchRequest(model=model, output_root=config.predictions, inference=inference, **table)
     batch.infer(request)
     return batches.locate(request)[0]
@@ -115,8 +115,12 @@ def test_any_column_of_the_source_identifies_the_rows_of_a_dataset(config: Setti
     names = {"instant": "source_instant", "label": "source_label", "temp": "temp", "row": "row", None: "key"}
     stored = {name: batches.of_version(config.datasets, version, name).key_column for name in names}
     assert stored == names
-    folder = scored(config, of_version, **batches.of_version(config.datasets, version, "instant")._asdict())
+    kept = ("cnt", "label", "instant", "temp")
+    of_all = batches.of_version(config.datasets, version, "instant", "all")
+    folder = scored(config, of_version, kept, **of_all._asdict())
     assert hours(folder)["input_key"].tolist() == rows["instant"].tolist()
+    assert hours(folder)["source.cnt"].astype(float).tolist() == rows["cnt"].tolist()
+    assert hours(folder)["source.label"].tolist() == rows["season"].tolist()
 
 
 def test_a_key_says_nothing_of_a_table_that_has_none(config: Settings, model: ModelRef, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     (tmp_path / "config" / "models" / "news.yaml").write_text(DEFINED)
     (tmp_path / "news.csv").write_text(f"text,label\n{ROWS}")
     (tmp_path / "tables").mkdir()
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "part-0.parquet").touch()
 
     def command(*arguments: str) -> tuple[int, str]:
         before = tree(tmp_path)
@@ -38,6 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 MISTAKES = {
     "a file that is called otherwise": ("init nwes.csv", "nwes.csv does not exist. Check the path or the address. Did"),
     "a folder": ("init tables --yes", "tables is a folder. Check the path"),
+    "a folder of the parts of a table": ("init parts --yes", "parts is a folder. Write its files as one: pandas.read"),
     "this folder": ("init . --yes", ". is a folder. Name the table in it."),
     "the case of a column": (
         "init news.csv --target Label --model-name m --yes",
