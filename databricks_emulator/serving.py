@@ -155,7 +155,7 @@ class Serving:
         return Response(body, status, {"served-model-name": chosen}, "application/json")
 
     async def _slow_down(self, request: Request) -> Response:
-        """Let every update from now on take so many seconds more."""
+        """Let every update, one under way too, take so many seconds more."""
         self._seconds = float((await request.json())["seconds"])
         return Response(status_code=204)
 
@@ -179,7 +179,9 @@ class Serving:
     def _update(self, endpoint: Endpoint, folders: dict[str, Path]) -> None:
         import mlflow.pyfunc
 
-        time.sleep(self._seconds)
+        begun = time.monotonic()
+        while time.monotonic() < begun + self._seconds:  # who has asked for slowness may end it
+            time.sleep(0.02)
         loaded = {}
         for name, folder in folders.items():
             try:

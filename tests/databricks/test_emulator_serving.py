@@ -90,7 +90,7 @@ def ask(client: WorkspaceClient, name: str) -> tuple[list[object] | None, str | 
 def test_an_endpoint_is_not_ready_before_its_model_is_loaded(
     client: WorkspaceClient, slowly: Callable[[float], None]
 ) -> None:
-    slowly(1)
+    slowly(600)
     client.serving_endpoints.create("early", config=EndpointCoreConfigInput(None, served_entities=[entity(1)]))
     found = client.serving_endpoints.get("early")
     assert (found.state.ready, found.state.config_update) == (
@@ -99,6 +99,7 @@ def test_an_endpoint_is_not_ready_before_its_model_is_loaded(
     )
     with pytest.raises(BadRequest, match="not ready"):
         ask(client, "early")
+    slowly(0)
     client.serving_endpoints.wait_get_serving_endpoint_not_updating("early", timeout=timedelta(seconds=60))
     assert ask(client, "early") == (["PROFIT"], "loud-1")
     assert [each.name for each in client.serving_endpoints.list()] == ["early"]
@@ -110,7 +111,7 @@ def test_an_endpoint_is_not_ready_before_its_model_is_loaded(
 def test_an_update_serves_the_old_version_until_the_new_one_is_ready(
     client: WorkspaceClient, name: str, slowly: Callable[[float], None]
 ) -> None:
-    slowly(1)
+    slowly(600)
     client.serving_endpoints.update_config(name, served_entities=[entity(2)])
     found = client.serving_endpoints.get(name)
     assert found.state.config_update == EndpointStateConfigUpdate.IN_PROGRESS
@@ -118,6 +119,7 @@ def test_an_update_serves_the_old_version_until_the_new_one_is_ready(
     assert ask(client, name) == (["PROFIT"], "loud-1")
     with pytest.raises(ResourceConflict):
         client.serving_endpoints.update_config(name, served_entities=[entity(1)])
+    slowly(0)
     client.serving_endpoints.wait_get_serving_endpoint_not_updating(name, timeout=timedelta(seconds=60))
     assert ask(client, name) == (["profit"], "loud-2")
 
