@@ -2,6 +2,8 @@
 
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +12,7 @@ import typer
 from pydantic import Field
 
 from cli import console, options, runner, show, steps
+from cli.server import own_server
 from flows.flow_requests import Fitting, TrainingRequest
 from flows.request import required
 from lifecycle import settings
@@ -86,11 +89,22 @@ def tune(
     request = request.completed()
     config = settings.load(request.env, model_name=request.model)
     runner.quiet(verbose=verbose)
-    found = _searched(config, _planned(config, request, given), request.workers, verbose)
-    if not (as_json and train):
-        show.print_json(_as_json(found, request)) if as_json else _show(found, request)
-    if train:
-        steps.trained(_training(found, request), as_json, verbose)
+    planned = _planned(config, request, given)
+    with _one_server(config) if train and config.platform == "databricks" else nullcontext():
+        found = _searched(config, planned, request.workers, verbose)
+        if not (as_json and train):
+            show.print_json(_as_json(found, request)) if as_json else _show(found, request)
+        if train:
+            steps.trained(_training(found, request), as_json, verbose)
+
+
+@contextmanager
+def _one_server(config: "Settings") -> Iterator[None]:
+    """Prefect's server for the flows of both search and training: a process knows only one of its own."""
+    runner.require_prefect()
+    with own_server(config.state) as server:
+        server.wait()
+        yield
 
 
 def _searched(config: "Settings", planned: "Planned", workers: int | None, verbose: bool) -> "Tuned":
