@@ -110,10 +110,11 @@ def _one_server(config: "Settings") -> Iterator[None]:
 def _searched(config: "Settings", planned: "Planned", workers: int | None, verbose: bool) -> "Tuned":
     """What a search found, made by processes of this machine or by runs of its job."""
     from lifecycle.training import tune, tune_workers
-    from lifecycle.training.study import Study
+    from lifecycle.training.folds import Folds
 
+    manifest = dataset.load(config.datasets, planned.data_name, planned.data_version)
     title = f"Tuning {planned.algorithm} on the train split of {planned.data_name} {planned.data_version}"
-    title = f"{title}, {planned.folds} folds, {Study.of(planned).folds.kind}"
+    title = f"{title}, {planned.folds} folds, {Folds(manifest, planned.folds, planned.seed).kind}"
     if config.platform == "databricks":
         wanted = {"request": planned, "workers": workers or RUNS, "env": config.env}
         found: Tuned = runner.run_flow("tune", wanted, home=config.state, title=title, verbose=verbose)

@@ -20,16 +20,18 @@ logger = logging.getLogger(__name__)
 
 
 def share(workers: int, request: TuneRequest) -> list[Exception]:
-    """Let so many processes make trials, each of which holds the rows; what ended some of them is the answer."""
+    """Let so many processes make trials, each of which holds the rows; what ended some of them early is the answer."""
     others = [_started(request.model_copy(update={"worker": number})) for number in range(1, workers)]
     try:
         tune.tune(request)
-        for process in others:
-            process.join()
+        if request.minutes:  # else all trials are there, and none of the others makes one
+            for process in others:
+                process.join()
+        codes = [process.exitcode for process in others]
     finally:
         for process in others:
             process.kill()
-    codes = [process.exitcode or 0 for process in others]
+            process.join()
     return [TransientError(f"A process that made trials {children.ended(code)}.") for code in codes if code]
 
 
