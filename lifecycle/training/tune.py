@@ -189,7 +189,8 @@ class _Search:
             if left and time.monotonic() > self.until:
                 logger.info("The time is up: %s of %s trials are left", len(left), self.planned)
                 return
-            claimed = next(filter(self.journal.claim, left), None)
+            free, place = [*left], self.study.request.worker  # of two that reach for one at once both may get it
+            claimed = next(filter(self.journal.claim, free[place:] + free[:place]), None)
             if claimed:
                 yield self._told(self._tried(claimed, left.pop(claimed), self.rows if rows is None else rows))
             elif left:

@@ -10,7 +10,9 @@ from uuid import uuid4
 import pytest
 from databricks.sdk import WorkspaceClient
 from prefect import flow
+from typer.testing import CliRunner
 
+from cli import main
 from databricks_emulator import Emulator
 from flows.tune import tune as flow_of_tune
 from lifecycle import settings
@@ -49,15 +51,19 @@ def job_of(client: WorkspaceClient, config: Settings) -> str:
     return name
 
 
+SPACE = {"alpha": [0.01, 0.1, 1.0, 10.0]}
+COMMAND = "tune --model-name sentiment --algorithm naive_bayes --param alpha=0.01,0.1,1.0,10.0 --search grid --folds 2"
+
+
 def planned(config: Settings, data_name: str) -> TuneRequest:
     data = {"data_name": data_name, "data_version": "1.0.0", "model_name": "sentiment", "algorithm": "naive_bayes"}
-    space = {"alpha": [0.01, 0.1, 1.0, 10.0]}
-    return study.plan(config, study.Tuning(**data, space=space, search="grid", folds=2))
+    return study.plan(config, study.Tuning(**data, space=SPACE, search="grid", folds=2))
 
 
 def test_runs_share_the_trials_and_the_same_again_makes_what_ended_runs_have_not(
-    client: WorkspaceClient, workspace: Emulator, config: Settings, tmp_path: Path, migrated: Path
+    client: WorkspaceClient, workspace: Emulator, config: Settings, tmp_path: Path, migrated: Path, server: str
 ) -> None:
+    os.environ["PREFECT_API_URL"] = server
     name, data_name = job_of(client, config), f"news_{uuid4().hex[:8]}"
     make_dataset(config, write_news(tmp_path / "news.csv"), data_name)
     request = planned(config, data_name)
@@ -68,20 +74,22 @@ def test_runs_share_the_trials_and_the_same_again_makes_what_ended_runs_have_not
     workspace.end_run(name, "CANCELED", times=2)
     with pytest.raises(ConflictError, match=r"of 4 trials are there. .*The same command goes on"):
         flow_of_tune(request=request, workers=2, env="dev")
-    found = flow_of_tune(request=request, workers=2, env="dev")
-    assert (found.new, found.planned, found.left) == (4, 4, 0)
+    done = CliRunner().invoke(main.app, [*COMMAND.split(), "--data-name", data_name, "--workers", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["new"], found["planned"], found["left"]) == (4, 4, 0)
     assert mlflow.get_run(cut_off).info.status == "KILLED"
     sent = [json.loads(call["body"]["job_parameters"]["request"]) for call in workspace.calls("POST */run-now")]
     assert [each.pop("worker") for each in sent[-2:]] in ([0, 1], [1, 0])
     assert sent[-1] == sent[-2]
-    ended = f"tags.`{tried.PARENT}` = '{found.run_id}' and attributes.status = 'FINISHED'"
+    ended = f"tags.`{tried.PARENT}` = '{found['run_id']}' and attributes.status = 'FINISHED'"
     assert len(mlflow.search_runs([journal.experiment_id], ended)) == 4
     database = Path(shutil.copy(migrated, tmp_path / "mlflow.db"))
     here = settings.load("dev", home=tmp_path / "here", platform="local", tracking_uri=f"sqlite:///{database}")
     make_dataset(here, tmp_path / "news.csv", data_name)
     alone = tune.search(planned(here, data_name), lambda each: tune_workers.share(1, each))
     assert [(trial.params, trial.value) for trial in alone.trials] == [
-        (trial.params, trial.value) for trial in found.trials
+        (trial["params"], trial["value"]) for trial in found["trials"]
     ]
 
 
