@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 TRIALS: Mapping[Search, int | None] = {"random": 20, "halving": 27, "grid": None}
 """The budget where none is given; a grid is tried as a whole."""
+AT_ONCE = 200
 PATIENCE_SECONDS = 1.0
 GO_ON = "The same command goes on from there."
 OTHER_CODE = "Job and caller must run the same code: mlops databricks deploy."
@@ -174,11 +175,19 @@ class _Search:
         return trials
 
     def _rung(self, candidates: list[dict[str, Any]], size: int) -> Iterator[Trial]:
-        """Each candidate on the same rows; those that another process has taken come last, and are waited for."""
+        """Each candidate on the same rows, some after the others: a search that only its minutes end has thousands."""
         rows = self.study.folds.some(self.rows, size) if size < self.study.rows else None
+        self.best = None
+        for first in range(0, len(candidates), AT_ONCE):
+            yield from self._some(candidates[first : first + AT_ONCE], rows)
+            if self.left:
+                self.left += len(candidates[first + AT_ONCE :])
+                return
+
+    def _some(self, candidates: list[dict[str, Any]], rows: "pd.DataFrame | None") -> Iterator[Trial]:
+        """Each of these; those that another process has taken come last, and are waited for."""
         count = self.study.rows if rows is None else len(rows)
-        keys = [self.study.trial_key(params, count) for params in candidates]
-        left, self.best = dict(zip(keys, candidates, strict=True)), None
+        left = {self.study.trial_key(params, count): params for params in candidates}
         while left:
             known = self.journal.known([*left])
             for key in [key for key in left if key in known]:
@@ -187,7 +196,7 @@ class _Search:
             if not self.makes:
                 return
             if left and time.monotonic() > self.until:
-                logger.info("The time is up: %s of %s trials are left", len(left), self.planned)
+                logger.info("The time is up: %s of %s trials are left", self.planned - self.told, self.planned)
                 return
             free, place = [*left], self.study.request.worker  # of two that reach for one at once both may get it
             claimed = next(filter(self.journal.claim, free[place:] + free[:place]), None)
@@ -195,6 +204,7 @@ class _Search:
                 yield self._told(self._tried(claimed, left.pop(claimed), self.rows if rows is None else rows))
             elif left:
                 time.sleep(PATIENCE_SECONDS)
+        self.left = 0
 
     def _tried(self, key: str, params: dict[str, Any], rows: "pd.DataFrame") -> Trial:
         """Fit and measure one candidate, and record it; one that cannot be fitted is recorded as that."""

@@ -244,6 +244,9 @@ def test_a_search_that_lacks_trials_says_so_unless_its_time_was_up(news: Setting
     with pytest.raises(ConfigError, match="mlops databricks deploy"):
         tune.search(planned(news, trials=4), lambda _: [])
     assert tune.search(planned(news, trials=4, minutes=1), lambda _: [lost]).left == 4
+    found = searched(news, space={"alpha": RANGE}, minutes=0.001)
+    assert found.planned > 1000
+    assert found.left == found.planned - len(found.trials)
 
 
 def test_halving_tries_a_third_of_the_candidates_on_three_times_the_rows(config: Settings) -> None:
