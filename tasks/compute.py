@@ -77,5 +77,5 @@ def run_at_once(step: StepName, requests: Sequence[Frozen], config: Settings) ->
             run_step.with_options(task_run_name=f"{step} {number}").submit(step, request, config)
             for number, request in enumerate(requests, 1)
         ]
-        ends = [future.result(raise_on_failure=False) for future in futures]
+        ends: list[Any] = [future.result(raise_on_failure=False) for future in futures]
     return [end for end in ends if isinstance(end, Exception)]

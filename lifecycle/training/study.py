@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -80,7 +80,7 @@ class Study(NamedTuple):
     space: Space
 
     @classmethod
-    def of(cls, request: TuneRequest) -> Self:
+    def of(cls, request: TuneRequest) -> "Study":
         """The study of a request.
 
         Raises:

@@ -235,6 +235,9 @@ def test_processes_share_the_trials_and_what_one_that_dies_had_begun_is_made_aga
         f"Trial {number} of 4"[:12] for number in range(1, 5)
     ]
     assert "was killed by SIGKILL" in caplog.text
+    (tmp_path / "meeting.py").write_text("def make(params, seed): ...\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"meeting:make: its code digests to .* here"):
+        tune.tune(request)
 
 
 def test_a_search_that_lacks_trials_says_so_unless_its_time_was_up(news: Settings) -> None:
