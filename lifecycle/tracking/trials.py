@@ -87,16 +87,12 @@ class Journal:
         """What is known of trials that are over, by their keys."""
         wanted, found = {*keys}, dict[str, dict[str, Any]]()
         for run in _search(self.tracking_uri, self.experiment_id, self.study, "FINISHED", "FAILED"):
-            tags, metrics = run.data.tags, run.data.metrics
-            if (key := tags.get(TRIAL)) in wanted and key not in found:
-                told = {name: metrics[name] for name in (VALUE, DEVIATION, SECONDS) if name in metrics}
-                told |= {"failure": tags[FAILURE]} if FAILURE in tags else {}
-                if VALUE in told or FAILURE in tags:
-                    found[key] = told | {"run_id": run.info.run_id}
+            if (key := run.data.tags.get(TRIAL)) in wanted and key not in found and (told := _told(run)):
+                found[key] = told | {"run_id": run.info.run_id}
         return found
 
     def claim(self, key: str) -> bool:
-        """Begin a trial, unless another process has it; of two that begin it at once one has it."""
+        """Begin a trial, unless another process has it or has made it; of two that begin it at once one has it."""
         mlflow = client(self.tracking_uri)
         if self._holder(key):
             return False
@@ -135,12 +131,15 @@ class Journal:
             over.set()
 
     def _holder(self, key: str) -> str | None:
-        """The run of the process that makes a trial; those of dead ones are ended."""
+        """The run of the process that makes or has made a trial; those of dead ones are ended."""
         holders = []
-        for run in _search(self.tracking_uri, self.experiment_id, self.study, "RUNNING"):
+        for run in _search(self.tracking_uri, self.experiment_id, self.study, "RUNNING", "FINISHED", "FAILED"):
             if run.data.tags.get(TRIAL) != key:
                 continue
-            if is_dead(run.data.tags.get(OWNER, "")) or self._has_lapsed(run):
+            if run.info.status != "RUNNING":
+                if _told(run):
+                    return str(run.info.run_id)
+            elif is_dead(run.data.tags.get(OWNER, "")) or self._has_lapsed(run):
                 runs.end_abandoned(self.tracking_uri, run.info.run_id)
             else:
                 holders.append((run.info.start_time, run.info.run_id))
@@ -176,6 +175,13 @@ def _first(tracking_uri: str, experiment_id: str, study: str) -> str | None:
     found = _search(tracking_uri, experiment_id, study)
     there = [(run.info.start_time, run.info.run_id) for run in found if PARENT not in run.data.tags]
     return min(there)[1] if there else None
+
+
+def _told(run: Any) -> dict[str, Any]:
+    """What a trial that is over has reached, or why it cannot be fitted; nothing of one that ended otherwise."""
+    tags, metrics = run.data.tags, run.data.metrics
+    measured = {name: metrics[name] for name in (VALUE, DEVIATION, SECONDS) if name in metrics and VALUE in metrics}
+    return measured | ({"failure": tags[FAILURE]} if FAILURE in tags else {})
 
 
 def _now() -> str:

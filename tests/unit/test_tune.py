@@ -137,6 +137,7 @@ def test_a_trial_that_a_process_has_is_no_other_ones(news: Settings) -> None:
     with journal.trial("a", {}) as run:
         run.measured([0.5, 0.7], 1.0)
     assert other.known(["a", "b"])["a"]["value"] == pytest.approx(0.6)
+    assert not other.claim("a"), "it was made since somebody last looked"
 
 
 HOLDER = """
