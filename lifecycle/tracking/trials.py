@@ -91,15 +91,20 @@ class Journal:
                 found[key] = told | {"run_id": run.info.run_id}
         return found
 
+    def free(self, keys: Sequence[str]) -> list[str]:
+        """Those of some trials that nobody makes or has made."""
+        held = self._holders()
+        return [key for key in keys if key not in held]
+
     def claim(self, key: str) -> bool:
         """Begin a trial, unless another process has it or has made it; of two that begin it at once one has it."""
         mlflow = client(self.tracking_uri)
-        if self._holder(key):
+        if not self.free([key]):
             return False
         tags = {PARENT: self.run_id, STUDY: self.study, TRIAL: key, OWNER: owner(), LEASE: _now()}
         tags |= {"mlflow.source.name": "mlops tune"}
         run_id = mlflow.create_run(self.experiment_id, run_name=f"trial {key[:8]}", tags=tags).info.run_id
-        if self._holder(key) != run_id:
+        if self._holders().get(key) != run_id:
             mlflow.delete_run(run_id)
             return False
         self._claimed[key] = run_id
@@ -130,20 +135,21 @@ class Journal:
         finally:
             over.set()
 
-    def _holder(self, key: str) -> str | None:
-        """The run of the process that makes or has made a trial; those of dead ones are ended."""
-        holders = []
+    def _holders(self) -> dict[str, str]:
+        """The run of each trial that somebody makes or has made, by its key; what dead processes had begun is ended."""
+        made, begun = dict[str, str](), dict[str, tuple[int, str]]()
         for run in _search(self.tracking_uri, self.experiment_id, self.study, "RUNNING", "FINISHED", "FAILED"):
-            if run.data.tags.get(TRIAL) != key:
-                continue
+            key, run_id = run.data.tags.get(TRIAL), str(run.info.run_id)
+            if key is None:
+                continue  # the run of the study
             if run.info.status != "RUNNING":
-                if _told(run):
-                    return str(run.info.run_id)
+                made |= {key: run_id} if _told(run) else {}
             elif is_dead(run.data.tags.get(OWNER, "")) or self._has_lapsed(run):
-                runs.end_abandoned(self.tracking_uri, run.info.run_id)
+                runs.end_abandoned(self.tracking_uri, run_id)
             else:
-                holders.append((run.info.start_time, run.info.run_id))
-        return min(holders)[1] if holders else None
+                mine = (run.info.start_time, run_id)
+                begun[key] = min(begun.get(key, mine), mine)
+        return {key: run_id for key, (_, run_id) in begun.items()} | made
 
     def _has_lapsed(self, run: Any) -> bool:
         """Whether nobody has said for long that a trial is under way; earlier releases never did after its start."""

@@ -35,7 +35,9 @@ logger = logging.getLogger(__name__)
 TRIALS: Mapping[Search, int | None] = {"random": 20, "halving": 27, "grid": None}
 """The budget where none is given; a grid is tried as a whole."""
 AT_ONCE = 200
-PATIENCE_SECONDS = 1.0
+"""Candidates whose keys are computed together."""
+PATIENCE_SECONDS, LONGEST_PATIENCE = 1.0, 8.0
+"""Between two looks at what others make: a server is not to be asked by many all the time."""
 GO_ON = "The same command goes on from there."
 OTHER_CODE = "Job and caller must run the same code: mlops databricks deploy."
 Work = Callable[[TuneRequest], Sequence[Exception]]
@@ -187,7 +189,7 @@ class _Search:
     def _some(self, candidates: list[dict[str, Any]], rows: "pd.DataFrame | None") -> Iterator[Trial]:
         """Each of these; those that another process has taken come last, and are waited for."""
         count = self.study.rows if rows is None else len(rows)
-        left = {self.study.trial_key(params, count): params for params in candidates}
+        left, pause = {self.study.trial_key(params, count): params for params in candidates}, PATIENCE_SECONDS
         while left:
             known = self.journal.known([*left])
             for key in [key for key in left if key in known]:
@@ -198,12 +200,15 @@ class _Search:
             if left and time.monotonic() > self.until:
                 logger.info("The time is up: %s of %s trials are left", self.planned - self.told, self.planned)
                 return
-            free, place = [*left], self.study.request.worker  # of two that reach for one at once both may get it
+            free, place = self.journal.free([*left]), self.study.request.worker
+            # at different places: of two that reach for one trial at the same moment both may get it
             claimed = next(filter(self.journal.claim, free[place:] + free[:place]), None)
             if claimed:
+                pause = PATIENCE_SECONDS
                 yield self._told(self._tried(claimed, left.pop(claimed), self.rows if rows is None else rows))
             elif left:
-                time.sleep(PATIENCE_SECONDS)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PATIENCE)
         self.left = 0
 
     def _tried(self, key: str, params: dict[str, Any], rows: "pd.DataFrame") -> Trial:
