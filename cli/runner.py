@@ -71,6 +71,7 @@ KEPT = {
     "rollback": "Before it is run again, see who is champion: mlops history",
     "batch_inference": f"Nothing is published before it is whole; the parts that are scored stay. {AGAIN}",
     "release": f"Dataset, training and promotions that are complete stay. {AGAIN}",
+    "tune": f"The trials that are complete stay. {AGAIN}",
 }
 """What is left of a flow that somebody ends, and how to go on."""
 

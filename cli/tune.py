@@ -2,6 +2,9 @@
 
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,6 +12,7 @@ import typer
 from pydantic import Field
 
 from cli import console, options, runner, show, steps
+from cli.server import own_server
 from flows.flow_requests import Fitting, TrainingRequest
 from flows.request import required
 from lifecycle import settings
@@ -21,10 +25,12 @@ from lifecycle.settings.definitions import ModelDefinition
 
 if TYPE_CHECKING:
     from lifecycle.settings import Settings
-    from lifecycle.training.tune import Study, Trial, Tuned
+    from lifecycle.training.study import TuneRequest as Planned
+    from lifecycle.training.tune import Trial, Tuned
 
 SHOWN = 10
-KEPT = "The trials that are complete stay. The same command goes on from there."
+RUNS = 4
+"""Of a job at once where nothing is said; the Free Edition of Databricks has room for five."""
 
 
 class TuneRequest(Fitting):
@@ -50,6 +56,13 @@ class TuneRequest(Fitting):
         list[str] | None,
         typer.Option("--param", help="Values of a parameter to try, as C=0.1,1,10; may be repeated."),
     ] = None
+    workers: int | None = Field(
+        None,
+        description="Processes that share the trials, each of which holds the rows; on Databricks runs of the job "
+        "<env>-mlops-tune at once; default 1, on Databricks 4.",
+        ge=1,
+        le=100,
+    )
     space: Path | None = Field(
         None, description="File (YAML) of values by name, or ranges, as C: {from: 0.1, to: 100, scale: log}."
     )
@@ -68,35 +81,58 @@ def tune(
 ) -> None:
     """Search the parameters of an algorithm by cross-validation on the train split. The same again goes on.
 
+    The same command on several machines with one tracking server shares the trials too.
+
     Example: mlops tune --model-name sentiment --algorithm logistic_regression --param C=0.1,1,10 --search grid
     """
     given = request.params
     request = request.completed()
     config = settings.load(request.env, model_name=request.model)
     runner.quiet(verbose=verbose)
-    study = _planned(config, request, given)
-    from lifecycle.training import tune as tuning
-
-    title = f"Tuning {study.name} on the train split of {study.wanted.data_name} {study.wanted.data_version}"
-    with runner.progress(f"{title}, {study.wanted.folds} folds, {study.folds.kind}", KEPT):
-        found = tuning.tune(study)
-    if not (as_json and train):
-        show.print_json(_as_json(found, request)) if as_json else _show(found, request)
-    if train:
-        steps.trained(_training(found, request), as_json, verbose)
+    planned = _planned(config, request, given)
+    with _one_server(config) if train and config.platform == "databricks" else nullcontext():
+        found = _searched(config, planned, request.workers, verbose)
+        if not (as_json and train):
+            show.print_json(_as_json(found, request)) if as_json else _show(found, request)
+        if train:
+            steps.trained(_training(found, request), as_json, verbose)
 
 
-def _planned(config: "Settings", request: TuneRequest, given: "dict[str, object] | None") -> "Study":
+@contextmanager
+def _one_server(config: "Settings") -> Iterator[None]:
+    """Prefect's server for the flows of both search and training: a process knows only one of its own."""
+    runner.require_prefect()
+    with own_server(config.state) as server:
+        server.wait()
+        yield
+
+
+def _searched(config: "Settings", planned: "Planned", workers: int | None, verbose: bool) -> "Tuned":
+    """What a search found, made by processes of this machine or by runs of its job."""
+    from lifecycle.training import tune, tune_workers
+    from lifecycle.training.folds import Folds
+
+    manifest = dataset.load(config.datasets, planned.data_name, planned.data_version)
+    title = f"Tuning {planned.algorithm} on the train split of {planned.data_name} {planned.data_version}"
+    title = f"{title}, {planned.folds} folds, {Folds(manifest, planned.folds, planned.seed).kind}"
+    if config.platform == "databricks":
+        wanted = {"request": planned, "workers": workers or RUNS, "env": config.env}
+        found: Tuned = runner.run_flow("tune", wanted, home=config.state, title=title, verbose=verbose)
+        return found
+    with runner.progress(title, runner.KEPT["tune"]):
+        return tune.search(planned, partial(tune_workers.share, workers or 1))
+
+
+def _planned(config: "Settings", request: TuneRequest, given: "dict[str, object] | None") -> "Planned":
     """The search, checked; parameters that a definition fixes may be searched, those that were given may not."""
-    from lifecycle.training import spaces
-    from lifecycle.training import tune as tuning
+    from lifecycle.training import spaces, study
 
     if request.space and request.param:
         raise ConfigError("--space and --param are one thing.", "Give one of them.")
     space = spaces.read(request.space) if request.space else spaces.written(request.param or [])
     fixed = {name: value for name, value in (request.params or {}).items() if given or name not in space}
     data_name = required(request.data_name, "--data-name")
-    wanted = tuning.Tuning(
+    wanted = study.Tuning(
         data_name=data_name,
         data_version=dataset.resolve(config.datasets, data_name, request.data_version or LATEST),
         model_name=request.model,
@@ -106,7 +142,7 @@ def _planned(config: "Settings", request: TuneRequest, given: "dict[str, object]
         space=space,
         **request.model_dump(include={"search", "trials", "minutes", "folds", "metric"}),
     )
-    return tuning.plan(config, wanted)
+    return study.plan(config, wanted)
 
 
 def _training(found: "Tuned", request: TuneRequest) -> TrainingRequest:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -14,7 +15,7 @@ from lifecycle.core.names import Environment, StepName
 from lifecycle.core.progress import Listener
 from lifecycle.jobs import steps
 from lifecycle.settings import Settings
-from tasks import databricks, databricks_calls
+from tasks import databricks, databricks_calls, waiters
 from tasks.policies import on_data
 
 SECONDS_BETWEEN = 1
@@ -67,3 +68,14 @@ def _bar(step: str) -> Listener:
 
 
 run_step = on_data(_run_step).with_options(name="run a step", task_run_name="{step}")
+
+
+def run_at_once(step: StepName, requests: Sequence[Frozen], config: Settings) -> list[Exception]:
+    """Run a step for each of several requests at the same time; the errors of those that failed, once all are over."""
+    with waiters.together():
+        futures = [
+            run_step.with_options(task_run_name=f"{step} {number}").submit(step, request, config)
+            for number, request in enumerate(requests, 1)
+        ]
+        ends: list[Any] = [future.result(raise_on_failure=False) for future in futures]
+    return [end for end in ends if isinstance(end, Exception)]

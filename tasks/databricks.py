@@ -36,7 +36,7 @@ from lifecycle.settings.rules import DatabricksRules
 from lifecycle.storage import volumes
 from tasks.databricks_calls import DeletedRunError, Workspace
 from tasks.policies import on_registry
-from tasks.waiters import waiter_of, waits_here
+from tasks.waiters import wait, waiter_of, waits_here
 
 logger = logging.getLogger("lifecycle.databricks")  # the name under which commands and Prefect show what steps say
 
@@ -229,7 +229,7 @@ def complete(
             run = _followed(workspace, run_id, rules, seen, until)
             pause = rules.poll_seconds * min(attempt, LONGEST_PAUSE)
             if runs.found_no_room(run) and time.monotonic() + pause < until:
-                time.sleep(pause)
+                wait(pause)
                 continue
             if not past or runs.succeeded(run):
                 return run
@@ -310,7 +310,7 @@ def _followed(workspace: Workspace, run_id: int, rules: DatabricksRules, seen: S
             left = until - time.monotonic()
             if left <= 0:
                 break
-            time.sleep(min(rules.poll_seconds, left))
+            wait(min(rules.poll_seconds, left))
     except TransientError:
         if time.monotonic() + rules.poll_seconds < until:
             raise

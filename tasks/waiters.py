@@ -4,7 +4,11 @@ A process that is killed leaves its flow run as running for ever. So it leaves i
 same machine see that it has ended; and whoever takes over what it had started leaves the id of its own flow run.
 """
 
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from threading import Event
 from uuid import UUID
 
 import httpx
@@ -18,6 +22,9 @@ from lifecycle.core.frozen import Frozen
 PROCESS, TAKEN_BY = "mlops.process", "mlops.taken_by"
 """Labels of a flow run: the process that waits in it, and the flow run that waits in its place."""
 UNKNOWN = "unknown to this server"
+
+_ended: ContextVar[Event | None] = ContextVar("ended", default=None)
+"""Whether the flow has ended for which several threads wait, each for a run."""
 
 
 class Waiter(Frozen):
@@ -61,3 +68,26 @@ def _read(client: SyncPrefectClient, flow_run_id: str) -> FlowRun | None:
         return client.read_flow_run(UUID(flow_run_id))
     except (ObjectNotFound, ValueError):
         return None
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """End the waits of threads that are started within with the block: a signal ends that of the main thread alone.
+
+    They must begin with a copy of its context, as those of Prefect do.
+    """
+    ended = Event()
+    before = _ended.set(ended)
+    try:
+        yield
+    finally:
+        ended.set()
+        _ended.reset(before)
+
+
+def wait(seconds: float) -> None:
+    """Wait until the next look at a run."""
+    if (ended := _ended.get()) is None:
+        time.sleep(seconds)
+    elif ended.wait(seconds):
+        raise KeyboardInterrupt

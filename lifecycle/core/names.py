@@ -14,7 +14,7 @@ MODEL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 """Models may have capitals as well: others share the registry, and name theirs as they like."""
 
 
-StepName = Literal["create-data", "train", "evaluate", "infer", "monitor"]
+StepName = Literal["create-data", "train", "evaluate", "infer", "monitor", "tune"]
 """The heavy steps: what also runs as a Databricks job."""
 
 ProblemName = Literal[

@@ -25,6 +25,7 @@ from lifecycle.inference import manifest as batches
 from lifecycle.jobs import gate
 from lifecycle.monitoring import served
 from lifecycle.storage import volumes
+from lifecycle.training import study, tune
 from lifecycle.training import train as training
 
 
@@ -41,6 +42,7 @@ STEPS = {
     "evaluate": Step(evaluation.EvaluateRequest, evaluation.evaluate),
     "infer": Step(batches.BatchRequest, batch.infer),
     "monitor": Step(served.Requests, served.measure),
+    "tune": Step(study.TuneRequest, tune.tune),
 }
 
 OF_A_JOB = {"gate": Step(gate.GateRequest, gate.judge)}

@@ -2,66 +2,46 @@
 
 The trials of one study (data, algorithm, seed, folds, metric) are children of one run. A trial is known by everything
 that its result depends on, so the same search again goes on where it was killed, a larger one adds to it, and several
-processes with the same command share the work. Test and holdout are never read: the best is trained and judged as any
+processes, on whatever machines, share the work. Test and holdout are never read: the best is trained and judged as any
 other model is.
+
+`search`   a search from one request: whoever makes the trials, what was found is read of MLflow
+`tune`     makes the trials that nobody else makes
 """
 
-import hashlib
-import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from pydantic import Field
-
-from lifecycle.core.errors import ConfigError, DataError, MlopsError
+from lifecycle.core.errors import ConfigError, MlopsError, TransientError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
-from lifecycle.core.provenance import digest_of
 from lifecycle.data import dataset, lock
-from lifecycle.data.manifest import Manifest
-from lifecycle.problems import own
-from lifecycle.problems.contract import Estimator, inputs_of
-from lifecycle.problems.known import Problem, named
-from lifecycle.problems.learning import Beside, Spec
-from lifecycle.problems.metric import Metric
-from lifecycle.problems.own import OwnAlgorithm
-from lifecycle.settings import Settings
-from lifecycle.settings.gate_rules import GateRules
-from lifecycle.tracking import runs
 from lifecycle.tracking import trials as tried
-from lifecycle.tracking.client import experiment
-from lifecycle.training import bases, spaces
-from lifecycle.training import train as training
-from lifecycle.training.folds import Folds
-from lifecycle.training.spaces import Search, Space
-from lifecycle.training.train import Training
+from lifecycle.tracking.client import translated
+from lifecycle.training import spaces
+from lifecycle.training.spaces import Search
+from lifecycle.training.study import Study, TuneRequest
+from lifecycle.training.trial import measured
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
 
-CODE = ("training/tune.py", "training/folds.py")
-"""What decides what a trial measures, beside what decides what is fitted."""
 TRIALS: Mapping[Search, int | None] = {"random": 20, "halving": 27, "grid": None}
 """The budget where none is given; a grid is tried as a whole."""
-PATIENCE_SECONDS = 1.0
-
-
-class Tuning(Training):
-    """What is searched, and how long."""
-
-    space: dict[str, Any] = Field(default_factory=dict, description="Default: that of the algorithm's entry.")
-    search: Search = "random"
-    trials: int | None = Field(None, ge=1, le=spaces.MOST)
-    minutes: float | None = Field(None, gt=0)
-    folds: int = Field(5, ge=2, le=50)
-    metric: str = Field("", description="Default: what the gate of the environment decides by.")
+AT_ONCE = 200
+"""Candidates whose keys are computed together."""
+PATIENCE_SECONDS, LONGEST_PATIENCE = 1.0, 8.0
+"""Between two looks at what others make: a server is not to be asked by many all the time."""
+GO_ON = "The same command goes on from there."
+OTHER_CODE = "Job and caller must run the same code: mlops databricks deploy."
+Work = Callable[[TuneRequest], Sequence[Exception]]
+"""What has the trials of a request made, by whomever; what went wrong with some of those who did is its answer."""
 
 
 class Trial(Frozen):
@@ -93,8 +73,10 @@ class Tuned(Frozen):
     fixed: dict[str, Any]
     trials: tuple[Trial, ...]
     new: int
-    """Trials of this call; the others were there."""
+    """Trials that were not there before."""
     planned: int
+    left: int = 0
+    """Trials that nobody has made, of all or of the first rung that is not whole."""
     best: Trial | None
     """Of those on the most rows."""
 
@@ -104,139 +86,82 @@ class Tuned(Frozen):
         return self.fixed | (self.best.params if self.best else {})
 
 
-class Study(NamedTuple):
-    """What all trials of a search have in common."""
-
-    config: Settings
-    wanted: Tuning
-    manifest: Manifest
-    algorithm: str | OwnAlgorithm
-    entry: Estimator | None
-    rules: GateRules
-    metric: Metric
-    space: Space
-
-    @property
-    def problem(self) -> Problem:
-        """That of the data."""
-        return named(self.manifest.problem)
-
-    @property
-    def name(self) -> str:
-        """Of the algorithm."""
-        return self.algorithm.path if isinstance(self.algorithm, OwnAlgorithm) else self.algorithm
-
-    @property
-    def folds(self) -> Folds:
-        """How it is measured."""
-        return Folds(self.manifest, self.wanted.folds, self.wanted.seed)
-
-    @property
-    def key(self) -> str:
-        """The digest of what makes trials comparable."""
-        measured = self.rules.model_dump(mode="json", include={"own_metrics", "costs"})
-        content = (self.manifest.digest, self.wanted.model_name, self.name, self.wanted.seed, self.wanted.folds)
-        return _digest([*content, self.metric.name, measured])
-
-    def build(self, params: Mapping[str, Any]) -> Any:
-        """An unfitted pipeline of a candidate."""
-        return self.problem.learning.build(self.spec(params))
-
-    def spec(self, params: Mapping[str, Any]) -> Spec:
-        """What a candidate is."""
-        given = {**self.wanted.params, **params}
-        return Spec(self.algorithm, given, self.wanted.seed, self.manifest.inputs)
-
-    def trial_key(self, params: Mapping[str, Any], rows: int) -> str:
-        """The digest of everything that the result of a trial depends on."""
-        pipeline, given = self.build(params), {**self.wanted.params, **params}
-        if isinstance(self.algorithm, OwnAlgorithm):
-            pipeline = {"algorithm": self.name, "params": given, "code": self.algorithm.digest}
-        trained = training.train_key(self.manifest, self.wanted.model_name, pipeline, self.wanted.seed, self.entry)
-        code = digest_of(Path(__file__).parents[1], CODE)
-        return _digest([self.key, trained, rows, code])
-
-
-def plan(config: Settings, wanted: Tuning) -> Study:
-    """State a search; everything that can be wrong with it is found here, and nothing is written.
-
-    Raises:
-        ConfigError: An algorithm, parameter, value or metric is none that there can be, or nothing is to be searched.
-    """
-    manifest = dataset.load(config.datasets, wanted.data_name, wanted.data_version)
-    problem = named(manifest.problem)
-    algorithm = own.algorithm_of(problem.learning.estimators, wanted.algorithm, config.trusted_modules)
-    entry = None if isinstance(algorithm, OwnAlgorithm) else problem.learning.estimators[algorithm]
-    given = wanted.space or (entry.space if entry else {})
-    if not given:
-        what = f"{wanted.algorithm or algorithm} has no parameters that are searched by default."
-        raise ConfigError(what, spaces.EXAMPLE)
-    space = spaces.parsed({name: values for name, values in given.items() if wanted.space or name not in wanted.params})
-    params = bases.pinned(config, entry, wanted.params)
-    rules = problem.judging.completed(config.gate)
-    metric = problem.judging.named(wanted.metric or rules.metric, rules)
-    wanted = wanted.model_copy(update={"params": params})
-    study = Study(config, wanted, manifest, algorithm, entry, rules, metric, space)
-    study.build({})
-    spaces.require_known(space, study.build, params)
-    if (rows := sum(manifest.counts[Side.TRAIN].values())) < study.folds.least:
-        what = f"{wanted.data_name} {wanted.data_version}: {rows:,} rows of train are too few for {wanted.folds} folds."
-        raise DataError(what, "Take fewer --folds, or more rows.")
-    spaces.candidates(space, wanted.search, wanted.trials, wanted.seed)
-    return study
-
-
-def tune(study: Study) -> Tuned:
-    """Try the candidates until they or the minutes are used up; what was tried before is taken as it is.
+def search(request: TuneRequest, work: Work) -> Tuned:
+    """Let the trials be made, and tell what was found; what was tried before is taken as it is.
 
     Raises:
         ConfigError: No candidate could be fitted; or there are fewer rows, groups or classes than folds ask for.
+        MlopsError: Somebody failed at it, and trials are left.
     """
-    config, wanted = study.config, study.wanted
-    with lock.undisturbed(config.datasets):
-        rows = dataset.load_rows(config.datasets, wanted.data_name, wanted.data_version, Side.TRAIN)
-        study.folds.of(rows)
-        where = experiment(config.mlflow_uri, f"{wanted.model_name}-{config.env}")
-        tags = {tried.TUNED: wanted.model_name, "mlops.data_name": wanted.data_name, "mlops.algorithm": study.name}
-        title = f"tune {wanted.model_name} {study.name} on {wanted.data_name} {wanted.data_version}"
-        journal = tried.opened(config.mlflow_uri, where, study.key, title, tags | {"mlops.metric": study.metric.name})
-        with journal.working():
-            search = _Search(study, journal, rows)
-            found = _ordered(study, search.run())
-            best = next((trial for trial in found if trial.value is not None), None)
-            if best:
-                journal.conclude(
-                    best.run_id, study.metric.name, float(best.value or 0), study.wanted.params | best.params
-                )
+    study = Study.of(request)
+    journal = study.opened()
+    with lock.undisturbed(request.data_root), journal.working():
+        before = journal.over()
+        failures = work(request)
+        there = _Search(study, journal, makes=False)
+        found = _ordered(study, there.run())
+        _require_complete(there, len(found), failures)
+        best = next((trial for trial in found if trial.value is not None), None)
+        if best:
+            journal.conclude(best.run_id, study.metric.name, float(best.value or 0), request.params | best.params)
     if found and best is None:
         raise ConfigError(f"No candidate could be fitted. {found[0].failure}", "Correct the space, or --params.")
     return Tuned(
-        **wanted.model_dump(include={"model_name", "data_name", "data_version", "folds"}),
-        algorithm=study.name,
-        metric=study.metric.name,
+        **request.model_dump(include={"model_name", "data_name", "data_version", "folds", "algorithm", "metric"}),
         higher_is_better=study.metric.higher,
         run_id=journal.run_id,
-        fixed=wanted.params,
+        fixed=request.params,
         trials=tuple(found),
-        new=search.new,
-        planned=search.planned,
+        new=sum(trial.run_id not in before for trial in found),
+        planned=there.planned,
+        left=there.left,
         best=best,
     )
 
 
-class _Search:
-    """One call: its candidates, what is left of its minutes, and how many trials it has made itself."""
+def _require_complete(there: "_Search", made: int, failures: Sequence[Exception]) -> None:
+    """Refuse a search that lacks trials though its time was not up; where none is missing, failures are only told."""
+    if there.left and not there.study.request.minutes:
+        first = failures[0] if failures else ConfigError("The trials that were made have other keys.", OTHER_CODE)
+        error = first if isinstance(first, MlopsError) else MlopsError(f"{type(first).__name__}: {first}.")
+        raise type(error)(f"{error.what} {made} of {there.planned} trials are there.", f"{error.fix} {GO_ON}".strip())
+    for failure in failures:
+        logger.warning("One who made trials failed, and others made them: %s", failure)
 
-    def __init__(self, study: Study, journal: tried.Journal, rows: "pd.DataFrame") -> None:
-        self.study, self.journal, self.rows = study, journal, rows
-        self.until = time.monotonic() + 60 * (study.wanted.minutes or math.inf)
-        self.new = self.planned = 0
+
+@lock.while_reading("data_root")
+def tune(request: TuneRequest) -> None:
+    """Make trials until all are there or the minutes are used up, beside whoever else makes trials of the same search.
+
+    Raises:
+        ConfigError: There are fewer rows, groups or classes than folds ask for.
+    """
+    study = Study.of(request)
+    with translated():
+        work = _Search(study, study.opened())
+        study.folds.of(work.rows)
+        work.run()
+
+
+class _Search:
+    """One way through the trials: those that are there are told, and the others made, if any are to be made."""
+
+    def __init__(self, study: Study, journal: tried.Journal, *, makes: bool = True) -> None:
+        self.study, self.journal, self.makes = study, journal, makes
+        self.until = time.monotonic() + 60 * (study.request.minutes or math.inf)
+        self.planned = self.left = 0
         self.told = 0
         self.best: float | None = None
 
+    @cached_property
+    def rows(self) -> "pd.DataFrame":
+        """Those of train."""
+        wanted = self.study.request
+        return dataset.load_rows(wanted.data_root, wanted.data_name, wanted.data_version, Side.TRAIN)
+
     def run(self) -> list[Trial]:
         """The trials of all rungs; of a search without halving there is one rung, of all rows."""
-        wanted, count = self.study.wanted, len(self.rows)
+        wanted, count = self.study.request, self.study.rows
         budget = wanted.trials or (None if wanted.minutes and wanted.search != "halving" else TRIALS[wanted.search])
         candidates = spaces.candidates(self.study.space, wanted.search, budget, wanted.seed)
         steps = [(len(candidates), count)]
@@ -244,43 +169,64 @@ class _Search:
             steps = spaces.rungs(len(candidates), count, self.study.folds.least)
         self.planned, trials = sum(many for many, _ in steps), list[Trial]()
         for many, size in steps:
-            rung = list(self._rung(candidates[:many], self.study.folds.some(self.rows, size)))
+            rung = list(self._rung(candidates[:many], size))
             trials += rung
             candidates = [trial.params for trial in _ordered(self.study, rung) if trial.value is not None]
             if len(rung) < many or not candidates:
                 break
         return trials
 
-    def _rung(self, candidates: list[dict[str, Any]], rows: "pd.DataFrame") -> Iterator[Trial]:
-        """Each candidate on the same rows; those that another process has taken come last, and are waited for."""
-        keys = [self.study.trial_key(params, len(rows)) for params in candidates]
-        left, self.best = dict(zip(keys, candidates, strict=True)), None
+    def _rung(self, candidates: list[dict[str, Any]], size: int) -> Iterator[Trial]:
+        """Each candidate on the same rows, some after the others: a search that only its minutes end has thousands."""
+        rows = self.study.folds.some(self.rows, size) if size < self.study.rows else None
+        self.best = None
+        for first in range(0, len(candidates), AT_ONCE):
+            yield from self._some(candidates[first : first + AT_ONCE], rows)
+            if self.left:
+                self.left += len(candidates[first + AT_ONCE :])
+                return
+
+    def _some(self, candidates: list[dict[str, Any]], rows: "pd.DataFrame | None") -> Iterator[Trial]:
+        """Each of these; those that another process has taken come last, and are waited for."""
+        count = self.study.rows if rows is None else len(rows)
+        left, pause = {self.study.trial_key(params, count): params for params in candidates}, PATIENCE_SECONDS
         while left:
             known = self.journal.known([*left])
             for key in [key for key in left if key in known]:
-                yield self._told(Trial(params=left.pop(key), rows=len(rows), **known[key]))
-            if time.monotonic() > self.until:
-                logger.info("The time is up: %s of %s trials are left", len(left), self.planned)
+                yield self._told(Trial(params=left.pop(key), rows=count, **known[key]))
+            self.left = len(left)
+            if not self.makes:
                 return
-            claimed = next(filter(self.journal.claim, left), None)
+            if left and time.monotonic() > self.until:
+                logger.info("The time is up: %s of %s trials are left", self.planned - self.told, self.planned)
+                return
+            free, place = self.journal.free([*left]), self.study.request.worker
+            # at different places: of two that reach for one trial at the same moment both may get it
+            claimed = next(filter(self.journal.claim, free[place:] + free[:place]), None)
             if claimed:
-                self.new += 1
-                yield self._told(self._tried(claimed, left.pop(claimed), rows))
+                pause = PATIENCE_SECONDS
+                yield self._told(self._tried(claimed, left.pop(claimed), self.rows if rows is None else rows))
             elif left:
-                time.sleep(PATIENCE_SECONDS)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PATIENCE)
+        self.left = 0
 
     def _tried(self, key: str, params: dict[str, Any], rows: "pd.DataFrame") -> Trial:
         """Fit and measure one candidate, and record it; one that cannot be fitted is recorded as that."""
         start = time.monotonic()
-        with self.journal.trial(key, {**self.study.wanted.params, **params, "rows": len(rows)}) as run:
+        with self.journal.trial(key, {**self.study.request.params, **params, "rows": len(rows)}) as run:
             try:
-                values = _measured(self.study, params, rows)
+                values = measured(self.study, params, rows)
+            except TransientError:
+                raise  # it says nothing about the candidate
             except MlopsError as error:
                 return Trial(params=params, rows=len(rows), **run.failed(str(error)))
             return Trial(params=params, rows=len(rows), **run.measured(values, time.monotonic() - start))
 
     def _told(self, trial: Trial) -> Trial:
-        """One line of progress."""
+        """One line of progress, where trials are made."""
+        if not self.makes:
+            return trial
         self.told += 1
         shown = ", ".join(f"{name}={value}" for name, value in trial.params.items())
         place, metric = f"Trial {self.told} of {self.planned}: {shown}", self.study.metric
@@ -294,29 +240,6 @@ class _Search:
         return trial
 
 
-def _measured(study: Study, params: Mapping[str, Any], rows: "pd.DataFrame") -> list[float]:
-    """The metric of a candidate on each fold.
-
-    Raises:
-        ConfigError: The parameters do not fit together, or the metric is undefined.
-    """
-    learning, inputs = study.problem.learning, study.manifest.inputs
-    given, places = {**study.wanted.params, **params}, (study.config.mlflow_uri, study.config.registry_uri or "")
-    values = []
-    with runs.not_autologged(), bases.fetched(study.entry, given, places) as base:
-        for fit, measure in study.folds.of(rows):
-            known, held = (rows.iloc[place].reset_index(drop=True) for place in (fit, measure))
-            beside = Beside(base=base, vectors=study.config.state / training.VECTORS)
-            pipeline = learning.fit(study.spec(params), inputs_of(known, inputs), known[learning.target], beside)
-            answers = learning.answers(pipeline, inputs_of(held, inputs), inputs)
-            scores = study.problem.judging.scores_of(held[learning.target], {"": answers})[""]
-            value = float(study.metric.measure(scores, np.ones(len(held))))
-            if not math.isfinite(value):
-                raise ConfigError(f"{study.metric.name} is undefined on a fold of {len(held)} rows.", "Fewer --folds.")
-            values.append(value)
-    return values
-
-
 def _ordered(study: Study, trials: list[Trial]) -> list[Trial]:
     """The best first: of those on the most rows, then of the earlier rungs; at last what could not be fitted."""
     sign = -1 if study.metric.higher else 1
@@ -325,7 +248,3 @@ def _ordered(study: Study, trials: list[Trial]) -> list[Trial]:
         return trial.value is None, -trial.rows, sign * (trial.value or 0.0)
 
     return sorted(trials, key=rank)
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -276,7 +276,7 @@ def test_only_who_deploys_may_write_where_staging_and_prod_lie() -> None:
 
 def test_a_variable_leaves_the_clusters_out() -> None:
     alone = definition.read(ROOT, "dev", {"clusters": "false"}).jobs
-    assert sorted(alone) == ["create_data", "evaluate", "gate", "infer", "monitor", "train"]
+    assert sorted(alone) == ["create_data", "evaluate", "gate", "infer", "monitor", "train", "tune"]
     with pytest.raises(ConfigError, match="clusters=true or false"):
         definition.read(ROOT, "dev", {"clusters": "no"})
 

@@ -25,7 +25,7 @@ from lifecycle.storage import volumes
 from tests.conftest import ROOT
 
 PRINCIPAL = {"service_principal": "0d4c6c4e-0000-4000-8000-000000000000"}
-STEPS = ("create_data", "evaluate", "infer", "monitor", "train")
+STEPS = ("create_data", "evaluate", "infer", "monitor", "train", "tune")
 
 Deploy = Callable[..., dict[str, str]]
 

@@ -57,7 +57,7 @@ def test_what_is_deployed_is_taken_and_the_rest_says_what_to_leave_out(
     assert tuple(COMMANDS[0][2:]) == demo.DEPLOY_FREE[0]
     mine = [job for job in client.jobs.list() if job.settings.name.startswith("dev-mlops-")]
     assert sorted(job.settings.name for job in mine) == [
-        f"dev-mlops-{s}" for s in ("create-data", "evaluate", "gate", "infer", "monitor", "train")
+        f"dev-mlops-{s}" for s in ("create-data", "evaluate", "gate", "infer", "monitor", "train", "tune")
     ]
     assert all(client.jobs.get(job.job_id).settings.queue.enabled for job in mine)
     done = CliRunner().invoke(main.app, [word.replace("clusters=false", "clusters=true") for word in words])
