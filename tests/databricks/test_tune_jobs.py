@@ -77,13 +77,15 @@ def test_runs_share_the_trials_and_the_same_again_makes_what_ended_runs_have_not
     done = CliRunner().invoke(main.app, [*COMMAND.split(), "--data-name", data_name, "--workers", "2", "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
-    assert (found["new"], found["planned"], found["left"]) == (4, 4, 0)
+    assert (found["planned"], found["left"]) == (4, 0)
     assert mlflow.get_run(cut_off).info.status == "KILLED"
     sent = [json.loads(call["body"]["job_parameters"]["request"]) for call in workspace.calls("POST */run-now")]
     assert [each.pop("worker") for each in sent[-2:]] in ([0, 1], [1, 0])
     assert sent[-1] == sent[-2]
     ended = f"tags.`{tried.PARENT}` = '{found['run_id']}' and attributes.status = 'FINISHED'"
-    assert len(mlflow.search_runs([journal.experiment_id], ended)) == 4
+    made = [run.data.tags[tried.TRIAL] for run in mlflow.search_runs([journal.experiment_id], ended)]
+    assert len({*made}) == 4
+    assert found["new"] == len(made), "two that begin one at the same instant may both make it"
     database = Path(shutil.copy(migrated, tmp_path / "mlflow.db"))
     here = settings.load("dev", home=tmp_path / "here", platform="local", tracking_uri=f"sqlite:///{database}")
     make_dataset(here, tmp_path / "news.csv", data_name)
