@@ -203,6 +203,15 @@ def test_a_number_with_many_values_is_a_regression_and_what_sums_to_it_is_droppe
     assert "'casual' tells the target: casual + registered = cnt" in proposal.notes
 
 
+@pytest.mark.parametrize(
+    ("offsets", "column"), [(("", ""), "day"), (("Z", "+00:00"), "day"), (("", "Z"), None), (("+00:00", ""), None)]
+)
+def test_times_some_of_which_have_an_offset_divide_no_table(offsets: tuple[str, str], column: str | None) -> None:
+    days = pd.date_range("2026-01-01", periods=N)
+    rows = rentals().assign(day=[f"{day:%Y-%m-%dT%H:%M:%S}{offsets[n % 2]}" for n, day in enumerate(days)])
+    assert propose(rows).time_column == column
+
+
 def test_a_target_of_few_classes_is_a_classification_and_an_identifier_is_the_key() -> None:
     proposal = propose(customers())
     assert (proposal.problem, proposal.target, proposal.key) == ("tabular-classification", "Churn", "customerID")
