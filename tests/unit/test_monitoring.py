@@ -394,6 +394,12 @@ def stream(bad: Sequence[bool], version: int = 1) -> list[Measured]:
     ]
 
 
+def test_of_a_batch_without_rows_nothing_is_said() -> None:
+    fine, bad = stream([False, True])
+    assert (fine.told, fine.model_copy(update={"rows_in": 0}).told) == ("as when it was judged", "it has no rows")
+    assert bad.told.startswith("beyond the limits: ")
+
+
 @given(st.lists(st.booleans(), max_size=25), st.randoms(), st.integers(1, 4), st.integers(0, 3))
 def test_alerts_follow_from_the_batches_in_whatever_order_they_were_measured(
     bad: list[bool], order: "st.DataObject", least: int, cool_down: int

@@ -148,6 +148,9 @@ def test_what_was_learnt_tells_what_is_unlike() -> None:
         {"n": [0.0, 4.0, 5.0], "c": ["a", "z", None], "t": pd.to_datetime(["2025-01-01", "2026-01-05", None])}
     )
     assert departures(learnt, later, inputs) == {"n": {"below": 1, "above": 2}, "c": {"unseen": 1}, "t": {"below": 1}}
+    gone = later.assign(n=None, t=pd.NaT)
+    assert departures(learnt, gone, inputs) == {"n": {"missing": 3}, "c": {"unseen": 1}, "t": {"missing": 3}}
+    assert departures(learn(gone, inputs), gone, inputs) == {}
     many = pd.DataFrame({"n": 1.0, "c": [f"c{n}" for n in range(60)], "t": pd.Timestamp("2026-01-01")})
     assert len(learn(many, inputs)["c"]["categories"]) == 50
     assert departures(learn(many, inputs), later, inputs)["n"] == {"below": 1, "above": 2}
