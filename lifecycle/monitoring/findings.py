@@ -108,7 +108,9 @@ class Measured(Frozen):
     def told(self) -> str:
         """In words what is beyond its limit; nothing can be said of no rows."""
         beyond = ", ".join(f"{line.name} ({line.measure} {line.value:.3g})" for line in self.beyond)
-        return f"beyond the limits: {beyond}" if beyond else "as when it was judged" if self.rows_in else "it has no rows"
+        if beyond:
+            return f"beyond the limits: {beyond}"
+        return "as when it was judged" if self.rows_in else "it has no rows"
 
 
 class Cause(Frozen):
