@@ -11,12 +11,15 @@ def enough(verdict: Verdict, confidence: float) -> str:
     """The gain that would have been accepted on these rows, were it as uncertain as this one; empty if none was short.
 
     An interval is about as wide for a better challenger of the kind: its lower end would have reached the limit.
+    One that answers every row as its rival does has no width, and tells nothing of another one.
 
     Args:
         verdict: The refusal.
         confidence: Of the intervals in it.
     """
     short = [check for check in verdict.checks if check.name.startswith(GAIN) and check.outcome == "fail"]
+    if any(check.low == check.high for check in short):
+        return ""
     return next((_told(verdict, check, confidence) for check in short if check.low is not None), "")
 
 
