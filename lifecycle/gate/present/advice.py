@@ -6,6 +6,8 @@ from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.problems.findings import Interval, shown
 from lifecycle.settings.gate_rules import LOWER
 
+UP_TO_ONE = frozenset({"accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "mcc", "r2", "roc_auc"})
+
 
 def enough(verdict: Verdict, confidence: float) -> str:
     """The gain that would have been accepted on these rows, were it as uncertain as this one; empty if none was short.
@@ -33,4 +35,6 @@ def _told(verdict: Verdict, check: Check, confidence: float) -> str:
     if rival or champion is None:
         return f"{told}."
     needed = champion.value - gain if metric in LOWER else champion.value + gain
+    if needed < 0 if metric in LOWER else needed > 1 and metric in UP_TO_ONE:
+        return f"No gain over {shown(champion.value)} in {metric}, which the champion has, can be shown by so few rows."
     return f"{told}: {shown(needed)}, where the champion has {shown(champion.value)}."
