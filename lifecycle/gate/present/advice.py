@@ -35,6 +35,6 @@ def _told(verdict: Verdict, check: Check, confidence: float) -> str:
     if rival or champion is None:
         return f"{told}."
     needed = champion.value - gain if metric in LOWER else champion.value + gain
-    if needed < 0 if metric in LOWER else needed > 1 and metric in UP_TO_ONE:
+    if (metric in LOWER and needed < 0) or (metric in UP_TO_ONE and needed > 1):
         return f"No gain over {shown(champion.value)} in {metric}, which the champion has, can be shown by so few rows."
     return f"{told}: {shown(needed)}, where the champion has {shown(champion.value)}."
