@@ -96,13 +96,14 @@ def _show(lines: "list[TrainingLine]", names: list[str], request: RunsRequest) -
     show.table(columns, rows, f"Trainings of {request.model_name}")
     if any(not line.decision for line in lines):
         console.echo("~ was measured on the test rows of its training, and not judged.")
-    console.echo(f"Two of them on the same rows: mlops compare {lines[0].run_id[:DIGITS]} {_other(lines)}")
+    if len(lines) > 1:
+        console.echo(f"Two of them on the same rows: mlops compare {lines[0].run_id[:DIGITS]} {_other(lines)}")
 
 
 def _other(lines: "list[TrainingLine]") -> str:
     """What the first one is worth comparing with: the champion, unless it is that itself."""
     champions = [env for line in lines[1:] for env in line.champion_of]
-    return str(champions[-1]) if champions else lines[min(1, len(lines) - 1)].run_id[:DIGITS]
+    return str(champions[-1]) if champions else lines[1].run_id[:DIGITS]
 
 
 def _metric(line: "TrainingLine", name: str) -> str:

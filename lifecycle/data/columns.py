@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BLANK_GROUP, NO_TIME, OTHER_SIDE = "blank_group", "no_time", "other_side"
 
 ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
-KINDS = ("an ISO date or time", "an ISO time with an offset", "a number")
+KINDS = ("an ISO date or time without an offset", "an ISO time with an offset", "a number")
 """What a column of times may hold, one of them; where there is as much of two, the first."""
 
 Moment = Decimal | datetime

@@ -48,6 +48,7 @@ class NearDuplicates(Frozen):
 def departed(departures: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Phrases for people: how many rows of which input hold what the parent's train does not."""
     words = {"unseen": "of a new category", "below": "below its least value", "above": "above its greatest value"}
+    words["missing"] = "missing, which it seldom was"
     return [
         f"{rows:,} rows with {name!r:.60} {words[what]}" for name, of in departures.items() for what, rows in of.items()
     ]

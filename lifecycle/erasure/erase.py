@@ -177,7 +177,10 @@ def _nothing(places: Places, subject: Subject, planned: Erasure) -> Erasure:
     )
     if before:
         return planned.model_copy(update={"done": True})
-    raise NotFoundError("Nothing holds these rows.", "Texts are compared without case and runs of blanks.")
+    fix = "Texts are compared without case and runs of blanks."
+    if subject.ids:
+        fix = f"Ids are looked for in {subject.id_column!r} of sources and of batches that have it as key: check both."
+    raise NotFoundError("Nothing holds these rows.", fix)
 
 
 def _bury(places: Places, wanted: Wanted) -> None:

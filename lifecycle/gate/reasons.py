@@ -132,9 +132,10 @@ def _scores(facts: Facts) -> str:
 
 
 def _rival(done: Sequence[Check], facts: Facts) -> str:
-    """Who the challenger was not better than: the champion, or what the name of the check says."""
-    failed = [check.name for check in done if check.name.startswith(GAIN) and check.outcome != "pass"]
-    other = failed[0].partition(" over ")[2] if failed else ""
+    """Who the challenger was worse, else not better than: the champion, or what the name of the check says."""
+    failed = [check for check in done if check.name.startswith(GAIN) and check.outcome != "pass"]
+    worse = [check for check in failed if check.high is not None and check.high < 0]
+    other = next((check.name.partition(" over ")[2] for check in worse or failed), "")
     return other or (f"the champion {facts.champion}" if facts.champion else "an answer that takes no model")
 
 

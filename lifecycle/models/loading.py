@@ -18,7 +18,7 @@ from lifecycle.core.references import ModelRef, options_of
 from lifecycle.models import examples
 from lifecycle.models.forms import FORMS
 from lifecycle.models.mlmodel import description
-from lifecycle.models.pipelines import DO_NOT_USE
+from lifecycle.models.pipelines import DO_NOT_USE, OTHERWISE
 from lifecycle.storage.files import tree_digest
 from lifecycle.tracking.client import download
 
@@ -41,7 +41,7 @@ def private_copy(ref: ModelRef) -> Iterator[Path]:
         for path in folder.rglob(COMPILED):
             path.unlink()  # nobody has verified it, so it goes no further
         if not any(folder.rglob("*")):
-            raise IntegrityError(f"{ref.label}: its artifacts are missing.", "Roll back or train again.")
+            raise IntegrityError(f"{ref.label}: its artifacts are missing.", f"Roll back or train again. {OTHERWISE}")
         if not ref.artifact_sha256:
             what = f"{ref.label}: it was registered past this command and has no digest."
             again = f"mlops model register --source {ref.uri} {options_of(ref.name or '')}"

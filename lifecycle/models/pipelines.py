@@ -20,7 +20,11 @@ from lifecycle.problems.known import PROBLEMS
 MOST_EXPANDED, MOST_FOLD = 64 * 2**20, 300
 """A file that unpacks to more than both allow, bytes and times its size, is made to fill the memory."""
 TRUST = "If the code that it brings may run here, name its modules in the environment's settings: trusted_modules."
-DO_NOT_USE = "Do not use this model; roll back or train again."
+OTHERWISE = (
+    "A gate that needs it goes on once its files are back, or after mlops train --register, mlops promote --skip-gate."
+)
+DO_NOT_USE = f"Do not use this model; roll back or train again. {OTHERWISE}"
+"""Where no earlier champion is whole either, a training alone leads nowhere: there is nothing to compare it with."""
 
 
 def trusted_types() -> list[str]:

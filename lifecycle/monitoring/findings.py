@@ -104,6 +104,14 @@ class Measured(Frozen):
         """What is beyond its limit."""
         return tuple(line for line in self.lines if line.beyond)
 
+    @property
+    def told(self) -> str:
+        """In words what is beyond its limit; nothing can be said of no rows."""
+        beyond = ", ".join(f"{line.name} ({line.measure} {line.value:.3g})" for line in self.beyond)
+        if beyond:
+            return f"beyond the limits: {beyond}"
+        return "as when it was judged" if self.rows_in else "it has no rows"
+
 
 class Cause(Frozen):
     """What an alert is about: in how many of the batches, and how bad it was in the last of these."""

@@ -134,6 +134,9 @@ def join(delivery: Delivery) -> Joined:
     if report["unusable"] == len(read):
         what = f"{delivery.source.name}: not one of {len(read):,} rows has a key and a usable label in "
         raise DataError(f"{what}{delivery.label_column!r}.", "Name the column of the labels: --label-column")
+    if given.empty:
+        what = f"{delivery.source.name}: each key in {delivery.key_column!r} comes with different labels."
+        raise DataError(what, "Give each key one label: the one that holds.")
     known = {key for each in scored for key in each.answers.index}
     unknown = [key for key in given.index if key not in known]
     if len(unknown) == len(given):

@@ -58,10 +58,7 @@ def _watched(request: Watch) -> tuple[Alert, ...]:
             return ()
         found = measured(of_batch(published, baseline), baseline, rules, request.gate)
         store.keep(request.root, "drift", found)
-        beyond = ", ".join(f"{line.name} ({line.measure} {line.value:.3g})" for line in found.beyond)
-        logger.info(
-            "Measured %s: %s", folder.name, f"beyond the limits: {beyond}" if beyond else "as when it was judged"
-        )
+        logger.info("Measured %s: %s", folder.name, found.told)
     return tuple(store.untold(request.root, name, rules))
 
 

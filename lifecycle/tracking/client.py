@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import sqlite3
 import stat
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from lifecycle.core import secrets
 from lifecycle.core.errors import (
     ConfigError,
+    ConflictError,
     IntegrityError,
     MlopsError,
     NotFoundError,
@@ -126,7 +128,11 @@ def experiment(tracking_uri: str, name: str) -> str:
     """The id of an experiment, made if it is not there; its artifacts lie beside an embedded database.
 
     On Databricks an experiment is a place in the workspace: a name that is no path is one in its shared folder.
+
+    Raises:
+        ConflictError: Somebody has deleted it: its name stays taken, and no run can be made in it.
     """
+    from mlflow.entities import LifecycleStage
     from mlflow.exceptions import MlflowException
 
     mlflow, path = client(tracking_uri), database_path(tracking_uri)
@@ -135,6 +141,10 @@ def experiment(tracking_uri: str, name: str) -> str:
     location = (path.parent / moved_state.ARTIFACTS).as_uri() if path else None
     with translated():
         if found := mlflow.get_experiment_by_name(name):
+            if found.lifecycle_stage == LifecycleStage.DELETED:
+                restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+                fix = f"Restore it: MLFLOW_TRACKING_URI={shlex.quote(tracking_uri)} {restore}"
+                raise ConflictError(f"The experiment {name!r} was deleted in MLflow, with the trainings in it.", fix)
             return str(found.experiment_id)
         try:
             return str(mlflow.create_experiment(name, artifact_location=location, tags=TRAINING_MODE))

@@ -11,13 +11,16 @@ import stat
 import subprocess
 import sys
 import weakref
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
-from cli import ending
+from cli import ending, runs
 from lifecycle.core.errors import DataError
+from lifecycle.registry.leaderboard import TrainingLine
 from tests.conftest import ROOT
 
 WORDS = "👍 плохо mäßig 中"
@@ -228,3 +231,13 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     done = mlops("data", "list", home=tmp_path, program=program)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == b"Error: The working directory is no longer there. Change to one that is: cd\n"
+
+
+@pytest.mark.parametrize(("ids", "next_step"), [(["a" * 32], ""), (["a" * 32, "b" * 32], "aaaaaaaa bbbbbbbb")])
+def test_a_single_training_is_not_to_be_compared_with_itself(
+    ids: list[str], next_step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about: dict[str, Any] = {"at": datetime.now(UTC), "status": "FINISHED", "algorithm": "sgd", "dataset": "news 1"}
+    lines = [TrainingLine(run_id=run_id, params={}, metrics={}, decision="Accepted", **about) for run_id in ids]
+    runs._show(lines, [], runs.RunsRequest(model_name="news"))
+    assert capsys.readouterr().out.partition("mlops compare ")[2].strip() == next_step

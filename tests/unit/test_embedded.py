@@ -17,7 +17,7 @@ from mlflow.store.db.utils import _get_alembic_config
 
 from cli import ending, main
 from lifecycle import doctor, settings
-from lifecycle.core.errors import ConfigError, IntegrityError, MlopsError, TransientError
+from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, MlopsError, TransientError
 from lifecycle.storage import database_templates, embedded
 from lifecycle.tracking import client as tracking
 from tests.conftest import ROOT, tree
@@ -250,6 +250,17 @@ def test_a_missing_table_is_damage_and_not_waited_for(home: Path) -> None:
     execute(home / "mlflow.db", "DROP TABLE experiment_tags")
     with pytest.raises(IntegrityError, match="no such table: experiment_tags"), tracking.translated():
         tracking.client(f"sqlite:///{home / 'mlflow.db'}").get_experiment("0")
+
+
+def test_an_experiment_that_was_deleted_is_named_with_what_restores_it(home: Path) -> None:
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+    number = tracking.experiment(uri, "news-dev")
+    tracking.client(uri).delete_experiment(number)
+    with pytest.raises(ConflictError, match=r"'news-dev' was deleted in MLflow") as met:
+        tracking.experiment(uri, "news-dev")
+    assert met.value.fix.endswith(f"mlflow experiments restore --experiment-id {number}")
+    tracking.client(uri).restore_experiment(number)
+    assert tracking.experiment(uri, "news-dev") == number
 
 
 def test_beside_models_no_database_is_begun_anew(tmp_path: Path) -> None:

@@ -236,8 +236,9 @@ def test_rows_that_nothing_holds_are_said_to_be_unknown_and_nothing_is_written(
     here: Settings, subject: Subject
 ) -> None:
     before = tree(here.state)
-    with pytest.raises(NotFoundError, match="Nothing holds these rows"):
+    with pytest.raises(NotFoundError, match="Nothing holds these rows") as refused:
         erase([here], subject)
+    assert subject.id_column in refused.value.fix
     assert tree(here.state) == before
 
 

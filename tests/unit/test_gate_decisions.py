@@ -20,6 +20,7 @@ from lifecycle.evaluation.statistics import Measured
 from lifecycle.gate import checks
 from lifecycle.gate.contest import Contest, Terms
 from lifecycle.gate.decide import SHOWN_FLIPS, Comparison, Evidence, decide, decision_of
+from lifecycle.gate.present import advice
 from lifecycle.gate.proof.infrastructure import Proof
 from lifecycle.gate.verdict import REPLAY, Check, Verdict
 from lifecycle.problems.classification import metrics
@@ -410,6 +411,13 @@ def test_a_constant_answer_is_no_first_champion_by_any_metric(metric: str) -> No
     assert not verdict.promote
     assert outcomes(verdict)["classes never found"] == "fail"
     assert {outcome for name, outcome in outcomes(verdict).items() if "over always" in name} == {"fail"}
+
+
+def test_a_constant_answer_is_worse_than_chance_and_as_good_as_itself() -> None:
+    verdict = judged(case("ab" * 40, "a" * 80))
+    assert verdict.decision == "worse"
+    assert verdict.reasons[0].startswith("worse than chance")
+    assert advice.enough(verdict, 0.95) == "", "no gain of nothing would have been enough"
 
 
 @pytest.mark.parametrize("metric", ["f1_macro", "accuracy", "mcc", "recall.a", "log_loss", "roc_auc"])

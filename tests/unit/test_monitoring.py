@@ -252,6 +252,8 @@ def test_labels_that_come_later_say_how_well_each_batch_was_answered(watched: Wa
 
     more = rows.assign(cnt=rows["cnt"] + 300)
     odd = pd.DataFrame({"instant": ["nobody", "h1500", "h1500", ""], "cnt": [1.0, 2.0, 3.0, 4.0]})
+    with pytest.raises(DataError, match="each key in 'instant' comes with different labels"):
+        delivered(watched, odd.iloc[1:])
     bad = delivered(watched, pd.concat([more.tail(399), odd, more.tail(1)])[["instant", "cnt"]])
     assert (bad.new, bad.corrected, bad.repeated) == (100 + 1, 299, 1)
     assert (bad.contradictory, bad.unusable, bad.unknown) == (2, 1, 1)
@@ -392,6 +394,12 @@ def stream(bad: Sequence[bool], version: int = 1) -> list[Measured]:
         )
         for day, is_bad in enumerate(bad)
     ]
+
+
+def test_of_a_batch_without_rows_nothing_is_said() -> None:
+    fine, bad = stream([False, True])
+    assert (fine.told, fine.model_copy(update={"rows_in": 0}).told) == ("as when it was judged", "it has no rows")
+    assert bad.told.startswith("beyond the limits: ")
 
 
 @given(st.lists(st.booleans(), max_size=25), st.randoms(), st.integers(1, 4), st.integers(0, 3))

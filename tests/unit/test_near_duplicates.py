@@ -175,7 +175,7 @@ def test_a_dataset_is_divided_one_way(tmp_path: Path, first: dict[str, str], the
     ("column", "cell", "reason", "fragment"),
     [
         ("customer", " ", "blank_group", "'customer': ' ' is not a group"),
-        ("day", "soon", "no_time", "'day': 'soon' is not an ISO date or time"),
+        ("day", "soon", "no_time", "'day': 'soon' is not an ISO date or time without an offset"),
     ],
 )
 def test_a_cell_that_decides_nothing_sets_its_row_aside(

@@ -133,3 +133,10 @@ def test_a_refusal_says_which_gain_these_rows_would_have_shown() -> None:
     assert told.startswith(f"On these {REFUSED.rows:,} rows a gain of about {shown(needed)} in root_mean_squared_error")
     assert told.endswith(f"{shown(base - needed)}, where the champion has {shown(base)}."), "of an error less is better"
     assert advice.enough(FIRST, 0.95) == ""
+
+
+def test_a_champion_that_is_nearly_perfect_is_told_as_such() -> None:
+    """No error is below 0: `-0.254, where the champion has 0.006` is no advice."""
+    nearly = judged(case(NEW, answers(0.001)))
+    assert nearly.decision != "promote"
+    assert advice.enough(nearly, 0.95).startswith("No gain over ")

@@ -234,6 +234,7 @@ HINTS = {  # a table that cannot be read as it is declared, and how: what is sai
     "gzip without its suffix": ("it's.csv", gzip.compress(GOOD), ""),
     "a suffix without gzip": ("a b.csv.gz", GOOD, ""),
     "xz": ("a b.csv", lzma.compress(GOOD), ""),
+    "xz by its name": ("a b.jsonl.xz", lzma.compress(of_json()), ""),
     "a JSON array": ("a.json", ARRAY, ""),
     "JSON Lines in a text": ("a.txt", of_json(), ""),
     "CSV as JSON Lines": ("a.jsonl", GOOD, ""),

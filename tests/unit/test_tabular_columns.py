@@ -148,6 +148,9 @@ def test_what_was_learnt_tells_what_is_unlike() -> None:
         {"n": [0.0, 4.0, 5.0], "c": ["a", "z", None], "t": pd.to_datetime(["2025-01-01", "2026-01-05", None])}
     )
     assert departures(learnt, later, inputs) == {"n": {"below": 1, "above": 2}, "c": {"unseen": 1}, "t": {"below": 1}}
+    gone = later.assign(n=None, t=pd.NaT)
+    assert departures(learnt, gone, inputs) == {"n": {"missing": 3}, "c": {"unseen": 1}, "t": {"missing": 3}}
+    assert departures(learn(gone, inputs), gone, inputs) == {}
     many = pd.DataFrame({"n": 1.0, "c": [f"c{n}" for n in range(60)], "t": pd.Timestamp("2026-01-01")})
     assert len(learn(many, inputs)["c"]["categories"]) == 50
     assert departures(learn(many, inputs), later, inputs)["n"] == {"below": 1, "above": 2}
@@ -201,6 +204,15 @@ def test_a_number_with_many_values_is_a_regression_and_what_sums_to_it_is_droppe
         "registered": "drop",
     }
     assert "'casual' tells the target: casual + registered = cnt" in proposal.notes
+
+
+@pytest.mark.parametrize(
+    ("offsets", "column"), [(("", ""), "day"), (("Z", "+00:00"), "day"), (("", "Z"), None), (("+00:00", ""), None)]
+)
+def test_times_some_of_which_have_an_offset_divide_no_table(offsets: tuple[str, str], column: str | None) -> None:
+    days = pd.date_range("2026-01-01", periods=N)
+    rows = rentals().assign(day=[f"{day:%Y-%m-%dT%H:%M:%S}{offsets[n % 2]}" for n, day in enumerate(days)])
+    assert propose(rows).time_column == column
 
 
 def test_a_target_of_few_classes_is_a_classification_and_an_identifier_is_the_key() -> None:

@@ -158,7 +158,7 @@ def _require_text(source: Source, head: bytes) -> None:
         raise UnicodeError(f"it begins with the byte order mark of UTF-{32 if head.startswith(UTF_32) else 16}")
     if is_ascii_based and (known := _signed(source.name, head)):
         what, fix = known
-        here, plain = shlex.quote(source.uri), shlex.quote(re.sub(r"(\.(bz2|xz|zst|gz))?$", "", source.uri) + ".csv")
+        here, plain = shlex.quote(source.uri), shlex.quote(_unpacked(source.uri))
         raise DataError(f"{source.name}: this is {what}.", fix.format(here=here, plain=plain))
     if is_ascii_based and (encoding := _by_zeros(head)):
         what = f"{source.name}: every other byte is zero, as in a text in UTF-16 without a byte order mark."
@@ -171,6 +171,13 @@ def _by_zeros(head: bytes) -> str:
     shares = {name: half.count(0) / max(1, len(half)) for name, half in halves.items()}
     likely = max(shares, key=lambda name: shares[name])
     return likely if shares[likely] > MOSTLY and sum(shares.values()) < 1 + MOSTLY / 2 else ""
+
+
+def _unpacked(uri: str) -> str:
+    """What a packed file is called once it is unpacked: never as it is called now."""
+    plain = re.sub(r"\.(bz2|xz|zst)$", "", uri)
+    is_told = plain != uri and plain.endswith((".csv", ".tsv", ".jsonl", ".ndjson"))
+    return plain if is_told else plain.removesuffix(".gz") + ".csv"
 
 
 def _signed(name: str, head: bytes) -> tuple[str, str] | None:

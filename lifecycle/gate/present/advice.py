@@ -6,17 +6,22 @@ from lifecycle.gate.verdict import Check, Verdict
 from lifecycle.problems.findings import Interval, shown
 from lifecycle.settings.gate_rules import LOWER
 
+UP_TO_ONE = frozenset({"accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "mcc", "r2", "roc_auc"})
+
 
 def enough(verdict: Verdict, confidence: float) -> str:
     """The gain that would have been accepted on these rows, were it as uncertain as this one; empty if none was short.
 
     An interval is about as wide for a better challenger of the kind: its lower end would have reached the limit.
+    One that answers every row as its rival does has no width, and tells nothing of another one.
 
     Args:
         verdict: The refusal.
         confidence: Of the intervals in it.
     """
     short = [check for check in verdict.checks if check.name.startswith(GAIN) and check.outcome == "fail"]
+    if any(check.low == check.high for check in short):
+        return ""
     return next((_told(verdict, check, confidence) for check in short if check.low is not None), "")
 
 
@@ -30,4 +35,6 @@ def _told(verdict: Verdict, check: Check, confidence: float) -> str:
     if rival or champion is None:
         return f"{told}."
     needed = champion.value - gain if metric in LOWER else champion.value + gain
+    if (metric in LOWER and needed < 0) or (metric in UP_TO_ONE and needed > 1):
+        return f"No gain over {shown(champion.value)} in {metric}, which the champion has, can be shown by so few rows."
     return f"{told}: {shown(needed)}, where the champion has {shown(champion.value)}."

@@ -34,12 +34,13 @@ def _learnt(cells: "pd.Series", kind: str) -> dict[str, Any]:
 def departures(
     learnt: Mapping[str, Mapping[str, Any]], rows: "pd.DataFrame", inputs: Columns
 ) -> dict[str, dict[str, int]]:
-    """How many rows hold a value outside the range, or a category, that was not learnt, by input and what it is."""
+    """How many rows hold a value outside the range, or a category, that was not learnt, or suddenly none, by input."""
     counted = {}
     for column in inputs:
         if column.is_text:
             continue
-        unlike = _unlike(learnt.get(column.name, {}), rows[column.stored])
+        known, cells = learnt.get(column.name, {}), rows[column.stored]
+        unlike = _unlike(known, cells) | _missing(known, cells)
         counted[column.name] = {what: rows for what, rows in unlike.items() if rows}
     return {name: of for name, of in counted.items() if of}
 
@@ -57,3 +58,9 @@ def _unlike(learnt: Mapping[str, Any], cells: "pd.Series") -> dict[str, int]:
     if isinstance(least, str):
         least, greatest = pd.Timestamp(least), pd.Timestamp(greatest)
     return {"below": int((cells < least).sum()), "above": int((cells > greatest).sum())}
+
+
+def _missing(learnt: Mapping[str, Any], cells: "pd.Series") -> dict[str, int]:
+    """The rows without a cell, where they are most rows, and were not half as many."""
+    rows = int(cells.isna().sum())
+    return {"missing": rows} if 2 * rows > len(cells) and rows > 2 * learnt.get("missing", 1.0) * len(cells) else {}

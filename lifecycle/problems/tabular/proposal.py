@@ -54,6 +54,8 @@ WORDS = 4
 """A text of so many words is no category."""
 WHEN = {"year", "month", "week", "weekday", "day", "date", "hour", "time"}
 """Words in the names of columns that say when; they are given, not predicted."""
+OFFSET = r":\d\d[^+-]*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)$"
+"""What a time ends with that tells its zone."""
 GLANCE = 1000
 """Rows after which most columns turn out not to tell the target."""
 PAIRS = 40
@@ -276,11 +278,13 @@ def _tells(cells: "pd.Series[str]", truth: "pd.Series[str]") -> str:
 
 
 def _time(frame: pd.DataFrame, judged: Mapping[str, Judged], target: str | None) -> str | None:
-    """The first column of times by which the rows are sorted."""
+    """The first column of times by which the rows are sorted; of times some of which have an offset nobody knows."""
     for name, of in judged.items():
         if of.kind == "datetime" and name != target and not of.missing and of.distinct > 2:
-            times = pd.to_datetime(frame[name].str.strip(), format="ISO8601", errors="coerce", utc=True)
-            if times.is_monotonic_increasing or times.is_monotonic_decreasing:
+            cells = frame[name].str.strip()
+            times = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True)
+            is_sorted = times.is_monotonic_increasing or times.is_monotonic_decreasing
+            if is_sorted and cells.str.contains(OFFSET).nunique() == 1:
                 return name
     return None
 
