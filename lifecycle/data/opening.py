@@ -178,11 +178,11 @@ def _meant(path: Path | None) -> str:
     return ""
 
 
-def _as_one_file(path: Path | None) -> str:
+def _as_one_file(folder: Path) -> str:
     """How a folder of Parquet files, as Spark and others write a table, becomes a table that is read; else empty."""
-    if path is None or not path.is_dir() or not any(path.glob("*.parquet")):
+    if not any(folder.glob("*.parquet")):
         return ""
-    return f"Write its files as one: pandas.read_parquet({str(path)!r}).to_parquet('table.parquet')"
+    return f"Write its files as one: pandas.read_parquet({str(folder)!r}).to_parquet('table.parquet')"
 
 
 @contextmanager
@@ -199,8 +199,8 @@ def _fetched(source: Source) -> Iterator[BinaryIO]:
             raise refusal from None
         reasons = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder"}
         reason = reasons.get(type(error), f"is not readable ({error.strerror or type(error).__name__})")
-        way_out = _as_one_file(path) or f"{CHECK_PLACE}{_meant(path)}"
-        raise ConfigError(f"{source.public_uri} {reason}.", way_out) from None
+        way_out = path and isinstance(error, IsADirectoryError) and _as_one_file(path)
+        raise ConfigError(f"{source.public_uri} {reason}.", way_out or f"{CHECK_PLACE}{_meant(path)}") from None
     except (ImportError, TypeError) as error:  # TypeError: a scheme's file system that lacks its credentials
         raise ConfigError(f"{source.public_uri}: {error}", "Install the package that serves this scheme.") from None
     except ValueError as error:  # such as a NUL in a path
