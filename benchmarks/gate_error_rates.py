@@ -5,6 +5,7 @@ difference is known are drawn again and again, and each draw is decided by the c
 rules. Three classes (20, 50 and 30 % of the rows) are mistaken only for their neighbour in the middle, in such
 proportions that a model's macro F1 equals its accuracy: the champion's is 0.7, the challenger's 0.7 plus the true gain.
 On a share of the rows, the discordance, exactly one of them is right; where both are wrong, they mostly say the same.
+Of groups, such as customers, one half gains as much from the challenger as the other half loses, beside the true gain.
 
 The defaults take about half an hour on two idle cores; `--only tries` and so on take a part of it.
 """
@@ -30,7 +31,7 @@ from lifecycle.problems.known import named
 from lifecycle.problems.shares import wilson
 from lifecycle.settings.gate_rules import GateRules
 
-Kind = Literal["gain", "retraining", "first", "tries"]
+Kind = Literal["gain", "retraining", "first", "tries", "groups"]
 ROWS = (230, 1000, 2900, 5000)
 GAINS = (-0.03, -0.01, 0.0, 0.02, 0.035, 0.05)
 RETRAINED = (-0.02, 0.0, 0.015)
@@ -41,6 +42,8 @@ FIRST = {"always the same": 0.0, "by the frequencies": 0.0, "weak but honest": 0
 """Kinds of first champions, and on what share of the rows they know the answer instead of guessing it."""
 TRIES = (1, 50, 200)
 ROWS_OF_TRIES = 1000
+GROUPS, GAINS_OF_GROUPS, BY_GROUP = (6, 10, 20, 50), (0.0, 0.03), 0.06
+"""How many groups there are, true gains over all of them, and how much more or less one of them gains."""
 SHARES = np.array([0.2, 0.5, 0.3])
 NEGATIVE_FOR_NEUTRAL = 0.4
 """Share of the mistaken neutral rows that are called negative; it makes each class be called as often as it occurs."""
@@ -60,6 +63,12 @@ class Setting(NamedTuple):
     discordance: float
     gain: float
     reuse: Literal["spend", "count"] = "spend"
+    groups: int = 0
+
+    @property
+    def size(self) -> int:
+        """What there is the more of, the more is known: the column of the table."""
+        return self.groups or self.rows
 
 
 Counts = dict[Setting, Counter[str]]
@@ -79,7 +88,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = ("gain", "retraining", "first", "tries")
+    kinds = ("gain", "retraining", "first", "tries", "groups")
     parser.add_argument("--only", nargs="+", choices=kinds, default=kinds, help="which tables")
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="how many rows there are to compare on")
     parser.add_argument("--comparisons", type=int, default=2000, help="how many are drawn per setting")
@@ -100,6 +109,8 @@ def settings(rows: tuple[int, ...] = ROWS) -> Iterator[Setting]:
             yield Setting("first", size, 0.0, float(number))
     yield Setting("tries", ROWS_OF_TRIES, DISCORDANCE, 0.0)
     yield Setting("tries", ROWS_OF_TRIES, DISCORDANCE, 0.0, "count")
+    for groups, gain in product(GROUPS, GAINS_OF_GROUPS):
+        yield Setting("groups", ROWS_OF_TRIES, DISCORDANCE, gain, groups=groups)
 
 
 # What is drawn
@@ -116,11 +127,17 @@ def simulate(setting: Setting, rng: np.random.Generator) -> tuple[ClassScores, C
 def challenge(champion: ClassScores, setting: Setting, rng: np.random.Generator) -> ClassScores:
     """Draw a challenger on the champion's rows: it repairs some and breaks some."""
     truth, right = champion.truth, champion.label == champion.truth
-    repaired, broken = (setting.discordance + setting.gain) / 2, (setting.discordance - setting.gain) / 2
+    gain = setting.gain + (BY_GROUP * rng.choice([-1, 1], setting.groups)[groups_of(setting)] if setting.groups else 0)
+    repaired, broken = (setting.discordance + gain) / 2, (setting.discordance - gain) / 2
     flipped = rng.random(len(truth)) < np.where(right, broken / CHAMPION, repaired / (1 - CHAMPION))
     mistake = np.where(rng.random(len(truth)) < SAME_MISTAKE, champion.label, _mistakes(truth, rng))
     wrong = np.where(right, _mistakes(truth, rng), mistake)
     return predictions(truth, np.where(right ^ flipped, truth, wrong))
+
+
+def groups_of(setting: Setting) -> np.ndarray:
+    """The group of each row: all have as many."""
+    return np.arange(setting.rows) % setting.groups
 
 
 def first(setting: Setting, rng: np.random.Generator) -> ClassScores:
@@ -155,7 +172,9 @@ def promoted(challenger: ClassScores, champion: ClassScores, asked: Terms) -> bo
     if statistics.difference(asked.metric, challenger, champion) <= asked.limit:
         return False
     models, rules = (challenger, champion), asked.rules
-    measured = statistics.measure([asked.metric], *models, confidence=rules.confidence, resamples=rules.resamples)
+    measured = statistics.measure(
+        [asked.metric], *models, confidence=rules.confidence, resamples=rules.resamples, groups=asked.groups
+    )
     return checks.gain(measured, models, asked).outcome == "pass"
 
 
@@ -196,7 +215,8 @@ def decide(setting: Setting, rng: np.random.Generator, resamples: int) -> Iterat
         return
     else:
         contest = Contest(rule="retraining" if setting.kind == "retraining" else "gain")
-        accepted = promoted(*simulate(setting, rng), terms(rules, contest))
+        asked = terms(rules, contest)._replace(groups=groups_of(setting) if setting.groups else None)
+        accepted = promoted(*simulate(setting, rng), asked)
     if accepted:
         yield "promoted"
 
@@ -212,6 +232,7 @@ def _counted(chunk: _Chunk) -> tuple[Setting, Counter[str]]:
     found: Counter[str] = Counter()
     setting = chunk.setting
     numbers = [setting.rows, round(setting.discordance * 1000), round(1000 + setting.gain * 1000), len(setting.kind)]
+    numbers += [setting.groups] if setting.groups else []
     for each in chunk.comparisons:
         found.update(decide(setting, np.random.default_rng([chunk.seed, each, *numbers]), chunk.resamples))
     return setting, found
@@ -236,13 +257,13 @@ def _decided(asked: list[Setting], comparisons: int, resamples: int, seed: int, 
 
 def _table(kind: Kind, asked: list[Setting], counts: Counts, comparisons: int) -> Iterator[str]:
     """A line per setting and a column per number of rows, or of tries."""
-    columns: list[int] = list(TRIES) if kind == "tries" else sorted({each.rows for each in asked})
-    unit = "tries" if kind == "tries" else "rows"
+    columns: list[int] = list(TRIES) if kind == "tries" else sorted({each.size for each in asked})
+    unit = kind if kind in {"tries", "groups"} else "rows"
     yield f"| {kind} | {' | '.join(f'{column:,} {unit}' for column in columns)} |"
     yield f"|---|{'---:|' * len(columns)}"
     lines = dict.fromkeys(_named(each) for each in sorted(asked, key=lambda each: (each.discordance, each.gain)))
     for line in lines:
-        of_line = {each.rows: each for each in asked if _named(each) == line}
+        of_line = {each.size: each for each in asked if _named(each) == line}
         one = next(iter(of_line.values()))
         hits = [
             counts[one][str(column)] if kind == "tries" else counts[of_line[column]]["promoted"] for column in columns

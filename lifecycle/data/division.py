@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
-from lifecycle.data import split, twins, units
+from lifecycle.data import shared_texts, split, twins, units
 from lifecycle.data.columns import ByColumn
 from lifecycle.data.manifest import CreateDataRequest, Manifest, NearDuplicates, in_order
 from lifecycle.data.shared_texts import BySharedTexts
@@ -43,6 +43,15 @@ class Earlier(NamedTuple):
         if self.rows is None:
             return {}
         return dict(zip(identities(self.rows["key"]).tolist(), self.rows["split"].tolist(), strict=True))
+
+
+def groups_of(manifest: Manifest, rows: "pd.DataFrame") -> "pd.Series[str] | None":
+    """What rows of a version have in common and is on one split alone: a cell, or texts; None where it is not so."""
+    if group := manifest.parameters.get("group_column"):
+        return rows[f"source_{group}"].str.strip()
+    if manifest.parameters.get("group_texts"):
+        return shared_texts.together(rows, tuple(column.stored for column in manifest.inputs))
+    return None
 
 
 def identities(keys: "pd.Series[str]") -> "pd.Series[str]":

@@ -9,7 +9,7 @@ import pandas as pd
 from lifecycle.core.errors import IntegrityError
 from lifecycle.problems.classification.scores import told_classes
 from lifecycle.problems.known import Problem
-from lifecycle.problems.metric import Scores
+from lifecycle.problems.metric import Codes, Scores
 
 IDENTITY = 16
 """The first digits of a key, 64 bits: rows that share them are the same to a model that was trained on one of them."""
@@ -24,10 +24,16 @@ class Comparable(NamedTuple):
     left_out: dict[str, int]
     knows: dict[str, set[str]]
     """The classes of each model that tells their probabilities."""
+    groups: Codes | None = None
+    """Which rows have something in common, by the number of each one's group; None where each stands for itself."""
 
 
 def comparable(
-    problem: Problem, truth: pd.DataFrame, answers: Mapping[str, pd.DataFrame], seen: Mapping[str, set[int]]
+    problem: Problem,
+    truth: pd.DataFrame,
+    answers: Mapping[str, pd.DataFrame],
+    seen: Mapping[str, set[int]],
+    groups: "pd.Series[str] | None" = None,
 ) -> Comparable:
     """Join stored answers on the rows of a dataset by their key, whatever order they were stored in.
 
@@ -36,6 +42,7 @@ def comparable(
         truth: The rows of the split: `row, key`, the target, the inputs and the columns of the source.
         answers: Of the `challenger` and, if there is one, of the `champion`.
         seen: The first 64 bits of the keys of the rows that each model was fitted on.
+        groups: What rows have in common, such as their customer.
 
     Raises:
         IntegrityError: A model's answers lack a row, repeat one, carry another truth, or are not usable scores.
@@ -55,6 +62,7 @@ def comparable(
         challenger=models["challenger"],
         champion=models.get("champion"),
         left_out={role: int(mask.sum()) for role, mask in trained.items()},
+        groups=None if groups is None else pd.factorize(groups.iloc[kept])[0],
         knows={role: known for role, frame in answers.items() if (known := {*told_classes(frame).values()})},
     )
 

@@ -69,13 +69,15 @@ def measure(
     *,
     confidence: float,
     resamples: int,
+    groups: Codes | None = None,
 ) -> Measured:
-    """Measure both models, with percentile intervals of one seeded bootstrap over the rows.
+    """Measure both models, with percentile intervals of one seeded bootstrap over the rows, or over groups of rows.
 
     Every resample draws rows, and both models are measured on the same ones with every metric: the gains are paired,
     and their intervals are a little wider, see `_expanded`.
-    A plain share of rows (accuracy, precision and recall of a class) has Wilson's interval instead. A metric of one's
-    own has fewer resamples, `metrics.OWN_RESAMPLES`. What cannot be measured is left out with its reason.
+    A plain share of rows (accuracy, precision and recall of a class) has Wilson's interval instead, unless there
+    are groups. A metric of one's own has fewer resamples, `metrics.OWN_RESAMPLES`. What cannot be measured is left out
+    with its reason.
     """
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
     found = Measured({}, {}, {}, {})
@@ -83,9 +85,9 @@ def measure(
         return found._replace(unmeasurable={metric.name: "there are fewer than two rows" for metric in metrics})
     for limit, group in groupby(sorted(metrics, key=most_resamples), key=most_resamples):
         alike = {metric.name: metric for metric in group}
-        drawn, reasons = bootstrapped(list(alike.values()), models, confidence, min(resamples, limit))
+        drawn, reasons = bootstrapped(list(alike.values()), models, confidence, min(resamples, limit), groups)
         for (role, name), spread in drawn.items():
-            rate = alike[name].rate if role in models else None
+            rate = alike[name].rate if role in models and groups is None else None
             getattr(found, role)[name] = _share(rate(models[role]), confidence) if rate else spread.interval
         found.unmeasurable.update(reasons)
     return found
@@ -129,31 +131,36 @@ def discordance(challenger: Scores, champion: Scores) -> Discordance:
     return Discordance(broken, repaired, p, flips.test, flips.words)
 
 
-def randomised_p(metric: Metric, challenger: Scores, champion: Scores, *, resamples: int) -> float:
+def randomised_p(
+    metric: Metric, challenger: Scores, champion: Scores, *, resamples: int, groups: Codes | None = None
+) -> float:
     """One-sided p of the gain if it were chance alone which of the two models gave which prediction.
 
-    In each row the two predictions are swapped or not; p is the share of such swaps whose gain is at least the one
-    that was seen. Only rows that differ matter. Where they have no more than `resamples` ways of being swapped, all
-    are tried and p is exact. Of more ways some are drawn; where fewer than `COUNTED` of these reach the gain, p is that
-    of a normal distribution with their mean and spread, as wide a tail as sums of swaps have.
+    In each row, or in all rows of a group, the two predictions are swapped or not; p is the share of such swaps whose
+    gain is at least the one that was seen. Only rows that differ matter. Where they have no more than `resamples` ways
+    of being swapped, all are tried and p is exact. Of more ways some are drawn; where fewer than `COUNTED` of these
+    reach the gain, p is that of a normal distribution with their mean and spread, as wide a tail as sums of swaps have.
 
     Raises:
         MetricError: The metric cannot be measured.
     """
     if len(challenger.truth) < 2:
         raise MetricError("there are fewer than two rows")
-    differ = np.flatnonzero(differing(metric, challenger, champion))
-    rows = np.append(differ, np.setdiff1d([0, 1], differ))[: max(2, len(differ))]  # one alone scipy does not take
-    gain, tried = _gain_of_swaps(metric, challenger, champion, rows), min(resamples, most_resamples(metric))
-    batch = max(1, CELLS // len(rows))
+    rows = np.flatnonzero(differing(metric, challenger, champion))
+    swap = np.arange(len(rows)) if groups is None else np.unique(groups[rows], return_inverse=True)[1]
+    units = max(2, int(swap.max(initial=-1)) + 1)  # one alone scipy does not take; to swap nothing changes nothing
+    swaps = sparse.coo_array((np.ones(len(rows)), (rows, swap)), shape=(len(challenger.truth), units))
+    gain = _gain_of_swaps(metric, challenger, champion, swaps)
+    tried = min(resamples, most_resamples(metric))
+    batch = max(1, CELLS // units)
 
     def statistic(swapped: Floats, _: Floats, axis: int) -> Floats:
-        flat = np.moveaxis(swapped, axis, 0).reshape(len(rows), -1)
+        flat = np.moveaxis(swapped, axis, 0).reshape(units, -1)
         gains = [gain(flat[:, start : start + batch]) for start in range(0, flat.shape[1], batch)]
         return np.concatenate(gains).reshape(swapped.shape[:-1])
 
     found = stats.permutation_test(
-        (np.zeros(len(rows)), np.ones(len(rows))),
+        (np.zeros(units), np.ones(units)),
         statistic,
         permutation_type="samples",
         vectorized=True,
@@ -164,7 +171,7 @@ def randomised_p(metric: Metric, challenger: Scores, champion: Scores, *, resamp
     )
     if not np.isfinite([found.statistic, *found.null_distribution]).all():
         raise MetricError(f"{metric.name} is undefined on these rows")
-    return _tail(float(found.statistic), found.null_distribution, float(found.pvalue), exact=2 ** len(rows) <= tried)
+    return _tail(float(found.statistic), found.null_distribution, float(found.pvalue), exact=2**units <= tried)
 
 
 def _tail(seen: float, swapped: Floats, p: float, *, exact: bool) -> float:
@@ -182,7 +189,15 @@ def difference(metric: Metric, challenger: Scores, champion: Scores) -> float:
         return math.nan
 
 
-def spread(metric: Metric, challenger: Scores, champion: Scores, *, confidence: float, resamples: int) -> float:
+def spread(
+    metric: Metric,
+    challenger: Scores,
+    champion: Scores,
+    *,
+    confidence: float,
+    resamples: int,
+    groups: Codes | None = None,
+) -> float:
     """The variance of the gain of two models like these, times the rows.
 
     Few rows that differ say little about how many will: the bootstrap's variance is raised in the proportion in which
@@ -193,7 +208,8 @@ def spread(metric: Metric, challenger: Scores, champion: Scores, *, confidence: 
     rows = len(challenger.truth)
     differs = wilson(int(differing(metric, challenger, champion).sum()), rows, confidence)
     models = {"challenger": challenger, "champion": champion}
-    drawn, _ = bootstrapped([metric], models, confidence, min(resamples, most_resamples(metric), ERROR_RESAMPLES))
+    tried = min(resamples, most_resamples(metric), ERROR_RESAMPLES)
+    drawn, _ = bootstrapped([metric], models, confidence, tried, groups)
     error = drawn["gain", metric.name].error if ("gain", metric.name) in drawn else 0.0
     variance = error**2 * rows * (differs.high / differs.value if differs.value else 1)
     if reads_labels(metric) or not variance:
@@ -225,8 +241,12 @@ def _quantiles(risk: float, power: float) -> float:
     return float(norm.isf(risk) + norm.ppf(power))
 
 
-def _gain_of_swaps(metric: Metric, challenger: Scores, champion: Scores, rows: Codes) -> Callable[[Floats], Floats]:
-    """The gain if in some of `rows` the predictions had been the other model's, for swaps of shape (rows, resamples).
+def _gain_of_swaps(
+    metric: Metric, challenger: Scores, champion: Scores, swaps: sparse.coo_array
+) -> Callable[[Floats], Floats]:
+    """The gain if in some rows the predictions had been the other model's, for swaps of shape (swaps, resamples).
+
+    `swaps`, of shape (rows, swaps), says which row takes part in which.
 
     Both models' predictions are one table, and a swap moves weight between two rows of it.
     """
@@ -237,10 +257,11 @@ def _gain_of_swaps(metric: Metric, challenger: Scores, champion: Scores, rows: C
     mine, everything = (
         np.bincount(part, minlength=len(both.truth))[:, None].astype(float) for part in (place[0::2], place)
     )
-    swap, one = np.arange(len(rows)), np.ones(len(rows))
+    rows, swap = swaps.coords
+    one = np.ones(len(rows))
     moves = sparse.csr_array(
         (np.append(-one, one), (np.append(place[2 * rows], place[2 * rows + 1]), np.append(swap, swap))),
-        shape=(len(both.truth), len(rows)),
+        shape=(len(both.truth), swaps.shape[1]),
     )
 
     def gain(swapped: Floats) -> Floats:

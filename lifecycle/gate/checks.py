@@ -21,10 +21,10 @@ from lifecycle.gate.verdict import REPLAY, Check
 from lifecycle.problems import shares
 from lifecycle.problems.findings import BehaviourLine, Interval, SliceLine, shown
 from lifecycle.problems.known import Problem
-from lifecycle.problems.metric import Metric, Scores
+from lifecycle.problems.metric import Codes, Metric, Scores
 from lifecycle.settings.gate_rules import GateRules
 
-ROWS, GAIN, CLASSES = "comparable rows", "gain in", "classes of the champion"
+ROWS, GROUPS, GAIN, CLASSES = "comparable rows", "groups of rows", "gain in", "classes of the champion"
 TOLD_SLICES = 2
 """How many of the slices that fail a reason names; the verdict lists all."""
 
@@ -35,6 +35,15 @@ class Rival(NamedTuple):
     label: str
     challenger: Scores
     scores: Scores
+    groups: Codes | None = None
+
+
+def enough_groups(groups: Codes | None, risk: float) -> Iterator[Check]:
+    """Whether the rows are of enough groups: n of them can be swapped in 2^n ways, so no p is below 2^-n."""
+    if groups is not None:
+        count, needed = len(np.unique(groups)), math.ceil(-math.log2(risk))
+        outcome = "pass" if count >= needed else "not_enough_data"
+        yield Check(name=GROUPS, outcome=outcome, value=count, limit=needed)
 
 
 def enough_rows(rows: pd.DataFrame, left_out: Mapping[str, int], rules: GateRules, *, classes: bool = True) -> Check:
@@ -82,7 +91,8 @@ def predecessors(rivals: Sequence[Rival], terms: Terms) -> Iterator[Check]:
         best = min(rivals, key=lambda rival: _lead(terms.metric, rival))
         models = best.challenger, best.scores
         name = f"{GAIN} {terms.metric.name} over the earlier champion {best.label}"
-        yield _gained(name, _measured(terms, models), models, terms)
+        own = terms._replace(groups=best.groups)
+        yield _gained(name, _measured(own, models), models, own)
 
 
 def _lead(metric: Metric, rival: Rival) -> float:
@@ -96,7 +106,7 @@ def beyond_trivial(problem: Problem, challenger: Scores, terms: Terms) -> Iterat
     rules = terms.rules.model_copy(update={"min_gain": 0.0})
     try:
         for name, metric, answer in problem.judging.trivial(challenger, rules):
-            own, models = Terms(metric, rules, terms.contest), (challenger, answer)
+            own, models = terms._replace(metric=metric, rules=rules), (challenger, answer)
             yield _gained(f"{GAIN} {metric.name} over {name}", _measured(own, models), models, own)
     except MetricError as error:
         detail = f"cannot be measured: {error}"
@@ -131,7 +141,9 @@ def lost_classes(knows: Mapping[str, Collection[str]], rules: GateRules) -> Iter
 
 def _measured(terms: Terms, models: tuple[Scores, Scores]) -> Measured:
     rules = terms.rules
-    return statistics.measure([terms.metric], *models, confidence=rules.confidence, resamples=rules.resamples)
+    return statistics.measure(
+        [terms.metric], *models, confidence=rules.confidence, resamples=rules.resamples, groups=terms.groups
+    )
 
 
 def _gained(name: str, measured: Measured, models: tuple[Scores, Scores], terms: Terms) -> Check:
@@ -139,7 +151,7 @@ def _gained(name: str, measured: Measured, models: tuple[Scores, Scores], terms:
     if found is None:
         return _against(name, None, limit, False, measured, metric.name)
     flips = statistics.discordance(*models)
-    p = statistics.randomised_p(metric, *models, resamples=terms.rules.resamples)
+    p = statistics.randomised_p(metric, *models, resamples=terms.rules.resamples, groups=terms.groups)
     may_be_same = terms.contest.rule == "retraining" or (limit < 0 and terms.rules.max_churn is not None)
     differs = may_be_same or bool(differing(metric, *models).any())
     surely, why = _surely_above(found, models, terms)
@@ -159,7 +171,9 @@ def _surely_above(found: Interval, models: tuple[Scores, Scores], terms: Terms) 
     metric, rules, risk = terms.metric, terms.rules, terms.risk
     low = statistics.at_risk(found, rules.confidence, risk).low
     if terms.limit < 0:
-        variance = statistics.spread(metric, *models, confidence=rules.confidence, resamples=rules.resamples)
+        variance = statistics.spread(
+            metric, *models, confidence=rules.confidence, resamples=rules.resamples, groups=terms.groups
+        )
         careful = statistics.careful_low(found.value, variance, len(models[0].truth), risk=risk)
         if careful < low:
             return careful, "with as many more rows that differ as chance may have hidden"

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from lifecycle.core.frozen import Frozen
 from lifecycle.gate.verdict import Rule
-from lifecycle.problems.metric import Metric
+from lifecycle.problems.metric import Codes, Metric
 from lifecycle.settings.gate_rules import GateRules
 
 
@@ -34,11 +34,12 @@ class Contest(Frozen):
 
 
 class Terms(NamedTuple):
-    """How two models are compared: by which metric, by which rules, in which contest."""
+    """How two models are compared: by which metric, by which rules, in which contest, on rows of which groups."""
 
     metric: Metric
     rules: GateRules
     contest: Contest
+    groups: Codes | None = None
 
     @property
     def limit(self) -> float:

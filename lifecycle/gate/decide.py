@@ -28,7 +28,7 @@ from lifecycle.problems.behaviour.suites import Suite
 from lifecycle.problems.contract import Columns, described
 from lifecycle.problems.findings import BehaviourLine, SliceLine
 from lifecycle.problems.known import Problem
-from lifecycle.problems.metric import Mask, Scores, own_digest, value_of
+from lifecycle.problems.metric import Codes, Mask, Scores, own_digest, value_of
 from lifecycle.settings.gate_rules import JUDGED, GateRules
 
 SHOWN_FLIPS = 20
@@ -64,13 +64,15 @@ class Evidence(NamedTuple):
     doubts: tuple[Check, ...] = ()
     """What speaks against what somebody says of the rows that the challenger has seen."""
     trained_on: Mapping[str, str] = {}
+    groups: Codes | None = None
+    """Which rows have something in common."""
 
     def terms(self, rules: GateRules) -> Terms:
         """How the two are compared by the rules of an environment; shares of the champion's value become numbers."""
         rules = self.problem.judging.completed(rules)
         metric = self.problem.judging.named(rules.metric, rules)
         unit = abs(value_of(metric, self.champion or self.challenger)) if metric.in_units and len(self.rows) else 1.0
-        return Terms(metric, rules.in_units(unit) if math.isfinite(unit) else rules, self.contest)
+        return Terms(metric, rules.in_units(unit) if math.isfinite(unit) else rules, self.contest, self.groups)
 
 
 class _Findings(NamedTuple):
@@ -97,11 +99,12 @@ def decide(comparison: Comparison, evidence: Evidence, rules: GateRules, suites:
         raise IntegrityError(what)
     terms = evidence.terms(rules)
     has_classes = bool(evidence.challenger.classes)
-    size = checks.enough_rows(evidence.rows, evidence.left_out, rules, classes=has_classes)
-    if size.outcome != "pass":
-        return _verdict(comparison, evidence, terms, (size,), None)
+    enough = checks.enough_rows(evidence.rows, evidence.left_out, rules, classes=has_classes)
+    size = (enough, *checks.enough_groups(evidence.groups, terms.risk))
+    if any(check.outcome != "pass" for check in size):
+        return _verdict(comparison, evidence, terms, size, None)
     found = _findings(evidence, terms, suites)
-    done = [size, *evidence.doubts, *_compared(evidence, found, terms)]
+    done = [*size, *evidence.doubts, *_compared(evidence, found, terms)]
     if rules.mode == "dry_run" or all(check.outcome == "pass" for check in done):
         done += _proven(evidence, rules)
     return _verdict(comparison, evidence, terms, tuple(done), found)
@@ -114,7 +117,11 @@ def _findings(evidence: Evidence, terms: Terms, suites: tuple[Suite, ...]) -> _F
     models = evidence.challenger, evidence.champion
     return _Findings(
         measured=statistics.measure(
-            list(wanted.values()), *models, confidence=rules.confidence, resamples=rules.resamples
+            list(wanted.values()),
+            *models,
+            confidence=rules.confidence,
+            resamples=rules.resamples,
+            groups=evidence.groups,
         ),
         variance=_variance(evidence, terms),
         slices=slices(evidence.problem, evidence.inputs, evidence.rows, *models, rules),
@@ -182,6 +189,8 @@ def _verdict(
 
 def measured(comparison: Comparison, evidence: Evidence, rules: GateRules) -> Measurements:
     """The same two models without rules, checks and decision, for whoever only wants to know how they differ."""
+    if evidence.groups is not None and not evidence.groups.any():
+        evidence = evidence._replace(groups=None)  # of one group alone nothing can be drawn
     terms = evidence.terms(rules)
     found = _measurements(evidence, terms, _findings(evidence, terms, ()))
     deciding = {name: value for name, value in found["metrics"].items() if name == terms.metric.name}
@@ -284,7 +293,9 @@ def _variance(evidence: Evidence, terms: Terms) -> float:
     if evidence.champion is None or len(evidence.rows) < 2:
         return 0.0
     rules, models = terms.rules, (evidence.challenger, evidence.champion)
-    spread = statistics.spread(terms.metric, *models, confidence=rules.confidence, resamples=rules.resamples)
+    spread = statistics.spread(
+        terms.metric, *models, confidence=rules.confidence, resamples=rules.resamples, groups=evidence.groups
+    )
     return spread if math.isfinite(spread) else 0.0
 
 

@@ -13,7 +13,7 @@ from lifecycle.core.errors import DataError, IntegrityError, MlopsError, Transie
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Environment, ProblemName, Side
 from lifecycle.core.references import ModelRef
-from lifecycle.data import dataset, lock
+from lifecycle.data import dataset, division, lock
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.comparable import Comparable, comparable
 from lifecycle.evaluation.evaluate import EvaluateRequest
@@ -169,7 +169,7 @@ def _comparable(request: JudgeRequest, truth: pd.DataFrame, other: ModelRef | No
     answers = {role: evaluation.stored(_evaluation(request, model)) for role, model in models.items()}
     seen = {role: {int(key) for key in evaluation.trained_keys(model)} for role, model in models.items()}
     manifest = dataset.load(request.data_root, request.data_name, request.data_version)
-    return comparable(named(manifest.problem), truth, answers, seen)
+    return comparable(named(manifest.problem), truth, answers, seen, division.groups_of(manifest, truth))
 
 
 def _rivals(request: JudgeRequest, truth: pd.DataFrame) -> Iterator[Rival]:
@@ -177,7 +177,7 @@ def _rivals(request: JudgeRequest, truth: pd.DataFrame) -> Iterator[Rival]:
     for model in request.rivals:
         same = _comparable(request, truth, model)
         if same.champion and len(same.rows) >= request.rules.min_rows:
-            yield Rival(model.label, same.challenger, same.champion)
+            yield Rival(model.label, same.challenger, same.champion, same.groups)
 
 
 def _doubts(request: JudgeRequest, same: Comparable) -> tuple[Check, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from lifecycle.gate.checks import CLASSES, GAIN
+from lifecycle.gate.checks import CLASSES, GAIN, GROUPS
 from lifecycle.gate.contest import Contest
 from lifecycle.gate.doubt import TOO_FAR, TOO_GOOD
 from lifecycle.gate.verdict import REPLAY, Check, Decision
@@ -57,8 +57,9 @@ def told(decision: Decision, done: Sequence[Check], facts: Facts) -> Iterator[st
     for check in done:
         if check.outcome == "not_enough_data":
             told = ", ".join(filter(None, (f"{check.value:g} {check.name}", check.detail)))
-            needed = f"; {check.limit:g} rows are needed" if (check.value or 0) < (check.limit or 0) else ""
-            yield f"{told}{needed}{_worthwhile(facts)}"
+            of = "groups" if check.name == GROUPS else "rows"
+            needed = f"; {check.limit:g} {of} are needed" if (check.value or 0) < (check.limit or 0) else ""
+            yield f"{told}{needed}{_worthwhile(facts) if of == 'rows' else ' to tell any difference from chance'}"
         elif check.outcome == "fail" and check.name.startswith(GAIN) and check.value is not None:
             limit = f"its interval must lie above {briefly(check.limit or 0)}"
             yield f"{check.name} is {_interval(check)}: {limit} ({check.detail}){_tolerated(facts)}"
@@ -86,7 +87,8 @@ def _sentence(decision: Decision, done: Sequence[Check], facts: Facts) -> str:
             )
             return f"these {rows} cannot tell whether it {what}: {_shown(worth, facts)}"
         case "not_enough_data":
-            return f"too few rows to judge on: {rows} that {'neither has' if facts.champion else 'it has not'} seen"
+            of = "groups" if any(check.name == GROUPS and check.outcome == decision for check in done) else "rows"
+            return f"too few {of} to judge on: {rows} that {'neither has' if facts.champion else 'it has not'} seen"
     better = "no worse" if facts.contest.rule == "retraining" else "better"
     plain = PLAIN | {GAIN: f"it could not be shown to be {better} than {rival}"}
     return "; ".join(dict.fromkeys(_plain(check, plain) for check in done if check.outcome == "fail")) or NOTHING

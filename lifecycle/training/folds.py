@@ -7,7 +7,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.refusals import refused_by_the_library
-from lifecycle.data import columns, division, shared_texts
+from lifecycle.data import columns, division
 from lifecycle.data.manifest import Manifest
 from lifecycle.problems.known import named
 
@@ -51,16 +51,13 @@ class Folds(NamedTuple):
             ConfigError: There are too few rows, groups or classes for so many.
         """
         problem, parameters = named(self.manifest.problem), self.manifest.parameters
-        target, groups, shuffled = rows[problem.learning.target], None, {"shuffle": True, "random_state": self.seed}
+        target, shuffled = rows[problem.learning.target], {"shuffle": True, "random_state": self.seed}
         if time := parameters.get("time_column"):
             order = columns.in_order(rows[f"source_{time}"])
             with refused_by_the_library("Cross-validation: ", ConfigError, "Ask for fewer --folds."):
                 return [(order[fit], order[measure]) for fit, measure in TimeSeriesSplit(self.times).split(order)]
-        if group := parameters.get("group_column"):
-            groups = rows[f"source_{group}"].str.strip()
-        elif parameters.get("group_texts"):
-            groups = shared_texts.together(rows, tuple(column.stored for column in self.manifest.inputs))
-        elif (identities := division.identities(rows["key"])).duplicated().any():
+        groups = division.groups_of(self.manifest, rows)
+        if groups is None and (identities := division.identities(rows["key"])).duplicated().any():
             groups = identities  # equal rows, which the version keeps on one split
         if groups is not None:
             by = StratifiedGroupKFold if problem.table.has_classes else GroupKFold
