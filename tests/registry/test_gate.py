@@ -133,7 +133,7 @@ def test_an_always_same_answer_is_no_first_champion(court: Court) -> None:
     same = rows.assign(label="neutral", score=1.0)[["row", "key", "truth", "label", "score"]]
     verdict = court.judge(court.pose(court.state.regression, same, trained_on=[]), None)
     assert (verdict.decision, verdict.promote) == ("worse", False)
-    assert verdict.reasons[0] == "worse than always 'negative'"
+    assert verdict.reasons[0] == "worse than chance"
 
 
 def test_a_better_challenger_is_accepted_with_the_rows_it_repairs(court: Court) -> None:

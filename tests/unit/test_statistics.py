@@ -274,7 +274,7 @@ def test_a_handful_of_lucky_rows_is_not_a_gain(repaired: int, above: bool, accep
     assert statistics.accepts_gain(gain, p, min_gain=0.0, risk=0.025) is accepted
 
 
-@pytest.mark.parametrize("risk", [0.025, 0.01, 0.001, 1e-5])
+@pytest.mark.parametrize("risk", [(1 - 0.95) / 2, (1 - 0.95) / 3, 0.01, 0.001, 1e-5])
 def test_an_interval_of_less_risk_is_wider_as_the_normal_quantiles_are(risk: float) -> None:
     found = statistics.at_risk(Interval(value=0.1, low=0.05, high=0.2), 0.95, risk)
     wider = NormalDist().inv_cdf(1 - risk) / NormalDist().inv_cdf(0.975)
