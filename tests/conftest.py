@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -42,10 +43,14 @@ if main_module.__spec__ is None and not hasattr(main_module, "__file__"):
     main_module.__spec__ = ModuleSpec("pytest.__main__", None)
 
 # started in the background by a shell, or by nohup: commands that a test interrupts would inherit that they are deaf
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+HEARD: dict[signal.Signals, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGQUIT: signal.SIG_DFL,
+}
+for number, handler in HEARD.items():
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # a busy machine is no counterexample
 hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
