@@ -134,14 +134,10 @@ def join(delivery: Delivery) -> Joined:
     if report["unusable"] == len(read):
         what = f"{delivery.source.name}: not one of {len(read):,} rows has a key and a usable label in "
         raise DataError(f"{what}{delivery.label_column!r}.", "Name the column of the labels: --label-column")
-    if given.empty:
-        what = f"{delivery.source.name}: each key in {delivery.key_column!r} comes with different labels."
-        raise DataError(what, "Give each key one label: the one that holds.")
     known = {key for each in scored for key in each.answers.index}
     unknown = [key for key in given.index if key not in known]
     if len(unknown) == len(given):
-        what = f"{delivery.source.name}: none of {len(read):,} keys in {delivery.key_column!r} was scored."
-        raise DataError(what, "Name the column that was the key of the batch: --key-column")
+        raise _nothing_joins(delivery, read[delivery.key_column], known)
     others = _other_classes(delivery, scored, given)
     if sliced:
         values = rows[[*sliced]].set_axis(digests(rows[delivery.key_column])).groupby(level=0).last()
@@ -158,6 +154,15 @@ def join(delivery: Delivery) -> Joined:
     measured = _kept(delivery, about)
     store.refresh(delivery.root, delivery.name, delivery.rules)
     return Joined(rows=len(read), **report, other_classes=others, lag_days=_lag(about, given), batches=measured)
+
+
+def _nothing_joins(delivery: Delivery, keys: "pd.Series[str]", known: set[str]) -> DataError:
+    """Why no label could be used: its keys were never scored, or those that were have more than one."""
+    if known.isdisjoint(digests(keys)):
+        what = f"{delivery.source.name}: none of {len(keys):,} keys in {delivery.key_column!r} was scored."
+        return DataError(what, "Name the column that was the key of the batch: --key-column")
+    what = f"{delivery.source.name}: each scored key in {delivery.key_column!r} comes with different labels."
+    return DataError(what, "Give each key one label: the one that holds.")
 
 
 def _other_classes(delivery: Delivery, scored: list[Scored], given: "pd.Series[str]") -> dict[str, int]:

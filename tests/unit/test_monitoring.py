@@ -252,7 +252,7 @@ def test_labels_that_come_later_say_how_well_each_batch_was_answered(watched: Wa
 
     more = rows.assign(cnt=rows["cnt"] + 300)
     odd = pd.DataFrame({"instant": ["nobody", "h1500", "h1500", ""], "cnt": [1.0, 2.0, 3.0, 4.0]})
-    with pytest.raises(DataError, match="each key in 'instant' comes with different labels"):
+    with pytest.raises(DataError, match="each scored key in 'instant' comes with different labels"):
         delivered(watched, odd.iloc[1:])
     bad = delivered(watched, pd.concat([more.tail(399), odd, more.tail(1)])[["instant", "cnt"]])
     assert (bad.new, bad.corrected, bad.repeated) == (100 + 1, 299, 1)
