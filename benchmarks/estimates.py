@@ -30,6 +30,7 @@ from lifecycle.problems import distributions
 from lifecycle.problems.contract import Column
 from lifecycle.problems.distributions import Distribution
 from lifecycle.problems.known import named
+from lifecycle.problems.metric import Metric, reads_labels
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import MonitoringRules
 
@@ -94,16 +95,8 @@ def day(load: Workload, yardstick: Yardstick, rows: pd.DataFrame, number: int) -
         )
         for each, _ in baseline.learnt.estimates(problem, distributions.features(seen), [answers])
     ]
-    truth = rows["truth"].reset_index(drop=True)
-    scores = problem.judging.scores_of(truth, {"": answers})[""]
-    weights = np.random.default_rng(0).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), 300).astype(float)
-    real = []
-    for each in found:
-        value, spread = (
-            float(each.metric.measure(scores, np.ones(len(rows)))),
-            each.metric.measure(scores, weights).std(),
-        )
-        real.append(Found(each.metric, value, value - DEVIATIONS * spread, value + DEVIATIONS * spread))
+    scores = problem.judging.scores_of(rows["truth"].reset_index(drop=True), {"": answers})[""]
+    real = [_realised(each.metric, scores) for each in found if each.metric.name == load.metric]
     at = START + timedelta(days=number)
     about = {
         "model": "m",
@@ -116,6 +109,16 @@ def day(load: Workload, yardstick: Yardstick, rows: pd.DataFrame, number: int) -
     estimated = (*lines, *yardstick.lines("estimate", found, len(rows)))
     labelled = tuple(yardstick.lines("performance", real, len(rows)))
     return (Measured(**about, day=at.date(), at=at, lines=each) for each in (estimated, labelled))  # type: ignore[return-value]
+
+
+def _realised(metric: Metric, scores: Any) -> Found:
+    """What labels say of a metric; rows that are the same to it are drawn as one that counts more often."""
+    every = np.arange(len(scores.truth))
+    first, place = scores.alike() if reads_labels(metric, alone=True) else (every, every)
+    rows, counts = scores.take(first), np.bincount(place).astype(float)
+    drawn = np.random.default_rng(0).multinomial(len(every), counts / len(every), 300).astype(float)
+    value, spread = float(metric.measure(rows, counts)), DEVIATIONS * metric.measure(rows, drawn).std()
+    return Found(metric, value, value - spread, value + spread)
 
 
 def run(name: str, load: Workload, change: Change, before: Change) -> None:
