@@ -7,6 +7,7 @@ from lifecycle import settings
 from lifecycle.core.names import Environment, ProblemName
 
 if TYPE_CHECKING:
+    from lifecycle.gate.verdict import Verdict
     from tasks.outcomes import Admission
 
 MORE_ROWS = frozenset({"cannot_tell", "not_enough_data"})
@@ -26,7 +27,8 @@ def after(refused: "Admission") -> Iterator[str]:
     named = f"--model-name {model_name}"
     yield "Next:"
     if verdict.decision in MORE_ROWS:
-        yield f"  more rows, as a new version: mlops release {named} --source TABLE"
+        what = "rows of more groups" if _lacks_groups(verdict) else "more rows"
+        yield f"  {what}, as a new version: mlops release {named} --source TABLE"
     other = _untried(verdict.problem, model_name) if verdict.decision in COMPARED else ""
     if other:
         yield f"  what has not been tried: mlops train {named} --algorithm {other}"
@@ -34,6 +36,12 @@ def after(refused: "Admission") -> Iterator[str]:
         yield f"  what was tried, the best first: mlops runs {named}"
     if verdict.decision not in MORE_ROWS and verdict.rows:
         yield f"  what speaks against it, with plots: {explain(refused)} --html FILE"
+
+
+def _lacks_groups(verdict: "Verdict") -> bool:
+    from lifecycle.gate.checks import GROUPS  # needs numpy, which no help does
+
+    return any(check.name == GROUPS and check.outcome != "pass" for check in verdict.checks)
 
 
 def explain(outcome: "Admission") -> str:

@@ -87,11 +87,18 @@ def _sentence(decision: Decision, done: Sequence[Check], facts: Facts) -> str:
             )
             return f"these {rows} cannot tell whether it {what}: {_shown(worth, facts)}"
         case "not_enough_data":
-            of = "groups" if any(check.name == GROUPS and check.outcome == decision for check in done) else "rows"
-            return f"too few {of} to judge on: {rows} that {'neither has' if facts.champion else 'it has not'} seen"
+            return _too_few(done, facts)
     better = "no worse" if facts.contest.rule == "retraining" else "better"
     plain = PLAIN | {GAIN: f"it could not be shown to be {better} than {rival}"}
     return "; ".join(dict.fromkeys(_plain(check, plain) for check in done if check.outcome == "fail")) or NOTHING
+
+
+def _too_few(done: Sequence[Check], facts: Facts) -> str:
+    unseen = f"{facts.rows:,} rows that {'neither has' if facts.champion else 'it has not'} seen"
+    groups = next((check for check in done if check.name == GROUPS and check.outcome == "not_enough_data"), None)
+    if groups is None:
+        return f"too few rows to judge on: {unseen}"
+    return f"too few groups to judge on: {groups.value:g}, where {groups.limit:g} are needed, in {unseen}"
 
 
 def _shown(worth: float, facts: Facts) -> str:

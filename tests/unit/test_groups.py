@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from cli import next_steps
 from lifecycle import settings
 from lifecycle.data import dataset, division
 from lifecycle.data.source import Source
@@ -22,6 +23,7 @@ from lifecycle.problems.classification.scores import ClassScores
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs
 from lifecycle.training import train as training
+from tasks.outcomes import Admission
 from tests.unit.test_gate_decisions import case, judged, outcomes
 
 LEVEL = {"confidence": 0.95, "resamples": 200}
@@ -84,7 +86,7 @@ def test_fewer_groups_than_chance_needs_are_too_few_however_many_rows_they_have(
     few, enough = (asked._replace(groups=np.arange(180) // 3 % count) for count in (5, 6))
     refused = judged(few)
     assert (refused.decision, outcomes(refused)["groups of rows"]) == ("not_enough_data", "not_enough_data")
-    assert refused.reasons[0] == "too few groups to judge on: 180 rows that neither has seen"
+    assert refused.reasons[0] == "too few groups to judge on: 5, where 6 are needed, in 180 rows that neither has seen"
     assert refused.reasons[1] == "5 groups of rows; 6 groups are needed to tell any difference from chance"
     accepted = judged(enough)
     assert (accepted.decision, outcomes(accepted)["groups of rows"]) == ("promote", "pass")
@@ -140,3 +142,7 @@ def test_a_version_by_group_is_judged_by_its_groups(by_customer: Settings, repla
     verdict = gate.judge(asked)
     assert verdict.decision == "not_enough_data"
     assert verdict.reasons[1].startswith("3 groups of rows; 6 groups are needed")
+    refused = Admission(env=config.env, model="dev.ml.orders", challenger="run 1", verdict=verdict, message="")
+    assert "  rows of more groups, as a new version: mlops release --model-name orders --source TABLE" in [
+        *next_steps.after(refused)
+    ]
