@@ -12,7 +12,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.settings.rules import DatabricksRules
 
 PARAMETERS = ("request", "env", "prefect_flow_run_id")
-QUICK = DatabricksRules(timeout_seconds=30, poll_seconds=0.1)
+QUICK = DatabricksRules(timeout_seconds=240, poll_seconds=0.1)
 """A deadline that nothing meets which goes as it should."""
 
 

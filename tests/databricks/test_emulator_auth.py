@@ -36,7 +36,7 @@ def on_github(databricks_env: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emul
 
 
 def lifetime(workspace: Emulator, seconds: int) -> None:
-    requests.post(f"{workspace.url}/emulator/tokens", json={"lifetime": seconds}, timeout=10).raise_for_status()
+    requests.post(f"{workspace.url}/emulator/tokens", json={"lifetime": seconds}, timeout=240).raise_for_status()
 
 
 def principal(workspace: Emulator, secret: str | None = None) -> WorkspaceClient:
@@ -47,7 +47,7 @@ def principal(workspace: Emulator, secret: str | None = None) -> WorkspaceClient
 
 def who_am_i(workspace: Emulator, token: str) -> requests.Response:
     url = f"{workspace.url}/api/2.0/preview/scim/v2/Me"
-    return requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+    return requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=240)
 
 
 def test_an_access_token_names_its_user(client: WorkspaceClient, databricks_env: Emulator) -> None:
@@ -128,7 +128,7 @@ def test_an_exchange_that_does_not_hold_is_refused(workspace: Emulator, forged: 
     job = workspace.credentials.github_actions(workspace.url)
     headers = {"Authorization": f"Bearer {job['ACTIONS_ID_TOKEN_REQUEST_TOKEN']}"}
     url = f"{job['ACTIONS_ID_TOKEN_REQUEST_URL']}&audience={audience}"
-    jwt = requests.get(url, headers=headers, timeout=10).json()["value"]
+    jwt = requests.get(url, headers=headers, timeout=240).json()["value"]
     if forged == "subject":
         head, claims, signature = jwt.split(".")
         changed = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"exp": time.time() + 9999}
@@ -139,7 +139,7 @@ def test_an_exchange_that_does_not_hold_is_refused(workspace: Emulator, forged: 
         "subject_token_type": JWT,
         "client_id": "another" if forged == "client" else workspace.client_id,
     }
-    reply = requests.post(f"{workspace.url}/oidc/v1/token", form, timeout=10)
+    reply = requests.post(f"{workspace.url}/oidc/v1/token", form, timeout=240)
     expected = (400, "unsupported_grant_type") if forged == "grant" else (401, "invalid_client")
     assert (reply.status_code, reply.json()["error"]) == expected
 
@@ -149,5 +149,5 @@ def test_an_exchange_that_does_not_hold_is_refused(workspace: Emulator, forged: 
 )
 def test_nothing_answers_without_a_token(workspace: Emulator, path: str) -> None:
     for headers in ({}, {"Authorization": "Bearer 9999999999.0"}):
-        reply = requests.post(f"{workspace.url}{path}", headers=headers, timeout=10)
+        reply = requests.post(f"{workspace.url}{path}", headers=headers, timeout=240)
         assert (reply.status_code, reply.json()["error_code"]) == (401, "UNAUTHENTICATED")

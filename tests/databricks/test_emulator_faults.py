@@ -34,16 +34,16 @@ def create(client: WorkspaceClient, path: str, **more: Any) -> int:
 
 def get(emulator: Emulator, path: str, **query: Any) -> requests.Response:
     headers = {"Authorization": f"Bearer {emulator.token}"}
-    return requests.get(f"{emulator.url}/api/2.2/jobs/{path}", query, headers=headers, timeout=30)
+    return requests.get(f"{emulator.url}/api/2.2/jobs/{path}", query, headers=headers, timeout=240)
 
 
 def post(emulator: Emulator, path: str, **body: Any) -> requests.Response:
     headers = {"Authorization": f"Bearer {emulator.token}"}
-    return requests.post(f"{emulator.url}/api/2.2/jobs/{path}", json=body, headers=headers, timeout=30)
+    return requests.post(f"{emulator.url}/api/2.2/jobs/{path}", json=body, headers=headers, timeout=240)
 
 
 def ended(emulator: Emulator, run_id: int) -> dict[str, Any]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 240
     while (run := get(emulator, "runs/get", run_id=run_id).json())["status"]["state"] != "TERMINATED":
         assert time.monotonic() < deadline
         time.sleep(0.03)
@@ -55,7 +55,7 @@ def phase(emulator: Emulator, run_id: int) -> str:
 
 
 def pid_of(path: Path) -> int:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 240
     while not (path.exists() and path.read_text(encoding="utf-8")):
         assert time.monotonic() < deadline
         time.sleep(0.03)
@@ -146,7 +146,7 @@ def test_a_slow_reply_has_its_effect_before_or_after_the_wait(
             f"{databricks_env.url}/api/2.1/jobs/run-now", json={"job_id": job_id}, headers=headers, timeout=0.5
         )
     assert len(databricks_env.runs(job_id=job_id)) == int(after)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 240
     while len(databricks_env.runs(job_id=job_id)) != 1:
         assert time.monotonic() < deadline
 

@@ -45,7 +45,7 @@ def remove(client: WorkspaceClient, folder: str) -> None:
 
 def call(workspace: Emulator, method: str, path: str, **what: object) -> requests.Response:
     headers = {"Authorization": f"Bearer {workspace.token}"}
-    return requests.request(method, f"{workspace.url}/api/2.0/fs/{path}", headers=headers, timeout=30, **what)
+    return requests.request(method, f"{workspace.url}/api/2.0/fs/{path}", headers=headers, timeout=240, **what)
 
 
 @pytest.mark.live
@@ -131,10 +131,10 @@ def test_a_signed_url_needs_no_token_and_opens_one_file(workspace: Emulator, fol
     call(workspace, "PUT", f"files{folder}/a b", data=b"content")
     asked = {"params" if form == "query" else "json": {"path": f"{folder}/a b"}}
     url = call(workspace, "POST", "create-download-url", **asked).json()["url"]
-    assert requests.get(url, timeout=10).content == b"content"
+    assert requests.get(url, timeout=240).content == b"content"
     for wrong in (url.replace("a%20b", "other"), url.replace("expires=", "expires=9")):
-        assert requests.get(wrong, timeout=10).status_code == 403
-    assert requests.put(url, data=b"mine", timeout=10).status_code == 403
+        assert requests.get(wrong, timeout=240).status_code == 403
+    assert requests.put(url, data=b"mine", timeout=240).status_code == 403
     missing = call(workspace, "POST", "create-download-url", json={"path": f"{folder}/none"})
     assert (missing.status_code, missing.json()["error_code"]) == (404, "NOT_FOUND")
 
@@ -155,7 +155,7 @@ def test_parts_are_no_file_until_they_are_completed(workspace: Emulator, folder:
     session = begun["multipart_upload"]["session_token"]
     asked = {"path": f"{folder}/slow", "session_token": session, "start_part_number": 1, "count": 1}
     url = call(workspace, "POST", "create-upload-part-urls", json=asked).json()["upload_part_urls"][0]["url"]
-    etag = requests.put(url, data=b"part", timeout=10).headers["ETag"]
+    etag = requests.put(url, data=b"part", timeout=240).headers["ETag"]
     complete = f"files{folder}/slow?action=complete-upload&upload_type=multipart&session_token={session}"
     wrong = call(workspace, "POST", complete, json={"parts": [{"part_number": 1, "etag": "wrong"}]})
     assert (wrong.status_code, wrong.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
@@ -170,6 +170,6 @@ def test_an_upload_in_parts_can_be_given_up(workspace: Emulator, folder: str) ->
     begun = call(workspace, "POST", f"files{folder}/slow?action=initiate-upload").json()
     asked = {"path": f"{folder}/slow", "session_token": begun["multipart_upload"]["session_token"]}
     url = call(workspace, "POST", "create-abort-upload-url", json=asked).json()["abort_upload_url"]["url"]
-    assert requests.delete(url, timeout=10).status_code == 200
+    assert requests.delete(url, timeout=240).status_code == 200
     assert call(workspace, "POST", "create-abort-upload-url", json=asked).status_code == 404
     assert call(workspace, "GET", f"files{folder}/slow").status_code == 404

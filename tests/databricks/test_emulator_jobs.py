@@ -89,7 +89,7 @@ def ended(client: WorkspaceClient, run_id: int) -> Fields:
 
 def patience(client: WorkspaceClient) -> float:
     """Seconds that a run may take; a real workspace has to find a machine first."""
-    return 30 if "//127.0.0.1:" in client.config.host else 900
+    return 300 if "//127.0.0.1:" in client.config.host else 900
 
 
 def running_(client: WorkspaceClient, run_id: int) -> Fields:
@@ -275,7 +275,7 @@ def test_settings_that_the_service_refuses(client: WorkspaceClient, message: str
     body = {"name": "bad", "tasks": [file_task("/a.py")], "environments": SERVERLESS, **REFUSED[message]}
     status = {"a sql_task is not emulated": 501}.get(message, 400)
     reply = requests.post(
-        f"{client.config.host}/api/2.2/jobs/create", json=body, headers=client.config.authenticate(), timeout=30
+        f"{client.config.host}/api/2.2/jobs/create", json=body, headers=client.config.authenticate(), timeout=240
     )
     assert (reply.status_code, message in reply.json()["message"]) == (status, True), reply.json()
     assert reply.json()["error_code"] in {"INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST", "NOT_IMPLEMENTED"}
@@ -283,7 +283,7 @@ def test_settings_that_the_service_refuses(client: WorkspaceClient, message: str
 
 def test_a_call_of_the_api_that_is_not_there_is_refused(client: WorkspaceClient) -> None:
     url = f"{client.config.host}/api/2.1/jobs/runs/export"
-    reply = requests.get(url, {"run_id": 1}, headers=client.config.authenticate(), timeout=30)
+    reply = requests.get(url, {"run_id": 1}, headers=client.config.authenticate(), timeout=240)
     assert (reply.status_code, reply.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 
 
@@ -898,7 +898,7 @@ def test_the_environment_of_a_shell_is_left_to_nobody_else(workspace: Emulator) 
         f"{lines['DATABRICKS_HOST']}/api/2.1/jobs/list",
         headers={"Authorization": f"Bearer {lines['DATABRICKS_TOKEN']}"},
         verify=lines["REQUESTS_CA_BUNDLE"],
-        timeout=30,
+        timeout=240,
     )
     assert reply.ok
     assert "has_more" in json.loads(reply.text)

@@ -70,7 +70,7 @@ def slowly(workspace: Emulator) -> Iterator[Callable[[float], None]]:
     """A function that lets updates take so many seconds more."""
 
     def slow(seconds: float) -> None:
-        requests.post(f"{workspace.url}/emulator/serving", json={"seconds": seconds}, timeout=10).raise_for_status()
+        requests.post(f"{workspace.url}/emulator/serving", json={"seconds": seconds}, timeout=240).raise_for_status()
 
     yield slow
     slow(0)
@@ -100,7 +100,7 @@ def test_an_endpoint_is_not_ready_before_its_model_is_loaded(
     with pytest.raises(BadRequest, match="not ready"):
         ask(client, "early")
     slowly(0)
-    client.serving_endpoints.wait_get_serving_endpoint_not_updating("early", timeout=timedelta(seconds=60))
+    client.serving_endpoints.wait_get_serving_endpoint_not_updating("early", timeout=timedelta(seconds=240))
     assert ask(client, "early") == (["PROFIT"], "loud-1")
     assert [each.name for each in client.serving_endpoints.list()] == ["early"]
     client.serving_endpoints.delete("early")
@@ -120,7 +120,7 @@ def test_an_update_serves_the_old_version_until_the_new_one_is_ready(
     with pytest.raises(ResourceConflict):
         client.serving_endpoints.update_config(name, served_entities=[entity(1)])
     slowly(0)
-    client.serving_endpoints.wait_get_serving_endpoint_not_updating(name, timeout=timedelta(seconds=60))
+    client.serving_endpoints.wait_get_serving_endpoint_not_updating(name, timeout=timedelta(seconds=240))
     assert ask(client, name) == (["profit"], "loud-2")
 
 
@@ -171,5 +171,5 @@ def test_what_the_service_refuses(client: WorkspaceClient, name: str) -> None:
 def test_every_field_is_one_of_the_service(workspace: Emulator, name: str) -> None:
     headers = {"Authorization": f"Bearer {workspace.token}"}
     url = f"{workspace.url}/api/2.0/serving-endpoints/{name}"
-    found = requests.get(url, headers=headers, timeout=10).json()
+    found = requests.get(url, headers=headers, timeout=240).json()
     assert ServingEndpointDetailed.from_dict(found).as_dict() == found

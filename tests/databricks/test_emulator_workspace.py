@@ -107,5 +107,5 @@ def test_every_field_is_one_of_the_service(client: WorkspaceClient, databricks_e
     client.workspace.upload(f"{folder}/file", b"x", format=ImportFormat.AUTO)
     headers = {"Authorization": f"Bearer {databricks_env.token}"}
     url = f"{databricks_env.url}/api/2.0/workspace/list"
-    listed = requests.get(url, {"path": folder}, headers=headers, timeout=10).json()["objects"]
+    listed = requests.get(url, {"path": folder}, headers=headers, timeout=240).json()["objects"]
     assert [ObjectInfo.from_dict(entry).as_dict() for entry in listed] == listed

@@ -108,7 +108,7 @@ def test_one_run_at_most_and_none_left(
     assert until(lambda: not active(workspace))
     assert took >= (1 if "Retry-After" in script else 0)
     if operation == "cancel":
-        assert took < HASTE.timeout_seconds + HASTE.poll_seconds + 3  # the calls themselves, on a busy machine
+        assert took < HASTE.timeout_seconds + HASTE.poll_seconds + 60  # the calls themselves, on a busy machine
         assert workspace.runs(job_id=job_id)[0]["state"]["result_state"] == "CANCELED"
         assert not jobs.pid_file.exists() or not is_alive(jobs.pid_file)
 

@@ -141,7 +141,7 @@ def asked(workspace: Emulator, call: Call, job_id: int) -> requests.Response:
     method, path, body = call
     body = {**body, "job_id": job_id} if body and body.get("job_id") == "JOB" else body
     headers = {"Authorization": f"Bearer {workspace.token}"}
-    return requests.request(method, workspace.url + path, json=body, headers=headers, timeout=30)
+    return requests.request(method, workspace.url + path, json=body, headers=headers, timeout=240)
 
 
 def is_refused(reply: requests.Response, answer: str) -> bool:

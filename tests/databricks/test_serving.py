@@ -102,7 +102,7 @@ def slowly(workspace: Emulator) -> Iterator[Callable[[float], None]]:
     """A function that lets updates take so many seconds more."""
 
     def slow(seconds: float) -> None:
-        requests.post(f"{workspace.url}/emulator/serving", json={"seconds": seconds}, timeout=10).raise_for_status()
+        requests.post(f"{workspace.url}/emulator/serving", json={"seconds": seconds}, timeout=240).raise_for_status()
 
     yield slow
     slow(0)

@@ -124,7 +124,7 @@ def test_a_token_that_runs_out_while_a_run_is_watched_is_renewed(
 ) -> None:
     env.setenv("DATABRICKS_CLIENT_ID", workspace.client_id)
     env.setenv("DATABRICKS_CLIENT_SECRET", workspace.client_secret)
-    requests.post(f"{workspace.url}/emulator/tokens", json={"lifetime": 1}, timeout=10).raise_for_status()
+    requests.post(f"{workspace.url}/emulator/tokens", json={"lifetime": 1}, timeout=240).raise_for_status()
     try:
         client = WorkspaceClient(host=workspace.url, token=workspace.token, auth_type="pat")
         job_id = create_job(client, f"long-{uuid4()}", python_task(script("import time; time.sleep(2.5)")))
@@ -133,7 +133,7 @@ def test_a_token_that_runs_out_while_a_run_is_watched_is_renewed(
         run = databricks.complete(remote, start, QUICK, lambda _: None, key=uuid4().hex)
         databricks.raise_for(remote, run, "long")
     finally:
-        requests.post(f"{workspace.url}/emulator/tokens", json={"lifetime": 3600}, timeout=10).raise_for_status()
+        requests.post(f"{workspace.url}/emulator/tokens", json={"lifetime": 3600}, timeout=240).raise_for_status()
     assert len(workspace.calls("POST /oidc/v1/token")) >= 2
 
 

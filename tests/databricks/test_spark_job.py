@@ -29,7 +29,7 @@ def run_infer(client: WorkspaceClient, request: BatchRequest) -> str:
     task = {"task_key": "infer", "new_cluster": CLUSTER, "python_wheel_task": wheel}
     body = {"run_name": "infer-with-spark", "tasks": [task]}
     run_id = client.api_client.do("POST", "/api/2.2/jobs/runs/submit", body=body)["run_id"]
-    until(lambda: client.jobs.get_run(run_id).state.result_state, seconds=120)
+    until(lambda: client.jobs.get_run(run_id).state.result_state, seconds=300)
     run = client.jobs.get_run(run_id)
     output = client.jobs.get_run_output(run.tasks[0].run_id)
     assert run.state.result_state.value == "SUCCESS", output.error_trace

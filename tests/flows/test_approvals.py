@@ -129,7 +129,7 @@ def until(read: Callable[[], Any], run: Run) -> Any:
 
 def events_of(server: str, target: Target) -> list[str]:
     """What happened to a model, in order."""
-    EventsWorker.drain_all(timeout=10)
+    EventsWorker.drain_all(timeout=240)
     chosen = {"event": {"prefix": ["mlops.model."]}, "resource": {"id": [f"mlops.model.{target.name}"]}, "order": "ASC"}
     for _ in range(50):
         found = httpx.post(f"{server}/events/filter", json={"filter": chosen}).json()["events"]

@@ -28,7 +28,7 @@ def heard(server: str, env: str, since: datetime, wanted: int) -> list[tuple[str
 
     The server answers with at most 50 events, and other tests of this process have left theirs there.
     """
-    EventsWorker.drain_all(timeout=10)
+    EventsWorker.drain_all(timeout=240)
     happened = {"since": since.isoformat(), "until": datetime.now(UTC).isoformat()}
     body = {"filter": {"event": {"prefix": ["mlops.model."]}, "occurred": happened, "order": "ASC"}, "limit": 50}
     for _ in range(50):

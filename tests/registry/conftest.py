@@ -243,7 +243,7 @@ def set_status(backend: State, registry_database: Path) -> Callable[[int, str], 
     """A function that sets the status of a version in the registry's own database, as no client can."""
 
     def run(number: int, status: str) -> None:
-        with closing(sqlite3.connect(registry_database, timeout=30)) as database, database:
+        with closing(sqlite3.connect(registry_database, timeout=240)) as database, database:
             change = "UPDATE model_versions SET status = ? WHERE name = ? AND version = ?"
             assert database.execute(change, (status, backend.target.name, number)).rowcount == 1
 
@@ -364,7 +364,7 @@ def _trained(config: Settings) -> State:
 
 def _relocate(path: Path, before: str, after: str) -> None:
     """Let an MLflow database say that its files lie in another directory."""
-    with closing(sqlite3.connect(path, timeout=30)) as database, database:
+    with closing(sqlite3.connect(path, timeout=240)) as database, database:
         for table, column in LOCATIONS:
             change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608
             database.execute(change, (before, after))
@@ -376,7 +376,7 @@ def _pristine(folder: Path) -> Path:
 
 def _reset(database: Path, pristine: Path) -> None:
     """Bring a database that a server has open to the content of another one, in one transaction."""
-    with closing(sqlite3.connect(pristine)) as source, closing(sqlite3.connect(database, timeout=30)) as live:
+    with closing(sqlite3.connect(pristine)) as source, closing(sqlite3.connect(database, timeout=240)) as live:
         source.backup(live)
 
 

@@ -176,7 +176,7 @@ def test_what_people_wrote_is_kept_whenever_they_write_it(state: State) -> None:
 def test_a_card_that_was_interrupted_is_completed(state: State, tmp_path: Path) -> None:
     """Who dies before the description is written has left the artifact: the description says that both are there."""
     number = promoted(state, state.bayes, verdict())
-    with closing(sqlite3.connect(state.config.state / "mlflow.db", timeout=30)) as database:
+    with closing(sqlite3.connect(state.config.state / "mlflow.db", timeout=240)) as database:
         database.execute(
             "CREATE TRIGGER died BEFORE UPDATE OF description ON model_versions BEGIN SELECT RAISE(ABORT, 'died'); END"
         )

@@ -205,13 +205,13 @@ def test_a_server_ends_with_its_block_whatever_happens(state: State) -> None:
             scoring_server.serving(folder, loading.load_verified(folder, state.bayes), state.bayes, "a:b") as port,
         ):
             ports.append(port)
-            with socket.create_connection(("127.0.0.1", port), timeout=10):
+            with socket.create_connection(("127.0.0.1", port), timeout=240):
                 raise RuntimeError("refused")
 
     with pytest.raises(RuntimeError, match="refused"):
         refused()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", ports[0]), timeout=10)
+        socket.create_connection(("127.0.0.1", ports[0]), timeout=240)
 
 
 def test_a_server_that_does_not_start_is_told(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_the_server_of_the_gate_answers_the_gate_alone(state: State) -> None:
         scoring_server.serving(folder, loading.load_verified(folder, state.bayes), state.bayes, "mlops:word") as port,
     ):
         asked = [{}, guard.authorization("mlops:guess"), guard.authorization("mlops:word")]
-        answers = [requests.get(f"http://127.0.0.1:{port}/ping", headers=headers, timeout=30) for headers in asked]
+        answers = [requests.get(f"http://127.0.0.1:{port}/ping", headers=headers, timeout=240) for headers in asked]
     assert [answer.status_code for answer in answers] == [401, 401, 200]
 
 

@@ -115,7 +115,7 @@ def name(request: pytest.FixtureRequest, client: MlflowClient) -> str:
 def call(emulator: Emulator, method: str, path: str, **fields: object) -> requests.Response:
     """A bare call to the registry, as no client would make it."""
     headers = {"Authorization": f"Bearer {emulator.token}"}
-    return requests.request(method, f"{emulator.url}{REGISTRY}/{path}", json=fields, headers=headers, timeout=30)
+    return requests.request(method, f"{emulator.url}{REGISTRY}/{path}", json=fields, headers=headers, timeout=240)
 
 
 def pending(emulator: Emulator, name: str, **fields: object) -> dict:
@@ -240,12 +240,12 @@ def test_a_version_is_pending_until_it_is_finalized_and_read_only_after(
     assert client.get_model_version(name, "1").status == "PENDING_REGISTRATION"
     file = f"{emulator.url}/api/2.0/fs/files/Models/{name.replace('.', '/')}/1/MLmodel"
     headers = {"Authorization": f"Bearer {emulator.token}"}
-    assert requests.put(file, data=b"x", headers=headers, timeout=30).status_code == 204
+    assert requests.put(file, data=b"x", headers=headers, timeout=240).status_code == 204
     for _ in range(2):
         reply = call(emulator, "POST", "model-versions/finalize", name=name, version="1").json()
         assert reply["model_version"]["status"] == "READY"
-    assert requests.put(f"{file}?overwrite=true", data=b"y", headers=headers, timeout=30).status_code == 403
-    assert requests.get(file, headers=headers, timeout=30).content == b"x"
+    assert requests.put(f"{file}?overwrite=true", data=b"y", headers=headers, timeout=240).status_code == 403
+    assert requests.get(file, headers=headers, timeout=240).content == b"x"
 
 
 def test_a_model_without_signature_and_a_name_without_catalog_are_refused(
@@ -270,7 +270,7 @@ def test_a_deleted_version_takes_its_files_and_aliases_along_but_not_its_number(
     client.delete_model_version(name, "1")
     folder = f"{emulator.url}/api/2.0/fs/directories/Models/{name.replace('.', '/')}/1"
     headers = {"Authorization": f"Bearer {emulator.token}"}
-    assert requests.head(folder, headers=headers, timeout=30).status_code == 404
+    assert requests.head(folder, headers=headers, timeout=240).status_code == 404
     assert client.get_registered_model(name).aliases == {}
     assert pending(emulator, name)["version"] == "2"
 
@@ -306,7 +306,7 @@ def test_a_service_principal_reads_and_registers(
         monkeypatch.setenv(variable, value)
     assert client.create_model_version(name, str(workplace.folder)).status == "READY"
     form = {"grant_type": "client_credentials", "scope": "all-apis"}
-    wrong = requests.post(f"{emulator.url}/oidc/v1/token", form, auth=(emulator.client_id, "wrong"), timeout=30)
+    wrong = requests.post(f"{emulator.url}/oidc/v1/token", form, auth=(emulator.client_id, "wrong"), timeout=240)
     assert (wrong.status_code, wrong.json()["error"]) == (401, "invalid_client")
 
 
@@ -336,20 +336,20 @@ def test_no_path_leads_out_of_the_root(emulator: Emulator, path: str) -> None:
     request = requests.Request("GET", emulator.url, headers={"Authorization": f"Bearer {emulator.token}"}).prepare()
     request.url = f"{emulator.url}/api/2.0/fs/{path}"
     with requests.Session() as session:
-        reply = session.send(request, timeout=30)
+        reply = session.send(request, timeout=240)
     assert (reply.status_code, reply.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer 9999999999.0"}, {"Authorization": "Basic YTpi"}])
 def test_every_call_needs_a_good_token(emulator: Emulator, headers: dict[str, str]) -> None:
     for path in ("mlflow/unity-catalog/registered-models/search", "fs/directories/Models", "fs/files/a", "no/such"):
-        reply = requests.get(f"{emulator.url}/api/2.0/{path}", headers=headers, timeout=30)
+        reply = requests.get(f"{emulator.url}/api/2.0/{path}", headers=headers, timeout=240)
         assert (reply.status_code, reply.json()["error_code"]) == (401, "UNAUTHENTICATED")
 
 
 def test_what_is_not_emulated_is_refused_by_name(emulator: Emulator) -> None:
     reply = requests.get(
-        f"{emulator.url}/api/2.0/clusters/list", headers={"Authorization": f"Bearer {emulator.token}"}, timeout=30
+        f"{emulator.url}/api/2.0/clusters/list", headers={"Authorization": f"Bearer {emulator.token}"}, timeout=240
     )
     assert (reply.status_code, reply.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 

@@ -67,7 +67,7 @@ class Server:
     def ask(self, method: str, path: str, headers: Mapping[str, str | None]) -> tuple[int, dict[str, str], str]:
         """Send exactly these headers; `Host` is the server's unless it is given, and None leaves it out."""
         sent = {"Host": f"127.0.0.1:{self.port}"} | dict(headers)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=240)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in sent.items():
@@ -180,7 +180,7 @@ def cookie() -> str:
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_a_request_that_names_no_host_reaches_nothing(open_to_programs: Server, version: str) -> None:
     open_to_programs.application.reached.clear()
-    with socket.create_connection(("127.0.0.1", open_to_programs.port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", open_to_programs.port), timeout=240) as client:
         client.sendall(f"GET / HTTP/{version}\r\nConnection: close\r\n\r\n".encode())
         status = int(client.makefile().readline().split()[1])
     assert (400 <= status < 500, open_to_programs.application.reached) == (True, []), status
@@ -196,7 +196,7 @@ def test_of_two_headers_each_counts(open_to_programs: Server, name: str) -> None
     for pair in ([good[name], bad[name]], [bad[name], good[name]]):
         others = [f"{key}: {value}" for key, value in good.items() if key != name]
         lines = ["GET / HTTP/1.1", *others, *(f"{name}: {value}" for value in pair), "Connection: close", "", ""]
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=240) as client:
             client.sendall("\r\n".join(lines).encode())
             assert client.makefile().readline().split()[1] in {"400", "403"}
     assert open_to_programs.application.reached == []
@@ -332,16 +332,16 @@ def socket_to(server: Server, **headers: str) -> Any:
 def test_a_websocket_that_shows_the_credential_is_open(closed: Server, headers: dict[str, str]) -> None:
     mine = {name: value.replace("PORT", str(closed.port)) for name, value in headers.items()}
     with socket_to(closed, **mine) as client:
-        client.recv(timeout=30)
+        client.recv(timeout=240)
         client.send("one")
-        assert client.recv(timeout=30) == "heard one"
+        assert client.recv(timeout=240) == "heard one"
 
 
 def test_a_websocket_may_show_it_in_its_first_message_as_prefects_clients_do(closed: Server) -> None:
     first = json.dumps({"type": "auth", "token": CREDENTIAL})
     with socket_to(closed) as client:
         client.send(first)
-        assert client.recv(timeout=30) == f"heard {first}"
+        assert client.recv(timeout=240) == f"heard {first}"
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_a_websocket_that_shows_something_else_is_closed_unheard(closed: Server,
     with socket_to(closed) as client:
         client.send(first)
         with pytest.raises(ConnectionClosed) as error:
-            client.recv(timeout=30)
+            client.recv(timeout=240)
         assert error.value.rcvd is not None
         assert error.value.rcvd.code == guard.POLICY_VIOLATION
     assert closed.application.reached == []

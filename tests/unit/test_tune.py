@@ -202,7 +202,7 @@ class Meeting(Ridge):
             file.write("x")
         if parent_process() and begun("other") == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not parent_process() and begun("other") < (1 if begun("first") < 3 else 3):
             assert time.monotonic() < deadline
             time.sleep(0.02)
