@@ -7,6 +7,7 @@ them.
 
 import logging
 import shutil
+from logging import INFO, WARNING
 from pathlib import Path
 
 from filelock import FileLock
@@ -71,7 +72,7 @@ def _publish_once(request: BatchRequest) -> Path:
             shutil.rmtree(folder)
             raise
         _publish(request, folder, final, digest, counts)
-    logger.info("Published %s predictions in %s", f"{counts.scored:,}", final)
+    _tell(counts, final)
     return final
 
 
@@ -117,6 +118,14 @@ def _publish(request: BatchRequest, folder: Path, final: Path, digest: str, coun
     volumes.publish(folder, final)
     if load(final) != manifest:  # on a volume, another machine was faster
         verify(final, request)
+
+
+def _tell(counts: Counts, folder: Path) -> None:
+    if counts.rejected:
+        rows, why = sum(counts.rejected.values()), ", ".join(f"{why} {n:,}" for why, n in counts.rejected.items())
+        level, of = (INFO, f"of {counts.rows_in:,}") if counts.scored else (WARNING, "and scored none")
+        logger.log(level, "Rejected %s rows %s: %s", f"{rows:,}", of, why)
+    logger.info("Published %s predictions in %s", f"{counts.scored:,}", folder)
 
 
 def _rows_trained_on(request: BatchRequest) -> int | None:

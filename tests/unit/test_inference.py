@@ -298,6 +298,19 @@ def test_a_chunk_with_nothing_to_score_makes_no_part(models: Models, tmp_path: P
     ]
 
 
+def test_rejected_rows_are_told_and_a_batch_of_nothing_else_loudly(
+    models: Models, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "lifecycle"):
+        for name, texts in (("some", [POSITIVE, "  ", "\x07bell"]), ("none", ["  "]), ("all", [POSITIVE])):
+            batch.infer(requested(models.champion, table(tmp_path / f"{name}.csv", texts), tmp_path / name))
+    told = [(each.levelname, each.getMessage()) for each in caplog.records if each.getMessage().startswith("Rejected")]
+    assert told == [
+        ("INFO", "Rejected 2 rows of 3: blank_text 1, unusable_character 1"),
+        ("WARNING", "Rejected 1 rows and scored none: blank_text 1"),
+    ]
+
+
 def test_a_batch_of_blank_texts_only_is_published_as_rejected(models: Models, tmp_path: Path) -> None:
     request = requested(models.champion, table(tmp_path / "in.csv", ["  ", '""']), tmp_path / "out")
     batch.infer(request)
