@@ -54,11 +54,12 @@ lint: $(FULL)  ## format, lint, types, floors, workflows
 docs: $(FULL)  ## the site of the docs, in build/site; fails where a link leads nowhere
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs build/site
 
-bench: $(STAMP)  ## the reference job against a bare script; ROUNDS=5 takes about half an hour
-	$(BIN)/python -m benchmarks.run --rounds $(or $(ROUNDS),5)
+bench: compiled  ## the reference job against a bare script; ROUNDS=5 takes about half an hour
+	$(BIN)/python -m benchmarks.run --rounds $(or $(ROUNDS),5) --worker --write
+	$(BIN)/python -m benchmarks.commands --rounds $(or $(ROUNDS),5) --write
 	$(BIN)/python -m benchmarks.scale --rounds $(or $(ROUNDS),5) --write
 
-bench-check: $(STAMP)  ## one round on many rows; fails where a ratio to plain libraries is above its limit
+bench-check: compiled  ## one round on many rows; fails where a ratio to plain libraries is above its limit
 	$(BIN)/python -m benchmarks.scale --check
 
 screenshots: $(STAMP)  ## the pictures of docs/operations.md, taken anew; needs Chromium

@@ -7,6 +7,7 @@ is that of all processes.
 """
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -21,11 +22,11 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
+from typing import NamedTuple
 
-from benchmarks import prefect_server
+from benchmarks import performance, prefect_server
+from benchmarks.processes import ROOT, TABLES
 
-ROOT = Path(__file__).parents[1]
-TABLES = (ROOT.parent / "shared" / "data" / "financial_sentiment.csv", ROOT / "examples" / "financial_news.csv")
 WEAK = json.dumps({"C": 0.5})
 """Parameters of the first champion: good enough for the gate's floor, and clearly worse than the default."""
 GOALS = {"cold": 1.23, "warm": 1.18}
@@ -40,6 +41,15 @@ class Run:
     wall: float
     cpu: float | None
     phases: dict[str, float] = field(default_factory=dict)
+
+
+class Medians(NamedTuple):
+    """Of a way to run the job, and its ratios to the bare script; without CPU where its processes are not ours."""
+
+    wall: float
+    cpu: float | None
+    wall_ratio: float
+    cpu_ratio: float | None
 
 
 @dataclass
@@ -80,7 +90,9 @@ def main() -> None:
         bench = Bench(options.table.absolute(), Path(folder))
         with prefect_server.running(Path(folder) / "prefect", worker=options.worker) as api:
             runs = list(_rounds(bench, ways, 1 if options.quick else options.rounds, api))
-    _print_json(runs) if options.json else _print(runs, bench.table)
+    print(json.dumps([asdict(run) for run in runs], indent=2)) if options.json else _print(runs, bench.table)
+    if options.write:
+        _keep(runs, bench.table)
 
 
 def _options() -> argparse.Namespace:
@@ -90,6 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--worker", action="store_true", help="also through a deployment and a worker")
     parser.add_argument("--json", action="store_true", help="print every run as JSON")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/performance.md, too")
     return parser.parse_args()
 
 
@@ -143,7 +156,8 @@ def _phases(bench: Bench, begun: float, ended: float, clock: Path) -> dict[str, 
         steps = "('create-data', 'train', 'evaluate', 'infer')"
         name = f"CASE WHEN name LIKE 'judge%' THEN 'judge' WHEN name IN {steps} THEN name ELSE 'small tasks' END"
         seconds = "sum((julianday(end_time) - julianday(start_time)) * 86400)"
-        query = f"SELECT {name}, {seconds} FROM task_run WHERE flow_run_id = ? GROUP BY 1 ORDER BY min(start_time)"
+        where = "flow_run_id = ? AND task_key NOT LIKE '!_stage%' ESCAPE '!'"  # stages are made of the others
+        query = f"SELECT {name}, {seconds} FROM task_run WHERE {where} GROUP BY 1 ORDER BY min(start_time)"
         tasks = {f"  {step}": duration for step, duration in connection.execute(query, (run_id,))}
     return {
         "interpreter, command line": marks["command"] - begun,
@@ -169,13 +183,17 @@ def _print(runs: list[Run], table: Path) -> None:
             print(f"{state:<5}{way:<9}{wall:8.1f}{cpu or '-':>8}{by_wall:11.2f}{by_cpu or '-':>10}{goal}")
     print("\nWhere the time of `embedded` goes (wall s)")
     print(f"{'':<34}{'cold':>8}{'warm':>8}")
-    embedded = {state: [run.phases for run in runs if (run.way, run.state) == ("embedded", state)] for state in GOALS}
-    for phase in embedded["warm"][0]:
-        cells = (statistics.median(phases.get(phase, 0) for phases in embedded[state]) for state in GOALS)
-        print(f"{phase:<34}" + "".join(f"{cell:8.2f}" for cell in cells))
+    cold, warm = (_phases_of(runs, state) for state in GOALS)
+    for phase, seconds in cold.items():
+        print(f"{phase:<34}{seconds:8.2f}{warm[phase]:8.2f}")
 
 
-def _medians(runs: list[Run], way: str, state: str) -> tuple[float, float | None, float, float | None]:
+def _phases_of(runs: list[Run], state: str) -> dict[str, float]:
+    embedded = [run.phases for run in runs if (run.way, run.state) == ("embedded", state)]
+    return {phase: round(statistics.median(each.get(phase, 0) for each in embedded), 2) for phase in embedded[0]}
+
+
+def _medians(runs: list[Run], way: str, state: str) -> Medians:
     """Wall, CPU, and both as the median of the ratios to bare, round by round."""
     mine = [run for run in runs if (run.way, run.state) == (way, state)]
     bare = [run for run in runs if (run.way, run.state) == ("bare", state)]
@@ -185,18 +203,19 @@ def _medians(runs: list[Run], way: str, state: str) -> tuple[float, float | None
 
     wall, by_wall = statistics.median(run.wall for run in mine), ratio(lambda run: run.wall)
     if any(run.cpu is None for run in mine):
-        return wall, None, by_wall, None
+        return Medians(round(wall, 2), None, round(by_wall, 2), None)
     cpu = statistics.median(run.cpu or 0 for run in mine)
-    return wall, round(cpu, 1), by_wall, round(ratio(lambda run: run.cpu or 0), 2)
+    return Medians(round(wall, 2), round(cpu, 1), round(by_wall, 2), round(ratio(lambda run: run.cpu or 0), 2))
 
 
-def _print_json(runs: list[Run]) -> None:
-    medians = {
-        f"{state} {way}": dict(zip(("wall", "cpu", "wall_ratio", "cpu_ratio"), _medians(runs, way, state), strict=True))
-        for state in GOALS
-        for way in dict.fromkeys(run.way for run in runs)
-    }
-    print(json.dumps({"medians": medians, "runs": [asdict(run) for run in runs]}, indent=2))
+def _keep(runs: list[Run], table: Path) -> None:
+    """The figures of docs/performance.md."""
+    ways = dict.fromkeys((run.state, run.way) for run in runs)
+    figures = {f"{state} `{way}`": _medians(runs, way, state) for state, way in ways}
+    with table.open(encoding="utf-8", newline="") as lines:
+        rows = sum(1 for _ in csv.reader(lines)) - 1
+    rounds = sum(run.way == "bare" and run.state == "cold" for run in runs)
+    performance.keep("run", rounds, {"table": table.name, "rows": rows}, figures)
 
 
 def _say(text: str) -> None:

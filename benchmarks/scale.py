@@ -9,26 +9,22 @@ depend on the rows; `benchmarks.run` measures that.
 import argparse
 import json
 import math
-import os
 import random
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from subprocess import DEVNULL, Popen
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from benchmarks.run import ROOT, TABLES
+from benchmarks import performance
+from benchmarks.processes import ROOT, TABLES, Measured, measured
 
 CLEAR = {"MLFLOW_DISABLE_TELEMETRY": "true", "GX_ANALYTICS_ENABLED": "false", "OMP_NUM_THREADS": "1"}
 CLEAR["MLOPS_DATA__NEAR_DUPLICATES"] = "off"  # of this table nearly all are twins, and the plain step looks for none
 
-PAGE, FIGURES = ROOT / "docs" / "performance.md", ROOT / "benchmarks" / "scale.json"
-BEGIN, END = "<!-- figures: python -m benchmarks.scale --write -->", "<!-- end -->"
 LIMITS = {
     "infer, table.csv": 1.15,
     "infer, table.parquet": 1.15,
@@ -36,14 +32,6 @@ LIMITS = {
     "create, table.parquet": 4.2,
 }
 """The ratios of CPU to plain libraries, above which something has become worse; of a million rows."""
-
-
-class Measured(NamedTuple):
-    """What a process and its children cost."""
-
-    cpu: float
-    wall: float
-    megabytes: float
 
 
 class Compared(NamedTuple):
@@ -233,7 +221,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=1, help="how often each step is run, by turns with the bare one")
     parser.add_argument("--only", choices=["infer", "create", "train"], help="one step alone")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", action="store_true", help="write the figures into docs/performance.md, too")
     parser.add_argument("--check", action="store_true", help="end with 1 if a ratio is above its limit")
     options = parser.parse_args()
@@ -246,12 +233,9 @@ def main() -> None:
         figures = {f"{step}, {table}": compared(step, folder, table, options.rounds) for step, table in wanted}
         said = [f"{path.stem}: {path.read_text()}\n" for path in sorted(folder.glob("*train.txt"))]
     sys.stderr.write("".join(said))
-    head = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "rows": options.rows, "rounds": options.rounds}
-    report = {**head, "cores": os.cpu_count(), "figures": {name: each._asdict() for name, each in figures.items()}}
-    print(json.dumps(report, indent=2) if options.json else page(report))
+    print(json.dumps({name: each._asdict() for name, each in figures.items()}, indent=2))
     if options.write:
-        FIGURES.write_text(json.dumps(report, indent=2) + "\n")
-        PAGE.write_text(with_figures(PAGE.read_text(), report))
+        performance.keep("scale", options.rounds, {"rows": options.rows}, figures)
     above = [name for name, each in figures.items() if each.ratio > LIMITS.get(name, math.inf)]
     if options.check and above:
         sys.exit("; ".join(f"{name}: {figures[name].ratio} is above {LIMITS[name]}" for name in above))
@@ -259,7 +243,7 @@ def main() -> None:
 
 def compared(step: str, folder: Path, table: str, rounds: int) -> Compared:
     """A step beside its plain one, by turns: medians, and of the ratios of each round their median."""
-    pairs = [(measured(step, folder, table), measured(f"bare_{step}", folder, table)) for _ in range(rounds)]
+    pairs = [(step_measured(step, folder, table), step_measured(f"bare_{step}", folder, table)) for _ in range(rounds)]
     ours, bare = zip(*pairs, strict=True)
     return Compared(
         cpu=round(median(each.cpu for each in ours), 1),
@@ -270,52 +254,12 @@ def compared(step: str, folder: Path, table: str, rounds: int) -> Compared:
     )
 
 
-def page(report: dict[str, Any]) -> str:
-    """The figures as Markdown."""
-    rounds = f"{report['rounds']} round{'s' if report['rounds'] > 1 else ''}"
-    told = f"{report['date']}, {report['rows']:,} rows, {report['cores']} cores, {rounds}; near twins not looked for:"
-    lines = [told, "", "| step | CPU s | plain libraries | ratio | MB | plain libraries |", "|---|---|---|---|---|---|"]
-    for name, each in report["figures"].items():
-        cells = each["cpu"], each["bare_cpu"], f"**{each['ratio']:.2f}**", each["megabytes"], each["bare_megabytes"]
-        lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
-
-
-def with_figures(text: str, report: dict[str, Any]) -> str:
-    """The page of the docs with these figures between its two marks."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{page(report)}\n{END}{rest.split(END)[1]}"
-
-
-def measured(step: str, folder: Path, table: str) -> Measured:
+def step_measured(step: str, folder: Path, table: str) -> Measured:
     """Run a step in a process of its own."""
     call = f"scale.STEPS[{step!r}](Path({str(folder)!r}), {table!r})"
     code = "from mlops_lifecycle import start; start.find(); from pathlib import Path; "  # as the command starts
     code += f"from benchmarks import scale; {call}"
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-    begun, most = time.monotonic(), 0.0
-    process = Popen([sys.executable, "-c", code], cwd=ROOT, env=outside | CLEAR, stdout=DEVNULL)
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        most = max(most, _megabytes(process.pid))
-        time.sleep(0.2)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{step} {table} ended with {process.returncode}")
-    return Measured(usage.ru_utime + usage.ru_stime, time.monotonic() - begun, most)
-
-
-def _megabytes(process: int) -> float:
-    """The memory of a process and its children, on Linux; one that ends meanwhile counts no more."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        own = next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-        tasks = Path(f"/proc/{process}/task").glob("*/children")
-        return own + sum(_megabytes(int(child)) for task in tasks for child in task.read_text().split())
-    except (OSError, StopIteration):
-        return 0.0
+    return measured([sys.executable, "-c", code], ROOT, CLEAR)
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:

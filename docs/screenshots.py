@@ -4,6 +4,7 @@ A stack of its own comes up with `mlops up`, a release and a refused training ru
 looks at what a person looks at, and `mlops down` ends it.
 """
 
+import argparse
 import base64
 import io
 import json
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import numpy as np
+import pandas as pd
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
@@ -38,30 +41,41 @@ MOST_BYTES = 250_000
 
 def main() -> None:
     """Bring everything up, take the pictures, and leave nothing behind."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--files", action="store_true", help="only the pages that are files, which need no servers")
+    only_files = options.parse_args().files
     browser = next(filter(None, map(shutil.which, BROWSERS)), None) or sys.exit(NO_BROWSER)
     if HOME.exists():
         sys.exit(f"{HOME} is there already: move it away, this would delete it.")
-    HOME.mkdir()
+    shutil.copytree(ROOT / "config", HOME / "config")
     try:
-        with stack() as (prefect, mlflow):
-            release = trigger("release/all", {**TABLE, "data_version": "1.0.0"}, code=0)
-            refused = trigger("train/dev", WEAK, code=4)
-            asking = ask_a_person("train/prod", BETTER)
-            with window(browser) as context:
-                for link in json.loads(mlops("status", "--json"))["open"].values():
-                    context.new_page().goto(link)
-                take_prefect(context.new_page(), prefect, release, refused)
-                take_approval(context.new_page(), prefect, asking)
-                take_mlflow(context.new_page(), mlflow)
-                take_report(context.new_page())
+        if not only_files:
+            take_services(browser)
+        with window(browser) as context:
+            take_comparison(context.new_page())
+            take_monitoring(context.new_page())
     finally:
         shutil.rmtree(HOME)
+
+
+def take_services(browser: str) -> None:
+    """The pages of the servers of `mlops up`, and a verdict that came about there."""
+    with stack() as (prefect, mlflow):
+        release = trigger("release/all", {**TABLE, "data_version": "1.0.0"}, code=0)
+        refused = trigger("train/dev", WEAK, code=4)
+        asking = ask_a_person("train/prod", BETTER)
+        with window(browser) as context:
+            for link in json.loads(mlops("status", "--json"))["open"].values():
+                context.new_page().goto(link)
+            take_prefect(context.new_page(), prefect, release, refused)
+            take_approval(context.new_page(), prefect, asking)
+            take_mlflow(context.new_page(), mlflow)
+            take_report(context.new_page())
 
 
 @contextmanager
 def stack() -> Iterator[tuple[str, str]]:
     """Everything up on free ports, with prod's schedules on and its notifications sent to nowhere."""
-    shutil.copytree(ROOT / "config", HOME / "config")
     with (HOME / "config" / "prod.yaml").open("a", encoding="utf-8") as settings:
         settings.write("schedules: true\nalerts: custom-webhook/mlops-alerts\n")
     prefect, mlflow = free_port(), free_port()
@@ -152,6 +166,50 @@ def take_report(page: Page) -> None:
     reports = HOME.rglob("verdicts/dev-*.html")
     refused = next(path for path in reports if "<strong>Refused</strong>" in path.read_text(encoding="utf-8"))
     take(page, "verdict-report", refused.as_uri(), "Slices of the rows", height=1500)
+
+
+def take_comparison(page: Page) -> None:
+    """The page that compares a refused model with the champion, and the one of their dataset version."""
+    news, model = HOME / "news.csv", ("--model-name", "news")
+    mlops("data", "sample", str(news))
+    mlops("init", str(news), *model, "--yes")
+    mlops("release", *model, "--to", "dev")
+    mlops("train", *model, "--algorithm", "random_forest", "--params", "{'max_depth': 1}", code=4)
+    weak = json.loads(mlops("runs", *model, "--algorithm", "random_forest", "--json"))[0]["run_id"]
+    path = HOME / "compared.html"
+    mlops("compare", weak, "dev", *model, "--html", str(path))
+    take(page, "comparison", path.as_uri(), "Slices of the rows", height=1500)
+    report = next(HOME.rglob("data/news/*/report.html"))
+    take(page, "data-report", report.as_uri(), "Expectations", height=1100)
+
+
+def take_monitoring(page: Page) -> None:
+    """The page of a model whose thermometer tells degrees Fahrenheit from one day on."""
+    hours(600, 0).to_csv(HOME / "bikes.csv", index=False)
+    model, day, late = ("--model-name", "bikes", "--env", "dev"), HOME / "day.csv", list[pd.DataFrame]()
+    mlops("init", str(HOME / "bikes.csv"), "--model-name", "bikes", "--target", "cnt", "--key", "hour", "--yes")
+    mlops("release", "--model-name", "bikes", "--to", "dev")
+    for number in range(1, 13):
+        rows = hours(200, number)
+        late.append(rows)
+        rows = rows.assign(temp=rows["temp"] * 1.8 + 32) if number > 8 else rows
+        rows.drop(columns="cnt").to_csv(day, index=False)
+        mlops("infer", *model, "--input", str(day), "--logical-date", f"2026-11-{number:02}")
+    pd.concat(late).to_csv(day, index=False)
+    mlops("monitor", "labels", *model, "--input", str(day), "--slice-column", "weather")
+    path = HOME / "bikes.html"
+    mlops("monitor", "report", *model, "--html", str(path))
+    take(page, "monitoring", path.as_uri(), "Drift", height=1500)
+
+
+def hours(count: int, seed: int) -> pd.DataFrame:
+    """Hours with their weather, and how many bikes were out."""
+    r = np.random.default_rng(seed)
+    temp, wind = r.uniform(0, 30, count).round(1), r.gamma(2, 5, count).round(1)
+    weather = r.choice(["clear", "mist", "rain"], count, p=[0.6, 0.3, 0.1])
+    out = np.clip(8 * temp - 2 * wind - 60 * (weather == "rain") + 60 + r.normal(0, 20, count), 0, None).round()
+    hour = [f"{seed}-{number}" for number in range(count)]
+    return pd.DataFrame({"hour": hour, "temp": temp, "wind": wind, "weather": weather, "cnt": out.astype(int)})
 
 
 def take(page: Page, name: str, address: str, awaited: str, *, height: int = 900, menu: str = "") -> None:

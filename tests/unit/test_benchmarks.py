@@ -1,6 +1,7 @@
 """The benchmark compares like with like: round by round, and a bare script that does the same job."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from benchmarks import run, scale
+from benchmarks import commands, performance, run
+from benchmarks.processes import Measured
 from benchmarks.run import Bench, Run
 from tests.conftest import ROOT, SAMPLE, exhaustive
 
@@ -62,6 +64,21 @@ def test_the_bare_script_trains_compares_promotes_and_scores(tmp_path: Path) -> 
     assert set(predictions["label"]) == {"negative", "neutral", "positive"}
 
 
-def test_the_figures_of_the_page_are_those_that_were_measured() -> None:
-    text = scale.PAGE.read_text(encoding="utf-8")
-    assert scale.with_figures(text, json.loads(scale.FIGURES.read_text())) == text, "python -m benchmarks.scale --write"
+def test_the_page_of_figures_is_made_of_what_was_measured() -> None:
+    assert performance.PAGE.read_text(encoding="utf-8") == performance.page(), "python -m benchmarks.performance"
+
+
+def test_a_benchmark_writes_its_figures_and_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(performance.FIGURES, tmp_path / "figures")
+    monkeypatch.setattr(performance, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(performance, "PAGE", tmp_path / "page.md")
+    performance.keep("commands", 3, {}, {"history": commands.Cost(1.0, 0.9, 0.75, 1.25)})
+    assert "| `mlops history` | 1.0 | 0.9 | 0.8 | **1.25** |" in (tmp_path / "page.md").read_text()
+    assert performance.page() == (tmp_path / "page.md").read_text()
+
+
+def test_what_a_command_costs_is_beside_the_same_round_of_plain_mlflow() -> None:
+    ours = [Measured(2.0 * slow, 3.0, 0.0) for slow in (1, 3, 1)]
+    plain = [Measured(1.0 * slow, 1.0, 0.0) for slow in (1, 3, 1)]
+    assert commands.cost(ours, plain) == (3.0, 2.0, 1.0, 2.0)
+    assert commands.cost(ours) == (3.0, 2.0, None, None)
