@@ -1,6 +1,6 @@
 """A class may be called anything: how its name is written where not every text may stand.
 
-`canonical`     the form in which two labels are the same class
+`canonical`     the form in which two labels are the same class, and `canonicals` that of a column
 `as_metric`     in the name of a metric, and `from_metric` back; no two classes share a name there
 `as_plotted`    in a plot
 `as_markdown`   in markdown, and so for any other text
@@ -13,6 +13,10 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METRIC_LENGTH = 200
 """What MLflow holds in the name of a metric, 250, without what stands before the class."""
@@ -37,6 +41,11 @@ NAMED = 5
 def canonical(label: str) -> str:
     """One label in two Unicode normal forms, or with blanks around it, is one class."""
     return unicodedata.normalize("NFC", label.strip())
+
+
+def canonicals(labels: "pd.Series[str]") -> "pd.Series[str]":
+    """The form of each label of a column, made once for those that are alike; what is missing stays so."""
+    return labels.map({label: canonical(label) for label in labels.dropna().unique()}).astype(labels.dtype)
 
 
 def as_metric(label: str) -> str:

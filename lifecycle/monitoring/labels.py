@@ -107,7 +107,7 @@ class Scored(NamedTuple):
         """Which labels are a class that the version could have answered: another one is a mistake, or a new class."""
         if not self.classes:
             return pd.Series(data=True, index=labels.index)
-        return labels.map(class_names.canonical, na_action="ignore").isin(self.classes)
+        return class_names.canonicals(labels).isin(self.classes)
 
 
 def join(delivery: Delivery) -> Joined:

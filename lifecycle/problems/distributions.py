@@ -87,8 +87,8 @@ class Distribution(Frozen):
         if self.edges is not None:
             found = np.searchsorted(self.edges, values.to_numpy(np.float64), side="left")
         else:
-            known = {level: place for place, level in enumerate(self.levels)}
-            found = np.array([known.get(level, len(known)) for level in values], np.int64)
+            found = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(values, dtype=object))
+            found[found < 0] = len(self.levels)
         return np.where(is_missing, self._size, found)
 
     @property

@@ -4,6 +4,7 @@ import posixpath
 import unicodedata
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -143,3 +144,13 @@ def test_a_label_on_a_plot_is_no_formula_and_in_the_legend(label: str, drawn: st
 )
 def test_the_nearest_class(label: str, meant: str | None) -> None:
     assert class_names.nearest(label, ["neg.", "negative", "positive"]) == meant
+
+
+@pytest.mark.parametrize("dtype", ["str", "object"])
+@pytest.mark.parametrize("labels", [[], ["e\u0301 ", "\u00e9", None, "b"]])
+def test_a_column_is_named_as_each_of_its_labels_and_keeps_its_type(labels: list[str | None], dtype: str) -> None:
+    column = pd.Series(labels, dtype=dtype)
+    found = class_names.canonicals(column)
+    assert found.dtype == column.dtype
+    assert found.dropna().tolist() == [class_names.canonical(label) for label in labels if label is not None]
+    assert found.isna().tolist() == [label is None for label in labels]

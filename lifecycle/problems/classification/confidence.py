@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.isotonic import isotonic_regression
 
-from lifecycle.core.class_names import canonical
+from lifecycle.core.class_names import canonical, canonicals
 from lifecycle.core.frozen import Frozen
 from lifecycle.problems.estimating import REPLICATES, Likely
 from lifecycle.problems.metric import Floats
@@ -72,7 +72,7 @@ class Confidence(Frozen):
     def learnt(cls, features: pd.DataFrame, answers: pd.DataFrame) -> Self:
         """That of answers beside their truth."""
         _ = features
-        rows = pd.DataFrame({"truth": answers["truth"].map(canonical), "label": answers["label"].map(canonical)})
+        rows = pd.DataFrame({name: canonicals(answers[name]) for name in ("truth", "label")})
         rows["score"], rows["right"] = answers["score"].astype(float), rows["truth"] == rows["label"]
         groups = [(ANY, rows), *((str(label), group) for label, group in rows.groupby("label"))]
         wrong = rows[~rows["right"]].groupby("label")["truth"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lifecycle.core.class_names import canonical
+from lifecycle.core.class_names import canonical, canonicals
 from lifecycle.problems import shares
 from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.findings import Interval
@@ -124,8 +124,8 @@ def scores_of(truth: pd.Series, answers: Mapping[str, pd.DataFrame]) -> dict[str
         truth: The labels of the rows.
         answers: Of each model, for the same rows in the same order.
     """
-    named = truth.map(canonical)
-    frames = {role: frame.assign(label=frame["label"].map(canonical)) for role, frame in answers.items()}
+    named = canonicals(truth)
+    frames = {role: frame.assign(label=canonicals(frame["label"])) for role, frame in answers.items()}
     known = {*named}.union(*({*frame["label"], *told_classes(frame).values()} for frame in frames.values()))
     classes = tuple(sorted(map(str, known)))
     return {role: _coded(named, frame, classes) for role, frame in frames.items()}

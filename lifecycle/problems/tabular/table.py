@@ -143,8 +143,7 @@ class TabularTable(NamedTuple):
         """The truth as it is stored, and why it cannot be used."""
         cells = cells.str.strip()
         if self.has_classes:
-            forms = {cell: class_names.canonical(cell) for cell in cells.unique()}
-            labels = spelled(cells.map(forms).astype("str"), classes)
+            labels = spelled(class_names.canonicals(cells), classes)
             return labels, (labels == "").map({True: BLANK_TARGET, False: None}).astype(object)
         numbers = pd.to_numeric(cells.where(cells.str.fullmatch(NUMBER)), errors="coerce").astype("float64")
         reasons = pd.Series([None] * len(cells), index=cells.index, dtype=object)

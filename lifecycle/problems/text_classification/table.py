@@ -68,8 +68,7 @@ class TextTable:
         cells = {name: stripped(frame[name]) for name in [*(column.stored for column in inputs), self.target]}
         trimmed = sum(count for _, count in cells.values())
         target = cells.pop(self.target)[0]
-        forms = {label: class_names.canonical(label) for label in target.unique()}
-        labels = spelled(target.map(forms), before.classes)
+        labels = spelled(class_names.canonicals(target), before.classes)
         texts = {name: texts for name, (texts, _) in cells.items()}
         return Canonical(frame.assign(**texts, **{self.target: labels}), inputs, {}, "", trimmed)
 
