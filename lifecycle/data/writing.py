@@ -37,9 +37,12 @@ def whole(rows: "pd.DataFrame", table: "pd.DataFrame", names: Sequence[str]) -> 
     import pandas as pd
 
     beside = [name for name in names if name not in rows]
-    if not beside or rows.empty:
-        return rows.assign(**{name: table[name][:0].array for name in beside})[[*names]]
-    places = table.index.get_indexer(pd.Index(rows["row"]))
-    near = table[beside].iloc[places[0] : places[-1] + 1]
-    near = near if len(near) == len(rows) else near.take(places - places[0])
-    return rows.assign(**{name: near[name].array for name in beside})[[*names]]
+    if not beside:
+        return rows[[*names]]
+    near = table[beside][:0]
+    if not rows.empty:
+        places = table.index.get_indexer(pd.Index(rows["row"]))
+        near = table[beside].iloc[places[0] : places[-1] + 1]
+        near = near if len(near) == len(rows) else near.take(places - places[0])
+    cells = {name: (rows[name] if name in rows else near[name]).array for name in names}
+    return pd.DataFrame(cells, index=rows.index)  # to add thousands of columns one by one takes minutes
