@@ -13,6 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -207,15 +208,20 @@ _OF_KIND: dict[str, Callable[[str, "pd.Series[Any]"], Iterator[tuple[str, "pd.Se
 }
 
 
+def _digest(word: str) -> int:
+    return zlib.crc32(word.encode("utf-8", "replace"))
+
+
 def _words(text: str) -> list[int]:
-    return [zlib.crc32(word.encode("utf-8", "replace")) for word in WORD.findall(text.lower())]
+    return [_digest(word) for word in WORD.findall(text.lower())]
 
 
 def _unseen(texts: "pd.Series[Any]", known: Vocabulary) -> "pd.Series[float]":
     """The share of the words of each text that are not known."""
+    is_unseen = cache(lambda word: _digest(word) not in known)  # most words stand in many texts
 
     def share(text: Any) -> float:
-        words = _words(str(text))
-        return sum(word not in known for word in words) / len(words) if words else 0.0
+        words = WORD.findall(str(text).lower())
+        return sum(map(is_unseen, words)) / len(words) if words else 0.0
 
     return texts.map(share, na_action="ignore").astype("float64")
