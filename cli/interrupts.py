@@ -6,16 +6,11 @@ Ctrl-C, SIGTERM and a closed terminal unwind the command as an error would, so t
 import os
 import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sys import UnraisableHookArgs
+from lifecycle.core import lost_signals
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BASE = 128
@@ -37,9 +32,9 @@ def orderly() -> Iterator[None]:
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
-    sys.unraisablehook = partial(_again, sys.unraisablehook)
     try:
-        yield
+        with lost_signals.sent_again(_taken_back):
+            yield
     except BaseException:
         if not _received:
             raise
@@ -64,21 +59,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _again(otherwise: "Callable[[UnraisableHookArgs], object]", dropped: "UnraisableHookArgs") -> None:
-    """Send a signal once more whose interruption came within a finaliser, where Python drops and prints it."""
-    if isinstance(dropped.exc_value, KeyboardInterrupt) and _received:
-        main = threading.main_thread().ident or 0  # another thread would wake nobody
-        left = threading.Event()
-        threading.Thread(target=_send, args=(left, main, _received.pop()), daemon=True).start()
-        left.set()  # what comes before, while the thread starts, would be dropped as well
-    else:
-        otherwise(dropped)
-
-
-def _send(left: threading.Event, main: int, number: int) -> None:
-    left.wait()
-    time.sleep(0.3)
-    signal.pthread_kill(main, number)
+def _taken_back(error: BaseException | None) -> int | None:
+    """The signal that was received, if this is its exception, which was lost: it counts as not received."""
+    return _received.pop() if isinstance(error, KeyboardInterrupt) and _received else None
 
 
 def _leave() -> None:

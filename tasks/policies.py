@@ -7,13 +7,16 @@
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import State, Task, task
 from prefect.cache_policies import DEFAULT, NO_CACHE
 from prefect.client.schemas.objects import TaskRun
+from prefect.exceptions import TerminationSignal
 from prefect.transactions import CommitMode, transaction
 
+from lifecycle.core import lost_signals
 from lifecycle.core.errors import TransientError
 from lifecycle.core.masking import shielded
 
@@ -35,12 +38,27 @@ def on_data(step: Callable[P, R]) -> Task[P, R]:
 
     DEFAULT keys a result by inputs, source and flow run: a rerun of a flow never sees another run's results.
     """
-    return _on_data(shielded(step))
+    return _on_data(shielded(_ended_by_signals(step)))
 
 
 def on_registry(step: Callable[P, R]) -> Task[P, R]:
     """The policy of what reads or changes the registry."""
-    return _on_registry(shielded(step))
+    return _on_registry(shielded(_ended_by_signals(step)))
+
+
+def _ended_by_signals(step: Callable[P, R]) -> Callable[P, R]:
+    """The same step; a signal ends it, also one whose exception is lost where it comes."""
+
+    @wraps(step)
+    def ended(*args: P.args, **kwargs: P.kwargs) -> R:
+        with lost_signals.sent_again(_of_prefect):
+            return step(*args, **kwargs)
+
+    return ended
+
+
+def _of_prefect(error: BaseException | None) -> int | None:
+    return error.signal if isinstance(error, TerminationSignal) else None
 
 
 _on_data = task(
@@ -75,7 +93,7 @@ def stage(name: str, run: Callable[[], R]) -> R:
 @task(persist_result=False, cache_policy=NO_CACHE)
 def _stage(run: Callable[[], R]) -> R:
     with transaction(commit_mode=CommitMode.EAGER, write_on_commit=False):
-        return shielded(run)()
+        return shielded(_ended_by_signals(run))()
 
 
 def in_the_ui(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:

@@ -359,7 +359,11 @@ class Process:
 
     def kill(self, number: int) -> str:
         self.process.send_signal(number)
-        return self.process.communicate(timeout=240)[1]
+        try:
+            return self.process.communicate(timeout=240)[1]
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # it would be a load on all tests after this one
+            raise AssertionError(f"signal {number} did not end it: {self.process.communicate()[1]}") from None
 
     def again(self) -> None:
         """What Prefect does with a run that has crashed, once a person or an automation asks for it."""

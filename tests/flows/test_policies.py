@@ -1,11 +1,20 @@
 """What is retried, what is reused, and what never is."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from prefect import flow
 from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_API_URL
 
 from lifecycle.core import errors
 from tasks import compute, data, gate, inference, policies, registry, training
+from tests.conftest import ROOT
+from tests.databricks.remote import until
 
 
 def attempts_at(error: Exception) -> int:
@@ -55,3 +64,55 @@ def test_what_depends_on_the_registry_is_never_cached(step: object) -> None:
 def test_what_is_heavy_is_reused_by_a_retry_of_the_same_run(step: object) -> None:
     assert step.persist_result is True  # type: ignore[attr-defined]
     assert step.result_serializer == "json"  # type: ignore[attr-defined]
+
+
+ENDLESS = """
+import ctypes, sys, time
+from pathlib import Path
+from prefect import flow
+from tasks import policies
+
+def wait():
+    Path(sys.argv[1], "ready").touch()
+    time.sleep(600)
+
+class Finalised:
+    def __del__(self):
+        wait()
+
+def step():
+    try:
+        {lost}
+        time.sleep(600)
+    finally:
+        Path(sys.argv[1], "left").touch()
+
+@flow
+def endless():
+    {policy}
+
+endless()
+"""
+
+
+@pytest.mark.parametrize(
+    "lost", ["Finalised()", "ctypes.CFUNCTYPE(None)(wait)()"], ids=["in a finaliser", "in a callback of C code"]
+)
+@pytest.mark.parametrize(
+    "policy",
+    ["policies.on_data(step)()", "policies.on_registry(step)()", "policies.stage('one', step)"],
+    ids=["on data", "on registry", "stage"],
+)
+def test_a_signal_ends_a_step_also_where_its_exception_is_lost(tmp_path: Path, policy: str, lost: str) -> None:
+    program = ENDLESS.format(policy=policy, lost=lost)
+    environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], env=environment, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            until(Path(tmp_path, "ready").exists)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(240) != 0
+        finally:
+            process.kill()
+    assert Path(tmp_path, "left").exists()
