@@ -78,7 +78,7 @@ def main() -> None:
     given = parser.parse_args()
     config = settings.load(given.env, home=given.home.absolute(), model_name=given.model)
     model = catalog.resolve(Target(name=config.registered_name(given.model), tracking_uri=config.mlflow_uri))
-    baseline, table = watch.baseline_of(model, config.datasets), pd.read_csv(given.table, sep=None, engine="python")
+    baseline, table = watch.baseline_of(model, config.datasets), pd.read_csv(given.table)
     print("| rows | scoring | measuring | share | most memory when measuring |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         warm = table.iloc[[row % len(table) for row in range(WARM)]]

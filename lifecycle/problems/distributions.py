@@ -33,6 +33,8 @@ MOST_LEVELS, ROWS_OF_A_LEVEL = 50, 5
 MOST_WORDS = 20_000
 ROWS_OF_A_REACH = 40
 WORD = re.compile(r"\w+")
+TOLD = ("length", "word length", "repeated words", "characters beyond ASCII", "unseen words")
+"""What each text has, in the order of `_of_text`."""
 
 
 class Seen(NamedTuple):
@@ -110,10 +112,13 @@ class Distribution(Frozen):
 def of_inputs(rows: pd.DataFrame, columns: Columns, known: Mapping[str, Vocabulary]) -> Iterator[Seen]:
     """What can be counted of inputs, under the names that the model calls them, as a source or a dataset has them."""
     for column in columns:
-        for name, values in _OF_KIND.get(column.kind, _presence)(column.name, rows[column.name]):
+        cells = rows[column.name]
+        if column.kind == "text":
+            found = _text(column.name, cells, known.get(column.name))
+        else:
+            found = _OF_KIND.get(column.kind, _presence)(column.name, cells)
+        for name, values in found:
             yield Seen("input", name, values)
-        if column.name in known:
-            yield Seen("input", f"unseen words of {column.name}", _unseen(rows[column.name], known[column.name]))
 
 
 def of_predictions(rows: pd.DataFrame, problem: Problem) -> Iterator[Seen]:
@@ -133,7 +138,7 @@ def features(seen: Iterable[Seen]) -> pd.DataFrame:
 
 def vocabulary(texts: Iterable[str]) -> Vocabulary:
     """The digests of the words that at least two of some texts hold, at most the most frequent ones."""
-    counts = Counter(word for text in texts for word in {*_words(text)})
+    counts = Counter(_digest(word) for text in texts for word in {*_words(text)})
     return frozenset(word for word, count in counts.most_common(MOST_WORDS) if count > 1)
 
 
@@ -161,33 +166,27 @@ def _presence(name: str, cells: "pd.Series[Any]") -> Iterator[tuple[str, "pd.Ser
     yield name, cells.isna().map({True: np.nan, False: 0.0}).astype("float64")
 
 
-def _text(name: str, cells: "pd.Series[Any]") -> Iterator[tuple[str, "pd.Series[Any]"]]:
-    for what, of in _OF_TEXT.items():
-        yield f"{what} of {name}", cells.map(of, na_action="ignore").astype("float64")
+def _text(
+    name: str, cells: "pd.Series[Any]", known: Vocabulary | None = None
+) -> Iterator[tuple[str, "pd.Series[Any]"]]:
+    """What the texts of any language have, and, where a vocabulary is known, the share of words beyond it."""
+    is_unseen = None if known is None else cache(lambda word: _digest(word) not in known)  # most words come often
+    there = cells.dropna()
+    told = pd.DataFrame(
+        [_of_text(str(text), is_unseen) for text in there], index=there.index, columns=[*TOLD], dtype="float64"
+    ).reindex(cells.index)
+    for what in TOLD if known is not None else TOLD[:-1]:
+        yield f"{what} of {name}", told[what]
 
 
-def _word_length(text: Any) -> float:
-    words = WORD.findall(str(text))
-    return sum(map(len, words)) / len(words) if words else 0.0
-
-
-def _repeated(text: Any) -> float:
-    words = WORD.findall(str(text).lower())
-    return 1 - len({*words}) / len(words) if words else 0.0
-
-
-def _beyond_ascii(text: Any) -> float:
-    written = str(text)
-    return 0.0 if written.isascii() else sum(sign > "\x7f" for sign in written) / len(written)
-
-
-_OF_TEXT: dict[str, Callable[[Any], float]] = {
-    "length": lambda text: len(str(text)),
-    "word length": _word_length,
-    "repeated words": _repeated,
-    "characters beyond ASCII": _beyond_ascii,
-}
-"""What the texts of any language have."""
+def _of_text(text: str, is_unseen: Callable[[str], bool] | None) -> tuple[float, ...]:
+    words = _words(text)
+    beyond = 0.0 if text.isascii() else sum(sign > "\x7f" for sign in text) / len(text)
+    if not words:
+        return len(text), 0.0, 0.0, beyond, 0.0
+    number = len(words)
+    unseen = sum(map(is_unseen, words)) / number if is_unseen else 0.0
+    return len(text), len("".join(words)) / number, 1 - len({*words}) / number, beyond, unseen
 
 
 def _typed(name: str, cells: "pd.Series[Any]", kind: str) -> Iterator[tuple[str, "pd.Series[Any]"]]:
@@ -212,16 +211,5 @@ def _digest(word: str) -> int:
     return zlib.crc32(word.encode("utf-8", "replace"))
 
 
-def _words(text: str) -> list[int]:
-    return [_digest(word) for word in WORD.findall(text.lower())]
-
-
-def _unseen(texts: "pd.Series[Any]", known: Vocabulary) -> "pd.Series[float]":
-    """The share of the words of each text that are not known."""
-    is_unseen = cache(lambda word: _digest(word) not in known)  # most words stand in many texts
-
-    def share(text: Any) -> float:
-        words = WORD.findall(str(text).lower())
-        return sum(map(is_unseen, words)) / len(words) if words else 0.0
-
-    return texts.map(share, na_action="ignore").astype("float64")
+def _words(text: str) -> list[str]:
+    return [*map(str.lower, WORD.findall(text))]
