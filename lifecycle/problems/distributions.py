@@ -181,7 +181,7 @@ def _text(
 
 def _of_text(text: str, is_unseen: Callable[[str], bool] | None) -> tuple[float, ...]:
     words = _words(text)
-    beyond = 0.0 if text.isascii() else sum(sign > "\x7f" for sign in text) / len(text)
+    beyond = 0.0 if text.isascii() else 1 - len(text.encode("ascii", "ignore")) / len(text)
     if not words:
         return len(text), 0.0, 0.0, beyond, 0.0
     number = len(words)

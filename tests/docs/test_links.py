@@ -1,5 +1,6 @@
 """Every file, heading and path of ours that a page names exists."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_of_ours_exists(page: Path) -> None:
     assert [path for path in OURS.findall(page.read_text(encoding="utf-8")) if not (ROOT / path).exists()] == []
+
+
+def test_every_document_that_answers_a_question_exists() -> None:
+    with (ROOT / "examples" / "docs_questions.csv").open(encoding="utf-8") as file:
+        named = [name for row in csv.DictReader(file) for name in row["documents"].split(";") if name]
+    assert len(named) > 60
+    assert [name for name in named if not (ROOT / "docs" / name).exists()] == []
 
 
 def _headings(page: Path) -> set[str]:
