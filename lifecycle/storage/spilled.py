@@ -8,6 +8,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -54,19 +55,18 @@ class Spilled:
             pa.ipc.open_stream(whole.slice(start, end - start)).read_next_batch()
             for start, end in zip([0, *self._ends], self._ends, strict=False)
         ]
-        names = dict.fromkeys(name for block in blocks for name in block.schema.names)
+        there = [dict(zip(block.schema.names, block.columns, strict=True)) for block in blocks]
+        empty = pa.scalar("", pa.large_string())
         return {
             name: pa.chunked_array(
-                [_cells(block, name, rows) for block, rows in zip(blocks, self._sizes, strict=True)], pa.large_string()
+                [
+                    part[name] if name in part else pa.repeat(empty, rows)
+                    for part, rows in zip(there, self._sizes, strict=True)
+                ],
+                pa.large_string(),
             )
-            for name in names
+            for name in dict.fromkeys(chain.from_iterable(there))
         }
-
-
-def _cells(block: "pa.RecordBatch", name: str, rows: int) -> "pa.LargeStringArray":
-    import pyarrow as pa
-
-    return block[name] if name in block.schema.names else pa.repeat(pa.scalar("", pa.large_string()), rows)
 
 
 def _place(beside: Path | None) -> Path | None:

@@ -23,6 +23,7 @@ from lifecycle.problems.tabular.spelling import is_missing
 WORDS = [f"word{n}" for n in range(20)]
 CELLS: dict[str, tuple[str, list[str], str]] = {
     "numbers": ("x", ["1.5", "-2", "1e3", ".5"] * 9, "numeric"),
+    "truth values, some unknown": ("x", ["0", "1", "?"] * 9, "boolean"),
     "numbers, some missing": ("x", ["1.5", "", "NA", "?", "2.25"] * 9, "numeric"),
     "more digits than a number has": ("x", ["9" * 5000, "1.5", "2.5"] * 9, "numeric"),
     "many whole numbers": ("x", [str(n) for n in range(13)] * 2, "numeric"),
@@ -82,6 +83,7 @@ CELL = st.sampled_from([*NUMBERS, *OTHERS, *TIMES])
 
 
 @given(st.sets(CELL, min_size=1, max_size=5), st.integers(1, 3))
+@hypothesis.example({"0", "1", "?"}, 1)
 def test_a_column_that_is_not_declared_has_no_cell_that_is_not_of_its_kind(cells: set[str], times: int) -> None:
     column = pd.Series([*sorted(cells)] * times, dtype="str")
     kind = judge("x", column).kind

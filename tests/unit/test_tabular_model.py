@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lifecycle.core.references import ModelRef
 from lifecycle.models import loading, scoring_server
 from lifecycle.problems.tabular.cells import unusable
-from lifecycle.problems.tabular.model import TabularModel, expanded, typed
+from lifecycle.problems.tabular.model import MISSING, TRUTH_VALUES, TabularModel, expanded, typed
 from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
 from tests.tables import sales, train_table, write_version
@@ -47,6 +47,22 @@ anything = st.one_of(
         [pd.NA, pd.NaT, np.nan, np.int64(3), np.float32(0.5), np.bool_(1), pd.Timestamp("2020", tz="Asia/Tokyo")]
     ),
 )
+
+
+written = st.one_of(
+    st.text(max_size=8),
+    st.from_regex(r"\s?-?[0-9]{1,30}(\.[0-9]{1,40})?(e-?[0-9]{1,3})?\s?", fullmatch=True),
+    st.sampled_from(sorted(MISSING | TRUTH_VALUES.keys())).flatmap(lambda word: st.sampled_from([word, f" {word}"])),
+    st.none(),
+)
+
+
+@pytest.mark.parametrize("dtype", [object, "str"])
+@given(st.lists(written, max_size=8))
+def test_texts_alone_are_the_numbers_that_they_are_beside_other_cells(dtype: Any, texts: list[str | None]) -> None:
+    alone = typed(pd.DataFrame({"n": pd.Series(texts, dtype=dtype)}), [("n", "numeric")])["n"]
+    beside = typed(pd.DataFrame({"n": pd.Series([*texts, Decimal(1)], dtype=object)}), [("n", "numeric")])["n"]
+    np.testing.assert_array_equal(alone.to_numpy(), beside.to_numpy()[:-1])
 
 
 @given(st.lists(anything, max_size=8), st.sampled_from(KINDS))
@@ -131,7 +147,7 @@ def test_the_first_cell_that_is_not_of_its_kind_is_the_reason() -> None:
     frame = pd.DataFrame(
         {
             "number": ["1", "x", "?", "", "inf", "2"],
-            "flag": ["yes", "perhaps", "no", None, "1", "?"],
+            "flag": ["?", "perhaps", "no", None, "1", "maybe"],
             "at": ["2020-01-01", "x", "soon", None, "", "2020-01-01"],
         },
         index=[5, 3, 1, 9, 8, 7],

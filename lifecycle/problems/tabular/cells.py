@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from lifecycle.problems.tabular.model import UNKNOWN_NUMBER, Columns, spelled, typed
+from lifecycle.problems.tabular.model import Columns, spelled, typed
+from lifecycle.problems.tabular.spelling import is_missing
 
 REASONS = {"numeric": "not_a_number", "boolean": "not_a_truth_value", "datetime": "not_a_time"}
 """Kind of a column to why a cell of it cannot be used; whatever a category is spelled like, it can."""
@@ -18,6 +19,6 @@ def unusable(frame: pd.DataFrame, columns: Columns) -> "pd.Series[Any]":
         if kind in REASONS:
             lost = canonical[name].isna()
             words = spelled(frame.loc[lost, name])
-            wrong = words[words.notna() & ((words != UNKNOWN_NUMBER) | (kind != "numeric"))].index
+            wrong = words[words.notna() & ~is_missing(words, kind)].index
             reasons.loc[reasons.index.isin(wrong) & reasons.isna()] = REASONS[kind]
     return reasons

@@ -29,8 +29,6 @@ MISSING = frozenset(
     | {"NULL", "NaN", "None", "n/a", "nan", "null"}
 )
 """The spellings that pandas' readers take for a missing cell, so that a table means the same whoever has read it."""
-UNKNOWN_NUMBER = "?"
-"""Missing too where numbers are."""
 TRUTH = {word: value for value, words in ((1.0, "true yes y t 1"), (0.0, "false no n f 0")) for word in words.split()}
 TRUTH_VALUES = {word: word.capitalize() for word in ("True", "TRUE", "true", "False", "FALSE", "false")}
 """What pandas' readers take for truth values, and how those are spelled."""
@@ -98,8 +96,9 @@ def _moment(moment: date) -> str:
 
 def _numeric(cells: "pd.Series[Any]") -> "pd.Series[float]":
     if cells.dtype.kind not in "iufb":
-        words = spelled(cells)
-        told = words.map({"True": 1.0, "False": 0.0})
+        are_texts = pd.api.types.infer_dtype(cells, skipna=True) == "string"  # their numbers need no plain spelling
+        words = cells.map(str.strip, na_action="ignore") if are_texts else spelled(cells)
+        told = words.map({word: float(value == "True") for word, value in TRUTH_VALUES.items()})
         cells = pd.to_numeric(words, errors="coerce").fillna(told)
     numbers = pd.Series(cells.to_numpy("float64", na_value=np.nan), index=cells.index)
     return numbers.where(np.isfinite(numbers))

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from lifecycle.problems.tabular.model import MISSING, UNKNOWN_NUMBER
+from lifecycle.problems.tabular.model import MISSING
 
-NUMBER = "?"
-"""Missing where the others are numbers; elsewhere it may be a category."""
+UNKNOWN = "?"
+"""Missing too where the others are numbers or truth values; elsewhere it may be a category."""
 NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 CODE = r"[+-]?0[0-9]+"
 """A number whose leading zeros say that it counts nothing."""
@@ -21,4 +21,4 @@ TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?"
 
 def is_missing(cells: "pd.Series[str]", kind: str) -> "pd.Series[bool]":
     """Which cells, without blanks around them, say nothing."""
-    return cells.isin([*MISSING, UNKNOWN_NUMBER] if kind == "numeric" else [*MISSING])
+    return cells.isin([*MISSING, UNKNOWN] if kind in {"numeric", "boolean"} else [*MISSING])
