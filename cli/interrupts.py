@@ -60,8 +60,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _taken_back(error: BaseException | None) -> int | None:
-    """The signal that was received, if this is its exception, which was lost: it counts as not received."""
-    return _received.pop() if isinstance(error, KeyboardInterrupt) and _received else None
+    """The signal whose exception was lost: one of ours counts as not received, one that Prefect heard tells itself."""
+    if isinstance(error, KeyboardInterrupt):
+        return _received.pop() if _received else None
+    return getattr(error, "signal", None)
 
 
 def _leave() -> None:

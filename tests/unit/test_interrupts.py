@@ -86,6 +86,19 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, body: str, number: signal.Sig
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ready", "said"]
 
 
+def test_it_ends_also_where_prefect_hears_the_signal_within_a_finaliser(tmp_path: Path) -> None:
+    body = """
+from prefect.utilities.engine import capture_sigterm
+with capture_sigterm():
+    Finalised()
+    time.sleep(600)
+"""
+    process = run(body, tmp_path)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(240) == 128 + signal.SIGTERM
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ready", "said"]
+
+
 def test_whoever_ends_it_is_told_what_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
     body = """
 from cli import runner
