@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FULL := $(VENV)/.installed-with-every-extra
 UV := $(shell command -v uv 2>/dev/null)
-# tests wait for processes much of their time: one worker more than there are cores
-WORKERS := PYTEST_XDIST_AUTO_NUM_WORKERS=$$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
+# tests wait for processes much of their time: one worker more than there are cores, each of one thread: those of
+# OpenMP wait for one another busily where cores are taken, and tests of small networks cost twice the CPU
+WORKERS := OMP_NUM_THREADS=1 PYTEST_XDIST_AUTO_NUM_WORKERS=$$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 # where memory has room for what tests write, they do not wait for a disk: one commit of sqlite takes up to 20 ms there
 SCRATCH := if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print int($$4)}')" -gt 6000000 ] \
 	  && awk '/MemAvailable/ {exit $$2 < 10000000}' /proc/meminfo && ! grep -q ' /dev/shm .*noexec' /proc/mounts; \
