@@ -122,7 +122,7 @@ def test_neither_text_is_lost_nor_taken_for_the_other(of_pairs: Any) -> None:
     )
 
 
-LONGER = {**QUICK, "epochs": 4, "patience": None}
+TO_THE_END = {**QUICK, "epochs": 4, "patience": None}
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -135,14 +135,14 @@ def save(self, path):
         os.kill(os.getpid(), signal.SIGKILL)
 finetuning.Training.save = save
 rows = t.texts()
-spec = t.Spec("transformer", {**t.LONGER, "base": sys.argv[1]}, 0, t.TEXT_COLUMNS)
+spec = t.Spec("transformer", {**t.TO_THE_END, "base": sys.argv[1]}, 0, t.TEXT_COLUMNS)
 t.TEXTS.fit(spec, rows[["text"]], rows["label"], t.Beside(checkpoints=Path(sys.argv[2])))
 """
 
 
 def test_a_killed_training_goes_on_and_ends_in_the_same_weights(base: Path, tmp_path: Path) -> None:
     rows, steps = texts(), list[int]()
-    spec = Spec("transformer", {**LONGER, "base": str(base)}, 0, TEXT_COLUMNS)
+    spec = Spec("transformer", {**TO_THE_END, "base": str(base)}, 0, TEXT_COLUMNS)
     command = [sys.executable, "-c", KILLED, str(base), str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
