@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FULL := $(VENV)/.installed-with-every-extra
 UV := $(shell command -v uv 2>/dev/null)
+# else each process would compile all libraries where Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE)
+export UV_COMPILE_BYTECODE := 1
 # tests wait for processes much of their time: one worker more than there are cores, each of one thread: those of
 # OpenMP wait for one another busily where cores are taken, and tests of small networks cost twice the CPU
 WORKERS := OMP_NUM_THREADS=1 PYTEST_XDIST_AUTO_NUM_WORKERS=$$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))

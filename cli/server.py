@@ -6,6 +6,7 @@ While a flow runs it is watched: once it has ended or answers no more, so does t
 """
 
 import http.client
+import importlib
 import itertools
 import logging
 import os
@@ -40,6 +41,8 @@ ANSWER_SECONDS = 40
 STOP_SECONDS = 10
 BLOCKS = "PREFECT_SERVER_REGISTER_BLOCKS_ON_START"
 """Not every block type of Prefect is entered into a new history: whoever saves a block enters its type."""
+FIRST = "scipy.special"
+"""Imported before what brings thousands of modules: skops looks for each of its functions in all that came before."""
 WAKE = signal.SIGUSR1
 """Ends what the main thread waits for, or computes, in vain."""
 WAKE_SECONDS = 0.2
@@ -72,7 +75,7 @@ def own_server(home: Path) -> Iterator[Server]:
         folder.mkdir(parents=True, exist_ok=True)
         also = login(home, api) | ({} if address else _links(home))
         with environment.server_in_use(api, folder, also=also):
-            environment.import_prefect(folder)
+            _import_prefect(folder)
             yield Server(wait=lambda: require(api), run=lambda: translated(api))
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,8 +84,13 @@ def own_server(home: Path) -> Iterator[Server]:
         _started(folder) as server,
         environment.server_in_use(server.api, folder, own=True, also={LOGIN: server.credential, guard.FLEETING: "1"}),
     ):
-        environment.import_prefect(folder)
+        _import_prefect(folder)
         yield Server(wait=server.wait, run=server.watched)
+
+
+def _import_prefect(folder: Path) -> None:
+    importlib.import_module(FIRST)
+    environment.import_prefect(folder)
 
 
 def _links(home: Path) -> dict[str, str]:

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 start.find()
 
+__all__ = ["LoadedModel", "champion", "history", "load_model", "predictions", "rows"]
+
 
 def __getattr__(name: str) -> "Any":
-    """One of the functions of the library, imported when it is asked for: commands that need none start without."""
+    """One of the functions of the library, imported when it is asked for: commands that need none start without.
+
+    For any other name nothing is imported: libraries ask every module for names, skops for those of all of SciPy.
+    """
     from importlib import import_module
 
-    library = None if name.startswith("_") else import_module("lifecycle.library")
-    if library is None or name not in library.__all__:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(library, name)
+    return getattr(import_module("lifecycle.library"), name)

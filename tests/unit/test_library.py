@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from inspect import signature
@@ -38,6 +40,13 @@ def test_they_are_had_from_the_name_that_is_installed_and_nothing_else_is() -> N
     assert mlops_lifecycle.load_model is library.load_model
     with pytest.raises(AttributeError, match="no attribute 'store'"):
         _ = mlops_lifecycle.store
+
+
+def test_names_that_libraries_ask_every_module_for_import_nothing() -> None:
+    program = "import sys, mlops_lifecycle as m; print(getattr(m, 'expit', None), 'lifecycle.library' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "False"]
+    assert mlops_lifecycle.__all__ == library.__all__
 
 
 def test_rows_are_those_of_the_splits_that_are_named(news: Settings) -> None:

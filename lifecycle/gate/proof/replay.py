@@ -51,6 +51,7 @@ LOOK_SECONDS = 10
 """How often it is looked whether the process is stopped; twice in a row ends the wait."""
 
 NEEDED = (
+    "scipy.special",  # first: skops looks for each of its functions in all modules that were imported before it
     "lifecycle.problems.text_classification.model",
     "pyarrow.parquet",
     "sklearn.compose",
