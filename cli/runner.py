@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli import console, environment, interrupts
-from cli.server import own_server
+from cli.server import lasting, own_server
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.names import Environment, is_model_name
@@ -27,6 +27,7 @@ from lifecycle.core.writer_process import name_the_user
 from lifecycle.data import lock
 from lifecycle.registry.store import target_of
 from lifecycle.settings import definitions, files
+from lifecycle.tracking.client import database_path
 
 if TYPE_CHECKING:
     from prefect import Flow, State
@@ -53,7 +54,7 @@ HEAVY = {
     "train": (*MODELS, "matplotlib.figure"),
     "promote": MODELS,
     "check": MODELS,
-    "rollback": MODELS,
+    "rollback": MODELS[:-1],
     "batch_inference": MODELS,
     "monitor": MODELS,
     "release": (EXPECTATIONS, *MODELS, "matplotlib.figure"),
@@ -156,8 +157,7 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
         ConfigError: The extra `prefect` is not installed, or a parameter is not valid.
     """
     require_prefect()
-    for sentence in (*files.unread(), *definitions.unmatched()):
-        sys.stderr.write(f"Warning: {sentence}\n")
+    _warn()
     quiet(verbose=verbose)
     with progress(title, KEPT.get(name, AGAIN)), own_server(home) as server, _usage(), lock.undisturbed(home):
         from lifecycle.gate.proof import replay
@@ -172,6 +172,31 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
         with replay.ahead() if name in PROVING else nullcontext(), server.run():
             imports.join()  # threads of one process share one core: to import beside the steps would only slow them
             return flow(**parameters)
+
+
+def gains_by_prefect(config: "Settings", model_name: str) -> bool:
+    """Whether a short flow is more than its steps: a server that stays shows it, and waits for nobody else's change.
+
+    Beyond this machine, in a registry that is no file or at an endpoint, its retries count too.
+    """
+    target = target_of(config, model_name)
+    embedded = database_path(target.registry_uri or target.tracking_uri) is not None
+    alone = embedded and config.platform == "local" and model_name not in config.serving.endpoints
+    return not alone or bool(has_prefect() and lasting(config.state))
+
+
+@contextmanager
+def at_once(name: str, title: str, home: Path) -> Iterator[None]:
+    """Run the steps of a flow as they are, in this process: nothing of Prefect is imported or started."""
+    _warn()
+    quiet()
+    with progress(title, KEPT.get(name, AGAIN)), lock.undisturbed(home):
+        yield
+
+
+def _warn() -> None:
+    for sentence in (*files.unread(), *definitions.unmatched()):
+        sys.stderr.write(f"Warning: {sentence}\n")
 
 
 @contextmanager

@@ -67,13 +67,12 @@ def own_server(home: Path) -> Iterator[Server]:
         TransientError: The server does not start, ends or does not answer.
     """
     from cli.operations.connection import require, translated
-    from cli.operations.state import LOGIN, api_url, login  # its psutil comes with the extra, which is there by now
+    from cli.operations.state import LOGIN, login  # its psutil comes with the extra, which is there by now
 
-    address = environment.chosen_server()
     folder = environment.history_folder(home)
-    if api := address or api_url(home):
+    if api := lasting(home):
         folder.mkdir(parents=True, exist_ok=True)
-        also = login(home, api) | ({} if address else _links(home))
+        also = login(home, api) | ({} if environment.chosen_server() else _links(home))
         with environment.server_in_use(api, folder, also=also):
             _import_prefect(folder)
             yield Server(wait=lambda: require(api), run=lambda: translated(api))
@@ -86,6 +85,17 @@ def own_server(home: Path) -> Iterator[Server]:
     ):
         _import_prefect(folder)
         yield Server(wait=server.wait, run=server.watched)
+
+
+def lasting(home: Path) -> str:
+    """The address of a server that is there before and after a command; empty if there is none.
+
+    Raises:
+        ConfigError: What the environment says of one is not valid.
+    """
+    from cli.operations.state import api_url
+
+    return environment.chosen_server() or api_url(home) or ""
 
 
 def _import_prefect(folder: Path) -> None:

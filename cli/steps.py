@@ -26,6 +26,7 @@ from lifecycle.data import dataset, ingest, piped
 from lifecycle.data.manifest import LATEST
 from lifecycle.problems.contract import DROP, Column, Columns
 from lifecycle.registry import promotion
+from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 
@@ -81,11 +82,25 @@ def rollback(
     request = request.completed()
     runner.confirm(f"Roll back {request.model} in {request.env}?", yes or was_named, f"--env {request.env}, or --yes")
     config = settings.load(request.env, model_name=request.model)
-    title = f"{'Rehearsing a rollback of' if request.rehearse else 'Rolling back'} {request.model} in {request.env}"
-    done = runner.run_flow("rollback", request.parameters, home=config.state, title=title, verbose=verbose)
+    done = _rolled_back(request, config, verbose)
     show.print_json(done) if as_json else console.echo(done.message)
     if not request.rehearse:
         promotion.report(target_of(config, request.model))  # killed before, it is completed by the same command again
+
+
+def _rolled_back(request: RollbackRequest, config: Settings, verbose: bool) -> Promotion:
+    """What came of it: as a flow where a server shows it or more than this machine takes part, else in a moment."""
+    title = f"{'Rehearsing a rollback of' if request.rehearse else 'Rolling back'} {request.model} in {request.env}"
+    if runner.gains_by_prefect(config, request.model):
+        done: Promotion = runner.run_flow(
+            "rollback", request.parameters, home=config.state, title=title, verbose=verbose
+        )
+        return done
+    with runner.at_once("rollback", title, config.state):
+        from lifecycle.registry import rollback as rollbacks  # pandas comes with it, which no help needs
+
+        wanted = rollbacks.Wanted.of(config, request.model, request.to_version, request.reason, request.rehearse)
+        return rollbacks.roll_back(wanted).promotion
 
 
 @options.of_request

@@ -8,34 +8,26 @@ from prefect.client.schemas.objects import FlowRun
 from flows.flow_requests import RollbackRequest
 from flows.parameters import PERSISTED, Outcome, flat, named
 from lifecycle.registry import promotion as promotions
+from lifecycle.registry import rollback as rollbacks
 from lifecycle.registry.promotion import Promotion
+from lifecycle.registry.rollback import Wanted
 from lifecycle.registry.store import target_of
 from lifecycle.settings import checked
-from tasks import compute, events, limits, probation, registry, reports, serving
+from tasks import compute, events, limits, registry, reports, serving
 
 
 def run(request: RollbackRequest) -> Outcome[Promotion]:
     """Give the alias back, or only prove that it could be."""
     request = request.completed()
     config = compute.settings_of(request.env, request.model)
-    target = target_of(config, request.model)
-    why, run_id = request.reason or "rolled back by hand", str(runtime.flow_run.id or "")
-    with limits.one_promotion(target):
-        intent = registry.intend_rollback(target, request.to_version, why, rehearse=request.rehearse, request=run_id)
-        if isinstance(intent, Promotion):
-            if not request.rehearse:
-                serving.champion(config, request.model)
-            return Outcome(intent, intent.message)
-        registry.reproduces(intent.model, config.datasets, config.state / "evidence", anew=request.rehearse)
-        if request.rehearse:
-            ready = registry.mark_ready(intent)
-            return Outcome(ready, ready.message)
-        registry.register(intent)
-        promotion = registry.promote(intent)
-    events.emit("rolled-back", target.name, config.env, version=promotion.champion, reason=intent.reason)
-    reports.show_promotion(promotion)
-    serving.champion(config, request.model)
-    probation.begins(config, request.model)
+    wanted = Wanted.of(config, request.model, request.to_version, request.reason, request.rehearse)
+    with limits.one_promotion(wanted.target):
+        promotion, is_new = rollbacks.roll_back(wanted, str(runtime.flow_run.id or ""), registry.rollback_steps)
+    if is_new:
+        events.emit("rolled-back", promotion.name, config.env, version=promotion.champion, reason=wanted.reason)
+        reports.show_promotion(promotion)
+    if not request.rehearse:
+        serving.champion(config, request.model)
     return Outcome(promotion, promotion.message)
 
 

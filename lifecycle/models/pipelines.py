@@ -33,12 +33,6 @@ def trusted_types() -> list[str]:
     return sorted({name for table in tables for entry in table.values() for name in entry.trusted_types})
 
 
-def packages() -> list[str]:
-    """What the models of some algorithms depend on beyond what all do."""
-    tables = (problem.learning.estimators for problem in PROBLEMS.values())
-    return sorted({name for table in tables for entry in table.values() for name in entry.packages})
-
-
 def untrusted_types(path: Path) -> list[str]:
     """The types in a skops file that are neither on skops' list nor on ours.
 

@@ -148,6 +148,11 @@ PROBLEMS: dict[ProblemName, Problem] = {
 }
 
 
+PACKAGES = ("bm25s", "onnxruntime", "safetensors", "tokenizers", "torch", "transformers")
+"""What the models of some algorithms depend on beyond what all do: named here as well, since to import the tables of
+all algorithms takes a second."""
+
+
 def named(name: ProblemName) -> Problem:
     """The problem of a name."""
     return PROBLEMS[name]

@@ -18,6 +18,9 @@ from lifecycle.settings import Settings
 from lifecycle.storage import database_templates
 from tests.conftest import ROOT, write_news
 
+NOBODY = ("infer", "--model-name", "nobody", "--env", "prod", "--data-name", "news")
+"""A flow that ends as soon as it has begun."""
+
 
 def start(home: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     outside = {
@@ -53,12 +56,12 @@ def rows(home: Path, query: str) -> list[tuple[object, ...]]:
 
 
 def test_the_history_is_kept_and_no_process_is_left(news: Settings) -> None:
-    command = start(news.state, "rollback", "--model-name", "nobody", "--env", "prod")
+    command = start(news.state, *NOBODY)
     _, errors = command.communicate(timeout=200)
     assert (command.returncode, errors.count("Traceback")) == (2, 0), errors
     assert rows(news.state, "SELECT name FROM concurrency_limit_v2") == []  # no slot that a killed command would keep
     assert "prod.ml.nobody has no champion" in errors
-    assert rows(news.state, "SELECT name, state_name FROM flow_run") == [("roll back nobody in prod", "Failed")]
+    assert rows(news.state, "SELECT name, state_name FROM flow_run") == [("infer nobody in prod", "Failed")]
     assert processes_of(news.state) == []
 
 
@@ -138,7 +141,7 @@ def test_the_server_of_a_command_answers_this_command_alone(tmp_path: Path) -> N
 
 
 def test_a_killed_command_takes_its_server_with_it(news: Settings) -> None:
-    command = start(news.state, "rollback", "--model-name", "nobody", "--env", "prod")
+    command = start(news.state, *NOBODY)
     kill_once_there(command, news.state, "cli.server")
 
 
@@ -223,7 +226,7 @@ def test_damaged_templates_cost_only_time_and_are_replaced(news: Settings, tmp_p
         kept.parent.mkdir(parents=True)
         kept.write_bytes(b"no database")
         for state in (news.state, tmp_path / "second"):
-            command = start(state, "rollback", "--model-name", "nobody", "--env", "prod")
+            command = start(state, *NOBODY)
             _, errors = command.communicate(timeout=200)
             assert (command.returncode, errors.count("Traceback")) == (2, 0), errors
             assert len(rows(state, "SELECT name FROM flow_run")) == 1

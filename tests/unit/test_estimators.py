@@ -18,6 +18,7 @@ from lifecycle.data import dataset
 from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
+from lifecycle.problems import known
 from lifecycle.problems.contract import Estimator
 from lifecycle.problems.text_classification import estimators
 from lifecycle.settings import Settings
@@ -35,6 +36,11 @@ def test_every_type_answers_the_contract(news: Settings, algorithm: str) -> None
     assert list(predicted.columns) == ["label", "score"]
     assert predicted["label"].tolist() == ["positive", "negative", "positive"]
     assert predicted["score"].between(0, 1).all()
+
+
+def test_what_some_algorithms_depend_on_is_what_a_proof_is_kept_by() -> None:
+    tables = (problem.learning.estimators for problem in known.PROBLEMS.values())
+    assert {name for table in tables for entry in table.values() for name in entry.packages} == {*known.PACKAGES}
 
 
 TEXTS = pd.DataFrame({"text": ["not up 5 %", "loss up", "flat day", "up 10 %", "loss of 5", "flat again"]})

@@ -34,7 +34,8 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.proof import infrastructure
 from lifecycle.gate.proof.infrastructure import TOLERANCE, Proof
-from lifecycle.models import loading, pipelines, requirements
+from lifecycle.models import loading, requirements
+from lifecycle.problems import known
 from lifecycle.problems.contract import inputs_of
 from lifecycle.storage.files import write_json
 from lifecycle.tracking.runs import PACKAGES
@@ -292,7 +293,7 @@ def _start() -> subprocess.Popen[str]:
 
 
 def _evidence_key(request: EvaluateRequest, scoring_server: bool) -> str:
-    needed = (*PACKAGES, *pipelines.packages(), "vaderSentiment")
+    needed = (*PACKAGES, *known.PACKAGES, "vaderSentiment")
     installed = [f"{package}=={_version_of(package)}" for package in needed]
     runtime = [platform.python_version(), platform.machine(), *installed]
     recorded = evaluation.stored(request).to_json(orient="records")

@@ -1,0 +1,82 @@
+"""`mlops rollback` where no server stays: the steps as they are, in a moment, without Prefect."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from cli import runner
+from lifecycle.registry import catalog, promotion, store
+from lifecycle.settings import Settings
+from tests.conftest import ROOT
+from tests.registry.conftest import State, promote
+
+PROGRAM = """
+import json, sys
+from cli.main import main
+try:
+    main()
+finally:
+    print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.__stderr__)
+"""
+HEAVY = {"prefect", "sklearn", "skops", "matplotlib", "great_expectations"}
+
+
+def rolled_back(state: State, *options: str) -> tuple[dict[str, Any], set[str], str]:
+    """What the command answers, which packages it has imported, and what it has said."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    words = ["rollback", "--model-name", "sentiment", "--env", "dev", "--json", *options]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words],
+        cwd=ROOT,
+        env=outside | {"MLOPS_HOME": str(state.config.state)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    said, _, packages = done.stderr.rstrip("\n").rpartition("\n")
+    return json.loads(done.stdout), set(json.loads(packages)), said
+
+
+def test_it_proves_the_version_records_itself_and_imports_nothing_of_prefect(in_sqlite: State) -> None:
+    for model in (in_sqlite.regression, in_sqlite.bayes):
+        promote(in_sqlite.target, model)
+    done, packages, said = rolled_back(in_sqlite, "--reason", "it was worse")
+    assert (done["champion"], done["changed"], packages & HEAVY) == (1, True, set())
+    assert "Replaying dev.ml.sentiment v1 in a fresh process" in said
+    last = catalog.history(in_sqlite.target)[-1]
+    assert (last.kind, last.reason, store.alias_version(in_sqlite.target)) == ("rollback", "it was worse", 1)
+    assert not (in_sqlite.config.state / "prefect").exists()
+
+    rehearsed, _, said = rolled_back(in_sqlite, "--to-version", "2", "--rehearse")
+    assert (rehearsed["changed"], "in a fresh process" in said) == (False, True)
+    assert store.version(in_sqlite.target, 2).tags[promotion.ROLLBACK_READY]
+    again, _, said = rolled_back(in_sqlite, "--to-version", "1")
+    assert (again["changed"], "Replaying" in said) == (False, False)
+
+
+def test_a_version_whose_files_differ_is_refused_and_nothing_moves(in_sqlite: State) -> None:
+    for model in (in_sqlite.regression, in_sqlite.bayes):
+        promote(in_sqlite.target, model)
+    next(in_sqlite.folder(in_sqlite.regression).rglob("pipeline.skops")).write_bytes(b"another model")
+    with pytest.raises(AssertionError, match=r"Error: dev\.ml\.sentiment v1"):
+        rolled_back(in_sqlite)
+    assert promotion.read_log(in_sqlite.target).champion == 2
+
+
+def test_where_more_than_this_process_takes_part_it_is_a_flow(
+    config: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    assert not runner.gains_by_prefect(config, "sentiment")
+    served = config.serving.model_copy(update={"endpoints": {"sentiment": "sentiment"}})
+    remote = {"tracking_uri": "http://mlflow.example.com", "platform": "databricks", "serving": served}
+    for name, value in remote.items():
+        assert runner.gains_by_prefect(config.model_copy(update={name: value}), "sentiment"), name
+    assert not runner.gains_by_prefect(config.model_copy(update={"serving": served}), "another")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    assert runner.gains_by_prefect(config, "sentiment")
