@@ -74,7 +74,9 @@ def _apply(
     file: Path, options: Iterable[str], folder: Path, environment: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[str]":
     """Run Prefect's own command in the folder of the project."""
-    command = start.command("cli.operations.prefect_command", "--no-prompt", "deploy", "--prefect-file", str(file), *options)
+    command = start.command(
+        "cli.operations.prefect_command", "--no-prompt", "deploy", "--prefect-file", str(file), *options
+    )
     try:
         return subprocess.run(  # noqa: S603  our own interpreter
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS
