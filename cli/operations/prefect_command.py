@@ -11,7 +11,7 @@ from functools import cache
 
 def main() -> None:
     """Run the command."""
-    ssl.create_default_context = cache(ssl.create_default_context)
+    ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment]
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
 
