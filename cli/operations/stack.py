@@ -122,15 +122,18 @@ class Supervisor:
         """Hand each new line of the logs to `show`, with the service it is from, until a service ends.
 
         Raises:
-            TransientError: A service ended; the message says which and why.
+            TransientError: A service ended; the message says which and why. Or the state directory was removed.
         """
-        with _opened(self.stack.services) as logs:
+        with _opened(self.stack.services) as logs, _held(state.folder(self.plan.home)) as is_removed:
             while True:
                 for name, lines in logs.items():
                     for line in lines:
                         if show:
                             show(name, line.rstrip("\n"))
                 self._require_all()
+                if is_removed():
+                    what = f"{self.plan.home} was removed while services were up for it. They were stopped."
+                    raise TransientError(what, "Begin anew: mlops up")
                 time.sleep(0.5)
 
     def stop(self) -> None:
@@ -366,3 +369,17 @@ def _opened(services: Sequence[Service]) -> Iterator[Mapping[str, TextIO]]:
                 logs[each.name] = files.enter_context(each.log.open(errors="replace"))
                 logs[each.name].seek(0, os.SEEK_END)
         yield logs
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[Callable[[], bool]]:
+    """Whether a folder was removed since, which is not what a renamed one is; nobody knows of one that is gone now."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: os.fstat(fd).st_nlink == 0
+    finally:
+        os.close(fd)

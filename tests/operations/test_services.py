@@ -13,6 +13,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -35,7 +36,7 @@ from cli.operations import stack as services
 from cli.operations.stack import Plan
 from cli.operations.state import POOL, Process, Service, Stack
 from lifecycle.core import guard
-from lifecycle.core.errors import ConfigError, ConflictError
+from lifecycle.core.errors import ConfigError, ConflictError, TransientError
 from tests.conftest import OFTEN, ROOT
 
 pytestmark = pytest.mark.timeout(600)
@@ -473,6 +474,27 @@ def test_a_running_supervisor_is_stopped_by_the_name_that_its_directory_has_now(
     said = command.communicate()
     assert done[:2] == (0, "Stopped.\n"), said
     assert (processes.members(place.home), now.is_listened_to()) == ([], False)
+
+
+def test_services_whose_directory_is_removed_are_stopped_and_those_of_a_renamed_one_go_on(place: Place) -> None:
+    with services._held(place.home) as is_removed:
+        assert not is_removed()
+        moved = place.home.rename(place.home.with_name("moved"))
+        assert not is_removed()
+        shutil.rmtree(moved)
+        state.folder(place.home).mkdir(parents=True)  # another one
+        assert is_removed()
+    plan = Plan(place.home, "dev", f"sqlite:///{place.home}/mlflow.db", place.port, place.mlflow_port)
+    supervisor = services.Supervisor(plan)
+    with subprocess.Popen(["sleep", "600"], env=os.environ | processes.marked(place.home, "worker")) as child:
+        supervisor.children["worker"] = child
+        threading.Timer(0.5, shutil.rmtree, [place.home]).start()
+        with pytest.raises(TransientError, match="was removed while services were up for it"):
+            supervisor.watch(None)
+        supervisor.stop()
+    for listener in supervisor.listeners.values():
+        listener.close()
+    assert (child.returncode, place.home.exists()) == (-signal.SIGTERM, False)
 
 
 def test_a_folder_that_is_renamed_right_when_all_is_up_costs_its_logs_alone(place: Place) -> None:
