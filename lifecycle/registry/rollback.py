@@ -60,12 +60,11 @@ def roll_back(wanted: Wanted, request: str = "", steps: Steps = PLAIN) -> Rolled
         NotFoundError: There is no champion, or nothing to prove the version by.
         ConflictError: There is nothing to roll back to.
     """
-    target, to_version, reason, rehearse = wanted[:4]
-    intent = steps.intend(target, to_version, reason, rehearse=rehearse, request=request)
+    intent = steps.intend(wanted.target, wanted.to_version, wanted.reason, rehearse=wanted.rehearse, request=request)
     if isinstance(intent, Promotion):
         return RolledBack(intent)
-    steps.reproduces(intent.model, wanted.datasets, wanted.evidence, anew=rehearse)
-    if rehearse:
+    steps.reproduces(intent.model, wanted.datasets, wanted.evidence, anew=wanted.rehearse)
+    if wanted.rehearse:
         return RolledBack(steps.mark_ready(intent))
     steps.register(intent)
     return RolledBack(steps.promote(intent), is_new=True)
