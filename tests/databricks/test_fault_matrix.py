@@ -157,7 +157,7 @@ def test_a_run_goes_on_while_the_service_asks_to_look_later(workspace: Emulator,
     """It is looked at once more at the deadline, and only what has not ended by then is cancelled."""
     before = len(workspace.runs(job_id=jobs.quick))
     workspace.inject("GET /api/*/jobs/runs/get", status=429, headers={"Retry-After": "600"})
-    complete(remote, jobs.quick, DatabricksRules(timeout_seconds=3, poll_seconds=0.1))
+    complete(remote, jobs.quick, DatabricksRules(timeout_seconds=10, poll_seconds=0.1))
     assert len(workspace.runs(job_id=jobs.quick)) == before + 1
     workspace.inject("GET /api/*/jobs/runs/get", status=429, headers={"Retry-After": "600"})
     with pytest.raises(ConfigError, match="timeout_seconds"):

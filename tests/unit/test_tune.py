@@ -144,7 +144,7 @@ HOLDER = """
 import sys, time
 from lifecycle.tracking import trials
 
-journal = trials.opened(*sys.argv[1:], "study", "title", {}, lease_seconds=2)
+journal = trials.opened(*sys.argv[1:], "study", "title", {}, lease_seconds=6)
 assert journal.claim("a")
 with journal.trial("a", {}):
     print(journal.run_id, flush=True)
@@ -157,7 +157,7 @@ def test_a_trial_of_another_machine_is_free_once_nobody_says_that_it_is_under_wa
     command = [sys.executable, "-c", HOLDER, config.mlflow_uri, where]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout
-        journal = tried.opened(config.mlflow_uri, where, "study", "title", {}, lease_seconds=2)
+        journal = tried.opened(config.mlflow_uri, where, "study", "title", {}, lease_seconds=6)
         assert holder.stdout.readline().strip() == journal.run_id
         (run,) = client.search_runs([where], f"tags.`{tried.TRIAL}` = 'a'")
         client.set_tag(run.info.run_id, OWNER, "elsewhere:1")
