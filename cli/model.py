@@ -241,8 +241,9 @@ def adopt(
     Example: mlops model adopt --model-name sentiment --env prod --reason "hotfix of 3 May"
     """
     from lifecycle.monitoring import shadow
+    from lifecycle.monitoring.subject import Subject
 
     target = runner.registered(env, model_name)
     done = adoption.adopt(target, reason, version)
-    shadow.stands(shadow.Subject.of(settings.load(env, model_name=model_name), target))  # `mlops status` reads that
+    shadow.stands(Subject.of(settings.load(env, model_name=model_name), target))  # `mlops status` reads that
     show.print_json(done) if as_json else console.echo(done.message)

@@ -97,10 +97,14 @@ def _rolled_back(request: RollbackRequest, config: Settings, verbose: bool) -> P
         )
         return done
     with runner.at_once("rollback", title, config.state):
-        from lifecycle.registry import rollback as rollbacks  # pandas comes with it, which no help needs
+        from lifecycle.monitoring import subject  # pandas comes with these, which no help needs
+        from lifecycle.registry import rollback as rollbacks
 
         wanted = rollbacks.Wanted.of(config, request.model, request.to_version, request.reason, request.rehearse)
-        return rollbacks.roll_back(wanted).promotion
+        promoted = rollbacks.roll_back(wanted).promotion
+        if not request.rehearse:
+            subject.rolled_back(subject.Subject.of(config, wanted.target))
+        return promoted
 
 
 @options.of_request

@@ -13,7 +13,7 @@ from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.rollback import Wanted
 from lifecycle.registry.store import target_of
 from lifecycle.settings import checked
-from tasks import compute, events, limits, registry, reports, serving
+from tasks import compute, events, limits, probation, registry, reports, serving
 
 
 def run(request: RollbackRequest) -> Outcome[Promotion]:
@@ -28,6 +28,7 @@ def run(request: RollbackRequest) -> Outcome[Promotion]:
         reports.show_promotion(promotion)
     if not request.rehearse:
         serving.champion(config, request.model)
+        probation.begins(config, request.model)
     return Outcome(promotion, promotion.message)
 
 

@@ -9,7 +9,7 @@ from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import examples, served, store, watch
 from lifecycle.monitoring import report as pages
 from lifecycle.monitoring.findings import Alert, Standing
-from lifecycle.monitoring.shadow import Subject
+from lifecycle.monitoring.subject import Subject
 from lifecycle.registry import catalog
 from lifecycle.settings import Settings, definitions
 from tasks import compute, events, reports

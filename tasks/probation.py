@@ -7,7 +7,7 @@ from lifecycle.core.errors import ConfigError, DataError, NotFoundError
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import restoration, shadow
 from lifecycle.monitoring.restoration import Decision, Restored
-from lifecycle.monitoring.shadow import Subject
+from lifecycle.monitoring.subject import Subject
 from lifecycle.registry import promotion as promotions
 from lifecycle.registry.promotion import Promotion
 from lifecycle.registry.store import target_of

@@ -20,7 +20,7 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import restoration, served, shadow, watch
 from lifecycle.monitoring.restoration import Restored
-from lifecycle.monitoring.shadow import Subject
+from lifecycle.monitoring.subject import Subject
 from lifecycle.registry import promotion
 from lifecycle.registry.store import Target, target_of
 from lifecycle.settings import Settings

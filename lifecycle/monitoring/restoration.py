@@ -24,7 +24,8 @@ from lifecycle.inference.manifest import BatchRequest
 from lifecycle.inference.superseded import Replacement
 from lifecycle.monitoring import shadow, store
 from lifecycle.monitoring.probation import Probation
-from lifecycle.monitoring.shadow import DECISION, DONE, FOLDER, Subject
+from lifecycle.monitoring.shadow import DECISION
+from lifecycle.monitoring.subject import DONE, FOLDER, Subject
 from lifecycle.registry import promotion, story
 from lifecycle.registry.promotion import Intent, Promotion
 from lifecycle.storage import volumes

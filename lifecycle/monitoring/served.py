@@ -29,7 +29,7 @@ from lifecycle.monitoring import inference_table, shadow, store, watch
 from lifecycle.monitoring.findings import SERVED, Line, Measured
 from lifecycle.monitoring.inference_table import Asked
 from lifecycle.monitoring.measure import Observed, measured
-from lifecycle.monitoring.shadow import Subject
+from lifecycle.monitoring.subject import Subject
 from lifecycle.problems.known import named
 from lifecycle.registry import promotion
 from lifecycle.registry import store as registry

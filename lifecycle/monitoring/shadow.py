@@ -16,7 +16,6 @@ import pandas as pd
 from pydantic import ValidationError
 
 from lifecycle.core.errors import IntegrityError
-from lifecycle.core.frozen import Frozen
 from lifecycle.data.source import Source
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import superseded
@@ -24,51 +23,17 @@ from lifecycle.inference.manifest import BatchRequest
 from lifecycle.monitoring import labels, store, trust, watch
 from lifecycle.monitoring.findings import SERVED, Measured
 from lifecycle.monitoring.measure import Published, measured, of_batch
-from lifecycle.monitoring.probation import FILE, Pair, Probation, causes
+from lifecycle.monitoring.probation import Pair, Probation, causes
+from lifecycle.monitoring.subject import Subject, by_log, noted
 from lifecycle.registry import promotion, story
 from lifecycle.registry import store as registry
 from lifecycle.registry.log import Log
-from lifecycle.registry.store import Target
-from lifecycle.settings import Settings
-from lifecycle.settings.gate_rules import GateRules
-from lifecycle.settings.rules import DataRules, InferenceRules, MonitoringRules
+from lifecycle.settings.rules import DataRules, InferenceRules
 from lifecycle.storage import volumes
 
 REQUEST = "request of the server"
 """The column of the keys, in a table of requests: no model has an input of this name."""
-FOLDER, BATCHES, DECISION, DONE = "probation", "batches", "decision.json", "done.json"
-
-
-class Subject(Frozen):
-    """A registered model, its rules, and where lies what is known of its batches."""
-
-    target: Target
-    root: Path
-    shadows: Path
-    data_root: Path
-    rules: MonitoringRules
-    gate: GateRules = GateRules()
-
-    @classmethod
-    def of(cls, config: Settings, target: Target) -> "Subject":
-        """A registered model under the settings of its environment."""
-        return cls(
-            target=target,
-            root=config.measurements,
-            shadows=config.shadows,
-            data_root=config.datasets,
-            rules=config.monitoring,
-            gate=config.gate,
-        )
-
-    @property
-    def name(self) -> str:
-        """The registered name."""
-        return self.target.name
-
-    def folder(self, entry: int) -> Path:
-        """Where lies what is known of the probation that began with an entry of the log."""
-        return self.root / self.name / FOLDER / str(entry)
+BATCHES, DECISION = "batches", "decision.json"
 
 
 def stands(subject: Subject) -> Probation:
@@ -79,13 +44,7 @@ def stands(subject: Subject) -> Probation:
     """
     now = promotion.read_log(subject.target)
     story.refuse_if_missing(subject.target, now)
-    found = _of(subject, now)
-    if found.champion and now.changes:
-        last = registry.version(subject.target, now.changes[-1].number)
-        at = datetime.fromtimestamp(last.created_at / 1000, UTC)
-        found = found.model_copy(update={"champion_since": at})
-        store.write_json(subject.root / subject.name / FILE, found.model_dump(mode="json"))
-    return found
+    return noted(subject, now, by_log(subject, now) or _running(subject, now))
 
 
 def record(subject: Subject, batch: BatchRequest) -> Probation:
@@ -200,17 +159,12 @@ def forget(subject: Subject, found: Probation) -> None:
                 volumes.remove(path)
 
 
-def _of(subject: Subject, now: Log) -> Probation:
-    rules, name = subject.rules.probation, subject.name
-    last = next(reversed(now.changes), None)
-    reason = _no_probation(subject, now)
-    if undone := _undone(subject, now):
-        return undone
-    if reason or last is None:
-        return Probation(model=name, state="none", reason=reason, version=now.champion or 0)
+def _running(subject: Subject, now: Log) -> Probation:
+    """A probation, as far as it has come."""
+    rules, last = subject.rules.probation, now.changes[-1]
     since = datetime.fromtimestamp(registry.version(subject.target, last.number).created_at / 1000, UTC)
     found = Probation(
-        model=name,
+        model=subject.name,
         state="running",
         entry=last.number,
         version=now.champion or 0,
@@ -224,30 +178,6 @@ def _of(subject: Subject, now: Log) -> Probation:
     is_over = found.is_over or len(pairs) >= rules.batches
     state = "broken" if broken else "passed" if is_over else "running"
     return found.model_copy(update={"batches": len(pairs), "causes": broken, "state": state})
-
-
-def _no_probation(subject: Subject, now: Log) -> str:
-    """Why the champion is on none, if it is so."""
-    if not (subject.rules.enabled and subject.rules.probation.batches):
-        return "the settings want none"
-    if not now.changes or now.champion is None:
-        return "there is no champion"
-    if now.changes[-1].kind != "promotion":
-        return f"v{now.champion} is champion by {'a rollback' if now.changes[-1].kind == 'rollback' else 'hand'}"
-    return "" if now.previous else f"there was no champion before v{now.champion}"
-
-
-def _undone(subject: Subject, now: Log) -> Probation | None:
-    """The probation that has ended in the rollback which is the last change of the champion."""
-    if len(now.changes) < 2 or now.changes[-1].kind != "rollback":
-        return None
-    done = subject.folder(now.changes[-2].number) / DONE
-    if not volumes.exists(done):
-        return None
-    said = json.loads(volumes.read(done))
-    if said["outcome"] != "rolled back":
-        return None
-    return Probation.model_validate(said["decision"]["probation"] | {"state": "rolled back"})
 
 
 def _pairs(subject: Subject, found: Probation) -> list[Pair]:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from cli import runner
+from lifecycle.monitoring import probation, shadow
+from lifecycle.monitoring.subject import Subject
 from lifecycle.registry import catalog, promotion, store
 from lifecycle.settings import Settings
 from tests.conftest import ROOT
@@ -58,6 +60,20 @@ def test_it_proves_the_version_records_itself_and_needs_no_prefect(in_sqlite: St
     assert store.version(in_sqlite.target, 2).tags[promotion.ROLLBACK_READY]
     again, _, said = rolled_back(in_sqlite, "--to-version", "1")
     assert (again["changed"], "Replaying" in said) == (False, False)
+
+
+def test_the_probation_of_the_version_before_is_over_for_light_commands_too(in_sqlite: State) -> None:
+    subject = Subject.of(in_sqlite.config, in_sqlite.target)
+    for model in (in_sqlite.regression, in_sqlite.bayes):
+        promote(in_sqlite.target, model)
+        shadow.stands(subject)
+    before = probation.read(subject.root, subject.name)
+    assert (before.state, before.version) == ("running", 2)
+    _, _, said = rolled_back(in_sqlite)
+    assert "no probation: v1 is champion by a rollback" in said
+    now = probation.read(subject.root, subject.name)
+    assert (now.state, now.champion, now.champion_since > before.champion_since) == ("none", 1, True)
+    assert now == shadow.stands(subject)
 
 
 def test_a_version_whose_files_differ_is_refused_and_nothing_moves(in_sqlite: State) -> None:

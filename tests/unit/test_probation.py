@@ -25,7 +25,7 @@ from lifecycle.inference.manifest import MANIFEST
 from lifecycle.monitoring import labels, probation, restoration, retraining, served, shadow, store
 from lifecycle.monitoring.findings import Line
 from lifecycle.monitoring.probation import Pair, causes
-from lifecycle.monitoring.shadow import Subject
+from lifecycle.monitoring.subject import Subject
 from lifecycle.registry import promotion
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import DataRules, InferenceRules, MonitoringRules, ProbationRules, RetrainingRules

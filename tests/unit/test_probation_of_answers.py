@@ -14,7 +14,7 @@ from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.inference.manifest import MANIFEST, BatchRequest
 from lifecycle.monitoring import shadow, watch
-from lifecycle.monitoring.shadow import Subject
+from lifecycle.monitoring.subject import Subject
 from lifecycle.registry import promotion
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules

@@ -27,7 +27,7 @@ from lifecycle.models import request_log
 from lifecycle.models.request_log import RequestLog
 from lifecycle.monitoring import findings, inference_table, served, store
 from lifecycle.monitoring.findings import Measured
-from lifecycle.monitoring.shadow import Subject
+from lifecycle.monitoring.subject import Subject
 from lifecycle.problems.known import named
 from lifecycle.settings.rules import MonitoringRules, RequestRules, ServedRules
 from lifecycle.storage.files import TEMPORARY
