@@ -147,7 +147,9 @@ def check(model_name: options.ModelName, env: options.Env = PROD, as_json: optio
     if as_json:
         show.print_json({"alerts": alerts, "silenced": list(silenced.values())})
     else:
-        _tell(alerts, silenced, model_name, env)
+        stood = probation.read(config.measurements, name)
+        option = f"--model-name {model_name} --env {env}"
+        _tell(alerts, silenced, option, is_first=stood is not None and stood.previous == 0)
     if len(silenced) < len(alerts):
         raise typer.Exit(ALERT)
 
@@ -182,7 +184,7 @@ def ack(
     )
 
 
-class LabelsRequest(Form):
+class LabelsRequest(Form, TableForm):
     """A table of labels, and which of its columns are what."""
 
     model_name: options.ModelName
@@ -197,9 +199,6 @@ class LabelsRequest(Form):
     slice_column: Annotated[
         list[str] | None, typer.Option("--slice-column", help="Column of the same table that makes slices; repeatable.")
     ] = None
-    source_format: Annotated[str | None, typer.Option("--format", help="Form of the table; default by the suffix.")] = (
-        None
-    )
     env: options.Env = PROD
 
 
@@ -225,7 +224,7 @@ def labels(request: LabelsRequest, as_json: options.Json = False) -> None:
         root=config.measurements,
         output_root=config.predictions,
         data_root=config.datasets,
-        source=settings.checked(TableForm, source_format=request.source_format).at(request.source),
+        source=request.at(request.source),
         key_column=_given(request.key_column or usual_key, "--key-column"),
         label_column=_given(request.label_column or usual_label, "--label-column"),
         slice_columns=tuple(request.slice_column or ()),
@@ -290,19 +289,19 @@ def _one(alerts: tuple[Alert, ...], wanted: str | None, which: str) -> Alert:
     raise NotFoundError(f"No single alert is meant; open are: {there}.", fix)
 
 
-def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], model_name: str, env: Environment) -> None:
+def _tell(alerts: tuple[Alert, ...], silenced: dict[str, Silence], option: str, *, is_first: bool) -> None:
+    """Each alert with what to do; there is no way back from a first champion."""
     for alert in alerts:
         console.echo(f"ALERT {alert.id}: {alert.told}")
         if found := silenced.get(alert.id):
             by = f" by {found.by}" if found.by else ""  # in a container nobody may have a name
             console.echo(f"  silenced{by} until {found.until:%Y-%m-%d %H:%M} UTC: {found.reason}")
             continue
-        option = f"--model-name {model_name} --env {env}"
         console.echo(f"  what was measured:  mlops monitor show {option}")
         console.echo(f"  the same as a page:  mlops monitor report {option} --open")
-        console.echo(
-            f"  back to the champion before:  mlops rollback {option} --reason '{alert.kind} since {alert.since}'"
-        )
+        if not is_first:
+            reason = f"--reason '{alert.kind} since {alert.since}'"
+            console.echo(f"  back to the champion before:  mlops rollback {option} {reason}")
         console.echo(f"  seen, and silent for a week:  mlops monitor ack {option} --alert {alert.id} --reason '…'")
     if not alerts:
         console.echo("No alert is open.")

@@ -66,12 +66,18 @@ def holding(root: Path, wanted: Wanted, forms: Forms, data_root: Path) -> Iterat
             continue
         manifest = batches.load(folder)
         rows, unknown = _from_input(manifest, wanted, data_root)
+        unknown = "" if _is_told_by_id(manifest, wanted) else unknown
         rows |= _from_files(folder, manifest, wanted, forms)
         stored = _stored(folder, manifest, rows)
         if rows:
             yield Held(folder, manifest, frozenset(rows), stored)
         if unknown:
             yield folder, unknown
+
+
+def _is_told_by_id(manifest: BatchManifest, wanted: Wanted) -> bool:
+    """Whether the ids of its own rows, which its files hold, tell all that is looked for: no text of a row does."""
+    return bool(wanted.ids) and manifest.key_column == wanted.id_column and not manifest.text_columns
 
 
 def erase(held: Held, facts: dict[str, str], delta_tables: Iterable[str]) -> None:

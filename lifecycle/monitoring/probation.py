@@ -36,6 +36,8 @@ class Probation(Frozen):
     since: datetime | None = None
     champion_since: datetime | None = None
     """When its champion became that."""
+    previous: int | None = None
+    """The champion that a rollback leads to; 0 if there is none, None if an earlier release has written this."""
     until: datetime | None = None
     batches: int = 0
     of: int = 0

@@ -66,11 +66,11 @@ def by_log(subject: Subject, now: Log) -> Probation | None:
 
 
 def noted(subject: Subject, now: Log, found: Probation) -> Probation:
-    """The same with the time of the last change, written down for light commands if there is a champion."""
+    """The same with when its champion became that and who was before, written down if there is a champion."""
     if found.champion and now.changes:
         last = registry.version(subject.target, now.changes[-1].number)
         at = datetime.fromtimestamp(last.created_at / 1000, UTC)
-        found = found.model_copy(update={"champion_since": at})
+        found = found.model_copy(update={"champion_since": at, "previous": now.previous or 0})
         store.write_json(subject.root / subject.name / FILE, found.model_dump(mode="json"))
     return found
 

@@ -83,6 +83,20 @@ def test_a_row_leaves_a_batch_by_the_value_of_a_column_and_does_not_come_again(
     assert batches.load(again).rows_erased == 2
 
 
+def test_an_input_that_has_changed_is_missed_only_where_no_id_stands_in_the_batch(
+    config: Settings, model: ModelRef, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.csv"
+    rentals(15).to_csv(path, index=False)
+    source = Source(uri=str(path))
+    by_id = scored(config, model, input=source, key_column="instant")
+    by_row = scored(config, model, input=source, logical_date="2026-11-28")
+    rentals(16).to_csv(path, index=False)
+    (left,) = erase([config], Subject(id_column="instant", ids=("h3",))).left
+    assert (left.what, "changed since: name its rows by their ids" in left.why) == (str(by_row), True)
+    assert [4 in hours(folder)["row"].tolist() for folder in (by_id, by_row)] == [False, True]
+
+
 def test_a_key_or_an_id_of_a_dataset_finds_its_row_in_the_batch_of_it(config: Settings, of_version: ModelRef) -> None:
     rows = rentals(20)
     rows.loc[7, ["temp", "season", "holiday"]] = rows.loc[3, ["temp", "season", "holiday"]]

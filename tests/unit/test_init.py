@@ -135,6 +135,15 @@ def test_a_column_in_another_encoding_may_be_dropped(run: Run, tmp_path: Path) -
     assert definitions.load("t").data.columns["town"] == "drop"
 
 
+@pytest.mark.parametrize("options", [[], ["--target", "Gekündigt"]])
+def test_a_header_in_another_encoding_is_told_as_that(run: Run, tmp_path: Path, options: list[str]) -> None:
+    rows = "".join(f"{n % 17},{'ja' if n % 3 else 'nein'}\n" for n in range(60))
+    (tmp_path / "k.csv").write_text(f"Umsatz,Gekündigt\n{rows}", encoding="cp1252")
+    code, _, told = run("k.csv", "--yes", *options)
+    assert (code, "line 1, byte offset 10 (0xfc): not utf-8" in told, "--encoding cp1252" in told) == (3, True, True)
+    assert run("k.csv", "--yes", "--encoding", "cp1252", *options)[0] == 0
+
+
 def test_only_the_first_rows_are_looked_at_and_that_is_said(run: Run, tmp_path: Path) -> None:
     large = pd.concat([customers()] * 340, ignore_index=True)
     large.assign(id=range(len(large))).to_csv(tmp_path / "large.csv", index=False)

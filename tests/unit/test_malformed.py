@@ -124,6 +124,12 @@ MALFORMED = {
         "no column 'customer' | with --group-column.",
     ),
     "B10 no column to stratify by": ("a.csv", GOOD, "--stratify ['region']", "no column 'region'"),
+    "B10 header of another encoding": (
+        "a.csv",
+        GOOD.replace(b"label", b"Gef\xfchl"),
+        "--label-column Gefühl",
+        "line 1, byte offset 8 (0xfc): not utf-8 | --encoding cp1252",
+    ),
     "B11 empty": ("a.csv", b"", "", "the file is empty"),
     "B11 blank lines only": ("a.csv", b"\n\r\n\n", "", "the file is empty"),
     "B11 empty JSON": ("a.jsonl", b"\n", "", "the file is empty"),

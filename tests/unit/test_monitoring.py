@@ -28,9 +28,10 @@ from lifecycle.inference import batch as inference
 from lifecycle.inference import manifest as batches
 from lifecycle.inference import sample
 from lifecycle.inference.manifest import BatchRequest
-from lifecycle.monitoring import examples, findings, labels, store, trust, watch
+from lifecycle.monitoring import examples, findings, labels, probation, store, trust, watch
 from lifecycle.monitoring.compare import compared
 from lifecycle.monitoring.findings import Line, Measured
+from lifecycle.monitoring.probation import Probation
 from lifecycle.problems import distributions
 from lifecycle.problems.contract import TEXT_COLUMNS
 from lifecycle.problems.distributions import Distribution, Seen
@@ -342,8 +343,9 @@ def test_labels_that_join_nothing_are_an_error_and_nothing_is_kept(watched: Watc
     assert tree(watched.config.measurements) == before
 
 
-def test_commands_show_check_and_silence(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_show_check_and_silence(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_HOME", str(watched.config.state))
+    monkeypatch.chdir(tmp_path)
     options = ["--model-name", "bikes", "--env", "dev"]
 
     def asked(*words: str) -> tuple[int, str]:
@@ -357,6 +359,11 @@ def test_commands_show_check_and_silence(watched: Watched, monkeypatch: pytest.M
     code, said = asked("check")
     assert f"{rows['instant'].iloc[-398]} (row 1) of 2026-11-03" in said
     assert (code, "season: psi" in said, "mlops monitor ack --model-name bikes --env dev" in said) == (8, True, True)
+    assert "mlops rollback --model-name bikes --env dev --reason 'drift since" in said
+    for previous, is_advised in ((0, False), (1, True)):
+        stood = Probation(model=NAME, state="none", version=2, previous=previous)
+        store.write_json(watched.config.measurements / NAME / probation.FILE, stood.model_dump(mode="json"))
+        assert ("mlops rollback" in asked("check")[1]) == is_advised
     assert asked("ack", "--reason", " ")[0] == 2
     assert asked("ack", "--reason", "new shops", "--alert", "no such")[0] == 2
     assert asked("ack", "--reason", "new shops")[0] == 0
@@ -365,6 +372,11 @@ def test_commands_show_check_and_silence(watched: Watched, monkeypatch: pytest.M
     shown = json.loads(CliRunner().invoke(app, ["monitor", "show", *options, "--json"]).stdout)
     assert len(shown["drift"]) == 3
     assert "2026-11-03" in asked("show")[1]
+    labels_of = rows.tail(40).rename(columns={"instant": "Stunde"})[["Stunde", "cnt"]]
+    labels_of.to_csv("labels.csv", sep=";", index=False, encoding="utf-16")
+    words = ("labels", "--input", "labels.csv", "--key-column", "Stunde", "--label-column", "count")
+    code, said = asked(*words, "--encoding", "utf-16", "--delimiter", ";")
+    assert (code, "no column 'count'; there are 'Stunde', 'cnt'" in said) == (3, True)
     assert asked("report")[0] == 0
     page = (watched.config.state / "reports" / f"monitoring-{NAME}.html").read_text(encoding="utf-8")
     assert "season is distributed otherwise" in page

@@ -34,6 +34,7 @@ def blocks(source: Source, content: Content, wanted: Wanted, size: int, problems
 
     @cache  # what is to be told of a header is told once
     def choose(names: tuple[str, ...]) -> dict[str, int]:
+        _require_decoded(source, content, names, wanted)
         return header.columns(source.name, names, wanted, delimiter=source.delimiter)
 
     with text.decoded(source, content.stream()) as file:
@@ -51,6 +52,18 @@ def blocks(source: Source, content: Content, wanted: Wanted, size: int, problems
         for block, begins in _row_by_row(_lines(source, file, quoting, problems), choose, size, problems, after=read):
             text.note_undecodable(block, begins, wanted, problems)
             yield block
+
+
+def _require_decoded(source: Source, content: Content, names: tuple[str, ...], wanted: Wanted) -> None:
+    """Refuse a header of another encoding, unless every column that is asked for is there.
+
+    Raises:
+        DataError: It is one.
+    """
+    is_asked_for = wanted.others or not {*wanted.columns} <= {*names}
+    if is_asked_for and any(map(text.UNDECODABLE.search, names)):
+        place, hint = text.undecodable(source, content)
+        raise DataError(f"{source.name}, {place}.", hint)
 
 
 def _row_by_row(
