@@ -1,5 +1,6 @@
 """`mlops model delete|retire-missing|cleanup|rename|migrate-stages`: what takes away asks first, or is told `--yes`."""
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,13 +9,16 @@ from pydantic import Field
 
 from cli import console, options, runner, show
 from flows.request import Form
+from lifecycle import settings
+from lifecycle.core.errors import IntegrityError
 from lifecycle.core.names import Environment
-from lifecycle.registry import missing, removal, stages
+from lifecycle.registry import missing, removal, stages, store
 
 if TYPE_CHECKING:
     from lifecycle.registry.missing import Record
     from lifecycle.registry.removal import Removal
     from lifecycle.registry.stages import Migration
+    from lifecycle.registry.store import Target
 
 DEV, PROD = Environment.DEV, Environment.PROD
 
@@ -46,7 +50,16 @@ def delete(request: DeletionRequest, yes: options.Yes = False, as_json: options.
         all_of_it = f" with its {len(planned.deleted)} versions and its history"
         runner.confirm(f"Delete {target.name}{all_of_it if version is None else f' v{version}'}?", yes)
         planned = deletion()
+        if version is None:
+            _forget(target.name, request.env, request.model_name)
     _removal(planned, as_json)
+
+
+def _forget(name: str, env: Environment, model_name: str) -> None:
+    """Take a model that is gone out of what `mlops status` tells."""
+    from lifecycle.monitoring import subject
+
+    subject.forget(settings.load(env, model_name=model_name).measurements, name)
 
 
 def retire_missing(
@@ -73,7 +86,20 @@ def retire_missing(
         if found.vanished:
             runner.confirm(f"Record that {target.name} is gone with its champion {found.vanished}?", yes)
         found = missing.retire(target, version, reason=reason)
+        _note(target, env, model_name)
     show.print_json(found) if as_json else _missing(found)
+
+
+def _note(target: "Target", env: Environment, model_name: str) -> None:
+    """Let `mlops status` tell who is champion now, if anybody is."""
+    from lifecycle.monitoring import shadow
+    from lifecycle.monitoring.subject import Subject
+
+    config = settings.load(env, model_name=model_name)
+    _forget(target.name, env, model_name)
+    if store.model(target):
+        with suppress(IntegrityError):  # others are missing still: nobody knows who is champion
+            shadow.stands(Subject.of(config, target))
 
 
 def cleanup(
@@ -115,6 +141,7 @@ def rename(
     if not dry_run:
         runner.confirm(f"Rename {target.name} to {new.name}?", yes)
         removal.rename(target, new.name)
+        _forget(target.name, env, model_name)
     done = {"model": target.name, "to": new.name, "done": not dry_run}
     verb = "Would rename" if dry_run else "Renamed"
     show.print_json(done) if as_json else console.echo(f"{verb} {target.name} to {new.name}.")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lifecycle.core.frozen import Frozen
-from lifecycle.monitoring import store
+from lifecycle.monitoring import standings, store
 from lifecycle.monitoring.probation import FILE, Probation
 from lifecycle.registry import promotion
 from lifecycle.registry import store as registry
@@ -83,6 +83,12 @@ def rolled_back(subject: Subject) -> None:
             logger.info("%s: %s", subject.name, noted(subject, now, found).told)
     except Exception as error:  # also of a library
         logger.warning("Nothing is known of a probation: %s", error)
+
+
+def forget(root: Path, name: str) -> None:
+    """Let light commands no longer tell of a model that is gone; what was measured of it stays."""
+    for file in (FILE, standings.FILE):
+        volumes.remove(root / name / file)
 
 
 def _no_probation(subject: Subject, now: Log) -> str:

@@ -151,19 +151,27 @@ def unfitted(config: Settings, learning: Learning, asked: Spec) -> tuple[str | O
     return fitted, params, learning.build(asked._replace(algorithm=fitted, params=params))
 
 
-@lock.while_reading("data_root")
 def train(request: TrainRequest) -> None:
     """Fit, measure on train and test, and log the model into the request's run.
 
     Idempotent: a finished run whose model digest is recorded is left as it is. The same data, parameters and seed give
-    the same predictions.
+    the same predictions. Whatever ends it in an error closes the run.
     """
-    import mlflow
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     if is_trained(request):
         logger.info("Run %s has trained this model already", request.run_id)
         return
+    with runs.closed_on_failure(request.tracking_uri, request.run_id):
+        _fit_and_log(request)
+    if request.checkpoints:
+        shutil.rmtree(request.checkpoints, ignore_errors=True)
+    logger.info("Trained %s: run %s", request.algorithm, request.run_id)
+
+
+@lock.while_reading("data_root")
+def _fit_and_log(request: TrainRequest) -> None:
+    import mlflow
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     manifest = dataset.load(request.data_root, request.data_name, request.data_version)
     learning = named(manifest.problem).learning
     algorithm = _algorithm(request, learning)
@@ -173,11 +181,7 @@ def train(request: TrainRequest) -> None:
     keys = storing.short_keys(rows.keys())
     logger.info("Training %s on %s rows", request.algorithm, f"{len(keys):,}")
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as folder:
-        with (
-            runs.closed_on_failure(request.tracking_uri, request.run_id),
-            runs.not_autologged(),
-            _beside(request, algorithm, manifest) as beside,
-        ):
+        with runs.not_autologged(), _beside(request, algorithm, manifest) as beside:
             sample = (inputs_of(fitted, manifest.inputs), fitted[learning.target])
             spec = Spec(algorithm, request.params, request.seed, manifest.inputs)
             pipeline = learning.fit(spec, *sample, beside._replace(**rows.beside))
@@ -189,9 +193,6 @@ def train(request: TrainRequest) -> None:
             digest = storing.stored_digest(request.tracking_uri, model_uri)
             sealed = claims.seal(request.run_id, digest, keys["key"])
             mlflow.set_tags({MODEL_URI: model_uri, ARTIFACT_SHA256: digest, claims.SEAL: sealed})
-    if request.checkpoints:
-        shutil.rmtree(request.checkpoints, ignore_errors=True)
-    logger.info("Trained %s: run %s", request.algorithm, request.run_id)
 
 
 def _entry(learning: Learning, algorithm: str | OwnAlgorithm) -> Estimator | None:

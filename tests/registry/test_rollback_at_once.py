@@ -7,8 +7,10 @@ import sys
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from cli import runner
+from cli.main import app
 from lifecycle.monitoring import probation, shadow
 from lifecycle.monitoring.subject import Subject
 from lifecycle.registry import catalog, promotion, store
@@ -98,3 +100,23 @@ def test_where_more_than_this_process_takes_part_it_is_a_flow(
     assert not runner.gains_by_prefect(config.model_copy(update={"serving": served}), "another")
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     assert runner.gains_by_prefect(config, "sentiment")
+
+
+def test_light_commands_tell_who_is_left_once_versions_are_gone(
+    in_sqlite: State,
+) -> None:
+    subject = Subject.of(in_sqlite.config, in_sqlite.target)
+    for model in (in_sqlite.regression, in_sqlite.bayes):
+        promote(in_sqlite.target, model)
+        shadow.stands(subject)
+    store.mlflow_of(in_sqlite.target).delete_model_version(in_sqlite.target.name, "2")
+
+    def typed(*words: str) -> None:
+        done = CliRunner().invoke(app, ["model", *words, "--model-name", "sentiment", "--env", "dev", "--yes"])
+        assert done.exit_code == 0, done.output
+
+    typed("retire-missing", "--reason", "tidied up")
+    assert probation.read(subject.root, subject.name).champion == 1
+    typed("delete", "--with-champion")
+    assert probation.read(subject.root, subject.name) is None
+    assert probation.every(subject.root) == []

@@ -12,9 +12,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from lifecycle.core.errors import ConfigError
+from lifecycle.core.errors import ConfigError, ConflictError
 from lifecycle.core.names import Side
-from lifecycle.data import dataset
+from lifecycle.data import dataset, lock
 from lifecycle.data.source import Source
 from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
@@ -36,6 +36,19 @@ def test_every_type_answers_the_contract(news: Settings, algorithm: str) -> None
     assert list(predicted.columns) == ["label", "score"]
     assert predicted["label"].tolist() == ["positive", "negative", "positive"]
     assert predicted["score"].between(0, 1).all()
+
+
+def test_a_training_that_an_interrupted_erasure_refuses_leaves_no_open_run(news: Settings) -> None:
+    wanted = training.Training(data_name="news", data_version="1.0.0", model_name="sentiment", algorithm="naive_bayes")
+    request = training.plan(news, wanted)
+    mark = news.datasets / lock.MARK
+    mark.write_text('{"erasure": "x"}')
+    with pytest.raises(ConflictError, match="erasure"):
+        training.train(request)
+    assert tracking.client(news.mlflow_uri).get_run(request.run_id).info.status == "FAILED"
+    mark.unlink()
+    training.train(request)
+    assert training.is_trained(request)
 
 
 def test_what_some_algorithms_depend_on_is_what_a_proof_is_kept_by() -> None:

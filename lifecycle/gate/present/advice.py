@@ -28,6 +28,8 @@ def enough(verdict: Verdict, confidence: float) -> str:
 def _told(verdict: Verdict, check: Check, confidence: float) -> str:
     value, low, high, limit = (number or 0.0 for number in (check.value, check.low, check.high, check.limit))
     surely = at_risk(Interval(value=value, low=low, high=high), confidence, verdict.risk or (1 - confidence) / 2).low
+    if surely > limit:  # so far it would have been enough: the refusal rests on another bound, or on the p value
+        return ""
     gain = limit + value - surely
     metric, _, rival = check.name.removeprefix(GAIN).strip().partition(" over ")
     told = f"On these {verdict.rows:,} rows a gain of about {shown(gain)} in {metric} would have been enough"
