@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 SETTLE_SECONDS = 30.0
 REASON_LENGTH = 1000
 ROLLBACK_READY = "rollback_ready"
+JUDGE_AGAIN = "Run the step again: it will be judged against the new champion."
+ROLL_BACK_AGAIN = "See who came first: mlops history. If that is not wanted either, give the command again."
 LASTING_SECONDS, LASTING_SECONDS_REMOTE = 0.5, 2.0
 """How long an alias must differ from the log without an explanation before a hand is held to have moved it.
 
@@ -141,7 +143,7 @@ def intend(target: Target, model: ModelRef, expected: ModelRef | None, **facts: 
         raise errors.LostRaceError(
             f"{target.name}: the champion is {numbered(now.champion)}, but the challenger was judged against "
             f"{numbered(number)}.",
-            "Run the step again: it will be judged against the new champion.",
+            JUDGE_AGAIN,
         )
     own = model.version if model.name == target.name else None
     return Intent(target=target, model=model, version=own, expected=number, head=now.head, **facts)
@@ -175,7 +177,7 @@ def promote(intent: Intent) -> Promotion:
         note(intent.target, number, log.LOST)
         raise errors.LostRaceError(
             f"{intent.target.name} v{number} lost against another promotion; the champion is {numbered(now.champion)}.",
-            "Run the step again: it will be judged against the new champion.",
+            ROLL_BACK_AGAIN if intent.kind == "rollback" else JUDGE_AGAIN,
         )
     if now.head != number:
         message = f"{intent.target.name} v{number} was entered before; the champion is {numbered(now.champion)} since."

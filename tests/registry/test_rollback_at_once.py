@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from cli import runner
 from cli.main import app
+from lifecycle.core.errors import LostRaceError
 from lifecycle.monitoring import probation, shadow
 from lifecycle.monitoring.subject import Subject
 from lifecycle.registry import catalog, promotion, store
@@ -120,3 +121,14 @@ def test_light_commands_tell_who_is_left_once_versions_are_gone(
     typed("delete", "--with-champion")
     assert probation.read(subject.root, subject.name) is None
     assert probation.every(subject.root) == []
+
+
+def test_a_rollback_that_came_second_is_told_what_to_look_at(in_sqlite: State) -> None:
+    for model in (in_sqlite.regression, in_sqlite.bayes):
+        promote(in_sqlite.target, model)
+    stated = promotion.intend_rollback(in_sqlite.target, None, "it was worse")
+    promote(in_sqlite.target, in_sqlite.weak)
+    with pytest.raises(LostRaceError) as lost:
+        promotion.promote(stated)
+    assert lost.value.fix == promotion.ROLL_BACK_AGAIN
+    assert promotion.read_log(in_sqlite.target).champion == 3

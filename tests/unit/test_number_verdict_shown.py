@@ -135,6 +135,14 @@ def test_a_refusal_says_which_gain_these_rows_would_have_shown() -> None:
     assert advice.enough(FIRST, 0.95) == ""
 
 
+def test_no_gain_is_advised_that_the_challenger_had_and_was_refused_with() -> None:
+    shown_above = {"value": 0.2, "low": 0.1, "high": 0.3, "limit": 0.0}  # refused by a more careful bound
+    checks = tuple(
+        check.model_copy(update=shown_above) if check.name.startswith("gain in") else check for check in REFUSED.checks
+    )
+    assert advice.enough(REFUSED.model_copy(update={"checks": checks}), 0.95) == ""
+
+
 def test_a_champion_that_is_nearly_perfect_is_told_as_such() -> None:
     """No error is below 0: `-0.254, where the champion has 0.006` is no advice."""
     nearly = judged(case(NEW, answers(0.001)))
