@@ -1,4 +1,7 @@
-"""`mlops rollback` where no server stays: the steps as they are, in a moment, without Prefect."""
+"""`mlops rollback` where no server stays: the steps as they are, in a moment, without Prefect.
+
+Promise: A rollback on one machine needs no server, and no Prefect.
+"""
 
 import json
 import os
