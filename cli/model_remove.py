@@ -91,15 +91,15 @@ def retire_missing(
 
 
 def _note(target: "Target", env: Environment, model_name: str) -> None:
-    """Let `mlops status` tell who is champion now, if anybody is."""
+    """Let `mlops status` tell who is champion now, if anybody is; what was measured is told as before."""
     from lifecycle.monitoring import shadow
-    from lifecycle.monitoring.subject import Subject
+    from lifecycle.monitoring.subject import Subject, unseat
 
-    config = settings.load(env, model_name=model_name)
-    _forget(target.name, env, model_name)
+    subject = Subject.of(settings.load(env, model_name=model_name), target)
+    unseat(subject.root, subject.name)
     if store.model(target):
         with suppress(IntegrityError):  # others are missing still: nobody knows who is champion
-            shadow.stands(Subject.of(config, target))
+            shadow.stands(subject)
 
 
 def cleanup(

@@ -24,7 +24,8 @@ def read(root: Path, name: str) -> Standing:
     path = root / name / FILE
     if not volumes.exists(path):
         what = f"No batch of {name} was measured yet."
-        fix = "Score a table: mlops infer --input …; what is published already is measured by the same command again."
+        fix = "Score a table that it was not made of: mlops infer --input …; one that is scored already is measured by "
+        fix += "the same command again. Is the name right? mlops model list"
         raise NotFoundError(what, fix)
     return _read(path, Standing)
 

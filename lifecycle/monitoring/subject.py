@@ -87,8 +87,13 @@ def rolled_back(subject: Subject) -> None:
 
 def forget(root: Path, name: str) -> None:
     """Let light commands no longer tell of a model that is gone; what was measured of it stays."""
-    for file in (FILE, standings.FILE):
-        volumes.remove(root / name / file)
+    volumes.remove(root / name / standings.FILE)
+    unseat(root, name)
+
+
+def unseat(root: Path, name: str) -> None:
+    """Let light commands no longer tell who is champion, since that changed."""
+    volumes.remove(root / name / FILE)
 
 
 def _no_probation(subject: Subject, now: Log) -> str:

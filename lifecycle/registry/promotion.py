@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 SETTLE_SECONDS = 30.0
 REASON_LENGTH = 1000
 ROLLBACK_READY = "rollback_ready"
+ANOTHER = "Promote a version that is left: mlops promote --from ENV --to ENV --version N. See which: mlops history"
+"""Where there was a champion, and versions were deleted past this project."""
 JUDGE_AGAIN = "Run the step again: it will be judged against the new champion."
 ROLL_BACK_AGAIN = "See who came first: mlops history. If that is not wanted either, give the command again."
 LASTING_SECONDS, LASTING_SECONDS_REMOTE = 0.5, 2.0
@@ -206,7 +208,7 @@ def intend_rollback(
     interrupted = not rehearse and before.unsettled and before.unsettled[-1].kind == "rollback"
     now = settle(target)
     if now.champion is None:
-        raise NotFoundError(f"{target.name} has no champion.", "See: mlops model list")
+        raise NotFoundError(f"{target.name} has no champion.", ANOTHER if now.changes else "See: mlops model list")
     if request and not rehearse and _has_carried_out(target, now, request):
         message = f"This run has rolled back before: {target.name} {numbered(now.champion)} is champion."
         return outcome_of(target, now, changed=False, message=message)

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from cli import runner
 from cli.main import app
-from lifecycle.core.errors import LostRaceError
-from lifecycle.monitoring import probation, shadow
+from lifecycle.core.errors import LostRaceError, NotFoundError
+from lifecycle.monitoring import probation, shadow, standings
 from lifecycle.monitoring.subject import Subject
 from lifecycle.registry import catalog, promotion, store
 from lifecycle.settings import Settings
@@ -121,9 +121,16 @@ def test_light_commands_tell_who_is_left_once_versions_are_gone(
 
     typed("retire-missing", "--reason", "tidied up")
     assert probation.read(subject.root, subject.name).champion == 1
+    measured = subject.root / subject.name / standings.FILE
+    measured.write_text("{}")
+    store.mlflow_of(in_sqlite.target).delete_model_version(in_sqlite.target.name, "1")
+    typed("retire-missing", "--reason", "tidied up")
+    assert (probation.read(subject.root, subject.name), measured.exists()) == (None, True)
+    with pytest.raises(NotFoundError) as nobody:
+        promotion.intend_rollback(in_sqlite.target, None, "it was worse")
+    assert nobody.value.fix == promotion.ANOTHER
     typed("delete", "--with-champion")
-    assert probation.read(subject.root, subject.name) is None
-    assert probation.every(subject.root) == []
+    assert (probation.every(subject.root), measured.exists()) == ([], False)
 
 
 def test_a_rollback_that_came_second_is_told_what_to_look_at(in_sqlite: State) -> None:
