@@ -144,6 +144,12 @@ def test_a_header_in_another_encoding_is_told_as_that(run: Run, tmp_path: Path, 
     assert run("k.csv", "--yes", "--encoding", "cp1252", *options)[0] == 0
 
 
+def test_no_input_is_lost_for_a_name_in_another_encoding(run: Run, tmp_path: Path) -> None:
+    customers().assign(Größe=range(60)).to_csv(tmp_path / "t.csv", index=False, encoding="cp1252")
+    code, _, told = run("t.csv", "--target", "churned", "--yes")
+    assert (code, "--encoding cp1252" in told) == (3, True)
+
+
 def test_only_the_first_rows_are_looked_at_and_that_is_said(run: Run, tmp_path: Path) -> None:
     large = pd.concat([customers()] * 340, ignore_index=True)
     large.assign(id=range(len(large))).to_csv(tmp_path / "large.csv", index=False)

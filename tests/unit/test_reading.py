@@ -42,6 +42,17 @@ ROWS = [(f"text number {n}", ("good", "bad")[n % 2]) for n in range(30)]
 RULES, ASKED = DataRules(), {"text": "--text-column", "label": "--label-column"}
 
 
+def test_a_column_that_nobody_asked_for_is_left_out_for_a_name_in_another_encoding_and_that_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(of_csv([(*row, "5") for row in ROWS], "text", "label", "Gr\udcf6\udcdfe"))
+    with caplog.at_level("WARNING"):
+        read = ingest.read(Source(uri=str(path)), RULES, ASKED).rows
+    assert (len(read), [*read.columns]) == (30, ["text", "label"])
+    assert "whose name is of another encoding. Declare it, for example --encoding cp1252." in caplog.text
+
+
 def of_csv(rows: list[tuple[str, ...]], *header: str, delimiter: str = ",") -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer, delimiter=delimiter).writerows([header or ("text", "label"), *rows])

@@ -8,6 +8,7 @@
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
@@ -22,6 +23,8 @@ Cells = Union[list[Any], "pa.LargeStringArray"]
 ROWS_PER_BLOCK = 20_000
 TOO_MANY = 1_000
 """Problems after which a table is read no further."""
+UNDECODABLE = re.compile("[\udc80-\udcff]")
+"""What stands for a byte that does not decode, so that it stops a table only where somebody asked for it."""
 
 
 class Wanted(NamedTuple):

@@ -13,7 +13,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from lifecycle.core.errors import DataError
 from lifecycle.data.opening import BLOCK, Content
-from lifecycle.data.readers import Block, Problems, Wanted, csv_by_arrow, header, text
+from lifecycle.data.readers import UNDECODABLE, Block, Problems, Wanted, csv_by_arrow, header, text
 from lifecycle.data.source import Source
 
 FIELD_LIMIT = 16_000_000
@@ -55,13 +55,13 @@ def blocks(source: Source, content: Content, wanted: Wanted, size: int, problems
 
 
 def _require_decoded(source: Source, content: Content, names: tuple[str, ...], wanted: Wanted) -> None:
-    """Refuse a header of another encoding, unless every column that is asked for is there.
+    """Refuse a header of another encoding where all columns are asked for, or one of them is not there.
 
     Raises:
         DataError: It is one.
     """
-    is_asked_for = wanted.others or not {*wanted.columns} <= {*names}
-    if is_asked_for and any(map(text.UNDECODABLE.search, names)):
+    is_asked_for = not wanted.columns or not {*wanted.columns} <= {*names}
+    if is_asked_for and any(map(UNDECODABLE.search, names)):
         place, hint = text.undecodable(source, content)
         raise DataError(f"{source.name}, {place}.", hint)
 

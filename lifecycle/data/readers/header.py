@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lifecycle.core.errors import DataError
 from lifecycle.core.parameters import DELIMITERS
-from lifecycle.data.readers import Wanted
+from lifecycle.data.readers import UNDECODABLE, Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +41,23 @@ def columns(name: str, header: Sequence[str], wanted: Wanted, *, delimiter: str 
     if twice := [column for column in wanted.columns if counts[column] > 1]:
         raise DataError(f"{name}, line 1: {_listed('column', twice)} stands twice.", "Rename one of them.")
     require(name, header, wanted, delimiter=delimiter)
-    if wanted.others and (lost := [column for column in counts if column.strip() and not _is_readable(column, counts)]):
-        tell_left_out(name, lost, "whose name appears twice or cannot be stored. Rename it.")
+    if wanted.others:
+        _tell_unreadable(name, counts)
     return {
         column: position
         for position, column in enumerate(header)
         if column in wanted.columns or (wanted.others and column.strip() and _is_readable(column, counts))
     }
+
+
+def _tell_unreadable(name: str, counts: Mapping[str, int]) -> None:
+    """Say which columns are left out for their names; those of another encoding are not to be renamed."""
+    lost = [column for column in counts if column.strip() and not _is_readable(column, counts)]
+    bytes_in = [column for column in lost if UNDECODABLE.search(column)]
+    if bytes_in:
+        tell_left_out(name, bytes_in, "whose name is of another encoding. Declare it, for example --encoding cp1252.")
+    if others := [column for column in lost if column not in bytes_in]:
+        tell_left_out(name, others, "whose name appears twice or cannot be stored. Rename it.")
 
 
 def tell_left_out(name: str, columns: Sequence[str], why: str) -> None:

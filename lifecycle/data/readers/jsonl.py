@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from lifecycle.core.errors import DataError
 from lifecycle.data.opening import Content
-from lifecycle.data.readers import Block, NotText, Problems, Wanted, header, text
+from lifecycle.data.readers import UNDECODABLE, Block, NotText, Problems, Wanted, header, text
 from lifecycle.data.source import Source
 
 MOST_KEYS = 10_000
@@ -64,7 +64,7 @@ def _records(source: Source, file: IO[str], wanted: Wanted, problems: Problems) 
         except (ValueError, RecursionError) as error:
             problems.add("json", row, f"row {row}, line {line}: {error!s:.200}", _advice(source, row, content))
             continue
-        yield row, 0 if content.isascii() or not text.UNDECODABLE.search(content) else line, record
+        yield row, 0 if content.isascii() or not UNDECODABLE.search(content) else line, record
 
 
 def _record(content: str, wanted: Wanted) -> _Record:

@@ -8,13 +8,10 @@ from typing import IO, Any, cast
 
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.data.opening import BLOCK, GZIP, Content
-from lifecycle.data.readers import Block, Problems, Wanted
+from lifecycle.data.readers import UNDECODABLE, Block, Problems, Wanted
 from lifecycle.data.source import Source
 
 ENCODING = "encoding"
-
-UNDECODABLE = re.compile("[\udc80-\udcff]")
-"""What stands for a byte that does not decode, so that it stops a table only where somebody asked for it."""
 
 EXCEL = "an Excel workbook", "Save its sheet as CSV (UTF-8) and give that file."
 SIGNATURES: dict[bytes, tuple[str, str]] = {
