@@ -177,12 +177,13 @@ def run_flow(name: str, parameters: Mapping[str, Any], *, home: Path, title: str
 def gains_by_prefect(config: "Settings", model_name: str) -> bool:
     """Whether a short flow is more than its steps: a server that stays shows it, and waits for nobody else's change.
 
-    Beyond this machine, in a registry that is no file or at an endpoint, its retries count too.
+    Beyond this machine, in a registry that is no file or at an endpoint, its retries count too, and a block of Prefect
+    may hold the credentials.
     """
     target = target_of(config, model_name)
     embedded = database_path(target.registry_uri or target.tracking_uri) is not None
-    alone = embedded and config.platform == "local" and model_name not in config.serving.endpoints
-    return not alone or bool(has_prefect() and lasting(config.state))
+    remote = config.platform != "local" or config.databricks.credentials or model_name in config.serving.endpoints
+    return not embedded or bool(remote) or bool(has_prefect() and lasting(config.state))
 
 
 @contextmanager

@@ -98,7 +98,9 @@ def test_where_more_than_this_process_takes_part_it_is_a_flow(
         monkeypatch.delenv(name)
     assert not runner.gains_by_prefect(config, "sentiment")
     served = config.serving.model_copy(update={"endpoints": {"sentiment": "sentiment"}})
+    signed_in = config.databricks.model_copy(update={"credentials": "a-block"})
     remote = {"tracking_uri": "http://mlflow.example.com", "platform": "databricks", "serving": served}
+    remote |= {"databricks": signed_in}
     for name, value in remote.items():
         assert runner.gains_by_prefect(config.model_copy(update={name: value}), "sentiment"), name
     assert not runner.gains_by_prefect(config.model_copy(update={"serving": served}), "another")
