@@ -1,5 +1,6 @@
 """What tests share: real sqlite MLflow (copied from one migrated file), real files, a small real dataset version."""
 
+import gc
 import os
 import shutil
 import signal
@@ -135,6 +136,12 @@ def home(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def config(home: Path) -> Settings:
     """The settings of dev in a fresh state directory."""
     return settings.load("dev", home=home)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: the collector of garbage need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def write_news(path: Path, rows: int = 240, *, start: int = 0) -> Path:

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +18,9 @@ from lifecycle.data import dataset, lock
 from lifecycle.data.source import Source
 from lifecycle.erasure import journal, search, swap
 from lifecycle.erasure.forms import Forms
-from tests.conftest import ROOT, make_dataset, tree, write_news
+from tests.conftest import make_dataset, tree, write_news
+from tests.faults.erasure_orders import carry_out
+from tests.zygote import Zygote, zygote
 
 KILLS = max(2, int(os.environ.get("TEST_KILLS", "4")))
 """Instants, evenly over all side effects."""
@@ -31,15 +31,11 @@ class Scene(NamedTuple):
 
     folder: Path
     text: str
-    zygote: "subprocess.Popen[str]"
+    zygote: Zygote
 
     def erase(self, home: Path, kill_at: int | None = None) -> int:
         order = {"home": str(home), "kill_at": kill_at, "count_file": str(home.with_name("count"))}
-        assert self.zygote.stdin
-        assert self.zygote.stdout
-        self.zygote.stdin.write(json.dumps({**order, "subject": {"texts": [self.text]}}) + "\n")
-        self.zygote.stdin.flush()
-        return int(self.zygote.stdout.readline())
+        return self.zygote.run(carry_out, {**order, "subject": {"texts": [self.text]}})
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +58,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[
     (run / "evaluations").mkdir(parents=True)
     pd.DataFrame({"row": [1, 2], "key": [key, "0" * 64]}).to_parquet(run / "evaluations" / "a.parquet")
     (run / "page.html").write_text(f"<tr><td>{text}</td></tr>")
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.erasure_zygote"],
-        cwd=ROOT,
-        env={**os.environ, "GX_ANALYTICS_ENABLED": "false"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as zygote:
-        yield Scene(folder, text, zygote)
-        zygote.kill()
+    imported = "mlflow", "pandas", "lifecycle.data.expectations"
+    with zygote(*imported, environment={**os.environ, "GX_ANALYTICS_ENABLED": "false"}) as process:
+        yield Scene(folder, text, process)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,9 @@
 Promise: SIGKILL during train, promote or infer: the rerun ends where an undisturbed run ends, nothing twice.
 """
 
-import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,9 @@ from lifecycle.registry import log, promotion, store
 from lifecycle.registry.store import target_of
 from lifecycle.tracking import client as tracking
 from lifecycle.tracking import runs as training_runs
-from tests.conftest import ROOT, tree, write_news
+from tests.conftest import tree, write_news
+from tests.faults.flow_orders import carry_out
+from tests.zygote import zygote
 
 pytestmark = pytest.mark.timeout(1800)  # what one kill costs depends on the machine, and `make test-all` has 50 of them
 
@@ -37,6 +36,17 @@ RULES = {
     "MLOPS_INFERENCE__ROWS_PER_PART": "100",
     "MLOPS_INFERENCE__WORKERS": "1",
 }
+IMPORTED = (
+    "flows.batch_inference",
+    "flows.promote",
+    "flows.train",
+    "lifecycle.data.expectations",
+    "matplotlib.figure",
+    "mlflow.pyfunc",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "skops.io",
+)
 
 Run = Callable[[Path, str, dict[str, Any], int | None], tuple[int, int]]
 
@@ -44,15 +54,9 @@ Run = Callable[[Path, str, dict[str, Any], int | None], tuple[int, int]]
 @pytest.fixture(scope="module")
 def run(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Run a flow on a state directory in a fresh child; returns its exit code and how many side effects it had."""
-    count_file = tmp_path_factory.mktemp("zygote") / "count"
+    count_file = tmp_path_factory.mktemp("orders") / "count"
     environment = {**os.environ, "PREFECT_API_URL": server, "PREFECT_LOGGING_LEVEL": "ERROR"}
-    command = [sys.executable, "-m", "tests.faults.zygote"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-    ) as zygote:
-        assert zygote.stdin
-        assert zygote.stdout
-        stdin, stdout = zygote.stdin, zygote.stdout
+    with zygote(*IMPORTED, environment=environment) as process:
 
         def order(home: Path, flow: str, parameters: dict[str, Any], kill_at: int | None) -> tuple[int, int]:
             env = {"MLOPS_HOME": str(home), **RULES}
@@ -64,12 +68,9 @@ def run(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
                 "count_file": str(count_file),
             }
             count_file.write_text("0")
-            stdin.write(json.dumps(what) + "\n")
-            stdin.flush()
-            return int(stdout.readline()), int(count_file.read_text())
+            return process.run(carry_out, what), int(count_file.read_text())
 
         yield order
-        stdin.close()
 
 
 @pytest.fixture(scope="module")

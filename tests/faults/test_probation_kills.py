@@ -2,16 +2,15 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.faults.probation_orders import carry_out
 from tests.probation import promoted, request_of, requests_kept, score, trained
+from tests.zygote import zygote
 
 Act = Callable[..., dict[str, Any]]
 
@@ -30,11 +29,8 @@ def act(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ac
     requests_kept(config)
     template = home.rename(home.with_name("template"))
     answer = home.with_name("answer")
-    command = [sys.executable, "-m", "tests.faults.probation_zygote"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as zygote:
-        assert zygote.stdin
-        assert zygote.stdout
-        stdin, stdout = zygote.stdin, zygote.stdout
+    stores = (f"mlflow.store.{each}.sqlalchemy_store" for each in ("tracking", "model_registry"))
+    with zygote("deltalake", *stores) as process:
 
         def send(kill_at: int | None, *, requests: bool = False) -> dict[str, Any]:
             for kill in [kill_at, None] if kill_at else [None]:
@@ -42,15 +38,12 @@ def act(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ac
                     shutil.rmtree(home, ignore_errors=True)
                     shutil.copytree(template, home)
                 order = {"home": str(home), "kill_at": kill, "answer": str(answer), "requests": requests}
-                stdin.write(json.dumps(order) + "\n")
-                stdin.flush()
-                assert json.loads(stdout.readline()) == (-9 if kill else 0)
+                assert process.run(carry_out, order) == (-9 if kill else 0)
             found: dict[str, Any] = json.loads(answer.read_text())
             assert not found["error"], found["error"]
             return found
 
         yield send
-        stdin.close()
 
 
 @pytest.fixture(scope="module")

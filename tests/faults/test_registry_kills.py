@@ -4,8 +4,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +13,9 @@ import pytest
 from lifecycle import settings
 from lifecycle.registry import promotion, registration, store
 from lifecycle.registry.store import Target
-from tests.conftest import ROOT, train_model
-from tests.faults.registry_zygote import LEGACY, OPERATIONS, SPARE
+from tests.conftest import train_model
+from tests.faults.registry_orders import LEGACY, OPERATIONS, SPARE, carry_out, warm_up
+from tests.zygote import zygote
 
 pytestmark = pytest.mark.timeout(1800)  # what one kill costs depends on the machine
 
@@ -71,14 +70,11 @@ def template(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Templa
 @pytest.fixture(scope="module")
 def order(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Order]:
     """Carry out an operation on `home` in a fresh child; it answers with what it saw, or {} if it was killed."""
-    answer = tmp_path_factory.mktemp("zygote") / "answer"
-    command = [sys.executable, "-m", "tests.faults.registry_zygote"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as zygote:
-        assert zygote.stdin
-        assert zygote.stdout
-        stdin, stdout = zygote.stdin, zygote.stdout
+    answer = tmp_path_factory.mktemp("orders") / "answer"
+    stores = (f"mlflow.store.{each}.sqlalchemy_store" for each in ("tracking", "model_registry"))
+    with zygote("mlflow.artifacts", *stores) as process:
 
-        def send(operation: str | None, *, kill_at: Point | None = None, look_before: bool = False) -> dict[str, Any]:
+        def send(operation: str, *, kill_at: Point | None = None, look_before: bool = False) -> dict[str, Any]:
             what = {
                 "operation": operation,
                 "home": str(template.home),
@@ -89,17 +85,13 @@ def order(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 "answer": str(answer),
             }
             answer.write_text("{}")
-            stdin.write(json.dumps(what) + "\n")
-            stdin.flush()
-            assert json.loads(stdout.readline()) == (-9 if kill_at else 0)
+            assert process.run(carry_out, what) == (-9 if kill_at else 0)
             found: dict[str, Any] = json.loads(answer.read_text())
-            assert not found.get("crash"), found["crash"]
             return found
 
         fresh(template)
-        send(None)
+        assert process.run(warm_up, str(template.home), here=True) == 0
         yield send
-        stdin.close()
 
 
 def fresh(template: Template) -> None:

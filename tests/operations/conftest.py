@@ -1,6 +1,5 @@
 """One real Prefect server for the tests of this folder, with the project deployed to it, and workers on demand."""
 
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from mlops_lifecycle import start
 from tests.conftest import OFTEN, ROOT, free_port
+from tests.operations import commands
+from tests.zygote import Zygote, zygote
 
 PATIENCE = 240
 
@@ -32,7 +33,7 @@ class Site:
     home: Path
     api: str
     environment: dict[str, str] = field(repr=False)
-    zygote: subprocess.Popen[str] = field(repr=False)
+    zygote: Zygote = field(repr=False)
 
     def run(self, *arguments: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the `mlops` command to its end."""
@@ -46,22 +47,12 @@ class Site:
         self, module: str, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in a child of the zygote, which has imported all that commands import."""
-        output, errors = self.home / "output", self.home / "errors"
-        order = {
-            "module": module,
-            "arguments": arguments,
-            "environment": {**self.environment, **variables},
-            "folder": str(folder),
-            "output": str(output),
-            "errors": str(errors),
-        }
-        assert self.zygote.stdin
-        assert self.zygote.stdout
-        self.zygote.stdin.write(json.dumps(order) + "\n")
-        self.zygote.stdin.flush()
-        code = int(self.zygote.stdout.readline())
-        said = (path.read_text(encoding="utf-8") for path in (output, errors))
-        return subprocess.CompletedProcess([module, *arguments], code, *said)
+        said = self.home / "output", self.home / "errors"
+        given = str(folder), {**self.environment, **variables}, [str(path) for path in said]
+        code = self.zygote.run(commands.run, module, arguments, *given)
+        return subprocess.CompletedProcess(
+            [module, *arguments], code, *(path.read_text(encoding="utf-8") for path in said)
+        )
 
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
@@ -120,7 +111,7 @@ def until(read: Callable[[], Any], good: Callable[[Any], bool], seconds: float =
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server, set up and deployed to, without a worker."""
     home = tmp_path_factory.mktemp("site")
@@ -140,25 +131,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    zygote = subprocess.Popen(
-        [sys.executable, "-m", "tests.operations.zygote"],
-        env=environment,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    site = Site(home=home, api=environment["PREFECT_API_URL"], environment=environment, zygote=zygote)
     try:
-        until(lambda: server.poll() is not None or _answers(site.api), bool)
-        for arguments in (["setup"], ["deploy"]):
-            done = site.run(*arguments)
-            assert done.returncode == 0, done.stderr
-        yield site
+        with zygote(environment=environment) as process:
+            site = Site(home=home, api=environment["PREFECT_API_URL"], environment=environment, zygote=process)
+            assert process.run(commands.prepare, here=True) == 0
+            until(lambda: server.poll() is not None or _answers(site.api), bool)
+            for arguments in (["setup"], ["deploy"]):
+                done = site.run(*arguments)
+                assert done.returncode == 0, done.stderr
+            yield site
     finally:
-        for process in (server, zygote):
-            with process:
-                kill(psutil.Process(process.pid))
+        with server:
+            kill(psutil.Process(server.pid))
 
 
 def _answers(api: str) -> bool:

@@ -1,13 +1,6 @@
-"""Act on a broken probation, of batches or of requests, in forked children of a process that has imported everything.
+"""Act on a broken probation, of batches or of requests, in a child of a zygote, which may kill itself on the way."""
 
-A child may kill itself. Orders come as JSON lines on stdin, exit codes go out on stdout; effects are those of
-`registry_zygote`.
-"""
-
-import importlib
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +14,8 @@ from lifecycle.monitoring.findings import Measured
 from lifecycle.registry import promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
-from tests.faults.registry_zygote import watch
+from tests.faults.effects import watch
 from tests.probation import act, answer, subject_of
-
-
-def main() -> None:
-    """Import everything once, then fork one child per order."""
-    for module in (
-        "mlflow.store.tracking.sqlalchemy_store",
-        "mlflow.store.model_registry.sqlalchemy_store",
-        "deltalake",
-    ):
-        importlib.import_module(module)
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            _child(json.loads(line))
-        _, status = os.waitpid(pid, 0)
-        sys.stdout.write(json.dumps(os.waitstatus_to_exitcode(status)) + "\n")
-        sys.stdout.flush()
 
 
 def observed(config: Settings) -> dict[str, Any]:
@@ -82,27 +58,18 @@ def champion(config: Settings, model_name: str) -> dict[str, Any]:
     }
 
 
-def _child(order: dict[str, Any]) -> None:
+def carry_out(order: dict[str, Any]) -> None:
+    """Answer with what was there before, how many side effects there were, and what is there after."""
     said: dict[str, Any] = {"error": ""}
+    config = settings.load("dev", home=Path(order["home"]))
+    subject = subject_of(config, target_of(config, "asked" if order["requests"] else "bikes"))
+    look = of_requests if order["requests"] else observed
+    said["before"] = look(config)
+    effects, finished = watch(order["home"], order["kill_at"])
     try:
-        config = settings.load("dev", home=Path(order["home"]))
-        subject = subject_of(config, target_of(config, "asked" if order["requests"] else "bikes"))
-        look = of_requests if order["requests"] else observed
-        said["before"] = look(config)
-        effects, finished = watch(order["home"], order["kill_at"], False)
-        try:
-            answer(subject, config.state / "requests") if order["requests"] else act(subject)
-        except MlopsError as error:
-            said["error"] = f"{type(error).__name__}: {error}"
-        finished()
-        said |= {"effects": len(effects), "after": look(config)}
-    except BaseException:  # whatever it is: the test must see it
-        import traceback
-
-        said["error"] = traceback.format_exc()
+        answer(subject, config.state / "requests") if order["requests"] else act(subject)
+    except MlopsError as error:
+        said["error"] = f"{type(error).__name__}: {error}"
+    finished()
+    said |= {"effects": len(effects), "after": look(config)}
     Path(order["answer"]).write_text(json.dumps(said))
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,6 @@
-"""Carry out registry operations in forked children of a process that has imported everything; see `zygote`.
+"""Registry operations for children of a zygote, with what they saw; a child may be told to kill itself on the way."""
 
-A child can be told to kill itself with SIGKILL right before its k-th side effect, or, where that is a file opened for
-writing, right after it: the file is there and empty. A side effect is a commit that writes, or a change below the state
-directory. A commit of a transaction that only read leaves nothing behind, so a kill there is the kill before the next.
-"""
-
-import importlib
 import json
-import os
-import re
-import signal
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -26,27 +16,9 @@ from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs as training_runs
-from tests.faults.zygote import EFFECTS
+from tests.faults.effects import watch
 
-WRITING = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER)", re.IGNORECASE)
 SPARE, RENAMED, LEGACY = "dev.ml.spare", "dev.ml.renamed", "sentiment"
-
-
-def main() -> None:
-    """Import everything once, then fork one child per order."""
-    for module in ("tracking", "model_registry"):
-        importlib.import_module(f"mlflow.store.{module}.sqlalchemy_store")
-    importlib.import_module("mlflow.artifacts")
-    for line in sys.stdin:
-        order = json.loads(line)
-        if order["operation"] is None:
-            _warm_up(settings.load("dev", home=Path(order["home"])))
-        pid = os.fork()
-        if pid == 0:
-            _child(order)
-        _, status = os.waitpid(pid, 0)
-        sys.stdout.write(json.dumps(os.waitstatus_to_exitcode(status)) + "\n")
-        sys.stdout.flush()
 
 
 def register(target: Target, models: dict[str, str]) -> None:
@@ -142,8 +114,9 @@ def _unusable(target: Target, number: int) -> str:
     return ""
 
 
-def _warm_up(config: Settings) -> None:
+def warm_up(home: str) -> None:
     """Let every child inherit compiled statements, but no connection: without this a kill costs twice the time."""
+    config = settings.load("dev", home=Path(home))
     observed(config)
     doctor.examine([config], repair=False)
     mlflow = store.mlflow_of(Target(tracking_uri=config.mlflow_uri, name=""))
@@ -151,98 +124,22 @@ def _warm_up(config: Settings) -> None:
         each.store.engine.dispose()
 
 
-def _child(order: dict[str, Any]) -> None:
+def carry_out(order: dict[str, Any]) -> None:
     """Answer with what was there before (if asked), the side effects, what is there after, and what doctor says."""
-    answer: dict[str, Any] = {}
+    answer: dict[str, Any] = {"error": ""}
+    config = settings.load("dev", home=Path(order["home"]))
+    if order["look_before"]:
+        answer["before"] = json.loads(json.dumps(observed(config)))
+    store.names(config.mlflow_uri)  # what opening the database does is no effect of the operation
+    effects, finished = watch(order["home"], order["kill_at"], order["opened"])
+    target = Target(tracking_uri=config.mlflow_uri, name=config.registered_name("sentiment"))
     try:
-        config = settings.load("dev", home=Path(order["home"]))
-        if order["look_before"]:
-            answer["before"] = json.loads(json.dumps(observed(config)))
-        store.names(config.mlflow_uri)  # what opening the database does is no effect of the operation
-        effects, finished = watch(order["home"], order["kill_at"], order["opened"])
-        target = Target(tracking_uri=config.mlflow_uri, name=config.registered_name("sentiment"))
-        answer["error"] = ""
-        try:
-            if order["operation"]:
-                OPERATIONS[order["operation"]](target, order["models"])
-        except MlopsError as error:
-            answer["error"] = f"{type(error).__name__}: {error}"
-        finished()
-        answer["effects"] = effects.copy()
-        answer["after"] = observed(config)
-        found = doctor.examine([config], repair=False)
-        answer["problems"] = [f"{each.what}: {each.message}" for each in found if each.state != "ok"]
-    except BaseException:  # whatever it is: the test must see it
-        import traceback
-
-        answer["crash"] = traceback.format_exc()
+        OPERATIONS[order["operation"]](target, order["models"])
+    except MlopsError as error:
+        answer["error"] = f"{type(error).__name__}: {error}"
+    finished()
+    answer["effects"] = effects.copy()
+    answer["after"] = observed(config)
+    found = doctor.examine([config], repair=False)
+    answer["problems"] = [f"{each.what}: {each.message}" for each in found if each.state != "ok"]
     Path(order["answer"]).write_text(json.dumps(answer))
-    os._exit(0)
-
-
-def watch(home: str, kill_at: int | None, opened: bool) -> tuple[list[str], Callable[[], None]]:
-    """Record side effects from now on and kill this process at one of them; the second answer ends the recording.
-
-    The effect after the last one is the end of the operation.
-    """
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    effects: list[str] = []
-    state = {"on": True}
-
-    def effect(what: str, opening: Callable[[], object] | None = None) -> None:
-        if not state["on"]:
-            return
-        effects.append(what)
-        if len(effects) == kill_at:
-            state["on"] = False
-            if opened and opening:
-                opening()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def hook(name: str, args: tuple[Any, ...]) -> None:
-        if not state["on"]:
-            return
-        if name == "open":
-            path, _, flags = args
-            writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if writes and str(path).startswith(home):
-                effect(f"open {path}", lambda: os.open(path, flags, 0o600))
-        elif name in EFFECTS:
-            path = str(args[1]) if name == "shutil.copyfile" else _whole(args)
-            if path.startswith(home):
-                effect(f"{name} {path.removeprefix(home)}")
-
-    def executed(connection: Any, _: Any, statement: str, *__: Any) -> None:
-        if WRITING.match(statement):
-            connection.info["wrote"] = [*connection.info.get("wrote", []), " ".join(statement.split()[:3])]
-
-    def committed(connection: Any) -> None:
-        if wrote := connection.info.pop("wrote", None):
-            effect(f"commit of {', '.join(dict.fromkeys(wrote))}")
-
-    def rolled_back(connection: Any) -> None:
-        connection.info.pop("wrote", None)
-
-    def ended() -> None:
-        effect("end")
-        state["on"] = False
-
-    sys.addaudithook(hook)
-    event.listen(Engine, "before_cursor_execute", executed)
-    event.listen(Engine, "commit", committed)
-    event.listen(Engine, "rollback", rolled_back)
-    return effects, ended
-
-
-def _whole(args: tuple[Any, ...]) -> str:
-    """The path of a change; `shutil.rmtree` names what it removes relative to an open directory."""
-    path, directory = str(args[0]), args[-1]
-    if os.path.isabs(path) or not isinstance(directory, int) or directory < 0:  # noqa: PTH117
-        return path
-    return f"{os.readlink(f'/proc/self/fd/{directory}')}/{path}"  # noqa: PTH115
-
-
-if __name__ == "__main__":
-    main()
