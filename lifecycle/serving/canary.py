@@ -55,9 +55,10 @@ def decide(facts: Facts, rules: ServingRules, *, complete: bool = False) -> Plan
     Only a promotion begins one, where an earlier champion is served: a rollback is not tried out, it is the way out.
     """
     alone, former = Plan(facts.champion), _former(facts)
-    if former is None or rules.canary_traffic == ALL or facts.kind != "promotion" or complete:
+    share = facts.shares.get(facts.champion, rules.canary_traffic)
+    if former is None or ALL in {share, rules.canary_traffic} or facts.kind != "promotion" or complete:
         return alone
-    tried_out = Plan(facts.champion, former, facts.shares.get(facts.champion, rules.canary_traffic), entry=facts.entry)
+    tried_out = Plan(facts.champion, former, share, entry=facts.entry)
     if facts.champion not in facts.shares:
         return tried_out._replace(why=f"for {rules.canary_hours:g} hours")
     until = (facts.begun or facts.now) + timedelta(hours=rules.canary_hours)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lifecycle.serving.canary import Facts, Plan, decide
@@ -31,6 +31,7 @@ def carried_out(facts: Facts, plan: Plan) -> Facts:
     return facts._replace(shares={plan.champion: plan.share, **rest})
 
 
+@example(FIRST._replace(shares={1: 1, 2: 100}, begun=None), False)
 @given(FACTS, st.booleans())
 def test_what_was_decided_stays_decided_once_it_is_served(facts: Facts, complete: bool) -> None:
     plan = decide(facts, RULES, complete=complete)
