@@ -23,7 +23,7 @@ from lifecycle.models.external.conversion import Pickled
 from lifecycle.models.external.declared import Declared, Labels, Order
 from lifecycle.registry import catalog, registration, store, transfer
 from lifecycle.settings import definitions
-from lifecycle.tracking.client import download
+from lifecycle.tracking.artifacts import download
 
 if TYPE_CHECKING:
     from lifecycle.data.manifest import Manifest

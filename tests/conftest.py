@@ -75,6 +75,11 @@ Not more often: where many write at once, the server's sqlite is locked, and aft
 exhaustive = pytest.mark.exhaustive
 """For what another test proves already, once more in another registry or by other rules: `make test-all` runs it."""
 
+TOGETHER = ("tests/operations/test_deployments.py", "tests/operations/test_runs.py"), ("tests/spark/",)
+"""Files that share what starts slowly: a server that is deployed to, the machine of Spark. One worker has them all."""
+FIRST = "tests/operations/"
+"""What waits longest for other processes, so that others have something to do meanwhile."""
+
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 
@@ -136,6 +141,23 @@ def home(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def config(home: Path) -> Settings:
     """The settings of dev in a fresh state directory."""
     return settings.load("dev", home=home)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests by file, and some files together."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((files[0] for files in TOGETHER if nodeid.startswith(files)), super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
 
 
 def pytest_collection_finish() -> None:

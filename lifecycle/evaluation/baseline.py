@@ -29,7 +29,8 @@ from lifecycle.problems.contract import Column, inputs_of
 from lifecycle.problems.distributions import Distribution, Vocabulary
 from lifecycle.problems.known import Problem, named
 from lifecycle.problems.metric import Scores
-from lifecycle.tracking.client import client, download, translated
+from lifecycle.tracking import artifacts
+from lifecycle.tracking.client import client, translated
 
 FOLDER = "monitoring"
 """Of the artifacts of a run."""
@@ -124,17 +125,14 @@ def load(model: ModelRef) -> Baseline | None:
     Raises:
         IntegrityError: It is not what was frozen.
     """
+    found = sorted(artifacts.names(model.tracking_uri, model.run_id, FOLDER))
     with translated():
-        mlflow = client(model.tracking_uri)
-        found = sorted(file.path for file in mlflow.list_artifacts(model.run_id, FOLDER))
-        own = mlflow.get_run(model.run_id).data.tags.get("mlops.dataset_digest", "")
+        own = client(model.tracking_uri).get_run(model.run_id).data.tags.get("mlops.dataset_digest", "")
     mine = [path for path in found if path.endswith(f"-{model.artifact_sha256[:16]}.json")]
     if not mine:
         return None
     path = next((path for path in mine if own and f"baseline-{own[:16]}-" in path), mine[0])
-    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
-        content = download(model.tracking_uri, f"runs:/{model.run_id}/{path}", Path(temporary)).read_bytes()
-    return _verified(content, f"{model.label}, {path}")
+    return _verified(artifacts.read(model.tracking_uri, model.run_id, path), f"{model.label}, {path}")
 
 
 def _verified(content: bytes, what: str) -> Baseline:

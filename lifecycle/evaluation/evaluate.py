@@ -21,9 +21,9 @@ from lifecycle.models.loading import load
 from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.contract import inputs_of
 from lifecycle.problems.known import Problem, named
-from lifecycle.tracking import claims
+from lifecycle.tracking import artifacts, claims
 from lifecycle.tracking.claims import Claim
-from lifecycle.tracking.client import client, download, translated
+from lifecycle.tracking.client import client, translated
 from lifecycle.tracking.runs import TRAINED_KEYS
 
 if TYPE_CHECKING:
@@ -240,9 +240,7 @@ def _recorded_hits(request: EvaluateRequest) -> tuple[int, int] | None:
 
 def stored_names(model: ModelRef) -> set[str]:
     """The artifacts of all evaluations that are stored of a model."""
-    with translated():
-        found = client(model.tracking_uri).list_artifacts(model.run_id, "evaluations")
-    return {file.path for file in found}
+    return {*artifacts.names(model.tracking_uri, model.run_id, "evaluations")}
 
 
 def trained_keys(model: ModelRef) -> "pd.Series[int]":
@@ -269,9 +267,7 @@ def claim(model: ModelRef) -> Claim:
 
 def _holds(model: ModelRef, path: str) -> bool:
     """Whether something lies in a folder of the model's run."""
-    with translated():
-        found = client(model.tracking_uri).list_artifacts(model.run_id, path.rpartition("/")[0])
-    return any(file.path == path for file in found)
+    return path in artifacts.names(model.tracking_uri, model.run_id, path.rpartition("/")[0])
 
 
 def _tags(model: ModelRef) -> dict[str, str]:
@@ -280,8 +276,7 @@ def _tags(model: ModelRef) -> dict[str, str]:
 
 
 def _artifact(model: ModelRef, path: str) -> io.BytesIO:
-    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
-        return io.BytesIO(download(model.tracking_uri, f"runs:/{model.run_id}/{path}", Path(temporary)).read_bytes())
+    return io.BytesIO(artifacts.read(model.tracking_uri, model.run_id, path))
 
 
 def _manifest(request: EvaluateRequest) -> Manifest:

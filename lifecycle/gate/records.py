@@ -6,7 +6,6 @@ One lies at `verdicts/<env>-<first 16 digits of its digest>.json`, its report be
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,8 @@ from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import Verdict
-from lifecycle.tracking.client import client, download, is_missing, translated
+from lifecycle.tracking import artifacts
+from lifecycle.tracking.client import client, is_missing, translated
 
 FOLDER = "verdicts"
 DIGITS = 16
@@ -71,15 +71,13 @@ def _stored(model: ModelRef) -> list[Record]:
     from mlflow.exceptions import MlflowException
 
     try:
-        with translated():
-            files = client(model.tracking_uri).list_artifacts(model.run_id, FOLDER)
+        paths = [Path(name) for name in artifacts.names(model.tracking_uri, model.run_id, FOLDER)]
     except MlflowException as error:
         if not is_missing(error):
             raise
         raise NotFoundError(
             f"The run of {model.label} is gone, and its verdicts with it.", "See: mlops history"
         ) from None
-    paths = [Path(file.path) for file in files]
     names = [path.stem.rpartition("-") for path in paths if path.suffix == ".json"]
     return [Record(model, Environment(env), digest) for env, _, digest in sorted(names)]
 
@@ -142,9 +140,7 @@ def _latest(model: ModelRef, env: Environment) -> str:
 
 
 def _content(record: Record, suffix: str) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
-        uri = f"runs:/{record.model.run_id}/{record.artifact}{suffix}"
-        return download(record.model.tracking_uri, uri, Path(temporary)).read_bytes()
+    return artifacts.read(record.model.tracking_uri, record.model.run_id, f"{record.artifact}{suffix}")
 
 
 def _changed(record: Record, how: str) -> IntegrityError:

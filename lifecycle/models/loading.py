@@ -20,7 +20,7 @@ from lifecycle.models.forms import FORMS
 from lifecycle.models.mlmodel import description
 from lifecycle.models.pipelines import DO_NOT_USE, OTHERWISE
 from lifecycle.storage.files import tree_digest
-from lifecycle.tracking.client import download
+from lifecycle.tracking.artifacts import download
 
 NOT_CONTENT = frozenset({"registered_model_meta", examples.RECORD})
 """Files beside a model: what MLflow writes when it is registered or downloaded, and the record of an erasure."""

@@ -11,7 +11,7 @@ from lifecycle.core import own_code
 from lifecycle.models.loading import artifact_digest
 from lifecycle.models.pipelines import trusted_types
 from lifecycle.problems.learning import StoredModel
-from lifecycle.tracking.client import download
+from lifecycle.tracking.artifacts import download
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,8 @@ from lifecycle.registry import aliases, binding, labels, log, memory, promotion,
 from lifecycle.registry.log import Entry, Log
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs
-from lifecycle.tracking.client import client, download, is_missing, translated
+from lifecycle.tracking.artifacts import download
+from lifecycle.tracking.client import client, is_missing, translated
 
 
 class Line(Frozen):

@@ -17,7 +17,8 @@ from lifecycle.models.mlmodel import description
 from lifecycle.registry import aliases, binding, deployment_job, log, store, story
 from lifecycle.registry.store import Target, Version
 from lifecycle.tracking import runs
-from lifecycle.tracking.client import client, is_missing, named, translated
+from lifecycle.tracking.artifacts import named
+from lifecycle.tracking.client import client, is_missing, translated
 
 logger = logging.getLogger(__name__)
 RUNS = "runs:/"

@@ -19,7 +19,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.models.loading import artifact_digest, reader_of
 from lifecycle.registry import log, promotion, registration, store, story
 from lifecycle.registry.store import Target, Version
-from lifecycle.tracking.client import download
+from lifecycle.tracking.artifacts import download
 
 STAGES = {"Staging": Environment.STAGING, "Production": Environment.PROD, "Archived": Environment.PROD}
 CHAMPION_STAGES = ("Staging", "Production")

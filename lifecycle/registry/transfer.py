@@ -17,7 +17,8 @@ from lifecycle.evaluation import evaluate as evaluation
 from lifecycle.models import loading
 from lifecycle.registry.store import Target
 from lifecycle.tracking import champions, claims, runs
-from lifecycle.tracking.client import client, download, experiment, translated
+from lifecycle.tracking.artifacts import download
+from lifecycle.tracking.client import client, experiment, translated
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

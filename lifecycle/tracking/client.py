@@ -3,15 +3,12 @@
 import logging
 import os
 import shlex
-import shutil
 import sqlite3
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from lifecycle.core import secrets
 from lifecycle.core.errors import (
@@ -19,7 +16,6 @@ from lifecycle.core.errors import (
     ConflictError,
     IntegrityError,
     MlopsError,
-    NotFoundError,
     TransientError,
     beneath,
     of_the_machine,
@@ -35,11 +31,8 @@ logger = logging.getLogger(__name__)
 SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", *credentials.SCHEMES}
 """What MLflow keeps runs and models in that keeps a promotion log too."""
 URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-WEB = ("http", "https", "ftp", "sftp")
-MOST_FILES = 10_000
 TRAINING_MODE = {"mlflow.experimentKind": "custom_model_development"}
 """So MLflow's UI opens an experiment with runs and metrics, not with traces."""
-NOT_OURS = "Do not use it: it was not registered by this command."
 
 REFUSED_CODES = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 REFUSED_RULES = {
@@ -152,88 +145,6 @@ def experiment(tracking_uri: str, name: str) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             return str(mlflow.get_experiment_by_name(name).experiment_id)
-
-
-def download(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") -> Path:
-    """Copy the artifacts behind a `models:/` or `runs:/` URI into a folder."""
-    import mlflow.artifacts
-    from mlflow.exceptions import MlflowException
-
-    client(tracking_uri, registry_uri)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _require_plain(uri, folder)
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
-    except (MlflowException, OSError, RecursionError, ValueError) as error:
-        if refused := of_the_machine(error) or of_the_server(error):
-            raise refused from error
-        said = " ".join(str(error).split())[:300]
-        if is_transient(error):
-            raise TransientError(f"{uri}: {said}", "Try again.") from error
-        raise IntegrityError(f"{uri}: its artifacts cannot be read: {said}", "Run: mlops doctor") from error
-
-
-def named(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") -> Path:
-    """The same for a URI that a person has typed, of which there may be none.
-
-    Raises:
-        NotFoundError: There is no such run, model, version or alias.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return download(tracking_uri, uri, folder, registry_uri)
-    except IntegrityError as error:
-        cause = error.__cause__
-        if not isinstance(cause, MlflowException) or not is_missing(cause):
-            raise
-        raise NotFoundError(f"{uri}: {cause.message.rstrip('.')}.", "See: mlops runs, mlops model list") from None
-
-
-def _require_plain(uri: str, folder: Path) -> None:
-    """Look at what is to be copied before it is: whoever can write to a registry can name any place as a model.
-
-    A link leads elsewhere or in a circle, a pipe or a device has no end, and a web server need not answer at all.
-
-    Raises:
-        IntegrityError: It is no tree of plain files that fits here.
-    """
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
-    from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
-
-    repository = get_artifact_repository(uri)
-    while inner := getattr(repository, "repo", None):
-        repository = inner
-    scheme = urlsplit(repository.artifact_uri).scheme
-    if scheme in WEB and not isinstance(repository, MlflowArtifactsRepository):
-        raise IntegrityError(f"{uri} is said to lie on a web server ({scheme}), which is not asked.", NOT_OURS)
-    if not isinstance(repository, LocalArtifactRepository):
-        return
-    root = Path(repository.artifact_dir).resolve()
-    needed, free = sum(_sizes(root, uri)), shutil.disk_usage(folder).free
-    if needed > free:
-        raise IntegrityError(f"{uri} has {needed:,} bytes, and {folder} has room for {free:,}.", "Make room there.")
-
-
-def _sizes(root: Path, uri: str) -> Iterator[int]:
-    """The size of each file of a tree without links, pipes and devices."""
-    waiting, seen = [root], 0
-    while waiting:
-        path = waiting.pop()
-        try:
-            found = path.lstat()
-        except FileNotFoundError:
-            return  # MLflow says so
-        if stat.S_ISDIR(found.st_mode):
-            waiting += path.iterdir()
-        elif stat.S_ISREG(found.st_mode):
-            yield found.st_size
-        else:
-            raise IntegrityError(f"{uri}: {path} is no plain file.", NOT_OURS)
-        seen += 1
-        if seen > MOST_FILES:
-            raise IntegrityError(f"{uri}: more than {MOST_FILES:,} files lie in {root}.", NOT_OURS)
 
 
 def delete_files(tracking_uri: str, uri: str) -> bool:

@@ -6,6 +6,7 @@
 `seen`       the keys of the rows that it was fitted on: whoever goes on from it has seen them too
 """
 
+import io
 import logging
 import re
 import tempfile
@@ -20,8 +21,9 @@ from lifecycle.models.mlmodel import description
 from lifecycle.problems.contract import Estimator
 from lifecycle.settings.files import project
 from lifecycle.storage import volumes
-from lifecycle.tracking import claims, runs
-from lifecycle.tracking.client import client, download, is_missing, named, translated
+from lifecycle.tracking import artifacts, claims, runs
+from lifecycle.tracking.artifacts import named
+from lifecycle.tracking.client import client, is_missing, translated
 
 if TYPE_CHECKING:
     from lifecycle.settings import Settings
@@ -99,20 +101,18 @@ def seen(entry: Estimator | None, params: Mapping[str, Any], folder: Path | None
     if folder is None or not base.startswith(MLFLOW):
         return None
     run_id = _run_of(base, folder, places)
-    with translated(), tempfile.TemporaryDirectory(prefix="mlops-base-") as temporary:
+    with translated():
         try:
             tags = client(places[0]).get_run(run_id).data.tags
-            held = client(places[0]).list_artifacts(run_id, runs.TRAINED_KEYS.rpartition("/")[0])
+            held = artifacts.names(places[0], run_id, runs.TRAINED_KEYS.rpartition("/")[0])
         except Exception as error:
             if not is_missing(error):
                 raise
             held = []
-        if not any(file.path == runs.TRAINED_KEYS for file in held):
-            logger.warning("Nobody says which rows %s was fitted on: rows of the holdout may be among them", base)
-            return None
-        keys: pd.Series[int] = pd.read_parquet(
-            download(places[0], f"runs:/{run_id}/{runs.TRAINED_KEYS}", Path(temporary))
-        )["key"]
+    if runs.TRAINED_KEYS not in held:
+        logger.warning("Nobody says which rows %s was fitted on: rows of the holdout may be among them", base)
+        return None
+    keys: pd.Series[int] = pd.read_parquet(io.BytesIO(artifacts.read(places[0], run_id, runs.TRAINED_KEYS)))["key"]
     claims.check(base, run_id, tags, keys)
     return keys
 

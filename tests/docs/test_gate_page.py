@@ -16,7 +16,7 @@ from lifecycle.gate.verdict import Decision
 from lifecycle.problems.behaviour import suites
 from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import GateRules
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 from tests.docs.conftest import Walk
 
 NAMES = ("gate.md", "gate-statistics.md", "approval.md")
@@ -30,6 +30,7 @@ INLINE = re.findall(r"`(mlops [^`\n]+)`", PROSE)
 COMMANDS = [line for line in [*LINES, *INLINE] if line.startswith("mlops ")]
 
 
+@exhaustive  # a page a night: what it goes through has tests of its own
 def test_every_command_runs_in_the_order_of_the_page(walk: Walk) -> None:
     Path("examples").symlink_to(ROOT / "examples")
     walk(ALL, programs=False)

@@ -13,7 +13,7 @@ from prefect.events.filters import EventFilter, EventNameFilter
 
 from lifecycle.settings.environment import Settings
 from lifecycle.settings.rules import MonitoringRules
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 from tests.docs.conftest import Walk
 
 PAGE = (ROOT / "docs/monitoring.md").read_text(encoding="utf-8")
@@ -38,6 +38,7 @@ def test_its_settings_are_valid_and_its_facts_true() -> None:
         assert f"({number:g})" in PAGE
 
 
+@exhaustive  # a page a night: what it goes through has tests of its own
 def test_every_command_runs_in_the_order_of_the_page(walk: Walk) -> None:
     rentals(900, 0).to_csv("bikes.csv", index=False)
     Path("inbox").mkdir()

@@ -22,7 +22,7 @@ from tests.conftest import make_dataset, tree, write_news
 from tests.faults.erasure_orders import carry_out
 from tests.zygote import Zygote, zygote
 
-KILLS = max(2, int(os.environ.get("TEST_KILLS", "4")))
+KILLS = max(2, int(os.environ.get("TEST_KILLS", "3")))
 """Instants, evenly over all side effects."""
 
 

@@ -2,7 +2,7 @@
 
 A mutant is one comparison, connective, sign, constant or outcome of the deciding modules turned into another. It is
 loaded into a forked child of a process that has imported what no mutant changes. TEST_ROUNDS sets how many are drawn
-(half of it; default 4); from 200 on, as in `make test-all`, all of them are tried. TEST_SEED makes another draw.
+(half of it; default 2); from 200 on, as in `make test-all`, all of them are tried. TEST_SEED makes another draw.
 
 Promise: No comparison and no limit of the gate can be inverted unnoticed.
 """
@@ -23,7 +23,7 @@ from tests.faults.mutants import Mutant, mutants
 
 pytestmark = pytest.mark.timeout(3600)  # all of them take minutes
 
-ROUNDS = int(os.environ.get("TEST_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "2"))
 SEED = int(os.environ.get("TEST_SEED", "0"))
 LIFECYCLE = ROOT / "lifecycle"
 DECIDING = {

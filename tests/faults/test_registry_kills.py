@@ -19,7 +19,7 @@ from tests.zygote import zygote
 
 pytestmark = pytest.mark.timeout(1800)  # what one kill costs depends on the machine
 
-KILLS = int(os.environ.get("TEST_KILLS", "2"))
+KILLS = int(os.environ.get("TEST_KILLS", "1"))
 """So many kills of each operation are tried, and the last one; every one if TEST_KILLS is set at all."""
 SEED = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
 ONCE = {"rename"}

@@ -160,11 +160,16 @@ def test_another_environment_judges_a_version_of_dev_and_gets_nothing(
 @pytest.mark.parametrize(
     ("answer", "code", "told"),
     [
-        (lambda likely: likely[1:], 3, "answers 48 rows with a table of (47, 3), not (48, 3)"),
-        (lambda likely: likely * float("nan"), 4, "has probabilities that do not add up to 1"),
-        (lambda likely: likely, 4, "gain in f1_macro"),
+        pytest.param(lambda likely: likely[1:], 3, "answers 48 rows with a table of (47, 3), not (48, 3)", id="fewer"),
+        pytest.param(
+            lambda likely: likely * float("nan"),
+            4,
+            "has probabilities that do not add up to 1",
+            id="no-numbers",
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param(lambda likely: likely, 4, "gain in f1_macro", id="constant"),
     ],
-    ids=["fewer", "no-numbers", "constant"],
 )
 def test_a_model_from_outside_is_asked_for_the_test_side_too_and_ends_clean_if_it_answers_wrongly(
     court: Court,
@@ -306,6 +311,7 @@ def test_an_accepted_model_says_what_would_happen(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("home")
+@pytest.mark.exhaustive  # `make selftest` is that command, and the selftest has tests of its own
 def test_the_selftest_is_a_command_that_ends_in_4_when_the_gate_does_not_do_what_it_must(
     mlops: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.exhaustive  # a table goes the whole way by its definition too; a repeated training finds its run
 @pytest.mark.usefixtures("project", "server", "replayed_here")
 def test_the_definition_says_all_that_a_release_needs() -> None:
     first = release()

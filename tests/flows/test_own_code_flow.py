@@ -64,6 +64,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.exhaustive  # that code travels with its model is proven one place at a time: tests/unit/test_own_models.py
 @pytest.mark.usefixtures("server")
 def test_each_model_predicts_with_the_code_that_it_was_made_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate of prod replays it in a fresh process and asks MLflow's scoring server; batches score in two more."""

@@ -186,6 +186,7 @@ def test_a_server_that_was_killed_ends_the_command_and_the_same_again_completes(
     assert processes_of(home) == []
 
 
+@pytest.mark.exhaustive  # what a damaged history becomes is proven without a command: tests/unit/test_history.py
 def test_a_history_folder_of_ones_own_and_a_damaged_history(tmp_path: Path) -> None:
     """`PREFECT_HOME` moves the history and chooses no other kind of server; what cannot be read there is kept."""
     table, home, elsewhere = write_news(tmp_path / "news.csv"), tmp_path / "state", tmp_path / "elsewhere"
@@ -219,17 +220,16 @@ def kill_once_there(command: subprocess.Popen[str], home: Path, module: str) -> 
     assert processes_of(home, module) == []
 
 
-def test_damaged_templates_cost_only_time_and_are_replaced(news: Settings, tmp_path: Path) -> None:
+def test_a_damaged_template_costs_only_time_and_is_replaced(news: Settings, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as outside:
         outside.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         kept = database_templates.template("prefect")
         kept.parent.mkdir(parents=True)
         kept.write_bytes(b"no database")
-        for state in (news.state, tmp_path / "second"):
-            command = start(state, *NOBODY)
-            _, errors = command.communicate(timeout=200)
-            assert (command.returncode, errors.count("Traceback")) == (2, 0), errors
-            assert len(rows(state, "SELECT name FROM flow_run")) == 1
-            assert kept.read_bytes().startswith(b"SQLite format 3")
-            with closing(sqlite3.connect(kept)) as connection:
-                assert connection.execute("SELECT count(*) FROM flow_run").fetchone() == (0,)
+        command = start(news.state, *NOBODY)
+        _, errors = command.communicate(timeout=200)
+    assert (command.returncode, errors.count("Traceback")) == (2, 0), errors
+    assert len(rows(news.state, "SELECT name FROM flow_run")) == 1
+    assert kept.read_bytes().startswith(b"SQLite format 3")
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT count(*) FROM flow_run").fetchone() == (0,)

@@ -161,15 +161,21 @@ def test_schedules_are_active_only_where_the_settings_say_so_and_deploying_again
     planned = until(lambda: _planned(site), lambda planned: _are(planned, SCHEDULED | {"reconcile/prod"}))
     for name in SCHEDULED:  # one may fall due meanwhile
         assert set(planned[name]) <= set(_next(deployed[name], now, 4))
+    names = [item["name"] for item in json.loads(site.run("deploy", "--env", "prod", "--json").stdout)]
+    assert sorted(names) == sorted(deployed)
+    assert (_active(site), _planned(site)) == (set(), {})
+    assert _everything(site) == before
+
+
+@exhaustive  # the switches of a deployment's page are Prefect's
+def test_what_was_paused_by_hand_is_active_again_once_it_is_deployed(site: Site) -> None:
+    site.run("deploy", "--env", "prod", MLOPS_SCHEDULES="true")
     _pause(site, "batch-inference/prod")
     assert "batch-inference/prod" not in _active(site)
     site.run("deploy", "--env", "prod", MLOPS_SCHEDULES="true")
     assert _active(site) == SCHEDULED
     until(lambda: _planned(site), lambda found: _are(found, SCHEDULED))
-    names = [item["name"] for item in json.loads(site.run("deploy", "--env", "prod", "--json").stdout)]
-    assert sorted(names) == sorted(deployed)
-    assert (_active(site), _planned(site)) == (set(), {})
-    assert _everything(site) == before
+    site.run("deploy", "--env", "prod")
 
 
 def _planned(site: Site) -> dict[str, list[tuple[Any, str]]]:

@@ -92,6 +92,7 @@ def _events(site: Site, kind: str, count: int) -> list[Any]:
     return list(until(read, lambda found: len(found) >= count, 240))
 
 
+@exhaustive  # the state and its exit code are proven without a worker: tests/flows/test_lifecycle.py, test_approvals.py
 def test_a_refused_training_is_completed_and_exits_with_4(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
     done = site.run("trigger", "train/dev", *WEAK, "--json")
     assert done.returncode == 4, done.stderr
@@ -110,6 +111,7 @@ def test_a_failed_run_exits_with_the_code_of_its_error(site: Site, released: dic
     assert "nothing to roll back to" in done.stdout
 
 
+@exhaustive  # so is what a retry reuses: tests/flows/test_lifecycle.py
 def test_a_rerun_of_a_completed_run_changes_nothing_and_says_so(site: Site, released: dict[str, Any]) -> None:
     before = _versions(site)
     run_id = released["flow_run_id"]
@@ -128,28 +130,39 @@ def _versions(site: Site) -> list[tuple[str, int]]:
     return sorted((each.name, int(each.version)) for each in found)
 
 
-def test_each_missing_day_is_filled_once(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
-    first, last = date.today() - timedelta(days=2), date.today() - timedelta(days=1)  # a midnight may come
+def test_a_missing_day_is_filled_once(site: Site, released: dict[str, Any]) -> None:  # noqa: ARG001
+    day = date.today() - timedelta(days=1)  # a midnight may come
+    command = ["backfill", "--from", str(day), "--to", str(day), "--json"]
+    outcomes = []
+    for more in (["--dry-run"], [], []):
+        done = site.run(*command, *more)
+        assert done.returncode == 0, done.stderr
+        outcomes += [each["outcome"] for each in json.loads(done.stdout)]
+    assert outcomes == ["missing", "filled", "in place"]
+    assert _days(site, day) == [1]
+    assert site.run("backfill", "--from", str(day), "--to", str(day - timedelta(days=1))).returncode == 2
+    ahead = str(day + timedelta(days=3))
+    assert "future" in site.run("backfill", "--from", str(day), "--to", ahead).stderr
+    assert "does not score the table of a day" in site.run(*command, "--flow", "train", "--env", "dev").stderr
+
+
+@exhaustive  # two runs of a worker that fail, and two that do not
+def test_a_day_that_failed_is_tried_again_and_others_are_filled_beside_it(
+    site: Site,
+    released: dict[str, Any],  # noqa: ARG001
+) -> None:
+    first, last = date.today() - timedelta(days=9), date.today() - timedelta(days=8)
     command = ["backfill", "--from", str(first), "--to", str(last), "--json"]
-    looked = json.loads(site.run(*command, "--dry-run").stdout)
-    assert [day["outcome"] for day in looked] == ["missing", "missing"]
     wrong = ["backfill", "--from", str(last), "--to", str(last), "--json", "--param", "text_column=Nothing"]
     failed = site.run(*wrong)
     assert failed.returncode == 3, failed.stderr
     assert [day["outcome"] for day in json.loads(failed.stdout)] == ["failed"]
     assert _days(site, first, last) == [0, 0]
-
     retried = site.run(*wrong)
     assert (retried.returncode, retried.stderr.count("retrying")) == (3, 1)
     filled = site.run(*command)
     assert (filled.returncode, [day["outcome"] for day in json.loads(filled.stdout)]) == (0, ["filled", "filled"])
-    again = site.run(*command)
-    assert [day["outcome"] for day in json.loads(again.stdout)] == ["in place", "in place"]
     assert _days(site, first, last) == [1, 1]
-    assert site.run("backfill", "--from", str(last), "--to", str(first)).returncode == 2
-    ahead = str(last + timedelta(days=3))
-    assert "future" in site.run("backfill", "--from", str(last), "--to", ahead).stderr
-    assert "does not score the table of a day" in site.run(*command, "--flow", "train", "--env", "dev").stderr
 
 
 def _days(site: Site, *days: date) -> list[int]:
@@ -307,7 +320,6 @@ def _start_with(site: Site, settings: Path, deployment: str, **parameters: Any) 
 def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anything_twice(
     site: Site,
     released: dict[str, Any],  # noqa: ARG001
-    tmp_path: Path,
 ) -> None:
     _notice_after(site, 35)
     slots = _slots_of_a_killed_holder(site)
@@ -318,8 +330,6 @@ def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anythin
         until(lambda: site.task_states(run.id).get("train"), lambda states: states == ["Running"])
         kill(worker)
     assert site.flow_run(run.id).state_name == "Running"
-    late = _late(site, datetime.now(UTC) - timedelta(days=9), folder=tmp_path)
-    _is_late_after(site, 15)
     crashed = site.wait(run.id, "Crashed")
     assert "No heartbeat" in str(crashed.state.message)
 
@@ -331,9 +341,22 @@ def test_a_killed_worker_is_noticed_and_the_retry_finishes_without_doing_anythin
         assert states["plan the training"] == ["Completed", "Cached"]
         assert len(_versions(site)) - len(before) <= 1
         _finished_once(site, run.id)
+    until(slots, lambda taken: taken == 0)
+
+
+@exhaustive  # each a way of its own through a worker
+def test_a_late_run_is_for_its_day_and_a_cancelled_one_leaves_nothing_half_done(
+    site: Site,
+    released: dict[str, Any],  # noqa: ARG001
+    tmp_path: Path,
+) -> None:
+    for worker in _workers():
+        kill(worker)
+    late = _late(site, datetime.now(UTC) - timedelta(days=9), folder=tmp_path)
+    _is_late_after(site, 15)
+    with site.worker():
         _a_late_run_is_for_its_day(site, late)
         _a_cancelled_run_leaves_nothing_half_done(site)
-    until(slots, lambda taken: taken == 0)
 
 
 HOLDER = """

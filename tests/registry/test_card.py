@@ -20,7 +20,8 @@ from lifecycle.registry import card, catalog, labels, promotion, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import CardRules, CardWords
-from lifecycle.tracking.client import client, download
+from lifecycle.tracking.artifacts import download
+from lifecycle.tracking.client import client
 from tests.registry.conftest import State, promote
 
 WORDS = CardRules(

@@ -28,7 +28,8 @@ from lifecycle.problems.text_classification import identity
 from lifecycle.registry import catalog, promotion
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import InferenceRules
-from lifecycle.tracking.client import client, download
+from lifecycle.tracking.artifacts import download
+from lifecycle.tracking.client import client
 from tests.conftest import train_model
 from tests.registry.conftest import State, promote
 

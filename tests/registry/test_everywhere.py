@@ -40,8 +40,8 @@ from lifecycle.registry import (
     transfer,
 )
 from lifecycle.registry.store import Target
+from lifecycle.tracking import artifacts, runs
 from lifecycle.tracking import client as tracking
-from lifecycle.tracking import runs
 from tests.conftest import exhaustive
 from tests.registry.conftest import (
     SetStatus,
@@ -523,7 +523,7 @@ def test_the_same_card_stands_in_the_run_and_in_the_description(backend: State, 
     written = card.write(backend.config, "sentiment", 1)
     assert written == card.read(backend.config, "sentiment", 1)
     uri = f"runs:/{backend.bayes.run_id}/model_card/{target.name}-v1.md"
-    assert tracking.download(target.tracking_uri, uri, tmp_path).read_text(encoding="utf-8") == written
+    assert artifacts.download(target.tracking_uri, uri, tmp_path).read_text(encoding="utf-8") == written
     assert store.version(target, 1).description == f"First release\n\n{labels.CARD}\n\n{written.rstrip()}"
 
 
@@ -559,7 +559,7 @@ def test_a_migration_enters_each_staged_version_in_its_environment_once(staged: 
 
 def paths(model: ModelRef, tmp_path: Path) -> dict[str, bytes]:
     """The artifacts of a model's run."""
-    folder = tracking.download(model.tracking_uri, f"runs:/{model.run_id}/", tmp_path)
+    folder = artifacts.download(model.tracking_uri, f"runs:/{model.run_id}/", tmp_path)
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 

@@ -24,7 +24,8 @@ from lifecycle.gate.judge import JudgeRequest, judge
 from lifecycle.gate.proof import replay
 from lifecycle.gate.verdict import REPLAY, Check, Verdict
 from lifecycle.settings.gate_rules import GateRules
-from lifecycle.tracking.client import client, download
+from lifecycle.tracking.artifacts import download
+from lifecycle.tracking.client import client
 from tests.conftest import write_news
 from tests.registry.conftest import State
 

@@ -12,6 +12,7 @@ from lifecycle.registry import (
     transfer,
 )
 from lifecycle.registry.store import Target
+from lifecycle.tracking import artifacts
 from lifecycle.tracking import client as tracking
 from tests.registry.conftest import Killed, State, killed, promote, runs_of
 
@@ -37,7 +38,7 @@ def test_a_copy_that_was_interrupted_or_cleaned_up_is_made_again(
 
 def test_keys_of_another_run_are_not_carried(state: State, elsewhere: Target, tmp_path: Path) -> None:
     mlflow = tracking.client(state.config.mlflow_uri)
-    path = tracking.download(state.config.mlflow_uri, f"runs:/{state.weak.run_id}/training/keys.parquet", tmp_path)
+    path = artifacts.download(state.config.mlflow_uri, f"runs:/{state.weak.run_id}/training/keys.parquet", tmp_path)
     pd.read_parquet(path).head(3).to_parquet(path, index=False)
     mlflow.log_artifact(state.bayes.run_id, str(path), "training")
     with pytest.raises(IntegrityError, match="not those that were recorded with its model"):

@@ -14,7 +14,7 @@ from lifecycle.inference import manifest as batches
 from lifecycle.models import loading
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs
-from lifecycle.tracking.client import download
+from lifecycle.tracking.artifacts import download
 from lifecycle.training import train as training
 from tests.conftest import tree
 from tests.spark.conftest import TEXTS, requested, write_table

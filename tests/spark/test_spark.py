@@ -35,7 +35,7 @@ from lifecycle.models.external.declared import Declared
 from lifecycle.models.external.incoming import Incoming
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs
-from lifecycle.tracking.client import download
+from lifecycle.tracking.artifacts import download
 from lifecycle.training import train as training
 from tests.conftest import ROOT, exhaustive, tree
 from tests.questions import write_project

@@ -24,7 +24,8 @@ from lifecycle.models.external.external import TrainedOn, log_external
 from lifecycle.settings import Settings
 from lifecycle.storage.files import sha256_of
 from lifecycle.tracking import claims, runs
-from lifecycle.tracking.client import client, download
+from lifecycle.tracking.artifacts import download
+from lifecycle.tracking.client import client
 from tests.conftest import make_dataset, train_model, write_news
 
 MODEL = ModelRef(tracking_uri="sqlite:///none", uri="models:/m-1", run_id="1", artifact_sha256="a" * 64)

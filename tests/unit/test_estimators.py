@@ -22,7 +22,7 @@ from lifecycle.problems import known
 from lifecycle.problems.contract import Estimator
 from lifecycle.problems.text_classification import estimators
 from lifecycle.settings import Settings
-from lifecycle.tracking import champions
+from lifecycle.tracking import artifacts, champions
 from lifecycle.tracking import client as tracking
 from lifecycle.training import train as training
 from tests.conftest import train_model, tree, write_news
@@ -200,6 +200,6 @@ def test_linear_algebra_keeps_to_one_thread_while_fitting(monkeypatch: pytest.Mo
 def test_a_stored_pipeline_is_compressed(news: Settings, tmp_path: Path) -> None:
     """Uncompressed, a vocabulary is ten times the size, and every step copies and digests it."""
     ref = train_model(news)
-    folder = tracking.download(news.mlflow_uri, ref.uri, tmp_path)
+    folder = artifacts.download(news.mlflow_uri, ref.uri, tmp_path)
     entries = zipfile.ZipFile(folder / "artifacts" / "pipeline.skops").infolist()
     assert {entry.compress_type for entry in entries} == {zipfile.ZIP_DEFLATED}

@@ -23,6 +23,7 @@ from lifecycle import settings
 from lifecycle.core import writer_process
 from lifecycle.core.errors import GET_RIGHTS, MAKE_ROOM, ConfigError, of_the_machine
 from lifecycle.storage import files, volumes
+from lifecycle.tracking import artifacts
 from lifecycle.tracking import client as tracking
 from tests.conftest import tree
 
@@ -202,7 +203,7 @@ def test_any_other_path_holds_a_registry_and_its_files(tmp_path: Path, name: str
     assert {p.name for p in tmp_path.iterdir()} == {name}
     assert [p.read_text() for p in (tmp_path / name).rglob("file.txt")] == ["said"]
     (tmp_path / name / "got").mkdir()
-    assert (tracking.download(uri, f"runs:/{run}/folder", tmp_path / name / "got") / "file.txt").read_text() == "said"
+    assert (artifacts.download(uri, f"runs:/{run}/folder", tmp_path / name / "got") / "file.txt").read_text() == "said"
 
 
 def test_a_file_that_is_not_written_whole_is_not_there(tmp_path: Path) -> None:

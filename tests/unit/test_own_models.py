@@ -15,8 +15,8 @@ from lifecycle.core.errors import ConfigError, IntegrityError
 from lifecycle.core.references import ModelRef
 from lifecycle.models import forms, loading
 from lifecycle.settings import Settings
+from lifecycle.tracking import artifacts, runs
 from lifecycle.tracking import client as tracking
-from lifecycle.tracking import runs
 from lifecycle.training import train as training
 from tests.conftest import exhaustive
 from tests.tables import sales, write_version
@@ -251,7 +251,7 @@ def test_no_code_runs_that_is_not_trusted(trusting: Settings, tmp_path: Path) ->
     for trust in ((), ("ours.shape",)):
         with pytest.raises(IntegrityError, match=r"types that are not trusted: ours\.models\.Year\. .*trusted_modules"):
             loading.load(ref.model_copy(update={"trusted_modules": trust}))
-    folder = tracking.download(trusting.mlflow_uri, ref.uri, tmp_path / "copy")
+    folder = artifacts.download(trusting.mlflow_uri, ref.uri, tmp_path / "copy")
     shutil.rmtree(folder / "code")
     with pytest.raises(IntegrityError, match=r"types that are not trusted: ours\.models\.Year"):
         loading.load_verified(folder, ref.model_copy(update={"artifact_sha256": "of none"}))
@@ -262,7 +262,7 @@ def test_a_model_of_the_librarys_parts_needs_no_trust_and_runs_no_code(trusting:
     ref = trained(trusting, "plain")
     untrusting = ref.model_copy(update={"trusted_modules": ()})
     assert len(loading.load(untrusting).predict(None, sales())) == len(sales())
-    folder = tracking.download(trusting.mlflow_uri, ref.uri, tmp_path / "copy")
+    folder = artifacts.download(trusting.mlflow_uri, ref.uri, tmp_path / "copy")
     assert {path.name for path in (folder / "code/ours").iterdir()} == {"__init__.py", "models.py", "shape.py"}
     (folder / "code/ours/models.py").write_text("raise SystemExit('ran')")
     (folder / "code/sklearn.py").write_text("raise SystemExit('ran')")

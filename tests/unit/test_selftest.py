@@ -115,7 +115,10 @@ def test_each_planted_fault_is_refused_for_its_reason_and_an_honest_model_is_not
 
 
 @pytest.mark.parametrize("rules", ["default", pytest.param("strict", marks=exhaustive)])
-@pytest.mark.parametrize("problem", ["tabular-classification", "tabular-regression", "text-pair-classification"])
+@pytest.mark.parametrize(
+    "problem",
+    ["tabular-classification", "tabular-regression", pytest.param("text-pair-classification", marks=exhaustive)],
+)
 def test_the_gate_of_other_problems_refuses_each_fault_for_its_reason_too(problem: ProblemName, rules: str) -> None:
     numbers = problem == "tabular-regression"
     strict = STRICT_ON_NUMBERS if numbers else STRICT.model_copy(update={"behaviour": ()})

@@ -21,7 +21,7 @@ from lifecycle.models import loading, scoring_server
 from lifecycle.problems.tabular.cells import unusable
 from lifecycle.problems.tabular.model import MISSING, TRUTH_VALUES, TabularModel, expanded, typed
 from lifecycle.settings import Settings
-from lifecycle.tracking import client as tracking
+from lifecycle.tracking import artifacts
 from tests.tables import sales, train_table, write_version
 
 KINDS = ("numeric", "categorical", "boolean", "datetime")
@@ -231,7 +231,7 @@ def test_the_scoring_server_answers_the_same(
         ],
         "text/csv": [raw.to_csv(index=False)],
     }
-    folder = tracking.download(config.mlflow_uri, ref.uri, tmp_path)
+    folder = artifacts.download(config.mlflow_uri, ref.uri, tmp_path)
     with scoring_server.serving(folder, model, ref, "mlops:word") as port:
         for kind, texts in bodies.items():
             for text in texts:

@@ -15,8 +15,8 @@ from lifecycle.models import loading
 from lifecycle.problems.contract import Estimator
 from lifecycle.problems.tabular import estimators, importance
 from lifecycle.settings import Settings
+from lifecycle.tracking import artifacts, runs
 from lifecycle.tracking import client as tracking
-from lifecycle.tracking import runs
 from lifecycle.training import train as training
 from tests.tables import INPUTS, sales, train_table, write_version
 
@@ -62,7 +62,7 @@ def test_the_same_training_again_finds_its_run_and_another_algorithm_does_not(co
 
 def test_the_example_that_is_kept_is_nobodys_row(config: Settings, tmp_path: Path) -> None:
     write_version(config, "tabular-regression")
-    folder = tracking.download(config.mlflow_uri, train_table(config, "linear_regression").uri, tmp_path)
+    folder = artifacts.download(config.mlflow_uri, train_table(config, "linear_regression").uri, tmp_path)
     example = json.loads((folder / "input_example.json").read_text())
     assert tuple(example["columns"]) == NAMES
     known = {tuple(map(str, row)) for row in sales()[[*NAMES]].to_numpy().tolist()}
@@ -176,7 +176,7 @@ def stored(config: Settings, tmp_path: Path) -> tuple[Path, ModelRef]:
     """The files of a regressor, and the reference to it."""
     write_version(config, "tabular-regression")
     ref = train_table(config, "linear_regression")
-    return tracking.download(config.mlflow_uri, ref.uri, tmp_path / "files"), ref
+    return artifacts.download(config.mlflow_uri, ref.uri, tmp_path / "files"), ref
 
 
 def read_again(folder: Path, ref: ModelRef) -> Any:
