@@ -39,7 +39,7 @@ def request_of(step: StepName, body: str) -> Frozen:
         fields = dict(json.loads(body))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"The request of {step} is no JSON object: {error}.", "See --help.") from None
-    return settings.checked(steps.STEPS[step].request, **fields)
+    return settings.checked(steps.of(step).request, **fields)
 
 
 def _run_step(step: StepName, request: Frozen, config: Settings) -> None:
@@ -48,7 +48,7 @@ def _run_step(step: StepName, request: Frozen, config: Settings) -> None:
         if config.platform == "databricks":
             databricks.run_step(step, request, config)
         else:
-            steps.STEPS[step].run(request)
+            steps.of(step).run(request)
 
 
 def _bar(step: str) -> Listener:

@@ -4,29 +4,35 @@ A remote job runs the same: `mlops-step <step> <request> [<secret scope>]`, the 
 of a file.
 """
 
+import importlib
+import inspect
 import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from pydantic import ValidationError
 
 from lifecycle.core.errors import ConfigError
 from lifecycle.core.frozen import Frozen
 from lifecycle.core.masking import guard
-from lifecycle.data import dataset
-from lifecycle.data.manifest import CreateDataRequest
 from lifecycle.databricks import scopes
-from lifecycle.evaluation import evaluate as evaluation
-from lifecycle.inference import batch
-from lifecycle.inference import manifest as batches
-from lifecycle.jobs import gate
-from lifecycle.monitoring import served
 from lifecycle.storage import volumes
-from lifecycle.training import study, tune
-from lifecycle.training import train as training
+
+STEPS = {
+    "create-data": "lifecycle.data.dataset.create",
+    "train": "lifecycle.training.train.train",
+    "evaluate": "lifecycle.evaluation.evaluate.evaluate",
+    "infer": "lifecycle.inference.batch.infer",
+    "monitor": "lifecycle.monitoring.served.measure",
+    "tune": "lifecycle.training.tune.tune",
+}
+"""Where each step is. Who names them all, as every flow does, imports none: a step is loaded when it is looked at."""
+
+OF_A_JOB = {"gate": "lifecycle.jobs.gate.judge"}
+"""What only a job does: no flow asks for it."""
 
 
 class Step(NamedTuple):
@@ -36,17 +42,19 @@ class Step(NamedTuple):
     run: Callable[[Any], None]
 
 
-STEPS = {
-    "create-data": Step(CreateDataRequest, dataset.create),
-    "train": Step(training.TrainRequest, training.train),
-    "evaluate": Step(evaluation.EvaluateRequest, evaluation.evaluate),
-    "infer": Step(batches.BatchRequest, batch.infer),
-    "monitor": Step(served.Requests, served.measure),
-    "tune": Step(study.TuneRequest, tune.tune),
-}
+def of(name: str) -> Step:
+    """Load a step, which takes one request.
 
-OF_A_JOB = {"gate": Step(gate.GateRequest, gate.judge)}
-"""What only a job does: no flow asks for it."""
+    Raises:
+        ConfigError: There is none of this name.
+    """
+    known = STEPS | OF_A_JOB
+    if name not in known:
+        raise ConfigError(f"{name!r} is not a step: there are {', '.join(known)}.", "Name one of them.")
+    module, _, function = known[name].rpartition(".")
+    run = getattr(importlib.import_module(module), function)
+    (taken,) = inspect.signature(run).parameters
+    return Step(get_type_hints(inspect.unwrap(run))[taken], run)
 
 
 def run(name: str, request: str, scope: str = "") -> None:
@@ -57,10 +65,7 @@ def run(name: str, request: str, scope: str = "") -> None:
     Raises:
         ConfigError: There is no such step, or the request is not one of its: whoever sends it runs other code.
     """
-    known = STEPS | OF_A_JOB
-    if name not in known:
-        raise ConfigError(f"{name!r} is not a step: there are {', '.join(known)}.", "Name one of them.")
-    step, text = known[name], _file(request[1:]) if request.startswith("@") else request
+    step, text = of(name), _file(request[1:]) if request.startswith("@") else request
     try:
         checked = step.request.model_validate_json(text)
     except ValidationError as error:

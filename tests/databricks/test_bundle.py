@@ -71,7 +71,7 @@ def test_the_deployment_job_takes_what_unity_catalog_tells_it(bundle: Bundle) ->
     told = {"{{job.parameters.model_name}}": "prod.ml.sentiment", "{{job.parameters.model_version}}": "3"}
     for reference, value in told.items():
         request = request.replace(reference, value)
-    read = steps.OF_A_JOB[step].request.model_validate_json(request)
+    read = steps.of(step).request.model_validate_json(request)
     assert read == GateRequest(env=bundle.target, model_name="prod.ml.sentiment", model_version=3)
 
 

@@ -58,7 +58,7 @@ LIGHT = {
         text_classification.stored transformer.estimator transformer.learning""",
     "registry": "card catalog registration store transfer",
     "storage": "embedded spilled",
-    "tracking": "champions client runs",
+    "tracking": "artifacts champions client runs",
     "training": "bases",
 }
 """By room the modules that light commands or `--help` load, and that import libraries where they work with them."""
