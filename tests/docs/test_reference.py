@@ -1,5 +1,6 @@
 """docs/reference is what the models say that read the settings, and what Prefect is given."""
 
+import ast
 import re
 import runpy
 from typing import get_args
@@ -35,3 +36,18 @@ def _flat(model: type[BaseModel]) -> set[str]:
         groups = [kind for kind in kinds if issubclass(kind, BaseModel)]
         names |= {f"{name}.{inner}" for group in groups for inner in _flat(group)} if groups else {name}
     return names
+
+
+def test_each_promise_has_tests_that_run_each_time() -> None:
+    """What is marked `exhaustive` runs by night alone."""
+    promises = (ROOT / "docs/reference/promises.md").read_text(encoding="utf-8")
+    files = sorted(set(re.findall(r"`(tests/\S+\.py)`", promises)))
+    assert len(files) > 40
+    assert [file for file in files if not _each_time(ast.parse((ROOT / file).read_text(encoding="utf-8")))] == []
+
+
+def _each_time(tree: ast.Module) -> list[str]:
+    """The tests of a file that are not marked as a whole."""
+    tests = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and each.name.startswith("test_")]
+    marks = {each.name: [ast.unparse(mark) for mark in each.decorator_list] for each in tests}
+    return [name for name, given in marks.items() if not {"exhaustive", "pytest.mark.exhaustive"} & {*given}]
