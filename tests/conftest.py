@@ -77,8 +77,10 @@ exhaustive = pytest.mark.exhaustive
 
 TOGETHER = ("tests/operations/test_deployments.py", "tests/operations/test_runs.py"), ("tests/spark/",)
 """Files that share what starts slowly: a server that is deployed to, the machine of Spark. One worker has them all."""
+WAITING = ("tests/databricks/", "tests/docs/", "tests/faults/", "tests/flows/")
+"""Tests that wait for other processes half of their time."""
 FIRST = "tests/operations/"
-"""What waits longest for other processes, so that others have something to do meanwhile."""
+"""Those that wait longest."""
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 
@@ -156,8 +158,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes longest."""
-    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+    """Mix files whose tests wait with those whose tests compute, so that no core is idle; what takes longest begins."""
+    files = list(dict.fromkeys(item.nodeid.partition("::")[0] for item in items))
+    kinds = [[file for file in files if file.startswith(WAITING) is waits] for waits in (True, False)]
+    place = {file: (number + 0.5) / len(kind) for kind in kinds for number, file in enumerate(kind)}
+    items.sort(key=lambda item: (not item.nodeid.startswith(FIRST), place[item.nodeid.partition("::")[0]]))
 
 
 def pytest_collection_finish() -> None:
