@@ -212,7 +212,7 @@ def test_notifications_come_once_drift_retrains_once_and_a_deployment_runs_once_
     made = site.run("setup", "--json", MLOPS_ALERTS="custom-webhook/mlops-test", MLOPS_ALERTS_URL=url)
     assert made.returncode == 0, made.stderr
     assert url not in made.stdout
-    failing, rehearsals = ([site.start(f"rollback/{name}") for _ in range(2)] for name in ("prod", "rehearsal-prod"))
+    failing, rehearsals = (_two_at_once(site, f"rollback/{name}") for name in ("prod", "rehearsal-prod"))
     for kind in ("refused", "refused", *NOTICES):
         _emit(site, f"mlops.model.{kind}", {"model": "dev.ml.sentiment", "version": "7", "reason": "why"})
     before = _retrainings(site)
@@ -232,6 +232,13 @@ def test_notifications_come_once_drift_retrains_once_and_a_deployment_runs_once_
     assert any(str(run.id) in failed for run in [*failing, *rehearsals]), "of whichever failed first"
     _the_second_waited(site, *(site.flow_run(run.id) for run in failing))
     assert {site.flow_run(run.id).state_name for run in rehearsals} == {"Failed", "Cancelled"}
+
+
+def _two_at_once(site: Site, deployment: str) -> list[FlowRun]:
+    """Two runs, the second asked for while the process of the first one starts."""
+    first = site.start(deployment)
+    site.wait(first.id, "Pending", "Running", "Failed")
+    return [first, site.start(deployment)]
 
 
 def _the_second_waited(site: Site, *runs: FlowRun) -> None:
