@@ -51,9 +51,11 @@ elsewhere_too = pytest.mark.parametrize(
     "backend", ["sqlite", pytest.param("server", marks=exhaustive), "unity-catalog"], indirect=True
 )
 """For what a server does as sqlite does."""
-on_server_too = pytest.mark.parametrize("backend", ["sqlite", "server"], indirect=True)
+on_server_too = pytest.mark.parametrize("backend", ["sqlite", pytest.param("server", marks=exhaustive)], indirect=True)
 """For what there is not in Unity Catalog."""
-to_server_too = pytest.mark.parametrize("elsewhere", ["sqlite", "server"], indirect=True)
+to_server_too = pytest.mark.parametrize(
+    "elsewhere", ["sqlite", pytest.param("server", marks=exhaustive)], indirect=True
+)
 
 SetStatus = Callable[[int, str], None]
 

@@ -25,7 +25,7 @@ from lifecycle.registry import promotion, removal, store
 from lifecycle.registry.store import Target
 from lifecycle.storage import embedded, moved_state
 from lifecycle.tracking import client as tracking
-from tests.conftest import ROOT, train_model, tree
+from tests.conftest import ROOT, exhaustive, train_model, tree
 from tests.registry.conftest import State, promote
 
 
@@ -200,7 +200,14 @@ WAYS: dict[str, Callable[[Lived, Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+ODD = {"blanks and accents", "hash", "percent", "quotes", "brackets and stars", "line break"}
+"""Names of folders, each of which MLflow's addresses write otherwise: two of them have all that is written."""
+
+
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=exhaustive if way in ODD - {"blanks and accents", "quotes"} else ()) for way in WAYS],
+)
 def test_a_state_that_lies_elsewhere_now_works_there_and_leaves_the_former_place_alone(
     lived: Lived, tmp_path: Path, way: str
 ) -> None:

@@ -26,6 +26,7 @@ from lifecycle.core.references import ModelRef
 from lifecycle.registry import log, promotion, registration, removal, store
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
+from tests.conftest import exhaustive
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "6"))
 SOME = max(1, ROUNDS // 4)
@@ -251,7 +252,11 @@ def check(target: Target, versions: int) -> None:
 
 @pytest.mark.parametrize(
     ("rivals", "count", "rounds"),
-    [(promote_rivals, 2, ROUNDS), (promote_rivals, 4, ROUNDS), (promote_or_roll_back, 4, SOME)],
+    [
+        pytest.param(promote_rivals, 2, ROUNDS, marks=exhaustive),
+        (promote_rivals, 4, ROUNDS),
+        (promote_or_roll_back, 4, SOME),
+    ],
 )
 def test_of_racing_changes_exactly_one_wins_and_the_others_are_told(
     race: Race, target: Target, rivals: Callable[..., list[str]], count: int, rounds: int
@@ -310,7 +315,7 @@ def test_who_makes_a_version_champion_and_who_deletes_it_never_both_succeed(
         assert {each.version for each in known if each.deleted} == set(now.retired), told_who
 
 
-@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("own", [pytest.param(True, marks=exhaustive), False])
 def test_of_many_promotions_by_four_processes_none_is_lost(race: Race, target: Target, own: bool) -> None:
     outcomes = race(4, promote_in_a_row, target, own)
     assert {outcome for each in outcomes for outcome in each} <= ({"won"} if own else {"won", "lost"})

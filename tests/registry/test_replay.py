@@ -139,12 +139,3 @@ def test_however_the_process_ends_there_is_one_clear_error(
             replay.check(request_, tmp_path)
         assert "\n" not in str(raised.value)
     assert list(tmp_path.glob("*.json")) == []  # nothing is proven
-
-
-def test_a_process_that_was_killed_while_it_waited_is_replaced(
-    news: Settings, request_: EvaluateRequest, tmp_path: Path
-) -> None:
-    with replay.ahead(open_run(news)):
-        replay._ahead[0].kill()
-        replay._ahead[0].wait()
-        assert "48 predictions reproduced" in replay.check(request_, tmp_path).outcome

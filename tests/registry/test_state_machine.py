@@ -1,6 +1,6 @@
 """Whatever people, hands and kills do to a model in whatever order: the registry is what a few lines of Python say.
 
-`TEST_EXAMPLES` sets how many stories are played (default 8).
+`TEST_EXAMPLES` sets how many stories are played (default 5).
 """
 
 import os
@@ -34,7 +34,7 @@ from lifecycle.registry import (
 from lifecycle.registry.promotion import Intent
 from lifecycle.registry.store import Target
 
-EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "5"))
 MODELS = st.sampled_from(["a", "b", "c", "d"])
 ANY = st.integers(0, 30)
 """Chooses one of what is there; a rule takes it modulo the length."""
