@@ -39,6 +39,9 @@ def approve(
     """
     from cli.operations import connection
 
+    answered = reject or reason or verdict or by or flow_run == ""
+    if answered and (listed or not flow_run):
+        raise ConfigError("An answer needs the flow run that it is for.", "See which wait: mlops approve --list")
     if flow_run and not listed and not reason.strip():
         raise ConfigError("An answer needs a reason: it is recorded.", "Give one: --reason '…'")
     connection.connect(settings.load(Environment.DEV).state)
@@ -49,7 +52,7 @@ def approve(
         if listed or not flow_run:
             _list(found, as_json)
             return
-        run = approvals.one_of(found, flow_run)
+        run = approvals.one_of(client, found, flow_run)
         _require(run, verdict)
         who = by or log.author()
         approvals.answer(client, run, approve=not reject, by=who, reason=reason)

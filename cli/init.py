@@ -140,6 +140,9 @@ def _with_questions(request: InitRequest) -> InitRequest:
         return request
     wanted = [request.problem] if request.problem else [*PROBLEMS]
     problem = next((name for name in wanted if (of := named(name).table.folder) and of.holds(folder)), None)
+    if problem is None and request.questions:
+        what = f"{folder} is no folder of documents: it holds none, or a table among them."
+        raise ConfigError(what, "Name another one: mlops init FOLDER --questions questions.csv")
     if problem is None:
         return request
     if request.questions is None:

@@ -33,7 +33,7 @@ from lifecycle.problems.contract import TEXT
 from lifecycle.settings import Settings, definitions
 from lifecycle.settings.definitions import DataDefinition, ModelDefinition
 
-ONE_TABLE = "Name it: --input TABLE, or --data-name NAME; each time the same: inference.source of its definition."
+ONE_TABLE = "Name one of them: --input TABLE, or --data-name NAME; for all runs: inference.source in its definition."
 VERSION = "{version}"
 """What the address of a table may hold."""
 

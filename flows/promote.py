@@ -66,8 +66,8 @@ def promote(request: PromotionRequest) -> Outcome[Admission]:
 def admit(config: Settings, begin: Callable[[], Challenge]) -> Outcome[Admission]:
     """The way of every model into an environment: one stage, except where it waits for a person, suspended."""
     if config.approval.required:
-        return _admitted(begin())
-    return stage(str(config.env), lambda: _admitted(begin()))
+        return _admitted(begin)
+    return stage(str(config.env), lambda: _admitted(begin))
 
 
 def _challenge(request: PromotionRequest, source: Settings, target: Settings) -> Challenge:
@@ -78,15 +78,17 @@ def _challenge(request: PromotionRequest, source: Settings, target: Settings) ->
     return Challenge(challenger, target, request.model, request.data_name, request.data_version, why)
 
 
-def _admitted(challenge: Challenge) -> Outcome[Admission]:
+def _admitted(begin: Callable[[], Challenge]) -> Outcome[Admission]:
     """Gate → approval, where the settings ask for it → register → promote.
 
     The slot of the model is free while a person thinks, so that a rollback can come first. After the answer everything
-    is looked at again: if the champion has changed, there is another verdict, for which the answer does not count.
+    is looked at again: if either champion has changed, this one or that of the environment before, there is another
+    verdict, for which the answer does not count.
     """
     approval: Approval | None = None
-    config = challenge.config
     while True:
+        challenge = begin()
+        config = challenge.config
         with limits.one_promotion(challenge.target):
             challenge, champion, outcome = _judged(challenge)
             verdict = outcome.verdict

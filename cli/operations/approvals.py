@@ -1,6 +1,7 @@
 """Runs that wait for a person: which there are, and how to answer one."""
 
 import json
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -38,18 +39,32 @@ def waiting(client: "SyncPrefectClient") -> list[Waiting]:
     return sorted((_waiting(client, run) for run in asking), key=lambda each: each.since)
 
 
-def one_of(found: list[Waiting], flow_run: str) -> Waiting:
+def one_of(client: "SyncPrefectClient", found: list[Waiting], flow_run: str) -> Waiting:
     """The run of this number, of which the first characters are enough.
 
     Raises:
-        ConfigError: None, or more than one, waits for an answer under it.
+        ConfigError: There is none under it, or more than one waits for an answer.
+        ConflictError: It does not wait any more.
     """
     chosen = [each for each in found if str(each.flow_run_id).startswith(flow_run.lower())]
     if len(chosen) == 1:
         return chosen[0]
     known = ", ".join(f"{each.flow_run_id} ({each.name})" for each in found) or "none"
+    if not chosen and (state := _state_of(client, flow_run)):
+        what = f"{flow_run} does not wait for an answer any more, it is {state}; those that wait: {known}."
+        raise ConflictError(what, "See: mlops approve --list")
     what = "more than one run waits" if chosen else "no run waits for an answer"
     raise ConfigError(f"{flow_run!r}: {what}; there are: {known}.", "See: mlops approve --list")
+
+
+def _state_of(client: "SyncPrefectClient", flow_run: str) -> str:
+    """The state of a run by its whole number; empty if that is none."""
+    from prefect.exceptions import ObjectNotFound
+
+    with suppress(ValueError, ObjectNotFound):
+        state = client.read_flow_run(UUID(flow_run)).state
+        return str(state.name) if state else ""
+    return ""
 
 
 def answer(client: "SyncPrefectClient", run: Waiting, *, approve: bool, by: str, reason: str) -> None:

@@ -58,7 +58,9 @@ def get(target: Target, alias: str) -> int:
     known = every(target)
     if alias.lower() not in known:
         has = ", ".join(known) or "none"
-        raise NotFoundError(f"{target.name} has no alias {alias.lower()!r}; it has: {has}.", "See: mlops model show")
+        raise NotFoundError(
+            f"{target.name} has no alias {alias.lower()!r}; it has: {has}.", f"See: mlops model show {target.options}"
+        )
     return known[alias.lower()]
 
 

@@ -1,5 +1,8 @@
 """Tags and descriptions of models and versions, except the tags that the promotion log is made of."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from lifecycle.core.errors import ConfigError, ConflictError, NotFoundError
 from lifecycle.registry import log, store, tag_names
 from lifecycle.registry.store import Target
@@ -18,7 +21,7 @@ def put(target: Target, key: str, value: str, number: int | None = None) -> None
     """Set a tag of a version, or of the model where the number is None.
 
     Raises:
-        ConfigError: Key or value is empty or too long.
+        ConfigError: Key or value is empty or too long, or the key holds what the registry does not take.
         ConflictError: The tag belongs to the promotion log.
         NotFoundError: There is no such model or version.
     """
@@ -37,7 +40,20 @@ def put(target: Target, key: str, value: str, number: int | None = None) -> None
     if target.in_unity_catalog and key not in held and len(held) >= MOST_TAGS:
         what = f"{target.name} has {len(held)} tags; Unity Catalog holds at most {MOST_TAGS}."
         raise ConfigError(what, "Remove one that nobody needs: mlops model tag delete")
-    store.tag(target, number, key, value)
+    with _refused(key):
+        store.tag(target, number, key, value)
+
+
+@contextmanager
+def _refused(key: str) -> Iterator[None]:
+    """MLflow's own rules for keys, which are others than those of Unity Catalog, in its words."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "error_code", None) != "INVALID_PARAMETER_VALUE":
+            raise
+        said = " ".join(str(error).removeprefix("INVALID_PARAMETER_VALUE: ").split()).rstrip(".")
+        raise ConfigError(f"MLflow takes no tag {key!r}: {said}.", "Call it by letters, digits and _ alone.") from None
 
 
 def remove(target: Target, key: str, number: int | None = None) -> None:
@@ -49,7 +65,7 @@ def remove(target: Target, key: str, number: int | None = None) -> None:
     """
     if key not in _own(target, key, number):
         where = f"{target.name} v{number}" if number else target.name
-        raise NotFoundError(f"{where} has no tag {key!r}.", "See: mlops model show")
+        raise NotFoundError(f"{where} has no tag {key!r}.", f"See: mlops model show {target.options}")
     store.untag(target, number, key)
 
 

@@ -63,7 +63,9 @@ def version_in(target: Target, stage: str) -> int:
         raise ConfigError(f"{stage!r} is not a stage; stages were {', '.join(STAGES)}.", "Use --alias champion.")
     found = [each.version for each in store.versions(target) if each.stage == names[stage.lower()]]
     if not found:
-        raise NotFoundError(f"{target.name} has no version in stage {names[stage.lower()]}.", "See: mlops model show")
+        raise NotFoundError(
+            f"{target.name} has no version in stage {names[stage.lower()]}.", f"See: mlops model show {target.options}"
+        )
     return max(found)
 
 

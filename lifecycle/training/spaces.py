@@ -60,7 +60,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = yaml_files.load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split()):.200}", EXAMPLE) from None
+        said = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"{path}: {said:.200}", EXAMPLE) from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no parameters by name.", EXAMPLE)
     return content
@@ -96,7 +97,7 @@ def parsed(given: Mapping[str, Any]) -> dict[str, "list[Any] | Range"]:
     space: dict[str, list[Any] | Range] = {}
     for name, values in given.items():
         if isinstance(values, Mapping):
-            space[str(name)] = checked(Range, **{str(key): value for key, value in values.items()})
+            space[str(name)] = _range(str(name), values)
             continue
         space[str(name)] = [_number(value) for value in (values if isinstance(values, list | tuple) else [values])]
         if not space[str(name)]:
@@ -104,6 +105,13 @@ def parsed(given: Mapping[str, Any]) -> dict[str, "list[Any] | Range"]:
     if not space:
         raise ConfigError("There is no parameter to search.", EXAMPLE)
     return space
+
+
+def _range(name: str, ends: Mapping[Any, Any]) -> Range:
+    try:
+        return checked(Range, **{str(key): value for key, value in ends.items()})
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error.what}", EXAMPLE) from None
 
 
 def ends(space: Space) -> Iterator[tuple[str, Any]]:

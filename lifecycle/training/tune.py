@@ -105,7 +105,8 @@ def search(request: TuneRequest, work: Work) -> Tuned:
         if best:
             journal.conclude(best.run_id, study.metric.name, float(best.value or 0), request.params | best.params)
     if found and best is None:
-        raise ConfigError(f"No candidate could be fitted. {found[0].failure}", "Correct the space, or --params.")
+        what = f"No candidate could be fitted and measured: {found[0].failure.rstrip('.')}."
+        raise ConfigError(what, "Correct the space, --params or --metric.")
     return Tuned(
         **request.model_dump(include={"model_name", "data_name", "data_version", "folds", "algorithm", "metric"}),
         higher_is_better=study.metric.higher,

@@ -209,6 +209,9 @@ def test_a_rejection_is_a_result_and_the_command_gives_it(
     assert "needs a reason" in capsys.readouterr().err
     assert command(monkeypatch, server, "ffff", "--reason", "no") == 2
     assert number in capsys.readouterr().err
+    for unaddressed in (("--reason", "no"), ("", "--reject"), (number, "--list", "--reason", "no")):
+        assert command(monkeypatch, server, *unaddressed) == 2
+        assert "An answer needs the flow run" in capsys.readouterr().err
     assert command(monkeypatch, server, number, "--reason", "yes", "--verdict", "0" * 12) == 5
     assert "judged anew" in capsys.readouterr().err
     said = ("--reject", "--reason", "too soon", "--by", "Grace Hopper", "--verdict", asked.verdict_digest[:8])
@@ -218,6 +221,8 @@ def test_a_rejection_is_a_result_and_the_command_gives_it(
         waiting_runs.answer(client, asked, approve=True, by="Ada", reason="fine")
 
     state = run.ended()
+    assert command(monkeypatch, server, number, "--reason", "yes after all") == 5
+    assert "does not wait for an answer any more, it is Not approved" in capsys.readouterr().err
     assert (state.name, state.is_completed()) == ("Not approved", True)
     admission: Admission = state.result()
     assert (admission.refused, admission.promotion) == (True, None)
@@ -258,6 +263,21 @@ def test_a_rollback_comes_first_and_the_verdict_before_it_is_approved_in_vain(
     admission: Admission = run.ended().result()
     assert (admission.promotion.champion, admission.approval.verdict_digest) == (4, after.verdict_digest)
     assert (catalog.history(staging)[-1].expected, catalog.history(staging)[-1].approval) == (1, "better than v1 too")
+
+
+def test_who_was_rolled_back_where_it_comes_from_is_not_promoted_by_an_approval_that_it_had(
+    staging: Target, name: str, trained: Trained, client: SyncPrefectClient
+) -> None:
+    dev = target_of(settings.load(Environment.DEV), name)
+    for model in (trained.worse, trained.good):
+        promotion.promote(promotion.intend(dev, model, promotion.champion(dev), reason="before"))
+    run = Run(name, version=None)
+    before = question(client, run)
+    assert rollback(name, "dev", reason="it offends customers").changed
+    waiting_runs.answer(client, before, approve=True, by="Ada", reason="fine")
+    state = run.ended()
+    assert (state.name, promotion.champion(staging)) == ("Refused", None)
+    assert store.versions(staging) == []
 
 
 def test_what_became_champion_meanwhile_is_not_promoted_twice(

@@ -24,6 +24,7 @@ from lifecycle.registry import (
     store,
 )
 from lifecycle.registry.store import Target
+from lifecycle.settings import Settings
 from tests.registry.conftest import (
     SetStatus,
     State,
@@ -186,6 +187,16 @@ def test_a_tag_that_some_registry_cannot_hold_is_refused(tmp_path: Path, key: st
     nowhere = Target(tracking_uri=f"sqlite:///{tmp_path}/never-asked.db", name="dev.ml.sentiment")
     with pytest.raises(ConfigError, match="1 to 250 characters"):
         labels.put(nowhere, key, value)
+
+
+@pytest.mark.parametrize("key", ["a=b", "a b/c=ü", "../x", "a//b"])
+def test_a_tag_that_mlflow_does_not_take_is_refused_in_its_words(news: Settings, key: str) -> None:
+    target = Target(tracking_uri=news.mlflow_uri, name="dev.ml.sentiment")
+    store.create_model(target)
+    with pytest.raises(ConfigError, match=r"MLflow takes no tag .*Names may") as refused:
+        labels.put(target, key, "x")
+    assert "\n" not in str(refused.value)
+    assert store.model(target).tags == {}  # type: ignore[union-attr]
 
 
 # --- the catalog

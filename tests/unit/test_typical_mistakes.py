@@ -53,7 +53,7 @@ MISTAKES = {
     ),
     "a model": ("release --model-name nwes", "Missing option --source. Give it, or name a model that is defined"),
     "a literal": ("train --params C=3", "neither JSON nor a Python literal, such as \"{'name': value}\""),
-    "no table": ("infer", "Give either an input table or the name of a dataset. Name it: --input TABLE"),
+    "no table": ("infer", "Give either an input table or the name of a dataset. Name one of them: --input TABLE"),
 }
 
 

@@ -3,7 +3,8 @@
 import json
 import shlex
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
+from pathlib import Path
 from typing import IO, Any
 
 from lifecycle.core.errors import DataError
@@ -86,12 +87,18 @@ def _record(content: str, wanted: Wanted) -> _Record:
 def _advice(source: Source, row: int, content: str) -> str:
     start = content.lstrip(header.BYTE_ORDER_MARK + " \t")[:1]
     if row == 1 and start == "[":
-        here, lines = shlex.quote(source.uri), shlex.quote(f"{source.uri.removesuffix('.json')}.jsonl")
+        here, lines = shlex.quote(source.uri), shlex.quote(_free(source.uri.removesuffix(".json")))
         program = "import json, sys; [print(json.dumps(row)) for row in json.load(sys.stdin)]"
         return f"A JSON array is not JSON Lines; make them: python3 -c {shlex.quote(program)} < {here} > {lines}"
     if row == 1 and start != "{":
         return "Each line must hold one JSON object; of CSV declare --format csv."
     return "Each line must hold one JSON object."
+
+
+def _free(stem: str) -> str:
+    """The path of a file of lines that is not there yet."""
+    names = (f"{stem}{number or ''}.jsonl" for number in count())
+    return next(name for name in names if not Path(name).exists())
 
 
 def _cells(records: list[_Record], wanted: Wanted) -> dict[str, list[Any]]:
