@@ -91,7 +91,7 @@ def _of_run(tracking_uri: str, run_id: str) -> Any:
     return _place(tracking_uri, run_id)
 
 
-@lru_cache(maxsize=256)  # it never changes
+@lru_cache(maxsize=16)  # it never changes; each keeps threads of its own, so not many
 def _place(_: str, run_id: str) -> Any:
     from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
