@@ -13,7 +13,7 @@ from lifecycle.registry import promotion, store
 from lifecycle.registry.store import Target, Version
 from lifecycle.settings import Settings
 from lifecycle.tracking import runs as training_runs
-from lifecycle.tracking.client import client, database_path, delete_files, translated
+from lifecycle.tracking.client import client, database_path, delete_files
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,6 @@ def _replacement(config: Settings, version: Version, named: str) -> str:
     place = order.index(config.env)
     if place:
         return f"mlops promote {named} --from {order[place - 1]} --to {config.env}"
-    with translated():
-        tags = client(config.mlflow_uri).get_run(version.run_id).data.tags
+    tags = training_runs.tags(config.mlflow_uri, version.run_id)
     name, data_version = (tags.get(f"mlops.{key}", key.upper()) for key in ("data_name", "data_version"))
     return f"mlops train --data-name {name} --data-version {data_version} {named} --env {config.env}"

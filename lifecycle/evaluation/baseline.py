@@ -29,7 +29,7 @@ from lifecycle.problems.contract import Column, inputs_of
 from lifecycle.problems.distributions import Distribution, Vocabulary
 from lifecycle.problems.known import Problem, named
 from lifecycle.problems.metric import Scores
-from lifecycle.tracking import artifacts
+from lifecycle.tracking import artifacts, runs
 from lifecycle.tracking.client import client, translated
 
 FOLDER = "monitoring"
@@ -126,8 +126,7 @@ def load(model: ModelRef) -> Baseline | None:
         IntegrityError: It is not what was frozen.
     """
     found = sorted(artifacts.names(model.tracking_uri, model.run_id, FOLDER))
-    with translated():
-        own = client(model.tracking_uri).get_run(model.run_id).data.tags.get("mlops.dataset_digest", "")
+    own = runs.tags(model.tracking_uri, model.run_id).get("mlops.dataset_digest", "")
     mine = [path for path in found if path.endswith(f"-{model.artifact_sha256[:16]}.json")]
     if not mine:
         return None

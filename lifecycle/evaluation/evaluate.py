@@ -21,7 +21,7 @@ from lifecycle.models.loading import load
 from lifecycle.problems.classification.summary import PROBABILITY
 from lifecycle.problems.contract import inputs_of
 from lifecycle.problems.known import Problem, named
-from lifecycle.tracking import artifacts, claims
+from lifecycle.tracking import artifacts, claims, runs
 from lifecycle.tracking.claims import Claim
 from lifecycle.tracking.client import client, translated
 from lifecycle.tracking.runs import TRAINED_KEYS
@@ -271,8 +271,7 @@ def _holds(model: ModelRef, path: str) -> bool:
 
 
 def _tags(model: ModelRef) -> dict[str, str]:
-    with translated():
-        return dict(client(model.tracking_uri).get_run(model.run_id).data.tags)
+    return runs.tags(model.tracking_uri, model.run_id)
 
 
 def _artifact(model: ModelRef, path: str) -> io.BytesIO:

@@ -6,7 +6,6 @@ One lies at `verdicts/<env>-<first 16 digits of its digest>.json`, its report be
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from lifecycle.core.errors import ConfigError, IntegrityError, NotFoundError
 from lifecycle.core.names import Environment
 from lifecycle.core.references import ModelRef
 from lifecycle.gate.verdict import Verdict
-from lifecycle.tracking import artifacts
+from lifecycle.tracking import artifacts, runs
 from lifecycle.tracking.client import client, is_missing, translated
 
 FOLDER = "verdicts"
@@ -68,11 +67,9 @@ def every(model: ModelRef, env: Environment) -> list[Record]:
 
 def _stored(model: ModelRef) -> list[Record]:
     """All verdicts that are stored with a model, of all environments."""
-    from mlflow.exceptions import MlflowException
-
     try:
         paths = [Path(name) for name in artifacts.names(model.tracking_uri, model.run_id, FOLDER)]
-    except MlflowException as error:
+    except Exception as error:
         if not is_missing(error):
             raise
         raise NotFoundError(
@@ -128,15 +125,11 @@ def explain(tracking_uri: str, run_id: str, name: str, digest: str) -> None:
 
 def _erased(record: Record) -> str:
     """What a verdict digests to since rows were erased from it; empty if none were."""
-    with translated():
-        tags: Mapping[str, str] = client(record.model.tracking_uri).get_run(record.model.run_id).data.tags
-    return tags.get(f"{ERASED}{record.env}-{record.digest}", "")
+    return runs.tags(record.model.tracking_uri, record.model.run_id).get(f"{ERASED}{record.env}-{record.digest}", "")
 
 
 def _latest(model: ModelRef, env: Environment) -> str:
-    with translated():
-        tags: Mapping[str, str] = client(model.tracking_uri).get_run(model.run_id).data.tags
-    return tags.get(f"verdict.{env}", "")[:DIGITS]
+    return runs.tags(model.tracking_uri, model.run_id).get(f"verdict.{env}", "")[:DIGITS]
 
 
 def _content(record: Record, suffix: str) -> bytes:

@@ -3,7 +3,7 @@
 Or on the same version, where the champion's files are gone and nobody can use it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,6 @@ from lifecycle.data import dataset
 from lifecycle.gate.verdict import Rule
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.tracking import runs
-from lifecycle.tracking.client import client, translated
 from lifecycle.tracking.runs import DEFINITION
 
 
@@ -68,8 +67,7 @@ def _differences(new: _Origin, old: _Origin) -> Iterator[str]:
 
 
 def _origin(model: ModelRef) -> _Origin:
-    with translated():
-        tags: Mapping[str, str] = client(model.tracking_uri).get_run(model.run_id).data.tags
+    tags = runs.tags(model.tracking_uri, model.run_id)
     facts = ("mlops.data_name", "mlops.data_version", "mlops.dataset_digest")
     return _Origin(tags.get(DEFINITION, ""), *(tags.get(name, "") for name in facts))
 

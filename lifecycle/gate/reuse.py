@@ -18,6 +18,7 @@ from lifecycle.core.names import Environment, Side
 from lifecycle.data import dataset
 from lifecycle.evaluation.evaluate import EvaluateRequest
 from lifecycle.gate.verdict import Rule
+from lifecycle.tracking import runs
 from lifecycle.tracking.client import client, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256
 
@@ -100,9 +101,7 @@ class _Overlap:
 
 
 def _tags(request: EvaluateRequest) -> Mapping[str, str]:
-    with translated():
-        tags: Mapping[str, str] = client(request.model.tracking_uri).get_run(request.model.run_id).data.tags
-    return tags
+    return runs.tags(request.model.tracking_uri, request.model.run_id)
 
 
 def _judged(tags: Mapping[str, str]) -> dict[str, float] | None:

@@ -16,7 +16,7 @@ from lifecycle.monitoring.measure import Published, measured, of_batch
 from lifecycle.settings.gate_rules import GateRules
 from lifecycle.settings.rules import MonitoringRules
 from lifecycle.storage import volumes
-from lifecycle.tracking.client import client, translated
+from lifecycle.tracking import runs
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +87,7 @@ def baseline_of(model: ModelRef, data_root: Path, *, complete: bool = False) -> 
     found = load(model)
     if found and (found.learnt or not complete):
         return found
-    with translated():
-        tags = client(model.tracking_uri).get_run(model.run_id).data.tags
+    tags = runs.tags(model.tracking_uri, model.run_id)
     name, data_version = tags.get("mlops.data_name", ""), tags.get("mlops.data_version", "")
     try:
         return evaluation.later_baseline(evaluation.request_for(model, data_root, name, data_version))

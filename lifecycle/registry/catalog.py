@@ -319,17 +319,7 @@ def _facts(target: Target, version: Version, known: dict[str, int]) -> VersionFa
 
 def _run_tags(target: Target, run_id: str) -> dict[str, str]:
     """The tags of a version's run; empty where the run is not there, for example on another server."""
-    from mlflow.exceptions import MlflowException
-
-    if not run_id:
-        return {}
-    try:
-        with translated():
-            return dict(store.mlflow_of(target).get_run(run_id).data.tags)
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        return {}
+    return runs.tags_if_there(target.tracking_uri, run_id) if run_id else {}
 
 
 def _has_tag(tags: dict[str, str], wanted: str | None) -> bool:

@@ -238,7 +238,7 @@ def _copies(target: Target) -> list[tuple[str, Version]]:
     prefix = f"models:/{target.name}/"
     return [
         (other.name, version)
-        for other in store.relatives(target)
+        for other in _relatives(target)
         if other.name != target.name
         for version in binding.versions(other)
         if _source_of(version).startswith(prefix)
@@ -300,8 +300,17 @@ def _unreferred(target: Target) -> list[str]:
 def _referred(target: Target) -> set[str]:
     """The runs that a version of any model of this registry was made by."""
     return {
-        version.run_id
-        for other in store.relatives(target)
-        for version in binding.versions(other)
-        if not _record_of(version)
+        version.run_id for other in _relatives(target) for version in binding.versions(other) if not _record_of(version)
     }
+
+
+def _relatives(target: Target) -> list[Target]:
+    """The models that may hold copies of a model's versions, itself included.
+
+    All of the registry; of Unity Catalog, which may hold thousands, those whose last level is the same.
+    """
+    found = store.names(target.tracking_uri, target.registry_uri)
+    if target.in_unity_catalog:
+        last = target.name.rpartition(".")[2]
+        found = [name for name in found if name.rpartition(".")[2] == last]
+    return [target.named(name) for name in found]

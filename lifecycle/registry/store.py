@@ -1,5 +1,7 @@
 """MLflow's registry as this project sees it: the same answers from sqlite, from a server and from Unity Catalog.
 
+What an embedded database holds is read from its tables (`tracking.tables`); MLflow's client writes, and reads the rest.
+
 Asks only what all three can do: search by name alone, one page after the other; everything else is filtered, sorted and
 folded here. Unity Catalog's search returns neither tags nor aliases, so each of its versions is read on its own. Its
 names of our tags are translated here (`tag_names`).
@@ -10,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -21,6 +23,7 @@ from lifecycle.core.references import options_of
 from lifecycle.databricks import credentials
 from lifecycle.registry import tag_names
 from lifecycle.settings import Settings
+from lifecycle.tracking import tables
 from lifecycle.tracking.client import client, is_missing, translated
 
 if TYPE_CHECKING:
@@ -33,8 +36,6 @@ READERS = 8
 """Connections that read versions at once where a search does not return their tags."""
 READY_SECONDS = 300.0
 READY, PENDING, FAILED = "READY", "PENDING_REGISTRATION", "FAILED_REGISTRATION"
-
-T = TypeVar("T")
 
 
 class Target(Frozen):
@@ -125,13 +126,14 @@ def mlflow_of(target: Target) -> "MlflowClient":
 
 def versions(target: Target) -> list[Version]:
     """All versions of a model in order of their numbers, paginated to the end; empty if the model does not exist."""
+    if embedded := _tables(target):
+        return [Version(**row) for row in embedded.versions(target.name)]
     mlflow, wanted = mlflow_of(target), f"name={_quoted(target.name)}"
     with translated():
         found = _pages(lambda token: mlflow.search_model_versions(wanted, max_results=PAGE, page_token=token))
     if any(_without_tags(each) for each in found):
-        numbers = [int(each.version) for each in found]
         with ThreadPoolExecutor(READERS) as pool:
-            read = [each for each in pool.map(lambda number: find(target, number), numbers) if each]
+            read = [each for each in pool.map(lambda each: find(target, int(each.version)), found) if each]
     else:
         read = [_version(target, each) for each in found]
     return sorted(read, key=lambda each: each.version)
@@ -139,6 +141,8 @@ def versions(target: Target) -> list[Version]:
 
 def find(target: Target, number: int) -> Version | None:
     """One version, or None if there is none of that number."""
+    if embedded := _tables(target):
+        return next((Version(**row) for row in embedded.versions(target.name, number)), None)
     with missing_is_none():
         return _version(target, mlflow_of(target).get_model_version(target.name, str(number)))
     return None
@@ -157,6 +161,9 @@ def version(target: Target, number: int) -> Version:
 
 def model(target: Target) -> RegisteredModel | None:
     """The registered model, or None."""
+    if embedded := _tables(target):
+        row = embedded.model(target.name)
+        return RegisteredModel(**row) if row else None
     with missing_is_none():
         found = mlflow_of(target).get_registered_model(target.name)
         return RegisteredModel(
@@ -171,22 +178,12 @@ def model(target: Target) -> RegisteredModel | None:
 
 def names(tracking_uri: str, registry_uri: str = "") -> list[str]:
     """The names of all registered models, sorted."""
+    if embedded := tables.of(registry_uri or tracking_uri):
+        return embedded.names()
     mlflow = client(tracking_uri, registry_uri)
     with translated():
         found = _pages(lambda token: mlflow.search_registered_models(max_results=PAGE, page_token=token))
     return sorted(each.name for each in found)
-
-
-def relatives(target: Target) -> list[Target]:
-    """The models that may hold copies of a model's versions, itself included.
-
-    All of the registry; of Unity Catalog, which may hold thousands, those whose last level is the same.
-    """
-    found = names(target.tracking_uri, target.registry_uri)
-    if target.in_unity_catalog:
-        last = target.name.rpartition(".")[2]
-        found = [name for name in found if name.rpartition(".")[2] == last]
-    return [target.named(name) for name in found]
 
 
 def alias_version(target: Target, alias: str = CHAMPION) -> int | None:
@@ -367,6 +364,10 @@ def _pages(search: Callable[[Any], Any]) -> list[Any]:
         token = page.token
         if not token:
             return found
+
+
+def _tables(target: Target) -> tables.Tables | None:
+    return tables.of(target.registry_uri or target.tracking_uri)
 
 
 def _quoted(name: str) -> str:

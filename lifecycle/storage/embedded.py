@@ -49,7 +49,7 @@ def is_older(path: Path) -> bool:
         ConfigError: A newer one did.
         IntegrityError: What is there is no database of MLflow, or a damaged one.
     """
-    found = _revision(path)
+    found = revision(path)
     if found == database_templates.revision("mlflow"):  # saves reading all migrations
         return False
     from alembic.script import ScriptDirectory
@@ -66,8 +66,13 @@ def is_older(path: Path) -> bool:
     return found not in scripts.get_heads()
 
 
-def _revision(path: Path) -> str:
-    """The revision of a database's tables."""
+def revision(path: Path) -> str:
+    """The revision of a database's tables.
+
+    Raises:
+        IntegrityError: What is there is no database of MLflow, or a damaged one.
+        TransientError: Another process holds it.
+    """
     restore = f"Restore it from a copy; if nothing was ever trained here, remove it: rm -r {shlex.quote(str(path))}"
     if not path.exists():
         raise ConfigError(f"{path} is a link to {path.readlink()}, which is not there.", "Mount it, or mend the link.")
@@ -146,7 +151,7 @@ def _upgrade(path: Path) -> None:
         if not is_older(path):
             return
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        backup = path.with_name(f"{path.stem}-{_revision(path)}-{moment}{path.suffix}")
+        backup = path.with_name(f"{path.stem}-{revision(path)}-{moment}{path.suffix}")
         with publish_file(path) as temporary:
             with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
                 connection.execute("PRAGMA journal_mode = DELETE")  # nothing of it is left in another file

@@ -1,7 +1,8 @@
 """Files of runs and models, brought here: what is to be copied is looked at before it is.
 
 For a `runs:/` URI MLflow looks among the logged models of the run as well, which costs its server four more questions
-for each file. What this project keeps beside a run is read from the run alone (`names`, `read`).
+for each file. What this project keeps beside a run is read from the run alone (`names`, `read`), and without MLflow
+where it lies beside an embedded database.
 """
 
 import shutil
@@ -14,9 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lifecycle.core.errors import IntegrityError, NotFoundError, TransientError, of_the_machine
+from lifecycle.core.errors import IntegrityError, MlopsError, NotFoundError, TransientError, of_the_machine
+from lifecycle.storage.moved_state import lies_within, local_path
+from lifecycle.tracking import tables
 from lifecycle.tracking.client import client, is_missing, is_transient, of_the_server, translated
 
+UPLOADING = ".artifact.uploading."
+"""What the name of a file begins with that MLflow is still writing."""
 WEB = ("http", "https", "ftp", "sftp")
 MOST_FILES = 10_000
 NOT_OURS = "Do not use it: it was not registered by this command."
@@ -25,6 +30,9 @@ NOT_OURS = "Do not use it: it was not registered by this command."
 def names(tracking_uri: str, run_id: str, folder: str) -> list[str]:
     """What lies in a folder beside a run, as paths from the run on; nothing where the folder is not there."""
     with translated():
+        if root := _local(tracking_uri, run_id):
+            found = sorted((root / folder).iterdir()) if (root / folder).is_dir() else []
+            return [str(path.relative_to(root)) for path in found if not path.name.startswith(UPLOADING)]
         return [str(file.path) for file in _of_run(tracking_uri, run_id).list_artifacts(folder)]
 
 
@@ -35,6 +43,9 @@ def read(tracking_uri: str, run_id: str, path: str) -> bytes:
         IntegrityError: It is not there, or cannot be read.
     """
     uri = f"runs:/{run_id}/{path}"
+    with _explained(uri):
+        if root := _local(tracking_uri, run_id):
+            return _require_within(root, path, uri).read_bytes()
     with _explained(uri), tempfile.TemporaryDirectory(prefix="mlops-run-") as temporary:
         repository, folder = _of_run(tracking_uri, run_id), Path(temporary)
         _require_plain(repository, path, uri, folder)
@@ -72,17 +83,40 @@ def named(tracking_uri: str, uri: str, folder: Path, registry_uri: str = "") -> 
 
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
-    except (MlflowException, OSError, RecursionError, ValueError) as error:
+    except MlopsError:
+        raise
+    except Exception as error:
+        from mlflow.exceptions import MlflowException  # no earlier: what lies here is read without it
+
+        if not isinstance(error, MlflowException | OSError | RecursionError | ValueError):
+            raise
         if refused := of_the_machine(error) or of_the_server(error):
             raise refused from error
         said = " ".join(str(error).split())[:300]
         if is_transient(error):
             raise TransientError(f"{uri}: {said}", "Try again.") from error
         raise IntegrityError(f"{uri}: its artifacts cannot be read: {said}", "Run: mlops doctor") from error
+
+
+def _local(tracking_uri: str, run_id: str) -> Path | None:
+    """The folder of a run's files, if it lies on this machine and an embedded database says so."""
+    embedded = tables.of(tracking_uri)
+    run = embedded.run(run_id) if embedded else None
+    return local_path(run["artifact_uri"] or "") if run else None
+
+
+def _require_within(root: Path, path: str, uri: str) -> Path:
+    """A plain file of a run.
+
+    Raises:
+        IntegrityError: It, or a folder on the way to it, is a link to another place, or it is no plain file.
+    """
+    if not lies_within(str(root / path), root):
+        raise IntegrityError(f"{uri} lies outside {root}.", NOT_OURS)
+    list(_sizes(root / path, uri))
+    return root / path
 
 
 def _of_run(tracking_uri: str, run_id: str) -> Any:

@@ -7,6 +7,7 @@ registry: its tag tells a model that never had a champion from one whose past is
 import re
 from typing import TYPE_CHECKING
 
+from lifecycle.tracking import tables
 from lifecycle.tracking.client import client, is_missing, translated
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def record(tracking_uri: str, run_id: str, name: str, note: str) -> None:
 
 def notes(tracking_uri: str, name: str) -> dict[str, str]:
     """What runs that made champions of a model were given to remember, by their ids."""
+    if embedded := tables.of(tracking_uri):
+        return embedded.noted(TAG + name)
     return {str(run.info.run_id): run.data.tags[TAG + name] for run in _runs(tracking_uri, name)}
 
 

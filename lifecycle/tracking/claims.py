@@ -16,6 +16,7 @@ from lifecycle.core.frozen import Frozen
 from lifecycle.core.names import Side
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import user
+from lifecycle.tracking import runs
 from lifecycle.tracking.client import client, translated
 from lifecycle.tracking.runs import ARTIFACT_SHA256
 
@@ -72,12 +73,11 @@ def reseal(tracking_uri: str, run_id: str, before: "pd.Series[int]", after: "pd.
 
     To be called before they are changed: if that is interrupted, the keys as they were are valid still.
     """
-    with translated():
-        mlflow = client(tracking_uri)
-        tags = mlflow.get_run(run_id).data.tags
-        digest = tags.get(ARTIFACT_SHA256, "")
-        if seal(run_id, digest, before) in {tags.get(SEAL), tags.get(ERASED)}:
-            mlflow.set_tag(run_id, ERASED, seal(run_id, digest, after))
+    found = runs.tags(tracking_uri, run_id)
+    digest = found.get(ARTIFACT_SHA256, "")
+    if seal(run_id, digest, before) in {found.get(SEAL), found.get(ERASED)}:
+        with translated():
+            client(tracking_uri).set_tag(run_id, ERASED, seal(run_id, digest, after))
 
 
 def of(model: ModelRef, tags: Mapping[str, str], *, has_keys: bool) -> Claim:

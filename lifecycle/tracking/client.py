@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lifecycle.core import secrets
 from lifecycle.core.errors import (
@@ -91,15 +91,25 @@ def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
         credentials.require_answer(uri)
     from mlflow import MlflowClient
 
+    for uri in (tracking_uri, registry_uri):
+        prepared(uri)
     with translated():
-        for uri in (tracking_uri, registry_uri):
-            if path := database_path(uri):
-                embedded.prepare(path)
         try:
             return MlflowClient(secrets.reachable(tracking_uri), secrets.reachable(registry_uri))
         except (ImportError, ValueError) as error:  # a driver that is not installed, an address that is none
             what = f"MLflow cannot use {tracking_uri} with {registry_uri}: {error!s:.200}."
             raise ConfigError(what, "Check MLOPS_TRACKING_URI and MLOPS_REGISTRY_URI, or install the driver.") from None
+
+
+@cache
+def prepared(uri: str) -> Path | None:
+    """The embedded database of an address, made, upgraded and at home where it lies; None for a server."""
+    _require_known(uri)
+    path = database_path(uri)
+    if path:
+        with translated():
+            embedded.prepare(path)
+    return path
 
 
 def _require_known(uri: str) -> None:
@@ -177,24 +187,31 @@ def translated() -> Iterator[None]:
     What the machine or a server refuses is a `ConfigError`, what waiting may cure a `TransientError`, a damaged
     database an `IntegrityError`; the rest is left to the caller.
     """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import DatabaseError
-
     try:
         yield
     except MlopsError:
         raise
-    except (MlflowException, DatabaseError, OSError, UnicodeDecodeError) as error:
-        if refused := of_the_machine(error):
-            raise refused from error
-        if _is_damaged(error):
-            said = " ".join(str(error).split("[SQL:")[0].split())[:200].rstrip(".")
-            raise IntegrityError(f"The MLflow database is damaged: {said}.", "Restore it from a copy.") from error
-        if is_transient(error):
-            raise TransientError(f"MLflow did not answer: {error!s:.300}", "Try again.") from error
-        if refusal := of_the_server(error):
-            raise refusal from error
+    except Exception as error:
+        if meaning := _meaning(error):
+            raise meaning from error
         raise
+
+
+def _meaning(error: Exception) -> MlopsError | None:
+    """Our error for one of MLflow, its database or the network; imports MLflow no earlier than something failed."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DatabaseError
+
+    if not isinstance(error, MlflowException | DatabaseError | sqlite3.Error | OSError | UnicodeDecodeError):
+        return None
+    if refused := of_the_machine(error):
+        return refused
+    if _is_damaged(error):
+        said = " ".join(str(error).split("[SQL:")[0].split())[:200].rstrip(".")
+        return IntegrityError(f"The MLflow database is damaged: {said}.", "Restore it from a copy.")
+    if is_transient(error):
+        return TransientError(f"MLflow did not answer: {error!s:.300}", "Try again.")
+    return of_the_server(error)
 
 
 def of_the_server(error: BaseException) -> ConfigError | None:
@@ -236,14 +253,17 @@ def _is_damaged(error: BaseException) -> bool:
     codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}  # the last: a table is missing
     if any(getattr(each, "sqlite_errorcode", None) in codes for each in beneath(error)):
         return True
+    if isinstance(error, sqlite3.Error) and not hasattr(error, "sqlite_errorcode"):  # a text that is no UTF-8
+        return True
     if "Database migration in unexpected state" in str(error):  # so MLflow says that a table of models is missing
         return True
     return isinstance(error, DatabaseError | UnicodeDecodeError) and not isinstance(error, OperationalError)
 
 
-def is_missing(error: Any) -> bool:
+def is_missing(error: BaseException) -> bool:
     """Tell whether MLflow says that a model, version, alias or run does not exist.
 
     Its codes differ: a missing alias is INVALID_PARAMETER_VALUE, a missing model RESOURCE_DOES_NOT_EXIST.
     """
-    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or "not found" in str(error)
+    code = getattr(error, "error_code", None)  # which MLflow's errors have
+    return code == "RESOURCE_DOES_NOT_EXIST" or (code is not None and "not found" in str(error))

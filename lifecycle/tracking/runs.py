@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from lifecycle.core.errors import ConflictError, NotFoundError
 from lifecycle.core.references import ModelRef
 from lifecycle.core.writer_process import OWNER, is_dead, owner
+from lifecycle.tracking import tables
 from lifecycle.tracking.client import client, is_missing, translated
 
 if TYPE_CHECKING:
@@ -29,6 +30,34 @@ WHOLE, BEGINNING = 32, re.compile("[0-9a-f]{4,}")
 PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 TRAINED_KEYS = "training/keys.parquet"
 _STARTING = threading.Lock()
+
+
+def tags(tracking_uri: str, run_id: str) -> dict[str, str]:
+    """The tags of a run, be it deleted.
+
+    Raises:
+        MlflowException: There is no such run (`client.is_missing`).
+    """
+    embedded = tables.of(tracking_uri)
+    if embedded and (row := embedded.run(run_id)):
+        return dict(row["tags"])
+    with translated():
+        return dict(client(tracking_uri).get_run(run_id).data.tags)
+
+
+def tags_if_there(tracking_uri: str, run_id: str) -> dict[str, str]:
+    """The same; none where the run is not there, for example on another server."""
+    if embedded := tables.of(tracking_uri):
+        row = embedded.run(run_id)
+        return dict(row["tags"]) if row else {}
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return tags(tracking_uri, run_id)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return {}
 
 
 def finished_run(tracking_uri: str, experiment_id: str, key: str, *, take_over: bool = False) -> str | None:
@@ -127,20 +156,12 @@ def withdraw(tracking_uri: str, run_id: str) -> str:
 
     Empty if the run is not there, holds no model, or was collected before.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            tags = client(tracking_uri).get_run(run_id).data.tags
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        return ""
-    if MODEL_URI not in tags or tags.get(COLLECTED, COLLECTING) != COLLECTING:
+    found = tags_if_there(tracking_uri, run_id)
+    if MODEL_URI not in found or found.get(COLLECTED, COLLECTING) != COLLECTING:
         return ""
     with translated():
         client(tracking_uri).set_tag(run_id, COLLECTED, COLLECTING)
-    return str(tags[MODEL_URI])
+    return found[MODEL_URI]
 
 
 def reinstate(tracking_uri: str, run_id: str) -> None:
@@ -214,15 +235,7 @@ def end_abandoned(tracking_uri: str, run_id: str) -> None:
 
 
 def _collection_of(tracking_uri: str, run_id: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with translated():
-            return str(client(tracking_uri).get_run(run_id).data.tags.get(COLLECTED, ""))
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        return ""
+    return tags_if_there(tracking_uri, run_id).get(COLLECTED, "")
 
 
 def full_id(tracking_uri: str, beginning: str) -> str:

@@ -103,7 +103,7 @@ def seen(entry: Estimator | None, params: Mapping[str, Any], folder: Path | None
     run_id = _run_of(base, folder, places)
     with translated():
         try:
-            tags = client(places[0]).get_run(run_id).data.tags
+            tags = runs.tags(places[0], run_id)
             held = artifacts.names(places[0], run_id, runs.TRAINED_KEYS.rpartition("/")[0])
         except Exception as error:
             if not is_missing(error):

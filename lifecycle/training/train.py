@@ -266,8 +266,7 @@ def trained_on(tracking_uri: str, run_id: str) -> tuple[str, str]:
     Raises:
         NotFoundError: The run does not say.
     """
-    with translated():
-        tags = client(tracking_uri).get_run(run_id).data.tags
+    tags = runs.tags(tracking_uri, run_id)
     if "mlops.data_name" not in tags:
         what = f"Run {run_id} does not say on which dataset it was trained, so it does not say where to judge it."
         raise NotFoundError(what, "Name one: --data-name … --data-version …")

@@ -181,7 +181,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], None], type[MlopsError], str]] = {
     "a folder": (a_folder, IntegrityError, "is not a file"),
     "a pipe": (a_pipe, IntegrityError, "is not a file"),
     "a dangling link": (a_dangling_link, ConfigError, "which is not there"),
-    "without a table": (without_a_table, IntegrityError, "is damaged: Database migration in unexpected state"),
+    "without a table": (without_a_table, IntegrityError, "The MLflow database is damaged"),
     "of another program": (another_program, IntegrityError, "not one of MLflow"),
     "of Prefect": (of_prefect, IntegrityError, "not one of MLflow"),
 }

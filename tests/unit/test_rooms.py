@@ -51,7 +51,7 @@ LIGHT = {
     "databricks": "client credentials",
     "erasure": "wanted",
     "evaluation": "evaluate",
-    "gate": "records selftest.selftest",
+    "gate": "selftest.selftest",
     "models": "external.external external.unpickle forms mlmodel own pipelines scoring_server storing",
     "problems": """chat.plots classification.plots classification.summary fitting own regression.plots
         tabular.importance tabular.learnt text_classification.identity
