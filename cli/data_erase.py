@@ -130,6 +130,10 @@ def _show(done: "Erasure") -> None:
             for m in done.fitted
         ]
         show.table(("model", "champion", "to replace or retire it"), models)
+    if done.unmet:
+        named = "; ".join(f"{kind} {', '.join(map(str, places))}" for kind, places in done.unmet.items())
+        console.echo(f"In no dataset, batch or request, by their places among those that were named: {named}.")
+        console.echo("If they are misspelt, their rows are still there: erase these again.")
     if done.left:
         console.echo("Not erased:")
         show.table(("what", "because"), [(each.what, each.why) for each in done.left])

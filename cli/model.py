@@ -162,6 +162,9 @@ def search(
     if as_json:
         show.print_json(found)
         return
+    if not found:
+        console.echo("No version is like that. All models: mlops model list")
+        return
     rows = [(f.name, show.version(f.version), ", ".join(f.aliases), f.dataset, f.run_id, f.status) for f in found]
     show.table(("model", "version", "aliases", "dataset", "run", "status"), rows)
 

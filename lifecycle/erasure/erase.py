@@ -139,7 +139,7 @@ def _erase(
     dry_run: bool,
 ) -> Erasure:
     state, wanted = places.states[0], resolve(subject, places.datasets)
-    planned = _plan(places, environments, wanted, reason)
+    planned = _plan(places, environments, wanted, subject, reason)
     if dry_run:
         return planned
     if not planned.touched:
@@ -152,17 +152,18 @@ def _erase(
     return _carry_out(intent, places)
 
 
-def _plan(places: Places, environments: Sequence[Settings], wanted: Wanted, reason: str) -> Erasure:
+def _plan(places: Places, environments: Sequence[Settings], wanted: Wanted, subject: Subject, reason: str) -> Erasure:
     forms = Forms(wanted.texts)
     runs = [run for root in places.artifacts for run in artifacts.fitted(root, wanted)]
     said = {run for root in places.artifacts for run in artifacts.with_keys(root)}
-    now = datetime.now(UTC)
+    touched, now = tuple(_touched(places, wanted, forms)), datetime.now(UTC)
     return Erasure(
         erasure=f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
         at=now.isoformat(timespec="seconds"),
         by=log.author(),
         reason=reason,
-        touched=tuple(_touched(places, wanted, forms)),
+        touched=touched,
+        unmet=wanted.unmet(subject, tombstones.load(places.datasets[0])),
         fitted=tuple(fitted.versions(environments, runs)),
         left=tuple(fitted.unsaid(environments, said)),
     )

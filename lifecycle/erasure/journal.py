@@ -53,6 +53,9 @@ class Erasure(Frozen):
     touched: tuple[Touched, ...] = ()
     fitted: tuple[Fitted, ...] = ()
     left: tuple[Left, ...] = ()
+    unmet: dict[str, tuple[int, ...]] = Field(
+        {}, description="Texts, keys and ids that no table held, by their places among those that were named, from 1."
+    )
     searched: int = Field(0, description="Files that were looked into afterwards.")
     done: bool = False
 

@@ -129,13 +129,18 @@ def _from_files(folder: Path, manifest: BatchManifest, wanted: Wanted, forms: Fo
     """The rows that its files tell: by the id or key in the key column, and by the cell of a rejected row."""
     by_id = "input_key" if manifest.key_column == wanted.id_column else ""
     by_key = "input_key" if manifest.key_column == "key" else ""
-    shown = {f"{manifest.columns.get(wanted.id_column)}: {value}" for value in wanted.ids}
+    named = f"{manifest.columns.get(wanted.id_column)}: "
+
+    def is_shown(cell: object) -> bool:
+        text = str(cell)
+        return forms.is_row(text) or (text.startswith(named) and wanted.has_id(text.removeprefix(named)))
+
     found: set[int] = set()
     for name in manifest.parts:
         rows = pd.read_parquet(folder / name)
         theirs = wanted.among(rows, ids_in=by_id, keys_in=by_key)
         if name == REJECTED:
-            theirs |= rows["text"].map(lambda text: forms.is_row(str(text)) or text in shown).astype(bool)
+            theirs |= rows["text"].map(is_shown).astype(bool)
         found |= {int(row) for row in rows.loc[theirs, "row"]}
     return found
 

@@ -50,5 +50,6 @@ def _holds(body: str, wanted: Wanted, forms: Forms) -> bool:
     except (ValueError, TypeError, KeyError):
         rows = []
     cells = {(name, str(cell)) for row in rows for name, cell in row.items()}
-    by_cell = any(forms.is_row(cell) or (name == wanted.id_column and cell in wanted.ids) for name, cell in cells)
-    return by_cell or forms.stand_in(body)
+    by_id = [wanted.has_id(cell) for name, cell in cells if name == wanted.id_column]
+    by_text = [wanted.has_text(cell) or forms.is_row(cell) for _, cell in cells]
+    return any(by_id) or any(by_text) or forms.stand_in(body)

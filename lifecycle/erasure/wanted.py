@@ -63,13 +63,15 @@ class Wanted(NamedTuple):
     prefixes: tuple[str, ...]
     id_column: str
     ids: frozenset[str]
+    met: set[str]
+    """The ids and keys of it that some table held so far."""
 
     @classmethod
     def of(cls, subject: Subject, texts: Iterable[str] = (), keys: Iterable[str] = ()) -> Self:
         """What a person says, with the texts and keys that were found of it."""
         known = frozenset([*subject.texts, *texts])
         every_key = frozenset([*map(text_key, known), *keys])
-        return cls(known, every_key, subject.keys, subject.id_column, frozenset(subject.ids))
+        return cls(known, every_key, subject.keys, subject.id_column, frozenset(subject.ids), set())
 
     @property
     def buried(self) -> dict[str, frozenset[str]]:
@@ -80,12 +82,36 @@ class Wanted(NamedTuple):
 
     def has_text(self, text: str) -> bool:
         """Whether a text is one of theirs."""
-        key = text_key(text)
-        return key in self.keys or key.startswith(self.prefixes)
+        return self.has_key(text_key(text))
 
     def has_key(self, key: object) -> bool:
         """Whether a key is one of theirs."""
-        return isinstance(key, str) and (key in self.keys or key.startswith(self.prefixes))
+        theirs = isinstance(key, str) and (key in self.keys or key.startswith(self.prefixes))
+        if theirs:
+            self.met.add(str(key))
+        return theirs
+
+    def has_id(self, value: object) -> bool:
+        """Whether a value of the column with the ids is one of theirs."""
+        theirs = spelled(value) in self.ids
+        if theirs:
+            self.met.add(spelled(value))
+        return theirs
+
+    def unmet(self, subject: Subject, graves: tombstones.Tombstones) -> dict[str, tuple[int, ...]]:
+        """Which of the texts, keys and ids that a person named no table held, by their places from 1.
+
+        What was erased before is none of them.
+        """
+        known = {
+            "texts": [text_key(text) in self.met or graves.hold(tombstones.TEXT, text) for text in subject.texts],
+            "keys": [any(each.startswith(key) for each in self.met) for key in subject.keys],
+            "ids": [each in self.met or graves.hold(subject.id_column, each) for each in subject.ids],
+        }
+        places = {
+            kind: tuple(place for place, is_met in enumerate(met, 1) if not is_met) for kind, met in known.items()
+        }
+        return {kind: which for kind, which in places.items() if which}
 
     def in_version(self, rows: "pd.DataFrame", manifest: Manifest) -> "pd.Series[bool]":
         """Which rows of a dataset version are theirs, of pairs by either text."""
@@ -105,7 +131,7 @@ class Wanted(NamedTuple):
         if keys_in in rows:
             theirs |= rows[keys_in].map(self.has_key).astype(bool)
         if self.ids and ids_in in rows:
-            theirs |= rows[ids_in].map(spelled).isin(self.ids)
+            theirs |= rows[ids_in].map(self.has_id).astype(bool)
         return theirs
 
 

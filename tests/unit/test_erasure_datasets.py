@@ -250,6 +250,19 @@ def test_a_dry_run_says_the_same_and_changes_nothing(here: Settings) -> None:
     assert erase([here], subject).touched == planned.touched
 
 
+def test_what_no_table_holds_of_what_was_named_is_told_by_its_place(here: Settings) -> None:
+    texts = ("nobody wrote this", by_side(here, "test").text, "nor that")
+    keys = ("0" * 64, identity.text_key(by_side(here, "holdout").text)[:20])
+    subject = Subject(texts=texts, keys=keys, id_column="customer", ids=("c9", "c09"))
+    unmet = {"texts": (1, 3), "keys": (1,), "ids": (2,)}
+    assert erase([here], subject, dry_run=True).unmet == unmet
+    done = erase([here], subject)
+    assert done.unmet == unmet
+    assert erase([here], Subject(id_column="customer", ids=("c9", "c10"))).unmet == {}, "c9 was erased before"
+    record = (here.state / "erasures" / f"{done.erasure}.json").read_text(encoding="utf-8")
+    assert not any(named in record for named in ("c09", "nobody", "0" * 64))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -69,8 +69,8 @@ def test_a_row_leaves_a_batch_by_the_value_of_a_column_and_does_not_come_again(
     before = batches.load(folder)
     most = int(hours(folder)["prediction"].to_numpy().argmax())
     whose = hours(folder)["row"].iloc[most] - 1
-    done = erase([config], Subject(id_column="instant", ids=(f"h{whose}", "h9")))
-    assert [touched.rows for touched in done.touched] == [{"scored": 1, "rejected": 1}]
+    done = erase([config], Subject(id_column="instant", ids=(f"h{whose}", "h09", "h9")))
+    assert ([touched.rows for touched in done.touched], done.unmet) == ([{"scored": 1, "rejected": 1}], {"ids": (2,)})
     after, left = batches.verify(folder), hours(folder)
     assert (after.scored, after.rejected, after.rows_erased, after.rows_in) == (13, {}, 2, 15)
     assert whose + 1 not in left["row"].tolist()
