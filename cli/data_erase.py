@@ -137,5 +137,6 @@ def _show(done: "Erasure") -> None:
     if done.left:
         console.echo("Not erased:")
         show.table(("what", "because"), [(each.what, each.why) for each in done.left])
-    searched = f"; {done.searched:,} files were searched afterwards" if done.done else ""
-    console.echo(f"{verb} rows in {len(done.touched)} places{searched}. Record: erasures/{done.erasure}.json")
+    places = "1 place" if len(done.touched) == 1 else f"{len(done.touched)} places"
+    record = f"; {done.searched:,} files were searched afterwards. Record: erasures/{done.erasure}.json"
+    console.echo(f"{verb} rows in {places}{record if done.done else '.'}")

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from cli import ending, main
 from lifecycle import settings
 from lifecycle.core.errors import ConfigError, ConflictError, IntegrityError, NotFoundError, TransientError
 from lifecycle.data import dataset, lock, tombstones
@@ -261,6 +262,21 @@ def test_what_no_table_holds_of_what_was_named_is_told_by_its_place(here: Settin
     assert erase([here], Subject(id_column="customer", ids=("c9", "c10"))).unmet == {}, "c9 was erased before"
     record = (here.state / "erasures" / f"{done.erasure}.json").read_text(encoding="utf-8")
     assert not any(named in record for named in ("c09", "nobody", "0" * 64))
+
+
+def test_the_command_says_what_it_would_erase_and_what_nothing_holds(
+    here: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ids.txt").write_text("c9\nc0009\n", encoding="utf-8")
+    line = ["data", "erase", "--id-column", "customer", "--ids-from", str(tmp_path / "ids.txt")]
+    monkeypatch.setenv("MLOPS_HOME", str(here.state))
+    for last, told in (("--dry-run", "Would erase rows in 1 place."), ("--yes", "Record: erasures/")):
+        monkeypatch.setattr(sys, "argv", ["mlops", *line, last])
+        assert ending.of(main.app) == 0
+        said = capsys.readouterr().out
+        assert told in said
+        assert "named: ids 2." in said
+        assert "c0009" not in said
 
 
 @pytest.mark.parametrize(
