@@ -2,7 +2,7 @@
 
 Its client takes 1.5 s to be imported and 7 ms for each answer, and a promotion asks it 25 times. So what this project
 asks again and again is read here, where the tables are those of a release that is known; of any other one, and of a
-server, the client is asked. `tests/unit/test_tables.py` holds both to the same answers.
+server, the client is asked. `tests/unit/test_embedded_tables.py` holds both to the same answers.
 """
 
 import json

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.filters import EventFilter, EventNameFilter
@@ -212,7 +213,7 @@ def test_notifications_come_once_drift_retrains_once_and_a_deployment_runs_once_
     made = site.run("setup", "--json", MLOPS_ALERTS="custom-webhook/mlops-test", MLOPS_ALERTS_URL=url)
     assert made.returncode == 0, made.stderr
     assert url not in made.stdout
-    failing, rehearsals = (_two_at_once(site, f"rollback/{name}") for name in ("prod", "rehearsal-prod"))
+    failing, rehearsals = _two_of_each_at_once(site, "rollback/prod", "rollback/rehearsal-prod")
     for kind in ("refused", "refused", *NOTICES):
         _emit(site, f"mlops.model.{kind}", {"model": "dev.ml.sentiment", "version": "7", "reason": "why"})
     before = _retrainings(site)
@@ -234,11 +235,13 @@ def test_notifications_come_once_drift_retrains_once_and_a_deployment_runs_once_
     assert {site.flow_run(run.id).state_name for run in rehearsals} == {"Failed", "Cancelled"}
 
 
-def _two_at_once(site: Site, deployment: str) -> list[FlowRun]:
-    """Two runs, the second asked for while the process of the first one starts."""
-    first = site.start(deployment)
-    site.wait(first.id, "Pending", "Running", "Failed")
-    return [first, site.start(deployment)]
+def _two_of_each_at_once(site: Site, *deployments: str) -> list[list[FlowRun]]:
+    """Two runs of each deployment, which the worker finds when it looks for the next time."""
+    with site.client() as client:
+        client.update_work_pool("local-process", WorkPoolUpdate(is_paused=True))
+        started = [[site.start(each), site.start(each)] for each in deployments]
+        client.update_work_pool("local-process", WorkPoolUpdate(is_paused=False))
+    return started
 
 
 def _the_second_waited(site: Site, *runs: FlowRun) -> None:
