@@ -5,25 +5,37 @@ missing, their import then ends the process, with exit code 0.
 """
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
+
+HIDDEN = {"pyspark", "pyspark.sql.connect"}
+"""What it does without: the second where the process uses Spark already."""
+
+
+class _Hiding:
+    """Finds none of these packages for one thread: another one may import them meanwhile."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:  # noqa: ARG002
+        if name in HIDDEN and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"{name} is not used here", name=name)
 
 
 @contextmanager
-def _no_spark() -> Iterator[None]:
-    """Hide pyspark; where the process uses it already, at least Spark Connect."""
-    hidden = "pyspark.sql.connect" if "pyspark" in sys.modules else "pyspark"
-    if hidden in sys.modules:
-        yield
-        return
-    sys.modules[hidden] = None  # type: ignore[assignment]  # how an import is told that there is no such package
+def _hidden() -> Iterator[None]:
+    hiding = _Hiding()
+    sys.meta_path.insert(0, hiding)
     try:
         yield
     finally:
-        del sys.modules[hidden]
+        sys.meta_path.remove(hiding)
 
 
-with _no_spark():
+with _hidden():
     import great_expectations as gx
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
     from great_expectations.core.run_identifier import RunIdentifier
