@@ -17,11 +17,16 @@ from benchmarks.processes import ROOT
 PAGE, FIGURES = ROOT / "docs" / "performance.md", Path(__file__).parent / "figures"
 
 
-def keep(name: str, rounds: int, about: Mapping[str, Any], figures: Mapping[str, NamedTuple]) -> None:
-    """Write what one benchmark measured, and the page."""
+def keep(
+    name: str, rounds: int, about: Mapping[str, Any], figures: Mapping[str, NamedTuple], *, beside: bool = False
+) -> None:
+    """Write what one benchmark measured, and the page; `beside` what it measured before, if that was a part of it."""
+    path = FIGURES / f"{name}.json"
     head = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count(), "rounds": rounds, **about}
-    report = head | {"figures": {of: each._asdict() for of, each in figures.items()}}
-    (FIGURES / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
+    measured = {of: each._asdict() for of, each in figures.items()}
+    if beside:
+        measured = json.loads(path.read_text())["figures"] | measured
+    path.write_text(json.dumps(head | {"figures": measured}, indent=2) + "\n")
     PAGE.write_text(page())
 
 

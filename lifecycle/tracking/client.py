@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # else it logs what it raises, as a traceback
 SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", *credentials.SCHEMES}
 """What MLflow keeps runs and models in that keeps a promotion log too."""
 URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
@@ -83,7 +84,6 @@ def kept_apart() -> Iterator[None]:
 @cache
 def _client(tracking_uri: str, registry_uri: str) -> "MlflowClient":
     name_the_user()
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # else it logs what it raises, as a traceback
     for uri in (tracking_uri, registry_uri):
         _require_known(uri)
         credentials.require_credentials(uri)
@@ -107,6 +107,7 @@ def prepared(uri: str) -> Path | None:
     _require_known(uri)
     path = database_path(uri)
     if path:
+        name_the_user()
         with translated():
             embedded.prepare(path)
     return path

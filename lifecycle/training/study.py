@@ -6,14 +6,14 @@ was planned, so that all who make trials of it, in jobs too, call each by the sa
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from lifecycle.core import own_code
+from lifecycle.core import class_names, own_code
 from lifecycle.core.errors import ConfigError, DataError
 from lifecycle.core.names import Side
 from lifecycle.core.provenance import digest_of
@@ -26,7 +26,7 @@ from lifecycle.problems.learning import Spec
 from lifecycle.problems.metric import Metric, own_digest
 from lifecycle.problems.own import OwnAlgorithm
 from lifecycle.settings import Settings
-from lifecycle.settings.gate_rules import GateRules
+from lifecycle.settings.gate_rules import OF_A_CLASS, GateRules
 from lifecycle.tracking import trials as tried
 from lifecycle.tracking.client import experiment
 from lifecycle.tracking.runs import PACKAGES
@@ -188,13 +188,24 @@ def plan(config: Settings, wanted: Tuning) -> TuneRequest:
 
 
 def _require_possible(study: Study) -> None:
-    """Refuse a space with a value that there cannot be, and too few rows."""
+    """Refuse a space with a value that there cannot be, a metric of a class that there is not, and too few rows."""
     wanted = study.request
+    if wanted.metric.startswith(OF_A_CLASS) and wanted.metric not in wanted.rules.own_metrics:
+        _require_class(wanted.metric, study.manifest.counts[Side.TRAIN])
     spaces.require_known(study.space, study.build, wanted.params)
     if study.rows < study.folds.least:
         what = f"{wanted.data_name} {wanted.data_version}: {study.rows:,} rows of train are too few for "
         raise DataError(f"{what}{wanted.folds} folds.", "Take fewer --folds, or more rows.")
     spaces.candidates(study.space, wanted.search, wanted.trials, wanted.seed)
+
+
+def _require_class(metric: str, classes: Iterable[str]) -> None:
+    label, known = metric.partition(".")[2], sorted(map(class_names.canonical, classes))
+    if label not in known:
+        meant = class_names.nearest(label, known)
+        asked = f" Did you mean {meant!r:.40}?" if meant is not None else ""
+        what = f"{metric}: no row of train is of a class {label!r:.40}.{asked}"
+        raise ConfigError(what, "Correct --metric, or gate.metric of the environment.")
 
 
 def _usual_space(name: str, entry: Estimator | None, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def test_a_space_is_read_as_a_person_writes_it(tmp_path: Path) -> None:
         ({"space": {"alpha": RANGE}, "search": "grid"}, "a grid has no ranges"),
         ({"space": {"alpha": [1.0]}, "params": {"alpha": 2.0}}, "fixed by --params and searched"),
         ({"metric": "niceness"}, "not a metric"),
+        ({"metric": "f1.postive"}, "no row of train is of a class 'postive'. Did you mean 'positive'"),
         ({"algorithm": "astrology"}, "no algorithm"),
         ({"algorithm": "transformer"}, "no parameters that are searched by default"),
         ({"params": {"beta": 1}}, "no parameter 'beta'"),
