@@ -81,7 +81,7 @@ def read_pipeline(path: Path, ref: ModelRef, read: Callable[[Path, Iterable[str]
     """
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    from lifecycle.problems.text_classification.counting import quickened
+    from lifecycle.problems.text_classification import counting, hashing
 
     code = own.code_of(path.parents[1]) if ref.trusted_modules else {}
     try:
@@ -102,7 +102,9 @@ def read_pipeline(path: Path, ref: ModelRef, read: Callable[[Path, Iterable[str]
         raise IntegrityError(what, DO_NOT_USE) from None
     if opens_files(pipeline):
         raise IntegrityError(f"{ref.label}: {path.name} takes texts for the names of files.", DO_NOT_USE)
-    return quickened(pipeline)
+    counting.quicken(pipeline)
+    hashing.quicken(pipeline)
+    return pipeline
 
 
 def require_answers(pipeline: Any, ref: ModelRef, *names: str) -> None:

@@ -116,15 +116,14 @@ class Tfidf(TfidfVectorizer, _ByWords):  # type: ignore[misc]
     """A fitted `TfidfVectorizer` that counts the terms of texts by their words."""
 
 
-def quickened(pipeline: Any) -> Any:
-    """The same fitted pipeline, which answers the same to the last bit; it is not to be stored again.
+def quicken(pipeline: Any) -> None:
+    """Let a fitted pipeline count so, which answers the same to the last bit; it is not to be stored again.
 
     A vectoriser whose terms may be other than words in a row is left as it is.
     """
     for part in list(parts(pipeline)):
         if type(part) is TfidfVectorizer and _has_words_in_a_row(part):
             part.__class__ = Tfidf
-    return pipeline
 
 
 def _has_words_in_a_row(vectoriser: Any) -> bool:

@@ -22,7 +22,7 @@ from lifecycle.problems import fitting, out_of_core, own
 from lifecycle.problems.contract import Estimator
 from lifecycle.problems.learning import NOTHING, Beside
 from lifecycle.problems.own import OwnAlgorithm
-from lifecycle.problems.text_classification import tokens
+from lifecycle.problems.text_classification import hashing, tokens
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,8 @@ def fit(
     name = fitting.algorithm_of(ESTIMATORS, algorithm)
     if ESTIMATORS[name].out_of_core:
         rows, (of_estimator, of_texts) = out_of_core.rows_of(texts, labels, beside, _same), _parted(params, HASHING)
-        out_of_core.fit(name, pipeline, texts, rows, (of_texts, of_estimator), "texts")
+        with hashing.quickly(pipeline):
+            out_of_core.fit(name, pipeline, texts, rows, (of_texts, of_estimator), "texts")
         return pipeline
     of_estimator, of_texts = _parted(params)
     terms = fitting.fit(name, pipeline, texts, labels, noun="texts", params=(of_texts, of_estimator))

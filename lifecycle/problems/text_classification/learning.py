@@ -11,7 +11,7 @@ from lifecycle.problems.classification import plots, summary
 from lifecycle.problems.contract import Columns
 from lifecycle.problems.embedding.learning import WithEmbedding
 from lifecycle.problems.learning import NOTHING, Beside, Learning, Spec, StoredModel, Summary
-from lifecycle.problems.text_classification import estimators, model
+from lifecycle.problems.text_classification import estimators, hashing, model
 from lifecycle.problems.text_classification.model import TextModel
 from lifecycle.problems.text_classification.stored import MODEL, stored_model
 from lifecycle.problems.transformer.learning import WithTransformer
@@ -38,7 +38,8 @@ class _Learning(Learning):
         return own | estimators.text_parameters(pipeline)
 
     def answers(self, pipeline: Any, inputs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-        return summary.answers(TextModel(pipeline), inputs)
+        with hashing.quickly(pipeline):
+            return summary.answers(TextModel(pipeline), inputs)
 
     def store(self, pipeline: Any, columns: Columns, folder: Path) -> StoredModel:
         path = folder / "pipeline.skops"
