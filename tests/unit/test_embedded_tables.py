@@ -1,5 +1,6 @@
 """What is read from the tables of an embedded MLflow is what MLflow's client answers."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from cli import ending, main
 from lifecycle.core.errors import IntegrityError
 from lifecycle.registry import store
 from lifecycle.registry.store import Target
@@ -137,3 +139,12 @@ def test_a_folder_that_leads_elsewhere_is_not_read(config: Settings, tmp_path: P
     (place / "verdicts").symlink_to(tmp_path)
     with pytest.raises(IntegrityError, match="lies outside"):
         artifacts.read(uri, run.info.run_id, "verdicts/b.json")
+
+
+def test_a_search_without_a_hit_says_so(
+    config: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracking.client(config.mlflow_uri)
+    monkeypatch.setattr(sys, "argv", ["mlops", "model", "search", "--tag", "a=b", "--env", "dev"])
+    assert ending.of(main.app) == 0
+    assert "No version is like that" in capsys.readouterr().out
