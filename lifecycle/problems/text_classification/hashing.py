@@ -17,8 +17,6 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.utils import murmurhash3_32
 
-from lifecycle.problems.text_classification.model import parts
-
 BLOCK = 20_000
 """Texts that are looked at together."""
 WORD = (1 << 32) - 1
@@ -96,19 +94,24 @@ def quickly(pipeline: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for part in parts(pipeline):
+        for part in _vectorisers(pipeline):
             if type(part) is Hashing:
                 part.__class__ = HashingVectorizer
 
 
 def quicken(pipeline: Any) -> None:
     """Let a pipeline hash so; it is not to be stored again."""
-    for part in list(parts(pipeline)):
-        chosen = ("word", None, None, None)
-        if type(part) is HashingVectorizer and chosen == (
-            part.analyzer,
-            part.tokenizer,
-            part.preprocessor,
-            part.stop_words,
-        ):
+    for part in _vectorisers(pipeline):
+        if type(part) is HashingVectorizer and _has_words_in_a_row(part):
             part.__class__ = Hashing
+
+
+def _vectorisers(pipeline: Any) -> list[Any]:
+    """Where ours stand, first in a pipeline or for a column: to look through all parts takes seconds of a vocabulary."""
+    features = getattr(pipeline, "steps", [(None, pipeline)])[0][1]
+    named = [*getattr(features, "transformers", ()), *getattr(features, "transformers_", ())]
+    return [features, *(part for _, part, _ in named)]
+
+
+def _has_words_in_a_row(part: HashingVectorizer) -> bool:
+    return (part.analyzer, part.tokenizer, part.preprocessor, part.stop_words) == ("word", None, None, None)
