@@ -252,7 +252,7 @@ def _is_damaged(error: BaseException) -> bool:
     from sqlalchemy.exc import DatabaseError, OperationalError
 
     codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}  # the last: a table is missing
-    if any(getattr(each, "sqlite_errorcode", None) in codes for each in beneath(error)):
+    if any(getattr(each, "sqlite_errorcode", 0) & 0xFF in codes for each in beneath(error)):
         return True
     if isinstance(error, sqlite3.Error) and not hasattr(error, "sqlite_errorcode"):  # a text that is no UTF-8
         return True

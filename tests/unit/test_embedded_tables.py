@@ -1,8 +1,9 @@
 """What is read from the tables of an embedded MLflow is what MLflow's client answers."""
 
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,17 @@ def test_a_search_without_a_hit_says_so(
     monkeypatch.setattr(sys, "argv", ["mlops", "model", "search", "--tag", "a=b", "--env", "dev"])
     assert ending.of(main.app) == 0
     assert "No version is like that" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["half", "no text"])
+def test_a_database_that_is_damaged_meanwhile_is_called_so(config: Settings, kind: str) -> None:
+    path = Path(config.mlflow_uri.removeprefix("sqlite:///"))
+    tracking.client(config.mlflow_uri).create_registered_model("x", description="y")
+    assert store.names(config.mlflow_uri) == ["x"]
+    if kind == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE registered_models SET description = CAST(X'ff' AS TEXT)")
+    with pytest.raises(IntegrityError, match="The MLflow database is damaged"):
+        store.model(Target(tracking_uri=config.mlflow_uri, name="x"))

@@ -107,7 +107,7 @@ def quicken(pipeline: Any) -> None:
 
 
 def _vectorisers(pipeline: Any) -> list[Any]:
-    """Where ours stand, first in a pipeline or for a column: to look through all parts takes seconds of a vocabulary."""
+    """Where ours stand, first in a pipeline or for a column: all its parts are also those of a vocabulary, too many."""
     features = getattr(pipeline, "steps", [(None, pipeline)])[0][1]
     named = [*getattr(features, "transformers", ()), *getattr(features, "transformers_", ())]
     return [features, *(part for _, part, _ in named)]
