@@ -163,3 +163,13 @@ def test_a_database_that_is_damaged_meanwhile_is_called_so(config: Settings, kin
             connection.execute("UPDATE registered_models SET description = CAST(X'ff' AS TEXT)")
     with pytest.raises(IntegrityError, match="The MLflow database is damaged"):
         store.model(Target(tracking_uri=config.mlflow_uri, name="x"))
+
+
+def test_a_deleted_version_is_not_there(config: Settings) -> None:
+    client, target = tracking.client(config.mlflow_uri), Target(tracking_uri=config.mlflow_uri, name="x")
+    client.create_registered_model("x")
+    for _ in range(2):
+        client.create_model_version("x", "s3://b/m")
+    client.delete_model_version("x", "1")
+    assert [each.version for each in store.versions(target)] == [2]
+    assert (store.find(target, 1), store.find(target, 2) is None) == (None, False)
