@@ -53,8 +53,9 @@ for number, handler in HEARD.items():
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 
-# a busy machine is no counterexample
-hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
+# a busy machine is no counterexample; `make test-all` draws more often
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "30"))
+hypothesis.settings.register_profile("unhurried", deadline=None, max_examples=EXAMPLES)
 hypothesis.settings.load_profile("unhurried")
 
 ROOT = Path(__file__).parents[1]

@@ -217,7 +217,7 @@ def write_layers(project: Path, monkeypatch: pytest.MonkeyPatch, values: dict[st
 keys = st.dictionaries(st.sampled_from(["min_rows", "resamples", "min_rows_per_class"]), st.integers(300, 400))
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.dictionaries(st.sampled_from(LAYERS[1:]), keys))
 def test_the_strongest_layer_that_names_a_key_wins(
     project: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, dict[str, int]]

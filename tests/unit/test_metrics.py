@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -107,7 +107,6 @@ def test_every_metric_has_its_reference() -> None:
     assert set(EXPECTED) == set(STANDARD)
 
 
-@settings(max_examples=60, deadline=None)
 @given(tables())
 def test_weighted_rows_give_scikit_learns_value_on_repeated_rows(drawn: tuple[ClassScores, Weights]) -> None:
     rows, weights = drawn
@@ -116,7 +115,6 @@ def test_weighted_rows_give_scikit_learns_value_on_repeated_rows(drawn: tuple[Cl
         assert float(metric.measure(rows, weights)) == pytest.approx(wanted, abs=1e-9, nan_ok=True), name
 
 
-@settings(max_examples=30, deadline=None)
 @given(tables())
 def test_each_class_has_scikit_learns_precision_recall_and_f1(drawn: tuple[ClassScores, Weights]) -> None:
     rows, weights = drawn
@@ -141,7 +139,6 @@ def test_where_all_classes_occur_the_curves_are_scikit_learns_own_macro_average(
     assert float(STANDARD["average_precision"].measure(rows, ones)) == pytest.approx(precision, abs=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
 @given(tables(), st.data())
 def test_many_resamples_at_once_equal_one_at_a_time(drawn: tuple[ClassScores, Weights], data: st.DataObject) -> None:
     rows, weights = drawn

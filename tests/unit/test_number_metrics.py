@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -50,7 +50,6 @@ def test_every_metric_has_its_reference() -> None:
     assert set(EXPECTED) == set(STANDARD)
 
 
-@settings(max_examples=150, deadline=None)
 @given(drawn_rows())
 def test_metrics_equal_scikit_learn_on_the_rows_repeated_by_their_weights(drawn: tuple[NumberScores, Weights]) -> None:
     scores, weights = drawn
@@ -63,7 +62,6 @@ def test_metrics_equal_scikit_learn_on_the_rows_repeated_by_their_weights(drawn:
             assert value == pytest.approx(float(reference(alone.truth, alone.prediction)), rel=1e-9, abs=1e-12), name
 
 
-@settings(max_examples=40, deadline=None)
 @given(drawn_rows(), st.data())
 def test_many_resamples_at_once_equal_one_at_a_time(drawn: tuple[NumberScores, Weights], data: st.DataObject) -> None:
     scores, weights = drawn

@@ -46,7 +46,6 @@ def sides_of(rows: pd.DataFrame) -> dict[str, set[str]]:
     return sides
 
 
-@hypothesis.settings(deadline=None, max_examples=100)
 @given(
     PAIRS.map(lambda pairs: APART + pairs),
     st.lists(st.tuples(ANY, ANY), max_size=40),

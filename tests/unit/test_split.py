@@ -6,7 +6,6 @@ import random
 import unicodedata
 from collections import Counter
 
-import hypothesis
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -16,7 +15,6 @@ from lifecycle.core.names import Side
 from lifecycle.data import split
 from lifecycle.problems.text_classification import identity
 
-examples = hypothesis.settings(deadline=None, max_examples=60)
 sizes = st.tuples(st.integers(1, 60), st.integers(0, 39)).map(lambda sizes: (sizes[0] / 100, sizes[1] / 100))
 fractions = sizes.map(lambda s: {Side.TRAIN: 1 - s[0] - s[1], Side.TEST: s[0], Side.HOLDOUT: s[1]})
 strata = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=120)
@@ -35,7 +33,6 @@ def assign(keys: list[str], of: list[str], shares: dict[Side, float], kept: dict
     return dict(zip(keys, sides, strict=True))
 
 
-@examples
 @given(st.integers(0, 100_000), fractions)
 def test_apportion_divides_the_whole_by_less_than_one_from_exact(total: int, shares: dict[Side, float]) -> None:
     counts = split.apportion(total, list(shares.values()))
@@ -59,7 +56,6 @@ def test_apportion_by_largest_remainder(total: int, shares: list[float], counts:
     assert split.apportion(total, shares) == counts
 
 
-@examples
 @given(strata, fractions)
 def test_each_side_holds_its_share_of_each_stratum(of: list[str], shares: dict[Side, float]) -> None:
     keys = keys_of(len(of))
@@ -72,7 +68,6 @@ def test_each_side_holds_its_share_of_each_stratum(of: list[str], shares: dict[S
             assert math.floor(exact) <= held[side] <= math.ceil(exact)
 
 
-@examples
 @given(strata, fractions, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(of: list[str], shares: dict[Side, float], chance: random.Random) -> None:
     keys = keys_of(len(of))
@@ -82,7 +77,6 @@ def test_the_order_of_rows_does_not_matter(of: list[str], shares: dict[Side, flo
     assert assign([key for key, _ in rows], [each for _, each in rows], shares, kept) == assign(keys, of, shares, kept)
 
 
-@examples
 @given(strata, fractions, st.data())
 def test_inherited_keys_keep_their_side_and_new_ones_make_up_what_is_missing(
     of: list[str], shares: dict[Side, float], data: st.DataObject
@@ -108,7 +102,6 @@ def test_the_split_is_the_same_on_every_machine() -> None:
     assert identity.text_key(" Profit ROSE") == hashlib.sha256(b"profit rose").hexdigest()
 
 
-@examples
 @given(st.text())
 def test_a_key_does_not_depend_on_composition_case_or_blanks(text: str) -> None:
     key = identity.text_key(text)

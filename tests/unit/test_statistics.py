@@ -418,7 +418,6 @@ def needed(models: tuple[ClassScores, ClassScores], margin: float = 0.05, **chan
 
 
 @given(broken=st.integers(0, 30), repaired=st.integers(0, 30), both=st.integers(20, 300))
-@settings(max_examples=40, deadline=None)
 def test_never_fewer_rows_are_asked_for_than_the_textbook_does(broken: int, repaired: int, both: int) -> None:
     """The paired test of two shares needs (z_a sqrt(d) + z_b sqrt(d - m^2))^2 / m^2 rows, of which d discordant."""
     rows = broken + repaired + both

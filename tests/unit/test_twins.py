@@ -8,7 +8,6 @@ import hashlib
 import random
 from itertools import combinations
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +17,6 @@ from lifecycle.data.twins import Pair
 from lifecycle.problems.text_classification import identity
 from lifecycle.problems.text_pair_classification.identity import pair_key
 
-examples = hypothesis.settings(deadline=None, max_examples=40)
 sentences = st.lists(
     st.sampled_from(["the", "cat", "sat", "on", "a", "mat", "and", "saw", "two", "dogs"]), min_size=1, max_size=12
 )
@@ -36,7 +34,6 @@ def similarity(one: tuple[str, ...], other: tuple[str, ...]) -> float:
     return min(len(first & second) / len(first | second) for first, second in shingles)
 
 
-@examples
 @given(tables)
 def test_each_pair_is_a_true_one_and_stands_once(texts: list[str]) -> None:
     keyed = by_key(texts)
@@ -46,7 +43,6 @@ def test_each_pair_is_a_true_one_and_stands_once(texts: list[str]) -> None:
     assert all(pair.one < pair.other for pair in found)
 
 
-@examples
 @given(st.lists(st.tuples(sentences.map(" ".join), sentences.map(" ".join)), max_size=30))
 def test_a_row_of_two_texts_is_a_twin_of_another_one_if_both_of_its_texts_are(rows: list[tuple[str, str]]) -> None:
     keyed = {pair_key(*row): row for row in rows}
@@ -72,7 +68,6 @@ def test_hardly_a_pair_is_overlooked() -> None:
     assert len({pair[:2] for pair in twins.pairs(keyed)}) >= 0.99 * len(true)
 
 
-@examples
 @given(tables, st.randoms(use_true_random=False))
 def test_the_order_of_texts_does_not_matter(texts: list[str], chance: random.Random) -> None:
     shuffled = chance.sample(texts, len(texts))
@@ -161,7 +156,6 @@ def test_a_known_side_has_room_for_every_direct_twin() -> None:
     assert sides == dict.fromkeys(many, "holdout")
 
 
-@examples
 @given(tables, st.data())
 def test_a_side_is_only_given_to_new_texts_and_no_text_is_in_two_groups(texts: list[str], data: st.DataObject) -> None:
     keyed = by_key(texts)

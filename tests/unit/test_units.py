@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +11,6 @@ from lifecycle.core.names import Side
 from lifecycle.data import units
 from lifecycle.data.units import Unit
 
-examples = hypothesis.settings(deadline=None, max_examples=100)
 SHARES = {Side.TRAIN: 0.6, Side.TEST: 0.2, Side.HOLDOUT: 0.2}
 sizes = st.lists(st.integers(1, 8), min_size=1, max_size=40)
 
@@ -33,7 +31,6 @@ def units_of(counts: list[int]) -> list[Unit]:
     return [Unit(f"unit {number}", {"a": count}) for number, count in enumerate(counts)]
 
 
-@examples
 @given(sizes)
 def test_each_unit_has_one_side_and_no_quota_is_missed_by_more_than_units_are_large(counts: list[int]) -> None:
     chosen, held = place(units_of(counts))
@@ -43,14 +40,12 @@ def test_each_unit_has_one_side_and_no_quota_is_missed_by_more_than_units_are_la
         assert held["a"][str(side)] <= share * sum(counts) + max(counts)
 
 
-@examples
 @given(sizes, st.randoms(use_true_random=False))
 def test_the_order_of_units_does_not_matter(counts: list[int], chance: random.Random) -> None:
     made = units_of(counts)
     assert place(chance.sample(made, len(made)))[0] == place(made)[0]
 
 
-@examples
 @given(st.lists(st.integers(1, 50), min_size=3, max_size=12))
 def test_no_side_stays_empty_where_there_are_units_for_each(counts: list[int]) -> None:
     chosen, _ = place(units_of(counts), tuple(str(side) for side in SHARES))
