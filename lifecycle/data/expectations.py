@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
@@ -72,23 +73,28 @@ with _spared():
     import great_expectations as gx
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
     from great_expectations.core.run_identifier import RunIdentifier
-    from great_expectations.data_context.types.resource_identifiers import (
-        ExpectationSuiteIdentifier,
-        ValidationResultIdentifier,
-    )
     from great_expectations.execution_engine import PandasExecutionEngine
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.render.renderer import ExpectationSuitePageRenderer, ValidationResultsPageRenderer
+    from great_expectations.render.view import DefaultJinjaPageView
     from great_expectations.validator.validation_statistics import calc_validation_statistics
     from great_expectations.validator.validator import Validator
 
 __all__ = [
     "ExpectationConfiguration",
-    "ExpectationSuiteIdentifier",
+    "ExpectationSuitePageRenderer",
     "ExpectationSuiteValidationResult",
     "PandasExecutionEngine",
     "RunIdentifier",
-    "ValidationResultIdentifier",
+    "ValidationResultsPageRenderer",
     "Validator",
     "calc_validation_statistics",
     "gx",
+    "view",
 ]
+
+
+@cache
+def view() -> DefaultJinjaPageView:
+    """What makes a page of what a renderer tells: one for all pages, since it compiles their templates."""
+    return DefaultJinjaPageView()

@@ -31,8 +31,8 @@ Expectations = tuple[dict[str, Any], ...]
 logger = logging.getLogger(__name__)
 
 
-SUITE, BATCH = "rows", "source-rows"
-"""What Great Expectations' pages call the suite and the table."""
+SUITE = "rows"
+"""What Great Expectations' pages call the suite."""
 AT_ONCE = 200_000
 """Rows that are validated together."""
 EXAMPLES = 20
@@ -114,8 +114,6 @@ def _run(frame: "pd.DataFrame", suite: Expectations, docs: Path, but: Collection
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    context.add_data_docs_site("dataset", _site(docs))
-    context.delete_data_docs_site("local_site")
     try:
         # One by one: a suite of dicts drops those that are not valid.
         expectations = [ExpectationConfiguration(**copy.deepcopy(each)).to_domain_obj() for each in suite]
@@ -126,7 +124,7 @@ def _run(frame: "pd.DataFrame", suite: Expectations, docs: Path, but: Collection
     size = at_once if kinds <= OF_ROWS | OF_COLUMNS and not any(map(_is_of_some, suite)) else max(1, len(frame))
     parts = [_results(rows, rules, context) for rows in _in_parts(frame, but, size)]
     whole = [_merged(of_parts) for of_parts in zip(*parts, strict=True)]
-    _write_docs(whole, context)
+    _write_docs(whole, rules, docs)
     return whole
 
 
@@ -184,64 +182,54 @@ def _shares(counts: Mapping[str, int]) -> dict[str, Any]:
     return {**shares, "unexpected_percent_total": unexpected / whole * 100, "missing_percent": missing / whole * 100}
 
 
-def _write_docs(results: Sequence[Any], context: Any) -> None:
-    """Render the pages of the suite and of its results."""
+def _write_docs(results: Sequence[Any], rules: Any, docs: Path) -> None:
+    """Write the pages of the suite and of its results; of one that cannot be rendered there is none, and a warning."""
+    from lifecycle.data import expectations
+
+    outcome = _outcome(results)
+    for kind, renderer, content in (
+        ("expectations", expectations.ExpectationSuitePageRenderer(), rules),
+        ("validations", expectations.ValidationResultsPageRenderer(), outcome),
+    ):
+        try:
+            page = expectations.view().render(renderer.render(content))
+        except Exception as error:  # a page for people decides nothing
+            logger.warning("Great Expectations did not render its page of %s: %r", kind, error)
+            continue
+        path = docs / kind / f"{SUITE}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+
+
+def _outcome(results: Sequence[Any]) -> Any:
+    """The results together, for a page into which Great Expectations puts cells of the table as HTML."""
     from lifecycle.data import expectations
 
     statistics = expectations.calc_validation_statistics(results)
-    run = expectations.RunIdentifier(run_time=datetime.now(UTC))
-    whole = expectations.ExpectationSuiteValidationResult(
-        results=results,
+    shown = copy.deepcopy(list(results))
+    for each in shown:
+        each.result = _escaped(each.result)
+    now = datetime.now(UTC)
+    return expectations.ExpectationSuiteValidationResult(
+        results=shown,
         success=statistics.success,
         suite_name=SUITE,
         statistics={name: value for name, value in statistics._asdict().items() if name != "success"},
         meta={
-            "run_id": run,
-            "validation_time": run.run_time,
+            "run_id": expectations.RunIdentifier(run_time=now),
+            "validation_time": now,
             "great_expectations_version": expectations.gx.__version__,
         },
-        batch_id=BATCH,
     )
-    suite = expectations.ExpectationSuiteIdentifier(name=SUITE)
-    place = expectations.ValidationResultIdentifier(
-        expectation_suite_identifier=suite, run_id=run, batch_identifier=BATCH
-    )
-    context.validation_results_store.add(place, whole)
-    context.build_data_docs(site_names=["dataset"])
-
-
-class EscapedPage:
-    """Great Expectations' page of results; on its own it puts cells of the table into the page as HTML."""
-
-    def __init__(self, **_: Any) -> None:
-        pass
-
-    def render(self, results: Any) -> Any:
-        """Render results whose texts are escaped."""
-        from great_expectations.render.renderer import ValidationResultsPageRenderer
-
-        safe = copy.deepcopy(results)
-        for each in safe.results:
-            each.result = _escaped(each.result)
-        return ValidationResultsPageRenderer().render(safe)
 
 
 def _escaped(value: Any) -> Any:
+    """Texts as they can stand in a page; what no file can hold as `?`."""
     if isinstance(value, Mapping):
         return {key: _escaped(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_escaped(each) for each in value]
-    return html.escape(value) if isinstance(value, str) else value
-
-
-def _site(docs: Path) -> Any:
-    page = {"module_name": EscapedPage.__module__, "class_name": EscapedPage.__name__}
-    return {
-        "class_name": "SiteBuilder",
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "site_section_builders": {"validations": {"renderer": page}},
-        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
-    }
+    return html.escape(value.encode("utf-8", "replace").decode()) if isinstance(value, str) else value
 
 
 def _summary(result: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ version beneath what people wrote there.
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifecycle.core.class_names import as_markdown
@@ -25,6 +26,7 @@ from lifecycle.settings import Settings
 from lifecycle.settings.rules import CardRules, CardWords
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from mlflow.entities import Run
 
 FOLDER = "model_card"
@@ -80,16 +82,7 @@ def read(config: Settings, model_name: str, number: int, verdict: Verdict | None
 
 def text(facts: Facts, verdict: Verdict | None, rules: CardRules, model_name: str) -> str:
     """A card as markdown; without a verdict it says that nobody measured the version, or that it cannot be read."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(  # noqa: S701  what is printed is made harmless for markdown by `_inline`
-        loader=PackageLoader("lifecycle"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        finalize=_inline,
-    )
-    card = environment.get_template("model_card.md.j2").render(
+    card = _template().render(
         facts=facts,
         version=facts.version,
         verdict=verdict,
@@ -104,6 +97,21 @@ def text(facts: Facts, verdict: Verdict | None, rules: CardRules, model_name: st
         plain=plain,
     )
     return re.sub(r"\n{3,}", "\n\n", card).strip() + "\n"
+
+
+@cache
+def _template() -> "Template":
+    """The card's template, compiled once for all cards of a process."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(  # noqa: S701  what is printed is made harmless for markdown by `_inline`
+        loader=PackageLoader("lifecycle"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        finalize=_inline,
+    )
+    return environment.get_template("model_card.md.j2")
 
 
 def _facts(config: Settings, target: Target, number: int) -> Facts:

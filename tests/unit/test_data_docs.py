@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lifecycle import settings
+from lifecycle.data import expectations, validation
 from tests.conftest import make_dataset, write_news
 
 FETCHED = re.compile(r"<(script|link|img|iframe)\b|url\(|@import", re.IGNORECASE)
@@ -47,3 +49,29 @@ def test_what_rows_fail_is_not_called_failed(version: Path) -> None:
     text = results.read_text(encoding="utf-8")
     assert "some rows fail: set aside" in text
     assert not re.search(r"Status:[^.]*Failed", text)
+
+
+RULE = {
+    "type": "expect_column_values_to_be_in_set",
+    "kwargs": {"column": "label", "value_set": ["good"]},
+    "severity": "warning",
+    "meta": {"reason": "unknown"},
+}
+
+
+def test_cells_stand_there_as_text_and_what_no_file_can_hold_as_a_question_mark(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"label": ["good", "<img src=x>", "half \udc80"]}, dtype=object)
+    assert validation.check(rows, (RULE,), tmp_path).quarantine == {1: "unknown", 2: "unknown"}
+    text = (tmp_path / "validations" / "rows.html").read_text(encoding="utf-8")
+    assert "&lt;img src=x&gt;" in text
+    assert "<img src=x>" not in text
+    assert "half ?" in text
+
+
+def test_a_page_that_cannot_be_rendered_costs_that_page_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delattr(expectations.ValidationResultsPageRenderer, "render")  # as of another release
+    assert validation.check(pd.DataFrame({"label": ["bad"]}), (RULE,), tmp_path).quarantine == {0: "unknown"}
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")] == ["expectations/rows.html"]
+    assert "did not render its page of validations" in caplog.text
