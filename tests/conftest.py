@@ -76,6 +76,13 @@ Not more often: where many write at once, the server's sqlite is locked, and aft
 exhaustive = pytest.mark.exhaustive
 """For what another test proves already, once more in another registry or by other rules: `make test-all` runs it."""
 
+
+def some(*values: Any, always: int) -> Iterator[Any]:
+    """Values of a parameter that are of one kind, of which the first ones stand for all in `make test`."""
+    for number, value in enumerate(values):
+        yield value if number < always else pytest.param(value, marks=exhaustive)
+
+
 TOGETHER = ("tests/operations/test_deployments.py", "tests/operations/test_runs.py"), ("tests/spark/",)
 """Files that share what starts slowly: a server that is deployed to, the machine of Spark. One worker has them all."""
 WAITING = ("tests/databricks/", "tests/docs/", "tests/faults/", "tests/flows/")

@@ -26,6 +26,7 @@ from prefect_databricks.rest import HTTPMethod, execute_endpoint
 from databricks_emulator import Emulator, running
 from databricks_emulator.jobs import Jobs
 from databricks_emulator.rules import Rules
+from tests.conftest import exhaustive
 from tests.databricks.conftest import TAGS, Scripts
 
 left_to_the_collector = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -863,6 +864,7 @@ def main():
 """
 
 
+@exhaustive  # of the emulator alone; the wheel: tests/docs/test_wheel.py
 def test_a_wheel_runs_in_an_environment_of_its_own_and_nothing_outlives_the_emulator(
     with_wheels: Emulator, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from lifecycle.registry import aliases, promotion
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from lifecycle.storage import volumes
-from tests.conftest import ROOT, write_news
+from tests.conftest import ROOT, exhaustive, write_news
 from tests.databricks.test_deploy import wait_for
 
 Submit = Callable[..., Any]
@@ -55,6 +55,7 @@ def submit(client: WorkspaceClient, tmp_path: Path) -> Submit:
     return submit
 
 
+@exhaustive  # each notebook for itself is in the tests around
 def test_from_a_raw_table_to_predictions(cloud: Settings, submit: Submit, tmp_path: Path) -> None:
     raw = cloud.datasets / "notebook_news" / "raw" / "news.csv"
     volumes.upload(write_news(tmp_path / "news.csv"), raw)

@@ -15,6 +15,7 @@ from databricks_emulator import Emulator
 from flows.reconcile import reconcile
 from lifecycle import settings
 from tasks import reconcile as orphans
+from tests.conftest import exhaustive
 from tests.databricks.conftest import Scripts
 from tests.databricks.remote import active, create_job, python_task, until
 
@@ -89,6 +90,7 @@ def test_the_run_of_a_notebook_is_found_too(client: WorkspaceClient, script: Scr
     assert until(lambda: not active(workspace))
 
 
+@exhaustive  # what becomes of each is proven in the tests around
 def test_more_runs_than_a_page_holds(client: WorkspaceClient, job_id: int, workspace: Emulator) -> None:
     gone = flow_run(Crashed())
     client.jobs.update(job_id, new_settings=_one_at_a_time())

@@ -14,7 +14,7 @@ from lifecycle.inference import manifest as batches
 from lifecycle.inference.manifest import BatchRequest
 from lifecycle.settings import Settings
 from lifecycle.settings.rules import InferenceRules
-from tests.conftest import train_model, tree, write_news
+from tests.conftest import exhaustive, train_model, tree, write_news
 from tests.databricks.remote import until
 
 CLUSTER = {"spark_version": "17.3.x-scala2.13", "node_type_id": "m5d.2xlarge", "num_workers": 1}
@@ -36,6 +36,7 @@ def run_infer(client: WorkspaceClient, request: BatchRequest) -> str:
     return str(output.logs)
 
 
+@exhaustive  # the engine is proven in tests/spark, jobs are in test_run_step.py
 def test_a_job_on_a_cluster_scores_with_spark_what_local_scores_here(
     client: WorkspaceClient, news: Settings, tmp_path: Path
 ) -> None:

@@ -179,6 +179,7 @@ def test_the_equivalent_ones_are_still_there() -> None:
     assert len(keys) > 100
 
 
+@exhaustive  # the oracles are tests themselves, and run by themselves each time
 def test_each_oracle_catches_a_mutant_alone(ask: Ask) -> None:
     """What the mutants above rest on: a part of the rows that fails would pass."""
     in_parts = (

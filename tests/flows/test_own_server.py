@@ -16,7 +16,7 @@ import requests
 from lifecycle.core import guard
 from lifecycle.settings import Settings
 from lifecycle.storage import database_templates
-from tests.conftest import ROOT, write_news
+from tests.conftest import ROOT, exhaustive, write_news
 
 NOBODY = ("infer", "--model-name", "nobody", "--env", "prod", "--data-name", "news")
 """A flow that ends as soon as it has begun."""
@@ -220,6 +220,7 @@ def kill_once_there(command: subprocess.Popen[str], home: Path, module: str) -> 
     assert processes_of(home, module) == []
 
 
+@exhaustive  # that a damaged template is none: tests/unit/test_embedded.py
 def test_a_damaged_template_costs_only_time_and_is_replaced(news: Settings, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as outside:
         outside.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

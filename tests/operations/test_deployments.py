@@ -150,6 +150,7 @@ def test_what_was_changed_by_hand_is_corrected_and_what_was_switched_off_stays_o
         client.update_automation(left.id, core)
 
 
+@exhaustive  # what the file says is read in tests/unit/test_project.py; that it is heard: test_services.py
 def test_schedules_are_active_only_where_the_settings_say_so_and_deploying_again_changes_nothing_else(
     site: Site, deployed: dict[str, Any]
 ) -> None:

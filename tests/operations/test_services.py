@@ -37,7 +37,7 @@ from cli.operations.stack import Plan
 from cli.operations.state import POOL, Process, Service, Stack
 from lifecycle.core import guard
 from lifecycle.core.errors import ConfigError, ConflictError, TransientError
-from tests.conftest import OFTEN, ROOT
+from tests.conftest import OFTEN, ROOT, exhaustive
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -464,6 +464,7 @@ def test_down_stops_what_a_killed_supervisor_left(place: Place, moved: bool) -> 
     assert not place.is_listened_to()
 
 
+@exhaustive  # what a killed one left is stopped in the test before
 def test_a_running_supervisor_is_stopped_by_the_name_that_its_directory_has_now(place: Place) -> None:
     command = place.start(*place.up)
     assert command.stdout is not None

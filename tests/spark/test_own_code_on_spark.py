@@ -16,7 +16,7 @@ from lifecycle.settings import Settings
 from lifecycle.tracking import runs
 from lifecycle.tracking.artifacts import download
 from lifecycle.training import train as training
-from tests.conftest import tree
+from tests.conftest import exhaustive, tree
 from tests.spark.conftest import TEXTS, requested, write_table
 
 OURS = """
@@ -60,6 +60,7 @@ def predictions(model: ModelRef, source: Path, output: Path, engine: str) -> dic
     return tree(batches.locate(request)[0])
 
 
+@exhaustive  # that code travels is proven in tests/unit/test_own_models.py; here to Spark's processes
 @pytest.mark.usefixtures("session")
 def test_two_states_of_a_module_score_in_one_session(
     news: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -20,7 +20,7 @@ import pytest
 
 from cli import history
 from lifecycle.core.errors import ConfigError, ConflictError, MlopsError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, exhaustive
 
 
 @contextmanager
@@ -175,6 +175,7 @@ asyncio.run(run_sync_in_worker_thread(alembic_upgrade, sys.argv[1]))
 """
 
 
+@exhaustive  # the upgrade: tests/unit/test_embedded.py
 def test_one_of_an_earlier_release_is_kept_before_it_is_brought_up_to_date(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

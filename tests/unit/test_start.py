@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlops_lifecycle import start
-from tests.conftest import ROOT
+from tests.conftest import ROOT, some
 
 NAMES = (
     *("cli", "flows", "tasks", "lifecycle", "config", "utils"),
@@ -113,34 +113,35 @@ subprocess.run([sys.executable, "-c", "import reviews.metrics, sys; print(review
 
 @pytest.mark.parametrize(
     "variables",
-    [
+    some(
         {"PYTHONWARNINGS": "error"},
+        {"PYTHONOPTIMIZE": "1", "PYTHONWARNINGS": "always", "PYTHONINSPECT": "1"},
+        {"PYTHONSTARTUP": "/no/such/file.py"},
+        {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
+        {"LC_ALL": "xx_XX.no-such-locale"},
+        {"PYTHONPATH": os.pathsep * 3},
+        {"COLUMNS": "wide", "LINES": "-3"},
+        {"TERMINAL_WIDTH": "wide"},
+        {"TZ": "No/Such_Zone"},
         {"PYTHONWARNINGS": "error::DeprecationWarning,default"},
         {"PYTHONOPTIMIZE": "2"},
-        {"PYTHONOPTIMIZE": "1", "PYTHONWARNINGS": "always", "PYTHONINSPECT": "1"},
         {"PYTHONINSPECT": "1"},
-        {"PYTHONSTARTUP": "/no/such/file.py"},
         {"PYTHONDONTWRITEBYTECODE": "1"},
         {"PYTHONHASHSEED": "7"},
         {"PYTHONSAFEPATH": "1"},
         {"PYTHONNOUSERSITE": "1"},
         {"PYTHONUNBUFFERED": "1"},
-        {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
         {"LANG": "C", "LC_ALL": "POSIX"},
-        {"LC_ALL": "xx_XX.no-such-locale"},
         {"PYTHONIOENCODING": "ascii:strict"},
         {"PYTHONIOENCODING": "cp1252"},
-        {"PYTHONPATH": os.pathsep * 3},
         {"PYTHONPATH": "no/such/folder"},
         {"TERM": "dumb"},
         {"FORCE_COLOR": "1", "NO_COLOR": "1"},
         {"COLUMNS": "0"},
         {"COLUMNS": "1"},
-        {"COLUMNS": "wide", "LINES": "-3"},
-        {"TERMINAL_WIDTH": "wide"},
         {"TERMINAL_WIDTH": "0"},
-        {"TZ": "No/Such_Zone"},
-    ],
+        always=9,
+    ),
     ids=str,
 )
 def test_variables_for_other_programs_change_nothing(tmp_path: Path, variables: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from lifecycle.settings import Settings
 from lifecycle.tracking import artifacts, runs
 from lifecycle.tracking import client as tracking
 from lifecycle.training import train as training
+from tests.conftest import some
 from tests.tables import INPUTS, sales, train_table, write_version
 
 NAMES = tuple(column.name for column in INPUTS)
@@ -186,7 +187,7 @@ def read_again(folder: Path, ref: ModelRef) -> Any:
 
 @pytest.mark.parametrize(
     "content",
-    [
+    some(
         "",
         "[]",
         '{"problem": "tabular-regression", "columns": []}',
@@ -197,7 +198,8 @@ def read_again(folder: Path, ref: ModelRef) -> Any:
         '{"problem": "tabular-regression", "columns": [{"name": 1, "kind": "numeric"}], "more": 1}',
         "[" * 100_000,
         " " * 2_000_000,
-    ],
+        always=5,
+    ),
 )  # fmt: skip
 def test_a_damaged_list_of_columns_is_no_model(stored: tuple[Path, ModelRef], content: str) -> None:
     folder, ref = stored
