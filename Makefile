@@ -5,8 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FULL := $(VENV)/.installed-with-every-extra
 UV := $(shell command -v uv 2>/dev/null)
-# else each process would compile all libraries where Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE)
-export UV_COMPILE_BYTECODE := 1
+# which extras of pyproject.toml
+USED := prefect,dev
+EVERY := $(USED),databricks,spark,delta,embeddings,transformers,chat,docs
+DATABRICKS := prefect,databricks
+# $(call install,PYTHON,WHAT): what is pinned, compiled by all cores (pip would take one); where Python may not keep what
+# it compiles (PYTHONDONTWRITEBYTECODE), each process would compile all libraries
+install = $(if $(UV),uv pip install --quiet --python $(1),$(1) -m pip install --quiet --disable-pip-version-check --no-compile) -c constraints.txt $(2) \
+  && { $(1) -m compileall -qq -j 0 $(patsubst %/bin/python,%/lib,$(1)) || true; }
 # tests wait for processes much of their time: one worker more than there are cores, each of one thread: those of
 # OpenMP wait for one another busily where cores are taken, and tests of small networks cost twice the CPU
 WORKERS := OMP_NUM_THREADS=1 PYTEST_XDIST_AUTO_NUM_WORKERS=$$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
@@ -20,11 +26,7 @@ SCRATCH := if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print int($$4)}')" -
 setup: $(STAMP)  ## only install
 
 setup-databricks: $(STAMP)  ## and what `mlops databricks` needs
-ifneq ($(UV),)
-	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks]'
-else
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks]'
-endif
+	@$(call install,$(BIN)/python,-e '.[$(DATABRICKS)]')
 
 demo: $(STAMP)  ## the whole lifecycle on the bundled sample
 	$(BIN)/mlops demo
@@ -66,11 +68,7 @@ bench-check: compiled  ## one round on many rows; fails where a ratio to plain l
 	$(BIN)/python -m benchmarks.scale --check
 
 screenshots: $(STAMP)  ## the pictures of docs/operations.md, taken anew; needs Chromium
-ifneq ($(UV),)
-	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[screenshots]'
-else
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[screenshots]'
-endif
+	@$(call install,$(BIN)/python,-e '.[screenshots]')
 	$(BIN)/python docs/screenshots.py
 
 format: $(STAMP)
@@ -83,11 +81,7 @@ wheel: $(STAMP)
 wheel-test: $(STAMP)  ## build the wheel, install it alone into an empty environment, run the command there
 	rm -rf dist build/wheel-test && $(BIN)/python -m build --wheel --no-isolation --outdir dist >/dev/null
 	$(BIN)/python -m venv build/wheel-test
-ifneq ($(UV),)
-	uv pip install --quiet --python build/wheel-test/bin/python -c constraints.txt dist/*.whl
-else
-	build/wheel-test/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
-endif
+	$(call install,build/wheel-test/bin/python,dist/*.whl)
 	cd build/wheel-test && bin/mlops --help >/dev/null && bin/mlops config show >/dev/null && bin/mlops data list >/dev/null
 	cp tests/docs/each_step.py build/wheel-test/ && cd build/wheel-test && bin/python each_step.py state
 	! build/wheel-test/bin/python -c 'import prefect' 2>/dev/null
@@ -96,11 +90,7 @@ endif
 afternoon: $(STAMP)  ## what a team types on its first afternoon, from the wheel in an empty folder, with the time of each command
 	rm -rf dist build/afternoon && $(BIN)/python -m build --wheel --no-isolation --outdir dist >/dev/null
 	$(BIN)/python -m venv build/afternoon
-ifneq ($(UV),)
-	uv pip install --quiet --python build/afternoon/bin/python -c constraints.txt "$$(echo dist/*.whl)[prefect]"
-else
-	build/afternoon/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo dist/*.whl)[prefect]"
-endif
+	$(call install,build/afternoon/bin/python,"$$(echo dist/*.whl)[prefect]")
 	$(BIN)/python -m benchmarks.afternoon --mlops build/afternoon/bin/mlops
 
 newest-prefect: $(STAMP)  ## fails once the newest Prefect, with the newest of all it needs, schedules no run
@@ -139,21 +129,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	@echo "Setting up $(VENV) (once; about 750 MB) ..."
-ifneq ($(UV),)
-	@[ -x $(BIN)/python ] || uv venv --quiet --python $(PYTHON) $(VENV)
-	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,dev]'
-else
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,dev]'
-endif
+	@[ -x $(BIN)/python ] || $(if $(UV),uv venv --quiet --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
+	@$(if $(UV),true,$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null)
+	@$(call install,$(BIN)/python,-e '.[$(USED)]')
 	@touch $@
 
 $(FULL): $(STAMP)
 	@echo "Adding what Databricks, Spark and models of language need (once; about 2 GB) ..."
-ifneq ($(UV),)
-	@uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,docs,dev]'
-else
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[prefect,databricks,spark,delta,embeddings,transformers,chat,docs,dev]'
-endif
+	@$(call install,$(BIN)/python,-e '.[$(EVERY)]')
 	@touch $@

@@ -168,7 +168,7 @@ def test_another_environment_judges_a_version_of_dev_and_gets_nothing(
             id="no-numbers",
             marks=pytest.mark.exhaustive,
         ),
-        pytest.param(lambda likely: likely, 4, "gain in f1_macro", id="constant"),
+        pytest.param(lambda likely: likely, 4, "gain in f1_macro", id="constant", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_model_from_outside_is_asked_for_the_test_side_too_and_ends_clean_if_it_answers_wrongly(

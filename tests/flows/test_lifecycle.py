@@ -31,7 +31,7 @@ from lifecycle.registry import catalog, log, store
 from lifecycle.registry.store import target_of
 from lifecycle.settings import Settings
 from lifecycle.tracking import client as tracking
-from tests.conftest import ROOT, write_news
+from tests.conftest import ROOT, exhaustive, write_news
 
 NEWS: dict[str, Any] = {"data_name": "news", "data_version": "1.0.0", "model_name": "sentiment"}
 WEAK: dict[str, Any] = {"model_type": "random_forest", "model_params": {"max_depth": 1, "n_estimators": 1}}
@@ -113,6 +113,7 @@ def test_inference_by_run_and_by_dataset(news: Settings, tmp_path: Path) -> None
     assert Path(data.folder).is_relative_to(tmp_path / "o")
 
 
+@exhaustive  # so does the retry of a run that was killed: tests/operations/test_runs.py
 def test_a_retried_flow_run_reuses_what_completed(easy: Settings, server: str, tmp_path: Path) -> None:
     """An alias that a hand moves meanwhile stops the flow after the training; the retry trains nothing again."""
     dev = target_of(easy, "sentiment")

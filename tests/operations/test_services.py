@@ -37,7 +37,7 @@ from cli.operations.stack import Plan
 from cli.operations.state import POOL, Process, Service, Stack
 from lifecycle.core import guard
 from lifecycle.core.errors import ConfigError, ConflictError, TransientError
-from tests.conftest import OFTEN, ROOT, exhaustive
+from tests.conftest import OFTEN, ROOT, exhaustive, some
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -445,7 +445,7 @@ def test_ctrl_c_while_starting_stops_what_was_started(place: Place) -> None:
     assert (processes.members(place.home), state.read(place.home)) == ([], None)
 
 
-@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("moved", some(True, False, always=1))
 def test_down_stops_what_a_killed_supervisor_left(place: Place, moved: bool) -> None:
     killed_while_starting(place)
     copied = replace(place, home=place.home.with_name("copied"))

@@ -40,8 +40,8 @@ def first_of_each(rows: list[Row]) -> list[Row]:
 
 
 def on_a_server(row: Row, *way: object) -> ParameterSet:
-    """Once more on a server; MLflow's client makes a copy of several requests, and any other call is one."""
-    return pytest.param("server", row, *way, marks=() if row.call == "copy_model_version" else exhaustive)
+    """Once more on a server."""
+    return pytest.param("server", row, *way, marks=exhaustive)
 
 
 CASES = [("sqlite", row) for row in ROWS] + [on_a_server(row) for row in first_of_each(ROWS)]

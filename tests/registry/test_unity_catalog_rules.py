@@ -18,6 +18,7 @@ from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, Schema
 
 from databricks_emulator import Emulator, running
+from tests.conftest import exhaustive
 
 # The model stands for any that has a signature; how it came by one is not the point here.
 pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning")
@@ -354,6 +355,7 @@ def test_what_is_not_emulated_is_refused_by_name(emulator: Emulator) -> None:
     assert (reply.status_code, reply.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 
 
+@exhaustive  # of the emulator alone
 def test_a_restart_keeps_everything(
     workplace: Workplace, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

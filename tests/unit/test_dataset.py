@@ -410,7 +410,7 @@ def test_cells_cannot_run_as_script_in_the_reports(tmp_path: Path) -> None:
     request = plan(tmp_path, write(tmp_path / "rows.csv", rows))
     rule = expectation("expect_column_distinct_values_to_be_in_set", "warning", "label", value_set=["good"])
     dataset.create(request.model_copy(update={"suite": (*request.suite, rule)}))
-    pages = {path.name: path.read_text(encoding="utf-8") for path in request.folder.rglob("*.html")}
+    pages = {path: path.read_text(encoding="utf-8") for path in request.folder.rglob("*.html")}
     assert sum("&lt;script&gt;canary" in page for page in pages.values()) == 2
     assert not [name for name, page in pages.items() if "<script>canary" in page]
 

@@ -60,11 +60,11 @@ def test_a_long_text_in_common_makes_no_twins_of_pairs_whose_other_texts_differ_
 def test_hardly_a_pair_is_overlooked() -> None:
     chance = random.Random(0)
     words = [f"word{number}" for number in range(400)]
-    bases = [chance.sample(words, chance.randint(6, 25)) for _ in range(300)]
+    bases = [chance.sample(words, chance.randint(6, 25)) for _ in range(150)]
     copies = [[*base[: (cut := chance.randrange(len(base)))], chance.choice(words), *base[cut + 1 :]] for base in bases]
     keyed = by_key([" ".join(text) for text in (*bases, *copies)])
     true = {pair for pair in combinations(sorted(keyed), 2) if similarity(*(keyed[key] for key in pair)) >= 0.75}
-    assert len(true) > 100
+    assert len(true) > 50
     assert len({pair[:2] for pair in twins.pairs(keyed)}) >= 0.99 * len(true)
 
 
