@@ -5,7 +5,7 @@ from prefect import flow
 from flows.flow_requests import DatasetRequest
 from flows.parameters import PERSISTED, Outcome, flat, for_its_day, named
 from lifecycle.data.manifest import Manifest
-from tasks import compute, data, gate, reports
+from tasks import compute, data
 
 
 def run(request: DatasetRequest) -> Outcome[Manifest]:
@@ -16,8 +16,8 @@ def run(request: DatasetRequest) -> Outcome[Manifest]:
     planned = data.plan(config, request.source_of(), **request.arguments)
     compute.run_step("create-data", planned, config)
     manifest = data.load(config.datasets, planned.data_name, planned.data_version)
-    gate.warn_of_too_few(config, manifest)
-    reports.show_dataset(manifest, str(planned.folder))
+    data.warn_of_too_few(config, manifest)
+    data.show(manifest, str(planned.folder))
     rows = f"{manifest.rows_split:,} rows"
     return Outcome(manifest, f"Dataset {manifest.data_name} {manifest.data_version}: {rows}")
 

@@ -10,4 +10,3 @@ evaluations = on_data(judging.evaluations).with_options(name="choose what to pre
 rows_for = on_registry(comparison.rows_for).with_options(name="choose the rows to judge on")
 judge = on_data(judging.judge)
 require_before_training = on_registry(limits.require_before_training).with_options(name="check the gate's rules")
-warn_of_too_few = on_registry(limits.warn_of_too_few).with_options(name="count the rows to judge on")

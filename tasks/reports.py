@@ -1,14 +1,12 @@
 """What Prefect's UI shows of a run: artifacts, and the links from a run to where its results lie."""
 
-import re
 from pathlib import Path
 
 from prefect import runtime
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from lifecycle.core.class_names import as_markdown
 from lifecycle.core.references import ModelRef
-from lifecycle.data.manifest import Manifest
 from lifecycle.gate.present import markdown, rows
 from lifecycle.gate.verdict import Verdict
 from lifecycle.inference.manifest import BatchManifest
@@ -19,13 +17,10 @@ from lifecycle.registry.promotion import Promotion
 from lifecycle.serving.served import Served
 from lifecycle.settings import Settings
 from lifecycle.storage import volumes
-from tasks import registry
+from tasks import artifacts, registry
 from tasks.links import page_of
 from tasks.outcomes import Batch
 from tasks.policies import in_the_ui
-
-SHOWN = 20
-"""Classes in a line of an artifact."""
 
 
 def links() -> dict[str, str]:
@@ -38,28 +33,10 @@ def links() -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
-@in_the_ui("show the dataset")
-def show_dataset(manifest: Manifest, folder: str) -> None:
-    """Show a dataset version: rows per side and class, quarantine by reason, and where its report lies."""
-    sides = [f"| {side} | {sum(c.values()):,} | {_pairs(c)} |" for side, c in manifest.counts.items()]
-    aside = [f"| {reason} | {count:,} |" for reason, count in manifest.quarantined.items()] or ["| – | 0 |"]
-    erased = f" + {manifest.rows_erased:,} erased" if manifest.rows_erased else ""
-    lines = [
-        f"# {manifest.data_name} {manifest.data_version}",
-        f"{manifest.rows_in:,} rows in = {manifest.rows_split:,} split + {manifest.rows_quarantined:,} in quarantine"
-        f"{erased}.",
-        "\n".join(["| split | rows | classes |", "|---|---|---|", *sides]),
-        "\n".join(["| quarantined as | rows |", "|---|---|", *aside]),
-        *(f"{as_markdown(sentence)}." for sentence in manifest.told),
-        f"Report: `{folder}/report.html`, Data Docs: `{folder}/data_docs/index.html`, digest `{manifest.digest}`.",
-    ]
-    _markdown(f"dataset-{manifest.data_name}", "\n\n".join(lines), "Dataset version")
-
-
 @in_the_ui("link the MLflow run")
 def show_run(config: Settings, model_name: str, model: ModelRef) -> None:
     """Link to the MLflow run of a model, where a server shows it."""
-    key = _key(f"mlflow-run-{config.registered_name(model_name)}")
+    key = artifacts.key(f"mlflow-run-{config.registered_name(model_name)}")
     if link := catalog.run_link(config.mlflow_uri, model.run_id, config.mlflow_ui):
         create_link_artifact(link, link_text=f"MLflow run {model.run_id}", key=key, description=model.label)
 
@@ -72,8 +49,8 @@ def show_verdict(verdict: Verdict, name: str) -> None:
     dry = "DRY RUN, nothing is protected: " if verdict.mode == "dry_run" else ""
     reasons = as_markdown("; ".join(verdict.reasons))
     description = f"{dry}**{verdict.title}** in {verdict.env}: {reasons}"
-    create_table_artifact(table=table, key=_key(f"verdict-{name}"), description=description)
-    _markdown(f"verdict-{name}-explained", markdown.text(verdict), description)
+    create_table_artifact(table=table, key=artifacts.key(f"verdict-{name}"), description=description)
+    artifacts.markdown(f"verdict-{name}-explained", markdown.text(verdict), description)
 
 
 def show_card(config: Settings, model_name: str, version: int, verdict: Verdict | None) -> None:
@@ -84,7 +61,7 @@ def show_card(config: Settings, model_name: str, version: int, verdict: Verdict 
 
 @in_the_ui("show the model card")
 def _show_card(name: str, text: str) -> None:
-    _markdown(f"model-card-{name}", text, "Model card")
+    artifacts.markdown(f"model-card-{name}", text, "Model card")
 
 
 @in_the_ui("show the promotion")
@@ -97,13 +74,13 @@ def show_promotion(promotion: Promotion) -> None:
         f"# {promotion.name} v{promotion.champion} is champion\n\n{message}\n\nBefore: {before}. "
         f"To go back: `mlops rollback --model-name {model} --env {env}`"
     )
-    _markdown(f"champion-{promotion.name}", text, message)
+    artifacts.markdown(f"champion-{promotion.name}", text, message)
 
 
 @in_the_ui("show the endpoint")
 def show_endpoint(served: Served) -> None:
     """Link the page of an endpoint and say what it serves."""
-    text, key = f"Endpoint {served.endpoint} in Databricks", _key(f"endpoint-{served.name}")
+    text, key = f"Endpoint {served.endpoint} in Databricks", artifacts.key(f"endpoint-{served.name}")
     create_link_artifact(served.link, link_text=text, key=key, description=served.message)
 
 
@@ -115,10 +92,10 @@ def show_batch(batch: Batch) -> None:
     text = (
         f"# {manifest.scored:,} predictions by {manifest.made_by}\n\n"
         f"{manifest.rows_in:,} rows in = {manifest.scored:,} scored + {sum(manifest.rejected.values()):,} rejected "
-        f"({_pairs(manifest.rejected) or 'none'}){erased}. {' '.join(manifest.told)}\n\n"
+        f"({artifacts.counted(manifest.rejected) or 'none'}){erased}. {' '.join(manifest.told)}\n\n"
         f"{_answers(manifest)}.\n\nIn `{batch.folder}`."
     )
-    _markdown(f"batch-{manifest.model_name}", text, "Batch inference")
+    artifacts.markdown(f"batch-{manifest.model_name}", text, "Batch inference")
 
 
 @in_the_ui("show the probation")
@@ -136,15 +113,15 @@ def show_restored(restored: Restored) -> None:
         + "\n".join(["| what | measure | last | limit | batches |", "|---|---|---|---|---|", *rows])
         + f"\n\n{restored.replaced} batches are superseded by those of v{found.former}.{lost}"
     )
-    _markdown(f"probation-{found.model}", text, as_markdown(restored.decision.reason))
+    artifacts.markdown(f"probation-{found.model}", text, as_markdown(restored.decision.reason))
 
 
 @in_the_ui("link the page")
 def link_page(path: Path, name: str) -> None:
     """Link the page of a model in production; from a volume it is downloaded, since no browser opens it there."""
-    key, told = _key(f"monitoring-{name}"), f"{name} in production"
+    key, told = artifacts.key(f"monitoring-{name}"), f"{name} in production"
     if volumes.on_volume(path):
-        _markdown(key, f"# {told}\n\n`{path}`\n\nTo see it: `databricks fs cp dbfs:{path} .`", told)
+        artifacts.markdown(key, f"# {told}\n\n`{path}`\n\nTo see it: `databricks fs cp dbfs:{path} .`", told)
         return
     env, _, model = name.split(".", 2)
     description = (
@@ -168,26 +145,10 @@ def show_alert(alert: Alert, advice: str) -> None:
         + (f"\n\nWorst in {as_markdown(', '.join(alert.slices))}." if alert.slices else "")
         + f"\n\nNext: `{advice}`; all of it as a page: `{advice.replace('monitor show', 'monitor report')}`"
     )
-    _markdown(f"alert-{alert.kind}-{alert.model}", text, as_markdown(alert.told))
+    artifacts.markdown(f"alert-{alert.kind}-{alert.model}", text, as_markdown(alert.told))
 
 
 def _answers(manifest: BatchManifest) -> str:
     if manifest.numbers is None:
-        return f"Labels: {_pairs(manifest.labels)}"
+        return f"Labels: {artifacts.counted(manifest.labels)}"
     return "Predictions: " + ", ".join(f"{name} {value}" for name, value in manifest.answers.items())
-
-
-def _markdown(key: str, text: str, description: str) -> None:
-    create_markdown_artifact(markdown=text, key=_key(key), description=description)
-
-
-def _key(text: str) -> str:
-    """Artifact keys hold lower-case letters, digits and dashes only."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def _pairs(counts: dict[str, int]) -> str:
-    """Counts by name, the largest first where there are too many to read."""
-    shown = counts if len(counts) <= SHOWN else dict(sorted(counts.items(), key=lambda pair: -pair[1])[:SHOWN])
-    more = f" and {len(counts) - len(shown)} more" if len(counts) > len(shown) else ""
-    return ", ".join(f"{as_markdown(name)} {count:,}" for name, count in shown.items()) + more

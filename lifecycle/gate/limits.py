@@ -2,12 +2,9 @@
 
 `require_before_training`  the rules of an environment can be asked of the data that a new model will be judged on
 `require_before_judging`   the same for a model that there is
-`warn_of_too_few`          a dataset version on which no model could ever be judged
 """
 
-import logging
-import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from pyarrow import parquet
 
@@ -27,8 +24,6 @@ from lifecycle.settings import Settings
 from lifecycle.settings.gate_rules import OF_A_CLASS, GateRules
 from lifecycle.storage import volumes
 from lifecycle.training import train as training
-
-logger = logging.getLogger(__name__)
 
 SHOWN = 10
 """How many classes a message names."""
@@ -55,33 +50,6 @@ def require_before_judging(config: Settings, challenger: ModelRef, data_name: st
     """
     origin = _origin(config, challenger) if config.gate.costs else None
     _require(config, _named(config, data_name, data_version), origin)
-
-
-def warn_of_too_few(config: Settings, manifest: Manifest) -> None:
-    """Say so if the gate judges on a dataset version that has too few rows for it, whatever the model."""
-    chosen, rules, name = config.gate_data, config.gate, f"{manifest.data_name} {manifest.data_version}"
-    if f"{chosen.data_name or manifest.data_name} {chosen.data_version or manifest.data_version}" != name:
-        return
-    side = evaluation.judged_side(manifest)
-    counts = manifest.counts.get(side, {})
-    if lacking := [*_lacking(counts, manifest.classes, rules)]:
-        share = max(sum(counts.values()), 1) / manifest.rows_split
-        rows, of_a_class = (math.ceil(limit / share) for limit in (rules.min_rows, rules.min_rows_per_class))
-        option = "--holdout-size" if side == Side.HOLDOUT else "--test-size"
-        needed = f"{rows:,} rows" + (f", and {of_a_class:,} of each class" if manifest.classes else "")
-        logger.warning(
-            "No model can be judged in %s on %s: its %s has %s. At this size it takes %s: "
-            "add rows, raise %s, or lower these limits",
-            *(config.env, name, side, " and ".join(lacking), needed, option),
-        )
-
-
-def _lacking(counts: dict[str, int], classes: Collection[str], rules: GateRules) -> Iterator[str]:
-    if (rows := sum(counts.values())) < rules.min_rows:
-        yield f"{rows:,} rows (gate.min_rows={rules.min_rows})"
-    rarest = min(counts, key=lambda label: counts[label], default=None)
-    if classes and rarest is not None and counts[rarest] < rules.min_rows_per_class:
-        yield f"{counts[rarest]:,} of class {rarest!r:.40} (gate.min_rows_per_class={rules.min_rows_per_class})"
 
 
 def _named(config: Settings, data_name: str, data_version: str) -> Manifest:

@@ -12,7 +12,7 @@ from lifecycle.core.errors import ConfigError, DataError, MlopsError, NotFoundEr
 from lifecycle.core.references import ModelRef
 from lifecycle.data import dataset
 from lifecycle.data.source import Source
-from lifecycle.gate import limits
+from lifecycle.gate import limits, too_few
 from lifecycle.settings import Settings
 from tests.conftest import train_model
 
@@ -216,8 +216,8 @@ def test_a_version_on_which_no_model_can_be_judged_says_so(
     request = dataset.plan(config, source, data_name="other", data_version="1.0.0", **arguments)
     dataset.create(request)
     with caplog.at_level(logging.WARNING, "lifecycle"):
-        limits.warn_of_too_few(config, dataset.load(config.datasets, "other", "1.0.0"))
-    told = [each.message.replace("other", "news") for each in caplog.records if each.name == limits.__name__]
+        too_few.warn(config, dataset.load(config.datasets, "other", "1.0.0"))
+    told = [each.message.replace("other", "news") for each in caplog.records if each.name == too_few.__name__]
     assert told == [] if words is None else words in told[0]
 
 
@@ -230,7 +230,7 @@ def test_of_data_that_the_gate_does_not_judge_on_nothing_is_said(
 ) -> None:
     config = settings.load("dev", home=three.state, gate_data=chosen)
     with caplog.at_level(logging.WARNING, "lifecycle"):
-        limits.warn_of_too_few(config, dataset.load(config.datasets, "news", "1.0.0"))
+        too_few.warn(config, dataset.load(config.datasets, "news", "1.0.0"))
     assert bool(caplog.records) == told
 
 
